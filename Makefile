@@ -1,0 +1,53 @@
+# Two targets do all the set-up: `make quickstart` (installs, then trains on real pictures) and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+PADDLE ?= paddlepaddle==3.3.1
+BIN     = $(VENV)/bin
+PIP     = $(BIN)/pip --disable-pip-version-check
+
+.PHONY: install quickstart test lint types unit smoke26 format clean
+
+# The environment sees the packages of its parent, so that a GPU build of Paddle that is already there is used;
+# the CPU wheel is installed only where `import paddle` fails.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	@$(BIN)/python -c "import paddle" 2>/dev/null || $(PIP) install "$(PADDLE)"
+	$(PIP) install --progress-bar off -r requirements.txt
+	$(PIP) install --progress-bar off --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(PIP) install --progress-bar off -r requirements-dev.txt
+	@touch $@
+
+install: $(VENV)/.installed
+
+quickstart: install
+	$(BIN)/python -u -m ppsr.quickstart
+
+test: lint types unit
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+# One process per core; libraries stay single-threaded there, so that two workers do not fight over two cores.
+unit: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The same package on the oldest supported Paddle, in an environment of its own.
+smoke26:
+	$(PYTHON) -m venv .venv26
+	.venv26/bin/pip install --progress-bar off "paddlepaddle==2.6.2" -r requirements-dev.txt -c constraints/paddle26.txt
+	.venv26/bin/pip install --progress-bar off --no-deps -e . -c constraints/paddle26.txt
+	OMP_NUM_THREADS=1 .venv26/bin/python -m pytest -n auto --dist loadfile -m smoke
+
+clean:
+	rm -rf $(VENV) .venv26 build dist .ruff_cache .mypy_cache .pytest_cache

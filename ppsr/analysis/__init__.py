@@ -1,0 +1,1 @@
+"""Looking inside networks: LAM, channel saliency, deep degradation representation, feature maps."""

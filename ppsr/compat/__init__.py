@@ -1,0 +1,1 @@
+"""Differences between Paddle versions, and the bridge to PaddleGAN."""

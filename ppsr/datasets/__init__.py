@@ -1,0 +1,6 @@
+"""Datasets and their transforms."""
+
+from ppsr.registry import DATASETS, TRANSFORMS
+
+DATASETS.lazy({})
+TRANSFORMS.lazy({})

@@ -1,0 +1,37 @@
+"""Errors that a user can act on: the command line prints their text without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean"]
+
+
+class PpsrError(ValueError):
+    """Something the user gave cannot be used; the message says what was got, what is allowed, what to do."""
+
+
+class ConfigError(PpsrError):
+    """A configuration is wrong."""
+
+
+class DataError(PpsrError):
+    """A picture, folder or list is missing or broken."""
+
+
+class WeightError(PpsrError):
+    """A weight file cannot be used."""
+
+
+def did_you_mean(name: str, valid: Iterable[str], *, limit: int = 12) -> str:
+    """Name the nearest valid spelling, or list the valid ones when none is near."""
+    options = sorted({str(option) for option in valid})
+    lowered = {option.lower(): option for option in options}
+    near = get_close_matches(str(name).lower(), list(lowered), n=1, cutoff=0.5)
+    if near:
+        return f"did you mean '{lowered[near[0]]}'?"
+    if not options:
+        return "none is allowed here"
+    listed = ", ".join(options[:limit]) + (", ..." if len(options) > limit else "")
+    return f"valid: {listed}"

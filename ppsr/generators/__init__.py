@@ -1,0 +1,5 @@
+"""Networks: one file per network, no training code. Adding one: its file, a line here, a config."""
+
+from ppsr.registry import GENERATORS
+
+GENERATORS.lazy({})

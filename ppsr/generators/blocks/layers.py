@@ -1,0 +1,90 @@
+"""Elementary layers: torch's default initialisation, export-safe forms, the accelerated convolution."""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+from paddle.nn import initializer as init
+
+from ppsr import accelerate
+
+__all__ = ["Conv2D", "LeakyReLU", "Linear", "leaky_relu", "nearest_upsample", "pixel_unshuffle"]
+
+
+def _uniform(bound: float) -> paddle.ParamAttr:
+    return paddle.ParamAttr(initializer=init.Uniform(-bound, bound))
+
+
+class Conv2D(nn.Conv2D):
+    """Convolution with the published code's default initialisation U(+-1/sqrt(fan_in)) of weight and bias."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        attr = _uniform(1 / math.sqrt(in_channels // groups * kernel_size**2))
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            weight_attr=attr,
+            bias_attr=attr if bias else False,
+        )
+        self._geometry = (stride, padding, dilation, groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return accelerate.conv2d(x, self.weight, self.bias, *self._geometry)
+
+
+class Linear(nn.Linear):
+    """Linear layer with the published code's default initialisation; weight is (in, out)."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        attr = _uniform(1 / math.sqrt(in_features))
+        super().__init__(in_features, out_features, weight_attr=attr, bias_attr=attr if bias else False)
+
+
+def leaky_relu(x: Tensor, slope: float) -> Tensor:
+    """LeakyReLU as a maximum: Paddle 3.3's inference passes crash on the operator itself. Needs 0 < slope < 1."""
+    return paddle.maximum(x, slope * x)
+
+
+class LeakyReLU(nn.Layer):
+    """Layer form of `leaky_relu`."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky_relu(x, self.negative_slope)
+
+
+def nearest_upsample(x: Tensor, scale: int) -> Tensor:
+    """Repeat every pixel scale x scale times; (N, C, H, W) -> (N, C, sH, sW). Survives every export path."""
+    if scale == 1:
+        return x
+    n, c, h, w = x.shape
+    copies = paddle.stack([x] * (scale * scale), axis=2)
+    return F.pixel_shuffle(copies.reshape([n, c * scale * scale, h, w]), scale)
+
+
+def pixel_unshuffle(x: Tensor, scale: int) -> Tensor:
+    """Fold scale x scale neighbourhoods into channels (order c, dy, dx); H and W must be divisible."""
+    n, c, h, w = x.shape
+    x = x.reshape([n, c, h // scale, scale, w // scale, scale])
+    return x.transpose([0, 1, 3, 5, 2, 4]).reshape([n, c * scale * scale, h // scale, w // scale])

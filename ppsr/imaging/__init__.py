@@ -1,0 +1,1 @@
+"""Host-side pictures: reading, writing, resizing, colour conversion."""

@@ -1,0 +1,1 @@
+"""Upscaling, tiling, export and deployment."""

@@ -1,0 +1,5 @@
+"""Image quality metrics and named evaluation protocols."""
+
+from ppsr.registry import METRICS
+
+METRICS.lazy({})

@@ -1,0 +1,5 @@
+"""Training algorithms: the networks, and what their losses are. One file per algorithm."""
+
+from ppsr.registry import MODELS
+
+MODELS.lazy({})

@@ -1,0 +1,138 @@
+"""Registries of components by name, in PaddleGAN's manner, resolved lazily.
+
+A registry belongs to a package whose ``__init__`` lists ``name -> "module:Class"``. Listing names imports nothing
+heavy, and a module that cannot be imported breaks only its own names.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = [
+    "CRITERIONS",
+    "DATASETS",
+    "DISCRIMINATORS",
+    "GENERATORS",
+    "LRSCHEDULERS",
+    "METRICS",
+    "MODELS",
+    "OPTIMIZERS",
+    "TRANSFORMS",
+    "Registry",
+    "build_generator",
+    "build_model",
+]
+
+T = TypeVar("T")
+
+
+class Registry:
+    """Components of one kind by name."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._targets: dict[str, str] = {}
+        self._objects: dict[str, Any] = {}
+
+    def lazy(self, table: Mapping[str, str]) -> None:
+        """Add components as ``name -> "module:Class"``; modules are imported at first use."""
+        for name, target in table.items():
+            if self._targets.get(name, target) != target:
+                raise ConfigError(f"{self.kind} '{name}' is registered twice: {self._targets[name]} and {target}")
+            self._targets[name] = target
+
+    def register(self, obj: T | None = None, *, name: str | None = None) -> Any:
+        """Register a class or function, as a call or as a decorator: ``@GENERATORS.register()``."""
+
+        def add(component: Any) -> Any:
+            key = name or component.__name__
+            if self._objects.get(key, component) is not component or key in self._targets:
+                raise ConfigError(f"{self.kind} '{key}' is registered twice; give the second one another name")
+            self._objects[key] = component
+            return component
+
+        return add if obj is None else add(obj)
+
+    def names(self) -> list[str]:
+        """All names, sorted; imports only the package that lists them."""
+        import_module(self._package)
+        return sorted({*self._targets, *self._objects})
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names()
+
+    def get(self, name: str) -> Any:
+        """Return the component.
+
+        Raises:
+            ConfigError: unknown name; the message has the nearest valid one.
+        """
+        if name in self._objects:
+            return self._objects[name]
+        if name not in self.names():
+            raise ConfigError(f"unknown {self.kind} '{name}'; {did_you_mean(name, self.names())}")
+        if name not in self._objects:
+            module, _, attribute = self._targets[name].partition(":")
+            self._objects[name] = getattr(import_module(module), attribute)
+        return self._objects[name]
+
+    def build(self, cfg: Mapping[str, Any], **extra: Any) -> Any:
+        """Build ``cfg["name"]`` from the other entries, checked against the constructor's signature.
+
+        Args:
+            cfg: configuration with the key ``name``.
+            extra: arguments that do not come from the user (other components, sizes).
+
+        Raises:
+            ConfigError: missing ``name``, unknown component, unknown or missing argument.
+        """
+        if not isinstance(cfg, Mapping) or "name" not in cfg:
+            raise ConfigError(f"a {self.kind} needs a mapping with the key 'name'; got {cfg!r}")
+        arguments = {**cfg, **extra}
+        name = arguments.pop("name")
+        component = self.get(name)
+        check_arguments(component, arguments, f"{self.kind} '{name}'")
+        return component(**arguments)
+
+
+def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
+    """Check names of arguments against a signature before calling.
+
+    Raises:
+        ConfigError: an argument is unknown (with the nearest valid name) or a required one is missing.
+    """
+    parameters = inspect.signature(component).parameters
+    valid = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for key in arguments:
+        if key not in valid:
+            raise ConfigError(f"{where} has no option '{key}'; {did_you_mean(key, valid)}")
+    for key in valid:
+        if parameters[key].default is inspect.Parameter.empty and key not in arguments:
+            raise ConfigError(f"{where} needs the option '{key}'")
+
+
+GENERATORS = Registry("generator", "ppsr.generators")
+DISCRIMINATORS = Registry("discriminator", "ppsr.discriminators")
+CRITERIONS = Registry("criterion", "ppsr.criterions")
+MODELS = Registry("model", "ppsr.models")
+DATASETS = Registry("dataset", "ppsr.datasets")
+TRANSFORMS = Registry("transform", "ppsr.datasets")
+METRICS = Registry("metric", "ppsr.metrics")
+LRSCHEDULERS = Registry("lr_scheduler", "ppsr.solver")
+OPTIMIZERS = Registry("optimizer", "ppsr.solver")
+
+
+def build_generator(name: str, **kwargs: Any) -> Any:
+    """Build a network by its registered name: ``build_generator("DRCT", upscale=4)``."""
+    return GENERATORS.build({"name": name, **kwargs})
+
+
+def build_model(cfg: Mapping[str, Any]) -> Any:
+    """Build a training algorithm with its networks and criterions from the ``model`` section of a config."""
+    return MODELS.build(cfg)

@@ -1,0 +1,71 @@
+"""Putting named arrays into a network, with layouts converted and every mismatch reported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from paddle import nn
+
+from ppsr.errors import WeightError
+
+__all__ = ["load_state", "transposed_keys"]
+
+
+def transposed_keys(net: nn.Layer) -> set[str]:
+    """Keys whose torch layout is the transpose of Paddle's: the weights of Linear layers."""
+    return {
+        f"{name}.weight" if name else "weight"
+        for name, layer in net.named_sublayers(include_self=True)
+        if isinstance(layer, nn.Linear)
+    }
+
+
+def load_state(
+    net: nn.Layer,
+    state: Mapping[str, np.ndarray],
+    *,
+    layout: Literal["torch", "paddle"] = "paddle",
+    partial: bool = False,
+) -> list[str]:
+    """Copy arrays into the parameters and buffers of a network.
+
+    Args:
+        net: the network; parameter names equal the published torch keys. It may define ``ignored_keys``, a set of
+            regular expressions for entries of published files that it derives itself (masks, indices).
+        state: key -> array.
+        layout: "torch" transposes Linear weights.
+        partial: accept missing, unexpected and mis-shaped keys, and return them.
+
+    Returns:
+        One line per entry that was not loaded; empty when all fits.
+
+    Raises:
+        WeightError: a key is missing, unexpected or has another shape, and ``partial`` is off.
+    """
+    own = net.state_dict()
+    turn = transposed_keys(net) if layout == "torch" else set()
+    ignored = [re.compile(pattern) for pattern in getattr(net, "ignored_keys", ())]
+    problems: list[str] = []
+    loaded: dict[str, np.ndarray] = {}
+    for key, value in state.items():
+        if key not in own:
+            if not any(pattern.fullmatch(key) for pattern in ignored):
+                problems.append(f"unexpected {key} {tuple(value.shape)}")
+            continue
+        array = np.asarray(value)
+        if key in turn and array.ndim == 2:
+            array = array.T
+        if list(array.shape) != list(own[key].shape):
+            problems.append(f"mis-shaped {key}: file {tuple(array.shape)}, network {tuple(own[key].shape)}")
+            continue
+        loaded[key] = np.ascontiguousarray(array)
+    problems += [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state]
+    if problems and not partial:
+        shown = "\n  ".join(problems[:20]) + (f"\n  ... {len(problems) - 20} more" if len(problems) > 20 else "")
+        raise WeightError(f"the weights do not fit {type(net).__name__}:\n  {shown}")
+    for key, array in loaded.items():
+        own[key].set_value(array.astype(str(own[key].dtype).rsplit(".", maxsplit=1)[-1]))
+    return problems

@@ -1,0 +1,63 @@
+"""Golden files: outputs of the published code on fixed weights and inputs.
+
+The folder is `tests/golden/data`, or the one named by the environment variable PPSR_GOLDEN_DIR: the same tests run
+on any other files of the same families.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA = Path(os.environ.get("PPSR_GOLDEN_DIR") or Path(__file__).parent / "data")
+CLAIMED: set[str] = set()
+
+
+class Golden:
+    """One file: `param/<torch key>`, `input/*`, `output/*` and `meta`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with np.load(path, allow_pickle=False) as archive:
+            self.arrays = {key: archive[key] for key in archive.files}
+
+    @cached_property
+    def meta(self) -> dict:
+        return json.loads(str(self.arrays["meta"]))
+
+    def group(self, prefix: str) -> dict[str, np.ndarray]:
+        """Entries below a prefix, without it."""
+        prefix = prefix.rstrip("/") + "/"
+        return {k[len(prefix) :]: v for k, v in self.arrays.items() if k.startswith(prefix)}
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        return self.group("param")
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self.arrays[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.arrays
+
+
+def golden(*patterns: str) -> pytest.MarkDecorator:
+    """Parametrise a test over every golden file that matches, and claim these files."""
+    files = sorted(p for p in DATA.glob("*.npz") if any(fnmatch.fnmatch(p.stem, pattern) for pattern in patterns))
+    CLAIMED.update(p.stem for p in files)
+    return pytest.mark.parametrize("path", files, ids=lambda p: p.stem)
+
+
+def assert_close(actual, expected, *, atol: float = 0.0, rtol: float = 0.0, what: str = "") -> None:
+    """Compare shapes, then values; `rtol` is relative to the largest expected magnitude, not per element."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert list(actual.shape) == list(expected.shape), f"{what}: shape {actual.shape}, expected {expected.shape}"
+    bound = atol + rtol * float(np.abs(expected).max(initial=0.0))
+    error = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
+    assert error <= bound, f"{what}: largest difference {error:.3g}, allowed {bound:.3g}"
