@@ -44,7 +44,9 @@ class Registry:
         """Add components as ``name -> "module:Class"``; modules are imported at first use."""
         for name, target in table.items():
             if self._targets.get(name, target) != target:
-                raise ConfigError(f"{self.kind} '{name}' is registered twice: {self._targets[name]} and {target}")
+                raise ConfigError(
+                    f"{self.kind} '{name}' is registered twice: {self._targets[name]} and {target}"
+                )
             self._targets[name] = target
 
     def register(self, obj: T | None = None, *, name: str | None = None) -> Any:
@@ -53,7 +55,9 @@ class Registry:
         def add(component: Any) -> Any:
             key = name or component.__name__
             if self._objects.get(key, component) is not component or key in self._targets:
-                raise ConfigError(f"{self.kind} '{key}' is registered twice; give the second one another name")
+                raise ConfigError(
+                    f"{self.kind} '{key}' is registered twice; give the second one another name"
+                )
             self._objects[key] = component
             return component
 

@@ -64,7 +64,9 @@ def load_state(
         loaded[key] = np.ascontiguousarray(array)
     problems += [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state]
     if problems and not partial:
-        shown = "\n  ".join(problems[:20]) + (f"\n  ... {len(problems) - 20} more" if len(problems) > 20 else "")
+        shown = "\n  ".join(problems[:20]) + (
+            f"\n  ... {len(problems) - 20} more" if len(problems) > 20 else ""
+        )
         raise WeightError(f"the weights do not fit {type(net).__name__}:\n  {shown}")
     for key, array in loaded.items():
         own[key].set_value(array.astype(str(own[key].dtype).rsplit(".", maxsplit=1)[-1]))

@@ -49,7 +49,9 @@ class Golden:
 
 def golden(*patterns: str) -> pytest.MarkDecorator:
     """Parametrise a test over every golden file that matches, and claim these files."""
-    files = sorted(p for p in DATA.glob("*.npz") if any(fnmatch.fnmatch(p.stem, pattern) for pattern in patterns))
+    files = sorted(
+        p for p in DATA.glob("*.npz") if any(fnmatch.fnmatch(p.stem, pattern) for pattern in patterns)
+    )
     CLAIMED.update(p.stem for p in files)
     return pytest.mark.parametrize("path", files, ids=lambda p: p.stem)
 
@@ -57,7 +59,9 @@ def golden(*patterns: str) -> pytest.MarkDecorator:
 def assert_close(actual, expected, *, atol: float = 0.0, rtol: float = 0.0, what: str = "") -> None:
     """Compare shapes, then values; `rtol` is relative to the largest expected magnitude, not per element."""
     actual, expected = np.asarray(actual), np.asarray(expected)
-    assert list(actual.shape) == list(expected.shape), f"{what}: shape {actual.shape}, expected {expected.shape}"
+    assert list(actual.shape) == list(expected.shape), (
+        f"{what}: shape {actual.shape}, expected {expected.shape}"
+    )
     bound = atol + rtol * float(np.abs(expected).max(initial=0.0))
     error = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
     assert error <= bound, f"{what}: largest difference {error:.3g}, allowed {bound:.3g}"

@@ -1,5 +1,12 @@
 """Layers that more than one network uses. All of them survive export with dynamic sizes."""
 
-from ppsr.generators.blocks.layers import Conv2D, LeakyReLU, Linear, leaky_relu, nearest_upsample, pixel_unshuffle
+from ppsr.generators.blocks.layers import (
+    Conv2D,
+    LeakyReLU,
+    Linear,
+    leaky_relu,
+    nearest_upsample,
+    pixel_unshuffle,
+)
 
 __all__ = ["Conv2D", "LeakyReLU", "Linear", "leaky_relu", "nearest_upsample", "pixel_unshuffle"]

@@ -1,0 +1,44 @@
+"""The `ppsr` command. Each module of this package adds its commands in `register(app)`.
+
+Importing these modules must stay cheap: paddle and OpenCV are imported inside the commands, so that `--help` and
+usage errors answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from ppsr.errors import PpsrError
+
+__all__ = ["main"]
+
+_MODULES: tuple[str, ...] = ()
+
+
+def build_app() -> typer.Typer:
+    """The command with all its sub-commands."""
+    app = typer.Typer(
+        name="ppsr",
+        help="Super-resolution on PaddlePaddle.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(lambda: None)  # keeps sub-commands named even while there is only one
+    for module in _MODULES:
+        import_module(f"ppsr.cli.{module}").register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 all good, 1 some inputs failed, 2 usage or config error, 3 nothing usable."""
+    try:
+        build_app()()
+    except PpsrError as error:
+        print(f"ppsr: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("ppsr: interrupted", file=sys.stderr)
+        sys.exit(130)

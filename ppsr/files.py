@@ -1,0 +1,34 @@
+"""Writing files so that they appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["atomic_path", "atomic_write"]
+
+
+@contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; it is moved into place when the block ends without an error.
+
+    The temporary name keeps the suffix, so that writers which choose the format by suffix work.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.tmp-{os.getpid()}{target.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(target: str | Path, content: bytes | str) -> None:
+    """Write bytes or UTF-8 text to `target`, whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)

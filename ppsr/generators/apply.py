@@ -1,0 +1,37 @@
+"""Applying any generator to a picture: value range, window multiples, lists of outputs."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+__all__ = ["pad_to_multiple", "super_resolve"]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad bottom and right by reflection up to a multiple; by repetition where the picture is smaller than that."""
+    height, width = x.shape[2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return x
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return F.pad(x, [0, right, 0, bottom], mode=mode)
+
+
+@paddle.no_grad()
+def super_resolve(net: nn.Layer, lq: Tensor) -> Tensor:
+    """Run a generator on pictures of any size.
+
+    Args:
+        net: a generator with the facts `scale`, and optionally `size_multiple` (1) and `rgb_range` (1.0).
+        lq: (N, C, H, W) in [0, 1].
+
+    Returns:
+        (N, C, scale * H, scale * W), in [0, 1] up to what the network overshoots; not clipped.
+    """
+    rgb_range = float(getattr(net, "rgb_range", 1.0))
+    height, width = lq.shape[2:]
+    output = net(pad_to_multiple(lq * rgb_range, int(getattr(net, "size_multiple", 1))))
+    sr = output[-1] if isinstance(output, (list, tuple)) else output
+    return sr[:, :, : height * net.scale, : width * net.scale] / rgb_range
