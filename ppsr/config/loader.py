@@ -1,0 +1,114 @@
+"""Config files with at most one base, and overrides from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
+from ppsr.errors import ConfigError
+
+__all__ = ["Config", "load_config", "merge"]
+
+
+class Config(dict[str, Any]):
+    """A plain nested dictionary that remembers the file it came from and where each key was written."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path, lines: Lines) -> None:
+        super().__init__(values)
+        self.path = path
+        self.lines = lines
+
+    @property
+    def stem(self) -> str:
+        """Name of the experiment: the file's name without suffix."""
+        return self.path.stem
+
+    def where(self, *keys: str) -> str:
+        """Where a key was written, or the place of the nearest enclosing one."""
+        for end in range(len(keys), 0, -1):
+            if keys[:end] in self.lines:
+                return self.lines[keys[:end]]
+        return str(self.path)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a config file, its base, and overrides; values are plain, components are not looked up.
+
+    Args:
+        path: a YAML file; its optional key `base` names one other file, relative to it.
+        overrides: texts of the form `a.b.0.c=value`; the value follows YAML's rules.
+
+    Raises:
+        ConfigError: unreadable or wrong file, second base, duplicate key, bad override.
+    """
+    path = Path(path)
+    values, lines = _read_mapping(path)
+    base = values.pop("base", None)
+    if base is not None:
+        base_path = path.parent / str(base)
+        base_values, base_lines = _read_mapping(base_path)
+        if "base" in base_values:
+            raise ConfigError(f"{base_lines[('base',)]}: {base_path} is itself a base; one level is allowed")
+        values, lines = merge(base_values, values), {**base_lines, **lines}
+    for override in overrides:
+        _override(values, lines, override)
+    return Config(values, path, lines)
+
+
+def _read_mapping(path: Path) -> tuple[dict[str, Any], Lines]:
+    values, lines = read_yaml(path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping of keys, not {type(values).__name__}")
+    return values, lines
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `top` over `base`, key by key. A mapping with another `name` is another component: it replaces."""
+    result = dict(base)
+    for key, value in top.items():
+        old = result.get(key)
+        same = isinstance(old, Mapping) and isinstance(value, Mapping)
+        if same and value.get("name", old.get("name")) == old.get("name"):
+            result[key] = merge(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _override(values: dict[str, Any], lines: Lines, override: str) -> None:
+    key, separator, text = override.partition("=")
+    source = f"-o {override[:80]}"
+    if not separator or not key.strip():
+        raise ConfigError(f"{source}: an override has the form a.b.c=value")
+    parts = key.strip().split(".")
+    node: Any = values
+    for depth, part in enumerate(parts[:-1]):
+        node = _child(node, part, source, ".".join(parts[:depth]))
+    last, value = parts[-1], parse_scalar_text(text, source)
+    if isinstance(node, list):
+        node[_index(node, last, source)] = value
+    elif isinstance(node, dict):
+        node[last] = value  # a new key is checked against the component's signature later
+    else:
+        raise ConfigError(f"{source}: '{'.'.join(parts[:-1])}' is a single value and has no '{last}'")
+    for known in [k for k in lines if k[: len(parts)] == tuple(parts)]:
+        del lines[known]
+    lines[tuple(parts)] = source
+
+
+def _child(node: Any, part: str, source: str, where: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(node, part, source)]
+    if not isinstance(node, dict):
+        raise ConfigError(f"{source}: '{where}' is a single value and has no '{part}'")
+    if node.get(part) is None:
+        node[part] = {}  # a section that the file leaves at its defaults; a wrong name fails the check
+    return node[part]
+
+
+def _index(node: list[Any], part: str, source: str) -> int:
+    if not part.lstrip("-").isdigit() or not -len(node) <= int(part) < len(node):
+        raise ConfigError(f"{source}: '{part}' is no index of a list of {len(node)}")
+    return int(part)

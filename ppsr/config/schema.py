@@ -1,0 +1,118 @@
+"""Sections of a configuration that are no components. Keys are PaddleGAN's; defaults are stated here once."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["Experiment", "LoaderOptions"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class LoaderOptions(_Section):
+    """How samples become batches; stands beside a dataset's own options."""
+
+    batch_size: int = Field(1, ge=1, description="samples per step and rank")
+    num_workers: int = Field(0, ge=0)
+    use_shared_memory: bool = True
+    shuffle: bool = True
+    drop_last: bool = True
+    queue_size: int = Field(0, ge=0, description="training-pair pool: pairs to mix over; 0 switches it off")
+    queue_params: bool = Field(True, description="degradation parameters travel with their pair")
+
+
+class Datasets(_Section):
+    """`train` and `test` hold a dataset's options together with `LoaderOptions`."""
+
+    train: dict[str, Any] | None = None
+    test: dict[str, Any] | None = None
+
+
+class Validate(_Section):
+    """Validation during training and by --evaluate-only."""
+
+    interval: int = Field(-1, description="in steps; -1: never")
+    save_img: bool = False
+    metrics: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class LogConfig(_Section):
+    """Intervals in steps."""
+
+    interval: int = Field(100, ge=1)
+    visual_interval: int = Field(
+        0, ge=0, validation_alias=AliasChoices("visual_interval", "visiual_interval")
+    )
+
+
+class SnapshotConfig(_Section):
+    """Checkpoints: every `interval` steps, the newest `keep` and the best stay."""
+
+    interval: int = Field(5000, ge=1)
+    keep: int = Field(2, ge=1)
+
+
+class Ema(_Section):
+    """Exponential moving average of some networks' parameters."""
+
+    decay: float = Field(0.999, ge=0, lt=1)
+    net_names: list[str] = ["generator"]
+
+
+class Precision(_Section):
+    """Mixed precision; on CPU Paddle ignores it."""
+
+    amp: bool = False
+    level: Literal["O1", "O2"] = "O1"
+    dtype: Literal["float16", "bfloat16"] = "float16"
+
+
+class StepOptions(_Section):
+    """What happens around backward, the same for every algorithm."""
+
+    accumulate: int = Field(1, ge=1, description="batches per optimizer step")
+    clip_norm: float | None = Field(None, gt=0, description="global gradient norm, per optimizer")
+    max_skips: int = Field(100, ge=1, description="non-finite steps in a row after which the run stops")
+
+
+class Load(_Section):
+    """Weights of an earlier stage, by network."""
+
+    path: str
+    partial: bool = False
+    expand_experts: bool = False
+
+
+class Experiment(_Section):
+    """A whole configuration; components are checked against their constructors."""
+
+    total_iters: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    output_dir: str = "output"
+    min_max: tuple[float, float] = (0.0, 1.0)
+    enable_visualdl: bool = False
+    image_num: int = 0
+    seed: int = 0
+    model: dict[str, Any]
+    dataset: Datasets = Datasets()
+    lr_scheduler: dict[str, Any] | None = None
+    optimizer: dict[str, Any] | None = None
+    validate_: Validate = Field(Validate(), alias="validate")
+    log_config: LogConfig = LogConfig()
+    snapshot_config: SnapshotConfig = SnapshotConfig()
+    ema: Ema | None = None
+    precision: Precision = Precision()
+    step: StepOptions = StepOptions()
+    load: dict[str, Load] = Field(default_factory=dict)
+    export_model: list[dict[str, Any]] = Field(default_factory=list)
+    find_unused_parameters: bool = Field(False, description="accepted for PaddleGAN's configs; never needed")
+
+    @model_validator(mode="after")
+    def _length(self) -> Experiment:
+        if self.total_iters is None and self.epochs is None:
+            raise ValueError("give total_iters or epochs")
+        return self

@@ -1,0 +1,164 @@
+"""YAML text -> plain values, with the line of every key. Nothing is executed, nothing is guessed.
+
+Scalars follow YAML 1.2's core schema, so that ``1e-4`` is a number, ``NO`` a string and ``010`` ten. PaddleGAN's
+configurations write tuples as strings, such as ``(2, 4)``; these are read as lists of literals.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ppsr.errors import ConfigError
+
+__all__ = ["Lines", "parse_scalar_text", "parse_yaml"]
+
+Lines = dict[tuple[str, ...], str]
+"""Path of a key -> where it was written, such as ``configs/x.yaml:12``."""
+
+_MAX_BYTES = 1_000_000
+_MAX_NODES = 100_000
+_MAX_DEPTH = 64
+
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = {"": None, "~": None, "null": None, "true": True, "false": False}
+_SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
+
+
+def _plain_scalar(text: str) -> Any:
+    if text.lower() in _SPECIAL:
+        return _SPECIAL[text.lower()]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _SPECIAL_FLOAT.fullmatch(text):
+        return float(text.replace(".", ""))
+    return _tuple_text(text)
+
+
+def _tuple_text(text: str) -> Any:
+    """Read ``(2, 4)`` as a list; every other text stays as it is."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return list(value) if isinstance(value, tuple) else value
+
+
+class _Builder:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.lines: Lines = {}
+        self.count = 0
+
+    def at(self, node: yaml.Node) -> str:
+        return f"{self.source}:{node.start_mark.line + 1}"
+
+    def build(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
+        self.count += 1
+        if self.count > _MAX_NODES:
+            raise ConfigError(f"{self.source}: more than {_MAX_NODES} values after expanding aliases")
+        if len(path) > _MAX_DEPTH:
+            raise ConfigError(f"{self.at(node)}: nested deeper than {_MAX_DEPTH} levels")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        self._check_tag(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(child, (*path, str(i))) for i, child in enumerate(node.value)]
+        if node.style is not None:  # quoted or block text
+            return _tuple_text(node.value)
+        return _plain_scalar(node.value)
+
+    def _check_tag(self, node: yaml.Node) -> None:
+        """Refuse tags that would build objects; `!!float 1e-7` and its kin are harmless and common."""
+        core = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
+        if node.tag not in core and not node.tag.startswith("tag:yaml.org,2002:timestamp"):
+            raise ConfigError(
+                f"{self.at(node)}: the tag '{node.tag}' is refused; a configuration holds plain values only"
+            )
+
+    def _mapping(self, node: yaml.MappingNode, path: tuple[str, ...]) -> dict[str, Any]:
+        self._check_tag(node)
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"{self.at(key_node)}: a key must be plain text")
+            key = key_node.value
+            if key in result:
+                first = self.lines[(*path, key)]
+                raise ConfigError(f"{self.at(key_node)}: the key '{key}' is given twice; first at {first}")
+            self.lines[(*path, key)] = self.at(key_node)
+            result[key] = self.build(value_node, (*path, key))
+        return result
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes without implicit types; `_Builder` decides on the values."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+
+
+def parse_yaml(text: str, source: str) -> tuple[Any, Lines]:
+    """Parse YAML text.
+
+    Args:
+        text: the document.
+        source: name used in messages.
+
+    Raises:
+        ConfigError: not YAML, duplicate key, a tag that would build an object, or absurd size.
+    """
+    if len(text.encode()) > _MAX_BYTES:
+        raise ConfigError(f"{source}: larger than {_MAX_BYTES} bytes; this is no configuration")
+    if max(_depths(text), default=0) > _MAX_DEPTH:
+        raise ConfigError(f"{source}: nested deeper than {_MAX_DEPTH} levels")
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{source}:{mark.line + 1}" if mark else source
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{where}: not valid YAML: {problem}") from None
+    builder = _Builder(source)
+    return (builder.build(node, ()) if node is not None else {}), builder.lines
+
+
+def _depths(text: str) -> Iterator[int]:
+    """Depth of flow brackets, so that thousands of nested `[` end before the parser recurses."""
+    depth = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            yield depth
+        elif character in "]}":
+            depth -= 1
+
+
+def parse_scalar_text(text: str, source: str) -> Any:
+    """Read the value of ``-o key=value`` by the same rules as a file."""
+    return parse_yaml(text, source)[0] if text.strip() else None
+
+
+def read_yaml(path: Path) -> tuple[Any, Lines]:
+    """Parse a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, not UTF-8, or not a configuration.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; is it a configuration?") from None
+    return parse_yaml(text, str(path))
