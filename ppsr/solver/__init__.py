@@ -2,5 +2,18 @@
 
 from ppsr.registry import LRSCHEDULERS, OPTIMIZERS
 
-LRSCHEDULERS.lazy({})
-OPTIMIZERS.lazy({})
+LRSCHEDULERS.lazy(
+    {
+        name: f"ppsr.solver.schedules:{name}"
+        for name in (
+            "ConstantLR",
+            "CosineAnnealingRestartLR",
+            "LinearDecay",
+            "MultiStepDecay",
+            "NonLinearDecay",
+        )
+    }
+)
+OPTIMIZERS.lazy(
+    {name: f"ppsr.solver.optimizers:{name}" for name in ("Adam", "AdamW", "Momentum", "RMSProp", "SGD")}
+)

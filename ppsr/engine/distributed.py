@@ -1,0 +1,98 @@
+"""Several processes: start, averages of gradients, common decisions.
+
+Gradients are averaged by one all-reduce per data type after backward, instead of a wrapper around each network. So
+phases may freeze networks, run a network several times or leave parameters unused, and every rank ends bit-equal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import distributed as dist
+from paddle import nn
+
+__all__ = ["Group", "start_distributed"]
+
+
+class Group:
+    """The processes that train together."""
+
+    def __init__(self, rank: int = 0, world: int = 1) -> None:
+        self.rank = rank
+        self.world = world
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes logs and files."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait for all; a reduction, because it works on every backend."""
+        self.any(False)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return bool(self.maximum(float(flag)))
+
+    def maximum(self, value: float) -> float:
+        """Largest value of all ranks."""
+        if self.world == 1:
+            return value
+        tensor = paddle.to_tensor([value], dtype="float32")
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return float(tensor)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Element-wise sum over ranks, in float64."""
+        if self.world == 1:
+            return list(values)
+        tensor = paddle.to_tensor(np.asarray(values, dtype=np.float64))
+        dist.all_reduce(tensor)
+        return [float(v) for v in tensor.numpy()]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in rank order."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = []
+        dist.all_gather_object(values, value)
+        return values
+
+    @paddle.no_grad()
+    def broadcast(self, nets: Iterable[nn.Layer]) -> None:
+        """Give every rank the parameters and buffers of rank 0."""
+        if self.world == 1:
+            return
+        for net in nets:
+            for tensor in net.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+    @paddle.no_grad()
+    def average_gradients(self, parameters: Iterable[Any]) -> None:
+        """Replace each gradient by its mean over the ranks; a parameter unused on a rank counts as zero there."""
+        if self.world == 1:
+            return
+        by_type: dict[str, list[Any]] = {}
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = paddle.zeros_like(parameter)
+            by_type.setdefault(str(parameter.grad.dtype), []).append(parameter)
+        for group in by_type.values():
+            flat = paddle.concat([p.grad.reshape([-1]) for p in group])
+            dist.all_reduce(flat)
+            parts = paddle.split(flat / self.world, [p.grad.size for p in group])
+            for parameter, part in zip(group, parts, strict=True):
+                parameter.grad.set_value(part.reshape(parameter.grad.shape))
+
+
+def start_distributed(device: str) -> Group:
+    """Join the processes of `paddle.distributed.launch`; a plain process is a group of one."""
+    paddle.set_device(device)
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+        return Group()
+    dist.init_parallel_env()
+    return Group(dist.get_rank(), dist.get_world_size())

@@ -1,0 +1,167 @@
+"""One training step, for every algorithm: autocast, scaling, accumulation, backward, averaging over ranks,
+clipping, skipping of non-finite steps, optimizer, moving average.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import paddle
+from paddle import Tensor
+
+from ppsr.config.schema import Precision, StepOptions
+from ppsr.engine.distributed import Group
+from ppsr.models.base import BaseModel, Batch, Phase
+from ppsr.solver.ema import EMA
+from ppsr.solver.schedules import Schedule
+
+__all__ = ["TooManySkips", "TrainStep"]
+
+logger = logging.getLogger(__name__)
+
+Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]
+
+
+class TooManySkips(RuntimeError):
+    """Losses or gradients stayed non-finite; the last good checkpoint is untouched."""
+
+
+@dataclass
+class TrainStep:
+    """Advances the networks of an algorithm.
+
+    Attributes:
+        skipped: steps whose loss or gradient was not finite, in all and in a row.
+    """
+
+    model: BaseModel
+    optimizers: Optimizers
+    schedule: Schedule
+    options: StepOptions
+    precision: Precision
+    group: Group
+    ema: EMA | None = None
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    scalers: dict[str, paddle.amp.GradScaler] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.amp = self.precision.amp and paddle.get_device() != "cpu"
+        if self.precision.amp and not self.amp:
+            logger.warning("mixed precision has no effect on CPU: training in float32")
+        use_scaler = self.amp and self.precision.dtype == "float16"
+        for name in self.optimizers:
+            self.scalers[name] = paddle.amp.GradScaler(enable=use_scaler, init_loss_scaling=2.0**15)
+        if self.amp and self.precision.level == "O2":
+            for optimizer, names in self.optimizers.values():
+                nets = [self.model.nets[name] for name in names]
+                paddle.amp.decorate(nets, optimizer, level="O2", dtype=self.precision.dtype)
+
+    def run(self, batches: Sequence[Batch], step: int, seed: int) -> dict[str, float]:
+        """Run all phases on the micro-batches of one step.
+
+        Args:
+            batches: `accumulate` batches.
+            step: number of finished steps.
+            seed: of the run; the step draws its random numbers from (seed, step, rank) alone.
+
+        Returns:
+            Every loss and logged scalar, averaged over the micro-batches.
+
+        Raises:
+            TooManySkips: non-finite for `max_skips` steps in a row.
+        """
+        paddle.seed((seed * 1_000_003 + step * 1009 + self.group.rank) % (2**31 - 1))
+        rate = self.schedule(step)
+        for optimizer, _ in self.optimizers.values():
+            optimizer.set_lr(rate)
+        self.model.step = step
+        scalars: dict[str, float] = {}
+        finite = True
+        batches = [self.model.prepare(batch) for batch in batches]
+        for phase in self.model.phases():
+            finite = self._phase(phase, batches, scalars) and finite
+        if finite:
+            self.skipped_in_a_row = 0
+            if self.ema is not None:
+                self.ema.update(self.model.nets)
+        else:
+            self._count_skip(step)
+        return scalars
+
+    def _phase(self, phase: Phase, batches: Sequence[Batch], scalars: dict[str, float]) -> bool:
+        """Backward and update of one phase; False when it was skipped as non-finite."""
+        used = {k: v for k, v in self.optimizers.items() if set(v[1]) & set(phase.nets)}
+        self._freeze_all_but(phase.nets)
+        scaler = self.scalers[next(iter(used))]
+        finite = True
+        for batch in batches:
+            with paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype):
+                losses = phase.losses(batch)
+            if not losses:
+                return True
+            total = self._total(losses)
+            finite = finite and bool(paddle.isfinite(total))
+            scaler.scale(total / len(batches)).backward()
+            for name, value in {**losses, **batch.logs}.items():
+                scalars[name] = scalars.get(name, 0.0) + float(value) / len(batches)
+            batch.logs = {}
+        updated = [p for net in phase.nets for p in self.model.nets[net].parameters() if not p.stop_gradient]
+        self.group.average_gradients(updated)
+        # With a loss scale an overflow is the scaler's business: it skips and lowers the scale by itself.
+        norm = _gradient_norm(updated)
+        finite = not self.group.any(not finite or (not scaler.is_enable() and not _is_finite(norm)))
+        if finite:
+            self._update(used, scaler)
+        for optimizer, _ in used.values():
+            optimizer.clear_grad()
+        return finite
+
+    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        values = [value.astype("float32") for value in losses.values()]
+        return paddle.add_n(values) if len(values) > 1 else values[0]
+
+    def _update(self, used: Optimizers, scaler: paddle.amp.GradScaler) -> None:
+        for optimizer, names in used.values():
+            scaler.unscale_(optimizer)
+            if self.options.clip_norm is not None:
+                parameters = [p for name in names for p in self.model.nets[name].parameters()]
+                _clip(parameters, self.options.clip_norm)
+            scaler.step(optimizer)
+        scaler.update()
+
+    def _freeze_all_but(self, trained: Sequence[str]) -> None:
+        for name, net in self.model.nets.items():
+            for parameter in net.parameters():
+                if parameter.trainable:
+                    parameter.stop_gradient = name not in trained
+
+    def _count_skip(self, step: int) -> None:
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        logger.warning("step %d skipped: loss or gradient not finite (%d in all)", step + 1, self.skipped)
+        if self.skipped_in_a_row >= self.options.max_skips:
+            raise TooManySkips(
+                f"{self.skipped_in_a_row} steps in a row were not finite; lower the learning rate or look at "
+                "the data. The last good checkpoint is kept."
+            )
+
+
+def _gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
+    squares = [p.grad.astype("float32").square().sum() for p in parameters if p.grad is not None]
+    return paddle.add_n(squares).sqrt() if squares else paddle.zeros([])
+
+
+def _is_finite(value: Tensor) -> bool:
+    return bool(paddle.isfinite(value))
+
+
+@paddle.no_grad()
+def _clip(parameters: Sequence[Tensor], limit: float) -> None:
+    """Scale gradients so that their common norm is at most `limit`."""
+    scale = paddle.clip(limit / (_gradient_norm(parameters) + 1e-6), max=1.0)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.set_value(parameter.grad * scale.astype(parameter.grad.dtype))

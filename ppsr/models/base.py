@@ -1,0 +1,91 @@
+"""What a training algorithm declares: its networks and, per iteration, phases of losses.
+
+An algorithm never calls backward, steps an optimizer or knows of mixed precision: the engine does, the same way for
+all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from paddle import Tensor, nn
+
+from ppsr.registry import CRITERIONS, DISCRIMINATORS, GENERATORS, Registry
+
+__all__ = ["BaseModel", "Batch", "Phase", "build_optional"]
+
+
+class Batch(dict[str, Any]):
+    """Tensors of one step by name (`lq`, `gt`, ...); phases may pass results on, and note scalars in `logs`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logs: dict[str, Tensor] = {}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One backward pass and optimizer step.
+
+    Attributes:
+        nets: networks that are trained in it; all others are frozen meanwhile.
+        losses: batch -> named float32 scalars, whose sum is minimised. An empty result skips the phase.
+    """
+
+    nets: tuple[str, ...]
+    losses: Callable[[Batch], dict[str, Tensor]]
+
+
+class BaseModel:
+    """Base of all algorithms.
+
+    Attributes:
+        nets: every network with a state, by name; these are saved, loaded and moved.
+        ema: averaged copies set by the engine when the configuration asks for them.
+        step: number of finished steps, set by the engine.
+    """
+
+    inference_names: tuple[str, ...] = ("generator",)
+
+    def __init__(self) -> None:
+        self.nets: dict[str, nn.Layer] = {}
+        self.ema: dict[str, nn.Layer] = {}
+        self.step = 0
+
+    def phases(self) -> list[Phase]:
+        """Phases of one iteration, in order."""
+        raise NotImplementedError
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Change a batch on the training device before the phases; by default nothing."""
+        return batch
+
+    def inference_net(self) -> nn.Layer:
+        """The network from LR picture to SR picture, with averaged parameters where there are any."""
+        return self.averaged("generator")
+
+    def averaged(self, name: str) -> nn.Layer:
+        """The averaged copy of a network, or the network itself."""
+        return self.ema.get(name, self.nets[name])
+
+
+def build_optional(registry: Registry, cfg: Mapping[str, Any] | None) -> Any:
+    """Build a component that a configuration may leave out."""
+    return None if cfg is None else registry.build(cfg)
+
+
+def build_net(cfg: Mapping[str, Any] | nn.Layer, registry: Registry = GENERATORS) -> nn.Layer:
+    """Build a network, or take one that is already built."""
+    return cfg if isinstance(cfg, nn.Layer) else registry.build(cfg)
+
+
+def build_discriminator(cfg: Mapping[str, Any] | nn.Layer | None) -> nn.Layer | None:
+    """Build the discriminator of a GAN recipe if there is one."""
+    return None if cfg is None else build_net(cfg, DISCRIMINATORS)
+
+
+def build_criterion(cfg: Mapping[str, Any] | None) -> Any:
+    """Build a loss if the configuration asks for it."""
+    return build_optional(CRITERIONS, cfg)

@@ -1,0 +1,181 @@
+"""Paddle's optimizers under PaddleGAN's option names, and their state under structured parameter names.
+
+Paddle keys optimizer state by automatic names (`conv2d_20.w_0_moment1_0`), which depend on what else was built in
+the process. Here it is saved as `<net>.<parameter>/moment1_0`, and the key set is checked when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ppsr.errors import ConfigError, WeightError, did_you_mean
+from ppsr.registry import OPTIMIZERS
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Momentum",
+    "RMSProp",
+    "build_optimizers",
+    "load_optimizer_state",
+    "optimizer_state",
+]
+
+Parameters = Sequence[Any]
+
+
+def Adam(  # noqa: N802 - registered under the optimizer's name
+    *,
+    parameters: Parameters,
+    learning_rate: float = 0.001,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float | None = None,
+) -> paddle.optimizer.Optimizer:
+    """Adam with L2 regularisation as `weight_decay`."""
+    return paddle.optimizer.Adam(
+        learning_rate, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay or None
+    )
+
+
+def AdamW(  # noqa: N802
+    *,
+    parameters: Parameters,
+    learning_rate: float = 0.001,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.01,
+) -> paddle.optimizer.Optimizer:
+    """Adam with decoupled weight decay."""
+    return paddle.optimizer.AdamW(
+        learning_rate, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay
+    )
+
+
+def SGD(  # noqa: N802
+    *, parameters: Parameters, learning_rate: float = 0.001, weight_decay: float | None = None
+) -> paddle.optimizer.Optimizer:
+    """Plain gradient descent."""
+    return paddle.optimizer.SGD(learning_rate, parameters=parameters, weight_decay=weight_decay or None)
+
+
+def Momentum(  # noqa: N802
+    *,
+    parameters: Parameters,
+    learning_rate: float = 0.001,
+    momentum: float = 0.9,
+    weight_decay: float | None = None,
+) -> paddle.optimizer.Optimizer:
+    """Gradient descent with momentum."""
+    return paddle.optimizer.Momentum(
+        learning_rate, momentum, parameters=parameters, weight_decay=weight_decay or None
+    )
+
+
+def RMSProp(  # noqa: N802
+    *,
+    parameters: Parameters,
+    learning_rate: float = 0.001,
+    rho: float = 0.95,
+    epsilon: float = 1e-6,
+    momentum: float = 0.0,
+    weight_decay: float | None = None,
+) -> paddle.optimizer.Optimizer:
+    """RMSProp."""
+    return paddle.optimizer.RMSProp(
+        learning_rate, rho, epsilon, momentum, parameters=parameters, weight_decay=weight_decay or None
+    )
+
+
+for _factory in (Adam, AdamW, SGD, Momentum, RMSProp):
+    _factory.given_by_engine = ("parameters",)  # type: ignore[attr-defined]
+
+
+def build_optimizers(
+    cfg: Mapping[str, Any], nets: Mapping[str, nn.Layer]
+) -> dict[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]:
+    """Build one optimizer (`{name, net_names, ...}`, called "optim") or several by name.
+
+    Returns:
+        Name -> (optimizer, names of the networks it updates).
+
+    Raises:
+        ConfigError: a network is unknown or has two optimizers.
+    """
+    sections = {"optim": cfg} if "name" in cfg else dict(cfg)
+    taken: dict[str, str] = {}
+    built = {}
+    for key, section in sections.items():
+        options = dict(section)
+        names = options.pop("net_names", None)
+        if not names:
+            raise ConfigError(f"optimizer '{key}' needs net_names: which of {sorted(nets)} it updates")
+        names = [names] if isinstance(names, str) else list(names)
+        for net in names:
+            if net not in nets:
+                raise ConfigError(f"optimizer '{key}': there is no net '{net}'; {did_you_mean(net, nets)}")
+            if net in taken:
+                raise ConfigError(f"the net '{net}' is given to the optimizers '{taken[net]}' and '{key}'")
+            taken[net] = key
+        parameters = [p for net in names for p in nets[net].parameters() if not p.stop_gradient]
+        built[key] = (OPTIMIZERS.build(options, parameters=parameters), tuple(names))
+    return built
+
+
+def _structured_names(nets: Mapping[str, nn.Layer]) -> dict[str, str]:
+    """Automatic parameter name -> `<net>.<key>`."""
+    return {p.name: f"{net}.{key}" for net, layer in nets.items() for key, p in layer.named_parameters()}
+
+
+def optimizer_state(
+    optimizer: paddle.optimizer.Optimizer, nets: Mapping[str, nn.Layer]
+) -> dict[str, np.ndarray]:
+    """Accumulators as arrays under `<net>.<parameter>/<accumulator>`."""
+    names = _structured_names(nets)
+    state: dict[str, np.ndarray] = {}
+    for key, value in optimizer.state_dict().items():
+        if key == "LR_Scheduler":
+            continue  # the schedule is a function of the step
+        if key == "master_weights":
+            for auto, tensor in value.items():
+                state[f"{names[auto]}/master"] = tensor.numpy()
+            continue
+        auto = max((n for n in names if key.startswith(f"{n}_")), key=len)
+        state[f"{names[auto]}/{key[len(auto) + 1 :]}"] = value.numpy()
+    return state
+
+
+def load_optimizer_state(
+    optimizer: paddle.optimizer.Optimizer, nets: Mapping[str, nn.Layer], state: Mapping[str, np.ndarray]
+) -> None:
+    """Put back what `optimizer_state` gave.
+
+    Raises:
+        WeightError: the state belongs to other parameters than the optimizer updates.
+    """
+    automatic = {structured: auto for auto, structured in _structured_names(nets).items()}
+    updated = {p.name for p in optimizer._parameter_list if not p.stop_gradient}
+    restored: dict[str, Any] = {}
+    seen = set()
+    for key, value in state.items():
+        structured, _, accumulator = key.rpartition("/")
+        if structured not in automatic:
+            raise WeightError(f"optimizer state of an unknown parameter '{structured}'")
+        auto = automatic[structured]
+        seen.add(auto)
+        if accumulator == "master":
+            restored.setdefault("master_weights", {})[auto] = paddle.to_tensor(value)
+        else:
+            restored[f"{auto}_{accumulator}"] = paddle.to_tensor(value)
+    missing = sorted(updated - seen) if state else []
+    if missing:
+        raise WeightError(f"the checkpoint lacks the optimizer state of {len(missing)} parameters: {missing[:3]}")
+    optimizer.set_state_dict(restored)
