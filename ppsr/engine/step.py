@@ -48,6 +48,10 @@ class TrainStep:
     scalers: dict[str, paddle.amp.GradScaler] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # stop_gradient is toggled from phase to phase, so what the networks themselves freeze is noted once
+        self.trainable = {
+            name: [p for p in net.parameters() if not p.stop_gradient] for name, net in self.model.nets.items()
+        }
         self.amp = self.precision.amp and paddle.get_device() != "cpu"
         if self.precision.amp and not self.amp:
             logger.warning("mixed precision has no effect on CPU: training in float32")
@@ -108,7 +112,7 @@ class TrainStep:
             for name, value in {**losses, **batch.logs}.items():
                 scalars[name] = scalars.get(name, 0.0) + float(value) / len(batches)
             batch.logs = {}
-        updated = [p for net in phase.nets for p in self.model.nets[net].parameters() if not p.stop_gradient]
+        updated = [p for net in phase.nets for p in self.trainable[net]]
         self.group.average_gradients(updated)
         # With a loss scale an overflow is the scaler's business: it skips and lowers the scale by itself.
         norm = _gradient_norm(updated)
@@ -127,16 +131,15 @@ class TrainStep:
         for optimizer, names in used.values():
             scaler.unscale_(optimizer)
             if self.options.clip_norm is not None:
-                parameters = [p for name in names for p in self.model.nets[name].parameters()]
+                parameters = [p for name in names for p in self.trainable[name]]
                 _clip(parameters, self.options.clip_norm)
             scaler.step(optimizer)
         scaler.update()
 
     def _freeze_all_but(self, trained: Sequence[str]) -> None:
-        for name, net in self.model.nets.items():
-            for parameter in net.parameters():
-                if parameter.trainable:
-                    parameter.stop_gradient = name not in trained
+        for name, parameters in self.trainable.items():
+            for parameter in parameters:
+                parameter.stop_gradient = name not in trained
 
     def _count_skip(self, step: int) -> None:
         self.skipped += 1

@@ -2,4 +2,10 @@
 
 from ppsr.registry import GENERATORS
 
-GENERATORS.lazy({})
+GENERATORS.lazy(
+    {
+        "BlindSR": "ppsr.generators.cddnet:BlindSR",
+        "CDDNet": "ppsr.generators.cddnet:CDDNet",
+        "DegradationPredictor": "ppsr.generators.degradation_predictor:DegradationPredictor",
+    }
+)

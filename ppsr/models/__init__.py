@@ -2,4 +2,9 @@
 
 from ppsr.registry import MODELS
 
-MODELS.lazy({})
+MODELS.lazy(
+    {
+        "CDDNet": "ppsr.models.cddnet:CDDNetModel",
+        "SRModel": "ppsr.models.sr:SRModel",
+    }
+)

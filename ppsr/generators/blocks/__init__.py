@@ -4,9 +4,18 @@ from ppsr.generators.blocks.layers import (
     Conv2D,
     LeakyReLU,
     Linear,
+    bilinear_upsample,
     leaky_relu,
     nearest_upsample,
     pixel_unshuffle,
 )
 
-__all__ = ["Conv2D", "LeakyReLU", "Linear", "leaky_relu", "nearest_upsample", "pixel_unshuffle"]
+__all__ = [
+    "Conv2D",
+    "LeakyReLU",
+    "Linear",
+    "bilinear_upsample",
+    "leaky_relu",
+    "nearest_upsample",
+    "pixel_unshuffle",
+]

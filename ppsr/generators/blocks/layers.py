@@ -11,7 +11,15 @@ from paddle.nn import initializer as init
 
 from ppsr import accelerate
 
-__all__ = ["Conv2D", "LeakyReLU", "Linear", "leaky_relu", "nearest_upsample", "pixel_unshuffle"]
+__all__ = [
+    "Conv2D",
+    "LeakyReLU",
+    "Linear",
+    "bilinear_upsample",
+    "leaky_relu",
+    "nearest_upsample",
+    "pixel_unshuffle",
+]
 
 
 def _uniform(bound: float) -> paddle.ParamAttr:
@@ -81,6 +89,30 @@ def nearest_upsample(x: Tensor, scale: int) -> Tensor:
     n, c, h, w = x.shape
     copies = paddle.stack([x] * (scale * scale), axis=2)
     return F.pixel_shuffle(copies.reshape([n, c * scale * scale, h, w]), scale)
+
+
+def bilinear_upsample(x: Tensor, scale: int) -> Tensor:
+    """Bilinear enlargement by a whole factor, half-pixel centres; (N, C, H, W) -> (N, C, sH, sW).
+
+    Paddle 3.3's oneDNN passes cannot run the interpolation operator, so traced graphs mix shifted copies instead.
+    """
+    if scale == 1:
+        return x
+    if paddle.in_dynamic_mode():
+        return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+    n, c, h, w = x.shape
+    above = paddle.concat([x[:, :, :1], x[:, :, :-1]], axis=2)
+    below = paddle.concat([x[:, :, 1:], x[:, :, -1:]], axis=2)
+    rows = paddle.stack(_phases(above, x, below, scale), axis=3).reshape([n, c, h * scale, w])
+    left = paddle.concat([rows[:, :, :, :1], rows[:, :, :, :-1]], axis=3)
+    right = paddle.concat([rows[:, :, :, 1:], rows[:, :, :, -1:]], axis=3)
+    return paddle.stack(_phases(left, rows, right, scale), axis=4).reshape([n, c, h * scale, w * scale])
+
+
+def _phases(before: Tensor, x: Tensor, after: Tensor, scale: int) -> list[Tensor]:
+    """The `scale` samples that lie around each element along one axis."""
+    offsets = [(i + 0.5) / scale - 0.5 for i in range(scale)]
+    return [x * (1 + d) - before * d if d < 0 else x * (1 - d) + after * d for d in offsets]
 
 
 def pixel_unshuffle(x: Tensor, scale: int) -> Tensor:

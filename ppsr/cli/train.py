@@ -1,0 +1,160 @@
+"""`tools/main.py`: training and evaluation from a config file, with PaddleGAN's flags."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ppsr.errors import PpsrError
+from ppsr.files import atomic_write
+
+if TYPE_CHECKING:
+    from ppsr.config.loader import Config
+    from ppsr.config.schema import Experiment
+    from ppsr.engine.distributed import Group
+    from ppsr.models.base import BaseModel
+
+__all__ = ["main"]
+
+logger = logging.getLogger("ppsr.main")
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """PaddleGAN's flags, and --device, --dry-run, --load-partial."""
+    parser = argparse.ArgumentParser(description="Train or evaluate from a config file.")
+    parser.add_argument("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration")
+    parser.add_argument(
+        "-o", "--opt", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override config keys"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="a run's or checkpoint's folder, or 'auto' for the newest")
+    parser.add_argument("--load", metavar="FILE", help="weights to start from or to evaluate")
+    parser.add_argument("--load-partial", action="store_true", help="accept weights that fit in part")
+    parser.add_argument("--evaluate-only", action="store_true", help="score dataset.test and stop")
+    parser.add_argument("--dry-run", action="store_true", help="build all, do one step, print sizes and times")
+    parser.add_argument("--seed", type=int, help="overrides the config's seed; 0 is a seed like any other")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (no effect on CPU)")
+    parser.add_argument("--amp_level", choices=["O1", "O2"], default="O1")
+    parser.add_argument("--device", help="cpu, gpu, gpu:1, xpu, ...; default: gpu where Paddle has one")
+    parser.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
+    parser.add_argument("-p", "--profiler_options", metavar="KEY=VALUE;...", help="e.g. 'batch_range=[10,20]'")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parse_arguments(argv)
+    try:
+        return _run(arguments)
+    except PpsrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _overrides(arguments: argparse.Namespace) -> list[str]:
+    """Flags that stand for config keys come last, so that they win."""
+    overrides = list(arguments.opt)
+    if arguments.seed is not None:
+        overrides.append(f"seed={arguments.seed}")
+    if arguments.amp:
+        overrides += ["precision.amp=true", f"precision.level={arguments.amp_level}"]
+    return overrides
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ppsr import accelerate
+    from ppsr.config import check_config, load_config
+
+    config = load_config(arguments.config_file, _overrides(arguments))
+    accelerate.enable()
+    import paddle
+
+    from ppsr.engine.distributed import start_distributed
+    from ppsr.registry import build_model
+
+    experiment = check_config(config)
+    group = start_distributed("cpu" if arguments.no_cuda else arguments.device or _default_device())
+    paddle.seed(experiment.seed)
+    model = build_model(config["model"])
+    _load_stages(model, experiment)
+    if arguments.load:
+        _load(model, arguments.load, partial=arguments.load_partial)
+    if arguments.evaluate_only:
+        return _evaluate(config, experiment, model, group)
+    if arguments.dry_run:
+        from ppsr.engine.dry_run import dry_run
+
+        return dry_run(config, experiment, model, group)
+    return _train(arguments, config, experiment, model, group)
+
+
+def _default_device() -> str:
+    import paddle
+
+    return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
+
+
+def _load_stages(model: BaseModel, experiment: Experiment) -> None:
+    """Weights that the config's `load` section names for single networks."""
+    from ppsr.engine.stages import load_stages
+
+    load_stages(model, experiment.load)
+
+
+def _load(model: BaseModel, path: str, *, partial: bool) -> None:
+    from ppsr.engine.stages import load_model
+
+    for line in load_model(model, path, partial=partial):
+        logger.warning("not loaded: %s", line)
+
+
+def _common_folder(group: Group, config: Config, experiment: Experiment) -> Path:
+    """A new folder, made by rank 0 and known to all."""
+    from ppsr.engine.run import new_run_folder
+
+    made = str(new_run_folder(config, experiment)) if group.is_main else ""
+    return Path(group.gather(made)[0])
+
+
+def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
+    from ppsr.engine.evaluator import validate
+    from ppsr.engine.loader import build_dataset
+    from ppsr.engine.loggers import setup_logging
+    from ppsr.engine.trainer import build_metrics
+    from ppsr.errors import ConfigError
+
+    if experiment.dataset.test is None:
+        raise ConfigError(f"{config.path}: --evaluate-only needs the section 'dataset.test'")
+    dataset, _ = build_dataset(experiment.dataset.test)
+    folder = _common_folder(group, config, experiment)
+    setup_logging(folder, group.rank)
+    pictures = folder / "visual_test" if experiment.validate_.save_img else None
+    scores: dict[str, Any] = validate(
+        model.inference_net(), dataset, build_metrics(experiment), group, save_folder=pictures
+    )
+    if group.is_main:
+        for name, value in scores.items():
+            logger.info("Metric %s: %.4f", name, value)
+        atomic_write(folder / "metrics.json", json.dumps({"mean": scores, "count": len(dataset)}, indent=1))
+        logger.info("results in %s", folder)
+    return 0
+
+
+def _train(
+    arguments: argparse.Namespace, config: Config, experiment: Experiment, model: BaseModel, group: Group
+) -> int:
+    from ppsr.engine.loggers import setup_logging
+    from ppsr.engine.run import find_run
+    from ppsr.engine.trainer import Trainer
+
+    found = find_run(config, experiment, arguments.resume) if arguments.resume else None
+    folder = found or _common_folder(group, config, experiment)
+    setup_logging(folder, group.rank)
+    trainer = Trainer(config, experiment, model, group, folder)
+    if found is not None and not trainer.resume():
+        logger.warning("%s holds no valid checkpoint; starting from the beginning", found)
+    return trainer.train()

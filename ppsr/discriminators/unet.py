@@ -1,0 +1,57 @@
+"""U-Net discriminator with spectral normalisation.
+
+Real-ESRGAN, Wang et al., ICCVW 2021, arXiv:2107.10833.
+"""
+
+from __future__ import annotations
+
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppsr.generators.blocks import Conv2D, leaky_relu
+from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
+
+__all__ = ["UNetDiscriminatorSN"]
+
+
+class UNetDiscriminatorSN(nn.Layer):
+    """Picture (N, C, H, W) -> logits per pixel (N, 1, H, W); H and W are multiples of 8 with skip connections.
+
+    Args:
+        num_in_ch: channels of the picture.
+        num_feat: width of the first level.
+        skip_connection: adds encoder features to the decoder.
+    """
+
+    def __init__(self, *, num_in_ch: int, num_feat: int = 64, skip_connection: bool = True) -> None:
+        super().__init__()
+        self.skip_connection = skip_connection
+        f = num_feat
+        self.conv0 = Conv2D(num_in_ch, f, 3, padding=1)
+        self.conv1 = SpectralNormConv2D(f, 2 * f, 4, 2, 1)
+        self.conv2 = SpectralNormConv2D(2 * f, 4 * f, 4, 2, 1)
+        self.conv3 = SpectralNormConv2D(4 * f, 8 * f, 4, 2, 1)
+        self.conv4 = SpectralNormConv2D(8 * f, 4 * f, 3, 1, 1)
+        self.conv5 = SpectralNormConv2D(4 * f, 2 * f, 3, 1, 1)
+        self.conv6 = SpectralNormConv2D(2 * f, f, 3, 1, 1)
+        self.conv7 = SpectralNormConv2D(f, f, 3, 1, 1)
+        self.conv8 = SpectralNormConv2D(f, f, 3, 1, 1)
+        self.conv9 = Conv2D(f, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x0 = leaky_relu(self.conv0(x), 0.2)
+        x1 = leaky_relu(self.conv1(x0), 0.2)
+        x2 = leaky_relu(self.conv2(x1), 0.2)
+        x3 = leaky_relu(self.conv3(x2), 0.2)
+        x4 = self._up(x3, self.conv4, x2)
+        x5 = self._up(x4, self.conv5, x1)
+        x6 = self._up(x5, self.conv6, x0)
+        out = leaky_relu(self.conv7(x6), 0.2)
+        out = leaky_relu(self.conv8(out), 0.2)
+        return self.conv9(out)
+
+    def _up(self, x: Tensor, conv: nn.Layer, skip: Tensor) -> Tensor:
+        """Twice the size by bilinear interpolation, convolution, skip connection."""
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        x = leaky_relu(conv(x), 0.2)
+        return x + skip if self.skip_connection else x

@@ -1,0 +1,57 @@
+"""Building everything and doing one step before a long job: sizes, memory, seconds, time to the end."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import paddle
+
+from ppsr.config.loader import Config
+from ppsr.config.schema import Experiment
+from ppsr.engine.distributed import Group
+from ppsr.engine.loader import build_stream
+from ppsr.engine.trainer import Trainer
+from ppsr.generators.macs import count_macs
+from ppsr.models.base import BaseModel
+
+__all__ = ["dry_run", "peak_memory"]
+
+
+def peak_memory() -> float:
+    """Largest memory of this process so far, in MB; on a GPU, of its allocator."""
+    if paddle.get_device() != "cpu":
+        return paddle.device.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
+    """Do a first (warm-up) and a second (timed) step, one validation picture, and print what a run will need."""
+    logging.getLogger("ppsr").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
+        trainer = Trainer(config, experiment, model, group, Path(folder))
+        stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, batches_done=0)
+        seconds, losses = 0.0, {}
+        for step in range(2):
+            started = time.perf_counter()
+            batches = [next(stream) for _ in range(experiment.step.accumulate)]
+            losses = trainer.state.trainer.run(batches, step, experiment.seed)
+            seconds = time.perf_counter() - started
+        if not group.is_main:
+            return 0
+        print(f"{config.path}: everything builds, one step runs")
+        for name, net in model.nets.items():
+            count = sum(p.size for p in net.parameters())
+            print(f"  {name:<16} {type(net).__name__:<24} {count:>12,} parameters")
+        macs = count_macs(model.inference_net(), (1, 3, 64, 64))
+        print(f"  MACs of the inference network for a 64x64 picture: {macs / 1e9:.3f} G")
+        print("  losses of the step: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
+        print(f"  {seconds:.3f} s per step, peak memory {peak_memory():.0f} MB on {paddle.get_device()}")
+        print(f"  {trainer.total} steps: about {timedelta(seconds=int(seconds * trainer.total))}")
+    return 0

@@ -1,0 +1,63 @@
+"""From a dataset section to batches: an endless, position-exact training stream, and the validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import paddle
+
+from ppsr.config.schema import LoaderOptions
+from ppsr.datasets.sampler import EpochBatchSampler
+from ppsr.engine.distributed import Group
+from ppsr.errors import DataError
+from ppsr.models.base import Batch
+from ppsr.registry import DATASETS
+
+__all__ = ["build_dataset", "build_stream", "split_section"]
+
+
+def split_section(section: Mapping[str, Any]) -> tuple[dict[str, Any], LoaderOptions]:
+    """Separate a dataset's own options from those of the loader."""
+    options = {k: v for k, v in section.items() if k in LoaderOptions.model_fields}
+    own = {k: v for k, v in section.items() if k not in options}
+    return own, LoaderOptions.model_validate(options)
+
+
+def build_dataset(section: Mapping[str, Any], **extra: Any) -> tuple[Any, LoaderOptions]:
+    """Build a dataset and read the loader's options beside it."""
+    own, options = split_section(section)
+    return DATASETS.build({**extra, **own}), options
+
+
+def build_stream(
+    dataset: Any, options: LoaderOptions, group: Group, *, seed: int, batches_done: int
+) -> Iterator[Batch]:
+    """Endless training batches, going on after `batches_done` batches of this rank.
+
+    Raises:
+        DataError: the dataset has fewer samples than all ranks take together in one batch.
+    """
+    needed = options.batch_size * group.world
+    if len(dataset) < needed and options.drop_last:
+        raise DataError(
+            f"the training set has {len(dataset)} samples, fewer than batch_size x processes = {needed}; "
+            "lower dataset.train.batch_size or add pictures"
+        )
+    sampler = EpochBatchSampler(
+        length=len(dataset),
+        batch_size=options.batch_size,
+        seed=seed,
+        shuffle=options.shuffle,
+        rank=group.rank,
+        world=group.world,
+        start_batch=batches_done,
+    )
+    loader = paddle.io.DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=options.num_workers,
+        use_shared_memory=options.use_shared_memory,
+        return_list=True,
+    )
+    return (Batch(item) for item in loader)

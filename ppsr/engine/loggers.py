@@ -1,0 +1,103 @@
+"""Where a run writes: console and log.txt in PaddleGAN's form, scalars as JSON lines, VisualDL when asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from ppsr.errors import ConfigError
+
+__all__ = ["ScalarLog", "StepClock", "setup_logging"]
+
+_FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
+
+
+def setup_logging(folder: Path | None, rank: int = 0) -> None:
+    """Send the package's log to the console (rank 0) and to `folder`/log.txt (log.txt.rankN on other ranks)."""
+    root = logging.getLogger("ppsr")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    formatter = logging.Formatter(_FORMAT, datefmt="%m/%d %H:%M:%S")
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)] if rank == 0 else []
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "log.txt" if rank == 0 else f"log.txt.rank{rank}"
+        handlers.append(logging.FileHandler(folder / name, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+
+
+class ScalarLog:
+    """Every scalar of a run, one JSON object per line; the same to VisualDL when enabled."""
+
+    def __init__(self, folder: Path, *, visualdl: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "scalars.jsonl").open("a", encoding="utf-8")
+        self._writer = _visualdl_writer(folder / "visualdl") if visualdl else None
+
+    def write(self, step: int, scalars: Mapping[str, float], prefix: str = "train") -> None:
+        """Append the scalars of one step."""
+        self._file.write(json.dumps({"step": step, "split": prefix, **scalars}) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in scalars.items():
+                self._writer.add_scalar(f"{prefix}/{name}", value, step)
+
+    def image(self, step: int, name: str, picture: Any) -> None:
+        """Show a picture (HWC uint8 RGB) in VisualDL."""
+        if self._writer is not None:
+            self._writer.add_image(name, picture, step)
+
+    def close(self) -> None:
+        """Finish writing."""
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _visualdl_writer(folder: Path) -> Any:
+    try:
+        from visualdl import LogWriter
+    except ImportError as error:
+        raise ConfigError(f"enable_visualdl needs the package visualdl (pip install visualdl): {error}") from None
+    return LogWriter(logdir=str(folder))
+
+
+class StepClock:
+    """Average times since the last report, and the time that is left."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._reset()
+
+    def _reset(self) -> None:
+        self.start = time.perf_counter()
+        self.steps = 0
+        self.reading = 0.0
+
+    def tick(self, reading: float) -> None:
+        """Count a step, of which `reading` seconds were spent waiting for data."""
+        self.steps += 1
+        self.reading += reading
+
+    def report(self, step: int, samples_per_step: int) -> str:
+        """The timing part of a log line; starts a new interval."""
+        steps = max(self.steps, 1)
+        batch_cost = (time.perf_counter() - self.start) / steps
+        eta = timedelta(seconds=int(batch_cost * (self.total - step)))
+        text = (
+            f"batch_cost: {batch_cost:.5f} sec reader_cost: {self.reading / steps:.5f} sec "
+            f"ips: {samples_per_step / max(batch_cost, 1e-9):.5f} images/s eta: {eta}"
+        )
+        self._reset()
+        return text

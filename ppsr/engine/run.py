@@ -1,0 +1,58 @@
+"""The folder of a run, and finding the newest one to resume."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from ppsr.config.loader import Config
+from ppsr.config.schema import Experiment
+from ppsr.errors import ConfigError, DataError
+from ppsr.files import atomic_write
+
+__all__ = ["find_run", "new_run_folder"]
+
+CHECKPOINTS = "checkpoints"
+
+
+def new_run_folder(config: Config, experiment: Experiment) -> Path:
+    """Make `<output_dir>/<config stem>-<time>`; two runs in one second get different names."""
+    base = Path(experiment.output_dir) / f"{config.stem}-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
+    folder, number = base, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+            folder = base.with_name(f"{base.name}-{number}")
+        except OSError as error:
+            raise ConfigError(f"cannot create the output folder {folder}: {error.strerror}") from None
+    atomic_write(folder / "config.json", json.dumps(config, indent=1, default=str))
+    return folder
+
+
+def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None:
+    """The folder of the run to go on with.
+
+    Args:
+        config: names the experiment.
+        experiment: names the output folder.
+        resume: "auto" for the newest run of this config that has a checkpoint, or a run's or checkpoint's folder.
+
+    Returns:
+        The run's folder; None when "auto" finds none, which starts a new run.
+    """
+    if resume != "auto":
+        folder = Path(resume)
+        for candidate in (folder, *folder.parents[:2]):
+            if (candidate / CHECKPOINTS).is_dir():
+                return candidate
+        raise DataError(f"--resume {resume}: no run with a folder '{CHECKPOINTS}' is there; 'auto' finds the newest")
+    runs = [
+        folder
+        for folder in Path(experiment.output_dir).glob(f"{config.stem}-[0-9]*")
+        if any((folder / CHECKPOINTS).glob("step_*"))
+    ]
+    return max(runs, key=lambda folder: max(p.stat().st_mtime_ns for p in (folder / CHECKPOINTS).glob("step_*")), default=None)

@@ -1,0 +1,123 @@
+"""Everything a resumed run needs, in one object; saved as arrays and JSON, never as pickled code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import paddle
+
+import ppsr
+from ppsr.engine.step import TrainStep
+from ppsr.errors import WeightError
+from ppsr.models.base import BaseModel
+from ppsr.solver.optimizers import load_optimizer_state, optimizer_state
+from ppsr.weights import dump_state, load_state, parse_pdparams
+
+__all__ = ["State"]
+
+logger = logging.getLogger(__name__)
+
+
+def _arrays(net: Any) -> dict[str, np.ndarray]:
+    return {key: value.numpy() for key, value in net.state_dict().items()}
+
+
+@dataclass
+class State:
+    """Networks, averages, optimizers, pool, counters and seed of a run.
+
+    Attributes:
+        step: finished optimizer steps; the only counter.
+        pool: the training-pair pool, or None.
+        best: value of the first metric at the best validation.
+    """
+
+    model: BaseModel
+    trainer: TrainStep
+    seed: int
+    step: int = 0
+    pool: Any = None
+    best: float | None = None
+    world: int = 1
+    consumed: dict[str, int] = field(default_factory=dict)
+
+    def weights(self) -> dict[str, dict[str, np.ndarray]]:
+        """All networks by name, averages as `<name>_ema`; this is PaddleGAN's nested layout."""
+        nets = {name: _arrays(net) for name, net in self.model.nets.items()}
+        return nets | {f"{name}_ema": _arrays(net) for name, net in self.model.ema.items()}
+
+    def files(self) -> dict[str, bytes]:
+        """Contents of a checkpoint."""
+        files = {"weights.pdparams": dump_state(self.weights())}
+        optimizers = {
+            name: optimizer_state(optimizer, self.model.nets)
+            for name, (optimizer, _) in self.trainer.optimizers.items()
+        }
+        files["optimizers.pdopt"] = dump_state(optimizers)
+        if self.pool is not None:
+            files["pool.pdparams"] = dump_state(self.pool.state_dict())
+        files["state.json"] = json.dumps(self._counters(), indent=1).encode()
+        return files
+
+    def _counters(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "seed": self.seed,
+            "best": self.best,
+            "world": self.world,
+            "skipped": self.trainer.skipped,
+            "skipped_in_a_row": self.trainer.skipped_in_a_row,
+            "scalers": {name: _scaler_state(s) for name, s in self.trainer.scalers.items()},
+            "versions": {
+                "ppsr": ppsr.__version__,
+                "paddle": paddle.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """Put a checkpoint back.
+
+        Raises:
+            WeightError: the checkpoint belongs to other networks or optimizers.
+        """
+        counters = json.loads(files["state.json"])
+        self.step, self.seed, self.best = counters["step"], counters["seed"], counters["best"]
+        self.trainer.skipped = counters["skipped"]
+        self.trainer.skipped_in_a_row = counters["skipped_in_a_row"]
+        if counters["world"] != self.world:
+            logger.warning(
+                "the checkpoint was written by %d processes, now there are %d: sample order is kept, "
+                "but results will not be bit-equal",
+                counters["world"],
+                self.world,
+            )
+        stored = parse_pdparams(files["weights.pdparams"])
+        for name, net in {**self.model.nets, **{f"{n}_ema": e for n, e in self.model.ema.items()}}.items():
+            if name not in stored:
+                raise WeightError(f"the checkpoint has no network '{name}'; it has {sorted(stored)}")
+            load_state(net, stored[name])
+        optimizers = parse_pdparams(files["optimizers.pdopt"])
+        for name, (optimizer, _) in self.trainer.optimizers.items():
+            load_optimizer_state(optimizer, self.model.nets, optimizers.get(name, {}))
+        for name, scaler in self.trainer.scalers.items():
+            if counters["scalers"].get(name):
+                scaler.load_state_dict(_scaler_tensors(counters["scalers"][name]))
+        if self.pool is not None and "pool.pdparams" in files:
+            self.pool.set_state_dict(parse_pdparams(files["pool.pdparams"]))
+
+
+def _scaler_state(scaler: paddle.amp.GradScaler) -> dict[str, Any]:
+    """A GradScaler's state as JSON values; empty where scaling is off."""
+    state = scaler.state_dict()
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in state.items()}
+
+
+def _scaler_tensors(state: dict[str, Any]) -> dict[str, Any]:
+    return {k: np.asarray(v, dtype=np.float32) if isinstance(v, list) else v for k, v in state.items()}

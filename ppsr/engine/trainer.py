@@ -1,0 +1,247 @@
+"""The training loop: it names no algorithm, keeps one counter, and can be killed at any moment."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ppsr.config.loader import Config
+from ppsr.config.schema import Experiment
+from ppsr.degradations.pool import TrainingPairPool
+from ppsr.engine.checkpoint import CheckpointError, CheckpointStore
+from ppsr.engine.distributed import Group
+from ppsr.engine.evaluator import validate
+from ppsr.engine.loader import build_dataset, build_stream
+from ppsr.engine.loggers import ScalarLog, StepClock
+from ppsr.engine.run import CHECKPOINTS
+from ppsr.engine.signals import StopRequest
+from ppsr.engine.state import State
+from ppsr.engine.step import TrainStep
+from ppsr.engine.visuals import save_visuals
+from ppsr.errors import ConfigError
+from ppsr.models.base import BaseModel, Batch
+from ppsr.registry import LRSCHEDULERS, METRICS
+from ppsr.solver.ema import EMA
+from ppsr.solver.optimizers import build_optimizers
+from ppsr.weights import write_state
+
+__all__ = ["Trainer", "build_metrics"]
+
+logger = logging.getLogger(__name__)
+
+
+def build_metrics(experiment: Experiment) -> dict[str, Any]:
+    """The metrics of the `validate` section by their names."""
+    return {name: METRICS.build(cfg) for name, cfg in experiment.validate_.metrics.items()}
+
+
+class Trainer:
+    """Everything that one run holds.
+
+    Args:
+        config: the configuration, already checked.
+        experiment: its typed sections.
+        model: the algorithm, with weights of earlier stages loaded.
+        group: the processes that train together.
+        folder: the run's folder.
+    """
+
+    def __init__(
+        self, config: Config, experiment: Experiment, model: BaseModel, group: Group, folder: Path
+    ) -> None:
+        if experiment.optimizer is None or experiment.lr_scheduler is None:
+            raise ConfigError(f"{config.path}: training needs the sections 'optimizer' and 'lr_scheduler'")
+        if experiment.dataset.train is None:
+            raise ConfigError(f"{config.path}: training needs the section 'dataset.train'")
+        self.experiment = experiment
+        self.group = group
+        self.folder = folder
+        self.dataset, self.loading = build_dataset(experiment.dataset.train, seed=experiment.seed)
+        self.total = self._total_steps()
+        group.broadcast(model.nets.values())
+        ema = self._build_ema(model)
+        step = TrainStep(
+            model=model,
+            optimizers=build_optimizers(experiment.optimizer, model.nets),
+            schedule=LRSCHEDULERS.build(experiment.lr_scheduler),
+            options=experiment.step,
+            precision=experiment.precision,
+            group=group,
+            ema=ema,
+        )
+        self.state = State(model=model, trainer=step, seed=experiment.seed, world=group.world)
+        if self.loading.queue_size:
+            self.state.pool = TrainingPairPool(
+                self.loading.queue_size, seed=experiment.seed + group.rank, queue_params=self.loading.queue_params
+            )
+        self.store = CheckpointStore(folder / CHECKPOINTS, keep=experiment.snapshot_config.keep)
+        self.metrics = build_metrics(experiment)
+        self.saves_failed = 0
+        self.saves_done = 0
+
+    def _build_ema(self, model: BaseModel) -> EMA | None:
+        options = self.experiment.ema
+        if options is None:
+            return None
+        ema = EMA(model.nets, decay=options.decay, net_names=options.net_names)
+        model.ema = ema.nets
+        return ema
+
+    def _total_steps(self) -> int:
+        """Length of the run in optimizer steps."""
+        if self.experiment.epochs is None:
+            return int(self.experiment.total_iters or 0)
+        per_epoch = len(self.dataset) // (self.loading.batch_size * self.group.world)
+        return max(1, self.experiment.epochs * per_epoch // self.experiment.step.accumulate)
+
+    def resume(self) -> bool:
+        """Go on from the newest valid checkpoint of the run's folder; False when there is none."""
+        found = self.store.latest()
+        if found is None:
+            return False
+        files, _ = self.store.load(found)
+        if self.state.pool is not None and self.group.rank:
+            files = {**files, **self._rank_pool(found)}
+        self.state.restore(files)
+        logger.info("resumed from %s at step %d", found, self.state.step)
+        return True
+
+    def _rank_pool(self, found: Path) -> dict[str, bytes]:
+        files, _ = self.store.load(found)
+        name = f"pool.rank{self.group.rank}.pdparams"
+        return {"pool.pdparams": files[name]} if name in files else {}
+
+    def train(self) -> int:
+        """Run to the end.
+
+        Returns:
+            Exit code: 0 finished, 1 finished but no checkpoint could be written, 128 + signal when stopped.
+        """
+        state, options = self.state, self.experiment
+        logger.info("%d steps, %d samples, %d process(es)", self.total, len(self.dataset), self.group.world)
+        accumulate = options.step.accumulate
+        stream = build_stream(
+            self.dataset, self.loading, self.group, seed=options.seed, batches_done=state.step * accumulate
+        )
+        scalars_log = (
+            ScalarLog(self.folder, visualdl=options.enable_visualdl) if self.group.is_main else None
+        )
+        clock = StepClock(self.total)
+        bar = tqdm(total=self.total, initial=state.step, disable=None if self.group.is_main else True, unit="step")
+        with StopRequest() as stop:
+            while state.step < self.total:
+                started = time.perf_counter()
+                batches = [self._next(stream) for _ in range(accumulate)]
+                clock.tick(time.perf_counter() - started)
+                losses = state.trainer.run(batches, state.step, state.seed)
+                state.step += 1
+                bar.update()
+                self._after_step(losses, batches, clock, scalars_log)
+                if self._stop_requested(stop):
+                    self.save()
+                    logger.warning("stopped by signal %d after step %d; resume with --resume auto", stop.signal, state.step)
+                    return stop.exit_code
+        self._finish(scalars_log)
+        bar.close()
+        return 1 if self.saves_failed and not self.saves_done else 0
+
+    def _next(self, stream: Iterator[Batch]) -> Batch:
+        batch = next(stream)
+        return batch if self.state.pool is None else self.state.pool(batch)
+
+    def _stop_requested(self, stop: StopRequest) -> bool:
+        """Common decision of all ranks; a request on one stops all after the same step."""
+        code = self.group.maximum(float(stop.signal or 0))
+        if self.group.any(stop.save):
+            stop.save = False
+            self.save()
+        if code:
+            stop.signal = int(code)
+        return bool(code)
+
+    def _after_step(
+        self, losses: dict[str, float], batches: list[Batch], clock: StepClock, log: ScalarLog | None
+    ) -> None:
+        step, options = self.state.step, self.experiment
+        if step % options.log_config.interval == 0 or step == self.total:
+            self._log(losses, clock, log)
+        visual = options.log_config.visual_interval
+        if visual and step % visual == 0 and self.group.is_main:
+            save_visuals(self.folder / "visual_train", step, batches[0], options.image_num)
+        if options.validate_.interval > 0 and step % options.validate_.interval == 0:
+            self.validate(log)
+        if step % options.snapshot_config.interval == 0 or step == self.total:
+            self.save()
+
+    def _log(self, losses: dict[str, float], clock: StepClock, log: ScalarLog | None) -> None:
+        step = self.state.step
+        rate = self.state.trainer.schedule(step - 1)
+        samples = self.loading.batch_size * self.experiment.step.accumulate * self.group.world
+        shown = " ".join(f"{name}: {value:.3f}" if value >= 0.1 else f"{name}: {value:.3e}" for name, value in losses.items())
+        logger.info("Iter: %d/%d lr: %.3e %s %s", step, self.total, rate, shown, clock.report(step, samples))
+        if log is not None:
+            log.write(step, {"lr": rate, "skipped": self.state.trainer.skipped, **losses})
+
+    def validate(self, log: ScalarLog | None = None) -> dict[str, float]:
+        """Score the test set with the averaged networks, and keep the best checkpoint."""
+        options = self.experiment
+        if options.dataset.test is None:
+            return {}
+        dataset, _ = build_dataset(options.dataset.test)
+        folder = self.folder / "visual_test" if options.validate_.save_img else None
+        scores = validate(
+            self.state.model.inference_net(), dataset, self.metrics, self.group, save_folder=folder
+        )
+        for name, value in scores.items():
+            logger.info("Metric %s: %.4f", name, value)
+        if log is not None and scores:
+            log.write(self.state.step, scores, "validate")
+        self._keep_best(scores)
+        return scores
+
+    def _keep_best(self, scores: dict[str, float]) -> None:
+        if not scores:
+            return
+        first = next(iter(scores))
+        value = scores[first] if getattr(self.metrics[first], "higher_is_better", True) else -scores[first]
+        if math.isfinite(value) and (self.state.best is None or value > self.state.best):
+            self.state.best = value
+            if self.group.is_main:
+                write_state(self.folder / "best_weight.pdparams", self.state.weights())
+
+    def save(self) -> None:
+        """Write a checkpoint and the weights; a full disk is reported and does not end the run."""
+        pools = self.group.gather(self.state.pool_bytes()) if self.state.pool is not None else []
+        if not self.group.is_main:
+            return
+        files = self.state.files()
+        files.update({f"pool.rank{rank}.pdparams": content for rank, content in enumerate(pools) if rank})
+        try:
+            self.store.save(self.state.step, files, {"total": self.total})
+            name = f"iter_{self.state.step}_weight.pdparams"
+            write_state(self.folder / name, self.state.weights())
+            self._drop_old_weights()
+            self.saves_done += 1
+        except (CheckpointError, OSError) as error:
+            self.saves_failed += 1
+            logger.error("checkpoint of step %d not written, training goes on: %s", self.state.step, error)
+
+    def _drop_old_weights(self) -> None:
+        """Keep as many weight files as checkpoints."""
+        files = sorted(self.folder.glob("iter_*_weight.pdparams"), key=lambda p: int(p.name.split("_")[1]))
+        for old in files[: -self.experiment.snapshot_config.keep]:
+            old.unlink()
+
+    def _finish(self, log: ScalarLog | None) -> None:
+        interval = self.experiment.validate_.interval
+        if interval > 0 and self.total % interval:
+            self.validate(log)
+        if log is not None:
+            log.close()
+        logger.info("finished %d steps, %d skipped; results in %s", self.total, self.state.trainer.skipped, self.folder)

@@ -1,0 +1,161 @@
+"""CDDNet: blind super-resolution with expert convolutions mixed by a degradation predictor.
+
+CDDNet (https://github.com/Aries1213/CDDNet) extends DASR (Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216) by a large-kernel
+attention and a cross dropout before the last convolution. Without these two (`use_rc=False`, no dropout) it is DASR's
+generator. Published class name: MSRResNetDynamic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks import bilinear_upsample, leaky_relu
+from ppsr.generators.blocks.dropout import ColumnDropout, RowDropout
+from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
+from ppsr.generators.blocks.lkat import LKAT
+from ppsr.registry import GENERATORS
+
+__all__ = ["BlindSR", "CDDNet", "expand_experts"]
+
+
+class DynamicResidualBlock(nn.Layer):
+    """x + res_scale * conv2(relu(conv1(x))) with expert convolutions."""
+
+    def __init__(self, num_feat: int, num_models: int, res_scale: float = 1.0) -> None:
+        super().__init__()
+        self.conv1 = DynamicConv2D(num_feat, num_feat, 3, K=num_models, init_scale=0.1)
+        self.conv2 = DynamicConv2D(num_feat, num_feat, 3, K=num_models, init_scale=0.1)
+        self.res_scale = res_scale
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x, weights)), weights) * self.res_scale
+
+
+class CDDNet(nn.Layer):
+    """LR picture (N, C, H, W) in [0, 1] and mixing weights (N, num_models) -> SR picture (N, C, sH, sW).
+
+    Args:
+        num_in_ch: channels; the enlarged input is added, so input and output agree.
+        num_out_ch: the same.
+        num_feat: width.
+        num_block: residual blocks.
+        num_models: experts per convolution.
+        upscale: 1, 2, 3 or 4.
+        use_rc: the large-kernel attention before the last convolution (CDDNet); off for DASR.
+        column_dropout: probability of dropping columns before the last convolution (CDDNet: 0.2).
+        row_dropout: the same for rows (CDDNet: 0.01).
+
+    Raises:
+        ConfigError: another scale, or unequal channels.
+    """
+
+    fp16_safe: ClassVar[bool] = True
+    test_args: ClassVar[dict[str, Any]] = {"num_feat": 8, "num_block": 1, "num_models": 3, "upscale": 2}
+
+    def __init__(
+        self,
+        *,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_block: int = 16,
+        num_models: int = 5,
+        upscale: int = 4,
+        use_rc: bool = True,
+        column_dropout: float = 0.2,
+        row_dropout: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if upscale not in (1, 2, 3, 4):
+            raise ConfigError(f"CDDNet: upscale must be 1, 2, 3 or 4, got {upscale}")
+        if num_in_ch != num_out_ch:
+            raise ConfigError(f"CDDNet adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ")
+        self.scale = upscale
+        self.num_models = num_models
+        self.num_in_ch = num_in_ch
+        # 3x3 convolutions reach one pixel each, those after upsampling a fraction; the attention 15 HR pixels
+        self.receptive_radius = 2 * num_block + 4 + (15 + 3) // upscale + 1
+        self.conv_first = DynamicConv2D(num_in_ch, num_feat, 3, K=num_models)
+        self.body = nn.LayerList([DynamicResidualBlock(num_feat, num_models) for _ in range(num_block)])
+        steps = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}[upscale]
+        self.shuffles = steps
+        for index, factor in enumerate(steps, start=1):
+            conv = DynamicConv2D(num_feat, num_feat * factor**2, 3, K=num_models)
+            self.add_sublayer(f"upconv{index}", conv)
+        self.conv_hr = DynamicConv2D(num_feat, num_feat, 3, K=num_models)
+        self.RC = LKAT(num_feat) if use_rc else None
+        self.dropout1 = ColumnDropout(column_dropout)
+        self.dropout2 = RowDropout(row_dropout)
+        self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models)
+
+    def example_inputs(self, n: int, h: int, w: int) -> tuple[np.ndarray, ...]:
+        """A picture and mixing weights, as forward takes them."""
+        rng = np.random.default_rng(0)
+        picture = rng.random((n, self.num_in_ch, h, w), dtype=np.float32)
+        return picture, rng.standard_normal((n, self.num_models)).astype(np.float32)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        features = leaky_relu(self.conv_first(x, weights), 0.1)
+        for block in self.body:
+            features = block(features, weights)
+        for index, factor in enumerate(self.shuffles, start=1):
+            upconv = getattr(self, f"upconv{index}")
+            features = leaky_relu(F.pixel_shuffle(upconv(features, weights), factor), 0.1)
+        features = leaky_relu(self.conv_hr(features, weights), 0.1)
+        if self.RC is not None:
+            features = self.RC(features)
+        features = self.dropout2(self.dropout1(features))
+        return self.conv_last(features, weights) + bilinear_upsample(x, self.scale)
+
+
+class BlindSR(nn.Layer):
+    """A generator steered by a predictor, as one network: LR picture -> SR picture.
+
+    Args:
+        generator: a network (or its config) called with the picture and mixing weights.
+        predictor: a network (or its config) that returns degradation parameters and mixing weights.
+    """
+
+    fp16_safe: ClassVar[bool] = True
+    test_args: ClassVar[dict[str, Any]] = {
+        "generator": {"name": "CDDNet", **CDDNet.test_args},
+        "predictor": {"name": "DegradationPredictor", "nf": 8, "num_params": 33, "num_networks": 3},
+    }
+
+    def __init__(
+        self, *, generator: Mapping[str, Any] | nn.Layer, predictor: Mapping[str, Any] | nn.Layer
+    ) -> None:
+        super().__init__()
+        self.generator = generator if isinstance(generator, nn.Layer) else GENERATORS.build(generator)
+        self.predictor = predictor if isinstance(predictor, nn.Layer) else GENERATORS.build(predictor)
+        self.scale = self.generator.scale
+        self.receptive_radius = None  # the predictor averages over the whole picture
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, weights = self.predictor(x)
+        return self.generator(x, weights)
+
+
+def expand_experts(state: Mapping[str, np.ndarray], net: nn.Layer) -> dict[str, np.ndarray]:
+    """Repeat the tensors of a static network for every expert of a dynamic one.
+
+    Only tensors that lack exactly the leading expert axis are repeated; all others pass through. The experts start equal
+    and separate because samples mix them differently.
+
+    Args:
+        state: for example the weights of an MSRResNet.
+        net: the dynamic network to be initialised.
+    """
+    shapes = {key: list(value.shape) for key, value in net.state_dict().items()}
+    result = {}
+    for key, value in state.items():
+        shape = shapes.get(key)
+        lacking = shape is not None and shape[1:] == list(value.shape) and len(shape) == value.ndim + 1
+        result[key] = np.repeat(value[None], shape[0], axis=0) if lacking and shape else value
+    return result

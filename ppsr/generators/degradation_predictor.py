@@ -1,0 +1,61 @@
+"""Degradation predictor of DASR and CDDNet.
+
+Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216. Published class name: Degradation_Predictor.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+
+from ppsr.generators.blocks import Conv2D, LeakyReLU, Linear
+
+__all__ = ["DegradationPredictor"]
+
+
+class DegradationPredictor(nn.Layer):
+    """LR picture (N, in_nc, H, W) -> degradation parameters (N, num_params), mixing weights (N, num_networks).
+
+    The mixing weights are a linear map of the parameters: raw numbers, neither positive nor normalised.
+
+    Args:
+        in_nc: channels of the picture.
+        nf: width.
+        num_params: degradation parameters.
+        num_networks: experts of the generator.
+        use_bias: bias of all convolutions but the first, which always has one.
+    """
+
+    fp16_safe: ClassVar[bool] = True
+    produces_image: ClassVar[bool] = False
+    test_args: ClassVar[dict[str, Any]] = {"nf": 8, "num_params": 33, "num_networks": 3}
+
+    def __init__(
+        self,
+        *,
+        in_nc: int = 3,
+        nf: int = 64,
+        num_params: int = 100,
+        num_networks: int = 5,
+        use_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_nc = in_nc
+
+        def stage(width_in: int, width_out: int, stride: int = 1, bias: bool = use_bias) -> list[nn.Layer]:
+            return [Conv2D(width_in, width_out, 5, stride=stride, padding=2, bias=bias), LeakyReLU(0.2)]
+
+        self.ConvNet = nn.Sequential(
+            *stage(in_nc, nf, bias=True),
+            *stage(nf, nf),
+            *stage(nf, nf),
+            *stage(nf, nf, stride=2),
+            *stage(nf, nf),
+            *stage(nf, num_params),
+        )
+        self.MappingNet = nn.Sequential(Linear(num_params, 15), Linear(15, num_networks))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        params = self.ConvNet(x).mean(axis=[2, 3])
+        return params, self.MappingNet(params)

@@ -1,0 +1,143 @@
+"""Reading and writing pictures: RGB, float32 in [0, 1], height x width x channels.
+
+The range follows the file's sample type (8 or 16 bit), never its values. Names of any alphabet work on every system,
+because files are read and written as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ppsr.errors import DataError
+from ppsr.files import atomic_write
+
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "list_images", "read_image", "to_uint8", "write_image"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+_MAX = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+_SIDE_LIMITS = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+
+
+def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
+    """Pictures of a folder by suffix, sorted by name.
+
+    Raises:
+        DataError: no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    pattern = "**/*" if recursive else "*"
+    return sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
+def decode_image(path: str | Path, *, keep_alpha: bool = False) -> np.ndarray:
+    """Decode a file to its own sample type: H x W (gray) or H x W x 3 or 4 (RGB, RGBA), upright by EXIF.
+
+    Raises:
+        DataError: missing, not a picture, truncated, or of a sample type other than 8 or 16 bit.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    if content[:2] == b"\xff\xd8" and b"\xff\xd9" not in content[-65536:]:
+        raise DataError(f"{path} is a truncated JPEG: its end marker is missing")
+    flags = cv2.IMREAD_UNCHANGED if keep_alpha or _keeps_depth(content) else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    except cv2.error as error:
+        raise DataError(f"cannot decode {path}: {error.err}") from None
+    if image is None:
+        raise DataError(f"{path} is not a readable picture ({len(content)} bytes)")
+    if image.dtype not in _MAX:
+        raise DataError(f"{path} has samples of type {image.dtype}; 8 and 16 bit are supported")
+    if image.ndim == 2:
+        return image
+    order = [2, 1, 0, 3] if image.shape[2] == 4 and keep_alpha else [2, 1, 0]
+    return np.ascontiguousarray(image[..., order])
+
+
+def _keeps_depth(content: bytes) -> bool:
+    """Whether the file must be decoded as it is: PNG and TIFF may hold 16 bits or gray, which COLOR would lose."""
+    return content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] in (b"II*\0", b"MM\0*")
+
+
+def read_image(path: str | Path, *, gray: bool = False) -> np.ndarray:
+    """Read a picture as H x W x 3 RGB float32 in [0, 1]; gray ones are repeated to three channels.
+
+    Args:
+        path: any picture file.
+        gray: return H x W x 1 (luma of colour pictures by BT.601) instead.
+
+    Raises:
+        DataError: as `decode_image`.
+    """
+    image = decode_image(path)
+    values = image.astype(np.float32) / _MAX[image.dtype]
+    if gray:
+        plane = values if values.ndim == 2 else values @ np.array([0.299, 0.587, 0.114], np.float32)
+        return plane[..., None].astype(np.float32)
+    return np.repeat(values[..., None], 3, axis=2) if values.ndim == 2 else values
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """[0, 1] -> 8 bit: clip, scale, round half to even; NaN is refused.
+
+    Raises:
+        DataError: a value is NaN.
+    """
+    if np.isnan(image).any():
+        raise DataError("the picture has NaN values; the network overflowed or its weights are broken")
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
+    """Write a picture, whole or not at all.
+
+    Args:
+        path: the suffix chooses the format.
+        image: H x W or H x W x 1, 3, 4; uint8 or uint16 as it is, float as [0, 1] to 8 bit.
+        quality: of JPEG and WebP.
+
+    Raises:
+        DataError: the format cannot hold the picture, or is unknown.
+    """
+    path = Path(path)
+    image = to_uint8(image) if image.dtype.kind == "f" else image
+    if image.dtype not in _MAX:
+        raise DataError(f"cannot write samples of type {image.dtype} to {path}; use uint8, uint16 or float in [0, 1]")
+    suffix = path.suffix.lower()
+    limit = _SIDE_LIMITS.get(suffix)
+    if limit and max(image.shape[:2]) > limit:
+        raise DataError(f"{path}: {suffix} holds at most {limit} pixels a side, the picture has {image.shape[:2]}")
+    if image.ndim == 3 and image.shape[2] >= 3:
+        image = image[..., [2, 1, 0, 3][: image.shape[2]]]
+    try:
+        done, buffer = cv2.imencode(suffix, np.ascontiguousarray(image), _parameters(suffix, quality))
+    except cv2.error as error:
+        raise DataError(f"cannot write {path}: {error.err}") from None
+    if not done:
+        raise DataError(f"cannot encode a picture of shape {image.shape} as {suffix}")
+    atomic_write(path, buffer.tobytes())
+
+
+def _parameters(suffix: str, quality: int) -> list[int]:
+    table: dict[str, Any] = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
+        ".png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
+    }
+    return table.get(suffix, [])
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Paths by their names without suffix."""
+    return {path.stem: path for path in paths}

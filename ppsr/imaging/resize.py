@@ -1,0 +1,123 @@
+"""All resizing as one mechanism: a picture between two small weight matrices, which are cached.
+
+Modes: MATLAB's imresize (bicubic a = -0.5, antialiased, symmetric border), and the sampling of torch's
+`F.interpolate` (area, bilinear, bicubic a = -0.75; half-pixel centres, clamped border) that the published degradation
+pipelines use.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from ppsr.errors import DataError
+
+__all__ = ["interpolate", "matlab_resize", "resize_separable"]
+
+
+def _cubic(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution kernel."""
+    x = np.abs(x)
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
+@lru_cache(maxsize=256)
+def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> np.ndarray:
+    """(ceil(size * scale), size) weights of MATLAB's imresize."""
+    length = math.ceil(size * scale)
+    shrink = scale < 1 and antialiasing
+    width = 4.0 / scale if shrink else 4.0
+    centre = np.arange(1, length + 1) / scale + 0.5 * (1 - 1 / scale)
+    first = np.floor(centre - width / 2)
+    taps = first[:, None] + np.arange(math.ceil(width) + 2)[None]
+    distance = centre[:, None] - taps
+    weights = scale * _cubic(distance * scale, -0.5) if shrink else _cubic(distance, -0.5)
+    weights /= weights.sum(axis=1, keepdims=True)
+    position = np.mod(taps.astype(np.int64) - 1, 2 * size)  # symmetric: 0..n-1, n-1..0, ...
+    position = np.where(position < size, position, 2 * size - 1 - position)
+    matrix = np.zeros((length, size))
+    np.add.at(matrix, (np.arange(length)[:, None], position), weights)
+    return matrix.astype(np.float32)
+
+
+def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True) -> np.ndarray:
+    """Bicubic resizing as MATLAB's `imresize(image, scale, 'bicubic')`.
+
+    Args:
+        image: H x W or H x W x C; computed in float32 (uint8 input gives the 0..255 range).
+        scale: factor; the result has ceil(size * scale) rows and columns.
+        antialiasing: widen the kernel when shrinking.
+
+    Returns:
+        float32, neither rounded nor clipped.
+
+    Raises:
+        DataError: the factor is not positive.
+    """
+    if scale <= 0:
+        raise DataError(f"a resize factor is positive, got {scale}")
+    rows = _matlab_matrix(image.shape[0], float(scale), antialiasing)
+    columns = _matlab_matrix(image.shape[1], float(scale), antialiasing)
+    return resize_separable(image, rows, columns)
+
+
+def resize_separable(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Apply a (H', H) and a (W', W) matrix to an H x W or H x W x C picture, in float32."""
+    flat = image.astype(np.float32, copy=False)
+    planes = flat[None] if flat.ndim == 2 else np.ascontiguousarray(flat.transpose(2, 0, 1))
+    resized = np.matmul(np.matmul(rows, planes), columns.T)
+    return resized[0] if flat.ndim == 2 else np.ascontiguousarray(resized.transpose(1, 2, 0))
+
+
+@lru_cache(maxsize=512)
+def _torch_matrix(size: int, length: int, step: float, mode: str) -> np.ndarray:
+    """(length, size) weights; `step` is the distance of neighbouring samples in the source."""
+    matrix = np.zeros((length, size))
+    rows = np.arange(length)
+    if mode == "area":  # adaptive average pooling
+        for row in range(length):
+            first, last = row * size // length, -(-(row + 1) * size // length)
+            matrix[row, first:last] = 1.0 / (last - first)
+        return matrix.astype(np.float32)
+    source = (rows + 0.5) * step - 0.5
+    if mode == "bilinear":
+        source = np.maximum(source, 0.0)
+        taps, weight = [0, 1], lambda d: 1 - np.abs(d)
+    else:
+        taps, weight = [-1, 0, 1, 2], lambda d: _cubic(d, -0.75)
+    base = np.floor(source)
+    for tap in taps:
+        position = np.clip(base + tap, 0, size - 1).astype(np.int64)
+        np.add.at(matrix, (rows, position), weight(source - (base + tap)))
+    return matrix.astype(np.float32)
+
+
+def interpolate(
+    image: np.ndarray, *, mode: str, scale: float | None = None, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Resize as torch's `F.interpolate(..., align_corners=False)` without antialiasing.
+
+    Args:
+        image: H x W x C float32.
+        mode: "area", "bilinear" or "bicubic" (which may leave [0, 1]).
+        scale: factor; the size is rounded down and samples lie 1 / scale apart.
+        size: (height, width) instead of a factor.
+
+    Raises:
+        DataError: unknown mode, or an empty result.
+    """
+    if mode not in ("area", "bilinear", "bicubic"):
+        raise DataError(f"resize mode '{mode}' is unknown; valid: area, bilinear, bicubic")
+    if size is None:
+        if scale is None:
+            raise DataError("give a scale or a size")
+        size = math.floor(image.shape[0] * scale), math.floor(image.shape[1] * scale)
+    if min(size) < 1:
+        raise DataError(f"resizing {image.shape[:2]} to {size} leaves nothing")
+    steps = [1 / scale if scale is not None else old / new for old, new in zip(image.shape, size, strict=False)]
+    matrices = [_torch_matrix(old, new, step, mode) for old, new, step in zip(image.shape, size, steps, strict=False)]
+    return resize_separable(image, matrices[0], matrices[1])

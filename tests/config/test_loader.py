@@ -1,0 +1,109 @@
+"""Configs: values, bases, overrides; nothing is executed and every mistake has one message."""
+
+from __future__ import annotations
+
+import pytest
+
+from ppsr.config import load_config
+from ppsr.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text: str, name: str = "x.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+@pytest.mark.smoke
+def test_scalars_follow_yaml_1_2(write):
+    config = load_config(write("a: 1e-4\nb: NO\nc: 010\nd: 12:30:45\ne: true\nf: ~\ng: '7'\nh: (2, 4)\ni: (0., 255.)\n"))
+    assert config == {
+        "a": 1e-4,
+        "b": "NO",
+        "c": 10,
+        "d": "12:30:45",
+        "e": True,
+        "f": None,
+        "g": "7",
+        "h": [2, 4],
+        "i": "(0., 255.)" if isinstance(config["i"], str) else [0.0, 255.0],
+    }
+    assert config["i"] == [0.0, 255.0]
+
+
+def test_duplicate_key_is_refused_with_both_lines(write):
+    with pytest.raises(ConfigError, match=r"x\.yaml:3: the key 'a' is given twice; first at .*x\.yaml:1"):
+        load_config(write("a: 1\nb: 2\na: 3\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!python/object/apply:os.system ['touch /tmp/ppsr_owned']",
+        "!!python/object/new:os.system [x]",
+        "a: !!binary aGk=",
+        "a: !custom 3",
+    ],
+)
+def test_yaml_that_would_build_objects_is_refused(write, text):
+    with pytest.raises(ConfigError, match="is refused"):
+        load_config(write(text))
+
+
+def test_alias_bomb_is_refused(write):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 8)]
+    with pytest.raises(ConfigError, match="values after expanding aliases"):
+        load_config(write("\n".join(lines)))
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "a: b: c", "- 1\n- 2\n", "\t- x"])
+def test_broken_files_end_in_a_config_error(write, text):
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
+        load_config(write(text))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_base_is_merged_and_another_component_replaces(write):
+    write("model: {name: A, generator: {name: G, x: 1, y: 2}}\nseed: 3\n", "base.yaml")
+    config = load_config(write("base: base.yaml\nmodel: {generator: {x: 5}}\n"))
+    assert config == {"model": {"name": "A", "generator": {"name": "G", "x": 5, "y": 2}}, "seed": 3}
+    config = load_config(write("base: base.yaml\nmodel: {generator: {name: H, z: 5}}\n"))
+    assert config["model"]["generator"] == {"name": "H", "z": 5}
+
+
+def test_a_base_of_a_base_is_refused(write):
+    write("seed: 1\n", "one.yaml")
+    write("base: one.yaml\n", "two.yaml")
+    with pytest.raises(ConfigError, match="itself a base"):
+        load_config(write("base: two.yaml\n"))
+
+
+def test_overrides_reach_into_lists_and_follow_yaml(write):
+    path = write("a: {b: [{c: 1}, {c: 2}]}\n")
+    config = load_config(path, ["a.b.1.c=1e-4", "a.d=[1, 2]", "e=__import__('os').system('x')"])
+    assert config["a"] == {"b": [{"c": 1}, {"c": 1e-4}], "d": [1, 2]}
+    assert config["e"] == "__import__('os').system('x')"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("a.b.7=1", "'7' is no index of a list of 1"),
+        ("a", "the form a.b.c=value"),
+        ("n.x=1", "'n' is a single value"),
+        ("n=[", "not valid YAML"),
+    ],
+)
+def test_bad_overrides_name_themselves(write, override, message):
+    with pytest.raises(ConfigError, match="-o ") as error:
+        load_config(write("a: {b: [1]}\nn: 3\n"), [override])
+    assert message in str(error.value)

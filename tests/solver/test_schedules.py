@@ -1,0 +1,44 @@
+"""Schedules against their formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ppsr.errors import ConfigError
+from ppsr.registry import LRSCHEDULERS
+
+
+def test_multi_step_halves_at_each_milestone():
+    schedule = LRSCHEDULERS.build(
+        {"name": "MultiStepDecay", "learning_rate": 2e-4, "milestones": [250, 400], "gamma": 0.5}
+    )
+    assert [schedule(s) for s in (0, 249, 250, 399, 400)] == [2e-4, 2e-4, 1e-4, 1e-4, 5e-5]
+
+
+def test_cosine_restart_ends_a_period_at_its_boundary():
+    schedule = LRSCHEDULERS.build(
+        {"name": "CosineAnnealingRestartLR", "learning_rate": 2e-4, "periods": [250, 500], "restart_weights": [1, 1]}
+    )
+    assert schedule(250) == pytest.approx(0, abs=1e-18)
+    assert schedule(251) == pytest.approx(1e-4 * (1 + math.cos(math.pi / 500)))
+    assert schedule(500) == pytest.approx(1e-4)
+    assert schedule(10_000) == pytest.approx(0, abs=1e-18)
+
+
+def test_warm_up_is_linear_and_reaches_the_rate():
+    schedule = LRSCHEDULERS.build({"name": "ConstantLR", "learning_rate": 1.0, "warmup_iters": 4})
+    assert [schedule(s) for s in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_unequal_periods_and_weights_are_refused():
+    with pytest.raises(ConfigError, match="equally many"):
+        LRSCHEDULERS.build(
+            {"name": "CosineAnnealingRestartLR", "learning_rate": 1, "periods": [1, 2], "restart_weights": [1]}
+        )
+
+
+def test_an_unknown_schedule_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'MultiStepDecay'"):
+        LRSCHEDULERS.build({"name": "MultiStepDecy", "learning_rate": 1})
