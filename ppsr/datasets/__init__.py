@@ -2,5 +2,11 @@
 
 from ppsr.registry import DATASETS, TRANSFORMS
 
-DATASETS.lazy({})
+DATASETS.lazy(
+    {
+        "DASRDataset": "ppsr.datasets.dasr:DASRDataset",
+        "SRDataset": "ppsr.datasets.paired:SRDataset",
+        "SingleImageDataset": "ppsr.datasets.paired:SingleImageDataset",
+    }
+)
 TRANSFORMS.lazy({})

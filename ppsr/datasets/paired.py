@@ -1,0 +1,91 @@
+"""LR/HR pairs from two folders, and LR pictures alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddle.io import Dataset
+
+from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
+from ppsr.datasets.transforms import augment, paired_crop
+from ppsr.imaging.io import list_images, read_image
+
+__all__ = ["SRDataset", "SingleImageDataset"]
+
+
+def _chw(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+class SRDataset(Dataset):
+    """Pairs by name; whole pictures for evaluation, random windows for training.
+
+    Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path.
+
+    Args:
+        gt_folder: HR pictures, searched recursively.
+        lq_folder: LR pictures of the same base names.
+        scale: HR size / LR size.
+        gt_size: side of the training window in HR pixels; None yields whole pictures.
+        filename_tmpl: base name of the LR picture, `{}` standing for the HR one.
+        meta_info: list of HR names.
+        use_hflip: random mirroring.
+        use_rot: random turning.
+        seed: of the windows.
+    """
+
+    def __init__(
+        self,
+        *,
+        gt_folder: str,
+        lq_folder: str,
+        scale: int = 4,
+        gt_size: int | None = None,
+        filename_tmpl: str = "{}",
+        meta_info: str | None = None,
+        use_hflip: bool = False,
+        use_rot: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        gt = gather_pictures(gt_folder, meta_info)
+        self.pairs = pair_by_name(gt, Path(lq_folder), filename_tmpl)
+        self.scale = scale
+        self.gt_size = gt_size
+        self.use_hflip = use_hflip
+        self.use_rot = use_rot
+        self.seed = seed
+        self.bad = BadFiles(len(self.pairs))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, Path, Path]:
+        gt_path, lq_path = self.pairs[index]
+        return read_image(gt_path), read_image(lq_path), gt_path, lq_path
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        if self.gt_size is None or isinstance(key, int):
+            gt, lq, gt_path, lq_path = self._read(key if isinstance(key, int) else key[1])
+        else:
+            gt, lq, gt_path, lq_path = self.bad.read(key[1], self._read)
+            rng = np.random.default_rng([self.seed, *key])
+            gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=gt_path)
+            gt, lq = augment([gt, lq], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+        return {"lq": _chw(lq), "gt": _chw(gt), "lq_path": str(lq_path), "gt_path": str(gt_path)}
+
+
+class SingleImageDataset(Dataset):
+    """LR pictures without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
+
+    def __init__(self, *, lq_folder: str) -> None:
+        super().__init__()
+        self.paths = list_images(lq_folder)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"lq": _chw(read_image(self.paths[index])), "lq_path": str(self.paths[index])}

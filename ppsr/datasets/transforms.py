@@ -1,0 +1,81 @@
+"""Crops and flips of pictures (H x W x C), alone or in pairs of LR and HR."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from ppsr.errors import DataError
+
+__all__ = ["augment", "flip_horizontally", "paired_crop", "random_crop_or_pad"]
+
+
+class _Integers(Protocol):
+    def randint(self, low: int, high: int) -> int:
+        """A whole number of low..high, both included."""
+
+
+class Integers:
+    """Inclusive integer draws of a NumPy generator."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def randint(self, low: int, high: int) -> int:
+        """A whole number of low..high, both included."""
+        return int(self.rng.integers(low, high + 1))
+
+
+def flip_horizontally(image: np.ndarray) -> np.ndarray:
+    """Mirror left and right."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.ndarray:
+    """A random size x size window; smaller pictures are first extended at the bottom and right by reflection."""
+    bottom, right = max(0, size - image.shape[0]), max(0, size - image.shape[1])
+    if bottom or right:
+        image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
+    height, width = image.shape[:2]
+    if height > size or width > size:
+        top, left = draws.randint(0, height - size), draws.randint(0, width - size)
+        image = image[top : top + size, left : left + size]
+    return np.ascontiguousarray(image)
+
+
+def paired_crop(
+    gt: np.ndarray, lq: np.ndarray, *, gt_size: int, scale: int, rng: np.random.Generator, where: Any = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same random window of both pictures.
+
+    Raises:
+        DataError: the pictures are smaller than the window or do not belong together.
+    """
+    side = gt_size // scale
+    height, width = lq.shape[:2]
+    if gt.shape[0] != height * scale or gt.shape[1] != width * scale:
+        raise DataError(f"{where}: HR {gt.shape[:2]} is not {scale} times LR {lq.shape[:2]}")
+    if min(height, width) < side:
+        raise DataError(f"{where}: LR {lq.shape[:2]} is smaller than the {side} pixel window")
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    low = lq[top : top + side, left : left + side]
+    high = gt[top * scale : top * scale + gt_size, left * scale : left * scale + gt_size]
+    return np.ascontiguousarray(high), np.ascontiguousarray(low)
+
+
+def augment(
+    images: list[np.ndarray], rng: np.random.Generator, *, use_hflip: bool, use_rot: bool
+) -> list[np.ndarray]:
+    """Mirror, turn upside down and transpose all pictures alike, each with probability one half."""
+    mirror = use_hflip and rng.random() < 0.5
+    upside_down = use_rot and rng.random() < 0.5
+    transpose = use_rot and rng.random() < 0.5
+    result = []
+    for picture in images:
+        image = picture[:, ::-1] if mirror else picture
+        image = image[::-1] if upside_down else image
+        image = image.transpose(1, 0, 2) if transpose else image
+        result.append(np.ascontiguousarray(image))
+    return result

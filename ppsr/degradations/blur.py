@@ -1,0 +1,64 @@
+"""Filtering and sharpening."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from ppsr.errors import DataError
+
+__all__ = ["filter2d", "usm_kernel", "usm_sharpen"]
+
+
+def filter2d(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Cross-correlation of every channel with one odd kernel, borders by reflection.
+
+    Args:
+        image: H x W x C float32, larger than half the kernel.
+        kernel: k x k.
+
+    Raises:
+        DataError: the kernel is even or larger than the picture allows.
+    """
+    reach = kernel.shape[0] // 2
+    if kernel.shape[0] % 2 == 0:
+        raise DataError(f"a filter kernel has an odd side, got {kernel.shape}")
+    if min(image.shape[:2]) <= reach:
+        raise DataError(f"a {kernel.shape[0]} pixel filter needs sides above {reach}, got {image.shape[:2]}")
+    return cv2.filter2D(image, cv2.CV_32F, _trimmed(kernel), borderType=cv2.BORDER_REFLECT_101)
+
+
+def _trimmed(kernel: np.ndarray) -> np.ndarray:
+    """The kernel without its zero margin, in float32: most are padded, and zeros cost as much as weights."""
+    used = np.flatnonzero(np.any(kernel, axis=0) | np.any(kernel, axis=1))
+    margin = min(int(used[0]), kernel.shape[0] - 1 - int(used[-1])) if len(used) else 0
+    return np.ascontiguousarray(kernel[margin : kernel.shape[0] - margin, margin : kernel.shape[0] - margin], np.float32)
+
+
+@lru_cache(maxsize=16)
+def usm_kernel(radius: int = 50, sigma: float = 0.0) -> np.ndarray:
+    """One-dimensional Gaussian of the unsharp mask; an even radius is made odd, sigma 0 follows OpenCV's rule."""
+    return cv2.getGaussianKernel(radius + 1 - radius % 2, sigma)[:, 0]
+
+
+def usm_sharpen(
+    image: np.ndarray, *, weight: float = 0.5, radius: int = 50, sigma: float = 0.0, threshold: float = 10.0
+) -> np.ndarray:
+    """Unsharp mask with a soft mask where the detail exceeds `threshold` (of 255); Real-ESRGAN's target.
+
+    Args:
+        image: H x W x C float32 in [0, 1], sides above radius / 2.
+    """
+    kernel = usm_kernel(radius, sigma)
+
+    def smooth(x: np.ndarray) -> np.ndarray:
+        return cv2.sepFilter2D(x, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+
+    if min(image.shape[:2]) <= len(kernel) // 2:
+        raise DataError(f"sharpening needs sides above {len(kernel) // 2} pixels, got {image.shape[:2]}")
+    detail = image - smooth(image)
+    soft = smooth((np.abs(detail) * 255 > threshold).astype(np.float32))
+    sharp = np.clip(image + weight * detail, 0, 1)
+    return soft * sharp + (1 - soft) * image

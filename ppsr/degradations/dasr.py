@@ -1,0 +1,249 @@
+"""DASR's three levels of degradation, and the 33 numbers that describe what was done.
+
+Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216; used unchanged by CDDNet. Differences from the released code: every
+sample has its own choices (there: one per batch), kernels of side 7 occur, and the sinc cut-off keeps its place in the
+description (there it is overwritten by 1 when the second blur acts; `published_description` gives that back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ppsr.degradations.kernels import Draws, Kernel, circular_lowpass, mixed_kernel, sinc_kernel
+from ppsr.degradations.operations import Blur, Jpeg, Noise, Operation, Resize
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = [
+    "LEVELS",
+    "MODES",
+    "Choices",
+    "Level",
+    "Stage",
+    "StageChoices",
+    "build_operations",
+    "describe",
+    "draw_choices",
+    "draw_kernel",
+    "levels_with",
+]
+
+MODES = ("area", "bilinear", "bicubic")
+_PAD = 21
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Ranges of one round of blur, resize, noise and JPEG. Names are those of the published options."""
+
+    blur_sigma: Sequence[float]
+    resize_prob: Sequence[float]
+    resize_range: Sequence[float]
+    noise_range: Sequence[float]
+    poisson_scale_range: Sequence[float]
+    jpeg_range: Sequence[float]
+    blur_prob: float = 1.0
+    gaussian_noise_prob: float = 0.5
+    gray_noise_prob: float = 0.4
+    kernel_list: Sequence[str] = ("iso", "aniso")
+    kernel_prob: Sequence[float] = (0.65, 0.35)
+    kernel_range: Sequence[int] = (7, 21)
+    betag_range: Sequence[float] = (0.5, 4)
+    betap_range: Sequence[float] = (1, 2)
+    sinc_prob: float = 0.0
+
+    @property
+    def kernel_sizes(self) -> list[int]:
+        """Odd sides of the range."""
+        return list(range(self.kernel_range[0], self.kernel_range[1] + 1, 2))
+
+
+@dataclass(frozen=True)
+class Level:
+    """One or two stages, and the sinc filter at the end of two."""
+
+    stages: tuple[Stage, ...]
+    final_sinc_prob: float = 0.8
+
+
+LEVELS: dict[str, Level] = {
+    "weak": Level((Stage((0.2, 0.8), (0.1, 0.2, 0.7), (0.85, 1.2), (1, 10), (0.05, 0.5), (90, 95)),)),
+    "standard": Level((Stage((0.2, 1.5), (0.3, 0.4, 0.3), (0.5, 1.2), (1, 20), (0.05, 1.5), (50, 95)),)),
+    "severe": Level(
+        (
+            Stage((0.2, 3), (0.2, 0.7, 0.1), (0.15, 1.5), (1, 30), (0.05, 3), (30, 95)),
+            Stage((0.2, 1.5), (0.3, 0.4, 0.3), (0.3, 1.2), (1, 25), (0.05, 2.5), (30, 95), blur_prob=0.8),
+        )
+    ),
+}
+
+
+def levels_with(changes: Mapping[str, Any] | None) -> dict[str, Level]:
+    """The published levels with some options changed: `{severe: {stages: [{jpeg_range: [20, 95]}, {}]}}`.
+
+    Raises:
+        ConfigError: an unknown level or option.
+    """
+    levels = dict(LEVELS)
+    for name, change in (changes or {}).items():
+        if name not in levels:
+            raise ConfigError(f"degradation level '{name}' is unknown; {did_you_mean(name, levels)}")
+        level, options = levels[name], dict(change)
+        stages = list(level.stages)
+        for index, stage_options in enumerate(options.pop("stages", ())):
+            for key in stage_options:
+                if key not in Stage.__dataclass_fields__:
+                    raise ConfigError(
+                        f"degradation {name}: unknown option '{key}'; {did_you_mean(key, Stage.__dataclass_fields__)}"
+                    )
+            stages[index] = replace(stages[index], **stage_options)
+        unknown = set(options) - {"final_sinc_prob"}
+        if unknown:
+            raise ConfigError(f"degradation {name}: unknown options {sorted(unknown)}")
+        levels[name] = replace(level, stages=tuple(stages), **options)
+    return levels
+
+
+@dataclass(frozen=True)
+class StageChoices:
+    """What was drawn for a stage."""
+
+    kernel: Kernel
+    blurred: bool
+    scale: float
+    mode: str
+    noise_kind: str
+    noise_level: float
+    gray: bool
+    quality: float
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was drawn for a picture."""
+
+    stages: tuple[StageChoices, ...]
+    final_mode: str
+    sinc: Kernel | None = None
+    resize_first: bool = field(default=True)
+
+
+def draw_kernel(draws: Draws, stage: Stage, sizes: Sequence[int] | None = None) -> Kernel:
+    """Draw a blur kernel padded to 21 x 21: side, whether it is a sinc, family and parameters, in that order.
+
+    A sinc kernel in this place is described by its side, the smallest sigma and no rotation.
+    """
+    size = int(draws.choice(sizes or stage.kernel_sizes))  # type: ignore[call-overload]
+    if draws.uniform() < stage.sinc_prob:
+        cutoff = draws.uniform(np.pi / 3 if size < 13 else np.pi / 5, np.pi)
+        low = stage.blur_sigma[0]
+        return Kernel(circular_lowpass(cutoff, size, _PAD), size, low, low, 0.0, cutoff)
+    kernel = mixed_kernel(
+        draws,
+        kernel_list=stage.kernel_list,
+        kernel_prob=stage.kernel_prob,
+        kernel_size=size,
+        sigma_x_range=stage.blur_sigma,
+        sigma_y_range=stage.blur_sigma,
+        betag_range=stage.betag_range,
+        betap_range=stage.betap_range,
+    )
+    return replace(kernel, values=np.pad(kernel.values, (_PAD - size) // 2))
+
+
+def _draw_stage(rng: np.random.Generator, stage: Stage) -> StageChoices:
+    low, high = stage.resize_range
+    direction = rng.choice(3, p=stage.resize_prob)
+    scale = (rng.uniform(1, high), rng.uniform(low, 1), 1.0)[direction]
+    gaussian = rng.random() < stage.gaussian_noise_prob
+    limits = stage.noise_range if gaussian else stage.poisson_scale_range
+    return StageChoices(
+        kernel=draw_kernel(rng, stage),
+        blurred=bool(rng.random() < stage.blur_prob),
+        scale=float(scale),
+        mode=str(rng.choice(MODES)),
+        noise_kind="gaussian" if gaussian else "poisson",
+        noise_level=float(rng.uniform(*limits)),
+        gray=bool(rng.random() < stage.gray_noise_prob),
+        quality=float(rng.uniform(*stage.jpeg_range)),
+    )
+
+
+def draw_choices(rng: np.random.Generator, level: Level) -> Choices:
+    """Draw everything but the noise itself."""
+    stages = tuple(_draw_stage(rng, stage) for stage in level.stages)
+    if len(stages) == 1:
+        return Choices(stages, final_mode=str(rng.choice(MODES)))
+    sinc = sinc_kernel(rng, sizes=level.stages[0].kernel_sizes, probability=level.final_sinc_prob)
+    return Choices(stages, str(rng.choice(MODES)), sinc, bool(rng.random() < 0.5))
+
+
+def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> list[Operation]:
+    """The operations that lead from a picture of `size` to its LR version."""
+    height, width = size
+    final = Resize(choices.final_mode, size=(height // scale, width // scale))
+    first, *rest = choices.stages
+    operations: list[Operation] = [
+        Blur(first.kernel.values),
+        Resize(first.mode, scale=first.scale),
+        Noise(first.noise_kind, first.noise_level, first.gray),
+        Jpeg(first.quality),
+    ]
+    if not rest or choices.sinc is None:
+        return [*operations, final]
+    second = rest[0]
+    if second.blurred:
+        operations.append(Blur(second.kernel.values))
+    between = int(height / scale * second.scale), int(width / scale * second.scale)
+    operations += [
+        Resize(second.mode, size=between),
+        Noise(second.noise_kind, second.noise_level, second.gray),
+    ]
+    compress, shrink = Jpeg(second.quality), [final, Blur(choices.sinc.values)]
+    return [*operations, *shrink, compress] if choices.resize_first else [*operations, compress, *shrink]
+
+
+def _unit(value: float, limits: Sequence[float]) -> float:
+    return (value - limits[0]) / (limits[1] - limits[0])
+
+
+def describe(choices: Choices, level: Level, *, published_description: bool = False) -> np.ndarray:
+    """The 33 degradation parameters; ranges are those of the level, so that they are relative strengths.
+
+    Index: 0-3 first kernel (side, sigma x, sigma y, rotation), 4-7 second, 8-9 sinc (side, cut-off), 10-13 first resize
+    (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot Gaussian/Poisson), 22-25 second, 26-27 JPEG
+    qualities, 28-29 order of the final resize and JPEG, 30-32 mode of the final resize.
+
+    Args:
+        choices: what was drawn.
+        level: the ranges it was drawn from.
+        published_description: overwrite index 9 by 1 when the second blur acts, as the released code does.
+    """
+    vector = np.zeros(33, np.float32)
+    for index, (stage, drawn) in enumerate(zip(level.stages, choices.stages, strict=True)):
+        kernel = drawn.kernel
+        vector[4 * index : 4 * index + 4] = (
+            (kernel.size - 7) / 14,
+            _unit(kernel.sigma_x, stage.blur_sigma),
+            _unit(kernel.sigma_y, stage.blur_sigma),
+            (kernel.rotation + np.pi) / (2 * np.pi),
+        )
+        vector[10 + 4 * index] = _unit(drawn.scale, stage.resize_range)
+        vector[11 + 4 * index + MODES.index(drawn.mode)] = 1
+        gaussian = drawn.noise_kind == "gaussian"
+        limits = stage.noise_range if gaussian else stage.poisson_scale_range
+        vector[18 + 4 * index] = _unit(drawn.noise_level, limits)
+        vector[19 + 4 * index] = drawn.gray
+        vector[20 + 4 * index + (not gaussian)] = 1
+        vector[26 + index] = _unit(drawn.quality, stage.jpeg_range)
+    if choices.sinc is not None:
+        vector[8] = (choices.sinc.size - 7) / 14
+        vector[9] = (choices.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3)
+        vector[28 if choices.resize_first else 29] = 1
+        if published_description and choices.stages[1].blurred:
+            vector[9] = 1
+    vector[30 + MODES.index(choices.final_mode)] = 1
+    return vector

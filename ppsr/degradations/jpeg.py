@@ -1,0 +1,92 @@
+"""JPEG compression as a function of floats: what DiffJPEG computes, in NumPy.
+
+After mlomnitz/DiffJPEG as used by Real-ESRGAN: 4:2:0 chroma, Annex K tables (luma transposed, which is kept because the
+published networks were trained with it), tables neither rounded nor clamped, no entropy coding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppsr.errors import DataError
+
+__all__ = ["jpeg", "quality_factor"]
+
+_LUMA = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    np.float32,
+).T
+_CHROMA = np.full((8, 8), 99, np.float32)
+_CHROMA[:4, :4] = np.array([[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]], np.float32).T
+_TO_YCC = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
+)
+_TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], np.float32)
+
+
+def _dct_matrix() -> np.ndarray:
+    """Orthonormal 8-point DCT-II, rows are frequencies."""
+    x, u = np.meshgrid(np.arange(8), np.arange(8))
+    matrix = 0.5 * np.cos((2 * x + 1) * u * np.pi / 16)
+    matrix[0] /= np.sqrt(2)
+    return matrix.astype(np.float32)
+
+
+_DCT = _dct_matrix()
+
+
+def quality_factor(quality: float) -> float:
+    """Scale of the quantisation tables: 50 / q below 50, else 2 - 0.02 q.
+
+    Raises:
+        DataError: outside 0 < q < 100; at 100 the tables would be zero.
+    """
+    if not 0 < quality < 100:
+        raise DataError(f"a JPEG quality lies between 0 and 100, both excluded; got {quality}")
+    return 50 / quality if quality < 50 else 2 - quality * 0.02
+
+
+def _quantise(plane: np.ndarray, table: np.ndarray, soft: bool) -> np.ndarray:
+    """Through the DCT, quantised, and back; sides are multiples of 8."""
+    height, width = plane.shape
+    blocks = plane.reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2) - 128
+    coefficients = (_DCT @ blocks @ _DCT.T) / table
+    rounded = np.rint(coefficients)
+    if soft:  # differentiable rounding
+        rounded += (coefficients - rounded) ** 3
+    blocks = _DCT.T @ (rounded * table) @ _DCT + 128
+    return blocks.swapaxes(1, 2).reshape(height, width)
+
+
+def jpeg(image: np.ndarray, quality: float, *, soft: bool = False) -> np.ndarray:
+    """Compress and decompress.
+
+    Args:
+        image: H x W x 3 float32 in [0, 1].
+        quality: 0 < q < 100, need not be whole.
+        soft: the differentiable rounding of the published code.
+
+    Returns:
+        The same shape, in [0, 1].
+    """
+    factor = np.float32(quality_factor(quality))
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % 16), (0, -width % 16), (0, 0)))
+    ycc = (padded * np.float32(255)) @ _TO_YCC.T
+    planes = [_quantise(ycc[..., 0], _LUMA * factor, soft)]
+    rows, columns = padded.shape[:2]
+    for channel in (1, 2):
+        half = ycc[..., channel].reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3)) + 128
+        coded = _quantise(half, _CHROMA * factor, soft) - 128
+        planes.append(coded.repeat(2, axis=0).repeat(2, axis=1))
+    rgb = np.stack(planes, axis=-1) @ _TO_RGB.T
+    return (np.clip(rgb, 0, 255) / np.float32(255))[:height, :width].astype(np.float32)

@@ -1,0 +1,150 @@
+"""DASR's degradation pipeline and dataset against the published code, by its recorded choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ppsr.datasets.transforms import flip_horizontally, random_crop_or_pad
+from ppsr.degradations.blur import usm_sharpen
+from ppsr.degradations.dasr import LEVELS, Choices, StageChoices, build_operations, describe, draw_kernel
+from ppsr.degradations.kernels import Kernel, sinc_kernel
+from ppsr.degradations.noise import add_noise
+from ppsr.degradations.operations import Noise, apply_operations, quantise
+from tests.golden.files import Golden, assert_close, golden
+from tests.golden.published_draws import PublishedDraws
+
+_PUBLISHED_SIZES = list(range(9, 22, 2))
+
+
+@dataclass
+class RecordedNoise:
+    """Adds a recorded array instead of drawing one."""
+
+    array: np.ndarray
+
+    def apply(self, image, rng):
+        return add_noise(image, self.array)
+
+
+def _kernel(g, name, i):
+    prefix = f"input/{name}_"
+    values = g[prefix + "kernel"][i]
+    size = int(g[prefix + "size" if prefix + "size" in g else prefix + "kernel_size"][i])
+
+    def number(key):
+        return float(g[prefix + key][i]) if prefix + key in g else 0.0
+
+    return Kernel(
+        values, size, number("sigma_x"), number("sigma_y"), number("rotation"), number("omega_c")
+    )
+
+
+def _choices(g, level, i, height, width):
+    """The recorded choices of sample i as ours."""
+    ops = g.meta["ops"]
+    resizes = [op for op in ops if op["op"] == "interpolate"]
+    noises = [op for op in ops if op["op"] == "noise"]
+    filters = [k for k, op in enumerate(ops) if op["op"] == "filter2D"]
+    two = len(level.stages) == 2
+    second_noise = next((k for k, op in enumerate(ops) if op["op"] == "noise" and op["index"] == 2), 0)
+    first_jpeg = next(k for k, op in enumerate(ops) if op["op"] == "jpeg")
+    stages = []
+    for n in range(len(level.stages)):
+        blurred = n == 0 or any(first_jpeg < k < second_noise for k in filters)
+        scale = resizes[n]["scale_factor"]
+        stages.append(
+            StageChoices(
+                kernel=_kernel(g, f"kernel{n + 1}", i),
+                blurred=blurred,
+                scale=_scale(g, level, i) if scale is None else scale,
+                mode=resizes[n]["mode"],
+                noise_kind=noises[n]["kind"],
+                noise_level=float(g[f"output/noise{n + 1}_level"][i]),
+                gray=bool(g[f"output/noise{n + 1}_gray"][i]),
+                quality=float(g[f"output/jpeg{n + 1}_quality"][i]),
+            )
+        )
+    last_resize = max(k for k, op in enumerate(ops) if op["op"] == "interpolate")
+    last_jpeg = max(k for k, op in enumerate(ops) if op["op"] == "jpeg")
+    return Choices(
+        tuple(stages),
+        resizes[-1]["mode"],
+        _kernel(g, "sinc", i) if two else None,
+        last_resize < last_jpeg,
+    )
+
+
+def _scale(g, level, i):
+    """The second scale is recorded through its normalised value only."""
+    low, high = level.stages[1].resize_range
+    return float(g["output/params"][i, 14]) * (high - low) + low
+
+
+@golden("functions_feed_data*")
+def test_feed_data_from_recorded_choices(path):
+    g = Golden(path)
+    level = LEVELS[g.meta["degree"].split("_")[0]]
+    scale, gt_size = g.meta["scale"], g.meta["gt_size"]
+    top, left = (int(v) for v in g["output/crop_top_left"])
+    full, crops, sharpened, params = [], [], [], []
+    for i, sample in enumerate(g["input/gt"]):
+        gt = usm_sharpen(np.ascontiguousarray(sample.transpose(1, 2, 0)))
+        choices = _choices(g, level, i, *gt.shape[:2])
+        ops = build_operations(choices, gt.shape[:2], scale)
+        recorded = iter(
+            g[f"output/noise{n + 1}"][i].transpose(1, 2, 0) for n in range(len(level.stages))
+        )
+        ops = [RecordedNoise(next(recorded)) if isinstance(op, Noise) else op for op in ops]
+        lq = quantise(apply_operations(gt, ops, np.random.default_rng(0)))
+        full.append(lq.transpose(2, 0, 1))
+        crops.append(lq[top : top + gt_size // scale, left : left + gt_size // scale].transpose(2, 0, 1))
+        high = gt[top * scale : top * scale + gt_size, left * scale : left * scale + gt_size]
+        sharpened.append((gt.transpose(2, 0, 1), high.transpose(2, 0, 1)))
+        params.append(describe(choices, level, published_description=True))
+    assert_close(np.stack([s[0] for s in sharpened]), g["output/gt_usm_full"], atol=1e-5)
+    assert_close(np.stack([s[1] for s in sharpened]), g["output/gt"], atol=1e-5)
+    assert_close(np.stack(params), g["output/params"], atol=1e-6)
+    for ours, theirs in ((full, g["output/lq_full"]), (crops, g["output/lq"])):
+        # float rounding may flip a JPEG coefficient or an 8-bit level on rare pixels
+        error = np.abs(np.stack(ours) - theirs)
+        assert (error <= 1 / 255 + 1e-6).mean() >= 0.995
+        assert error.mean() < 1e-3
+
+
+@golden("functions_dataset*")
+def test_dataset_item_with_the_published_random_streams(path):
+    g = Golden(path)
+    height, width, draws = g.meta["h"], g.meta["w"], PublishedDraws(g.meta["seed"])
+    y, x, c = np.mgrid[:height, :width, :3]
+    bgr = ((3 * y + 5 * x + 7 * c) % 256).astype(np.float32) / 255
+    image = np.ascontiguousarray(bgr[..., ::-1])
+    if draws.python.random() < 0.5:
+        image = flip_horizontally(image)
+    image = random_crop_or_pad(image, 400, draws.python)
+    gt = image.transpose(2, 0, 1)
+    assert list(gt.shape) == list(g["output/gt_shape"])
+    assert_close(gt[:, :3, :3], g["output/gt_corner"], atol=1e-7)
+    assert_close(gt.astype(np.float64).sum(), g["output/gt_sum"], rtol=1e-6)
+    severe, standard, weak = (LEVELS[name] for name in ("severe", "standard", "weak"))
+    drawn = {
+        "severe_degrade_two_stage.kernel1": draw_kernel(draws, severe.stages[0], _PUBLISHED_SIZES),
+        "severe_degrade_two_stage.kernel2": draw_kernel(draws, severe.stages[1], _PUBLISHED_SIZES),
+        "severe_degrade_two_stage.sinc_kernel": sinc_kernel(draws, sizes=_PUBLISHED_SIZES, probability=0.8),
+        "standard_degrade_one_stage.kernel1": draw_kernel(draws, standard.stages[0], _PUBLISHED_SIZES),
+        "weak_degrade_one_stage.kernel1": draw_kernel(draws, weak.stages[0], _PUBLISHED_SIZES),
+    }
+    for name, kernel in drawn.items():
+        facts = {
+            "kernel": kernel.values,
+            "kernel_size": kernel.size,
+            "sigma_x": kernel.sigma_x,
+            "sigma_y": kernel.sigma_y,
+            "rotation": kernel.rotation,
+            "omega_c": kernel.cutoff,
+        }
+        for key, value in facts.items():
+            full = f"output/{name}.{key}"
+            if full in g:
+                assert_close(value, g[full], atol=1e-6, what=full)

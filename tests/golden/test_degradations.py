@@ -1,0 +1,168 @@
+"""Degradation primitives against the published code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.degradations import blur, jpeg, kernels, noise
+from ppsr.imaging.color import rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
+from ppsr.imaging.resize import interpolate, matlab_resize
+from tests.golden.files import Golden, assert_close, golden
+from tests.golden.published_draws import PublishedDraws
+
+_KERNELS = {
+    "sigma_matrix2": kernels.covariance,
+    "gaussian": kernels.gaussian,
+    "generalized": kernels.generalized_gaussian,
+    "plateau": kernels.plateau,
+    "sinc": kernels.circular_lowpass,
+}
+
+
+def _hwc(batch):
+    return [np.ascontiguousarray(sample.transpose(1, 2, 0)) for sample in batch]
+
+
+def _chw(images):
+    return np.stack([image.transpose(2, 0, 1) for image in images])
+
+
+@golden("functions_kernels*")
+def test_kernels(path):
+    g = Golden(path)
+    for i, case in enumerate(g.meta["cases"]):
+        ours = _KERNELS[case["fn"]](**case["args"])
+        assert_close(ours, g[f"output/case{i:02d}_{case['fn']}"], rtol=1e-10, what=case["fn"])
+    for name in (k for k in g.group("output") if k.startswith("mesh_grid")):
+        size = int(name[len("mesh_grid") :].split("_")[0])
+        grid = dict(zip(("xy", "xx", "yy"), kernels.mesh_grid(size), strict=True))
+        assert_close(grid[name.split("_")[-1]], g[f"output/{name}"], atol=1e-12)
+    for i, case in enumerate(g.meta["random_cases"]):
+        kernel = kernels.mixed_kernel(PublishedDraws(case["seed"]), **case["args"])
+        assert_close(kernel.values, g[f"output/random{i:02d}_kernel"], rtol=1e-10)
+        info = [kernel.size, kernel.sigma_x, kernel.sigma_y, kernel.rotation]
+        assert_close(info, g[f"output/random{i:02d}_info"], atol=1e-12)
+
+
+@golden("functions_usm_filter2d*")
+def test_filter_and_sharpening(path):
+    g = Golden(path)
+    images, stack = _hwc(g["input/img"]), g["input/kernels"]
+    line = blur.usm_kernel()
+    assert_close(np.outer(line, line)[None], g["output/usm_kernel"], atol=1e-7)
+    assert_close(_chw([blur.usm_sharpen(x) for x in images]), g["output/usm"], atol=1e-5)
+    varied = _chw([blur.usm_sharpen(x, weight=1, threshold=5) for x in images])
+    assert_close(varied, g["output/usm_w1_t5"], atol=1e-5)
+    each = _chw([blur.filter2d(x, k) for x, k in zip(images, stack, strict=True)])
+    assert_close(each, g["output/filter2d_per_sample"], atol=1e-5)
+    shared = _chw([blur.filter2d(x, stack[0]) for x in images])
+    assert_close(shared, g["output/filter2d_shared"], atol=1e-5)
+
+
+def _assert_jpeg(ours, theirs):
+    """The goldens keep a margin from rounding ties, so only float error remains."""
+    assert np.abs(ours - theirs).max() <= 2e-3
+    assert np.abs(ours - theirs).mean() <= 1e-5
+
+
+@golden("functions_diffjpeg*")
+def test_jpeg(path):
+    g = Golden(path)
+    images, quality = _hwc(g["input/img"]), g["input/quality"]
+    for i, q in enumerate(g.meta["float_quality"]):
+        _assert_jpeg(_chw([jpeg.jpeg(x, q) for x in images]), g[f"output/hard_float{i}"])
+    hard = _chw([jpeg.jpeg(x, float(q)) for x, q in zip(images, quality, strict=True)])
+    _assert_jpeg(hard, g["output/hard_tensor"])
+    soft = _chw([jpeg.jpeg(x, float(q), soft=True) for x, q in zip(images, quality, strict=True)])
+    _assert_jpeg(soft, g["output/soft_tensor"])
+    factors = [jpeg.quality_factor(float(q)) for q in quality]
+    assert_close(factors, g["output/factor_tensor"], rtol=1e-6)
+
+
+@golden("functions_interpolate*")
+@pytest.mark.smoke
+def test_interpolation(path):
+    g = Golden(path)
+    image = _hwc(g["input/img"])[0]
+    for name, expected in g.group("output").items():
+        kind, mode = name.split("_")
+        if kind.startswith("sf"):
+            choice = {"scale": g.meta["scale_factors"][int(kind[2:])]}
+        elif kind.startswith("size"):
+            choice = {"size": tuple(g.meta["sizes"][int(kind[4:])])}
+        else:
+            choice = {"scale": float(kind[2:])}
+        assert_close(_chw([interpolate(image, mode=mode, **choice)]), expected, atol=1e-5, what=name)
+
+
+class _Recorded:
+    """A generator that hands out recorded arrays."""
+
+    def __init__(self, *arrays):
+        self.arrays = list(arrays)
+        self.rates = []
+
+    def standard_normal(self, shape, dtype):
+        array = self.arrays.pop(0).astype(dtype)
+        assert array.shape == tuple(shape)
+        return array
+
+    def poisson(self, rate):
+        self.rates.append(rate)
+        return self.arrays.pop(0)
+
+
+@golden("functions_noise*")
+def test_noise_with_recorded_draws(path):
+    g = Golden(path)
+    images, sigma, scale = _hwc(g["input/img"]), g["input/sigma"], g["input/scale"]
+    flags = g["input/gray_flags"].astype(bool)
+    for case, gray_flags in (("gray", flags), ("color", np.zeros_like(flags))):
+        gauss, poisson = [], []
+        for i, gray in enumerate(gray_flags):
+            drawn = g["input/randn_hw"][..., None] if gray else g["input/randn_bchw"][i].transpose(1, 2, 0)
+            gauss.append(
+                noise.gaussian_noise(images[i].shape, sigma=sigma[i], gray=gray, rng=_Recorded(drawn))
+            )
+            counts = g[f"input/poisson_{'gray' if gray else 'color'}"][i].transpose(1, 2, 0)
+            recorded = _Recorded(counts)
+            poisson.append(noise.poisson_noise(images[i], scale=scale[i], gray=gray, rng=recorded))
+            index = 0 if gray or case == "color" else 1
+            rate = g[f"output/poisson_rate_{case}{index}"][i].transpose(1, 2, 0)
+            assert_close(recorded.rates[0], rate, rtol=1e-5)
+        assert_close(_chw(gauss), g[f"output/gauss_noise_{case}"], atol=1e-6)
+        assert_close(_chw(poisson), g[f"output/poisson_noise_{case}"], atol=1e-6)
+        noisy = [noise.add_noise(x, n) for x, n in zip(images, gauss, strict=True)]
+        assert_close(_chw(noisy), g[f"output/gauss_out_{case}"], atol=1e-6)
+
+
+def _fraction(text):
+    top, _, bottom = text.partition("/")
+    return float(top) / float(bottom or 1)
+
+
+@golden("functions_matlab*")
+@pytest.mark.smoke
+def test_matlab_resize_and_colour(path):
+    g = Golden(path)
+    image = g["input/img"]
+    for i, text in enumerate(g.meta["scales"]):
+        scale = _fraction(text)
+        assert_close(matlab_resize(image, scale), g[f"output/hwc_scale{i}"], atol=1e-5, what=text)
+        if f"output/noaa_scale{i}" in g:
+            plain = matlab_resize(image, scale, antialiasing=False)
+            assert_close(plain, g[f"output/noaa_scale{i}"], atol=1e-5, what=text)
+    if "output/gray_half" in g:
+        assert any(
+            np.abs(matlab_resize(plane, 0.5) - g["output/gray_half"]).max() < 1e-5
+            for plane in (image[..., 0], image[..., 1], image[..., 2], image.mean(2))
+        )
+    rgb, eight = image[..., ::-1], np.rint(image * 255).astype(np.uint8)[..., ::-1]
+    assert_close(rgb_to_ycbcr(rgb), g["output/bgr2ycbcr_f32"], atol=1e-5)
+    assert_close(rgb_to_y(rgb), g["output/bgr2ycbcr_f32_y"], atol=1e-5)
+    assert_close(rgb_to_ycbcr(image), g["output/rgb2ycbcr_f32"], atol=1e-5)
+    assert_close(rgb_to_ycbcr(eight), g["output/bgr2ycbcr_u8"], atol=1)
+    assert_close(rgb_to_y(eight), g["output/bgr2ycbcr_u8_y"], atol=1)
+    back = ycbcr_to_rgb(g["output/bgr2ycbcr_f32"])[..., ::-1]
+    assert_close(back, g["output/ycbcr2bgr_f32"], atol=1e-5)
