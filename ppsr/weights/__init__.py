@@ -1,5 +1,32 @@
-"""Weights: safe readers, key maps, conversion, recognition of networks."""
+"""Weights: safe readers, key maps, conversion. The readers need neither paddle nor torch, and execute nothing."""
 
-from ppsr.weights.apply import load_state
+from __future__ import annotations
 
-__all__ = ["load_state"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ppsr.weights.files import WeightFile, read_file, read_state, write_state
+from ppsr.weights.pdparams import dump_state, parse_pdparams
+
+__all__ = [
+    "WeightFile",
+    "apply_state",
+    "dump_state",
+    "load_state",
+    "load_weights",
+    "parse_pdparams",
+    "read_file",
+    "read_state",
+    "write_state",
+]
+
+_APPLY = ("apply_state", "load_state", "load_weights")
+
+if TYPE_CHECKING:
+    from ppsr.weights.apply import apply_state, load_state, load_weights
+
+
+def __getattr__(name: str) -> Any:
+    if name in _APPLY:
+        return getattr(import_module("ppsr.weights.apply"), name)
+    raise AttributeError(f"module 'ppsr.weights' has no attribute {name!r}")

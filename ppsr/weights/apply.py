@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from paddle import nn
 
 from ppsr.errors import WeightError
+from ppsr.weights.files import read_file
 
-__all__ = ["load_state", "transposed_keys"]
+__all__ = ["apply_state", "load_state", "load_weights", "transposed_keys"]
 
 
 def transposed_keys(net: nn.Layer) -> set[str]:
@@ -71,3 +73,39 @@ def load_state(
     for key, array in loaded.items():
         own[key].set_value(array.astype(str(own[key].dtype).rsplit(".", maxsplit=1)[-1]))
     return problems
+
+
+def apply_state(
+    net: nn.Layer,
+    state: Mapping[str, np.ndarray],
+    *,
+    layout: Literal["torch", "paddle"] = "paddle",
+    partial: bool = False,
+) -> list[str]:
+    """`load_state` after the network's own key map, if its class has one (`map_published_keys`)."""
+    mapped = getattr(type(net), "map_published_keys", None)
+    return load_state(net, mapped(state) if mapped else state, layout=layout, partial=partial)
+
+
+def load_weights(
+    net: nn.Layer,
+    path: str | Path,
+    *,
+    net_name: str = "generator",
+    partial: bool = False,
+    key: str | None = None,
+) -> list[str]:
+    """Load a weight file of any supported kind into a network.
+
+    Args:
+        net: the network.
+        path: .pdparams, .pth or .safetensors.
+        net_name: which network to take of a file that holds several.
+        partial: accept what does not fit, and return it.
+        key: entry of a torch file, such as `params`; by default `params_ema` is preferred.
+
+    Raises:
+        WeightError: unreadable, unsafe, or it does not fit.
+    """
+    file = read_file(path, key=key)
+    return apply_state(net, file.state(net_name), layout=file.layout, partial=partial)

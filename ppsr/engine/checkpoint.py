@@ -1,0 +1,148 @@
+"""Checkpoints that survive kill -9 and a full disk.
+
+A checkpoint is a folder, written under a temporary name: every file is flushed, the manifest with lengths and SHA-256
+sums comes last, then one rename makes it visible. Only after that are older ones deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CheckpointError", "CheckpointStore"]
+
+logger = logging.getLogger(__name__)
+
+_MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; older ones are intact."""
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; some file systems do not offer this."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        logger.debug("folder %s cannot be flushed on this file system", folder)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        folder: where they lie as `step_000123`.
+        keep: how many of the newest stay.
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 2) -> None:
+        self.folder = Path(folder)
+        self.keep = max(1, keep)
+
+    def save(self, step: int, files: Mapping[str, bytes], meta: Mapping[str, Any] | None = None) -> Path:
+        """Write a checkpoint and delete the oldest.
+
+        Raises:
+            CheckpointError: it could not be written (full disk, no permission); what was there before is intact.
+        """
+        target = self.folder / f"step_{step:09d}"
+        temporary = self.folder / f"{target.name}.tmp-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._remove_stale()
+            temporary.mkdir()
+            manifest = {
+                "format": _FORMAT,
+                "step": step,
+                "meta": dict(meta or {}),
+                "files": {
+                    name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                    for name, content in files.items()
+                },
+            }
+            for name, content in files.items():
+                _write(temporary / name, content)
+            _write(temporary / _MANIFEST, json.dumps(manifest, indent=1).encode())
+            _sync_folder(temporary)
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.rename(target)
+            _sync_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from error
+        for old in self.all()[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def all(self) -> list[Path]:
+        """Folders that look like checkpoints, oldest first."""
+        return sorted(p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name))
+
+    def latest(self) -> Path | None:
+        """The newest checkpoint that verifies; damaged ones are named and passed over."""
+        for folder in reversed(self.all()):
+            try:
+                self.load(folder)
+            except CheckpointError as error:
+                logger.warning("checkpoint passed over: %s", error)
+                continue
+            return folder
+        return None
+
+    def load(self, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Contents and meta data, after checking every byte.
+
+        Raises:
+            CheckpointError: a file is missing, shorter, or altered.
+        """
+        try:
+            manifest = json.loads((folder / _MANIFEST).read_bytes())
+            files = {}
+            for name, facts in manifest["files"].items():
+                content = (folder / name).read_bytes()
+                if len(content) != facts["bytes"] or hashlib.sha256(content).hexdigest() != facts["sha256"]:
+                    raise CheckpointError(f"{folder / name} is damaged")
+                files[name] = content
+            return files, manifest["meta"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder} is incomplete or damaged: {error}") from None
+
+    def _remove_stale(self) -> None:
+        """Temporary folders of processes that are gone."""
+        for path in self.folder.glob("step_*.tmp-*"):
+            pid = path.name.rpartition("-")[2]
+            if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,230 @@
+"""Any weight file by its contents: .pdparams, .pth, .safetensors; one network or several."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ppsr.errors import WeightError
+from ppsr.files import atomic_write
+from ppsr.weights.opcodes import CorruptFile
+from ppsr.weights.pdparams import dump_state, parse_pdparams
+from ppsr.weights.torch_files import is_torch_file, parse_torch
+
+__all__ = ["WeightFile", "read_file", "read_state", "write_state"]
+
+State = dict[str, np.ndarray]
+Layout = Literal["torch", "paddle"]
+
+_NESTS = ("params_ema", "params", "state_dict", "model", "net", "net_g")
+_HEADER_LIMIT = 100_000_000
+_SAFE_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "b1",
+}
+
+
+@dataclass
+class WeightFile:
+    """What a file holds.
+
+    Attributes:
+        nets: state by network name; a file of one network has the name "".
+        layout: "torch" where Linear weights are transposed with respect to Paddle.
+        container: pdparams, torch or safetensors.
+        nest: the entry that was chosen in a torch file, such as params_ema.
+    """
+
+    path: Path
+    nets: dict[str, State]
+    layout: Layout
+    container: str
+    nest: str = ""
+    others: list[str] = field(default_factory=list)
+
+    @property
+    def nested(self) -> bool:
+        """Whether the file names its networks."""
+        return "" not in self.nets
+
+    def state(self, name: str | None = None) -> State:
+        """The state of one network: the only one, or `<name>_ema` before `<name>`.
+
+        Raises:
+            WeightError: the file has several networks and not this one.
+        """
+        if not self.nested:
+            return self.nets[""]
+        for key in (f"{name}_ema", name):
+            if key in self.nets:
+                return self.nets[key]
+        if len(self.nets) == 1:
+            return next(iter(self.nets.values()))
+        raise WeightError(f"{self.path} holds the networks {sorted(self.nets)}; none is named '{name}'")
+
+
+def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> WeightFile:
+    """Read a weight file; nothing in it is executed.
+
+    Args:
+        path: .pdparams (flat or by network), .pth (params_ema, params or flat; `module.` is stripped), .safetensors.
+        key: entry of a torch file to take instead of the preferred one.
+        allow_nonfinite: accept NaN and infinity.
+
+    Raises:
+        WeightError: missing, unsafe, damaged, or not a weight file.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightError(f"cannot read the weights {path}: {error.strerror or error}") from None
+    source = str(path)
+    if not content:
+        raise CorruptFile(f"{source} is empty")
+    if is_torch_file(content):
+        file = _from_tree(path, parse_torch(content, source), "torch", "torch", key)
+    elif content[:1] == b"\x80":
+        file = _from_tree(path, parse_pdparams(content, source), "paddle", "pdparams", key)
+    elif path.suffix == ".safetensors" or content[8:9] == b"{":
+        state, layout = _parse_safetensors(content, source)
+        file = WeightFile(path, _split_nets(state), layout, "safetensors")
+    else:
+        raise CorruptFile(f"{source} is no weight file: neither .pdparams, .pth nor .safetensors by its contents")
+    if not allow_nonfinite:
+        _refuse_nonfinite(file)
+    return file
+
+
+def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> State:
+    """The state of the only (or generator) network of a file; see `read_file`."""
+    return read_file(path, key=key, allow_nonfinite=allow_nonfinite).state("generator")
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(v, np.ndarray) for v in value.values())
+
+
+def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
+    nest = ""
+    if isinstance(tree, list):  # DRN's dual models: one state per scale
+        tree = {f"dual_model_{i}": item for i, item in enumerate(tree)}
+    if not isinstance(tree, dict):
+        raise WeightError(f"{path} holds a {type(tree).__name__}, not named weights")
+    for name in (key,) if key else _NESTS:
+        if name in tree and isinstance(tree[name], dict):
+            tree, nest = tree[name], str(name)
+            break
+    else:
+        if key:
+            raise WeightError(f"{path} has no entry '{key}'; it has {sorted(map(str, tree))[:8]}")
+    arrays = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)}
+    groups = {str(k): _strip(v) for k, v in tree.items() if _is_state(v)}
+    if arrays:
+        others = [str(k) for k, v in tree.items() if not isinstance(v, np.ndarray)]
+        return WeightFile(path, {"": _strip(arrays)}, layout, container, nest, others)
+    if groups:
+        return WeightFile(path, groups, layout, container, nest)
+    raise WeightError(f"{path} holds no tensors; its entries are {sorted(map(str, tree))[:8]}")
+
+
+def _strip(state: Mapping[Any, np.ndarray]) -> State:
+    """Without the prefix that data-parallel wrappers add."""
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _refuse_nonfinite(file: WeightFile) -> None:
+    for name, state in file.nets.items():
+        for key, value in state.items():
+            if value.dtype.kind in "fc" and not np.isfinite(value).all():
+                where = f"{name}.{key}" if name else key
+                raise WeightError(f"{file.path}: '{where}' has NaN or infinite values; training diverged before")
+
+
+def _parse_safetensors(content: bytes, source: str) -> tuple[State, Layout]:
+    """Header length, JSON header, numbers without gaps or overlaps."""
+    if len(content) < 8:
+        raise CorruptFile(f"{source}: truncated header")
+    (length,) = struct.unpack_from("<Q", content)
+    if length > min(_HEADER_LIMIT, len(content) - 8):
+        raise CorruptFile(f"{source}: header of {length} bytes in a file of {len(content)}")
+    try:
+        header = json.loads(content[8 : 8 + length])
+        metadata = header.pop("__metadata__", {})
+        entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+        state: State = {}
+        position = 0
+        for key, entry in entries:
+            start, end = entry["data_offsets"]
+            shape = tuple(entry["shape"])
+            dtype = np.dtype(_SAFE_TYPES[entry["dtype"]])
+            if start != position or end - start != math.prod(shape) * dtype.itemsize or min(shape, default=0) < 0:
+                raise CorruptFile(f"{source}: the place of '{key}' does not fit")
+            position = end
+            array = np.frombuffer(content, dtype, math.prod(shape), 8 + length + start).reshape(shape)
+            if entry["dtype"] == "BF16":
+                array = (array.astype(np.uint32) << 16).view(np.float32)
+            state[key] = array
+    except WeightError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptFile(f"{source}: damaged header: {error}") from None
+    if 8 + length + position != len(content):
+        raise CorruptFile(f"{source}: {len(content)} bytes, {8 + length + position} announced")
+    layout: Layout = "paddle" if metadata.get("layout") == "paddle" else "torch"
+    return state, layout
+
+
+def _split_nets(state: State) -> dict[str, State]:
+    """Networks of our own files, whose keys are `<net>/<key>`."""
+    if not all("/" in key for key in state) or not state:
+        return {"": _strip(state)}
+    nets: dict[str, State] = {}
+    for key, value in state.items():
+        name, _, rest = key.partition("/")
+        nets.setdefault(name, {})[rest] = value
+    return nets
+
+
+def write_state(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Write weights, whole or not at all.
+
+    Args:
+        path: .pdparams or .safetensors.
+        state: key -> array in Paddle's layout, or network -> (key -> array).
+
+    Raises:
+        WeightError: another suffix.
+    """
+    path = Path(path)
+    if path.suffix == ".pdparams":
+        atomic_write(path, dump_state(state))
+    elif path.suffix == ".safetensors":
+        from safetensors.numpy import save
+
+        flat: State = {}
+        for key, value in state.items():
+            if isinstance(value, Mapping):
+                flat.update({f"{key}/{k}": np.ascontiguousarray(v) for k, v in value.items()})
+            else:
+                flat[key] = np.ascontiguousarray(value)
+        atomic_write(path, save(flat, metadata={"layout": "paddle", "format": "ppsr"}))
+    else:
+        raise WeightError(f"cannot write {path}: use .pdparams or .safetensors")
+
+

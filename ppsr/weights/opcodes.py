@@ -1,0 +1,63 @@
+"""Looking through a pickle's opcodes before it is unpickled: only those that build data may occur.
+
+CPython's memo grows with the index that a pickle names, so a file of six bytes can ask for gigabytes; indices are bounded
+by the number of opcodes.
+"""
+
+from __future__ import annotations
+
+import pickletools
+
+from ppsr.errors import WeightError
+
+__all__ = ["CorruptFile", "UnsafeFile", "scan"]
+
+_MAX_OPCODES = 5_000_000
+
+_ALLOWED = frozenset(
+    """
+    PROTO FRAME STOP MARK POP POP_MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE EMPTY_SET DICT LIST TUPLE TUPLE1 TUPLE2 TUPLE3
+    SETITEM SETITEMS APPEND APPENDS ADDITEMS BININT BININT1 BININT2 INT LONG1 LONG BINFLOAT NONE NEWTRUE NEWFALSE
+    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BINSTRING SHORT_BINSTRING
+    PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD NEWOBJ NEWOBJ_EX BINPERSID
+    FROZENSET FLOAT STRING DUP
+    """.split()
+)
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
+class UnsafeFile(WeightError):
+    """The file asks for something that weights never need."""
+
+
+class CorruptFile(WeightError):
+    """The file is damaged or not what its name says."""
+
+
+def scan(content: bytes, source: str, start: int = 0) -> int:
+    """Check one pickle.
+
+    Returns:
+        Position after its STOP.
+
+    Raises:
+        UnsafeFile: an opcode that can do more than build data.
+        CorruptFile: not a whole pickle.
+    """
+    count = 0
+    try:
+        for opcode, argument, position in pickletools.genops(memoryview(content)[start:].tobytes()):
+            count += 1
+            if opcode.name not in _ALLOWED:
+                raise UnsafeFile(f"{source}: refused pickle opcode {opcode.name}")
+            if opcode.name in _PUTS and int(argument) > count:
+                raise UnsafeFile(f"{source}: refused memo index {argument}")
+            if count > _MAX_OPCODES:
+                raise UnsafeFile(f"{source}: refused, more than {_MAX_OPCODES} pickle opcodes")
+            if opcode.name == "STOP":
+                return start + (position or 0) + 1
+    except WeightError:
+        raise
+    except Exception as error:  # genops raises a dozen unrelated classes on damaged bytes
+        raise CorruptFile(f"{source}: damaged pickle: {error}") from None
+    raise CorruptFile(f"{source}: truncated pickle")

@@ -1,0 +1,235 @@
+"""Paddle's .pdparams and .pdopt without `paddle.load`, which would execute what a file asks for.
+
+Every callable that a genuine file names is replaced by a stub of our own that only assembles arrays; anything else is
+refused by its name. Genuine files of the static graph even contain `builtins.eval('data', {'data': array})`; that exact
+form is understood without evaluating anything.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
+
+__all__ = ["dump_state", "parse_pdparams"]
+
+_DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1 c8 c16".split())
+_BIG = "UnpackBigParamInfor@@"
+_NAMES = "StructuredToParameterName@@"
+_MAX_DEPTH = 64
+
+
+class _Stub:
+    """A callable stand-in that a pickle cannot alter."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise UnsafeFile("refused: the file tries to change a builder")
+
+    def __setstate__(self, state: Any) -> None:
+        raise UnsafeFile("refused: the file tries to change a builder")
+
+
+class _Dtype:
+    """numpy.dtype(text, align, copy), then its state (version, byte order, ...)."""
+
+    __slots__ = ("code", "order")
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        if not isinstance(code, str) or code not in _DTYPES:
+            raise UnsafeFile(f"refused array type {code!r}")
+        self.code = code
+        self.order = "<"
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", "|", "="):
+            raise UnsafeFile("refused: array of foreign byte order")
+        if any(part is not None for part in state[2:5]):
+            raise UnsafeFile("refused: structured array type")
+
+    def numpy(self) -> np.dtype:
+        return np.dtype(self.order + self.code)
+
+
+class _Array:
+    """numpy's _reconstruct(ndarray, (0,), b'b'), then its state (version, shape, dtype, fortran, bytes)."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise CorruptFile("damaged array")
+        _, shape, dtype, fortran, content = state
+        self.value = _from_bytes(shape, dtype, bool(fortran), content)
+
+
+def _from_bytes(shape: Any, dtype: Any, fortran: bool, content: Any) -> np.ndarray:
+    if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
+        raise CorruptFile("damaged array")
+    if isinstance(content, str):
+        content = content.encode("latin1")
+    if not isinstance(content, bytes) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise CorruptFile("damaged array")
+    size = 1
+    for n in shape:
+        size *= n
+    kind = dtype.numpy()
+    if size * kind.itemsize != len(content):
+        raise CorruptFile(f"array of shape {shape} has {len(content)} bytes")
+    return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
+
+
+class _Reconstruct(_Stub):
+    __slots__ = ()
+
+    def __call__(self, *_: Any) -> _Array:
+        return _Array()
+
+
+class _Scalar(_Stub):
+    __slots__ = ()
+
+    def __call__(self, dtype: Any, content: Any) -> Any:
+        return _from_bytes((), dtype, False, content)[()]
+
+
+class _Encode(_Stub):
+    """_codecs.encode(text, 'latin1'), how protocol 2 writes bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, text: Any, encoding: Any = "latin1") -> bytes:
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise UnsafeFile("refused: encoding other than latin1")
+        return text.encode("latin1")
+
+
+class _Eval(_Stub):
+    """The one form in which genuine files name `eval`; nothing is evaluated."""
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: Any) -> Any:
+        if len(arguments) == 2 and arguments[0] == "data" and isinstance(arguments[1], dict):
+            if set(arguments[1]) == {"data"}:
+                return arguments[1]["data"]
+        raise UnsafeFile("refused: builtins.eval")
+
+
+class _Sequence(_Stub):
+    __slots__ = ()
+
+    def __call__(self, items: Any = ()) -> tuple:
+        if not isinstance(items, (list, tuple, set)):
+            raise CorruptFile("damaged tuple")
+        return tuple(items)
+
+
+class _Dict(_Stub):
+    __slots__ = ()
+
+    def __call__(self, items: Any = ()) -> dict:
+        try:
+            return dict(items)
+        except (TypeError, ValueError):
+            raise CorruptFile("damaged dictionary") from None
+
+
+class _NdarrayType(_Stub):
+    __slots__ = ()
+
+
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_GLOBALS: dict[tuple[str, str], Any] = {
+    **{(module, "_reconstruct"): _Reconstruct() for module in _MULTIARRAY},
+    **{(module, "scalar"): _Scalar() for module in _MULTIARRAY},
+    ("numpy", "ndarray"): _NdarrayType(),
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _Encode(),
+    ("collections", "OrderedDict"): _Dict(),
+    **{(module, "tuple"): _Sequence() for module in ("builtins", "__builtin__")},
+    **{(module, "set"): _Sequence() for module in ("builtins", "__builtin__")},
+    **{(module, "eval"): _Eval() for module in ("builtins", "__builtin__")},
+}
+
+
+class _Reader(pickle.Unpickler):
+    allowed: ClassVar[Mapping[tuple[str, str], Any]] = _GLOBALS
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.allowed[module, name]
+        except KeyError:
+            raise UnsafeFile(f"refused: the file asks for {module}.{name}") from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise UnsafeFile("refused: persistent object")
+
+
+def parse_pdparams(content: bytes, source: str = "weights") -> Any:
+    """Read the bytes of a .pdparams or .pdopt file into nested dictionaries, lists and tuples of arrays.
+
+    Raises:
+        UnsafeFile: the file asks for anything but arrays and containers.
+        CorruptFile: damaged, truncated, or with trailing bytes.
+    """
+    end = scan(content, source)
+    if end != len(content):
+        raise CorruptFile(f"{source}: {len(content) - end} bytes after the end of the data")
+    try:
+        value = _plain(_Reader(io.BytesIO(content), encoding="latin1").load(), 0)
+    except (UnsafeFile, CorruptFile) as error:
+        raise type(error)(f"{source}: {error}") from None
+    except Exception as error:  # damaged pickles raise nearly every built-in class
+        raise CorruptFile(f"{source}: damaged data: {type(error).__name__}: {error}") from None
+    return _merge_big(value)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Arrays out of their stand-ins, Paddle's (name, array) tensors to arrays."""
+    if depth > _MAX_DEPTH:
+        raise UnsafeFile(f"refused: nested deeper than {_MAX_DEPTH}")
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise CorruptFile("array without contents")
+        return value.value
+    if isinstance(value, dict):
+        return {key: _plain(item, depth + 1) for key, item in value.items() if key != _NAMES}
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], _Array):
+        return _plain(value[1], depth + 1)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item, depth + 1) for item in value)
+    if isinstance(value, (_Stub, _Dtype)) or value is _Dtype:
+        raise UnsafeFile("refused: a builder stored as data")
+    return value
+
+
+def _merge_big(value: Any) -> Any:
+    """Put together tensors that protocols 2 and 3 split into slices."""
+    if not isinstance(value, dict) or _BIG not in value:
+        return value
+    merged = {key: item for key, item in value.items() if key != _BIG}
+    for key, info in value[_BIG].items():
+        parts = [merged.pop(name) for name in info["slices"]]
+        merged[key] = np.concatenate([part.reshape(-1) for part in parts]).reshape(info["OriginShape"])
+    return merged
+
+
+def dump_state(state: Mapping[str, Any]) -> bytes:
+    """Bytes of a .pdparams file: a pickle (protocol 4) of nested dictionaries of arrays, as PaddleGAN writes it."""
+    return pickle.dumps(_copy(state), protocol=4)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _copy(item) for key, item in value.items()}
+    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) and value.ndim else value

@@ -1,0 +1,346 @@
+"""PyTorch's .pth files (zip and legacy container) without torch, executing nothing.
+
+A tensor is a storage (raw little-endian numbers) with an offset, sizes and strides. Only the names that weight files
+need are known; each is a stand-in of our own.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
+
+__all__ = ["is_torch_file", "parse_torch"]
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_MAX_ENTRIES = 200_000
+_MAX_DEPTH = 64
+_MAX_NODES = 1_000_000
+
+_STORAGES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "BFloat16Storage": "bf16",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "b1",
+    "ComplexFloatStorage": "c8",
+    "ComplexDoubleStorage": "c16",
+    "UntypedStorage": "u1",
+}
+_DTYPES = {
+    "float64": "f8",
+    "float32": "f4",
+    "float16": "f2",
+    "bfloat16": "bf16",
+    "int64": "i8",
+    "int32": "i4",
+    "int16": "i2",
+    "int8": "i1",
+    "uint8": "u1",
+    "uint16": "u2",
+    "uint32": "u4",
+    "uint64": "u8",
+    "bool": "b1",
+    "complex64": "c8",
+    "complex128": "c16",
+}
+
+
+class _Token:
+    """A name of torch that carries a type and does nothing."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        object.__setattr__(self, "kind", kind)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise UnsafeFile("refused: the file tries to change a builder")
+
+    def __setstate__(self, state: Any) -> None:
+        raise UnsafeFile("refused: the file tries to change a builder")
+
+
+class _Builder(_Token):
+    """A callable name of torch."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, kind: str, function: Callable[..., Any]) -> None:
+        super().__init__(kind)
+        object.__setattr__(self, "function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
+class _Ordered(OrderedDict):
+    """torch's state dicts; the only attribute they carry is `_metadata`, which is dropped."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict) or set(state) - {"_metadata"}:
+            raise UnsafeFile("refused: attributes on an OrderedDict")
+
+
+def _strided(storage: Any, offset: Any, size: Any, stride: Any, kind: str) -> np.ndarray:
+    """A contiguous copy of the part of a storage that a tensor shows."""
+    if not isinstance(storage, np.ndarray):
+        raise CorruptFile("tensor without storage")
+    numbers = [offset, *size, *stride]
+    if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise CorruptFile("tensor with impossible sizes or strides")
+    total = math.prod(size)
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if total and (last >= len(storage) or total > len(storage)):
+        raise UnsafeFile(f"refused: tensor of size {tuple(size)} reaches outside its storage")
+    item = storage.itemsize
+    if not total:
+        view = np.zeros(tuple(size), storage.dtype)
+    else:
+        steps = tuple(s * item for s in stride)
+        view = np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), steps).copy()
+    if kind == "bf16":
+        return (view.astype(np.uint32) << 16).view(np.float32).reshape(tuple(size))
+    return np.ascontiguousarray(view)
+
+
+class _Storage:
+    """Raw numbers of one storage and their type."""
+
+    __slots__ = ("array", "kind")
+
+    def __init__(self, content: bytes, kind: str, count: int) -> None:
+        dtype = np.dtype("<u2" if kind == "bf16" else f"<{kind}" if kind != "b1" else "b1")
+        if len(content) != count * dtype.itemsize:
+            raise CorruptFile(f"storage has {len(content)} bytes, {count * dtype.itemsize} announced")
+        self.array = np.frombuffer(content, dtype)
+        self.kind = kind
+
+
+class _Absent:
+    """Stands for a storage whose numbers are not read yet; tensors of it are empty."""
+
+    __slots__ = ()
+
+
+def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+    if isinstance(storage, _Absent):
+        return np.zeros(0)
+    if not isinstance(storage, _Storage):
+        raise CorruptFile("tensor without storage")
+    return _strided(storage.array, offset, size, stride, storage.kind)
+
+
+def _rebuild_v3(
+    storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
+) -> np.ndarray:
+    if isinstance(storage, _Absent):
+        return np.zeros(0)
+    if not isinstance(storage, _Storage) or not isinstance(dtype, _Token):
+        raise CorruptFile("tensor without storage or type")
+    kind = dtype.kind
+    array = storage.array.view(np.dtype("<u2" if kind == "bf16" else kind))
+    return _strided(array, offset, size, stride, kind)
+
+
+def _rebuild_parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+_GLOBALS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _Ordered,
+    ("torch._utils", "_rebuild_tensor"): _Builder("tensor", _rebuild),
+    ("torch._utils", "_rebuild_tensor_v2"): _Builder("tensor", _rebuild),
+    ("torch._utils", "_rebuild_tensor_v3"): _Builder("tensor", _rebuild_v3),
+    ("torch._utils", "_rebuild_parameter"): _Builder("parameter", _rebuild_parameter),
+    ("torch", "Size"): _Builder("size", lambda items=(): tuple(items)),
+    ("torch", "device"): _Builder("device", lambda *_: None),
+    ("torch.storage", "UntypedStorage"): _Token("u1"),
+    **{("torch", name): _Token(kind) for name, kind in {**_STORAGES, **_DTYPES}.items()},
+}
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, content: bytes, load_storage: Callable[[Any], Any]) -> None:
+        super().__init__(io.BytesIO(content), encoding="utf-8")
+        self._load_storage = load_storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _GLOBALS[module, name]
+        except KeyError:
+            hint = "; it holds a whole module, ask for its state_dict" if module.startswith("torch.nn") else ""
+            raise UnsafeFile(f"refused: the file asks for {module}.{name}{hint}") from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._load_storage(pid)
+
+
+def is_torch_file(content: bytes) -> bool:
+    """Whether the bytes begin like a torch container: zip, or the legacy magic number."""
+    return content[:4] == b"PK\x03\x04" or content[:14] == pickle.dumps(_MAGIC, protocol=2)[:14]
+
+
+def parse_torch(content: bytes, source: str = "weights") -> Any:
+    """Read a .pth file into nested dictionaries of arrays.
+
+    Raises:
+        UnsafeFile: it asks for anything but tensors and containers.
+        CorruptFile: damaged or truncated.
+    """
+    try:
+        value = _parse_zip(content, source) if content[:2] == b"PK" else _parse_legacy(content, source)
+        return _checked(value)
+    except (UnsafeFile, CorruptFile) as error:
+        text = str(error)
+        raise type(error)(text if text.startswith(source) else f"{source}: {text}") from None
+    except Exception as error:  # damaged pickles and archives raise nearly every built-in class
+        raise CorruptFile(f"{source}: damaged data: {type(error).__name__}: {error}") from None
+
+
+def _parse_zip(content: bytes, source: str) -> Any:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        names = [entry.filename for entry in entries]
+        if len(entries) > _MAX_ENTRIES or len(set(names)) != len(names):
+            raise UnsafeFile("refused: too many or repeated archive entries")
+        if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
+            raise UnsafeFile("refused: compressed or encrypted archive entries")
+        if sum(e.file_size for e in entries) > len(content):
+            raise UnsafeFile("refused: entries larger than the file")
+        if any(name.endswith("constants.pkl") for name in names):
+            raise UnsafeFile("refused: a TorchScript program; ask for a state_dict")
+        pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise CorruptFile("no single data.pkl in the archive")
+        top = pickles[0].split("/")[0]
+        if f"{top}/byteorder" in names and archive.read(f"{top}/byteorder").strip() != b"little":
+            raise UnsafeFile("refused: big-endian numbers")
+        data = archive.read(pickles[0])
+        cache: dict[str, _Storage] = {}
+
+        def load(pid: Any) -> _Storage:
+            kind, key, count = _persistent(pid, 5)
+            if key not in cache:
+                cache[key] = _Storage(archive.read(f"{top}/data/{key}"), kind, count)
+            return cache[key]
+
+        if scan(data, source) != len(data):
+            raise CorruptFile("bytes after the end of the data")
+        return _Reader(data, load).load()
+
+
+def _persistent(pid: Any, length: int) -> tuple[str, str, int]:
+    """Type, key and number of elements of a storage reference."""
+    if not isinstance(pid, tuple) or len(pid) != length or pid[0] != "storage":
+        raise UnsafeFile("refused: a persistent object that is no storage")
+    kind, key, count = pid[1], pid[2], pid[4]
+    if not isinstance(kind, _Token) or not isinstance(key, str) or type(count) is not int or count < 0:
+        raise CorruptFile("damaged storage reference")
+    return kind.kind, key, count
+
+
+def _parse_legacy(content: bytes, source: str) -> Any:
+    """Magic, version, system facts, object, keys; then each storage. The object is read twice: first for the storages'
+    types and sizes, then with their contents.
+    """
+    positions = [0]
+    for _ in range(5):
+        positions.append(scan(content, source, positions[-1]))
+    parts = [content[a:b] for a, b in zip(positions[:-1], positions[1:], strict=True)]
+    plain = [_Reader(part, _no_storage).load() for part in parts[:3]]
+    if plain[0] != _MAGIC or plain[1] != _PROTOCOL:
+        raise CorruptFile("no legacy torch file; if it is older than PyTorch 0.1.10, re-save it with torch")
+    if not isinstance(plain[2], dict) or plain[2].get("little_endian") is not True:
+        raise UnsafeFile("refused: big-endian numbers")
+    keys = _Reader(parts[4], _no_storage).load()
+    sizes = _announced(parts[3])
+    storages = _read_storages(content, positions[5], keys, sizes)
+
+    def load(pid: Any) -> _Storage:
+        kind, key, _ = _persistent(pid, 6)
+        view = pid[5]
+        storage = storages[key]
+        if view is None:
+            return storage
+        _, offset, count = view
+        if not (type(offset) is int and type(count) is int and 0 <= offset <= offset + count <= len(storage.array)):
+            raise UnsafeFile("refused: storage view out of range")
+        part = _Storage(b"", kind, 0)
+        part.array = storage.array[offset : offset + count]
+        return part
+
+    return _Reader(parts[3], load).load()
+
+
+def _no_storage(_: Any) -> Any:
+    raise CorruptFile("tensor in the header of a legacy file")
+
+
+def _announced(part: bytes) -> dict[str, tuple[str, int]]:
+    """Type and size of each storage, from a first reading that replaces storages by single zeros."""
+    found: dict[str, tuple[str, int]] = {}
+
+    def note(pid: Any) -> _Absent:
+        kind, key, count = _persistent(pid, 6)
+        if found.setdefault(key, (kind, count)) != (kind, count):
+            raise CorruptFile("a storage is announced with two sizes")
+        return _Absent()
+
+    _Reader(part, note).load()
+    return found
+
+
+def _read_storages(
+    content: bytes, position: int, keys: Any, sizes: dict[str, tuple[str, int]]
+) -> dict[str, _Storage]:
+    if not isinstance(keys, list) or set(keys) != set(sizes):
+        raise CorruptFile("the storages do not match the tensors")
+    storages = {}
+    for key in keys:
+        kind, count = sizes[key]
+        item = 2 if kind == "bf16" else np.dtype(kind).itemsize
+        (stored,) = struct.unpack_from("<q", content, position)
+        if stored != count:
+            raise CorruptFile(f"storage '{key}' has {stored} elements, {count} announced")
+        end = position + 8 + count * item
+        storages[key] = _Storage(content[position + 8 : end], kind, count)
+        position = end
+    if position != len(content):
+        raise CorruptFile(f"{len(content) - position} bytes after the last storage")
+    return storages
+
+
+def _checked(value: Any) -> Any:
+    """The tree without stand-ins, of bounded depth and size."""
+    nodes = 0
+
+    def walk(node: Any, depth: int) -> Any:
+        nonlocal nodes
+        nodes += 1
+        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
+            raise UnsafeFile("refused: nested too deeply or too large")
+        if isinstance(node, dict):
+            return {key: walk(item, depth + 1) for key, item in node.items()}
+        if isinstance(node, (list, tuple)):
+            return type(node)(walk(item, depth + 1) for item in node)
+        if isinstance(node, (_Token, _Storage)) or node is _Ordered:
+            raise UnsafeFile("refused: a builder stored as data")
+        return node
+
+    return walk(value, 0)
