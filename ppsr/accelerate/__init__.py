@@ -5,7 +5,9 @@ from __future__ import annotations
 from paddle import Tensor
 from paddle.nn import functional as F
 
-__all__ = ["conv2d"]
+from ppsr.accelerate.process import enable
+
+__all__ = ["conv2d", "enable"]
 
 
 def conv2d(

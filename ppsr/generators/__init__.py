@@ -7,5 +7,11 @@ GENERATORS.lazy(
         "BlindSR": "ppsr.generators.cddnet:BlindSR",
         "CDDNet": "ppsr.generators.cddnet:CDDNet",
         "DegradationPredictor": "ppsr.generators.degradation_predictor:DegradationPredictor",
+        "MSRResNet": "ppsr.generators.msrresnet:MSRResNet",
+        "RRDBNet": "ppsr.generators.rrdbnet:RRDBNet",
+        "DRNGenerator": "ppsr.generators.drn:DRNGenerator",
+        "DRNDual": "ppsr.generators.drn:DRNDual",
+        "RCAN": "ppsr.generators.rcan:RCAN",
+        "SRVGGNetCompact": "ppsr.generators.srvgg:SRVGGNetCompact",
     }
 )

@@ -85,7 +85,7 @@ class CDDNet(nn.Layer):
         self.body = nn.LayerList([DynamicResidualBlock(num_feat, num_models) for _ in range(num_block)])
         steps = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}[upscale]
         self.shuffles = steps
-        for index, factor in enumerate(steps, start=1):
+        for index, factor in enumerate(steps, 1):
             conv = DynamicConv2D(num_feat, num_feat * factor**2, 3, K=num_models)
             self.add_sublayer(f"upconv{index}", conv)
         self.conv_hr = DynamicConv2D(num_feat, num_feat, 3, K=num_models)
@@ -104,7 +104,7 @@ class CDDNet(nn.Layer):
         features = leaky_relu(self.conv_first(x, weights), 0.1)
         for block in self.body:
             features = block(features, weights)
-        for index, factor in enumerate(self.shuffles, start=1):
+        for index, factor in enumerate(self.shuffles, 1):
             upconv = getattr(self, f"upconv{index}")
             features = leaky_relu(F.pixel_shuffle(upconv(features, weights), factor), 0.1)
         features = leaky_relu(self.conv_hr(features, weights), 0.1)

@@ -2,4 +2,9 @@
 
 from ppsr.registry import METRICS
 
-METRICS.lazy({})
+METRICS.lazy(
+    {
+        "PSNR": "ppsr.metrics.psnr_ssim:PSNR",
+        "SSIM": "ppsr.metrics.psnr_ssim:SSIM",
+    }
+)

@@ -1,0 +1,120 @@
+"""MSRResNet, "Real-SRResNet": residual blocks without normalisation, the enlarged input added at the end.
+
+The network of Reflash Dropout (Kong et al., CVPR 2022, arXiv:2112.12089, released as MSRResNet_details and
+MSRResNet_dropoutlast_*) and of Navigating Beyond Dropout (Wang et al., CVPR 2024, arXiv:2402.18929, MSRResNet_detailss),
+after BasicSR's modified SRResNet. Differences from the releases: dropout is an option of the one class, at any of the
+places that the paper compares, and the number of blocks is always honoured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks import Conv2D, LeakyReLU, bilinear_upsample
+from ppsr.generators.blocks.feature_dropout import DropoutPlaces
+from ppsr.generators.blocks.residual import ResidualBlockNoBN, scale_initialisation
+
+__all__ = ["MSRResNet"]
+
+_SPLIT_BODY = re.compile(r"body(\d+)\.0\.")
+
+
+class MSRResNet(nn.Layer):
+    """LR picture (N, num_in_ch, H, W) in [0, 1] -> SR picture (N, num_out_ch, sH, sW).
+
+    Features can be read by hooks on named layers: `feat_first`, `body.<k-1>` (block k), `feat_up2` (x4, enters
+    `upconv2`), `feat_hr` (enters `conv_hr`), `feat_last` (enters `conv_last`, before dropout).
+
+    Args:
+        num_in_ch: channels of the input.
+        num_out_ch: channels of the output.
+        num_feat: width.
+        num_block: residual blocks.
+        upscale: 2, 3 or 4.
+        dropout: None, or `{type: channel|element, p: ..., positions: [...], residual_share: ...}`. Positions: `first`
+            (after the first activation), `b1`, `b2`, ... (output of a block), `up1`, `up2`, `hr`, `last` (input of
+            `upconv1`, `upconv2`, `conv_hr`, `conv_last`), `upconv1`, `upconv2` (their outputs before the shuffle).
+            `residual_share` puts dropout inside the residual branch of this share of the blocks, counted from the end.
+        global_residual: add the bilinearly enlarged input; off is the paper's "woGR".
+
+    Raises:
+        ConfigError: another scale, unequal channels with the global residual, or wrong dropout options.
+    """
+
+    fp16_safe: ClassVar[bool] = True
+    rgb_range: ClassVar[float] = 1.0
+    size_multiple: ClassVar[int] = 1
+    test_args: ClassVar[dict[str, Any]] = {"num_feat": 8, "num_block": 2, "upscale": 2}
+
+    def __init__(
+        self,
+        *,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_block: int = 16,
+        upscale: int = 4,
+        dropout: Mapping[str, Any] | None = None,
+        global_residual: bool = True,
+    ) -> None:
+        super().__init__()
+        if upscale not in (2, 3, 4):
+            raise ConfigError(f"MSRResNet: upscale must be 2, 3 or 4, got {upscale}")
+        if global_residual and num_in_ch != num_out_ch:
+            raise ConfigError(
+                f"MSRResNet adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ; "
+                "make them equal or set global_residual to false"
+            )
+        self.scale = upscale
+        self.global_residual = global_residual
+        # one pixel per 3x3 convolution before enlargement, and one more for those after it
+        self.receptive_radius = 2 * num_block + 3
+        places = ["first", *(f"b{k + 1}" for k in range(num_block)), "up1", "upconv1", "hr", "last"]
+        places += ["up2", "upconv2"] if upscale == 4 else []
+        self.dropout = DropoutPlaces(dropout, places, residual=True, where="MSRResNet")
+        plain = num_block - round(num_block * self.dropout.residual_share)
+
+        self.conv_first = Conv2D(num_in_ch, num_feat, 3, padding=1)
+        self.feat_first = LeakyReLU(0.1)
+        self.body = nn.LayerList(
+            [ResidualBlockNoBN(num_feat, None if k < plain else self.dropout.drop) for k in range(num_block)]
+        )
+        factor = 2 if upscale == 4 else upscale
+        self.pixel_shuffle = nn.PixelShuffle(factor)
+        self.upconv1 = Conv2D(num_feat, num_feat * factor**2, 3, padding=1)
+        if upscale == 4:
+            self.feat_up2 = LeakyReLU(0.1)
+            self.upconv2 = Conv2D(num_feat, num_feat * factor**2, 3, padding=1)
+            scale_initialisation(self.upconv2)
+        self.feat_hr = LeakyReLU(0.1)
+        self.conv_hr = Conv2D(num_feat, num_feat, 3, padding=1)
+        self.feat_last = LeakyReLU(0.1)
+        self.conv_last = Conv2D(num_feat, num_out_ch, 3, padding=1)
+        scale_initialisation(self.conv_first, self.upconv1, self.conv_hr, self.conv_last)
+
+    @staticmethod
+    def map_published_keys(state: Mapping[str, Any]) -> dict[str, Any]:
+        """Rename `body<k>.0.` of the released "details" layout to `body.<k-1>.`; all else stays."""
+        return {
+            _SPLIT_BODY.sub(lambda match: f"body.{int(match[1]) - 1}.", key): value
+            for key, value in state.items()
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        drop = self.dropout
+        features = drop(self.feat_first(self.conv_first(x)), "first")
+        for k, block in enumerate(self.body, start=1):
+            features = drop(block(features), f"b{k}")
+        features = drop(self.upconv1(drop(features, "up1")), "upconv1")
+        features = self.pixel_shuffle(features)
+        if self.scale == 4:
+            features = self.upconv2(drop(self.feat_up2(features), "up2"))
+            features = self.pixel_shuffle(drop(features, "upconv2"))
+        features = self.feat_last(self.conv_hr(drop(self.feat_hr(features), "hr")))
+        sr = self.conv_last(drop(features, "last"))
+        return sr + bilinear_upsample(x, self.scale) if self.global_residual else sr

@@ -1,0 +1,92 @@
+"""RCAN: residual groups of residual channel attention blocks.
+
+Zhang et al., ECCV 2018, arXiv:1807.02758, with the parameter names of the released code, which builds on EDSR's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks import Conv2D
+from ppsr.generators.blocks.residual import RCAB, MeanShift, upsampler
+
+__all__ = ["RCAN"]
+
+
+class ResidualGroup(nn.Layer):
+    """Blocks and a convolution inside one residual; (N, C, H, W) -> the same."""
+
+    def __init__(self, n_feats: int, n_resblocks: int, kernel_size: int, reduction: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(RCAB(n_feats, kernel_size, reduction) for _ in range(n_resblocks)),
+            Conv2D(n_feats, n_feats, kernel_size, padding=kernel_size // 2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class RCAN(nn.Layer):
+    """LR picture (N, n_colors, H, W) in 0..rgb_range -> SR picture (N, n_colors, sH, sW).
+
+    Args:
+        scale: 2, 3, 4 or 8.
+        n_resgroups: residual groups.
+        n_resblocks: blocks per group.
+        n_feats: width.
+        n_colors: 3, or 1.
+        rgb_range: largest value of a picture.
+        kernel_size: of all 3x3-like convolutions.
+        reduction: by how much channel attention narrows.
+        train_mean_shift: whether the mean shift is trained (the released code's is not meant to be).
+
+    Raises:
+        ConfigError: an impossible scale, colour count or width.
+    """
+
+    fp16_safe: ClassVar[bool] = True
+    test_args: ClassVar[dict[str, Any]] = {"scale": 3, "n_resgroups": 1, "n_resblocks": 2, "n_feats": 16}
+
+    def __init__(
+        self,
+        *,
+        scale: int = 4,
+        n_resgroups: int = 10,
+        n_resblocks: int = 20,
+        n_feats: int = 64,
+        n_colors: int = 3,
+        rgb_range: float = 255,
+        kernel_size: int = 3,
+        reduction: int = 16,
+        train_mean_shift: bool = False,
+    ) -> None:
+        super().__init__()
+        if scale not in (2, 3, 4, 8):
+            raise ConfigError(f"RCAN: scale must be 2, 3, 4 or 8, got {scale}")
+        if n_colors not in (1, 3):
+            raise ConfigError(f"RCAN: n_colors must be 1 or 3, got {n_colors}")
+        if n_feats < reduction:
+            raise ConfigError(f"RCAN: n_feats {n_feats} is narrower than reduction {reduction}; widen it")
+        self.scale = scale
+        self.rgb_range = float(rgb_range)
+        self.size_multiple = 1
+        self.receptive_radius = None  # channel attention averages over the whole picture
+        half = kernel_size // 2
+        self.sub_mean = MeanShift(n_colors, rgb_range, -1, train_mean_shift)
+        self.head = nn.Sequential(Conv2D(n_colors, n_feats, kernel_size, padding=half))
+        self.body = nn.Sequential(
+            *(ResidualGroup(n_feats, n_resblocks, kernel_size, reduction) for _ in range(n_resgroups)),
+            Conv2D(n_feats, n_feats, kernel_size, padding=half),
+        )
+        self.tail = nn.Sequential(
+            upsampler(scale, n_feats, kernel_size), Conv2D(n_feats, n_colors, kernel_size, padding=half)
+        )
+        self.add_mean = MeanShift(n_colors, rgb_range, 1, train_mean_shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.head(self.sub_mean(x))
+        return self.add_mean(self.tail(features + self.body(features)))

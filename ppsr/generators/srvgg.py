@@ -1,0 +1,89 @@
+"""SRVGGNetCompact: a plain stack of convolutions at LR size, for speed.
+
+Real-ESRGAN's compact network (Wang et al., ICCVW 2021, arXiv:2107.10833; realesr-animevideov3, realesr-general-x4v3).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+from paddle.nn import initializer as init
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks import Conv2D, LeakyReLU, nearest_upsample
+
+__all__ = ["SRVGGNetCompact"]
+
+_ACTIVATIONS = ("prelu", "relu", "leakyrelu")
+
+
+class PReLU(nn.Layer):
+    """PReLU with a slope per channel whose key is `weight`, as published; Paddle's layer calls it `_weight`."""
+
+    def __init__(self, num_parameters: int) -> None:
+        super().__init__()
+        self.weight = self.create_parameter([num_parameters], default_initializer=init.Constant(0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.weight)
+
+
+class SRVGGNetCompact(nn.Layer):
+    """LR picture (N, num_in_ch, H, W) in [0, 1] -> SR picture (N, num_out_ch, sH, sW).
+
+    Args:
+        num_in_ch: channels; the enlarged input is added, so input and output agree.
+        num_out_ch: the same.
+        num_feat: width.
+        num_conv: convolutions between the first and the last.
+        upscale: any whole factor.
+        act_type: "prelu", "relu" or "leakyrelu" (slope 0.1).
+
+    Raises:
+        ConfigError: an unknown activation, unequal channels, or a scale below 1.
+    """
+
+    fp16_safe: ClassVar[bool] = True
+    rgb_range: ClassVar[float] = 1.0
+    size_multiple: ClassVar[int] = 1
+    test_args: ClassVar[dict[str, Any]] = {"num_feat": 8, "num_conv": 2, "upscale": 2}
+
+    def __init__(
+        self,
+        *,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_conv: int = 16,
+        upscale: int = 4,
+        act_type: str = "prelu",
+    ) -> None:
+        super().__init__()
+        if act_type not in _ACTIVATIONS:
+            raise ConfigError(f"SRVGGNetCompact: act_type must be prelu, relu or leakyrelu, got {act_type!r}")
+        if num_in_ch != num_out_ch:
+            raise ConfigError(
+                f"SRVGGNetCompact adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ"
+            )
+        if upscale < 1:
+            raise ConfigError(f"SRVGGNetCompact: upscale must be at least 1, got {upscale}")
+        self.scale = upscale
+        self.receptive_radius = num_conv + 2
+
+        def activation() -> nn.Layer:
+            return {"prelu": lambda: PReLU(num_feat), "relu": nn.ReLU, "leakyrelu": lambda: LeakyReLU(0.1)}[
+                act_type
+            ]()
+
+        layers: list[nn.Layer] = [Conv2D(num_in_ch, num_feat, 3, padding=1), activation()]
+        for _ in range(num_conv):
+            layers += [Conv2D(num_feat, num_feat, 3, padding=1), activation()]
+        self.body = nn.LayerList([*layers, Conv2D(num_feat, num_out_ch * upscale**2, 3, padding=1)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = x
+        for layer in self.body:
+            features = layer(features)
+        return F.pixel_shuffle(features, self.scale) + nearest_upsample(x, self.scale)

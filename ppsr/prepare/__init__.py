@@ -1,0 +1,1 @@
+"""Making data sets: one module per command of `ppsr prepare`."""
