@@ -88,24 +88,34 @@ class DASRDataset(Dataset):
     def _read(self, index: int) -> tuple[np.ndarray, str]:
         return read_image(self.paths[index]), str(self.paths[index])
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def _source(self, key: int | tuple[int, int]) -> tuple[np.ndarray, str, np.random.Generator]:
+        """The HR window of a sample, sharpened if wanted, its path, and the generator of its further draws."""
         epoch, index = (0, key) if isinstance(key, int) else key
         image, path = self.bad.read(index, self._read)
         rng = np.random.default_rng([self.seed, epoch, index])
         (image,) = augment([image], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
         image = random_crop_or_pad(image, self.crop_pad_size, Integers(rng))
-        gt = usm_sharpen(image) if self.gt_usm else image
+        return (usm_sharpen(image) if self.gt_usm else image), path, rng
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        gt, path, rng = self._source(key)
         name = str(rng.choice(list(self.levels), p=self.level_prob))
         choices = draw_choices(rng, self.levels[name])
         operations = build_operations(choices, gt.shape[:2], self.scale)
         lq = quantise(apply_operations(gt, operations, rng))
         gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=path)
-        description = describe(
-            choices, self.levels[name], published_description=self.published_description
-        )
+        description = describe(choices, self.levels[name], published_description=self.published_description)
         return {
             "lq": np.ascontiguousarray(lq.transpose(2, 0, 1)),
             "gt": np.ascontiguousarray(gt.transpose(2, 0, 1)),
             "degradation_params": description,
             "gt_path": path,
         }
+
+    def stages(self, index: int, level: str) -> list[tuple[str, np.ndarray]]:
+        """Name and picture of every stage of a sample at one level, for looking at."""
+        gt, _, rng = self._source(index)
+        result = [("target", gt)]
+        for operation in build_operations(draw_choices(rng, self.levels[level]), gt.shape[:2], self.scale):
+            result.append((type(operation).__name__.lower(), operation.apply(result[-1][1], rng)))
+        return [*result, ("8 bit", quantise(result[-1][1]))]

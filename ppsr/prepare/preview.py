@@ -1,0 +1,59 @@
+"""Looking at a degradation: every stage of one sample as a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ppsr.config import load_config
+from ppsr.datasets.dasr import DASRDataset
+from ppsr.engine.loader import build_dataset
+from ppsr.errors import ConfigError
+from ppsr.imaging.io import to_uint8, write_image
+from ppsr.imaging.resize import interpolate
+
+__all__ = ["make_preview"]
+
+_TILE = 256
+_CAPTION = 24
+_COLUMNS = 4
+
+
+def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0) -> str:
+    """Write the sheet: one row of stages per degradation level, the result last, all enlarged to one size.
+
+    Args:
+        config_file: its `dataset.train` says how pictures are degraded.
+        output: picture to write.
+        index: sample of the data set.
+
+    Returns:
+        A sentence about what was written.
+
+    Raises:
+        ConfigError: the training set does not degrade pictures.
+    """
+    config = load_config(config_file)
+    dataset, _ = build_dataset(config.get("dataset", {}).get("train") or {})
+    if not isinstance(dataset, DASRDataset):
+        raise ConfigError(f"{config.path}: dataset.train has no degradation to preview")
+    tiles = [
+        _captioned(image, f"{level}: {name}")
+        for level in dataset.levels
+        for name, image in dataset.stages(index, level)
+    ]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
+    rows = [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
+    write_image(output, np.concatenate(rows, axis=0))
+    return f"{output}: {len(tiles)} stages of {dataset.paths[index % len(dataset)]}"
+
+
+def _captioned(image: np.ndarray, text: str) -> np.ndarray:
+    """A tile with its name above."""
+    mode = "area" if min(image.shape[:2]) > _TILE else "bicubic"
+    tile = np.zeros((_TILE + _CAPTION, _TILE, 3), np.uint8)
+    tile[_CAPTION:] = to_uint8(interpolate(image, mode=mode, size=(_TILE, _TILE)))
+    cv2.putText(tile, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
+    return tile
