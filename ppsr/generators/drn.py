@@ -1,7 +1,7 @@
 """DRN: a U-shaped network that runs at the SR size, and small dual networks that map its outputs back to LR.
 
-Guo et al., "Closed-loop Matters", CVPR 2020, arXiv:2003.07018 (https://github.com/guoyongcs/DRN); the names are
-PaddleGAN's. The mean shift is trained in the published weights, so it is loaded like any parameter.
+Guo et al., "Closed-loop Matters", CVPR 2020, arXiv:2003.07018 (https://github.com/guoyongcs/DRN); the names
+are PaddleGAN's. The mean shift is trained in the published weights, so it is loaded like any parameter.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def parse_scale(scale: int | str | Sequence[int]) -> tuple[int, ...]:
         try:
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError) as error:
-            raise ConfigError(f"DRN: scale {scale!r} cannot be read; write [2], [2, 4] or [2, 4, 8]") from error
+            raise ConfigError(
+                f"DRN: scale {scale!r} cannot be read; write [2], [2, 4] or [2, 4, 8]"
+            ) from error
     valid = {2: (2,), 4: (2, 4), 8: (2, 4, 8)}
     if isinstance(value, int) and value in valid:
         return valid[value]
@@ -44,7 +46,7 @@ def parse_scale(scale: int | str | Sequence[int]) -> tuple[int, ...]:
 
 
 class DRNDual(nn.Layer):
-    """Halves a picture: (N, in, H, W) -> (N, out, H / 2, W / 2), rounded up; the dual model of one scale step.
+    """Halves a picture: (N, in, H, W) -> (N, out, H / 2, W / 2), rounded up; the dual of one scale step.
 
     Args:
         in_channels: channels of the picture.
@@ -73,10 +75,11 @@ class DRNDual(nn.Layer):
 
 
 class DRNGenerator(nn.Layer):
-    """LR picture (N, n_colors, H, W) in 0..rgb_range -> pictures at x1, x2, ... up to the full scale; the last is the SR.
+    """LR picture (N, n_colors, H, W) in 0..rgb_range -> pictures at x1, x2, ... full scale (the SR).
 
     Args:
-        scale: the intermediate factors (2,), (2, 4) or (2, 4, 8), also as a string; a number means its doublings.
+        scale: the intermediate factors (2,), (2, 4) or (2, 4, 8), also as a string; a number means its
+            doublings.
         n_blocks: channel attention blocks per step.
         n_feats: width at the SR size; it doubles with every step down.
         n_colors: 3, or 1.

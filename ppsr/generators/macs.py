@@ -1,60 +1,107 @@
-"""Counting multiply-accumulates of a network by running it once."""
+"""Counting multiply-accumulates of a network.
+
+The network is run with its convolutions and matrix products replaced by zeros of the right shape, so that
+counting costs little, whatever class a layer has.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
+from paddle.nn import functional as F
 
-from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
-from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
+from ppsr import accelerate
 
 __all__ = ["count_macs"]
 
 
-def count_macs(net: nn.Layer, *shapes: tuple[int, ...]) -> int:
-    """Multiply-accumulates of convolutions, linear layers and attention products in one forward pass.
+class _Counter:
+    """Stand-ins of the operations: each adds its cost and returns zeros."""
 
-    A layer that multiplies matrices itself says so by an attribute `macs`, set in its forward.
+    def __init__(self) -> None:
+        self.total = 0
+
+    def conv2d(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        def size(axis: int) -> int:
+            s, p, d = (v if isinstance(v, int) else v[axis] for v in (stride, padding, dilation))
+            return (x.shape[2 + axis] + 2 * p - d * (weight.shape[2 + axis] - 1) - 1) // s + 1
+
+        shape = [x.shape[0], weight.shape[0], size(0), size(1)]
+        self.total += math.prod(shape) * math.prod(weight.shape[1:])
+        return paddle.zeros(shape, x.dtype)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, name: Any = None) -> Tensor:
+        return self.matmul(x, weight)
+
+    def matmul(
+        self, x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False, name: Any = None
+    ) -> Tensor:
+        rows, inner = (x.shape[-1], x.shape[-2]) if transpose_x else (x.shape[-2], x.shape[-1])
+        columns = y.shape[-2] if transpose_y else y.shape[-1]
+        lead = paddle.broadcast_shape(list(x.shape[:-2]), list(y.shape[:-2]))
+        shape = [*lead, rows, columns]
+        self.total += math.prod(shape) * inner
+        return paddle.zeros(shape, x.dtype)
+
+
+@contextmanager
+def _replaced(targets: list[tuple[Any, str, Callable[..., Tensor]]]) -> Iterator[None]:
+    """Put functions in the place of others for the duration of the block."""
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in targets]
+    try:
+        for owner, name, function in targets:
+            setattr(owner, name, function)
+        yield
+    finally:
+        for owner, name, function in originals:
+            setattr(owner, name, function)
+
+
+def count_macs(net: nn.Layer, *shapes: tuple[int, ...]) -> int:
+    """Multiply-accumulates of convolutions, linear layers and matrix products in one forward pass.
+
+    Not for use while another thread runs a network: the operations are replaced for the whole process
+    meanwhile.
 
     Args:
-        net: any network.
+        net: a network whose convolutions are those of `ppsr.generators.blocks`.
         shapes: of its inputs.
     """
-    total = 0
-    handles = []
+    counter = _Counter()
 
-    def convolution(layer: Any, _: Any, output: Any) -> None:
-        nonlocal total
-        weight = layer.weight_orig if isinstance(layer, SpectralNormConv2D) else layer.weight
-        per_output = math.prod(weight.shape[2:] if isinstance(layer, DynamicConv2D) else weight.shape[1:])
-        total += per_output * math.prod(output.shape)
+    def method(x: Tensor, y: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return counter.matmul(x, y, *args, **kwargs)
 
-    def linear(layer: Any, inputs: Any, output: Any) -> None:
-        nonlocal total
-        total += layer.weight.shape[0] * math.prod(output.shape)
-
-    def own(layer: Any, _: Any, __: Any) -> None:
-        nonlocal total
-        total += layer.macs
-
-    for layer in net.sublayers(include_self=True):
-        if isinstance(layer, (nn.Conv2D, DynamicConv2D, SpectralNormConv2D)):
-            handles.append(layer.register_forward_post_hook(convolution))
-        elif isinstance(layer, nn.Linear):
-            handles.append(layer.register_forward_post_hook(linear))
-        if hasattr(layer, "macs"):
-            handles.append(layer.register_forward_post_hook(own))
+    targets: list[tuple[Any, str, Callable[..., Tensor]]] = [
+        (accelerate, "conv2d", counter.conv2d),
+        (F, "conv2d", counter.conv2d),
+        (F, "linear", counter.linear),
+        (paddle, "matmul", counter.matmul),
+        (paddle, "bmm", counter.matmul),
+        (Tensor, "matmul", method),
+        (Tensor, "bmm", method),
+        (Tensor, "__matmul__", method),
+    ]
     training = net.training
     net.eval()
     try:
-        with paddle.no_grad():
+        with _replaced(targets), paddle.no_grad():
             net(*(paddle.zeros(list(shape)) for shape in shapes))
     finally:
-        for handle in handles:
-            handle.remove()
-    if training:
-        net.train()
-    return total
+        if training:
+            net.train()
+    return counter.total

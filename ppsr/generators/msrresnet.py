@@ -1,9 +1,9 @@
 """MSRResNet, "Real-SRResNet": residual blocks without normalisation, the enlarged input added at the end.
 
 The network of Reflash Dropout (Kong et al., CVPR 2022, arXiv:2112.12089, released as MSRResNet_details and
-MSRResNet_dropoutlast_*) and of Navigating Beyond Dropout (Wang et al., CVPR 2024, arXiv:2402.18929, MSRResNet_detailss),
-after BasicSR's modified SRResNet. Differences from the releases: dropout is an option of the one class, at any of the
-places that the paper compares, and the number of blocks is always honoured.
+MSRResNet_dropoutlast_*) and of Navigating Beyond Dropout (Wang et al., CVPR 2024, arXiv:2402.18929,
+MSRResNet_detailss), after BasicSR's modified SRResNet. Differences from the releases: dropout is an option of
+the one class, at any of the places that the paper compares, and the number of blocks is always honoured.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SPLIT_BODY = re.compile(r"body(\d+)\.0\.")
 class MSRResNet(nn.Layer):
     """LR picture (N, num_in_ch, H, W) in [0, 1] -> SR picture (N, num_out_ch, sH, sW).
 
-    Features can be read by hooks on named layers: `feat_first`, `body.<k-1>` (block k), `feat_up2` (x4, enters
-    `upconv2`), `feat_hr` (enters `conv_hr`), `feat_last` (enters `conv_last`, before dropout).
+    Features can be read by hooks on named layers: `feat_first`, `body.<k-1>` (block k), `feat_up2` (x4,
+    enters `upconv2`), `feat_hr` (enters `conv_hr`), `feat_last` (enters `conv_last`, before dropout).
 
     Args:
         num_in_ch: channels of the input.
@@ -36,10 +36,11 @@ class MSRResNet(nn.Layer):
         num_feat: width.
         num_block: residual blocks.
         upscale: 2, 3 or 4.
-        dropout: None, or `{type: channel|element, p: ..., positions: [...], residual_share: ...}`. Positions: `first`
-            (after the first activation), `b1`, `b2`, ... (output of a block), `up1`, `up2`, `hr`, `last` (input of
-            `upconv1`, `upconv2`, `conv_hr`, `conv_last`), `upconv1`, `upconv2` (their outputs before the shuffle).
-            `residual_share` puts dropout inside the residual branch of this share of the blocks, counted from the end.
+        dropout: None, or `{type: channel|element, p: ..., positions: [...], residual_share: ...}`. Positions:
+            `first` (after the first activation), `b1`, `b2`, ... (output of a block), `up1`, `up2`, `hr`,
+            `last` (input of `upconv1`, `upconv2`, `conv_hr`, `conv_last`), `upconv1`, `upconv2` (their
+            outputs before the shuffle). `residual_share` puts dropout inside the residual branch of this
+            share of the blocks, counted from the end.
         global_residual: add the bilinearly enlarged input; off is the paper's "woGR".
 
     Raises:

@@ -1,6 +1,7 @@
 """RCAN: residual groups of residual channel attention blocks.
 
-Zhang et al., ECCV 2018, arXiv:1807.02758, with the parameter names of the released code, which builds on EDSR's.
+Zhang et al., ECCV 2018, arXiv:1807.02758, with the parameter names of the released code, which builds on
+EDSR's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """RRDBNet, "Real-RRDB": residual-in-residual dense blocks.
 
-ESRGAN (Wang et al., ECCVW 2018, arXiv:1809.00219) with Real-ESRGAN's pixel-unshuffled input for scales 1 and 2
-(arXiv:2107.10833); dropout before the last convolution is Reflash Dropout (Kong et al., CVPR 2022, arXiv:2112.12089).
+ESRGAN (Wang et al., ECCVW 2018, arXiv:1809.00219) with Real-ESRGAN's pixel-unshuffled input for scales 1 and
+2 (arXiv:2107.10833); dropout before the last convolution is Reflash Dropout (Kong et al., CVPR 2022,
+arXiv:2112.12089).
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class RRDB(nn.Layer):
 class RRDBNet(nn.Layer):
     """LR picture (N, num_in_ch, H, W) in [0, 1] -> SR picture (N, num_out_ch, sH, sW).
 
-    H and W must be multiples of `size_multiple`: 1, 2, 4 for scales 4, 2, 1. Hooks can read `feat_last`, the input of
-    `conv_last` before dropout.
+    H and W must be multiples of `size_multiple`: 1, 2, 4 for scales 4, 2, 1. Hooks can read `feat_last`, the
+    input of `conv_last` before dropout.
 
     Args:
         num_in_ch: channels of the input.
@@ -67,8 +68,8 @@ class RRDBNet(nn.Layer):
         num_feat: width.
         num_block: residual-in-residual dense blocks.
         num_grow_ch: channels that each dense convolution adds.
-        dropout: None, or `{type: channel|element, p: ..., positions: [first|b<k>|hr|last]}`: after the first convolution,
-            the output of a block, the input of `conv_hr`, the input of `conv_last`.
+        dropout: None, or `{type: channel|element, p: ..., positions: [first|b<k>|hr|last]}`: after the first
+            convolution, the output of a block, the input of `conv_hr`, the input of `conv_last`.
 
     Raises:
         ConfigError: another scale, or wrong dropout options.

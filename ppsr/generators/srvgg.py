@@ -1,6 +1,7 @@
 """SRVGGNetCompact: a plain stack of convolutions at LR size, for speed.
 
-Real-ESRGAN's compact network (Wang et al., ICCVW 2021, arXiv:2107.10833; realesr-animevideov3, realesr-general-x4v3).
+Real-ESRGAN's compact network (Wang et al., ICCVW 2021, arXiv:2107.10833; realesr-animevideov3,
+realesr-general-x4v3).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _ACTIVATIONS = ("prelu", "relu", "leakyrelu")
 
 
 class PReLU(nn.Layer):
-    """PReLU with a slope per channel whose key is `weight`, as published; Paddle's layer calls it `_weight`."""
+    """PReLU with a slope per channel whose key is `weight`, as published; Paddle's has `_weight`."""
 
     def __init__(self, num_parameters: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Dropout of feature maps at named places of a network.
 
-Reflash Dropout, Kong et al., CVPR 2022, arXiv:2112.12089. The places are an option of the network, not another class:
-all variants share one state dict, because dropout owns no parameters.
+Reflash Dropout, Kong et al., CVPR 2022, arXiv:2112.12089. The places are an option of the network, not
+another class: all variants share one state dict, because dropout owns no parameters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OPTIONS = ("type", "p", "positions", "residual_share")
 
 
 class FeatureDropout(nn.Layer):
-    """(N, C, H, W) -> the same; drops with probability p and divides the rest by 1 - p; identity in evaluation.
+    """(N, C, H, W) -> the same; drops with probability p, divides the rest by 1 - p; identity in evaluation.
 
     Args:
         kind: "channel" drops whole maps, "element" single values.
@@ -56,8 +56,8 @@ class DropoutPlaces(nn.Layer):
     """One dropout, called by name at the places where the configuration wants it.
 
     Args:
-        options: None, or `{type: channel|element, p: ..., positions: [...], residual_share: ...}`; `positions` defaults
-            to [last], or to none where `residual_share` is given.
+        options: None, or `{type: channel|element, p: ..., positions: [...], residual_share: ...}`;
+            `positions` defaults to [last], or to none where `residual_share` is given.
         valid: the names of places that the network has.
         residual: whether the network also accepts `residual_share`.
         where: the network's name, for messages.
@@ -81,7 +81,9 @@ class DropoutPlaces(nn.Layer):
                 raise ConfigError(f"{where}: dropout has no option '{key}'; {did_you_mean(key, allowed)}")
         share = options.get("residual_share", 0.0)
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise ConfigError(f"{where}: dropout.residual_share is a share of the blocks, 0..1; got {share!r}")
+            raise ConfigError(
+                f"{where}: dropout.residual_share is a share of the blocks, 0..1; got {share!r}"
+            )
         positions = options.get("positions", () if share else ("last",))
         positions = (positions,) if isinstance(positions, str) else tuple(positions)
         for position in positions:

@@ -11,14 +11,14 @@ from paddle.nn import initializer as init
 
 from ppsr.generators.blocks.layers import Conv2D
 
-__all__ = ["CALayer", "MeanShift", "RCAB", "ResidualBlockNoBN", "scale_initialisation", "upsampler"]
+__all__ = ["RCAB", "CALayer", "MeanShift", "ResidualBlockNoBN", "scale_initialisation", "upsampler"]
 
 # Mean colour of DIV2K, as EDSR's code and its descendants state it.
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 def scale_initialisation(*convs: nn.Conv2D, factor: float = 0.1) -> None:
-    """Kaiming-normal weights (fan in, gain sqrt 2) times a factor, zero biases: BasicSR's start of residual branches."""
+    """Kaiming-normal weights (fan in, gain sqrt 2) times a factor, zero biases; BasicSR's start."""
     for conv in convs:
         fan_in = math.prod(conv.weight.shape[1:])
         init.Normal(0.0, factor * math.sqrt(2 / fan_in))(conv.weight)
@@ -41,7 +41,7 @@ class ResidualBlockNoBN(nn.Layer):
 
 
 class CALayer(nn.Layer):
-    """Channel attention of RCAN (Zhang et al., ECCV 2018, arXiv:1807.02758): maps are weighed by their means."""
+    """Channel attention of RCAN (Zhang et al., ECCV 2018, arXiv:1807.02758): maps weighed by their means."""
 
     def __init__(self, channel: int, reduction: int = 16) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class RCAB(nn.Layer):
 
 
 class MeanShift(Conv2D):
-    """Adds or subtracts the mean colour of DIV2K; starts as that, and may be trained as the published networks were.
+    """Adds or subtracts the mean colour of DIV2K; it may be trained, as in published networks.
 
     Args:
         n_colors: 3, or 1 for the mean of the three.
@@ -91,7 +91,7 @@ class MeanShift(Conv2D):
 
 
 def upsampler(scale: int, n_feat: int, kernel_size: int = 3) -> nn.Sequential:
-    """Enlarge (N, C, H, W) by 3 or by a power of 2: convolution and pixel shuffle, one pair for each factor 2."""
+    """Enlarge (N, C, H, W) by 3 or by a power of 2: convolution, pixel shuffle, one pair per factor 2."""
     factors = [3] if scale == 3 else [2] * int(math.log2(scale))
     layers: list[nn.Layer] = []
     for factor in factors:

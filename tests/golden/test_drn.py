@@ -1,0 +1,108 @@
+"""DRN against the original code: pyramids, dual outputs, both styles of loss, gradients, three Adam steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import paddle
+import pytest
+
+from ppsr.criterions.dual_regression import drn_losses
+from ppsr.generators.drn import DRNDual, DRNGenerator
+from ppsr.weights.apply import load_state
+from tests.golden.files import Golden, assert_close, golden
+
+RTOL = 2e-4  # the tolerance that the files state: of the largest reference value
+STYLES = {"original": "original", "paddle": "paddledepth"}
+
+
+class Case:
+    """The networks of one file with its pictures."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = Golden(path)
+        meta = self.file.meta
+        self.net = DRNGenerator(
+            scale=meta["scale"],
+            n_blocks=meta["n_blocks"],
+            n_feats=meta["n_feats"],
+            n_colors=meta["n_colors"],
+            rgb_range=meta["rgb_range"],
+            negval=meta["negval"],
+        )
+        load_state(self.net, self.file.params, layout="torch")
+        self.duals = []
+        for index in range(len(meta["scale"])):
+            dual = DRNDual(
+                in_channels=meta["n_colors"],
+                n_feats=meta["n_feats"],
+                out_channels=meta["n_colors"],
+                negval=meta["negval"],
+            )
+            load_state(dual, self.file.group(f"param_dual/{index}"), layout="torch")
+            self.duals.append(dual)
+        levels = ["input/lr", *(f"input/lr_level{i}" for i in range(1, len(meta["scale"])))]
+        self.lr = [paddle.to_tensor(self.file[key]) for key in levels]
+        self.hr = paddle.to_tensor(self.file["input/hr"])
+
+    def forward(self):
+        sr = self.net(self.lr[0])
+        return sr, [dual(picture) for dual, picture in zip(self.duals, sr[1:], strict=True)]
+
+
+@golden("drn_x[0-9]*")
+@pytest.mark.smoke
+def test_pictures_and_dual_pictures_equal_the_original(path: Path) -> None:
+    case = Case(path)
+    with paddle.no_grad():
+        sr, back = case.forward()
+    assert len(sr) == len(case.duals) + 1
+    for index, picture in enumerate(sr):
+        assert_close(picture.numpy(), case.file[f"output/sr{index}"], rtol=RTOL, what=f"sr{index}")
+    for index, picture in enumerate(back):
+        assert_close(picture.numpy(), case.file[f"output/dual{index}"], rtol=RTOL, what=f"dual{index}")
+
+
+@pytest.mark.parametrize("stored", STYLES)
+@golden("drn_x[0-9]*")
+def test_losses_equal_both_published_styles(path: Path, stored: str) -> None:
+    case = Case(path)
+    with paddle.no_grad():
+        losses = drn_losses(*case.forward(), case.lr, case.hr, style=STYLES[stored])
+    for value, expected in zip(losses.values(), case.file[f"output/loss_{stored}"], strict=True):
+        assert_close(float(value), expected, rtol=1e-5, what=stored)
+
+
+@golden("drn_x[0-9]*")
+def test_gradients_of_the_original_loss_equal_the_original(path: Path) -> None:
+    case = Case(path)
+    drn_losses(*case.forward(), case.lr, case.hr)["total"].backward()
+    groups = [("output/grad", case.net)]
+    groups += [(f"output/grad_dual/{index}", dual) for index, dual in enumerate(case.duals)]
+    compared = 0
+    for prefix, net in groups:
+        parameters = dict(net.named_parameters())
+        for key, expected in case.file.group(prefix).items():
+            assert_close(parameters[key].grad.numpy(), expected, rtol=1e-3, atol=1e-7, what=f"{prefix}/{key}")
+            compared += 1
+    assert compared >= len(case.duals)
+
+
+@golden("drn_x[0-9]*")
+def test_three_adam_steps_follow_the_original(path: Path) -> None:
+    case = Case(path)
+    settings = {"learning_rate": 1e-4, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    optimizers = [
+        paddle.optimizer.Adam(parameters=net.parameters(), **settings) for net in (case.net, *case.duals)
+    ]
+    for expected in case.file["output/train3_losses"]:
+        losses = drn_losses(*case.forward(), case.lr, case.hr)
+        for value, reference in zip(losses.values(), expected, strict=True):
+            assert_close(float(value), reference, rtol=1e-4, what="loss before a step")
+        losses["total"].backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.clear_grad()
+    with paddle.no_grad():
+        last = case.forward()[0][-1]
+    assert_close(last.numpy(), case.file["output/train3_sr_last"], rtol=5e-4, what="SR after three steps")
