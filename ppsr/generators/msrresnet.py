@@ -109,7 +109,7 @@ class MSRResNet(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         drop = self.dropout
         features = drop(self.feat_first(self.conv_first(x)), "first")
-        for k, block in enumerate(self.body, start=1):
+        for k, block in enumerate(self.body, 1):
             features = drop(block(features), f"b{k}")
         features = drop(self.upconv1(drop(features, "up1")), "upconv1")
         features = self.pixel_shuffle(features)

@@ -115,7 +115,7 @@ class RRDBNet(nn.Layer):
         folded = x if self.size_multiple == 1 else pixel_unshuffle(x, self.size_multiple)
         shallow = drop(self.conv_first(folded), "first")
         features = shallow
-        for k, block in enumerate(self.body, start=1):
+        for k, block in enumerate(self.body, 1):
             features = drop(block(features), f"b{k}")
         features = shallow + self.conv_body(features)
         features = leaky_relu(self.conv_up1(nearest_upsample(features, 2)), _SLOPE)
