@@ -6,16 +6,15 @@ Real-ESRGAN, Wang et al., ICCVW 2021, arXiv:2107.10833.
 from __future__ import annotations
 
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
-from ppsr.generators.blocks import Conv2D, leaky_relu
+from ppsr.generators.blocks import Conv2D, bilinear_upsample, leaky_relu
 from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
 
 __all__ = ["UNetDiscriminatorSN"]
 
 
 class UNetDiscriminatorSN(nn.Layer):
-    """Picture (N, C, H, W) -> logits per pixel (N, 1, H, W); H and W are multiples of 8 with skip connections.
+    """Picture (N, C, H, W) -> logits per pixel (N, 1, H, W); H and W: multiples of 8 with skip connections.
 
     Args:
         num_in_ch: channels of the picture.
@@ -52,6 +51,6 @@ class UNetDiscriminatorSN(nn.Layer):
 
     def _up(self, x: Tensor, conv: nn.Layer, skip: Tensor) -> Tensor:
         """Twice the size by bilinear interpolation, convolution, skip connection."""
-        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        x = leaky_relu(conv(x), 0.2)
+        # composite, because gradient penalties differentiate the discriminator twice
+        x = leaky_relu(conv(bilinear_upsample(x, 2, composite=True)), 0.2)
         return x + skip if self.skip_connection else x

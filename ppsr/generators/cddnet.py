@@ -1,12 +1,13 @@
 """CDDNet: blind super-resolution with expert convolutions mixed by a degradation predictor.
 
-CDDNet (https://github.com/Aries1213/CDDNet) extends DASR (Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216) by a large-kernel
-attention and a cross dropout before the last convolution. Without these two (`use_rc=False`, no dropout) it is DASR's
-generator. Published class name: MSRResNetDynamic.
+CDDNet (https://github.com/Aries1213/CDDNet) extends DASR (Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216)
+by a large-kernel attention and a cross dropout before the last convolution. Without these two
+(`use_rc=False`, no dropout) it is DASR's generator. Published class name: MSRResNetDynamic.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -75,12 +76,16 @@ class CDDNet(nn.Layer):
         if upscale not in (1, 2, 3, 4):
             raise ConfigError(f"CDDNet: upscale must be 1, 2, 3 or 4, got {upscale}")
         if num_in_ch != num_out_ch:
-            raise ConfigError(f"CDDNet adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ")
+            raise ConfigError(
+                f"CDDNet adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ"
+            )
         self.scale = upscale
         self.num_models = num_models
         self.num_in_ch = num_in_ch
-        # 3x3 convolutions reach one pixel each, those after upsampling a fraction; the attention 15 HR pixels
-        self.receptive_radius = 2 * num_block + 4 + (15 + 3) // upscale + 1
+        # each 3x3 convolution reaches one pixel of its own size: conv_first, body and upconv1 an LR pixel,
+        # upconv2 half of one (2 of 4 output pixels), conv_hr and conv_last an output pixel
+        hr_reach = 2 + (LKAT.receptive_radius if use_rc else 0) + (2 if upscale == 4 else 0)
+        self.receptive_radius = 1 + 2 * num_block + (upscale > 1) + math.ceil(hr_reach / upscale)
         self.conv_first = DynamicConv2D(num_in_ch, num_feat, 3, K=num_models)
         self.body = nn.LayerList([DynamicResidualBlock(num_feat, num_models) for _ in range(num_block)])
         steps = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}[upscale]
@@ -145,8 +150,8 @@ class BlindSR(nn.Layer):
 def expand_experts(state: Mapping[str, np.ndarray], net: nn.Layer) -> dict[str, np.ndarray]:
     """Repeat the tensors of a static network for every expert of a dynamic one.
 
-    Only tensors that lack exactly the leading expert axis are repeated; all others pass through. The experts start equal
-    and separate because samples mix them differently.
+    Only tensors that lack exactly the leading expert axis are repeated; all others pass through. The
+    experts start equal and separate because samples mix them differently.
 
     Args:
         state: for example the weights of an MSRResNet.

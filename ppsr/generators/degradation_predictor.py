@@ -15,7 +15,7 @@ __all__ = ["DegradationPredictor"]
 
 
 class DegradationPredictor(nn.Layer):
-    """LR picture (N, in_nc, H, W) -> degradation parameters (N, num_params), mixing weights (N, num_networks).
+    """LR picture (N, in_nc, H, W) -> parameters (N, num_params) and mixing weights (N, num_networks).
 
     The mixing weights are a linear map of the parameters: raw numbers, neither positive nor normalised.
 

@@ -1,13 +1,15 @@
 """Dropout of whole rows and columns of a feature map.
 
-CDDNet's cross dropout (https://github.com/Aries1213/CDDNet): columns first, then rows. The released row dropout has the
-mask shape (6, 1, 256, 1) written in; here the mask follows the input.
+CDDNet's cross dropout (https://github.com/Aries1213/CDDNet): columns first, then rows. The released row
+dropout has the mask shape (6, 1, 256, 1) written in; here the mask follows the input.
 """
 
 from __future__ import annotations
 
 import paddle
 from paddle import Tensor, nn
+
+from ppsr.errors import ConfigError
 
 __all__ = ["ColumnDropout", "RowDropout"]
 
@@ -20,7 +22,7 @@ class _LineDropout(nn.Layer):
     def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f"a dropout probability lies in 0..1, got {p}")
+            raise ConfigError(f"a dropout probability lies in 0..1, got {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:

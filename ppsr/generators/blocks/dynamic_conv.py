@@ -1,7 +1,7 @@
 """Convolution whose kernel is mixed from several experts, for each sample by its own weights.
 
-DASR, Liang et al., ECCV 2022, arXiv:2203.14216. Differences from the released code: experts are initialised (there they
-are uninitialised memory), grouped convolutions work, and a traced graph accepts any batch size.
+DASR, Liang et al., ECCV 2022, arXiv:2203.14216. Differences from the released code: experts are initialised
+(there they are uninitialised memory), grouped convolutions work, and a traced graph accepts any batch size.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
 from ppsr import accelerate
+from ppsr.errors import ConfigError
 
 __all__ = ["DynamicConv2D"]
 
@@ -21,7 +22,7 @@ __all__ = ["DynamicConv2D"]
 class DynamicConv2D(nn.Layer):
     """(N, in, H, W) and mixing weights (N, K) -> (N, out, H', W').
 
-    Sample n is convolved with ``sum_k weights[n, k] * weight[k]``; the weights are raw numbers without softmax.
+    Sample n is convolved with ``sum_k weights[n, k] * weight[k]``; weights are raw numbers, without softmax.
 
     Args:
         in_planes: input channels.
@@ -34,6 +35,9 @@ class DynamicConv2D(nn.Layer):
         if_bias: whether experts have a bias.
         K: number of experts.
         init_scale: factor on the Kaiming-normal initialisation of the kernels.
+
+    Raises:
+        ConfigError: the groups do not divide the channels, or there is no expert.
     """
 
     def __init__(
@@ -50,6 +54,12 @@ class DynamicConv2D(nn.Layer):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        if K < 1:
+            raise ConfigError(f"a dynamic convolution needs at least one expert, got K={K}")
+        if in_planes % groups or out_planes % groups:
+            raise ConfigError(
+                f"groups={groups} must divide in_planes={in_planes} and out_planes={out_planes}"
+            )
         fan_in = in_planes // groups * kernel_size**2
         self.weight = self.create_parameter(
             [K, out_planes, in_planes // groups, kernel_size, kernel_size],
@@ -100,18 +110,20 @@ class DynamicConv2D(nn.Layer):
         wide = (w + 2 * self.padding - reach - 1) // self.stride + 1
         x = F.pad(x, [self.padding] * 4)
         kernels = kernels.reshape([-1, self.groups, self.out_planes // self.groups, per_group, k, k])
-        total = None
-        for row in range(k):
-            shifted = [self._shift(x, row * self.dilation, col * self.dilation, high, wide) for col in range(k)]
-            columns = paddle.stack(shifted, axis=2)  # n, c, k, high, wide
-            columns = columns.reshape([n, self.groups, per_group * k, high * wide])
-            mixed = kernels[:, :, :, :, row, :].reshape(
-                [-1, self.groups, self.out_planes // self.groups, per_group * k]
-            )
-            part = paddle.matmul(mixed, columns)
-            total = part if total is None else total + part
-        y = total.reshape([n, self.out_planes, high, wide])
+        y = self._row_product(x, kernels, 0, high, wide)
+        for row in range(1, k):
+            y = y + self._row_product(x, kernels, row, high, wide)
+        y = y.reshape([n, self.out_planes, high, wide])
         return y if bias is None else y + bias.reshape([-1, self.out_planes, 1, 1])
+
+    def _row_product(self, x: Tensor, kernels: Tensor, row: int, high: int, wide: int) -> Tensor:
+        """Share (n, groups, out / groups, high * wide) of one row of the kernels to a padded picture."""
+        n, groups, k = x.shape[0], self.groups, self.kernel_size
+        depth = self.in_planes // groups * k
+        shifted = [self._shift(x, row * self.dilation, col * self.dilation, high, wide) for col in range(k)]
+        columns = paddle.stack(shifted, axis=2).reshape([n, groups, depth, high * wide])
+        mixed = kernels[:, :, :, :, row, :].reshape([-1, groups, self.out_planes // groups, depth])
+        return paddle.matmul(mixed, columns)
 
     def _shift(self, x: Tensor, top: int, left: int, high: int, wide: int) -> Tensor:
         s = self.stride

@@ -67,7 +67,7 @@ class Linear(nn.Linear):
 
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
-    """LeakyReLU as a maximum: Paddle 3.3's inference passes crash on the operator itself. Needs 0 < slope < 1."""
+    """LeakyReLU as a maximum, for 0 < slope < 1: Paddle 3.3's inference passes crash on the operator."""
     return paddle.maximum(x, slope * x)
 
 
@@ -91,14 +91,15 @@ def nearest_upsample(x: Tensor, scale: int) -> Tensor:
     return F.pixel_shuffle(copies.reshape([n, c * scale * scale, h, w]), scale)
 
 
-def bilinear_upsample(x: Tensor, scale: int) -> Tensor:
+def bilinear_upsample(x: Tensor, scale: int, *, composite: bool = False) -> Tensor:
     """Bilinear enlargement by a whole factor, half-pixel centres; (N, C, H, W) -> (N, C, sH, sW).
 
-    Paddle 3.3's oneDNN passes cannot run the interpolation operator, so traced graphs mix shifted copies instead.
+    Paddle 3.3's oneDNN passes cannot run the interpolation operator, so traced graphs mix shifted copies
+    instead. `composite` does so everywhere: the operator has no second derivative.
     """
     if scale == 1:
         return x
-    if paddle.in_dynamic_mode():
+    if paddle.in_dynamic_mode() and not composite:
         return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
     n, c, h, w = x.shape
     above = paddle.concat([x[:, :, :1], x[:, :, :-1]], axis=2)

@@ -1,7 +1,7 @@
 """Large-kernel attention: a 31x31 neighbourhood seen through two depthwise convolutions.
 
-CDDNet's "gyroscope" local attention (https://github.com/Aries1213/CDDNet), after the tail of MAN (Wang et al.,
-arXiv:2209.14145).
+CDDNet's "gyroscope" local attention (https://github.com/Aries1213/CDDNet), after the tail of MAN (Wang
+et al., arXiv:2209.14145).
 """
 
 from __future__ import annotations

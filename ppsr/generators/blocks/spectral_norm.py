@@ -1,6 +1,7 @@
 """Convolution with spectral normalisation, in the layout and order of torch's first implementation.
 
-Miyato et al., ICLR 2018, arXiv:1802.05957. Each forward in training makes one power iteration: v first, then u.
+Miyato et al., ICLR 2018, arXiv:1802.05957. Each forward in training makes one power iteration: first v, then
+u.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ _EPS = 1e-12
 
 
 class SpectralNormConv2D(nn.Layer):
-    """Convolution without bias by weight_orig / sigma; state: weight_orig, weight_u (out), weight_v (in * k * k)."""
+    """Convolution by weight_orig / sigma. State: weight_orig, weight_u (out), weight_v (in * k * k)."""
+
+    weight_u: Tensor
+    weight_v: Tensor
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0
@@ -29,7 +33,8 @@ class SpectralNormConv2D(nn.Layer):
         fan_in = in_channels * kernel_size**2
         bound = 1 / math.sqrt(fan_in)
         self.weight_orig = self.create_parameter(
-            [out_channels, in_channels, kernel_size, kernel_size], default_initializer=init.Uniform(-bound, bound)
+            [out_channels, in_channels, kernel_size, kernel_size],
+            default_initializer=init.Uniform(-bound, bound),
         )
         self.register_buffer("weight_u", F.normalize(paddle.randn([out_channels]), axis=0, epsilon=_EPS))
         self.register_buffer("weight_v", F.normalize(paddle.randn([fan_in]), axis=0, epsilon=_EPS))

@@ -1,0 +1,72 @@
+"""Loss on artifacts: pixels that vary wildly and where the trained generator is worse than its average.
+
+LDL, Liang, Zeng, Zhang, CVPR 2022, arXiv:2203.09195. Differences from the released code: a perfect picture
+has the gradient 0 instead of NaN, and window variances come from box means instead of unfolded copies.
+"""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppsr.criterions.numerics import at_least_float32, safe_power
+from ppsr.criterions.pixel import CharbonnierLoss
+from ppsr.errors import ConfigError
+
+__all__ = ["ArtifactLoss", "artifact_map", "local_variance"]
+
+
+def local_variance(x: Tensor, ksize: int = 7) -> Tensor:
+    """Unbiased variance in ksize x ksize windows around every pixel, mirrored at the border; (N, 1, H, W)."""
+    # a variance does not change by a shift; without the mean, the difference of squares keeps its digits
+    x = x - x.mean(axis=[1, 2, 3], keepdim=True).detach()
+    x = F.pad(x, [ksize // 2] * 4, mode="reflect")
+    mean = F.avg_pool2d(x, ksize, stride=1)
+    variance = F.avg_pool2d(x * x, ksize, stride=1) - mean * mean
+    return F.relu(variance) * (ksize**2 / (ksize**2 - 1))
+
+
+def artifact_map(gt: Tensor, sr: Tensor, averaged: Tensor, ksize: int = 7) -> Tensor:
+    """How likely each pixel of `sr` is an artifact: (N, 1, H, W), at least 0.
+
+    Args:
+        gt: truth (N, C, H, W) in [0, 1].
+        sr: picture of the trained generator.
+        averaged: picture of the generator with averaged parameters.
+        ksize: side of the window for local variances; odd, at most 2 * min(H, W) - 1.
+    """
+    residual = (gt - sr).abs().sum(axis=1, keepdim=True)
+    reference = (gt - averaged).abs().sum(axis=1, keepdim=True)
+    patch = safe_power(paddle.var(residual, axis=[1, 2, 3], unbiased=True, keepdim=True), 1 / 5)
+    worse = (residual >= reference).astype(residual.dtype)
+    return patch * local_variance(residual, ksize) * worse
+
+
+class ArtifactLoss(nn.Layer):
+    """(sr, gt, averaged sr) -> Charbonnier distance of the pictures multiplied by the artifact map.
+
+    Args:
+        loss_weight: factor on the result.
+        ksize: window of the map.
+        detach: hold the map constant. The released code does not: gradients flow through the variances too.
+
+    Raises:
+        ConfigError: an even or too small window.
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0, ksize: int = 7, detach: bool = False) -> None:
+        super().__init__()
+        if ksize < 3 or ksize % 2 == 0:
+            raise ConfigError(f"ArtifactLoss: ksize must be odd and at least 3, got {ksize}")
+        self.ksize = ksize
+        self.detach = detach
+        self.distance = CharbonnierLoss(loss_weight=loss_weight)
+
+    def forward(self, sr: Tensor, gt: Tensor, averaged: Tensor) -> Tensor:
+        """Compare pictures (N, C, H, W)."""
+        sr, gt, averaged = (at_least_float32(x) for x in (sr, gt, averaged))
+        weight = artifact_map(gt, sr, averaged.detach(), self.ksize)
+        if self.detach:
+            weight = weight.detach()
+        return self.distance(weight * sr, weight * gt)

@@ -1,0 +1,85 @@
+"""Adversarial losses and the R1 penalty.
+
+Conventions are BasicSR's (https://github.com/XPixelGroup/BasicSR, Apache-2.0): the weight counts for the
+generator only.
+R1: Mescheder et al., ICML 2018, arXiv:1801.04406.
+"""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from ppsr import accelerate
+from ppsr.criterions.numerics import at_least_float32
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = ["GANLoss", "r1_penalty"]
+
+_TYPES = ("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge")
+
+
+class GANLoss(nn.Layer):
+    """Logits of any shape -> scalar.
+
+    Args:
+        gan_type: "vanilla" (binary cross entropy), "lsgan", "wgan", "wgan_softplus" or "hinge".
+        real_label_val: target of real pictures (vanilla and lsgan).
+        fake_label_val: target of generated ones.
+        loss_weight: factor in the generator phase; the discriminator's losses are not weighted.
+
+    Raises:
+        ConfigError: another type.
+    """
+
+    def __init__(
+        self,
+        *,
+        gan_type: str = "vanilla",
+        real_label_val: float = 1.0,
+        fake_label_val: float = 0.0,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if gan_type not in _TYPES:
+            raise ConfigError(f"unknown gan_type '{gan_type}'; {did_you_mean(gan_type, _TYPES)}")
+        self.gan_type = gan_type
+        self.real_label_val = real_label_val
+        self.fake_label_val = fake_label_val
+        self.loss_weight = loss_weight
+
+    def forward(self, logits: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
+        """Score logits that should look real or generated; `is_disc` in the discriminator's phase."""
+        loss = self._loss(at_least_float32(logits), target_is_real, is_disc)
+        return loss if is_disc else loss * self.loss_weight
+
+    def _loss(self, logits: Tensor, target_is_real: bool, is_disc: bool) -> Tensor:
+        label = self.real_label_val if target_is_real else self.fake_label_val
+        against = -logits if target_is_real else logits  # large where the verdict is the wrong one
+        if self.gan_type == "vanilla":
+            return (F.softplus(logits) - logits * label).mean()
+        if self.gan_type == "lsgan":
+            return ((logits - label) ** 2).mean()
+        if self.gan_type == "wgan_softplus":
+            return F.softplus(against).mean()
+        if self.gan_type == "hinge":
+            # the generator raises the logits of its pictures, without a margin
+            return F.relu(1 + against).mean() if is_disc else -logits.mean()
+        return against.mean()
+
+
+def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
+    """Mean over the batch of the squared norm of the discriminator's gradient at real pictures.
+
+    Differentiable, so that it can be added to the discriminator's loss (times gamma / 2 in the paper).
+
+    Args:
+        net_d: discriminator; its operators must have second derivatives.
+        real: (N, C, H, W).
+    """
+    real = real.detach()
+    real.stop_gradient = False
+    with accelerate.stock():
+        (gradient,) = paddle.grad(net_d(real).sum(), real, create_graph=True)
+    return (gradient * gradient).sum() / real.shape[0]

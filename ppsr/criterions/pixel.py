@@ -1,0 +1,93 @@
+"""Losses between pictures, element by element: L1, MSE, Charbonnier.
+
+Argument names and the weighted mean are BasicSR's (https://github.com/XPixelGroup/BasicSR, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor, nn
+
+from ppsr.criterions.numerics import at_least_float32, safe_power
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = ["CharbonnierLoss", "L1Loss", "MSELoss", "charbonnier"]
+
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+def charbonnier(x: Tensor, eps: float = 1e-12) -> Tensor:
+    """Element-wise sqrt(x^2 + eps)."""
+    return safe_power(x * x + eps, 0.5)
+
+
+def _reduce(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """Weight and reduce a map (N, C, ...); a weighted mean divides by the sum of all elements' weights."""
+    if weight is not None:
+        loss = loss * weight
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    if weight is None:
+        return loss.mean()
+    return loss.sum() / paddle.expand_as(weight, loss).sum()
+
+
+class _PixelLoss(nn.Layer):
+    """(pred, target, optional weight) -> `loss_weight` times the reduced error.
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: "mean", "sum" or "none" (a map of pred's shape).
+
+    Raises:
+        ConfigError: another reduction.
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in _REDUCTIONS:
+            raise ConfigError(f"unknown reduction '{reduction}'; {did_you_mean(reduction, _REDUCTIONS)}")
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+
+    def error(self, difference: Tensor) -> Tensor:
+        """Loss of every element of pred - target."""
+        raise NotImplementedError
+
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Compare two tensors of one shape; `weight` broadcasts against them, for example (N, 1, H, W)."""
+        loss = self.error(at_least_float32(pred) - at_least_float32(target))
+        return _reduce(loss, weight, self.reduction) * self.loss_weight
+
+
+class L1Loss(_PixelLoss):
+    """Absolute error."""
+
+    def error(self, difference: Tensor) -> Tensor:
+        return difference.abs()
+
+
+class MSELoss(_PixelLoss):
+    """Squared error."""
+
+    def error(self, difference: Tensor) -> Tensor:
+        return difference * difference
+
+
+class CharbonnierLoss(_PixelLoss):
+    """sqrt(error^2 + eps), an L1 that is smooth at 0 (Lai et al., CVPR 2017, arXiv:1704.03915).
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: "mean", "sum" or "none".
+        eps: in squared units of the pictures.
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0, reduction: str = "mean", eps: float = 1e-12) -> None:
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        self.eps = eps
+
+    def error(self, difference: Tensor) -> Tensor:
+        return charbonnier(difference, self.eps)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.criterions.perceptual import PerceptualLoss, gram_matrix
+from ppsr.criterions.vgg import VGGFeatureExtractor
+from ppsr.errors import ConfigError
+from ppsr.registry import CRITERIONS
+
+_LAYERS = {"conv1_1": 0.5, "relu1_2": 2.0}
+
+
+def _loss(**options):
+    return PerceptualLoss(
+        layer_weights=_LAYERS, extractor=VGGFeatureExtractor(layer_name_list=list(_LAYERS)), **options
+    )
+
+
+def _pictures(rng):
+    return (paddle.to_tensor(rng.random((2, 3, 6, 6), dtype=np.float32)) for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "distance"),
+    [
+        ("l1", lambda d: np.abs(d).mean()),
+        ("l2", lambda d: (d**2).mean()),
+        ("fro", lambda d: np.sqrt((d**2).sum())),
+    ],
+)
+def test_the_loss_is_the_weighted_sum_over_layers(rng, criterion, distance):
+    loss = _loss(criterion=criterion, perceptual_weight=3.0)
+    sr, gt = _pictures(rng)
+    ours, theirs = loss.vgg(sr), loss.vgg(gt)
+    expected = 3 * sum(w * distance(ours[k].numpy() - theirs[k].numpy()) for k, w in _LAYERS.items())
+    assert float(loss(sr, gt)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_style_alone_leaves_the_perceptual_part_out(rng):
+    loss = _loss(perceptual_weight=0.0, style_weight=1.0)
+    assert set(loss.parts(*_pictures(rng))) == {"style"}
+
+
+def test_the_gram_matrix_is_normalised_by_all_elements(rng):
+    x = rng.random((2, 4, 3, 5), dtype=np.float32)
+    flat = x.reshape(2, 4, 15)
+    expected = flat @ flat.transpose(0, 2, 1) / 60
+    np.testing.assert_allclose(gram_matrix(paddle.to_tensor(x)).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "fro"])
+def test_equal_pictures_have_a_finite_gradient(rng, criterion):
+    gt, _ = _pictures(rng)
+    sr = gt.clone().detach()
+    sr.stop_gradient = False
+    _loss(criterion=criterion, style_weight=1.0)(sr, gt).backward()
+    assert np.isfinite(sr.grad.numpy()).all()
+
+
+def test_a_config_without_the_weight_file_says_how_to_train_without(tmp_path):
+    cfg = {"name": "PerceptualLoss", "layer_weights": _LAYERS, "weights": str(tmp_path / "vgg.pth")}
+    with pytest.raises(ConfigError) as error:
+        CRITERIONS.build(cfg)
+    text = str(error.value)
+    assert "vgg19-dcbb9e9d.pth" in text
+    assert "perceptual_criterion" in text
+
+
+def test_nothing_to_compute_is_refused():
+    with pytest.raises(ConfigError, match="both 0"):
+        _loss(perceptual_weight=0.0)
+
+
+def test_gray_pictures_are_refused():
+    with pytest.raises(ConfigError, match="1 channel"):
+        _loss()(paddle.zeros([1, 1, 4, 4]), paddle.zeros([1, 1, 4, 4]))

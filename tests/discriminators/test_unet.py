@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import paddle
+
+from ppsr.discriminators.unet import UNetDiscriminatorSN
+
+
+def test_published_size_and_keys():
+    net = UNetDiscriminatorSN(num_in_ch=3)
+    assert sum(int(np.prod(p.shape)) for p in net.parameters()) == 4_376_897
+    keys = set(net.state_dict())
+    assert {"conv0.bias", "conv1.weight_orig", "conv8.weight_u", "conv8.weight_v", "conv9.weight"} <= keys
+    assert "conv1.bias" not in keys
+
+
+def test_logits_have_the_pictures_size_and_every_parameter_a_gradient(rng):
+    net = UNetDiscriminatorSN(num_in_ch=3, num_feat=2)
+    y = net(paddle.to_tensor(rng.random((2, 3, 16, 24), dtype=np.float32)))
+    assert list(y.shape) == [2, 1, 16, 24]
+    y.square().mean().backward()
+    assert all(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in net.parameters())
+
+
+def test_without_skip_connections_encoder_features_are_not_added(rng):
+    nets = [UNetDiscriminatorSN(num_in_ch=1, num_feat=2, skip_connection=s) for s in (True, False)]
+    nets[1].set_state_dict(nets[0].state_dict())
+    x = paddle.to_tensor(rng.random((1, 1, 8, 8), dtype=np.float32))
+    for net in nets:
+        net.eval()
+    assert float((nets[0](x) - nets[1](x)).abs().max()) > 0
