@@ -116,7 +116,9 @@ class LPIPS(nn.Layer):
         shares = []
         for number, part in enumerate(self.net.children()):
             x, gt = part(x), part(gt)
-            difference = (normalize_features(x) - normalize_features(gt)) ** 2
+            # in full precision, also where mixed precision runs the convolutions in half
+            ours, theirs = (normalize_features(at_least_float32(maps)) for maps in (x, gt))
+            difference = (ours - theirs) ** 2
             if self.lpips:
                 share = getattr(self, f"lin{number}")(difference)
             else:

@@ -95,9 +95,9 @@ class PerceptualLoss(nn.Layer):
         """The weighted parts that are switched on: "percep" and "style"; no gradient reaches `gt`."""
         if sr.shape[1] != 3:
             raise ConfigError(f"PerceptualLoss needs RGB pictures, got {sr.shape[1]} channel(s)")
-        ours = self.vgg(at_least_float32(sr))
+        ours = self._features(sr)
         with paddle.no_grad():
-            theirs = self.vgg(at_least_float32(gt))
+            theirs = self._features(gt)
         result = {}
         if self.perceptual_weight > 0:
             result["percep"] = self.perceptual_weight * self._weighted(ours, theirs)
@@ -105,6 +105,10 @@ class PerceptualLoss(nn.Layer):
             ours, theirs = ({k: gram_matrix(v) for k, v in maps.items()} for maps in (ours, theirs))
             result["style"] = self.style_weight * self._weighted(ours, theirs)
         return result
+
+    def _features(self, x: Tensor) -> dict[str, Tensor]:
+        """Full-precision maps, also where mixed precision runs the convolutions in half."""
+        return {k: at_least_float32(v) for k, v in self.vgg(at_least_float32(x)).items()}
 
     def _weighted(self, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Tensor:
         return sum(w * self._distance(ours[k] - theirs[k]) for k, w in self.layer_weights.items())

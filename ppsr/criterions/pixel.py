@@ -8,7 +8,7 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.criterions.numerics import at_least_float32, safe_power
+from ppsr.criterions.numerics import at_least_float32
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = ["CharbonnierLoss", "L1Loss", "MSELoss", "charbonnier"]
@@ -18,7 +18,7 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 def charbonnier(x: Tensor, eps: float = 1e-12) -> Tensor:
     """Element-wise sqrt(x^2 + eps)."""
-    return safe_power(x * x + eps, 0.5)
+    return paddle.sqrt(x * x + eps)
 
 
 def _reduce(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -82,11 +82,16 @@ class CharbonnierLoss(_PixelLoss):
     Args:
         loss_weight: factor on the result.
         reduction: "mean", "sum" or "none".
-        eps: in squared units of the pictures.
+        eps: above 0, in squared units of the pictures.
+
+    Raises:
+        ConfigError: another reduction, or eps not above 0.
     """
 
     def __init__(self, *, loss_weight: float = 1.0, reduction: str = "mean", eps: float = 1e-12) -> None:
         super().__init__(loss_weight=loss_weight, reduction=reduction)
+        if eps <= 0:
+            raise ConfigError(f"CharbonnierLoss: eps must be above 0 (published: 1e-12), got {eps}")
         self.eps = eps
 
     def error(self, difference: Tensor) -> Tensor:

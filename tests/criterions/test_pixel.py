@@ -44,6 +44,11 @@ def test_half_precision_is_computed_in_float32():
     assert float(loss) == 90000.0
 
 
+def test_charbonnier_without_eps_is_refused():
+    with pytest.raises(ConfigError, match="eps must be above 0"):
+        CharbonnierLoss(eps=0.0)
+
+
 def test_an_unknown_reduction_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'mean'"):
         L1Loss(reduction="means")
