@@ -17,7 +17,7 @@ from paddle.nn import functional as F
 
 from ppsr import accelerate
 
-__all__ = ["count_macs"]
+__all__ = ["count_macs", "products_replaced"]
 
 
 class _Counter:
@@ -59,27 +59,11 @@ class _Counter:
 
 
 @contextmanager
-def _replaced(targets: list[tuple[Any, str, Callable[..., Tensor]]]) -> Iterator[None]:
-    """Put functions in the place of others for the duration of the block."""
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in targets]
-    try:
-        for owner, name, function in targets:
-            setattr(owner, name, function)
-        yield
-    finally:
-        for owner, name, function in originals:
-            setattr(owner, name, function)
+def products_replaced() -> Iterator[_Counter]:
+    """Replace convolutions and matrix products by zeros of the right shape for the duration of the block.
 
-
-def count_macs(net: nn.Layer, *shapes: tuple[int, ...]) -> int:
-    """Multiply-accumulates of convolutions, linear layers and matrix products in one forward pass.
-
-    Not for use while another thread runs a network: the operations are replaced for the whole process
-    meanwhile.
-
-    Args:
-        net: a network whose convolutions are those of `ppsr.generators.blocks`.
-        shapes: of its inputs.
+    Yields the counter of what they would have cost. Not for use while another thread runs a network: the
+    operations are replaced for the whole process.
     """
     counter = _Counter()
 
@@ -96,10 +80,29 @@ def count_macs(net: nn.Layer, *shapes: tuple[int, ...]) -> int:
         (Tensor, "bmm", method),
         (Tensor, "__matmul__", method),
     ]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in targets]
+    try:
+        for owner, name, function in targets:
+            setattr(owner, name, function)
+        yield counter
+    finally:
+        for owner, name, function in originals:
+            setattr(owner, name, function)
+
+
+def count_macs(net: nn.Layer, *shapes: tuple[int, ...]) -> int:
+    """Multiply-accumulates of convolutions, linear layers and matrix products in one forward pass.
+
+    Not for use while another thread runs a network, see `products_replaced`.
+
+    Args:
+        net: a network whose convolutions are those of `ppsr.generators.blocks`.
+        shapes: of its inputs.
+    """
     training = net.training
     net.eval()
     try:
-        with _replaced(targets), paddle.no_grad():
+        with products_replaced() as counter, paddle.no_grad():
             net(*(paddle.zeros(list(shape)) for shape in shapes))
     finally:
         if training:

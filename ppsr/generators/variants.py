@@ -1,0 +1,209 @@
+"""The published models by name: which network with which arguments, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ppsr.errors import ConfigError, did_you_mean
+from ppsr.registry import GENERATORS
+
+__all__ = ["VARIANTS", "Variant", "find_variant"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One published model.
+
+    Attributes:
+        name: unique, ends with the scale.
+        generator: registered name of the network.
+        scale: enlargement.
+        parameters: numbers in its parameters, frozen ones included.
+        macs: multiply-accumulates for a 64x64 LR picture, of convolutions, linear layers, matrix products.
+        paper: where it was published.
+        kwargs: constructor arguments that differ from the network's defaults.
+    """
+
+    name: str
+    generator: str
+    scale: int
+    parameters: int
+    macs: int
+    paper: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Any:
+        """The network, freshly initialised."""
+        return GENERATORS.build({"name": self.generator, **self.kwargs})
+
+
+_CDDNET = "CDDNet, github.com/Aries1213/CDDNet"
+_DASR = "DASR, ECCV 2022, arXiv:2203.14216"
+_REFLASH = "Reflash Dropout, CVPR 2022, arXiv:2112.12089"
+_DRN = "DRN, CVPR 2020, arXiv:2003.07018"
+_RCAN = "RCAN, ECCV 2018, arXiv:1807.02758"
+_REALESRGAN = "Real-ESRGAN, ICCVW 2021, arXiv:2107.10833"
+_SWINIR = "SwinIR, ICCVW 2021, arXiv:2108.10257"
+_HAT = "HAT, CVPR 2023, arXiv:2205.04437"
+_DRCT = "DRCT, CVPRW 2024, arXiv:2404.00722"
+
+
+def _blind(scale: int, **generator: Any) -> dict[str, Any]:
+    return {
+        "generator": {"name": "CDDNet", "upscale": scale, **generator},
+        "predictor": {"name": "DegradationPredictor", "num_params": 33, "num_networks": 5},
+    }
+
+
+_WITHOUT_CDDNET_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}
+
+
+def _attention(groups: int, scale: int, window: int = 16, **others: Any) -> dict[str, Any]:
+    """Arguments that SwinIR-M, HAT and DRCT share."""
+    return {
+        "upscale": scale,
+        "in_chans": 3,
+        "img_size": 64,
+        "window_size": window,
+        "img_range": 1.0,
+        "depths": [6] * groups,
+        "embed_dim": 180,
+        "num_heads": [6] * groups,
+        "mlp_ratio": 2,
+        "upsampler": "pixelshuffle",
+        "resi_connection": "1conv",
+        **others,
+    }
+
+
+def _swinir_light(scale: int) -> dict[str, Any]:
+    light = {"embed_dim": 60, "upsampler": "pixelshuffledirect"}
+    return {**_attention(4, scale, window=8), **light}
+
+
+def _hat(groups: int, scale: int, **others: Any) -> dict[str, Any]:
+    common = {"compress_ratio": 3, "squeeze_factor": 30, "conv_scale": 0.01, "overlap_ratio": 0.5}
+    return {**_attention(groups, scale), **common, **others}
+
+
+_HAT_S = {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24}
+_SWINIR_REAL_L = {
+    **_attention(9, 4, window=8),
+    "embed_dim": 240,
+    "num_heads": [8] * 9,
+    "upsampler": "nearest+conv",
+    "resi_connection": "3conv",
+}
+
+VARIANTS: tuple[Variant, ...] = (
+    Variant("CDDNet_x4", "BlindSR", 4, 8_076_926, 12_868_438_601, _CDDNET, _blind(4)),
+    Variant("CDDNet_x3", "BlindSR", 3, 8_261_566, 9_510_296_457, _CDDNET, _blind(3)),
+    Variant("CDDNet_x2", "BlindSR", 2, 7_338_366, 7_541_982_537, _CDDNET, _blind(2)),
+    Variant("DASR_x4", "BlindSR", 4, 8_055_998, 11_517_872_713, _DASR, _blind(4, **_WITHOUT_CDDNET_PARTS)),
+    Variant("DASR_x3", "BlindSR", 3, 8_240_638, 8_750_603_145, _DASR, _blind(3, **_WITHOUT_CDDNET_PARTS)),
+    Variant("DASR_x2", "BlindSR", 2, 7_317_438, 7_204_341_065, _DASR, _blind(2, **_WITHOUT_CDDNET_PARTS)),
+    Variant("Real-SRResNet_x4", "MSRResNet", 4, 1_517_571, 10_387_980_288, _REFLASH, {"upscale": 4}),
+    Variant("Real-SRResNet_x3", "MSRResNet", 3, 1_554_499, 7_620_526_080, _REFLASH, {"upscale": 3}),
+    Variant("Real-SRResNet_x2", "MSRResNet", 2, 1_369_859, 6_075_187_200, _REFLASH, {"upscale": 2}),
+    Variant(
+        "Real-SRResNet-dropout_x4",
+        "MSRResNet",
+        4,
+        1_517_571,
+        10_387_980_288,
+        _REFLASH,
+        {"upscale": 4, "dropout": {"type": "channel", "p": 0.7}},
+    ),
+    Variant("Real-RRDB_x4", "RRDBNet", 4, 16_697_987, 73_428_369_408, _REFLASH, {"scale": 4}),
+    Variant("Real-RRDB_x2", "RRDBNet", 2, 16_703_171, 18_362_400_768, _REFLASH, {"scale": 2}),
+    Variant("Real-RRDB_x1", "RRDBNet", 1, 16_723_907, 4_595_908_608, _REFLASH, {"scale": 1}),
+    Variant(
+        "Real-RRDB-dropout_x4",
+        "RRDBNet",
+        4,
+        16_697_987,
+        73_428_369_408,
+        _REFLASH,
+        {"scale": 4, "dropout": {"type": "channel", "p": 0.5}},
+    ),
+    Variant(
+        "DRN-S_x2",
+        "DRNGenerator",
+        2,
+        606_378,
+        2_477_727_488,
+        _DRN,
+        {"scale": (2,), "n_blocks": 30, "n_feats": 16},
+    ),
+    Variant(
+        "DRN-S_x4",
+        "DRNGenerator",
+        4,
+        4_804_065,
+        48_767_256_576,
+        _DRN,
+        {"scale": (2, 4), "n_blocks": 30, "n_feats": 16},
+    ),
+    Variant(
+        "DRN-S_x8",
+        "DRNGenerator",
+        8,
+        5_403_000,
+        87_748_007_680,
+        _DRN,
+        {"scale": (2, 4, 8), "n_blocks": 30, "n_feats": 8},
+    ),
+    Variant(
+        "DRN-L_x4",
+        "DRNGenerator",
+        4,
+        9_825_893,
+        99_753_445_888,
+        _DRN,
+        {"scale": (2, 4), "n_blocks": 40, "n_feats": 20},
+    ),
+    Variant(
+        "DRN-L_x8",
+        "DRNGenerator",
+        8,
+        10_004_018,
+        162_501_740_416,
+        _DRN,
+        {"scale": (2, 4, 8), "n_blocks": 36, "n_feats": 10},
+    ),
+    Variant("RCAN_x2", "RCAN", 2, 15_444_667, 62_698_577_920, _RCAN, {"scale": 2}),
+    Variant("RCAN_x3", "RCAN", 3, 15_629_307, 63_489_126_400, _RCAN, {"scale": 3}),
+    Variant("RCAN_x4", "RCAN", 4, 15_592_379, 65_199_874_048, _RCAN, {"scale": 4}),
+    Variant(
+        "SRVGG-16_x4",
+        "SRVGGNetCompact",
+        4,
+        621_424,
+        2_536_243_200,
+        _REALESRGAN,
+        {"num_conv": 16, "upscale": 4},
+    ),
+    Variant(
+        "SRVGG-32_x4",
+        "SRVGGNetCompact",
+        4,
+        1_213_296,
+        4_952_162_304,
+        _REALESRGAN,
+        {"num_conv": 32, "upscale": 4},
+    ),
+)
+
+
+def find_variant(name: str) -> Variant:
+    """The variant of this name.
+
+    Raises:
+        ConfigError: there is none; the message has the nearest valid name.
+    """
+    for variant in VARIANTS:
+        if variant.name == name:
+            return variant
+    raise ConfigError(f"unknown model '{name}'; {did_you_mean(name, [v.name for v in VARIANTS])}")

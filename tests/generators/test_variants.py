@@ -1,0 +1,90 @@
+"""The table of published models against the networks that it builds."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from typer.testing import CliRunner
+
+from ppsr.cli import build_app
+from ppsr.errors import ConfigError
+from ppsr.generators.macs import count_macs
+from ppsr.generators.variants import VARIANTS, find_variant
+
+# Parameters as counted on the released code, written down apart from the table.
+PUBLISHED_PARAMETERS = {
+    "CDDNet_x4": 8_076_926,
+    "DASR_x4": 8_055_998,
+    "Real-SRResNet_x4": 1_517_571,
+    "Real-SRResNet_x3": 1_554_499,
+    "Real-SRResNet_x2": 1_369_859,
+    "Real-RRDB_x4": 16_697_987,
+    "Real-RRDB_x2": 16_703_171,
+    "Real-RRDB_x1": 16_723_907,
+    "DRN-S_x2": 606_378,
+    "DRN-S_x4": 4_804_065,
+    "DRN-S_x8": 5_403_000,
+    "DRN-L_x4": 9_825_893,
+    "DRN-L_x8": 10_004_018,
+    "RCAN_x4": 15_592_379,
+    "SRVGG-16_x4": 621_424,
+    "SRVGG-32_x4": 1_213_296,
+}
+# Without the mixing of experts, which costs one more per parameter of an expert convolution.
+_CDDNET_GMACS = {"CDDNet_x4": 11.7385, "CDDNet_x3": 8.3802, "CDDNet_x2": 6.4128}
+_DASR_GMACS = {"DASR_x4": 10.3880, "DASR_x3": 7.6205, "DASR_x2": 6.0752}
+_PREDICTOR_GMACS = 1.1223
+_LARGE_KERNEL_PARAMETERS = 20_928
+_PREDICTOR_PARAMETERS = 468_143
+
+
+def parameters(net) -> int:
+    return sum(math.prod(p.shape) for p in net.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
+def test_table_states_what_the_built_network_has(variant) -> None:
+    net = variant.build()
+    assert net.scale == variant.scale
+    assert parameters(net) == variant.parameters
+    assert count_macs(net, (1, 3, 64, 64)) == variant.macs
+
+
+def test_parameters_equal_the_published_counts() -> None:
+    assert {name: find_variant(name).parameters for name in PUBLISHED_PARAMETERS} == PUBLISHED_PARAMETERS
+
+
+def test_macs_of_blind_models_are_convolutions_and_mixing() -> None:
+    for name, published in {**_CDDNET_GMACS, **_DASR_GMACS}.items():
+        variant = find_variant(name)
+        static = _PREDICTOR_PARAMETERS + (_LARGE_KERNEL_PARAMETERS if name in _CDDNET_GMACS else 0)
+        linear_layers = 33 * 15 + 15 * 5
+        mixing = variant.parameters - static
+        expected = (published + _PREDICTOR_GMACS) * 1e9 + mixing + linear_layers
+        assert variant.macs == pytest.approx(expected, abs=1.5e5)
+
+
+def test_names_are_unique_and_end_with_the_scale() -> None:
+    names = [variant.name for variant in VARIANTS]
+    assert len(set(names)) == len(names)
+    assert all(variant.name.endswith(f"_x{variant.scale}") for variant in VARIANTS)
+
+
+def test_unknown_name_gets_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="RCAN_x4"):
+        find_variant("RCAN-x4")
+
+
+def test_list_prints_every_model_or_those_asked_for() -> None:
+    app = build_app()
+    printed = CliRunner().invoke(app, ["models", "list"]).stdout
+    for variant in VARIANTS:
+        assert f"{variant.parameters:,}" in printed
+        assert any(line.startswith(f"{variant.name} ") for line in printed.splitlines())
+    lines = CliRunner().invoke(app, ["models", "list", "--like", "drn", "--json"]).stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [entry["name"] for entry in found] == [v.name for v in VARIANTS if v.generator == "DRNGenerator"]
+    assert found[0]["kwargs"]["n_blocks"] == 30
