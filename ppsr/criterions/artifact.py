@@ -6,7 +6,6 @@ has the gradient 0 instead of NaN, and window variances come from box means inst
 
 from __future__ import annotations
 
-import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
@@ -38,7 +37,9 @@ def artifact_map(gt: Tensor, sr: Tensor, averaged: Tensor, ksize: int = 7) -> Te
     """
     residual = (gt - sr).abs().sum(axis=1, keepdim=True)
     reference = (gt - averaged).abs().sum(axis=1, keepdim=True)
-    patch = safe_power(paddle.var(residual, axis=[1, 2, 3], unbiased=True, keepdim=True), 1 / 5)
+    centred = residual - residual.mean(axis=[1, 2, 3], keepdim=True)
+    variance = (centred * centred).sum(axis=[1, 2, 3], keepdim=True) / (gt.shape[2] * gt.shape[3] - 1)
+    patch = safe_power(variance, 1 / 5)
     worse = (residual >= reference).astype(residual.dtype)
     return patch * local_variance(residual, ksize) * worse
 
