@@ -8,8 +8,8 @@ One JSON line per case:
 
 `ratio_vs_matmul` 1.0 would be a network that runs as fast as a large matrix product on the same threads; the
 product is timed before and after the forward passes, in the same process. `share_outside_products` is the
-part of the forward time that remains when convolutions, linear layers and matrix products are replaced by zeros of
-the right shape.
+part of the forward time that remains when convolutions, linear layers and matrix products are replaced by
+zeros of the right shape.
 
     python benchmarks/networks.py --quick
     python benchmarks/networks.py --only drct --size 64 --runs 3
