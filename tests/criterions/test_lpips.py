@@ -24,15 +24,16 @@ def _alex(**options):
     return net
 
 
-def test_equal_pictures_have_distance_and_gradient_zero(rng):
+def test_equal_pictures_have_no_distance_and_no_gradient(rng):
     net, x = _alex(), _picture(rng)
     y = x.clone().detach()
     y.stop_gradient = False
     distance = net(y, x)
     assert list(distance.shape) == [1, 1, 1, 1]
-    assert distance.item() == 0.0
+    # not exactly 0: with and without a gradient, convolutions may sum in another order
+    assert distance.item() <= 1e-10
     distance.sum().backward()
-    assert np.array_equal(y.grad.numpy(), np.zeros(y.shape))
+    assert np.abs(y.grad.numpy()).max() <= 1e-6
 
 
 def test_pictures_in_the_unit_range_are_mapped_by_normalize(rng):
