@@ -45,9 +45,6 @@ _REFLASH = "Reflash Dropout, CVPR 2022, arXiv:2112.12089"
 _DRN = "DRN, CVPR 2020, arXiv:2003.07018"
 _RCAN = "RCAN, ECCV 2018, arXiv:1807.02758"
 _REALESRGAN = "Real-ESRGAN, ICCVW 2021, arXiv:2107.10833"
-_SWINIR = "SwinIR, ICCVW 2021, arXiv:2108.10257"
-_HAT = "HAT, CVPR 2023, arXiv:2205.04437"
-_DRCT = "DRCT, CVPRW 2024, arXiv:2404.00722"
 
 
 def _blind(scale: int, **generator: Any) -> dict[str, Any]:
@@ -59,43 +56,6 @@ def _blind(scale: int, **generator: Any) -> dict[str, Any]:
 
 _WITHOUT_CDDNET_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}
 
-
-def _attention(groups: int, scale: int, window: int = 16, **others: Any) -> dict[str, Any]:
-    """Arguments that SwinIR-M, HAT and DRCT share."""
-    return {
-        "upscale": scale,
-        "in_chans": 3,
-        "img_size": 64,
-        "window_size": window,
-        "img_range": 1.0,
-        "depths": [6] * groups,
-        "embed_dim": 180,
-        "num_heads": [6] * groups,
-        "mlp_ratio": 2,
-        "upsampler": "pixelshuffle",
-        "resi_connection": "1conv",
-        **others,
-    }
-
-
-def _swinir_light(scale: int) -> dict[str, Any]:
-    light = {"embed_dim": 60, "upsampler": "pixelshuffledirect"}
-    return {**_attention(4, scale, window=8), **light}
-
-
-def _hat(groups: int, scale: int, **others: Any) -> dict[str, Any]:
-    common = {"compress_ratio": 3, "squeeze_factor": 30, "conv_scale": 0.01, "overlap_ratio": 0.5}
-    return {**_attention(groups, scale), **common, **others}
-
-
-_HAT_S = {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24}
-_SWINIR_REAL_L = {
-    **_attention(9, 4, window=8),
-    "embed_dim": 240,
-    "num_heads": [8] * 9,
-    "upsampler": "nearest+conv",
-    "resi_connection": "3conv",
-}
 
 VARIANTS: tuple[Variant, ...] = (
     Variant("CDDNet_x4", "BlindSR", 4, 8_076_926, 12_868_438_601, _CDDNET, _blind(4)),

@@ -67,6 +67,13 @@ def test_macs_of_blind_models_are_convolutions_and_mixing() -> None:
         assert variant.macs == pytest.approx(expected, abs=1.5e5)
 
 
+def test_macs_of_drn_agree_with_its_readme() -> None:
+    """The DRC project states 109.9, 224.8, 198.0 and 366.5 G; these are for LR pictures of 96x96."""
+    published = {"DRN-S_x4": 109.9, "DRN-L_x4": 224.8, "DRN-S_x8": 198.0, "DRN-L_x8": 366.5}
+    for name, gmacs in published.items():
+        assert find_variant(name).macs * (96 / 64) ** 2 / 1e9 == pytest.approx(gmacs, rel=0.005)
+
+
 def test_names_are_unique_and_end_with_the_scale() -> None:
     names = [variant.name for variant in VARIANTS]
     assert len(set(names)) == len(names)
