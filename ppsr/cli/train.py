@@ -29,19 +29,31 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train or evaluate from a config file.")
     parser.add_argument("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration")
     parser.add_argument(
-        "-o", "--opt", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override config keys"
+        "-o",
+        "--opt",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override config keys",
     )
-    parser.add_argument("--resume", metavar="RUN", help="a run's or checkpoint's folder, or 'auto' for the newest")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="a run's or checkpoint's folder, or 'auto' for the newest"
+    )
     parser.add_argument("--load", metavar="FILE", help="weights to start from or to evaluate")
     parser.add_argument("--load-partial", action="store_true", help="accept weights that fit in part")
     parser.add_argument("--evaluate-only", action="store_true", help="score dataset.test and stop")
-    parser.add_argument("--dry-run", action="store_true", help="build all, do one step, print sizes and times")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build all, do one step, print sizes and times"
+    )
     parser.add_argument("--seed", type=int, help="overrides the config's seed; 0 is a seed like any other")
     parser.add_argument("--amp", action="store_true", help="mixed precision (no effect on CPU)")
     parser.add_argument("--amp_level", choices=["O1", "O2"], default="O1")
     parser.add_argument("--device", help="cpu, gpu, gpu:1, xpu, ...; default: gpu where Paddle has one")
     parser.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
-    parser.add_argument("-p", "--profiler_options", metavar="KEY=VALUE;...", help="e.g. 'batch_range=[10,20]'")
+    parser.add_argument(
+        "-p", "--profiler_options", metavar="KEY=VALUE;...", help="e.g. 'batch_range=[10,20]'"
+    )
     return parser.parse_args(argv)
 
 

@@ -15,7 +15,13 @@ from paddle.io import Dataset
 from ppsr.datasets.files import BadFiles, gather_pictures
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations.blur import usm_sharpen
-from ppsr.degradations.dasr import build_operations, describe, draw_choices, levels_with
+from ppsr.degradations.dasr import (
+    FILTER_RADIUS,
+    build_operations,
+    describe,
+    draw_choices,
+    levels_with,
+)
 from ppsr.degradations.operations import apply_operations, quantise
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import read_image
@@ -78,6 +84,14 @@ class DASRDataset(Dataset):
         self.gt_usm = gt_usm
         self.level_prob = list(level_prob)
         self.levels = levels_with(degradation)
+        smallest = min(
+            [1 / scale, *(min(1.0, level.stages[0].resize_range[0]) for level in self.levels.values())]
+        )
+        if int(crop_pad_size * smallest) <= FILTER_RADIUS:
+            raise ConfigError(
+                f"crop_pad_size {crop_pad_size} shrinks to {int(crop_pad_size * smallest)} pixels, too few for filters of "
+                f"side 21; give at least {int(np.ceil((FILTER_RADIUS + 1) / smallest))}"
+            )
         self.published_description = published_description
         self.seed = seed
         self.bad = BadFiles(len(self.paths))

@@ -43,7 +43,9 @@ class BadFiles:
                 return reader(candidate)
             except DataError as error:
                 self.bad.add(candidate)
-                logger.warning("bad picture %d of %d replaced by the next: %s", len(self.bad), self.total, error)
+                logger.warning(
+                    "bad picture %d of %d replaced by the next: %s", len(self.bad), self.total, error
+                )
                 if len(self.bad) > max(1, _BAD_SHARE * self.total):
                     raise DataError(
                         f"{len(self.bad)} of {self.total} pictures are broken, more than 1 %; the last: {error}"

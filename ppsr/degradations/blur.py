@@ -34,7 +34,9 @@ def _trimmed(kernel: np.ndarray) -> np.ndarray:
     """The kernel without its zero margin, in float32: most are padded, and zeros cost as much as weights."""
     used = np.flatnonzero(np.any(kernel, axis=0) | np.any(kernel, axis=1))
     margin = min(int(used[0]), kernel.shape[0] - 1 - int(used[-1])) if len(used) else 0
-    return np.ascontiguousarray(kernel[margin : kernel.shape[0] - margin, margin : kernel.shape[0] - margin], np.float32)
+    return np.ascontiguousarray(
+        kernel[margin : kernel.shape[0] - margin, margin : kernel.shape[0] - margin], np.float32
+    )
 
 
 @lru_cache(maxsize=16)

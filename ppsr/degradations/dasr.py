@@ -33,6 +33,7 @@ __all__ = [
 
 MODES = ("area", "bilinear", "bicubic")
 _PAD = 21
+FILTER_RADIUS = _PAD // 2
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,17 @@ __all__ = ["add_noise", "gaussian_noise", "poisson_noise", "poisson_rate", "pois
 _LUMA = np.array([0.2989, 0.587, 0.114], np.float32)
 
 
-def gaussian_noise(shape: tuple[int, ...], *, sigma: float, gray: bool, rng: np.random.Generator) -> np.ndarray:
+def gaussian_noise(
+    shape: tuple[int, ...], *, sigma: float, gray: bool, rng: np.random.Generator
+) -> np.ndarray:
     """Noise of H x W x C with standard deviation sigma / 255; one pattern for all channels if gray."""
     height, width, channels = shape
     drawn = rng.standard_normal((height, width, 1 if gray else channels), dtype=np.float32)
-    return np.repeat(drawn, channels, axis=2) * np.float32(sigma / 255) if gray else drawn * np.float32(sigma / 255)
+    return (
+        np.repeat(drawn, channels, axis=2) * np.float32(sigma / 255)
+        if gray
+        else drawn * np.float32(sigma / 255)
+    )
 
 
 def _quantised(image: np.ndarray) -> np.ndarray:

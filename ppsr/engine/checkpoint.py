@@ -16,11 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ppsr.files import atomic_write
+
 __all__ = ["CheckpointError", "CheckpointStore"]
 
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_BEST = "best.json"
+_ASIDE = ".old"  # a checkpoint that one of the same step is about to replace
 _FORMAT = 1
 
 
@@ -64,21 +68,35 @@ class CheckpointStore:
 
     Args:
         folder: where they lie as `step_000123`.
-        keep: how many of the newest stay.
+        keep: how many of the newest stay, at least one; the best stays besides.
     """
 
     def __init__(self, folder: str | Path, keep: int = 2) -> None:
         self.folder = Path(folder)
         self.keep = max(1, keep)
 
-    def save(self, step: int, files: Mapping[str, bytes], meta: Mapping[str, Any] | None = None) -> Path:
+    def save(
+        self,
+        step: int,
+        files: Mapping[str, bytes],
+        meta: Mapping[str, Any] | None = None,
+        *,
+        best: bool = False,
+    ) -> Path:
         """Write a checkpoint and delete the oldest.
+
+        Args:
+            step: its number; one of the same number is replaced.
+            files: contents by name.
+            meta: facts for the manifest, as JSON holds them.
+            best: pin it, so that it outlives newer ones until another is pinned.
 
         Raises:
             CheckpointError: it could not be written (full disk, no permission); what was there before is intact.
         """
         target = self.folder / f"step_{step:09d}"
         temporary = self.folder / f"{target.name}.tmp-{os.getpid()}"
+        aside = self.folder / f"{target.name}{_ASIDE}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_stale()
@@ -97,15 +115,29 @@ class CheckpointStore:
             _write(temporary / _MANIFEST, json.dumps(manifest, indent=1).encode())
             _sync_folder(temporary)
             if target.exists():
-                shutil.rmtree(target)
+                shutil.rmtree(aside, ignore_errors=True)
+                target.rename(aside)
             temporary.rename(target)
             _sync_folder(self.folder)
+            if best:
+                atomic_write(self.folder / _BEST, json.dumps({"step": step}))
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from error
-        for old in self.all()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        pinned = self.best()
+        for old in [*self.folder.glob(f"step_*{_ASIDE}"), *self.all()[: -self.keep]]:
+            if old != pinned:
+                shutil.rmtree(old, ignore_errors=True)
         return target
+
+    def best(self) -> Path | None:
+        """The pinned checkpoint."""
+        try:
+            step = json.loads((self.folder / _BEST).read_bytes())["step"]
+            folder = self.folder / f"step_{step:09d}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return folder if folder.is_dir() else None
 
     def all(self) -> list[Path]:
         """Folders that look like checkpoints, oldest first."""
@@ -113,7 +145,8 @@ class CheckpointStore:
 
     def latest(self) -> Path | None:
         """The newest checkpoint that verifies; damaged ones are named and passed over."""
-        for folder in reversed(self.all()):
+        aside = [p for p in self.folder.glob(f"step_*{_ASIDE}") if p.with_suffix("") not in self.all()]
+        for folder in sorted([*self.all(), *aside], reverse=True):
             try:
                 self.load(folder)
             except CheckpointError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import paddle
+from paddle.io.dataloader.collate import default_collate_fn
 
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.sampler import EpochBatchSampler
@@ -53,6 +55,9 @@ def build_stream(
         world=group.world,
         start_batch=batches_done,
     )
+    if not options.num_workers:
+        # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
+        return (_as_tensors(default_collate_fn([dataset[key] for key in keys])) for keys in sampler)
     loader = paddle.io.DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -61,3 +66,7 @@ def build_stream(
         return_list=True,
     )
     return (Batch(item) for item in loader)
+
+
+def _as_tensors(batch: Mapping[str, Any]) -> Batch:
+    return Batch({k: paddle.to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in batch.items()})

@@ -69,7 +69,9 @@ def _visualdl_writer(folder: Path) -> Any:
     try:
         from visualdl import LogWriter
     except ImportError as error:
-        raise ConfigError(f"enable_visualdl needs the package visualdl (pip install visualdl): {error}") from None
+        raise ConfigError(
+            f"enable_visualdl needs the package visualdl (pip install visualdl): {error}"
+        ) from None
     return LogWriter(logdir=str(folder))
 
 

@@ -11,7 +11,7 @@ from ppsr.config.schema import Experiment
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 
-__all__ = ["find_run", "new_run_folder"]
+__all__ = ["find_run", "new_run_folder", "newest_run"]
 
 CHECKPOINTS = "checkpoints"
 
@@ -49,10 +49,25 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
         for candidate in (folder, *folder.parents[:2]):
             if (candidate / CHECKPOINTS).is_dir():
                 return candidate
-        raise DataError(f"--resume {resume}: no run with a folder '{CHECKPOINTS}' is there; 'auto' finds the newest")
-    runs = [
-        folder
-        for folder in Path(experiment.output_dir).glob(f"{config.stem}-[0-9]*")
-        if any((folder / CHECKPOINTS).glob("step_*"))
-    ]
-    return max(runs, key=lambda folder: max(p.stat().st_mtime_ns for p in (folder / CHECKPOINTS).glob("step_*")), default=None)
+        raise DataError(
+            f"--resume {resume}: no run with a folder '{CHECKPOINTS}' is there; 'auto' finds the newest"
+        )
+    try:
+        return newest_run(config.stem, Path(experiment.output_dir))
+    except DataError:
+        return None
+
+
+def newest_run(stem: str, output_dir: Path) -> Path:
+    """The run of a config whose newest checkpoint is the most recent.
+
+    Raises:
+        DataError: there is no run with a checkpoint.
+    """
+    newest: dict[Path, int] = {}
+    for step in output_dir.glob(f"{stem}-[0-9]*/{CHECKPOINTS}/step_*"):
+        run = step.parent.parent
+        newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
+    if not newest:
+        raise DataError(f"{output_dir} holds no run of '{stem}' with a checkpoint")
+    return max(newest, key=lambda run: newest[run])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,8 @@ class State:
     step: int = 0
     pool: Any = None
     best: float | None = None
+    rank: int = 0
     world: int = 1
-    consumed: dict[str, int] = field(default_factory=dict)
 
     def weights(self) -> dict[str, dict[str, np.ndarray]]:
         """All networks by name, averages as `<name>_ema`; this is PaddleGAN's nested layout."""
@@ -59,10 +59,17 @@ class State:
             for name, (optimizer, _) in self.trainer.optimizers.items()
         }
         files["optimizers.pdopt"] = dump_state(optimizers)
-        if self.pool is not None:
-            files["pool.pdparams"] = dump_state(self.pool.state_dict())
         files["state.json"] = json.dumps(self._counters(), indent=1).encode()
         return files
+
+    def pool_bytes(self) -> bytes:
+        """This rank's training-pair pool; every rank has its own."""
+        return dump_state(self.pool.state_dict())
+
+    @staticmethod
+    def pool_name(rank: int) -> str:
+        """File of a rank's pool in a checkpoint."""
+        return f"pool.rank{rank}.pdparams"
 
     def _counters(self) -> dict[str, Any]:
         return {
@@ -109,8 +116,8 @@ class State:
         for name, scaler in self.trainer.scalers.items():
             if counters["scalers"].get(name):
                 scaler.load_state_dict(_scaler_tensors(counters["scalers"][name]))
-        if self.pool is not None and "pool.pdparams" in files:
-            self.pool.set_state_dict(parse_pdparams(files["pool.pdparams"]))
+        if self.pool is not None and self.pool_name(self.rank) in files:
+            self.pool.set_state_dict(parse_pdparams(files[self.pool_name(self.rank)]))
 
 
 def _scaler_state(scaler: paddle.amp.GradScaler) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class TrainStep:
     def __post_init__(self) -> None:
         # stop_gradient is toggled from phase to phase, so what the networks themselves freeze is noted once
         self.trainable = {
-            name: [p for p in net.parameters() if not p.stop_gradient] for name, net in self.model.nets.items()
+            name: [p for p in net.parameters() if not p.stop_gradient]
+            for name, net in self.model.nets.items()
         }
         self.amp = self.precision.amp and paddle.get_device() != "cpu"
         if self.precision.amp and not self.amp:

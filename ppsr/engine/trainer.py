@@ -75,10 +75,14 @@ class Trainer:
             group=group,
             ema=ema,
         )
-        self.state = State(model=model, trainer=step, seed=experiment.seed, world=group.world)
+        self.state = State(
+            model=model, trainer=step, seed=experiment.seed, rank=group.rank, world=group.world
+        )
         if self.loading.queue_size:
             self.state.pool = TrainingPairPool(
-                self.loading.queue_size, seed=experiment.seed + group.rank, queue_params=self.loading.queue_params
+                self.loading.queue_size,
+                seed=experiment.seed + group.rank,
+                queue_params=self.loading.queue_params,
             )
         self.store = CheckpointStore(folder / CHECKPOINTS, keep=experiment.snapshot_config.keep)
         self.metrics = build_metrics(experiment)
@@ -106,16 +110,9 @@ class Trainer:
         if found is None:
             return False
         files, _ = self.store.load(found)
-        if self.state.pool is not None and self.group.rank:
-            files = {**files, **self._rank_pool(found)}
         self.state.restore(files)
         logger.info("resumed from %s at step %d", found, self.state.step)
         return True
-
-    def _rank_pool(self, found: Path) -> dict[str, bytes]:
-        files, _ = self.store.load(found)
-        name = f"pool.rank{self.group.rank}.pdparams"
-        return {"pool.pdparams": files[name]} if name in files else {}
 
     def train(self) -> int:
         """Run to the end.
@@ -129,11 +126,11 @@ class Trainer:
         stream = build_stream(
             self.dataset, self.loading, self.group, seed=options.seed, batches_done=state.step * accumulate
         )
-        scalars_log = (
-            ScalarLog(self.folder, visualdl=options.enable_visualdl) if self.group.is_main else None
-        )
+        scalars_log = ScalarLog(self.folder, visualdl=options.enable_visualdl) if self.group.is_main else None
         clock = StepClock(self.total)
-        bar = tqdm(total=self.total, initial=state.step, disable=None if self.group.is_main else True, unit="step")
+        bar = tqdm(
+            total=self.total, initial=state.step, disable=None if self.group.is_main else True, unit="step"
+        )
         with StopRequest() as stop:
             while state.step < self.total:
                 started = time.perf_counter()
@@ -145,7 +142,11 @@ class Trainer:
                 self._after_step(losses, batches, clock, scalars_log)
                 if self._stop_requested(stop):
                     self.save()
-                    logger.warning("stopped by signal %d after step %d; resume with --resume auto", stop.signal, state.step)
+                    logger.warning(
+                        "stopped by signal %d after step %d; resume with --resume auto",
+                        stop.signal,
+                        state.step,
+                    )
                     return stop.exit_code
         self._finish(scalars_log)
         bar.close()
@@ -183,7 +184,10 @@ class Trainer:
         step = self.state.step
         rate = self.state.trainer.schedule(step - 1)
         samples = self.loading.batch_size * self.experiment.step.accumulate * self.group.world
-        shown = " ".join(f"{name}: {value:.3f}" if value >= 0.1 else f"{name}: {value:.3e}" for name, value in losses.items())
+        shown = " ".join(
+            f"{name}: {value:.3f}" if value >= 0.1 else f"{name}: {value:.3e}"
+            for name, value in losses.items()
+        )
         logger.info("Iter: %d/%d lr: %.3e %s %s", step, self.total, rate, shown, clock.report(step, samples))
         if log is not None:
             log.write(step, {"lr": rate, "skipped": self.state.trainer.skipped, **losses})
@@ -221,7 +225,7 @@ class Trainer:
         if not self.group.is_main:
             return
         files = self.state.files()
-        files.update({f"pool.rank{rank}.pdparams": content for rank, content in enumerate(pools) if rank})
+        files.update({self.state.pool_name(rank): content for rank, content in enumerate(pools)})
         try:
             self.store.save(self.state.step, files, {"total": self.total})
             name = f"iter_{self.state.step}_weight.pdparams"
@@ -244,4 +248,9 @@ class Trainer:
             self.validate(log)
         if log is not None:
             log.close()
-        logger.info("finished %d steps, %d skipped; results in %s", self.total, self.state.trainer.skipped, self.folder)
+        logger.info(
+            "finished %d steps, %d skipped; results in %s",
+            self.total,
+            self.state.trainer.skipped,
+            self.folder,
+        )

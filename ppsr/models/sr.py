@@ -56,7 +56,9 @@ class SRModel(BaseModel):
     ) -> None:
         super().__init__()
         if (discriminator is None) != (gan_criterion is None):
-            raise ConfigError("a GAN recipe needs both model.discriminator and model.gan_criterion, or neither")
+            raise ConfigError(
+                "a GAN recipe needs both model.discriminator and model.gan_criterion, or neither"
+            )
         self.nets["generator"] = build_net(generator)
         if discriminator is not None:
             self.nets["discriminator"] = build_discriminator(discriminator)
@@ -108,7 +110,9 @@ class SRModel(BaseModel):
 
     def _artifacts(self, batch: Batch, sr: Tensor) -> Tensor:
         if "generator" not in self.ema:
-            raise ConfigError("artifact_criterion compares with averaged parameters; add `ema: {decay: 0.999}`")
+            raise ConfigError(
+                "artifact_criterion compares with averaged parameters; add `ema: {decay: 0.999}`"
+            )
         with paddle.no_grad():
             averaged = self.forward(batch, self.ema["generator"])
         return self.artifact_criterion(sr, self.target(batch, self.l1_gt_usm), averaged)

@@ -65,5 +65,7 @@ def make_dasr_validation(
         operations = build_operations(choices, (height, width), scale)
         write_image(output, quantise(apply_operations(image, operations, rng)))
         counts["written"] += 1
-    atomic_write(target / "params.json", json.dumps({"type": kind, "seed": seed, "params": described}, indent=1))
+    atomic_write(
+        target / "params.json", json.dumps({"type": kind, "seed": seed, "params": described}, indent=1)
+    )
     return counts

@@ -39,15 +39,14 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
     dataset, _ = build_dataset(config.get("dataset", {}).get("train") or {})
     if not isinstance(dataset, DASRDataset):
         raise ConfigError(f"{config.path}: dataset.train has no degradation to preview")
-    tiles = [
-        _captioned(image, f"{level}: {name}")
-        for level in dataset.levels
-        for name, image in dataset.stages(index, level)
-    ]
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
-    rows = [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
+    rows, count = [], 0
+    for level in dataset.levels:
+        tiles = [_captioned(image, f"{level}: {name}") for name, image in dataset.stages(index, level)]
+        count += len(tiles)
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
+        rows += [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
     write_image(output, np.concatenate(rows, axis=0))
-    return f"{output}: {len(tiles)} stages of {dataset.paths[index % len(dataset)]}"
+    return f"{output}: {count} stages of {dataset.paths[index % len(dataset)]}"
 
 
 def _captioned(image: np.ndarray, text: str) -> np.ndarray:

@@ -12,7 +12,14 @@ from ppsr.imaging.io import read_image, to_uint8, write_image
 __all__ = ["TRAIN", "VALIDATION", "make_samples"]
 
 # No scene stands in both lists.
-TRAIN = ("astronaut.png", "motorcycle_left.png", "ihc.png", "hubble_deep_field.jpg", "retina.jpg", "camera.png")
+TRAIN = (
+    "astronaut.png",
+    "motorcycle_left.png",
+    "ihc.png",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+    "camera.png",
+)
 TEXTURES = ("brick.png", "grass.png", "gravel.png")
 VALIDATION = ("chelsea.png", "coffee.png", "rocket.jpg")
 

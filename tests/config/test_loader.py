@@ -20,7 +20,9 @@ def write(tmp_path):
 
 @pytest.mark.smoke
 def test_scalars_follow_yaml_1_2(write):
-    config = load_config(write("a: 1e-4\nb: NO\nc: 010\nd: 12:30:45\ne: true\nf: ~\ng: '7'\nh: (2, 4)\ni: (0., 255.)\n"))
+    config = load_config(
+        write("a: 1e-4\nb: NO\nc: 010\nd: 12:30:45\ne: true\nf: ~\ng: '7'\nh: (2, 4)\ni: (0., 255.)\n")
+    )
     assert config == {
         "a": 1e-4,
         "b": "NO",

@@ -19,7 +19,12 @@ def test_multi_step_halves_at_each_milestone():
 
 def test_cosine_restart_ends_a_period_at_its_boundary():
     schedule = LRSCHEDULERS.build(
-        {"name": "CosineAnnealingRestartLR", "learning_rate": 2e-4, "periods": [250, 500], "restart_weights": [1, 1]}
+        {
+            "name": "CosineAnnealingRestartLR",
+            "learning_rate": 2e-4,
+            "periods": [250, 500],
+            "restart_weights": [1, 1],
+        }
     )
     assert schedule(250) == pytest.approx(0, abs=1e-18)
     assert schedule(251) == pytest.approx(1e-4 * (1 + math.cos(math.pi / 500)))
@@ -35,7 +40,12 @@ def test_warm_up_is_linear_and_reaches_the_rate():
 def test_unequal_periods_and_weights_are_refused():
     with pytest.raises(ConfigError, match="equally many"):
         LRSCHEDULERS.build(
-            {"name": "CosineAnnealingRestartLR", "learning_rate": 1, "periods": [1, 2], "restart_weights": [1]}
+            {
+                "name": "CosineAnnealingRestartLR",
+                "learning_rate": 1,
+                "periods": [1, 2],
+                "restart_weights": [1],
+            }
         )
 
 
