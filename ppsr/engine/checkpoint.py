@@ -1,7 +1,7 @@
 """Checkpoints that survive kill -9 and a full disk.
 
-A checkpoint is a folder, written under a temporary name: every file is flushed, the manifest with lengths and SHA-256
-sums comes last, then one rename makes it visible. Only after that are older ones deleted.
+A checkpoint is a folder, written under a temporary name: every file is flushed, the manifest with lengths and
+SHA-256 sums comes last, then one rename makes it visible. Only after that are older ones deleted.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class CheckpointStore:
             best: pin it, so that it outlives newer ones until another is pinned.
 
         Raises:
-            CheckpointError: it could not be written (full disk, no permission); what was there before is intact.
+            CheckpointError: it could not be written (full disk, no permission); older ones are intact.
         """
         target = self.folder / f"step_{step:09d}"
         temporary = self.folder / f"{target.name}.tmp-{os.getpid()}"

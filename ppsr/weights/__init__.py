@@ -1,4 +1,7 @@
-"""Weights: safe readers, key maps, conversion. The readers need neither paddle nor torch, and execute nothing."""
+"""Weights: safe readers, key maps, conversion.
+
+The readers need neither paddle nor torch, and execute nothing.
+"""
 
 from __future__ import annotations
 

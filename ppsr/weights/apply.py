@@ -35,7 +35,7 @@ def load_state(
     """Copy arrays into the parameters and buffers of a network.
 
     Args:
-        net: the network; parameter names equal the published torch keys. It may define ``ignored_keys``, a set of
+        net: the network; parameter names equal the published torch keys. It may define ``ignored_keys``,
             regular expressions for entries of published files that it derives itself (masks, indices).
         state: key -> array.
         layout: "torch" transposes Linear weights.
@@ -58,12 +58,14 @@ def load_state(
                 problems.append(f"unexpected {key} {tuple(value.shape)}")
             continue
         array = np.asarray(value)
+        if array.dtype == np.uint16:  # how Paddle stores bfloat16
+            array = (array.astype(np.uint32) << 16).view(np.float32)
         if key in turn and array.ndim == 2:
             array = array.T
         if list(array.shape) != list(own[key].shape):
             problems.append(f"mis-shaped {key}: file {tuple(array.shape)}, network {tuple(own[key].shape)}")
             continue
-        loaded[key] = np.ascontiguousarray(array)
+        loaded[key] = np.asarray(array, order="C")
     problems += [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state]
     if problems and not partial:
         shown = "\n  ".join(problems[:20]) + (

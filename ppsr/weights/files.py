@@ -17,6 +17,7 @@ from ppsr.files import atomic_write
 from ppsr.weights.opcodes import CorruptFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
 from ppsr.weights.torch_files import is_torch_file, parse_torch
+from ppsr.weights.torch_writer import dump_torch
 
 __all__ = ["WeightFile", "read_file", "read_state", "write_state"]
 
@@ -25,6 +26,7 @@ Layout = Literal["torch", "paddle"]
 
 _NESTS = ("params_ema", "params", "state_dict", "model", "net", "net_g")
 _HEADER_LIMIT = 100_000_000
+_MAX_TENSORS = 200_000
 _SAFE_TYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -82,7 +84,8 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
     """Read a weight file; nothing in it is executed.
 
     Args:
-        path: .pdparams (flat or by network), .pth (params_ema, params or flat; `module.` is stripped), .safetensors.
+        path: .pdparams (flat or by network), .pth (params_ema, params or flat; `module.` is stripped), or
+            .safetensors.
         key: entry of a torch file to take instead of the preferred one.
         allow_nonfinite: accept NaN and infinity.
 
@@ -105,7 +108,9 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
         state, layout = _parse_safetensors(content, source)
         file = WeightFile(path, _split_nets(state), layout, "safetensors")
     else:
-        raise CorruptFile(f"{source} is no weight file: neither .pdparams, .pth nor .safetensors by its contents")
+        raise CorruptFile(
+            f"{source} is no weight file: neither .pdparams, .pth nor .safetensors by its contents"
+        )
     if not allow_nonfinite:
         _refuse_nonfinite(file)
     return file
@@ -153,7 +158,17 @@ def _refuse_nonfinite(file: WeightFile) -> None:
         for key, value in state.items():
             if value.dtype.kind in "fc" and not np.isfinite(value).all():
                 where = f"{name}.{key}" if name else key
-                raise WeightError(f"{file.path}: '{where}' has NaN or infinite values; training diverged before")
+                raise WeightError(
+                    f"{file.path}: '{where}' has NaN or infinite values; training diverged before"
+                )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, refusing repeated keys."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
 
 
 def _parse_safetensors(content: bytes, source: str) -> tuple[State, Layout]:
@@ -164,7 +179,9 @@ def _parse_safetensors(content: bytes, source: str) -> tuple[State, Layout]:
     if length > min(_HEADER_LIMIT, len(content) - 8):
         raise CorruptFile(f"{source}: header of {length} bytes in a file of {len(content)}")
     try:
-        header = json.loads(content[8 : 8 + length])
+        header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
+        if len(header) > _MAX_TENSORS:
+            raise CorruptFile(f"{source}: {len(header)} tensors; at most {_MAX_TENSORS} are read")
         metadata = header.pop("__metadata__", {})
         entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
         state: State = {}
@@ -173,7 +190,11 @@ def _parse_safetensors(content: bytes, source: str) -> tuple[State, Layout]:
             start, end = entry["data_offsets"]
             shape = tuple(entry["shape"])
             dtype = np.dtype(_SAFE_TYPES[entry["dtype"]])
-            if start != position or end - start != math.prod(shape) * dtype.itemsize or min(shape, default=0) < 0:
+            if (
+                start != position
+                or end - start != math.prod(shape) * dtype.itemsize
+                or min(shape, default=0) < 0
+            ):
                 raise CorruptFile(f"{source}: the place of '{key}' does not fit")
             position = end
             array = np.frombuffer(content, dtype, math.prod(shape), 8 + length + start).reshape(shape)
@@ -201,18 +222,21 @@ def _split_nets(state: State) -> dict[str, State]:
     return nets
 
 
-def write_state(path: str | Path, state: Mapping[str, Any]) -> None:
+def write_state(path: str | Path, state: Mapping[str, Any], *, layout: Layout = "paddle") -> None:
     """Write weights, whole or not at all.
 
     Args:
-        path: .pdparams or .safetensors.
-        state: key -> array in Paddle's layout, or network -> (key -> array).
+        path: .pdparams (Paddle's layout), .pth or .pt (PyTorch's layout), or .safetensors.
+        state: key -> array in the container's layout, or network -> (key -> array).
+        layout: of a .safetensors file, which records it.
 
     Raises:
         WeightError: another suffix.
     """
     path = Path(path)
-    if path.suffix == ".pdparams":
+    if path.suffix in (".pth", ".pt"):
+        atomic_write(path, dump_torch(state))
+    elif path.suffix == ".pdparams":
         atomic_write(path, dump_state(state))
     elif path.suffix == ".safetensors":
         from safetensors.numpy import save
@@ -220,11 +244,9 @@ def write_state(path: str | Path, state: Mapping[str, Any]) -> None:
         flat: State = {}
         for key, value in state.items():
             if isinstance(value, Mapping):
-                flat.update({f"{key}/{k}": np.ascontiguousarray(v) for k, v in value.items()})
+                flat.update({f"{key}/{k}": np.asarray(v, order="C") for k, v in value.items()})
             else:
-                flat[key] = np.ascontiguousarray(value)
-        atomic_write(path, save(flat, metadata={"layout": "paddle", "format": "ppsr"}))
+                flat[key] = np.asarray(value, order="C")
+        atomic_write(path, save(flat, metadata={"layout": layout, "format": "ppsr"}))
     else:
-        raise WeightError(f"cannot write {path}: use .pdparams or .safetensors")
-
-
+        raise WeightError(f"cannot write {path}: use .pdparams, .pth or .safetensors")

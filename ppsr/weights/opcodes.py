@@ -1,7 +1,7 @@
 """Looking through a pickle's opcodes before it is unpickled: only those that build data may occur.
 
-CPython's memo grows with the index that a pickle names, so a file of six bytes can ask for gigabytes; indices are bounded
-by the number of opcodes.
+CPython's memo grows with the index that a pickle names, so a file of six bytes can ask for gigabytes;
+indices are bounded by the number of opcodes.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ __all__ = ["CorruptFile", "UnsafeFile", "scan"]
 
 _MAX_OPCODES = 5_000_000
 
-_ALLOWED = frozenset(
-    """
-    PROTO FRAME STOP MARK POP POP_MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE EMPTY_SET DICT LIST TUPLE TUPLE1 TUPLE2 TUPLE3
-    SETITEM SETITEMS APPEND APPENDS ADDITEMS BININT BININT1 BININT2 INT LONG1 LONG BINFLOAT NONE NEWTRUE NEWFALSE
-    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BINSTRING SHORT_BINSTRING
-    PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD NEWOBJ NEWOBJ_EX BINPERSID
-    FROZENSET FLOAT STRING DUP
-    """.split()
-)
+_BUILDING = """
+PROTO FRAME STOP MARK POP POP_MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE EMPTY_SET DICT LIST TUPLE
+TUPLE1 TUPLE2 TUPLE3 SETITEM SETITEMS APPEND APPENDS ADDITEMS BININT BININT1 BININT2 INT LONG1 LONG
+BINFLOAT NONE NEWTRUE NEWFALSE UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES
+SHORT_BINBYTES BINBYTES8 BINSTRING SHORT_BINSTRING PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET
+LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD NEWOBJ NEWOBJ_EX BINPERSID FROZENSET FLOAT STRING DUP
+"""
+_ALLOWED = frozenset(_BUILDING.split())
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
-class UnsafeFile(WeightError):
+class UnsafeFile(WeightError):  # noqa: N818 - named after what the file is
     """The file asks for something that weights never need."""
 
 
-class CorruptFile(WeightError):
+class CorruptFile(WeightError):  # noqa: N818
     """The file is damaged or not what its name says."""
 
 
@@ -50,7 +49,7 @@ def scan(content: bytes, source: str, start: int = 0) -> int:
             count += 1
             if opcode.name not in _ALLOWED:
                 raise UnsafeFile(f"{source}: refused pickle opcode {opcode.name}")
-            if opcode.name in _PUTS and int(argument) > count:
+            if opcode.name in _PUTS and int(str(argument)) > count:
                 raise UnsafeFile(f"{source}: refused memo index {argument}")
             if count > _MAX_OPCODES:
                 raise UnsafeFile(f"{source}: refused, more than {_MAX_OPCODES} pickle opcodes")

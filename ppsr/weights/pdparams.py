@@ -1,8 +1,8 @@
 """Paddle's .pdparams and .pdopt without `paddle.load`, which would execute what a file asks for.
 
-Every callable that a genuine file names is replaced by a stub of our own that only assembles arrays; anything else is
-refused by its name. Genuine files of the static graph even contain `builtins.eval('data', {'data': array})`; that exact
-form is understood without evaluating anything.
+Every callable that a genuine file names is replaced by a stub of our own that only assembles arrays; anything
+else is refused by its name. Genuine files of the static graph even contain `builtins.eval('data', {'data':
+array})`; that exact form is understood without evaluating anything.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 
 __all__ = ["dump_state", "parse_pdparams"]
 
-_DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1 c8 c16".split())
+_DTYPES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"))
 _BIG = "UnpackBigParamInfor@@"
 _NAMES = "StructuredToParameterName@@"
 _MAX_DEPTH = 64
+_MAX_NODES = 1_000_000
 
 
 class _Stub:
@@ -119,9 +120,9 @@ class _Eval(_Stub):
     __slots__ = ()
 
     def __call__(self, *arguments: Any) -> Any:
-        if len(arguments) == 2 and arguments[0] == "data" and isinstance(arguments[1], dict):
-            if set(arguments[1]) == {"data"}:
-                return arguments[1]["data"]
+        known = len(arguments) == 2 and arguments[0] == "data" and isinstance(arguments[1], dict)
+        if known and set(arguments[1]) == {"data"}:
+            return arguments[1]["data"]
         raise UnsafeFile("refused: builtins.eval")
 
 
@@ -186,31 +187,42 @@ def parse_pdparams(content: bytes, source: str = "weights") -> Any:
     if end != len(content):
         raise CorruptFile(f"{source}: {len(content) - end} bytes after the end of the data")
     try:
-        value = _plain(_Reader(io.BytesIO(content), encoding="latin1").load(), 0)
+        value = _merge_big(_plain(_Reader(io.BytesIO(content), encoding="latin1").load()))
     except (UnsafeFile, CorruptFile) as error:
         raise type(error)(f"{source}: {error}") from None
     except Exception as error:  # damaged pickles raise nearly every built-in class
         raise CorruptFile(f"{source}: damaged data: {type(error).__name__}: {error}") from None
-    return _merge_big(value)
-
-
-def _plain(value: Any, depth: int) -> Any:
-    """Arrays out of their stand-ins, Paddle's (name, array) tensors to arrays."""
-    if depth > _MAX_DEPTH:
-        raise UnsafeFile(f"refused: nested deeper than {_MAX_DEPTH}")
-    if isinstance(value, _Array):
-        if value.value is None:
-            raise CorruptFile("array without contents")
-        return value.value
-    if isinstance(value, dict):
-        return {key: _plain(item, depth + 1) for key, item in value.items() if key != _NAMES}
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], _Array):
-        return _plain(value[1], depth + 1)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item, depth + 1) for item in value)
-    if isinstance(value, (_Stub, _Dtype)) or value is _Dtype:
-        raise UnsafeFile("refused: a builder stored as data")
     return value
+
+
+def _plain(root: Any) -> Any:
+    """Arrays out of their stand-ins, Paddle's (name, array) tensors to arrays.
+
+    Nodes are counted, since a small file can name one list very many times.
+    """
+    nodes = 0
+
+    def walk(value: Any, depth: int) -> Any:
+        nonlocal nodes
+        nodes += 1
+        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
+            raise UnsafeFile("refused: nested too deeply or too large")
+        if isinstance(value, _Array):
+            if value.value is None:
+                raise CorruptFile("array without contents")
+            return value.value
+        if isinstance(value, dict):
+            return {key: walk(item, depth + 1) for key, item in value.items() if key != _NAMES}
+        pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
+        if pair and isinstance(value[1], _Array):
+            return walk(value[1], depth + 1)
+        if isinstance(value, (list, tuple)):
+            return type(value)(walk(item, depth + 1) for item in value)
+        if isinstance(value, (_Stub, _Dtype)) or value is _Dtype:
+            raise UnsafeFile("refused: a builder stored as data")
+        return value
+
+    return walk(root, 0)
 
 
 def _merge_big(value: Any) -> Any:
@@ -225,11 +237,11 @@ def _merge_big(value: Any) -> Any:
 
 
 def dump_state(state: Mapping[str, Any]) -> bytes:
-    """Bytes of a .pdparams file: a pickle (protocol 4) of nested dictionaries of arrays, as PaddleGAN writes it."""
+    """Bytes of a .pdparams file as PaddleGAN writes it: pickled (protocol 4) dictionaries of arrays."""
     return pickle.dumps(_copy(state), protocol=4)
 
 
 def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _copy(item) for key, item in value.items()}
-    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) and value.ndim else value
+    return np.asarray(value, order="C") if isinstance(value, np.ndarray) else value

@@ -1,7 +1,7 @@
 """PyTorch's .pth files (zip and legacy container) without torch, executing nothing.
 
-A tensor is a storage (raw little-endian numbers) with an offset, sizes and strides. Only the names that weight files
-need are known; each is a stand-in of our own.
+A tensor is a storage (raw little-endian numbers) with an offset, sizes and strides. Only the names that
+weight files need are known; each is a stand-in of our own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ _PROTOCOL = 1001
 _MAX_ENTRIES = 200_000
 _MAX_DEPTH = 64
 _MAX_NODES = 1_000_000
+_MAX_USES = 16  # how often tensors may show a storage in full; tied weights need two or three
 
 _STORAGES = {
     "DoubleStorage": "f8",
@@ -65,6 +67,7 @@ class _Token:
     """A name of torch that carries a type and does nothing."""
 
     __slots__ = ("kind",)
+    kind: str
 
     def __init__(self, kind: str) -> None:
         object.__setattr__(self, "kind", kind)
@@ -80,6 +83,7 @@ class _Builder(_Token):
     """A callable name of torch."""
 
     __slots__ = ("function",)
+    function: Callable[..., Any]
 
     def __init__(self, kind: str, function: Callable[..., Any]) -> None:
         super().__init__(kind)
@@ -116,13 +120,13 @@ def _strided(storage: Any, offset: Any, size: Any, stride: Any, kind: str) -> np
         view = np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), steps).copy()
     if kind == "bf16":
         return (view.astype(np.uint32) << 16).view(np.float32).reshape(tuple(size))
-    return np.ascontiguousarray(view)
+    return view
 
 
 class _Storage:
     """Raw numbers of one storage and their type."""
 
-    __slots__ = ("array", "kind")
+    __slots__ = ("array", "kind", "left")
 
     def __init__(self, content: bytes, kind: str, count: int) -> None:
         dtype = np.dtype("<u2" if kind == "bf16" else f"<{kind}" if kind != "b1" else "b1")
@@ -130,6 +134,14 @@ class _Storage:
             raise CorruptFile(f"storage has {len(content)} bytes, {count * dtype.itemsize} announced")
         self.array = np.frombuffer(content, dtype)
         self.kind = kind
+        self.left = [_MAX_USES * len(self.array)]  # a list, so that views share it
+
+    def spend(self, size: Any) -> None:
+        """Count the elements of a tensor, so that a small file cannot ask for terabytes of copies."""
+        if all(type(n) is int and n >= 0 for n in size):
+            self.left[0] -= math.prod(size)
+        if self.left[0] < 0:
+            raise UnsafeFile("refused: a storage is shown by too many tensors")
 
 
 class _Absent:
@@ -143,7 +155,9 @@ def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.n
         return np.zeros(0)
     if not isinstance(storage, _Storage):
         raise CorruptFile("tensor without storage")
-    return _strided(storage.array, offset, size, stride, storage.kind)
+    view = _strided(storage.array, offset, size, stride, storage.kind)
+    storage.spend(size)
+    return view
 
 
 def _rebuild_v3(
@@ -155,7 +169,9 @@ def _rebuild_v3(
         raise CorruptFile("tensor without storage or type")
     kind = dtype.kind
     array = storage.array.view(np.dtype("<u2" if kind == "bf16" else kind))
-    return _strided(array, offset, size, stride, kind)
+    view = _strided(array, offset, size, stride, kind)
+    storage.spend(size)
+    return view
 
 
 def _rebuild_parameter(data: Any, *_: Any) -> Any:
@@ -184,7 +200,9 @@ class _Reader(pickle.Unpickler):
         try:
             return _GLOBALS[module, name]
         except KeyError:
-            hint = "; it holds a whole module, ask for its state_dict" if module.startswith("torch.nn") else ""
+            hint = (
+                "; it holds a whole module, ask for its state_dict" if module.startswith("torch.nn") else ""
+            )
             raise UnsafeFile(f"refused: the file asks for {module}.{name}{hint}") from None
 
     def persistent_load(self, pid: Any) -> Any:
@@ -256,13 +274,13 @@ def _persistent(pid: Any, length: int) -> tuple[str, str, int]:
 
 
 def _parse_legacy(content: bytes, source: str) -> Any:
-    """Magic, version, system facts, object, keys; then each storage. The object is read twice: first for the storages'
-    types and sizes, then with their contents.
+    """Magic, version, system facts, object, keys; then each storage. The object is read
+    twice: first for the storages' types and sizes, then with their contents.
     """
     positions = [0]
     for _ in range(5):
         positions.append(scan(content, source, positions[-1]))
-    parts = [content[a:b] for a, b in zip(positions[:-1], positions[1:], strict=True)]
+    parts = [content[a:b] for a, b in pairwise(positions)]
     plain = [_Reader(part, _no_storage).load() for part in parts[:3]]
     if plain[0] != _MAGIC or plain[1] != _PROTOCOL:
         raise CorruptFile("no legacy torch file; if it is older than PyTorch 0.1.10, re-save it with torch")
@@ -279,10 +297,13 @@ def _parse_legacy(content: bytes, source: str) -> Any:
         if view is None:
             return storage
         _, offset, count = view
-        if not (type(offset) is int and type(count) is int and 0 <= offset <= offset + count <= len(storage.array)):
+        if not (
+            type(offset) is int and type(count) is int and 0 <= offset <= offset + count <= len(storage.array)
+        ):
             raise UnsafeFile("refused: storage view out of range")
         part = _Storage(b"", kind, 0)
         part.array = storage.array[offset : offset + count]
+        part.left = storage.left
         return part
 
     return _Reader(parts[3], load).load()

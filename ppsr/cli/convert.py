@@ -1,0 +1,40 @@
+"""`ppsr convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("convert")(convert_file)
+
+
+def convert_file(
+    source: Annotated[Path, typer.Argument(help=".pdparams, .pth or .safetensors.", metavar="IN")],
+    target: Annotated[
+        Path, typer.Argument(help="The same, by its suffix; a folder with --to.", metavar="OUT")
+    ],
+    to: Annotated[str, typer.Option(help="Suffix to write, such as safetensors, into the folder OUT.")] = "",
+    key: Annotated[str, typer.Option(help="Entry of a .pth file; by default params_ema, then params.")] = "",
+    report: Annotated[bool, typer.Option("--report", help="Print a line for every tensor.")] = False,
+) -> None:
+    """Convert weights between Paddle's and PyTorch's files; nothing in them is executed."""
+    from ppsr.weights.convert import convert
+
+    if to:
+        target = target / f"{source.stem}.{to.lstrip('.')}"
+    reports, found = convert(source, target, key=key or None)
+    if report:
+        for line in reports:
+            turned = "transposed" if line.transposed else "as it is"
+            print(f"{line.source}\t{line.target}\t{'x'.join(map(str, line.shape)) or 'scalar'}\t{turned}")
+    for name, network in found.items():
+        known = f"{network[0]} {network[1]}" if network else "an unknown network"
+        print(f"{name + ': ' if name else ''}{known}")
+    print(f"{len(reports)} tensors, {sum(line.transposed for line in reports)} transposed: {target}")

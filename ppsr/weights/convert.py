@@ -1,0 +1,102 @@
+"""Converting weights between Paddle's and PyTorch's containers, with a line for every tensor."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppsr.errors import WeightError
+from ppsr.registry import GENERATORS
+from ppsr.weights.apply import transposed_keys
+from ppsr.weights.files import Layout, WeightFile, read_file, write_state
+from ppsr.weights.identify import Found, identify
+
+__all__ = ["TensorReport", "convert"]
+
+_LAYOUTS: dict[str, Layout] = {
+    ".pdparams": "paddle",
+    ".safetensors": "paddle",
+    ".pth": "torch",
+    ".pt": "torch",
+}
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What became of one tensor."""
+
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    transposed: bool
+
+
+def convert(
+    source: str | Path, target: str | Path, *, key: str | None = None
+) -> tuple[list[TensorReport], dict[str, Found | None]]:
+    """Convert a weight file.
+
+    Args:
+        source: .pdparams, .pth or .safetensors.
+        target: the same, chosen by the suffix; .pth is written as BasicSR reads it, under `params`.
+        key: entry of a torch file to take instead of the preferred one.
+
+    Returns:
+        One report per tensor, and what each network was recognised as (None: unknown).
+
+    Raises:
+        WeightError: unreadable, unsafe, an unknown suffix, or a network that must be known and is not: the
+            weights of Linear layers are transposed between the layouts, those of other layers are not.
+    """
+    file, target = read_file(source, key=key), Path(target)
+    layout = _LAYOUTS.get(target.suffix)
+    if layout is None:
+        raise WeightError(f"cannot write {target}: use .pdparams, .pth or .safetensors")
+    reports: list[TensorReport] = []
+    found: dict[str, Found | None] = {}
+    nets: dict[str, dict[str, np.ndarray]] = {}
+    for name, state in file.nets.items():
+        found[name], nets[name] = _convert_net(file, name, state, layout, reports)
+    result = nets if file.nested else nets[""]
+    if layout == "torch" and not file.nested:
+        result = {file.nest or "params": nets[""]}
+    write_state(target, result, layout=layout)
+    return reports, found
+
+
+def _convert_net(
+    file: WeightFile, name: str, state: dict[str, np.ndarray], layout: Layout, reports: list[TensorReport]
+) -> tuple[Found | None, dict[str, np.ndarray]]:
+    try:
+        found: Found | None = identify(state)
+    except WeightError as error:
+        matrices = [key for key, value in state.items() if key.endswith("weight") and value.ndim == 2]
+        if layout != file.layout and matrices:
+            where = f"the network '{name}' of {file.path}" if name else str(file.path)
+            raise WeightError(
+                f"{where}: {error}. Whether {matrices[0]} must be transposed depends on the network"
+            ) from None
+        found = None
+    turn: set[str] = set()
+    names = {key: key for key in state}
+    ignored: list[re.Pattern[str]] = []
+    if found is not None:
+        network = GENERATORS.build({"name": found[0], **found[1]})
+        published = getattr(type(network), "map_published_keys", None)
+        if published is not None:
+            names = {old: new for new, old in published({key: key for key in state}).items()}
+        ignored = [re.compile(pattern) for pattern in getattr(network, "ignored_keys", ())]
+        turn = transposed_keys(network) if layout != file.layout else set()
+    result: dict[str, np.ndarray] = {}
+    for key, value in state.items():
+        new = names[key]
+        if any(pattern.fullmatch(new) for pattern in ignored):
+            continue  # masks and indices that the network derives itself
+        transposed = new in turn and value.ndim == 2
+        result[new] = value.T if transposed else value
+        prefix = f"{name}/" if name else ""
+        reports.append(TensorReport(prefix + key, prefix + new, tuple(result[new].shape), transposed))
+    return found, result

@@ -1,0 +1,184 @@
+"""Checkpoints: whole or absent at every interruption, damage always seen."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import logging
+import os
+import pathlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ppsr.engine.checkpoint import CheckpointError, CheckpointStore
+from ppsr.weights import dump_state, parse_pdparams
+
+FILES = {"nets.pdparams": dump_state({"generator": {"w": np.arange(6, dtype="f4")}}), "state.json": b"{}"}
+OPERATIONS = (
+    (io, "open"),
+    (builtins, "open"),
+    (os, "open"),
+    (os, "mkdir"),
+    (os, "fsync"),
+    (os, "rename"),
+    (os, "rmdir"),
+    (os, "unlink"),
+    (pathlib.Path, "rename"),
+    (pathlib.Path, "mkdir"),
+    (pathlib.Path, "open"),
+    (os, "replace"),
+    (pathlib.Path, "replace"),
+)
+
+
+class Interrupter:
+    """Counts file operations, and fails at the chosen one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, stop_at: int, fail: Callable[[], None]) -> None:
+        self.count = 0
+        self.stop_at = stop_at
+        self.fail = fail
+        for owner, name in OPERATIONS:
+            patch.setattr(owner, name, self.wrap(getattr(owner, name)))
+
+    def wrap(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            if self.count == self.stop_at:
+                self.fail()
+            return original(*args, **kwargs)
+
+        return operation
+
+
+def store_with(folder: Path, *steps: int) -> CheckpointStore:
+    store = CheckpointStore(folder, keep=2)
+    for step in steps:
+        store.save(step, FILES, {"at": step})
+    return store
+
+
+def operations_of_a_save(folder: Path) -> int:
+    store = store_with(folder, 1, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        counter = Interrupter(patch, 0, lambda: None)
+        store.save(3, FILES)
+    return counter.count
+
+
+def test_saved_files_and_facts_come_back(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 5)
+    latest = store.latest()
+    assert latest is not None
+    files, meta = store.load(latest)
+    assert files == FILES and meta == {"at": 5}
+    np.testing.assert_array_equal(parse_pdparams(files["nets.pdparams"])["generator"]["w"], np.arange(6))
+
+
+def test_only_the_newest_stay(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 1, 2, 10, 9)
+    assert [path.name for path in store.all()] == ["step_000000009", "step_000000010"]
+
+
+def test_pinned_best_outlives_newer_ones(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=1)
+    store.save(1, FILES, best=True)
+    for step in (2, 3):
+        store.save(step, FILES)
+    best = store.best()
+    assert best is not None and best.name == "step_000000001"
+    assert [path.name for path in store.all()] == ["step_000000001", "step_000000003"]
+    store.save(4, FILES, best=True)
+    assert [path.name for path in store.all()] == ["step_000000004"]
+
+
+def test_same_step_can_be_saved_again(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 4)
+    store.save(4, {"x": b"new"}, {"again": True})
+    assert store.load(store.all()[-1]) == ({"x": b"new"}, {"again": True})
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["new step", "same step"])
+def test_death_at_any_file_operation_leaves_a_valid_checkpoint(tmp_path: Path, again: bool) -> None:
+    total = operations_of_a_save(tmp_path / "count") + 4
+    assert total > 15
+    for stop in range(1, total + 1):
+        folder = tmp_path / f"dies{stop}"
+        store = store_with(folder, 2) if again else store_with(folder, 1, 2)
+        child = os.fork()
+        if child == 0:
+            with pytest.MonkeyPatch.context() as patch:
+                Interrupter(patch, stop, lambda: os._exit(9))
+                store.save(2 if again else 3, FILES, {"at": 2 if again else 3})
+            os._exit(0)
+        os.waitpid(child, 0)
+        found = CheckpointStore(folder).latest()
+        assert found is not None, f"nothing left after death at operation {stop}"
+        assert store.load(found)[0] == FILES
+        store.save(4, FILES)
+        assert not list(folder.glob("*.tmp-*")), "the dead process's folder was not removed"
+
+
+def test_full_disk_at_any_file_operation_keeps_the_older_ones(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    total = operations_of_a_save(tmp_path / "count")
+    failed = 0
+    for stop in range(1, total + 1):
+        folder = tmp_path / f"full{stop}"
+        store = store_with(folder, 1, 2)
+        with pytest.MonkeyPatch.context() as patch:
+            Interrupter(patch, stop, full)
+            try:
+                store.save(3, FILES)
+            except CheckpointError as error:
+                failed += 1
+                assert "No space left" in str(error)
+        found = store.latest()
+        assert found is not None and store.load(found)[0] == FILES
+    assert failed >= 8
+
+
+def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
+    folder = store_with(tmp_path, 1).all()[0]
+    store, rng = CheckpointStore(tmp_path), np.random.default_rng(0)
+    good = {path: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+    paths = sorted(good)
+    for index in range(1000):
+        path = paths[index % len(paths)]
+        damaged = bytearray(good[path])
+        damaged[int(rng.integers(len(damaged)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged"):
+            store.load(folder)
+        path.write_bytes(good[path])
+    assert store.load(folder)[0] == FILES
+
+
+def test_damaged_newest_is_named_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = store_with(tmp_path, 1, 2)
+    (store.all()[-1] / "state.json").write_bytes(b"[]")
+    with caplog.at_level(logging.WARNING):
+        found = store.latest()
+    assert found is not None and found.name == "step_000000001"
+    assert "step_000000002" in caplog.text
+
+
+def test_nothing_valid_gives_none(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 1)
+    (store.all()[0] / "manifest.json").unlink()
+    assert store.latest() is None
+    assert CheckpointStore(tmp_path / "absent").latest() is None
+
+
+def test_folders_of_running_processes_are_left_alone(tmp_path: Path) -> None:
+    foreign = tmp_path / f"step_000000007.tmp-{os.getppid()}"
+    foreign.mkdir()
+    store_with(tmp_path, 8)
+    assert foreign.is_dir()

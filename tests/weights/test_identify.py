@@ -1,0 +1,108 @@
+"""Recognising networks: build, forget the arguments, identify, rebuild, load, compare."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ppsr.errors import WeightError
+from ppsr.registry import GENERATORS
+from ppsr.weights.apply import apply_state, transposed_keys
+from ppsr.weights.identify import identify
+from tests.golden.files import DATA
+
+TINY = {"num_feat": 8, "num_block": 2}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *(("MSRResNet", {**TINY, "upscale": scale}) for scale in (2, 3, 4)),
+    ("MSRResNet", {**TINY, "num_in_ch": 1, "num_out_ch": 1, "num_block": 11}),
+    *(("RRDBNet", {**TINY, "scale": scale, "num_grow_ch": 4}) for scale in (1, 2, 4)),
+    ("RRDBNet", {**TINY, "scale": 2, "num_in_ch": 1, "num_out_ch": 1, "num_grow_ch": 4}),
+    ("SRVGGNetCompact", {"num_feat": 8, "num_conv": 12, "upscale": 3}),
+    ("SRVGGNetCompact", {"num_feat": 8, "num_conv": 1, "act_type": "relu", "num_in_ch": 1, "num_out_ch": 1}),
+    *(("CDDNet", {**TINY, "num_models": 2, "upscale": scale}) for scale in (1, 2, 3, 4)),
+    ("CDDNet", {**TINY, "num_models": 4, "use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}),
+    ("DegradationPredictor", {"nf": 4, "in_nc": 1, "use_bias": False}),
+    ("DRNGenerator", {"scale": (2,), "n_blocks": 2, "n_feats": 8}),
+    ("DRNGenerator", {"scale": (2, 4, 8), "n_blocks": 1, "n_feats": 8, "rgb_range": 1.0}),
+    *(("RCAN", {"scale": s, "n_resgroups": 2, "n_resblocks": 1, "n_feats": 16}) for s in (2, 3, 4, 8)),
+    ("RCAN", {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4, "n_colors": 1}),
+    ("DRNDual", {"in_channels": 1, "n_feats": 4, "out_channels": 2}),
+]
+
+
+def build(name: str, arguments: dict[str, Any]) -> Any:
+    return GENERATORS.build({"name": name, **arguments})
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, as a config holds them."""
+    return json.loads(json.dumps(value))
+
+
+def check(name: str, arguments: dict[str, Any]) -> None:
+    net = build(name, arguments)
+    state = {key: value.numpy() for key, value in net.state_dict().items()}
+    found, recovered = identify(state)
+    assert found == name
+    for key, value in plain(arguments).items():
+        got = plain(recovered)[key]
+        assert (got | value if isinstance(value, dict) else value) == got, key
+    turned = {key: value.T if key in transposed_keys(net) else value for key, value in state.items()}
+    assert identify(turned) == (found, recovered)
+    again = build(found, recovered)
+    assert not apply_state(again, state)
+    for key, value in again.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), state[key])
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", GENERATORS.names())
+def test_every_network_is_recognised_and_rebuilt(name: str) -> None:
+    check(name, GENERATORS.get(name).test_args)
+
+
+@pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=lambda value: str(value)[:60])
+def test_variant_is_recognised_and_rebuilt(name: str, arguments: dict[str, Any]) -> None:
+    check(name, arguments)
+
+
+RECORDED = [p for family in ("swinir", "hat", "drct") for p in sorted(DATA.glob(f"{family}_*.npz"))]
+LEFT_NO_TRACE = {"img_range", "drop_path_rate", "conv_scale", "patch_size", "qk_scale"}
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_published_attention_weights_are_recognised(path: Any) -> None:
+    with np.load(path) as data:
+        meta = json.loads(str(data["meta"]))
+        state = {key.removeprefix("param/"): data[key] for key in data.files if key.startswith("param/")}
+    name, recovered = identify(state)
+    assert name == meta["network"]
+    for key, value in meta["kwargs"].items():
+        if key in LEFT_NO_TRACE or key not in recovered or (name == "DRCT" and key == "depths"):
+            continue  # DRCT's groups have five blocks whatever `depths` says
+        # windows larger than the training size are clamped
+        wanted = min(value, meta["kwargs"]["img_size"]) if key == "window_size" else value
+        assert plain(recovered)[key] == wanted, key
+
+
+def test_released_second_key_layout_of_msrresnet_is_recognised() -> None:
+    net = build("MSRResNet", {**TINY, "upscale": 2})
+    state = {key: value.numpy() for key, value in net.state_dict().items()}
+    renamed = {
+        key.replace("body.0.", "body1.0.").replace("body.1.", "body2.0."): value
+        for key, value in state.items()
+    }
+    assert renamed.keys() != state.keys() and identify(renamed) == identify(state)
+
+
+def test_unknown_keys_say_what_was_tried() -> None:
+    with pytest.raises(WeightError, match=r"encoder\.weight.*tried .*HAT.*RRDBNet"):
+        identify({"encoder.weight": np.zeros((2, 2))})
+
+
+def test_contradicting_shapes_say_which_network_was_meant() -> None:
+    with pytest.raises(WeightError, match="look like RCAN"):
+        identify({"body.0.body.0.body.3.conv_du.0.weight": np.zeros((1, 16, 1, 1))})

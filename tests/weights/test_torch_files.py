@@ -1,0 +1,78 @@
+"""The .pth reader against what PyTorch itself wrote and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.errors import WeightError
+from ppsr.weights.opcodes import UnsafeFile
+from ppsr.weights.torch_files import parse_torch
+from ppsr.weights.torch_writer import dump_torch
+
+DATA = Path(__file__).parent / "data"
+FILES = sorted(path.stem for path in DATA.glob("*.pth"))
+REFUSALS = {
+    "expanded": "outside its storage",
+    "float8": "(?i)float8",
+    "module": "torch.nn.modules.container.Sequential",
+    "numpy": "multiarray.scalar",
+    "counter": "collections.Counter",
+}
+
+
+def flatten(value: object, prefix: str = "") -> dict[str, np.ndarray]:
+    if isinstance(value, np.ndarray):
+        return {prefix: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    result: dict[str, np.ndarray] = {}
+    for key, item in items:
+        result.update(flatten(item, f"{prefix}/{key}" if prefix else str(key)))
+    return result
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("refused")])
+def test_file_reads_byte_equal_to_torch(name: str) -> None:
+    with np.load(DATA / "expected.npz") as expected:
+        wanted = {k.partition("|")[2]: expected[k] for k in expected.files if k.startswith(f"{name}|")}
+    got = flatten(parse_torch((DATA / f"{name}.pth").read_bytes(), name))
+    assert wanted and got.keys() == wanted.keys()
+    for key, array in wanted.items():
+        assert got[key].shape == array.shape and got[key].dtype == array.dtype, key
+        assert got[key].tobytes() == np.ascontiguousarray(array).tobytes(), key
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("refused")])
+def test_file_that_is_no_plain_state_is_refused_by_name(name: str) -> None:
+    with pytest.raises(UnsafeFile, match=REFUSALS[name.split("_")[1]]):
+        parse_torch((DATA / f"{name}.pth").read_bytes(), name)
+
+
+def test_there_are_enough_files_of_both_containers() -> None:
+    assert (
+        len([f for f in FILES if f.endswith("_zip")])
+        == len([f for f in FILES if f.endswith("_legacy")])
+        >= 13
+    )
+
+
+def test_written_file_reads_back_equal() -> None:
+    rng = np.random.default_rng(0)
+    state = {
+        kind: (rng.standard_normal((2, 3)) * 9).astype(kind)
+        for kind in ("f4", "f2", "f8", "i8", "u1", "c8", "?")
+    }
+    state |= {"transposed": rng.standard_normal((3, 4)).T, "scalar": np.array(2.0), "empty": np.zeros((0, 2))}
+    got = parse_torch(dump_torch({"params": state}))["params"]
+    assert list(got) == list(state)
+    for key, array in state.items():
+        assert got[key].dtype == array.dtype and got[key].shape == array.shape
+        np.testing.assert_array_equal(got[key], array)
+
+
+def test_type_without_torch_counterpart_cannot_be_written() -> None:
+    with pytest.raises(WeightError, match="'name' has the type"):
+        dump_torch({"name": np.array(["text"])})
