@@ -15,7 +15,7 @@ from ppsr.errors import PpsrError
 
 __all__ = ["main"]
 
-_MODULES: tuple[str, ...] = ("models", "prepare", "upscale")
+_MODULES: tuple[str, ...] = ("convert", "models", "identify", "prepare", "upscale")
 
 
 def build_app() -> typer.Typer:

@@ -12,6 +12,7 @@ from paddle import nn
 
 from ppsr.errors import WeightError
 from ppsr.weights.files import read_file
+from ppsr.weights.identify import identify
 
 __all__ = ["apply_state", "load_state", "load_weights", "transposed_keys"]
 
@@ -71,10 +72,25 @@ def load_state(
         shown = "\n  ".join(problems[:20]) + (
             f"\n  ... {len(problems) - 20} more" if len(problems) > 20 else ""
         )
-        raise WeightError(f"the weights do not fit {type(net).__name__}:\n  {shown}")
+        raise WeightError(f"the weights do not fit {type(net).__name__}{_other(net, state)}:\n  {shown}")
     for key, array in loaded.items():
         own[key].set_value(array.astype(str(own[key].dtype).rsplit(".", maxsplit=1)[-1]))
     return problems
+
+
+def _other(net: nn.Layer, state: Mapping[str, np.ndarray]) -> str:
+    """What the weights belong to instead, if that can be recognised."""
+    try:
+        name, arguments = identify(state)
+    except WeightError:
+        return ""
+    if name != type(net).__name__:
+        return f"; they are those of a {name}"
+    steps = arguments.get("upscale", arguments.get("scale"))
+    scale = steps[-1] if isinstance(steps, tuple) else steps
+    if scale is None or scale == getattr(net, "scale", scale):
+        return ""
+    return f"; the file is for x{scale}, the network for x{net.scale}"
 
 
 def apply_state(

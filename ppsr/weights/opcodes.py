@@ -7,6 +7,7 @@ indices are bounded by the number of opcodes.
 from __future__ import annotations
 
 import pickletools
+from typing import IO, cast
 
 from ppsr.errors import WeightError
 
@@ -22,6 +23,7 @@ SHORT_BINBYTES BINBYTES8 BINSTRING SHORT_BINSTRING PUT BINPUT LONG_BINPUT MEMOIZ
 LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD NEWOBJ NEWOBJ_EX BINPERSID FROZENSET FLOAT STRING DUP
 """
 _ALLOWED = frozenset(_BUILDING.split())
+_COPIED = 4096
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
@@ -31,6 +33,28 @@ class UnsafeFile(WeightError):  # noqa: N818 - named after what the file is
 
 class CorruptFile(WeightError):  # noqa: N818
     """The file is damaged or not what its name says."""
+
+
+class _Skimmer:
+    """The part of a file's interface that `genops` uses, which does not copy the numbers of large arrays."""
+
+    def __init__(self, content: bytes, start: int) -> None:
+        self.content = content
+        self.view = memoryview(content)
+        self.position = start
+
+    def tell(self) -> int:
+        return self.position
+
+    def read(self, size: int) -> bytes | memoryview:
+        start, self.position = self.position, min(self.position + max(size, 0), len(self.content))
+        part = self.view[start : self.position]
+        return part if size > _COPIED else bytes(part)
+
+    def readline(self) -> bytes:
+        end = self.content.find(b"\n", self.position)
+        start, self.position = self.position, len(self.content) if end < 0 else end + 1
+        return self.content[start : self.position]
 
 
 def scan(content: bytes, source: str, start: int = 0) -> int:
@@ -45,7 +69,7 @@ def scan(content: bytes, source: str, start: int = 0) -> int:
     """
     count = 0
     try:
-        for opcode, argument, position in pickletools.genops(memoryview(content)[start:].tobytes()):
+        for opcode, argument, position in pickletools.genops(cast("IO[bytes]", _Skimmer(content, start))):
             count += 1
             if opcode.name not in _ALLOWED:
                 raise UnsafeFile(f"{source}: refused pickle opcode {opcode.name}")
@@ -54,7 +78,7 @@ def scan(content: bytes, source: str, start: int = 0) -> int:
             if count > _MAX_OPCODES:
                 raise UnsafeFile(f"{source}: refused, more than {_MAX_OPCODES} pickle opcodes")
             if opcode.name == "STOP":
-                return start + (position or 0) + 1
+                return (position or 0) + 1
     except WeightError:
         raise
     except Exception as error:  # genops raises a dozen unrelated classes on damaged bytes
