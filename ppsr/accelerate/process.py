@@ -1,7 +1,7 @@
 """Settings of the process that make Paddle's CPU kernels faster: threads, and memory that is kept.
 
-Importing paddle leaves OpenMP at one thread unless the user set OMP_NUM_THREADS, and its CPU tensors are fresh pages of
-the system each time. Both are settings of the running process; neither changes a result's meaning.
+Importing paddle leaves OpenMP at one thread unless the user set OMP_NUM_THREADS, and its CPU tensors are
+fresh pages of the system each time. Both are settings of the running process.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import ctypes
 import logging
 import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["accelerated", "enable"]
+__all__ = ["accelerated", "enable", "openmp", "paddle_libraries"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +65,24 @@ def _keep_memory() -> None:
 
 
 def _set_threads(count: int) -> None:
-    """Threads of the OpenMP runtime that Paddle's kernels use."""
+    runtime = openmp()
+    if runtime is None:
+        logger.info("no OpenMP runtime of Paddle's in %s; threads are left as they are", paddle_libraries())
+    else:
+        runtime.omp_set_num_threads(count)
+
+
+def paddle_libraries() -> Path:
+    """Folder of the shared libraries inside Paddle's wheel."""
     import paddle
 
-    library = Path(paddle.__file__).parent / "libs" / "libiomp5.so"
+    return Path(paddle.__file__).parent / "libs"
+
+
+@lru_cache(maxsize=1)
+def openmp() -> ctypes.CDLL | None:
+    """The OpenMP runtime that Paddle's kernels use, None where its wheel has none."""
     try:
-        ctypes.CDLL(str(library)).omp_set_num_threads(count)
+        return ctypes.CDLL(str(paddle_libraries() / "libiomp5.so"))
     except OSError:
-        logger.info("no OpenMP runtime of Paddle's at %s; threads are left as they are", library)
+        return None

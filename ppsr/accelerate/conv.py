@@ -1,0 +1,260 @@
+"""2-D convolution through oneDNN where that is certain to be right, else Paddle's own.
+
+Paddle's CPU convolution in dynamic mode copies patches into a matrix (im2col); the oneDNN library inside the
+same wheel is several times faster. Results agree to float32 rounding, not bit by bit; repeated calls agree
+bit by bit. `backward()` works everywhere. Second derivatives, and `paddle.grad` for only some of the tensors
+that require gradients, exist for Paddle's own convolution alone and raise otherwise: use `stock()` there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from functools import lru_cache
+
+import paddle
+from paddle import Tensor
+from paddle.autograd import PyLayer
+from paddle.base.core import AmpLevel
+from paddle.base.framework import _dygraph_tracer
+from paddle.nn import functional as F
+
+from ppsr.accelerate.onednn import (
+    BIAS,
+    DIFF_BIAS,
+    DIFF_DST,
+    DIFF_SRC,
+    DIFF_WEIGHTS,
+    DST,
+    SRC,
+    WEIGHTS,
+    OneDnn,
+    OneDnnError,
+)
+from ppsr.accelerate.plans import Convolution, Plan, Plans
+from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
+
+__all__ = ["conv2d", "is_enabled", "stock"]
+
+logger = logging.getLogger(__name__)
+
+_stock: ContextVar[bool] = ContextVar("stock", default=False)
+_FORWARD: frozenset[int] = frozenset()
+
+
+@contextlib.contextmanager
+def stock() -> Iterator[None]:
+    """Use Paddle's own convolution inside, whose gradients `paddle.grad` can select and derive again."""
+    token = _stock.set(True)
+    try:
+        yield
+    finally:
+        _stock.reset(token)
+
+
+def is_enabled() -> bool:
+    """Whether convolutions go through oneDNN here and now: it is there and nobody asked for stock."""
+    return not _stock.get() and _plans() is not None
+
+
+@lru_cache(maxsize=1)
+def _plans() -> Plans | None:
+    """The plans of this process, made at the first convolution; None where oneDNN is not to be used."""
+    if not accelerated():
+        logger.info("PPSR_ACCELERATE switches acceleration off: Paddle's own convolution is used")
+        return None
+    try:
+        library = OneDnn(paddle_libraries() / "libdnnl.so.3")
+    except OneDnnError as error:
+        logger.info("Paddle's own convolution is used: %s", error)
+        return None
+    logger.debug("convolutions go through oneDNN %s", library.version)
+    return Plans(library)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """2-D convolution, `paddle.nn.functional.conv2d` in every respect but speed.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (O, C / groups, kH, kW).
+        bias: (O,).
+        stride: one number, or one per axis.
+        padding: one number, one per axis, [top, bottom, left, right], or pairs and names as Paddle has them.
+        dilation: one number, or one per axis.
+        groups: number of groups.
+
+    Returns:
+        (N, O, H', W').
+
+    Raises:
+        ValueError: what Paddle's convolution raises for shapes that do not fit.
+    """
+    if not paddle.in_dynamic_mode():
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    return _eager(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _eager(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | Sequence[int],
+    padding: int | str | Sequence,
+    dilation: int | Sequence[int],
+    groups: int,
+) -> Tensor:
+    plans = None if _stock.get() else _plans()
+    conv = None
+    if plans is not None and all(map(_readable, (x, weight) if bias is None else (x, weight, bias))):
+        conv = _convolution(x, weight, bias, stride, padding, dilation, groups)
+    if plans is None or conv is None or _autocast():
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    wants = _wants(x, weight, bias) if paddle.is_grad_enabled() else _FORWARD
+    forward = Plan(conv, _FORWARD, _threads())
+    backward = forward._replace(wants=wants - {DIFF_BIAS} if DIFF_WEIGHTS not in wants else wants)
+    if not plans.can(forward) or not plans.can(backward):
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    if wants:
+        return _Convolution.apply(x, weight, bias, forward, backward)
+    return _forward(x, weight, bias, forward)
+
+
+def _readable(tensor: Tensor) -> bool:
+    """Whether the tensor's memory is what its address says: dense float32 on the CPU."""
+    return tensor.dtype == paddle.float32 and tensor.place.is_cpu_place() and tensor.is_dense()
+
+
+def _autocast() -> bool:
+    """Whether Paddle would now choose another precision by itself; its tracer alone knows."""
+    return _dygraph_tracer()._amp_level != AmpLevel.O0
+
+
+def _threads() -> int:
+    """Threads that a primitive made now would use for good."""
+    runtime = openmp()
+    return 0 if runtime is None else runtime.omp_get_max_threads()
+
+
+def _wants(x: Tensor, weight: Tensor, bias: Tensor | None) -> frozenset[int]:
+    pairs = ((DIFF_SRC, x), (DIFF_WEIGHTS, weight), (DIFF_BIAS, bias))
+    return frozenset(role for role, tensor in pairs if tensor is not None and not tensor.stop_gradient)
+
+
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | Sequence[int],
+    padding: int | str | Sequence,
+    dilation: int | Sequence[int],
+    groups: int,
+) -> Convolution | None:
+    """The description of a convolution, or None for anything that is left to Paddle to do or to refuse."""
+    shapes = tuple(x.shape), tuple(weight.shape)
+    strides, dilations, pads = _pair(stride), _pair(dilation), _four(padding)
+    if strides is None or dilations is None or pads is None or len(shapes[0]) != 4 or len(shapes[1]) != 4:
+        return None
+    conv = Convolution(*shapes, bias is not None, strides, pads, dilations, groups)
+    fits = (
+        groups > 0
+        and shapes[0][1] == shapes[1][1] * groups
+        and shapes[1][0] % groups == 0
+        and (bias is None or tuple(bias.shape) == shapes[1][:1])
+        and min(*strides, *dilations) > 0
+        and min(pads) >= 0
+        and min(*shapes[0], *shapes[1]) > 0
+        and min(conv.y) > 0
+    )
+    return conv if fits else None
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int] | None:
+    if isinstance(value, int):
+        return value, value
+    numbers = tuple(value)
+    return numbers if len(numbers) == 2 and all(isinstance(v, int) for v in numbers) else None
+
+
+def _four(padding: int | str | Sequence) -> tuple[int, int, int, int] | None:
+    """Top, bottom, left, right."""
+    if isinstance(padding, int):
+        return padding, padding, padding, padding
+    if isinstance(padding, str):
+        return None
+    numbers = tuple(padding)
+    if not all(isinstance(v, int) for v in numbers):
+        return None
+    if len(numbers) == 2:
+        return numbers[0], numbers[0], numbers[1], numbers[1]
+    return numbers if len(numbers) == 4 else None
+
+
+def _run(plan: Plan, arrays: dict[int, Tensor]) -> None:
+    plans = _plans()
+    assert plans is not None, "a plan exists only where oneDNN does"
+    plans.run(plan, {role: tensor.data_ptr() for role, tensor in arrays.items()})
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan) -> Tensor:
+    y = paddle.empty(plan.convolution.y, paddle.float32)
+    arrays = {SRC: x.contiguous(), WEIGHTS: weight.contiguous(), DST: y}
+    if bias is not None:
+        arrays[BIAS] = bias.contiguous()
+    _run(plan, arrays)
+    return y
+
+
+class _Convolution(PyLayer):
+    """Convolution with the gradients that are wanted; asking for a second derivative raises."""
+
+    @staticmethod
+    def forward(
+        ctx: paddle.autograd.PyLayerContext,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        forward: Plan,
+        backward: Plan,
+    ) -> Tensor:
+        ctx.backward_plan = backward
+        ctx.bias_wanted = bias is not None and not bias.stop_gradient
+        ctx.save_for_backward(x, weight)
+        ctx.versions = x.inplace_version, weight.inplace_version
+        return _forward(x, weight, bias, forward)
+
+    @staticmethod
+    def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
+            raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.stock()")
+        x, weight = ctx.saved_tensor()
+        if ctx.versions != (x.inplace_version, weight.inplace_version):
+            raise RuntimeError(
+                "an input of conv2d was changed in place between its forward and backward pass"
+            )
+        plan = ctx.backward_plan
+        shapes = {DIFF_SRC: x, DIFF_WEIGHTS: weight}
+        results = {
+            role: paddle.empty(like.shape, paddle.float32)
+            for role, like in shapes.items()
+            if role in plan.wants
+        }
+        if DIFF_BIAS in plan.wants:
+            results[DIFF_BIAS] = paddle.empty(weight.shape[:1], paddle.float32)
+        arrays = {SRC: x.contiguous(), WEIGHTS: weight.contiguous(), DIFF_DST: grad.contiguous(), **results}
+        if plan.wants:
+            _run(plan, arrays)
+        if ctx.bias_wanted and DIFF_BIAS not in results:
+            results[DIFF_BIAS] = grad.sum([0, 2, 3])
+        gradients = (results.get(DIFF_SRC), results.get(DIFF_WEIGHTS), results.get(DIFF_BIAS))
+        return gradients if plan.convolution.bias else gradients[:2]

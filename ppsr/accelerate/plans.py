@@ -1,0 +1,236 @@
+"""Convolutions prepared for oneDNN: a bounded number of plans, one scratch area."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+
+from ppsr.accelerate.onednn import (
+    BIAS,
+    DIFF_BIAS,
+    DIFF_DST,
+    DIFF_SRC,
+    DIFF_WEIGHTS,
+    DST,
+    SRC,
+    WEIGHTS,
+    OneDnn,
+    OneDnnError,
+    Steps,
+    dims,
+)
+
+__all__ = ["Convolution", "Plan", "Plans"]
+
+logger = logging.getLogger(__name__)
+
+_DIRECT, _TRAINING = 1, 64  # algorithm and propagation kind of oneDNN
+_ALIGNMENT = 64
+
+
+class Convolution(NamedTuple):
+    """Shapes and geometry of one convolution; sequences are tuples so that it can be a key."""
+
+    x: tuple[int, ...]  # N, C, H, W
+    weight: tuple[int, ...]  # O, C / groups, kH, kW
+    bias: bool
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]  # top, bottom, left, right
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def y(self) -> tuple[int, int, int, int]:
+        """Shape of the result; not positive where the kernel does not fit."""
+        top, bottom, left, right = self.padding
+        high, wide = (
+            (length + pad - dilation * (kernel - 1) - 1) // stride + 1
+            for length, pad, dilation, kernel, stride in zip(
+                self.x[2:],
+                (top + bottom, left + right),
+                self.dilation,
+                self.weight[2:],
+                self.stride,
+                strict=True,
+            )
+        )
+        return self.x[0], self.weight[0], high, wide
+
+
+class Plan(NamedTuple):
+    """What to compute; `wants` is empty for the forward pass, else the gradients wanted."""
+
+    convolution: Convolution
+    wants: frozenset[int]
+    threads: int
+
+
+def _geometry(conv: Convolution) -> tuple:
+    top, bottom, left, right = conv.padding
+    sparse = [d - 1 for d in conv.dilation]
+    return dims(conv.stride), dims(sparse), dims([top, left]), dims([bottom, right])
+
+
+def _prepare(library: OneDnn, plan: Plan) -> Steps:
+    """Steps of a plan; nothing is left behind where the library refuses one."""
+    steps = Steps(library)
+    try:
+        (_backward if plan.wants else _forward)(steps, plan)
+    except OneDnnError:
+        steps.close()
+        raise
+    return steps
+
+
+def _weight_shape(conv: Convolution) -> list[int]:
+    o, *rest = conv.weight
+    return [conv.groups, o // conv.groups, *rest] if conv.groups > 1 else [o, *rest]
+
+
+def _forward_desc(steps: Steps, plan: Plan, *, bias: bool) -> int:
+    conv, lib = plan.convolution, steps.library
+    return steps.primitive(
+        "convolution_forward_primitive_desc_create",
+        lib.engine,
+        _TRAINING,  # also without gradients: the other kind may round differently, and recompute must not
+        _DIRECT,
+        steps.free(conv.x),
+        steps.free(_weight_shape(conv)),
+        steps.plain(conv.weight[:1]) if bias else None,
+        steps.free(conv.y),
+        *_geometry(conv),
+        lib.attributes,
+    )
+
+
+def _forward(steps: Steps, plan: Plan) -> None:
+    conv = plan.convolution
+    steps.array(SRC, conv.x)
+    steps.array(WEIGHTS, _weight_shape(conv))
+    steps.array(DST, conv.y)
+    if conv.bias:
+        steps.array(BIAS, conv.weight[:1])
+    desc = _forward_desc(steps, plan, bias=conv.bias)
+    steps.add(desc, [SRC, WEIGHTS], [DST], [BIAS] if conv.bias else [])
+
+
+def _backward(steps: Steps, plan: Plan) -> None:
+    conv, lib, wants = plan.convolution, steps.library, plan.wants
+    hint = _forward_desc(steps, plan, bias=conv.bias)
+    steps.array(DIFF_DST, conv.y)
+    if DIFF_SRC in wants:
+        steps.array(WEIGHTS, _weight_shape(conv))
+        steps.array(DIFF_SRC, conv.x)
+        free = [steps.free(shape) for shape in (conv.x, _weight_shape(conv), conv.y)]
+        desc = steps.primitive(
+            "convolution_backward_data_primitive_desc_create",
+            lib.engine,
+            _DIRECT,
+            *free,
+            *_geometry(conv),
+            hint,
+            lib.attributes,
+        )
+        steps.add(desc, [DIFF_DST, WEIGHTS], [DIFF_SRC], [])
+    if DIFF_WEIGHTS in wants:
+        bias = DIFF_BIAS in wants
+        steps.array(SRC, conv.x)
+        steps.array(DIFF_WEIGHTS, _weight_shape(conv))
+        if bias:
+            steps.array(DIFF_BIAS, conv.weight[:1])
+        desc = steps.primitive(
+            "convolution_backward_weights_primitive_desc_create",
+            lib.engine,
+            _DIRECT,
+            steps.free(conv.x),
+            steps.free(_weight_shape(conv)),
+            steps.plain(conv.weight[:1]) if bias else None,
+            steps.free(conv.y),
+            *_geometry(conv),
+            hint,
+            lib.attributes,
+        )
+        steps.add(desc, [SRC, DIFF_DST], [DIFF_WEIGHTS], [DIFF_BIAS] if bias else [])
+
+
+class Plans:
+    """The least recently used plans are released; one scratch area serves all, so calls take turns.
+
+    Args:
+        library: the loaded library.
+        entries: plans kept.
+        scratch_bytes: the largest scratch area that is kept between calls; a larger one lives for its call.
+    """
+
+    def __init__(self, library: OneDnn, *, entries: int = 512, scratch_bytes: int = 512 << 20) -> None:
+        self._library = library
+        self._entries = entries
+        self._scratch_limit = scratch_bytes
+        self._known: OrderedDict[Plan, Steps | None] = OrderedDict()
+        self._scratch = np.empty(0, np.uint8)
+        self._lock = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._unlock)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Size of the scratch area that is kept."""
+        return self._scratch.nbytes
+
+    def can(self, plan: Plan) -> bool:
+        """Prepare a plan; False where the library refuses it, which is logged once."""
+        with self._lock:
+            return self._steps(plan) is not None
+
+    def run(self, plan: Plan, addresses: dict[int, int]) -> None:
+        """Execute a plan that `can` accepted.
+
+        Args:
+            plan: what to compute.
+            addresses: of contiguous float32 arrays by argument number.
+
+        Raises:
+            OneDnnError: the library refuses the plan or fails.
+        """
+        with self._lock:
+            steps = self._steps(plan)
+            if steps is None:
+                raise OneDnnError(f"oneDNN cannot compute {plan}")
+            scratch = self._scratch_of(steps.scratch_bytes)
+            steps.run(-(-scratch.ctypes.data // _ALIGNMENT) * _ALIGNMENT, addresses)
+
+    def _steps(self, plan: Plan) -> Steps | None:
+        if plan in self._known:
+            self._known.move_to_end(plan)
+            return self._known[plan]
+        try:
+            steps = _prepare(self._library, plan)
+        except OneDnnError as error:
+            logger.info("Paddle's own convolution is used for %s: %s", plan.convolution, error)
+            steps = None
+        self._known[plan] = steps
+        if len(self._known) > self._entries:
+            _, oldest = self._known.popitem(last=False)
+            if oldest is not None:
+                oldest.close()
+        return steps
+
+    def _scratch_of(self, size: int) -> np.ndarray:
+        if size + _ALIGNMENT <= self._scratch.nbytes:
+            return self._scratch
+        if size > self._scratch_limit:
+            return np.empty(size + _ALIGNMENT, np.uint8)
+        self._scratch = np.empty(size + _ALIGNMENT, np.uint8)
+        return self._scratch
+
+    def _unlock(self) -> None:
+        """A forked process may have been born while another thread held the lock."""
+        self._lock = threading.RLock()

@@ -1,0 +1,437 @@
+"""The fast convolution against Paddle's own: values, gradients, and everything that must fall back to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from paddle.nn import functional as F
+
+from ppsr import accelerate
+from ppsr.accelerate import conv as module
+from ppsr.generators.blocks.layers import Conv2D
+
+pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
+
+TOLERANCE = 5e-6  # relative to the largest value; float32 sums in another order
+NAMES = ("y", "dx", "dweight", "dbias")
+
+
+def _case(rng, x_shape, weight_shape, bias=True):
+    fan_in = np.prod(weight_shape[1:])
+    x = rng.standard_normal(x_shape, np.float32)
+    weight = rng.standard_normal(weight_shape, np.float32) / np.float32(np.sqrt(fan_in))
+    return x, weight, rng.standard_normal(weight_shape[0], np.float32) if bias else None
+
+
+def _compute(function, arrays, trainable=(True, True, True), upstream=np.positive, **geometry):
+    """Output and gradients (None where frozen) of sum(y * upstream(noise))."""
+    tensors = [
+        None if a is None else paddle.to_tensor(a, stop_gradient=not t)
+        for a, t in zip(arrays, trainable, strict=True)
+    ]
+    y = function(*tensors, **geometry)
+    if not y.stop_gradient:
+        noise = np.random.default_rng(7).standard_normal(list(y.shape), np.float32)
+        y.backward(paddle.to_tensor(upstream(noise)))
+    return [y, *(None if t is None or t.grad is None else t.grad for t in tensors)]
+
+
+def _assert_close(got, expected, scales=None):
+    """Differences within the tolerance of the largest expected value, or of the largest of `scales`."""
+    for name, a, b, scale in zip(NAMES, got, expected, scales or expected):  # noqa: B905 - y alone is allowed
+        assert (a is None) == (b is None), name
+        if a is not None:
+            assert list(a.shape) == list(b.shape), name
+            error = np.abs(a.numpy() - b.numpy()).max() / max(np.abs(scale.numpy()).max(), 1e-30)
+            assert error <= TOLERANCE, name
+
+
+def _assert_bit_equal(got, expected):
+    for name, a, b in zip(NAMES, got, expected, strict=True):
+        assert (a is None) == (b is None), name
+        assert a is None or a.numpy().tobytes() == b.numpy().tobytes(), name
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes and geometry of every kind that networks use, and odd ones that none does."""
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    stride = draw(st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 3), st.integers(1, 3)).map(list)))
+    dilation = draw(st.one_of(st.integers(1, 2), st.tuples(st.integers(1, 3), st.integers(1, 3)).map(list)))
+    padding = draw(
+        st.one_of(
+            st.integers(0, 4),
+            st.lists(st.integers(0, 3), min_size=2, max_size=2),
+            st.lists(st.integers(0, 3), min_size=4, max_size=4),
+        )
+    )
+    groups, per_group, outputs = draw(
+        st.one_of(
+            st.tuples(st.just(1), st.integers(1, 40), st.integers(1, 40)),
+            st.tuples(st.integers(2, 5), st.integers(1, 9), st.integers(1, 9)),
+            st.tuples(st.integers(1, 40), st.just(1), st.just(1)),  # depthwise
+        )
+    )
+    n, h, w = draw(st.tuples(st.integers(1, 3), st.integers(1, 24), st.integers(1, 24)))
+    reach = [d * (k - 1) + 1 for d, k in zip(_both(dilation), kernel, strict=True)]
+    before = _both(padding) if isinstance(padding, int) or len(padding) == 2 else [padding[0], padding[2]]
+    after = before if isinstance(padding, int) or len(padding) == 2 else [padding[1], padding[3]]
+    assume(h + before[0] + after[0] >= reach[0] and w + before[1] + after[1] >= reach[1])
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (n, groups * per_group, h, w), (groups * outputs, per_group, *kernel), geometry
+
+
+def _both(value):
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+@settings(
+    max_examples=int(os.environ.get("PPSR_SWEEP", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
+@given(case=convolutions(), bias=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_outputs_and_all_gradients_equal_the_stock_convolution(case, bias, seed):
+    x_shape, weight_shape, geometry = case
+    arrays = _case(np.random.default_rng(seed), x_shape, weight_shape, bias)
+    expected = _compute(F.conv2d, arrays, **geometry)
+    # A sum whose terms cancel has no small relative error in any order: the absolute terms set the scale.
+    absolute = _compute(
+        F.conv2d, [None if a is None else np.abs(a) for a in arrays], upstream=np.abs, **geometry
+    )
+    _assert_close(_compute(accelerate.conv2d, arrays, **geometry), expected, absolute)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "geometry"),
+    [
+        ((2, 3, 33, 20), (64, 3, 3, 3), {"padding": 1}),
+        ((1, 64, 20, 31), (3, 64, 3, 3), {"padding": 1}),
+        ((2, 32, 21, 17), (48, 32, 4, 4), {"padding": 1, "stride": 2}),
+        ((1, 60, 12, 13), (60, 60, 1, 1), {}),
+        ((1, 24, 19, 18), (24, 1, 3, 3), {"padding": 1, "groups": 24}),
+        ((2, 24, 19, 18), (36, 6, 3, 3), {"padding": 2, "dilation": 2, "groups": 4}),
+        ((1, 8, 23, 22), (8, 8, 9, 9), {"padding": [4, 3, 2, 1]}),
+    ],
+)
+def test_layers_of_the_networks_equal_stock_and_take_the_fast_path(
+    rng, monkeypatch, x_shape, weight_shape, geometry
+):
+    arrays = _case(rng, x_shape, weight_shape)
+    expected = _compute(F.conv2d, arrays, **geometry)
+    monkeypatch.setattr(module.F, "conv2d", _must_not_be_called)
+    _assert_close(_compute(accelerate.conv2d, arrays, **geometry), expected)
+
+
+def _must_not_be_called(*_args, **_kwargs):
+    raise AssertionError("Paddle's own convolution was called")
+
+
+@pytest.mark.parametrize("trainable", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+def test_frozen_inputs_get_no_gradient_and_the_others_the_right_one(rng, trainable):
+    arrays = _case(rng, (2, 5, 9, 8), (7, 5, 3, 3))
+    flags = [bool(t) for t in trainable]
+    got = _compute(accelerate.conv2d, arrays, flags, padding=1)
+    _assert_close(got, _compute(F.conv2d, arrays, flags, padding=1))
+    assert [g is not None for g in got[1:]] == flags
+
+
+@pytest.mark.smoke
+def test_repeated_calls_are_bit_identical(rng):
+    arrays = _case(rng, (2, 16, 31, 29), (32, 16, 3, 3))
+    first = _compute(accelerate.conv2d, arrays, padding=1)
+    for _ in range(5):
+        _assert_bit_equal(_compute(accelerate.conv2d, arrays, padding=1), first)
+
+
+def test_result_does_not_depend_on_where_the_arrays_lie(rng):
+    """Slices of a larger array start at any multiple of four bytes."""
+    x, weight, bias = _case(rng, (1, 16, 15, 17), (16, 16, 3, 3))
+    expected = accelerate.conv2d(*map(paddle.to_tensor, (x, weight, bias)), padding=1).numpy()
+    for shift in range(1, 5):
+        flat = paddle.concat([paddle.zeros([shift]), paddle.to_tensor(x.ravel()), paddle.zeros([3])])
+        moved = flat[shift : shift + x.size].reshape(x.shape)
+        got = accelerate.conv2d(moved, *map(paddle.to_tensor, (weight, bias)), padding=1).numpy()
+        assert got.tobytes() == expected.tobytes()
+
+
+def test_views_and_transposed_tensors_are_read_in_their_order(rng):
+    x, weight, bias = _case(rng, (3, 9, 11, 10), (4, 6, 3, 3))
+    tensors = [paddle.to_tensor(a) for a in (x, weight, bias)]
+    part = tensors[0][1:, 2:8]
+    expected = F.conv2d(paddle.to_tensor(x[1:, 2:8].copy()), *tensors[1:])
+    _assert_close([accelerate.conv2d(part, *tensors[1:])], [expected])
+    turned = paddle.to_tensor(x[:, :6].transpose(0, 2, 3, 1).copy()).transpose([0, 3, 1, 2])
+    expected = F.conv2d(paddle.to_tensor(x[:, :6].copy()), *tensors[1:])
+    _assert_close([accelerate.conv2d(turned, *tensors[1:])], [expected])
+
+
+def test_values_do_not_depend_on_whether_gradients_are_recorded(rng):
+    arrays = _case(rng, (2, 12, 14, 13), (20, 12, 3, 3))
+    recorded = _compute(accelerate.conv2d, arrays, padding=1)[0]
+    with paddle.no_grad():
+        plain = accelerate.conv2d(*map(paddle.to_tensor, arrays), padding=1)
+    assert recorded.numpy().tobytes() == plain.numpy().tobytes()
+
+
+@pytest.mark.parametrize("padding", ["SAME", "valid", [[0, 0], [0, 0], [1, 2], [0, 1]]])
+def test_other_forms_of_padding_are_left_to_paddle(rng, padding):
+    tensors = [paddle.to_tensor(a) for a in _case(rng, (1, 3, 9, 8), (2, 3, 3, 3))]
+    expected = F.conv2d(*tensors, padding=padding)
+    _assert_close([accelerate.conv2d(*tensors, padding=padding)], [expected])
+
+
+def test_float64_is_left_to_paddle(rng):
+    tensors = [paddle.to_tensor(a.astype(np.float64)) for a in _case(rng, (1, 3, 9, 8), (2, 3, 3, 3))]
+    got = accelerate.conv2d(*tensors)
+    assert got.dtype == paddle.float64
+    assert got.numpy().tobytes() == F.conv2d(*tensors).numpy().tobytes()
+
+
+def test_shapes_that_do_not_fit_raise_what_paddle_raises():
+    x, weight = paddle.ones([1, 3, 8, 8]), paddle.ones([4, 5, 3, 3])
+    with pytest.raises(ValueError, match="channels"):
+        accelerate.conv2d(x, weight)
+
+
+def test_autocast_is_left_to_paddle(rng, monkeypatch):
+    tensors = [paddle.to_tensor(a) for a in _case(rng, (1, 3, 9, 8), (2, 3, 3, 3))]
+    calls = []
+    real = F.conv2d
+    monkeypatch.setattr(module, "_autocast", lambda: True)
+    monkeypatch.setattr(module.F, "conv2d", lambda *a: calls.append(1) or real(*a))
+    accelerate.conv2d(*tensors)
+    assert calls == [1]
+
+
+def test_autocast_is_seen_in_the_tracer(monkeypatch):
+    from paddle.base.core import AmpLevel
+
+    assert not module._autocast()
+    tracer = module._dygraph_tracer()
+    previous = tracer._amp_level
+    try:
+        tracer._amp_level = AmpLevel.O1
+        assert module._autocast()
+    finally:
+        tracer._amp_level = previous
+
+
+@pytest.mark.smoke
+def test_stock_gives_second_derivatives_and_the_fast_path_refuses_them(rng):
+    x, weight, _ = _case(rng, (1, 2, 6, 5), (3, 2, 3, 3))
+
+    def penalty(inside):
+        image, kernel = (
+            paddle.to_tensor(x, stop_gradient=False),
+            paddle.to_tensor(weight, stop_gradient=False),
+        )
+        if inside:
+            with accelerate.stock():
+                y = accelerate.conv2d(image, kernel)
+        else:
+            y = accelerate.conv2d(image, kernel)
+        gradient, _ = paddle.grad((y**2).sum(), [image, kernel], create_graph=True)
+        (gradient**2).sum().backward()
+        return kernel.grad
+
+    assert penalty(inside=True) is not None
+    with pytest.raises((RuntimeError, OSError), match="second derivative"):
+        penalty(inside=False)
+
+
+def test_a_gradient_for_some_of_the_tensors_needs_stock_or_frozen_others(rng):
+    x, weight, _ = (paddle.to_tensor(a, stop_gradient=False) for a in _case(rng, (1, 2, 6, 5), (3, 2, 3, 3)))
+    with accelerate.stock():
+        (expected,) = paddle.grad(accelerate.conv2d(x, weight).sum(), x)
+    with pytest.raises(ValueError, match="stopgradient"):
+        paddle.grad(accelerate.conv2d(x, weight).sum(), x)
+    weight.stop_gradient = True
+    (got,) = paddle.grad(accelerate.conv2d(x, weight).sum(), x)
+    _assert_close([got], [expected])
+
+
+def test_stock_ends_with_its_block_and_concerns_one_thread():
+    with accelerate.stock():
+        assert not accelerate.is_enabled()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(accelerate.is_enabled).result()
+    assert accelerate.is_enabled()
+
+
+def test_change_in_place_before_backward_is_an_error(rng):
+    x, weight, bias = (paddle.to_tensor(a) for a in _case(rng, (1, 2, 6, 5), (3, 2, 3, 3)))
+    weight.stop_gradient = False
+    y = accelerate.conv2d(x, weight, bias)
+    x.add_(paddle.ones([1]))
+    with pytest.raises((RuntimeError, ValueError, OSError)):
+        y.sum().backward()
+
+
+def test_recompute_gives_the_same_gradients_bit_by_bit(rng):
+    from paddle.distributed.fleet.utils import recompute
+
+    arrays = _case(rng, (2, 6, 12, 11), (6, 6, 3, 3))
+
+    def twice(x, weight, bias):
+        return accelerate.conv2d(
+            F.relu(accelerate.conv2d(x, weight, bias, padding=1)), weight, bias, padding=1
+        )
+
+    _assert_bit_equal(
+        _compute(lambda *tensors: recompute(twice, *tensors), arrays),
+        _compute(twice, arrays),
+    )
+
+
+def test_threads_at_once_get_their_own_results(rng):
+    cases = [_case(rng, (1, 8, 10 + i, 12), (8, 8, 3, 3)) for i in range(4)]
+    expected = [_compute(accelerate.conv2d, case, padding=1) for case in cases]
+
+    def work(index):
+        return [_compute(accelerate.conv2d, cases[index], padding=1) for _ in range(8)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for index, results in enumerate(pool.map(work, range(4))):
+            for result in results:
+                _assert_close(result, expected[index])
+
+
+class _Items(paddle.io.Dataset):
+    """Each item is computed by a convolution inside the worker process."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        x = paddle.full([1, 3, 8, 8], float(index))
+        return accelerate.conv2d(x, paddle.ones([2, 3, 3, 3])).numpy()
+
+
+def test_forked_workers_of_a_loader_compute_after_the_parent_did():
+    accelerate.conv2d(paddle.ones([1, 3, 8, 8]), paddle.ones([2, 3, 3, 3]))
+    loader = paddle.io.DataLoader(_Items(), batch_size=1, num_workers=2, use_shared_memory=False)
+    values = sorted(float(np.asarray(batch).reshape(-1)[0]) for batch in loader)
+    assert values == [0.0, 27.0, 54.0, 81.0]
+
+
+class _Net(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.first = Conv2D(3, 8, 3, padding=1)
+        self.last = Conv2D(8, 3, 3, padding=1, groups=1)
+
+    def forward(self, x):
+        return self.last(F.relu(self.first(x)))
+
+
+@pytest.mark.smoke
+def test_exported_network_equals_the_dynamic_one_with_and_without_the_fast_path(rng, tmp_path):
+    net = _Net()
+    net.eval()
+    images = [paddle.to_tensor(rng.random(shape, np.float32)) for shape in ((1, 3, 9, 14), (2, 3, 16, 7))]
+    fast = [net(image) for image in images]
+    with accelerate.stock():
+        slow = [net(image) for image in images]
+    spec = [paddle.static.InputSpec([None, 3, None, None], "float32", name="x")]
+    for name, context in (("with", None), ("without", accelerate.stock)):
+        path = str(tmp_path / name)
+        if context is None:
+            paddle.jit.save(paddle.jit.to_static(_copy(net), input_spec=spec, full_graph=True), path)
+        else:
+            with context():
+                paddle.jit.save(paddle.jit.to_static(_copy(net), input_spec=spec, full_graph=True), path)
+        exported = paddle.jit.load(path)
+        for image, one, other in zip(images, fast, slow, strict=True):
+            got = exported(image)
+            _assert_close([got], [one])
+            _assert_close([got], [other])
+
+
+def _copy(net):
+    twin = _Net()
+    twin.set_state_dict(net.state_dict())
+    twin.eval()
+    return twin
+
+
+def test_state_dict_is_that_of_paddles_layer():
+    mine, stock = Conv2D(3, 4, 3), paddle.nn.Conv2D(3, 4, 3)
+    assert {k: list(v.shape) for k, v in mine.state_dict().items()} == {
+        k: list(v.shape) for k, v in stock.state_dict().items()
+    }
+
+
+_TRAIN = """
+import sys
+import numpy as np, paddle
+from ppsr import accelerate
+from ppsr.generators.blocks.layers import Conv2D
+
+def net():
+    rng = np.random.default_rng(1)
+    layers = paddle.nn.Sequential(Conv2D(3, 16, 3, padding=1), paddle.nn.ReLU(), Conv2D(16, 3, 3, padding=1))
+    for p in layers.parameters():
+        p.set_value(rng.standard_normal(p.shape, np.float32) * np.float32(0.1))
+    return layers, paddle.optimizer.Adam(1e-3, parameters=layers.parameters())
+
+def steps(layers, opt, first, last):
+    for step in range(first, last):
+        x = paddle.to_tensor(np.random.default_rng(step).random((2, 3, 20, 18), np.float32))
+        (layers(x) - x).abs().mean().backward()
+        opt.step()
+        opt.clear_grad()
+
+whole, opt = net()
+steps(whole, opt, 0, 6)
+half, opt = net()
+steps(half, opt, 0, 3)
+kept, state = {k: v.numpy() for k, v in half.state_dict().items()}, opt.state_dict()
+resumed, opt = net()
+resumed.set_state_dict(kept)
+names = dict(zip([p.name for p in half.parameters()], [p.name for p in resumed.parameters()]))
+for old, new in names.items():
+    for key in [k for k in state if k.startswith(old + "_")]:
+        state[new + key[len(old):]] = state.pop(key)
+opt.set_state_dict(state)
+steps(resumed, opt, 3, 6)
+a, b = (np.concatenate([p.numpy().ravel() for p in n.parameters()]) for n in (whole, resumed))
+print(accelerate.is_enabled(), a.tobytes() == b.tobytes(), a.tobytes().hex()[:4000])
+"""
+
+
+def _python(code, **environment):
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_training_resumed_in_the_middle_and_run_again_is_bit_equal():
+    first = _python(_TRAIN)
+    assert first.startswith("True True")
+    assert _python(_TRAIN) == first
+
+
+def test_variable_switches_it_off():
+    code = "import paddle\nfrom ppsr import accelerate\nprint(accelerate.is_enabled())"
+    assert _python(code, PPSR_ACCELERATE="0") == "False"
+    assert _python(code, PPSR_ACCELERATE="1") == "True"

@@ -1,0 +1,105 @@
+"""Settings of the process: set by `enable`, never by an import, never against the user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppsr.accelerate import process
+
+_REPORT = """
+import paddle
+from ppsr import accelerate
+from ppsr.accelerate.process import openmp
+before = openmp().omp_get_max_threads()
+{call}
+print(before, openmp().omp_get_max_threads())
+"""
+
+
+def _threads(call, **environment):
+    env = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "PPSR_ACCELERATE")}
+    done = subprocess.run(
+        [sys.executable, "-c", _REPORT.format(call=call)],
+        env={**env, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    return [int(v) for v in done.stdout.split()[-2:]]
+
+
+linux = pytest.mark.skipif(process.openmp() is None, reason="Paddle's wheel has no OpenMP runtime here")
+
+
+@linux
+@pytest.mark.smoke
+def test_enable_uses_every_core_and_importing_does_not():
+    assert _threads("accelerate.enable()") == [1, process._cores()]
+
+
+@linux
+def test_the_users_number_of_threads_stands():
+    assert _threads("accelerate.enable()", OMP_NUM_THREADS="3") == [3, 3]
+
+
+@linux
+def test_variable_switches_the_settings_off():
+    assert _threads("accelerate.enable()", PPSR_ACCELERATE="0") == [1, 1]
+
+
+def test_cores_are_shared_by_the_ranks_of_the_machine(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(process, "_done", False)
+    monkeypatch.setattr(process, "_cores", lambda: 8)
+    monkeypatch.setattr(process, "_user_chose_threads", lambda: False)
+    monkeypatch.setattr(process, "_keep_memory", lambda: None)
+    monkeypatch.setattr(process, "_set_threads", chosen.append)
+    monkeypatch.setenv("PPSR_ACCELERATE", "1")
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")
+    process.enable()
+    process.enable()
+    assert chosen == [2]
+    monkeypatch.setattr(process, "_done", False)
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "16")
+    process.enable()
+    assert chosen == [2, 1]
+
+
+def test_another_c_library_is_left_alone_with_a_line_in_the_log(monkeypatch, caplog):
+    monkeypatch.setattr(process.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(process.ctypes, "CDLL", None)
+    with caplog.at_level("INFO"):
+        process._keep_memory()
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.skipif(process.platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_freed_memory_is_used_again_instead_of_fresh_pages():
+    code = (
+        "import resource\nimport paddle\nfrom ppsr import accelerate\n{}\n"
+        "x = paddle.ones([1, 64, 256, 256])\n"
+        "for _ in range(12):\n    y = x + 1\n"
+        "a = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20):\n    y = x + 1\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - a)"
+    )
+    faults = []
+    for call in ("", "accelerate.enable()"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(call)],
+            env={k: v for k, v in os.environ.items() if k != "PPSR_ACCELERATE"},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+        )
+        faults.append(int(done.stdout.split()[-1]))
+    assert faults[0] > 20 * 4000  # 16 MB of pages of 4096 bytes each time
+    assert faults[1] < faults[0] / 3
