@@ -1,6 +1,7 @@
 """The `ppsr` command. Each module of this package adds its commands in `register(app)`.
 
-Importing these modules must stay cheap: paddle and OpenCV are imported inside the commands, so that `--help` and
+Importing these modules must stay cheap: paddle and OpenCV are imported inside the commands, so that `--help`
+and
 usage errors answer at once.
 """
 
@@ -33,7 +34,8 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 all good, 1 some inputs failed, 2 usage or config error, 3 nothing usable."""
+    """Run the command. Exit codes: 0 all good, 1 some inputs failed, 2 usage or config error, 3 nothing
+    usable."""
     try:
         build_app()()
     except PpsrError as error:

@@ -21,13 +21,17 @@ def register(app: typer.Typer) -> None:
 
 @prepare.command()
 def samples(output: Annotated[Path, typer.Option("-o")] = Path("data/samples"), force: Force = False) -> None:
-    """Real pictures that come with scikit-image: HR for training and validation, and degraded LR for validation."""
+    """Real pictures that come with scikit-image: HR for training and validation, and degraded LR for
+    validation."""
     from ppsr.prepare.dasr_valid import make_dasr_validation
     from ppsr.prepare.samples import make_samples
 
     written = make_samples(output, force=force)
     degraded = make_dasr_validation(output / "val", output / "val_LRx4", kind=2, force=force)
-    print(f"{output}: {written['train']} training and {written['val']} validation pictures, {degraded['written']} LR")
+    print(
+        f"{output}: {written['train']} training and {written['val']} validation pictures, "
+        f"{degraded['written']} LR"
+    )
 
 
 @prepare.command("dasr-valid")

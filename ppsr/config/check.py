@@ -49,10 +49,12 @@ def check_config(config: Config) -> Experiment:
     """Check the whole configuration.
 
     Returns:
-        The sections that are no components (intervals, loader options, ...), typed and with defaults filled in.
+        The sections that are no components (intervals, loader options, ...), typed and with defaults filled
+        in.
 
     Raises:
-        ConfigError: an unknown key, wrong type, missing key or unknown component, with file, line and nearest name.
+        ConfigError: an unknown key, wrong type, missing key or unknown component, with file, line and
+            nearest name.
     """
     try:
         experiment = Experiment.model_validate(dict(config))
@@ -166,7 +168,8 @@ def _readable(
         return ConfigError(f"{config.where(*path)}: the key '{dotted}' is missing")
     if first["type"] == "extra_forbidden":
         return ConfigError(
-            f"{config.where(*path)}: unknown key '{dotted}'; {did_you_mean(path[-1], _siblings(path, fields))}"
+            f"{config.where(*path)}: unknown key '{dotted}'; "
+            f"{did_you_mean(path[-1], _siblings(path, fields))}"
         )
     return ConfigError(f"{config.where(*path)}: '{dotted}' is {first['input']!r}: {first['msg'].lower()}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
 from ppsr.errors import ConfigError
@@ -69,12 +69,14 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in top.items():
         old = result.get(key)
-        same = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if same and value.get("name", old.get("name")) == old.get("name"):
-            result[key] = merge(old, value)
-        else:
-            result[key] = value
+        result[key] = merge(old, value) if _same_component(old, value) else value
     return result
+
+
+def _same_component(old: Any, new: Any) -> TypeGuard[Mapping[str, Any]]:
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return False
+    return new.get("name", old.get("name")) == old.get("name")
 
 
 def _override(values: dict[str, Any], lines: Lines, override: str) -> None:

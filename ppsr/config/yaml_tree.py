@@ -1,6 +1,7 @@
 """YAML text -> plain values, with the line of every key. Nothing is executed, nothing is guessed.
 
-Scalars follow YAML 1.2's core schema, so that ``1e-4`` is a number, ``NO`` a string and ``010`` ten. PaddleGAN's
+Scalars follow YAML 1.2's core schema, so that ``1e-4`` is a number, ``NO`` a string and ``010`` ten.
+PaddleGAN's
 configurations write tuples as strings, such as ``(2, 4)``; these are read as lists of literals.
 """
 
@@ -74,7 +75,7 @@ class _Builder:
         self._check_tag(node)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(child, (*path, str(i))) for i, child in enumerate(node.value)]
-        if node.style is not None:  # quoted or block text
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None:  # quoted or block text
             return _tuple_text(node.value)
         return _plain_scalar(node.value)
 
@@ -93,11 +94,12 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"{self.at(key_node)}: a key must be plain text")
             key = key_node.value
+            place = (*path, key)
             if key in result:
-                first = self.lines[(*path, key)]
+                first = self.lines[place]
                 raise ConfigError(f"{self.at(key_node)}: the key '{key}' is given twice; first at {first}")
-            self.lines[(*path, key)] = self.at(key_node)
-            result[key] = self.build(value_node, (*path, key))
+            self.lines[place] = self.at(key_node)
+            result[key] = self.build(value_node, place)
         return result
 
 

@@ -1,6 +1,7 @@
 """HR pictures, degraded on the fly by DASR's three levels.
 
-Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216. Each sample has random choices of its own, drawn from (seed, epoch, index)
+Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216. Each sample has random choices of its own, drawn from (seed,
+epoch, index)
 alone; the released code shares level, resize modes and gray pattern within a batch.
 """
 
@@ -89,7 +90,8 @@ class DASRDataset(Dataset):
         )
         if int(crop_pad_size * smallest) <= FILTER_RADIUS:
             raise ConfigError(
-                f"crop_pad_size {crop_pad_size} shrinks to {int(crop_pad_size * smallest)} pixels, too few for filters of "
+                f"crop_pad_size {crop_pad_size} shrinks to {int(crop_pad_size * smallest)} pixels, "
+                f"too few for filters of "
                 f"side 21; give at least {int(np.ceil((FILTER_RADIUS + 1) / smallest))}"
             )
         self.published_description = published_description
@@ -103,7 +105,8 @@ class DASRDataset(Dataset):
         return read_image(self.paths[index]), str(self.paths[index])
 
     def _source(self, key: int | tuple[int, int]) -> tuple[np.ndarray, str, np.random.Generator]:
-        """The HR window of a sample, sharpened if wanted, its path, and the generator of its further draws."""
+        """The HR window of a sample, sharpened if wanted, its path, and the generator of its further
+        draws."""
         epoch, index = (0, key) if isinstance(key, int) else key
         image, path = self.bad.read(index, self._read)
         rng = np.random.default_rng([self.seed, epoch, index])

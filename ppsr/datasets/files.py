@@ -48,7 +48,8 @@ class BadFiles:
                 )
                 if len(self.bad) > max(1, _BAD_SHARE * self.total):
                     raise DataError(
-                        f"{len(self.bad)} of {self.total} pictures are broken, more than 1 %; the last: {error}"
+                        f"{len(self.bad)} of {self.total} pictures are broken, more than 1 %; the "
+                        f"last: {error}"
                     ) from None
         raise DataError(f"none of {self.total} pictures can be read")
 
@@ -58,7 +59,8 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
 
     Args:
         folder: where they lie.
-        meta_info: text file with a relative name per line; anything after the first space, such as a shape, is ignored.
+        meta_info: text file with a relative name per line; anything after the first space, such as a shape,
+            is ignored.
 
     Raises:
         DataError: missing folder or list, or nothing in it; the message tells what to do.
@@ -66,7 +68,8 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
-            f"there is no picture folder {folder}. data/README.md tells the layouts and where each set comes from; "
+            f"there is no picture folder {folder}. data/README.md tells the layouts and where each "
+            f"set comes from; "
             "`ppsr prepare samples` makes a small set, used by -o dataset.train.gt_folder=data/samples/train"
         )
     if meta_info is None:

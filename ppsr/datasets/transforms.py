@@ -34,7 +34,8 @@ def flip_horizontally(image: np.ndarray) -> np.ndarray:
 
 
 def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.ndarray:
-    """A random size x size window; smaller pictures are first extended at the bottom and right by reflection."""
+    """A random size x size window; smaller pictures are first extended at the bottom and right by
+    reflection."""
     bottom, right = max(0, size - image.shape[0]), max(0, size - image.shape[1])
     if bottom or right:
         image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)

@@ -41,7 +41,8 @@ def _trimmed(kernel: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def usm_kernel(radius: int = 50, sigma: float = 0.0) -> np.ndarray:
-    """One-dimensional Gaussian of the unsharp mask; an even radius is made odd, sigma 0 follows OpenCV's rule."""
+    """One-dimensional Gaussian of the unsharp mask; an even radius is made odd, sigma 0 follows OpenCV's
+    rule."""
     return cv2.getGaussianKernel(radius + 1 - radius % 2, sigma)[:, 0]
 
 

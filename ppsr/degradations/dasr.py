@@ -1,7 +1,9 @@
 """DASR's three levels of degradation, and the 33 numbers that describe what was done.
 
-Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216; used unchanged by CDDNet. Differences from the released code: every
-sample has its own choices (there: one per batch), kernels of side 7 occur, and the sinc cut-off keeps its place in the
+Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216; used unchanged by CDDNet. Differences from the released
+code: every
+sample has its own choices (there: one per batch), kernels of side 7 occur, and the sinc cut-off keeps its
+place in the
 description (there it is overwritten by 1 when the second blur acts; `published_description` gives that back).
 """
 
@@ -98,7 +100,8 @@ def levels_with(changes: Mapping[str, Any] | None) -> dict[str, Level]:
             for key in stage_options:
                 if key not in Stage.__dataclass_fields__:
                     raise ConfigError(
-                        f"degradation {name}: unknown option '{key}'; {did_you_mean(key, Stage.__dataclass_fields__)}"
+                        f"degradation {name}: unknown option '{key}'; "
+                        f"{did_you_mean(key, Stage.__dataclass_fields__)}"
                     )
             stages[index] = replace(stages[index], **stage_options)
         unknown = set(options) - {"final_sinc_prob"}
@@ -137,7 +140,7 @@ def draw_kernel(draws: Draws, stage: Stage, sizes: Sequence[int] | None = None) 
 
     A sinc kernel in this place is described by its side, the smallest sigma and no rotation.
     """
-    size = int(draws.choice(sizes or stage.kernel_sizes))  # type: ignore[call-overload]
+    size = int(draws.choice(sizes or stage.kernel_sizes))
     if draws.uniform() < stage.sinc_prob:
         cutoff = draws.uniform(np.pi / 3 if size < 13 else np.pi / 5, np.pi)
         low = stage.blur_sigma[0]
@@ -167,9 +170,9 @@ def _draw_stage(rng: np.random.Generator, stage: Stage) -> StageChoices:
         scale=float(scale),
         mode=str(rng.choice(MODES)),
         noise_kind="gaussian" if gaussian else "poisson",
-        noise_level=float(rng.uniform(*limits)),
+        noise_level=float(rng.uniform(limits[0], limits[1])),
         gray=bool(rng.random() < stage.gray_noise_prob),
-        quality=float(rng.uniform(*stage.jpeg_range)),
+        quality=float(rng.uniform(stage.jpeg_range[0], stage.jpeg_range[1])),
     )
 
 
@@ -203,7 +206,8 @@ def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> lis
         Resize(second.mode, size=between),
         Noise(second.noise_kind, second.noise_level, second.gray),
     ]
-    compress, shrink = Jpeg(second.quality), [final, Blur(choices.sinc.values)]
+    compress = Jpeg(second.quality)
+    shrink: list[Operation] = [final, Blur(choices.sinc.values)]
     return [*operations, *shrink, compress] if choices.resize_first else [*operations, compress, *shrink]
 
 
@@ -214,8 +218,10 @@ def _unit(value: float, limits: Sequence[float]) -> float:
 def describe(choices: Choices, level: Level, *, published_description: bool = False) -> np.ndarray:
     """The 33 degradation parameters; ranges are those of the level, so that they are relative strengths.
 
-    Index: 0-3 first kernel (side, sigma x, sigma y, rotation), 4-7 second, 8-9 sinc (side, cut-off), 10-13 first resize
-    (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot Gaussian/Poisson), 22-25 second, 26-27 JPEG
+    Index: 0-3 first kernel (side, sigma x, sigma y, rotation), 4-7 second, 8-9 sinc (side, cut-off), 10-13
+        first resize
+    (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot Gaussian/Poisson), 22-25
+    second, 26-27 JPEG
     qualities, 28-29 order of the final resize and JPEG, 30-32 mode of the final resize.
 
     Args:

@@ -1,15 +1,16 @@
 """Blur kernels: (generalised) Gaussian, plateau, sinc; float64, normalised to sum 1.
 
-Formulas: Liu et al., "Estimating generalized Gaussian blur kernels", BMVC 2020; Real-ESRGAN (Wang et al., 2021,
+Formulas: Liu et al., "Estimating generalized Gaussian blur kernels", BMVC 2020; Real-ESRGAN (Wang et al.,
+    2021,
 arXiv:2107.10833) for the mixture and the sinc filter. With g the offset from the centre and
 q = g^T Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 / (1 + q^beta).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import special
@@ -34,11 +35,13 @@ __all__ = [
 class Draws(Protocol):
     """Random numbers of a kernel: `uniform` draws and `choice` among options. A Generator serves as both."""
 
-    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
-        """A number of [low, high)."""
+    @property
+    def uniform(self) -> Callable[..., float]:
+        """(low, high) -> a number of [low, high)."""
 
-    def choice(self, options: Sequence, p: Sequence[float] | None = None) -> object:
-        """One of the options."""
+    @property
+    def choice(self) -> Callable[..., Any]:
+        """(options, p=None) -> one of the options."""
 
 
 @dataclass
@@ -147,7 +150,8 @@ def mixed_kernel(
 ) -> Kernel:
     """Draw a kernel of a random family.
 
-    The order of the draws is that of the published code: family, sigma_x, then sigma_y and rotation if anisotropic,
+    The order of the draws is that of the published code: family, sigma_x, then sigma_y and rotation if
+    anisotropic,
     then whether beta lies below 1, beta, and the multiplicative noise.
 
     Raises:
@@ -190,7 +194,7 @@ def _beta(draws: Draws, limits: Sequence[float]) -> float:
 def sinc_kernel(draws: Draws, *, sizes: Sequence[int], probability: float, pad_to: int = 21) -> Kernel:
     """The final sinc filter, or (with 1 - probability) a unit pulse, recorded with size and cut-off 0."""
     if draws.uniform() < probability:
-        size = int(draws.choice(sizes))  # type: ignore[call-overload]
+        size = int(draws.choice(sizes))
         cutoff = draws.uniform(np.pi / 3, np.pi)
         return Kernel(circular_lowpass(cutoff, size, pad_to), size, cutoff=cutoff)
     pulse = np.zeros((pad_to, pad_to))

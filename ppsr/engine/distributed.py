@@ -1,7 +1,9 @@
 """Several processes: start, averages of gradients, common decisions.
 
-Gradients are averaged by one all-reduce per data type after backward, instead of a wrapper around each network. So
-phases may freeze networks, run a network several times or leave parameters unused, and every rank ends bit-equal.
+Gradients are averaged by one all-reduce per data type after backward, instead of a wrapper around each
+network. So
+phases may freeze networks, run a network several times or leave parameters unused, and every rank ends
+bit-equal.
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ class Group:
 
     @paddle.no_grad()
     def average_gradients(self, parameters: Iterable[Any]) -> None:
-        """Replace each gradient by its mean over the ranks; a parameter unused on a rank counts as zero there."""
+        """Replace each gradient by its mean over the ranks; a parameter unused on a rank counts as zero
+        there."""
         if self.world == 1:
             return
         by_type: dict[str, list[Any]] = {}

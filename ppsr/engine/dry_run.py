@@ -32,7 +32,8 @@ def peak_memory() -> float:
 
 
 def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
-    """Do a first (warm-up) and a second (timed) step, one validation picture, and print what a run will need."""
+    """Do a first (warm-up) and a second (timed) step, one validation picture, and print what a run will
+    need."""
     logging.getLogger("ppsr").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))

@@ -1,4 +1,5 @@
-"""Where a run writes: console and log.txt in PaddleGAN's form, scalars as JSON lines, VisualDL when asked for."""
+"""Where a run writes: console and log.txt in PaddleGAN's form, scalars as JSON lines, VisualDL when asked
+for."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 
 
 def setup_logging(folder: Path | None, rank: int = 0) -> None:
-    """Send the package's log to the console (rank 0) and to `folder`/log.txt (log.txt.rankN on other ranks)."""
+    """Send the package's log to the console (rank 0) and to `folder`/log.txt (log.txt.rankN on other
+    ranks)."""
     root = logging.getLogger("ppsr")
     root.setLevel(logging.INFO)
     root.propagate = False

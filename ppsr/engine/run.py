@@ -39,7 +39,8 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
     Args:
         config: names the experiment.
         experiment: names the output folder.
-        resume: "auto" for the newest run of this config that has a checkpoint, or a run's or checkpoint's folder.
+        resume: "auto" for the newest run of this config that has a checkpoint, or a run's or checkpoint's
+            folder.
 
     Returns:
         The run's folder; None when "auto" finds none, which starts a new run.

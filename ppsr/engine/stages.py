@@ -38,7 +38,8 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load]) -> None:
 def load_model(model: BaseModel, path: str, *, partial: bool = False) -> list[str]:
     """Load every network of an algorithm from one file.
 
-    A nested file gives each network its part, preferring averaged parameters (`<net>_ema`) as the published tests do.
+    A nested file gives each network its part, preferring averaged parameters (`<net>_ema`) as the published
+    tests do.
     A flat file belongs to the generator, or to the composite that inference runs.
 
     Returns:

@@ -17,14 +17,14 @@ from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.solver.ema import EMA
 from ppsr.solver.schedules import Schedule
 
-__all__ = ["TooManySkips", "TrainStep"]
+__all__ = ["TooManySkipsError", "TrainStep"]
 
 logger = logging.getLogger(__name__)
 
 Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]
 
 
-class TooManySkips(RuntimeError):
+class TooManySkipsError(RuntimeError):
     """Losses or gradients stayed non-finite; the last good checkpoint is untouched."""
 
 
@@ -76,7 +76,7 @@ class TrainStep:
             Every loss and logged scalar, averaged over the micro-batches.
 
         Raises:
-            TooManySkips: non-finite for `max_skips` steps in a row.
+            TooManySkipsError: non-finite for `max_skips` steps in a row.
         """
         paddle.seed((seed * 1_000_003 + step * 1009 + self.group.rank) % (2**31 - 1))
         rate = self.schedule(step)
@@ -147,7 +147,7 @@ class TrainStep:
         self.skipped_in_a_row += 1
         logger.warning("step %d skipped: loss or gradient not finite (%d in all)", step + 1, self.skipped)
         if self.skipped_in_a_row >= self.options.max_skips:
-            raise TooManySkips(
+            raise TooManySkipsError(
                 f"{self.skipped_in_a_row} steps in a row were not finite; lower the learning rate or look at "
                 "the data. The last good checkpoint is kept."
             )

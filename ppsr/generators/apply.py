@@ -10,7 +10,8 @@ __all__ = ["pad_to_multiple", "super_resolve"]
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad bottom and right by reflection up to a multiple; by repetition where the picture is smaller than that."""
+    """Pad bottom and right by reflection up to a multiple; by repetition where the picture is smaller than
+    that."""
     height, width = x.shape[2:]
     bottom, right = -height % multiple, -width % multiple
     if not bottom and not right:

@@ -1,6 +1,7 @@
 """Reading and writing pictures: RGB, float32 in [0, 1], height x width x channels.
 
-The range follows the file's sample type (8 or 16 bit), never its values. Names of any alphabet work on every system,
+The range follows the file's sample type (8 or 16 bit), never its values. Names of any alphabet work on every
+system,
 because files are read and written as bytes.
 """
 
@@ -65,7 +66,8 @@ def decode_image(path: str | Path, *, keep_alpha: bool = False) -> np.ndarray:
 
 
 def _keeps_depth(content: bytes) -> bool:
-    """Whether the file must be decoded as it is: PNG and TIFF may hold 16 bits or gray, which COLOR would lose."""
+    """Whether the file must be decoded as it is: PNG and TIFF may hold 16 bits or gray, which COLOR would
+    lose."""
     return content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] in (b"II*\0", b"MM\0*")
 
 
@@ -112,11 +114,15 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
     path = Path(path)
     image = to_uint8(image) if image.dtype.kind == "f" else image
     if image.dtype not in _MAX:
-        raise DataError(f"cannot write samples of type {image.dtype} to {path}; use uint8, uint16 or float in [0, 1]")
+        raise DataError(
+            f"cannot write samples of type {image.dtype} to {path}; use uint8, uint16 or float in [0, 1]"
+        )
     suffix = path.suffix.lower()
     limit = _SIDE_LIMITS.get(suffix)
     if limit and max(image.shape[:2]) > limit:
-        raise DataError(f"{path}: {suffix} holds at most {limit} pixels a side, the picture has {image.shape[:2]}")
+        raise DataError(
+            f"{path}: {suffix} holds at most {limit} pixels a side, the picture has {image.shape[:2]}"
+        )
     if image.ndim == 3 and image.shape[2] >= 3:
         image = image[..., [2, 1, 0, 3][: image.shape[2]]]
     try:

@@ -1,8 +1,8 @@
 """All resizing as one mechanism: a picture between two small weight matrices, which are cached.
 
 Modes: MATLAB's imresize (bicubic a = -0.5, antialiased, symmetric border), and the sampling of torch's
-`F.interpolate` (area, bilinear, bicubic a = -0.75; half-pixel centres, clamped border) that the published degradation
-pipelines use.
+`F.interpolate` (area, bilinear, bicubic a = -0.75; half-pixel centres, clamped border) that the published
+degradation pipelines use.
 """
 
 from __future__ import annotations
@@ -118,6 +118,10 @@ def interpolate(
         size = math.floor(image.shape[0] * scale), math.floor(image.shape[1] * scale)
     if min(size) < 1:
         raise DataError(f"resizing {image.shape[:2]} to {size} leaves nothing")
-    steps = [1 / scale if scale is not None else old / new for old, new in zip(image.shape, size, strict=False)]
-    matrices = [_torch_matrix(old, new, step, mode) for old, new, step in zip(image.shape, size, steps, strict=False)]
+    steps = [
+        1 / scale if scale is not None else old / new for old, new in zip(image.shape, size, strict=False)
+    ]
+    matrices = [
+        _torch_matrix(old, new, step, mode) for old, new, step in zip(image.shape, size, steps, strict=False)
+    ]
     return resize_separable(image, matrices[0], matrices[1])

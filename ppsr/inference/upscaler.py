@@ -60,7 +60,8 @@ def upscale_files(
         extension: format of the results in a folder.
 
     Returns:
-        One report per picture: path, status (ok or error), reason, output, seconds. A bad file stops nothing. The same
+        One report per picture: path, status (ok or error), reason, output, seconds. A bad file stops
+        nothing. The same
         lines are written to `report.jsonl` in the target folder.
 
     Raises:

@@ -1,9 +1,12 @@
-"""PSNR and SSIM as the super-resolution literature measures them: 8-bit pictures, cropped border, Y of BT.601 or RGB.
+"""PSNR and SSIM as the super-resolution literature measures them: 8-bit pictures, cropped border, Y of
+BT.601 or RGB.
 
 SSIM: Wang et al., IEEE TIP 2004, with MATLAB's 11 x 11 Gaussian window of deviation 1.5 on the valid region.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,12 +84,17 @@ class _PictureMetric:
 
     higher_is_better = True
 
-    def __init__(self, *, crop_border: int = 0, input_order: str = "HWC", test_y_channel: bool = False) -> None:
+    def __init__(
+        self, *, crop_border: int = 0, input_order: str = "HWC", test_y_channel: bool = False
+    ) -> None:
         if input_order not in ("HWC", "CHW"):
             raise DataError(f"input_order is HWC or CHW, got {input_order}")
         self.crop_border = crop_border
         self.input_order = input_order
         self.test_y_channel = test_y_channel
+
+    def _options(self) -> dict[str, Any]:
+        return {"crop_border": self.crop_border, "test_y_channel": self.test_y_channel}
 
     def _order(self, image: np.ndarray) -> np.ndarray:
         return image.transpose(1, 2, 0) if self.input_order == "CHW" else image
@@ -96,13 +104,11 @@ class PSNR(_PictureMetric):
     """Peak signal-to-noise ratio, dB."""
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
-        options = {"crop_border": self.crop_border, "test_y_channel": self.test_y_channel}
-        return psnr(self._order(sr), self._order(gt), **options)
+        return psnr(self._order(sr), self._order(gt), **self._options())
 
 
 class SSIM(_PictureMetric):
     """Structural similarity, at most 1."""
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
-        options = {"crop_border": self.crop_border, "test_y_channel": self.test_y_channel}
-        return ssim(self._order(sr), self._order(gt), **options)
+        return ssim(self._order(sr), self._order(gt), **self._options())

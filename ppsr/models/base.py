@@ -1,6 +1,7 @@
 """What a training algorithm declares: its networks and, per iteration, phases of losses.
 
-An algorithm never calls backward, steps an optimizer or knows of mixed precision: the engine does, the same way for
+An algorithm never calls backward, steps an optimizer or knows of mixed precision: the engine does, the same
+way for
 all of them.
 """
 
@@ -18,7 +19,8 @@ __all__ = ["BaseModel", "Batch", "Phase", "build_optional"]
 
 
 class Batch(dict[str, Any]):
-    """Tensors of one step by name (`lq`, `gt`, ...); phases may pass results on, and note scalars in `logs`."""
+    """Tensors of one step by name (`lq`, `gt`, ...); phases may pass results on, and note scalars in
+    `logs`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,6 +1,7 @@
 """Super-resolution with any generator: pixel, perceptual, artifact and adversarial losses, each optional.
 
-With a pixel loss alone this is the PSNR-oriented recipe of SRResNet, RRDB, SwinIR, HAT and DRCT; with all of them it is
+With a pixel loss alone this is the PSNR-oriented recipe of SRResNet, RRDB, SwinIR, HAT and DRCT; with all of
+them it is
 Real-ESRGAN's (Wang et al., ICCVW 2021, arXiv:2107.10833), as Real-DRCT-GAN uses it.
 """
 
@@ -21,7 +22,8 @@ __all__ = ["SRModel"]
 class SRModel(BaseModel):
     """One generator, trained by the losses that the configuration names.
 
-    A batch holds `lq` and `gt` (N, C, H, W) in [0, 1], and `gt_usm` where the degradation sharpens its target.
+    A batch holds `lq` and `gt` (N, C, H, W) in [0, 1], and `gt_usm` where the degradation sharpens its
+    target.
 
     Args:
         generator: LR -> SR network.

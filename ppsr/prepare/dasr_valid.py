@@ -1,6 +1,7 @@
 """Degraded validation sets of DASR: type 1 weak, 2 standard, 3 severe.
 
-The published sets were made without a seed and can only be downloaded; ours are drawn from (seed, name), so that every
+The published sets were made without a seed and can only be downloaded; ours are drawn from (seed, name), so
+that every
 machine makes the same ones.
 """
 

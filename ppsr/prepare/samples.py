@@ -27,7 +27,8 @@ _LARGEST = 600
 
 
 def make_samples(folder: str | Path = "data/samples", *, force: bool = False) -> dict[str, int]:
-    """Write HR pictures to `folder`/train and `folder`/val as PNG, sides multiples of 8 and at most 600 pixels.
+    """Write HR pictures to `folder`/train and `folder`/val as PNG, sides multiples of 8 and at most 600
+    pixels.
 
     Args:
         folder: target.

@@ -1,6 +1,7 @@
 """Paddle's optimizers under PaddleGAN's option names, and their state under structured parameter names.
 
-Paddle keys optimizer state by automatic names (`conv2d_20.w_0_moment1_0`), which depend on what else was built in
+Paddle keys optimizer state by automatic names (`conv2d_20.w_0_moment1_0`), which depend on what else was
+built in
 the process. Here it is saved as `<net>.<parameter>/moment1_0`, and the key set is checked when it is loaded.
 """
 
@@ -96,7 +97,7 @@ def RMSProp(  # noqa: N802
 
 
 for _factory in (Adam, AdamW, SGD, Momentum, RMSProp):
-    _factory.given_by_engine = ("parameters",)  # type: ignore[attr-defined]
+    setattr(_factory, "given_by_engine", ("parameters",))  # noqa: B010 - functions take attributes at run time
 
 
 def build_optimizers(
@@ -177,5 +178,7 @@ def load_optimizer_state(
             restored[f"{auto}_{accumulator}"] = paddle.to_tensor(value)
     missing = sorted(updated - seen) if state else []
     if missing:
-        raise WeightError(f"the checkpoint lacks the optimizer state of {len(missing)} parameters: {missing[:3]}")
+        raise WeightError(
+            f"the checkpoint lacks the optimizer state of {len(missing)} parameters: {missing[:3]}"
+        )
     optimizer.set_state_dict(restored)

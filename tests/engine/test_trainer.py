@@ -15,7 +15,7 @@ import paddle
 import pytest
 
 from ppsr.engine.checkpoint import CheckpointStore
-from ppsr.engine.step import TooManySkips
+from ppsr.engine.step import TooManySkipsError
 from ppsr.weights import read_file
 from tests.engine.helpers import fingerprint, make_trainer, write_config
 
@@ -85,7 +85,7 @@ def test_skips_in_a_row_end_the_run(tmp_path):
     model.generator_losses = lambda batch: {k: v * float("inf") for k, v in phase(batch).items()}
     stream = _batches(trainer)
     trainer.state.trainer.run([next(stream)], 0, 0)
-    with pytest.raises(TooManySkips, match="2 steps in a row"):
+    with pytest.raises(TooManySkipsError, match="2 steps in a row"):
         trainer.state.trainer.run([next(stream)], 1, 0)
 
 
@@ -105,7 +105,8 @@ def test_accumulating_two_batches_equals_one_of_twice_the_size(tmp_path):
     two.train()
     a, b = (t.state.model.nets["generator"].state_dict() for t in (one, two))
     for key in a:
-        # one Adam step moves by the learning rate (1e-3) times a sign-like ratio; rounding of the mean remains
+        # one Adam step moves by the learning rate (1e-3) times a sign-like ratio; rounding of the mean
+        # remains
         np.testing.assert_allclose(a[key].numpy(), b[key].numpy(), atol=2e-5, err_msg=key)
 
 

@@ -13,7 +13,7 @@ class PublishedDraws:
 
     def __init__(self, seed: int) -> None:
         self.python = random.Random(seed)
-        self.numpy = np.random.RandomState(seed)  # noqa: NPY002 - the stream to be reproduced
+        self.numpy = np.random.RandomState(seed)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         return float(self.numpy.uniform(low, high))

@@ -36,9 +36,7 @@ def _kernel(g, name, i):
     def number(key):
         return float(g[prefix + key][i]) if prefix + key in g else 0.0
 
-    return Kernel(
-        values, size, number("sigma_x"), number("sigma_y"), number("rotation"), number("omega_c")
-    )
+    return Kernel(values, size, number("sigma_x"), number("sigma_y"), number("rotation"), number("omega_c"))
 
 
 def _choices(g, level, i, height, width):
@@ -93,9 +91,7 @@ def test_feed_data_from_recorded_choices(path):
         gt = usm_sharpen(np.ascontiguousarray(sample.transpose(1, 2, 0)))
         choices = _choices(g, level, i, *gt.shape[:2])
         ops = build_operations(choices, gt.shape[:2], scale)
-        recorded = iter(
-            g[f"output/noise{n + 1}"][i].transpose(1, 2, 0) for n in range(len(level.stages))
-        )
+        recorded = iter(g[f"output/noise{n + 1}"][i].transpose(1, 2, 0) for n in range(len(level.stages)))
         ops = [RecordedNoise(next(recorded)) if isinstance(op, Noise) else op for op in ops]
         lq = quantise(apply_operations(gt, ops, np.random.default_rng(0)))
         full.append(lq.transpose(2, 0, 1))
