@@ -46,7 +46,7 @@ class Group:
             return value
         tensor = paddle.to_tensor([value], dtype="float32")
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
-        return float(tensor)
+        return float(tensor.item())
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Element-wise sum over ranks, in float64."""

@@ -1,0 +1,77 @@
+"""Several processes on one machine: equal ranks, equal to one process with the whole batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.engine.run import newest_run
+from ppsr.weights import read_file
+from tests.engine.helpers import make_trainer, write_config
+
+MAIN = Path(__file__).parents[2] / "tools" / "main.py"
+# no dropout, whose masks are drawn per rank, and an optimizer that does not amplify rounding
+OPTIONS = [
+    "model.generator.column_dropout=0.0",
+    "model.generator.row_dropout=0.0",
+    "dataset.train.queue_size=0",
+    "total_iters=5",
+    "optimizer={name: SGD, net_names: [generator, predictor]}",
+    "lr_scheduler.learning_rate=0.05",
+]
+
+
+def _launch(config, folder, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(folder), *arguments]
+    command += [str(MAIN), "-c", str(config), "--device", "cpu", "-o", *OPTIONS]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder.parent
+    )
+
+
+def _weights(config):
+    run = newest_run(config.stem, config.parent / "output")
+    return read_file(run / "iter_5_weight.pdparams").nets["generator"]
+
+
+def _assert_equal_to_one_process(config, folder):
+    one = make_trainer(config, folder / "one", [*OPTIONS, "dataset.train.batch_size=4"])
+    assert one.train() == 0
+    ours = _weights(config)
+    for key, value in one.state.model.nets["generator"].state_dict().items():
+        np.testing.assert_allclose(ours[key], value.numpy(), atol=1e-6, err_msg=key)
+
+
+@pytest.mark.slow
+def test_two_ranks_equal_one_process_with_twice_the_batch(tmp_path):
+    config = write_config(tmp_path)
+    process = _launch(config, tmp_path / "log", "--nproc_per_node", "2")
+    output = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, output[-3000:]
+    _assert_equal_to_one_process(config, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_nodes_on_loopback_equal_one_process(tmp_path):
+    config = write_config(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = [
+        _launch(
+            config,
+            tmp_path / f"log{rank}",
+            *("--nnodes", "2", "--master", f"127.0.0.1:{port}", "--rank", str(rank), "--nproc_per_node", "1"),
+        )
+        for rank in range(2)
+    ]
+    outputs = [node.communicate(timeout=180)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs[0][-3000:]
+    _assert_equal_to_one_process(config, tmp_path)
