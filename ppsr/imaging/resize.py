@@ -11,6 +11,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from ppsr.errors import DataError
 
@@ -26,7 +27,7 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> np.ndarray:
+def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> csr_matrix:
     """(ceil(size * scale), size) weights of MATLAB's imresize."""
     length = math.ceil(size * scale)
     shrink = scale < 1 and antialiasing
@@ -41,7 +42,7 @@ def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> np.ndarray:
     position = np.where(position < size, position, 2 * size - 1 - position)
     matrix = np.zeros((length, size))
     np.add.at(matrix, (np.arange(length)[:, None], position), weights)
-    return matrix.astype(np.float32)
+    return csr_matrix(matrix, dtype=np.float32)
 
 
 def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True) -> np.ndarray:
@@ -65,16 +66,23 @@ def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True)
     return resize_separable(image, rows, columns)
 
 
-def resize_separable(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Apply a (H', H) and a (W', W) matrix to an H x W or H x W x C picture, in float32."""
-    flat = image.astype(np.float32, copy=False)
-    planes = flat[None] if flat.ndim == 2 else np.ascontiguousarray(flat.transpose(2, 0, 1))
-    resized = np.matmul(np.matmul(rows, planes), columns.T)
-    return resized[0] if flat.ndim == 2 else np.ascontiguousarray(resized.transpose(1, 2, 0))
+def resize_separable(image: np.ndarray, rows: csr_matrix, columns: csr_matrix) -> np.ndarray:
+    """Apply a (H', H) and a (W', W) matrix to an H x W or H x W x C picture, in float32.
+
+    The matrices are sparse: a few taps per sample, and no threads that compete with those of other workers.
+    """
+    planes = image.astype(np.float32, copy=False)
+    planes = planes[..., None] if planes.ndim == 2 else planes
+    height, width, channels = planes.shape
+    tall = (rows @ planes.reshape(height, width * channels)).reshape(-1, width, channels)
+    turned = np.ascontiguousarray(tall.transpose(1, 0, 2)).reshape(width, -1)
+    wide = (columns @ turned).reshape(-1, tall.shape[0], channels)
+    resized = np.ascontiguousarray(wide.transpose(1, 0, 2))
+    return resized[..., 0] if image.ndim == 2 else resized
 
 
 @lru_cache(maxsize=512)
-def _torch_matrix(size: int, length: int, step: float, mode: str) -> np.ndarray:
+def _torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
     """(length, size) weights; `step` is the distance of neighbouring samples in the source."""
     matrix = np.zeros((length, size))
     rows = np.arange(length)
@@ -82,7 +90,7 @@ def _torch_matrix(size: int, length: int, step: float, mode: str) -> np.ndarray:
         for row in range(length):
             first, last = row * size // length, -(-(row + 1) * size // length)
             matrix[row, first:last] = 1.0 / (last - first)
-        return matrix.astype(np.float32)
+        return csr_matrix(matrix, dtype=np.float32)
     source = (rows + 0.5) * step - 0.5
     if mode == "bilinear":
         source = np.maximum(source, 0.0)
@@ -93,7 +101,7 @@ def _torch_matrix(size: int, length: int, step: float, mode: str) -> np.ndarray:
     for tap in taps:
         position = np.clip(base + tap, 0, size - 1).astype(np.int64)
         np.add.at(matrix, (rows, position), weight(source - (base + tap)))
-    return matrix.astype(np.float32)
+    return csr_matrix(matrix, dtype=np.float32)
 
 
 def interpolate(
