@@ -4,6 +4,9 @@ from ppsr.registry import GENERATORS
 
 GENERATORS.lazy(
     {
+        "DRCT": "ppsr.generators.drct:DRCT",
+        "HAT": "ppsr.generators.hat:HAT",
+        "SwinIR": "ppsr.generators.swinir:SwinIR",
         "BlindSR": "ppsr.generators.cddnet:BlindSR",
         "CDDNet": "ppsr.generators.cddnet:CDDNet",
         "DegradationPredictor": "ppsr.generators.degradation_predictor:DegradationPredictor",

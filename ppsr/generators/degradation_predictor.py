@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import paddle
 from paddle import Tensor, nn
 
 from ppsr.generators.blocks import Conv2D, LeakyReLU, Linear
@@ -55,6 +56,10 @@ class DegradationPredictor(nn.Layer):
             *stage(nf, num_params),
         )
         self.MappingNet = nn.Sequential(Linear(num_params, 15), Linear(15, num_networks))
+        # Independent experts mixed by 1 / sqrt(K) keep the variance of one; near zero, which a plain
+        # initialisation
+        # gives, every convolution of the generator starts at nothing and hardly learns.
+        self.MappingNet[1].bias.set_value(paddle.full([num_networks], num_networks**-0.5))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         params = self.ConvNet(x).mean(axis=[2, 3])

@@ -32,7 +32,12 @@ def _launch(config, folder, *arguments):
     command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(folder), *arguments]
     command += [str(MAIN), "-c", str(config), "--device", "cpu", "-o", *OPTIONS]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder.parent
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder.parent,
     )
 
 

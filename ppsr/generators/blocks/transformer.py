@@ -1,0 +1,207 @@
+"""Small layers of the Swin family: linear layers of tokens, MLP, stochastic depth, head and tail of the
+networks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+from paddle.nn import initializer as init
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks.layers import Conv2D, LeakyReLU, Linear
+
+__all__ = [
+    "DropPath",
+    "Mlp",
+    "PatchEmbed",
+    "SwinSkeleton",
+    "TokenLinear",
+    "drop_rates",
+    "residual_conv",
+    "to_map",
+    "to_tokens",
+]
+
+
+class TokenLinear(Linear):
+    """Linear layer with truncated normal weights (0.02) and zero bias."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias=bias)
+        init.TruncatedNormal(std=0.02)(self.weight)
+        if bias:
+            init.Constant(0.0)(self.bias)
+
+
+class Mlp(nn.Layer):
+    """Linear, exact GELU, linear."""
+
+    def __init__(self, dim: int, hidden: int, drop: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = TokenLinear(dim, hidden)
+        self.fc2 = TokenLinear(hidden, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class DropPath(nn.Layer):
+    """Drops a residual branch for whole samples in training (stochastic depth, Huang et al., ECCV 2016)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.p == 0 or not self.training:
+            return x
+        shape = [x.shape[0]] + [1] * (x.ndim - 1)
+        return x * ((paddle.rand(shape) >= self.p).astype(x.dtype) / (1 - self.p))
+
+
+def drop_rates(rate: float, count: int) -> list[float]:
+    """Rates that grow linearly over `count` blocks from zero to `rate`."""
+    return [rate * i / max(count - 1, 1) for i in range(count)]
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C)."""
+    return x.transpose([0, 2, 3, 1])
+
+
+def to_map(x: Tensor) -> Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return x.transpose([0, 3, 1, 2])
+
+
+class PatchEmbed(nn.Layer):
+    """A map as tokens, normalised if wanted; published as an embedding of 1x1 patches."""
+
+    def __init__(self, dim: int, norm: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim) if norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = to_tokens(x)
+        return tokens if self.norm is None else self.norm(tokens)
+
+
+def residual_conv(dim: int, kind: str) -> nn.Layer:
+    """The convolution at the end of a residual group: '1conv', '3conv' (bottleneck) or 'identity'."""
+    if kind == "1conv":
+        return Conv2D(dim, dim, 3, padding=1)
+    if kind == "3conv":
+        return nn.Sequential(
+            Conv2D(dim, dim // 4, 3, padding=1),
+            LeakyReLU(0.2),
+            Conv2D(dim // 4, dim // 4, 1),
+            LeakyReLU(0.2),
+            Conv2D(dim // 4, dim, 3, padding=1),
+        )
+    if kind == "identity":
+        return nn.Identity()
+    raise ConfigError(f"resi_connection is 1conv, 3conv or identity; got '{kind}'")
+
+
+class PixelShuffleUpsampler(nn.Sequential):
+    """Convolutions and pixel shuffles to the scale: 2^n in steps of 2, or 3."""
+
+    def __init__(self, scale: int, num_feat: int) -> None:
+        steps = [3] if scale == 3 else [2] * int(math.log2(scale)) if scale > 0 else []
+        if math.prod(steps) != scale:
+            raise ConfigError(f"upscale must be 3 or a power of two, got {scale}")
+        layers: list[Any] = []
+        for step in steps:
+            layers += [Conv2D(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
+        super().__init__(*layers)
+
+
+class SwinSkeleton(nn.Layer):
+    """What SwinIR, HAT and DRCT have in common: normalisation of the range, head, token features, tail.
+
+    A subclass builds `self.layers` and says in `groups` how they are applied to the tokens.
+
+    Args:
+        img_size: picture size for which an absolute position embedding is made.
+        in_chans: channels.
+        embed_dim: width.
+        ape: absolute position embedding; only pictures of img_size then work.
+        patch_norm: normalise the tokens at the start.
+        drop_rate: dropout of the tokens at the start.
+        upscale: factor.
+        img_range: the network works on (x - mean) * img_range.
+        upsampler: 'pixelshuffle'; subclasses may know more.
+        resi_connection: '1conv', '3conv' or 'identity'.
+        num_feat: width of the tail.
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int,
+        in_chans: int,
+        embed_dim: int,
+        ape: bool,
+        patch_norm: bool,
+        drop_rate: float,
+        upscale: int,
+        img_range: float,
+        upsampler: str,
+        resi_connection: str,
+        num_feat: int = 64,
+    ) -> None:
+        super().__init__()
+        self.scale = upscale
+        self.img_range = img_range
+        self.upsampler = upsampler
+        self.receptive_radius = None
+        mean = [0.4488, 0.4371, 0.4040] if in_chans == 3 else [0.0]
+        self.register_buffer("mean", paddle.to_tensor(mean).reshape([1, -1, 1, 1]), persistable=False)
+        self.conv_first = Conv2D(in_chans, embed_dim, 3, padding=1)
+        self.patch_embed = PatchEmbed(embed_dim, patch_norm)
+        self.absolute_pos_embed = (
+            self.create_parameter(
+                [1, img_size * img_size, embed_dim], default_initializer=init.TruncatedNormal(std=0.02)
+            )
+            if ape
+            else None
+        )
+        self.pos_drop = nn.Dropout(drop_rate)
+        self.norm = nn.LayerNorm(embed_dim)
+        self.conv_after_body = residual_conv(embed_dim, resi_connection)
+        if upsampler == "pixelshuffle":
+            self.conv_before_upsample = nn.Sequential(
+                Conv2D(embed_dim, num_feat, 3, padding=1), LeakyReLU(0.01)
+            )
+            self.upsample = PixelShuffleUpsampler(upscale, num_feat)
+            self.conv_last = Conv2D(num_feat, in_chans, 3, padding=1)
+
+    def groups(self, tokens: Tensor) -> Tensor:
+        """The residual groups on (N, H, W, C)."""
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """The deep features of a map (N, C, H, W)."""
+        tokens = self.patch_embed(x)
+        if self.absolute_pos_embed is not None:
+            _, h, w, c = tokens.shape
+            tokens = tokens + self.absolute_pos_embed.reshape([1, h, w, c])
+        return to_map(self.norm(self.groups(self.pos_drop(tokens))))
+
+    def body(self, shallow: Tensor) -> Tensor:
+        """Deep features with the long skip connection."""
+        return self.conv_after_body(self.features(shallow)) + shallow
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Normalised picture to normalised SR picture."""
+        x = self.conv_before_upsample(self.body(self.conv_first(x)))
+        return self.conv_last(self.upsample(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.mean.astype(x.dtype)
+        return self.reconstruct((x - mean) * self.img_range) / self.img_range + mean

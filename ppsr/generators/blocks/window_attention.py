@@ -1,0 +1,160 @@
+"""Window attention, as SwinIR, HAT and DRCT share it.
+
+Liu et al., "Swin Transformer", ICCV 2021, arXiv:2103.14030; SwinIR, arXiv:2108.10257. Token maps are (N, H,
+W, C).
+Relative indices are made once per window size, shift masks once per picture size, for all blocks together.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+from paddle.nn import initializer as init
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks.transformer import TokenLinear
+
+__all__ = ["WindowAttention", "merge_windows", "relative_index", "shift_mask", "split_windows"]
+
+
+def split_windows(x: Tensor, size: int) -> Tensor:
+    """(N, H, W, C) -> (N * windows, size * size, C), windows row by row."""
+    n, h, w, c = x.shape
+    x = x.reshape([n, h // size, size, w // size, size, c])
+    return x.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, size * size, c])
+
+
+def merge_windows(windows: Tensor, size: int, height: int, width: int) -> Tensor:
+    """Inverse of `split_windows`: (N * windows, size * size, C) -> (N, H, W, C)."""
+    c = windows.shape[-1]
+    x = windows.reshape([-1, height // size, width // size, size, size, c])
+    return x.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, height, width, c])
+
+
+@lru_cache(maxsize=32)
+def relative_index(size: int, other: int | None = None) -> np.ndarray:
+    """Row of the bias table for each pair of a token of a window and one of another (larger) window.
+
+    The offsets between a window and a larger one are negative in the published code and rely on wrapping
+    around; here
+    they are taken modulo the table's length, which is the same row.
+    """
+    other = other or size
+    span = size + other - 1
+    own = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij")).reshape(2, -1)
+    far = np.stack(np.meshgrid(np.arange(other), np.arange(other), indexing="ij")).reshape(2, -1)
+    if other == size:
+        dy, dx = own[:, :, None] - far[:, None, :] + size - 1
+    else:
+        dy, dx = far[:, None, :] - own[:, :, None] + size - other + 1
+    return (dy * span + dx) % span**2
+
+
+@lru_cache(maxsize=64)
+def _shift_mask_array(height: int, width: int, size: int, shift: int) -> np.ndarray:
+    labels = _axis_labels(height, size, shift)[:, None] * 3 + _axis_labels(width, size, shift)[None]
+    windows = labels.reshape(height // size, size, width // size, size).transpose(0, 2, 1, 3)
+    windows = windows.reshape(-1, size * size)
+    return np.where(windows[:, None, :] == windows[:, :, None], 0.0, -100.0).astype(np.float32)
+
+
+def _axis_labels(length: int, size: int, shift: int) -> np.ndarray:
+    position = np.arange(length)
+    return (position >= length - size).astype(np.int64) + (position >= length - shift)
+
+
+@lru_cache(maxsize=16)
+def _shift_mask_tensor(height: int, width: int, size: int, shift: int, place: str) -> Tensor:
+    return paddle.to_tensor(_shift_mask_array(height, width, size, shift))
+
+
+def shift_mask(x: Tensor, size: int, shift: int) -> Tensor:
+    """What keeps tokens apart that only the cyclic shift brought together: (windows, size^2, size^2) of 0
+    and -100.
+
+    Args:
+        x: token map (N, H, W, C) whose size counts.
+        size: side of a window.
+        shift: of the windows.
+    """
+    _, h, w, _ = x.shape
+    if paddle.in_dynamic_mode():
+        return _shift_mask_tensor(h, w, size, shift, paddle.get_device())
+    labels = _traced_labels(h, size, shift).unsqueeze(1) * 3 + _traced_labels(w, size, shift).unsqueeze(0)
+    windows = labels.reshape([h // size, size, w // size, size]).transpose([0, 2, 1, 3])
+    windows = windows.reshape([-1, size * size])
+    differ = paddle.abs(windows.unsqueeze(1) - windows.unsqueeze(2))
+    return paddle.clip(differ, max=1.0) * -100.0
+
+
+def _traced_labels(length: Tensor, size: int, shift: int) -> Tensor:
+    position = paddle.arange(0, length, 1, dtype="int64")
+    past = (position >= length - size).astype("float32")
+    return past + (position >= length - shift).astype("float32")
+
+
+class WindowAttention(nn.Layer):
+    """Multi-head attention within windows, with a learned bias for relative positions.
+
+    Args:
+        dim: channels, a multiple of num_heads.
+        window_size: side of a window.
+        num_heads: heads.
+        qkv_bias: bias of the projections to query, key and value.
+        qk_scale: factor on the query; by default (dim / num_heads) ** -0.5.
+        attn_drop: dropout of the attention weights.
+        proj_drop: dropout of the result.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        window_size: int,
+        num_heads: int,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ConfigError(f"{dim} channels cannot be split into {num_heads} heads")
+        self.dim = dim
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.factor = qk_scale or (dim // num_heads) ** -0.5
+        self.relative_position_bias_table = self.create_parameter(
+            [(2 * window_size - 1) ** 2, num_heads], default_initializer=init.TruncatedNormal(std=0.02)
+        )
+        self.qkv = TokenLinear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = TokenLinear(dim, dim)
+        self.attn_drop = nn.Dropout(attn_drop)
+        self.proj_drop = nn.Dropout(proj_drop)
+        index = relative_index(window_size).reshape(-1)
+        self.register_buffer("index", paddle.to_tensor(index), persistable=False)
+
+    def bias(self) -> Tensor:
+        """(1, heads, tokens, tokens)."""
+        tokens = self.window_size**2
+        rows = paddle.gather(self.relative_position_bias_table, self.index)
+        return rows.reshape([1, tokens, tokens, self.num_heads]).transpose([0, 3, 1, 2])
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N * windows, tokens, C) -> the same; `mask` is (windows, tokens, tokens)."""
+        tokens = self.window_size**2
+        qkv = self.qkv(x).reshape([-1, tokens, 3, self.num_heads, self.dim // self.num_heads])
+        q, k, v = qkv.transpose([2, 0, 3, 1, 4]).unbind(0)
+        attention = paddle.matmul(q * self.factor, k, transpose_y=True)
+        attention = attention + self.bias().astype(attention.dtype)
+        if mask is not None:
+            windows = mask.shape[0]
+            attention = attention.reshape([-1, windows, self.num_heads, tokens, tokens])
+            attention = attention + mask.astype(attention.dtype).unsqueeze([0, 2])
+            attention = attention.reshape([-1, self.num_heads, tokens, tokens])
+        attention = self.attn_drop(F.softmax(attention, axis=-1))
+        x = paddle.matmul(attention, v).transpose([0, 2, 1, 3]).reshape([-1, tokens, self.dim])
+        return self.proj_drop(self.proj(x))

@@ -1,0 +1,194 @@
+"""DRCT: dense residual connected transformer.
+
+Hsu, Lee, Chou, CVPRW 2024, arXiv:2404.00722; https://github.com/ming053l/DRCT. Constructor arguments that
+the published
+code accepts and ignores are accepted here for its option files, and said to be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import paddle
+from paddle import Tensor, nn
+from paddle.distributed.fleet.utils import recompute
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks import Conv2D, leaky_relu
+from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, to_map, to_tokens
+from ppsr.generators.swinir import SwinBlock, check_patch, clamp_window
+
+__all__ = ["DRCT", "RDG", "heads_for"]
+
+
+def heads_for(width: int, num_heads: int) -> int:
+    """Heads of a block of some width, by the published rule: num_heads - width mod num_heads.
+
+    Raises:
+        ConfigError: the rule gives a number that does not divide the width.
+    """
+    heads = num_heads - width % num_heads
+    if width % heads:
+        raise ConfigError(
+            f"DRCT: {num_heads} heads give {heads} for a width of {width}, which it does not divide"
+        )
+    return heads
+
+
+class RDG(nn.Layer):
+    """Five Swin blocks, each on all earlier outputs of the group; 0.2 times the last plus the input.
+
+    Args:
+        dim: width of the group.
+        num_heads: of the first block; see `heads_for` for the others.
+        window_size: side of the windows.
+        shift_size: of the second and fourth block.
+        gc: channels that each of the first four blocks adds.
+        mlp_ratio: of the first three blocks; the last two have 1.
+        block: further arguments of the blocks.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        shift_size: int,
+        gc: int,
+        mlp_ratio: float,
+        block: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        for k in range(1, 6):
+            width = dim + (k - 1) * gc
+            heads = heads_for(width, num_heads) if k > 1 else num_heads
+            swin = SwinBlock(
+                width,
+                heads,
+                window_size,
+                shift_size if k in (2, 4) else 0,
+                mlp_ratio if k <= 3 else 1,
+                **block,
+            )
+            self.add_sublayer(f"swin{k}", swin)
+            self.add_sublayer(f"adjust{k}", Conv2D(width, gc if k < 5 else dim, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = [x]
+        for k in range(1, 5):
+            dense = outputs[0] if k == 1 else paddle.concat(outputs, axis=-1)
+            grown = getattr(self, f"adjust{k}")(to_map(getattr(self, f"swin{k}")(dense)))
+            outputs.append(to_tokens(leaky_relu(grown, 0.2)))
+        last = self.adjust5(to_map(self.swin5(paddle.concat(outputs, axis=-1))))
+        return to_tokens(last) * 0.2 + x
+
+
+class DRCT(SwinSkeleton):
+    """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
+
+    Args:
+        img_size: only for `ape`, and whether it is larger than a window.
+        patch_size: 1.
+        in_chans: channels.
+        embed_dim: width.
+        depths: its length is the number of groups; its values only shape the stochastic depth.
+        num_heads: of each group's first block.
+        window_size: side of the windows.
+        compress_ratio: accepted, without effect, as in the published code.
+        squeeze_factor: the same.
+        conv_scale: the same.
+        overlap_ratio: the same.
+        mlp_ratio: hidden width of the MLP / width in the first three blocks of a group.
+        qkv_bias: bias of query, key, value.
+        qk_scale: factor on the query instead of the usual one.
+        drop_rate: dropout.
+        attn_drop_rate: dropout of attention weights.
+        drop_path_rate: stochastic depth; all blocks of a group share the group's first rate.
+        ape: absolute position embedding.
+        patch_norm: normalise the tokens at the start.
+        use_checkpoint: recompute groups in backward (the published code accepts this without effect).
+        upscale: factor.
+        img_range: range of the normalised input.
+        upsampler: pixelshuffle.
+        resi_connection: 1conv or identity.
+        gc: channels that a block adds.
+    """
+
+    fp16_safe: ClassVar[bool] = False
+    ignored_keys: ClassVar[tuple[str, ...]] = (r".*attn_mask", r".*relative_position_index")
+    test_args: ClassVar[dict[str, Any]] = {
+        "img_size": 8,
+        "window_size": 4,
+        "embed_dim": 12,
+        "depths": [2],
+        "num_heads": [2],
+        "gc": 4,
+        "mlp_ratio": 2,
+        "upscale": 2,
+        "upsampler": "pixelshuffle",
+    }
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 64,
+        patch_size: int = 1,
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+        window_size: int = 7,
+        compress_ratio: int = 3,
+        squeeze_factor: int = 30,
+        conv_scale: float = 0.01,
+        overlap_ratio: float = 0.5,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        ape: bool = False,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+        upscale: int = 2,
+        img_range: float = 1.0,
+        upsampler: str = "pixelshuffle",
+        resi_connection: str = "1conv",
+        gc: int = 32,
+    ) -> None:
+        check_patch(patch_size)
+        if upsampler != "pixelshuffle":
+            raise ConfigError(f"DRCT: the only upsampler is 'pixelshuffle', got '{upsampler}'")
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            ape=ape,
+            patch_norm=patch_norm,
+            drop_rate=drop_rate,
+            upscale=upscale,
+            img_range=img_range,
+            upsampler=upsampler,
+            resi_connection=resi_connection,
+        )
+        window, shift = clamp_window(img_size, window_size)
+        self.size_multiple = window
+        self.use_checkpoint = use_checkpoint
+        rates = drop_rates(drop_path_rate, sum(depths))
+        self.layers = nn.LayerList()
+        for i, heads in enumerate(num_heads):
+            block = {
+                "qkv_bias": qkv_bias,
+                "qk_scale": qk_scale,
+                "drop": drop_rate,
+                "attn_drop": attn_drop_rate,
+                "drop_path": rates[sum(depths[:i])],
+            }
+            self.layers.append(RDG(embed_dim, heads, window, shift, gc, mlp_ratio, block))
+
+    def groups(self, tokens: Tensor) -> Tensor:
+        for layer in self.layers:
+            tokens = recompute(layer, tokens) if self.use_checkpoint and self.training else layer(tokens)
+        return tokens

@@ -1,0 +1,286 @@
+"""HAT: hybrid attention transformer.
+
+Chen et al., "Activating More Pixels in Image Super-Resolution Transformer", CVPR 2023, arXiv:2205.04437;
+https://github.com/XPixelGroup/HAT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import paddle
+from paddle import Tensor, nn
+from paddle.distributed.fleet.utils import recompute
+from paddle.nn import functional as F
+from paddle.nn import initializer as init
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks import Conv2D
+from ppsr.generators.blocks.transformer import (
+    Mlp,
+    SwinSkeleton,
+    TokenLinear,
+    drop_rates,
+    residual_conv,
+    to_map,
+    to_tokens,
+)
+from ppsr.generators.blocks.window_attention import merge_windows, relative_index, split_windows
+from ppsr.generators.swinir import SwinBlock, check_patch
+
+__all__ = ["HAT"]
+
+
+class _ChannelAttention(nn.Layer):
+    """Squeeze and excite, under the published keys attention.1 and attention.3."""
+
+    def __init__(self, num_feat: int, squeeze_factor: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2D(1),
+            Conv2D(num_feat, num_feat // squeeze_factor, 1),
+            nn.ReLU(),
+            Conv2D(num_feat // squeeze_factor, num_feat, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.attention(x)
+
+
+class CAB(nn.Layer):
+    """Convolutions with channel attention."""
+
+    def __init__(self, num_feat: int, compress_ratio: int, squeeze_factor: int) -> None:
+        super().__init__()
+        self.cab = nn.Sequential(
+            Conv2D(num_feat, num_feat // compress_ratio, 3, padding=1),
+            nn.GELU(),
+            Conv2D(num_feat // compress_ratio, num_feat, 3, padding=1),
+            _ChannelAttention(num_feat, squeeze_factor),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cab(x)
+
+
+class HAB(SwinBlock):
+    """Swin block with a convolution branch beside the attention; the branch has no stochastic depth."""
+
+    def __init__(self, *arguments: Any, cab: tuple[int, int], conv_scale: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conv_scale = conv_scale
+        self.conv_block = CAB(arguments[0], *cab)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm1(x)
+        branch = to_tokens(self.conv_block(to_map(normed)))
+        x = x + self.drop_path(self.attend(normed)) + branch * self.conv_scale
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class OCAB(nn.Layer):
+    """Attention of each window to a larger one around it; zeros beyond the border take part."""
+
+    def __init__(
+        self,
+        dim: int,
+        window_size: int,
+        overlap_ratio: float,
+        num_heads: int,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        mlp_ratio: float,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.overlap = int(window_size * overlap_ratio) + window_size
+        self.factor = qk_scale or (dim // num_heads) ** -0.5
+        self.norm1 = nn.LayerNorm(dim)
+        self.qkv = TokenLinear(dim, 3 * dim, bias=qkv_bias)
+        self.relative_position_bias_table = self.create_parameter(
+            [(window_size + self.overlap - 1) ** 2, num_heads],
+            default_initializer=init.TruncatedNormal(std=0.02),
+        )
+        self.proj = TokenLinear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        index = relative_index(window_size, self.overlap).reshape(-1)
+        self.register_buffer("index", paddle.to_tensor(index), persistable=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, h, w, _ = x.shape
+        size, far = self.window_size, self.overlap
+        qkv = self.qkv(self.norm1(x))
+        q = self._heads(split_windows(qkv[:, :, :, : self.dim], size), size**2)
+        keys_values = self._overlapping(qkv[:, :, :, self.dim :])
+        k, v = (self._heads(part, far**2) for part in paddle.split(keys_values, 2, axis=-1))
+        attention = paddle.matmul(q * self.factor, k, transpose_y=True) + self._bias().astype(q.dtype)
+        out = paddle.matmul(F.softmax(attention, axis=-1), v).transpose([0, 2, 1, 3])
+        out = merge_windows(out.reshape([-1, size**2, self.dim]), size, h, w)
+        x = self.proj(out) + x
+        return x + self.mlp(self.norm2(x))
+
+    def _heads(self, tokens: Tensor, count: int) -> Tensor:
+        split = tokens.reshape([-1, count, self.num_heads, self.dim // self.num_heads])
+        return split.transpose([0, 2, 1, 3])
+
+    def _bias(self) -> Tensor:
+        rows = paddle.gather(self.relative_position_bias_table, self.index)
+        shape = [1, self.window_size**2, self.overlap**2, self.num_heads]
+        return rows.reshape(shape).transpose([0, 3, 1, 2])
+
+    def _overlapping(self, x: Tensor) -> Tensor:
+        """Windows of the larger side around each window: (N * windows, far * far, C).
+
+        The larger window is cut from the 3x3 windows around each one: rows first, then columns.
+        """
+        _, h, w, c = x.shape
+        size, far = self.window_size, self.overlap
+        margin = (far - size) // 2
+        blocks = F.pad(x, [0, 0, size, size, size, size, 0, 0])
+        rows, columns = h // size, w // size
+        blocks = blocks.reshape([-1, rows + 2, size, (columns + 2) * size, c])
+        tall = paddle.concat([blocks[:, :-2], blocks[:, 1:-1], blocks[:, 2:]], axis=2)
+        tall = tall[:, :, size - margin : size - margin + far]
+        tall = tall.reshape([-1, rows, far, columns + 2, size, c])
+        wide = paddle.concat([tall[:, :, :, :-2], tall[:, :, :, 1:-1], tall[:, :, :, 2:]], axis=4)
+        wide = wide[:, :, :, :, size - margin : size - margin + far]
+        return wide.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, far * far, c])
+
+
+class _AttenBlocks(nn.Layer):
+    """The blocks of a group, under the published names."""
+
+    def __init__(self, blocks: Sequence[nn.Layer], overlap_attn: nn.Layer) -> None:
+        super().__init__()
+        self.blocks = nn.LayerList(blocks)
+        self.overlap_attn = overlap_attn
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.overlap_attn(x)
+
+
+class RHAG(nn.Layer):
+    """Residual group: hybrid blocks, one overlapping attention, a convolution, the input."""
+
+    def __init__(self, group: nn.Layer, dim: int, resi_connection: str) -> None:
+        super().__init__()
+        self.residual_group = group
+        self.conv = residual_conv(dim, resi_connection)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return to_tokens(self.conv(to_map(self.residual_group(x)))) + x
+
+
+class HAT(SwinSkeleton):
+    """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
+
+    Arguments are SwinIR's, and:
+
+    Args:
+        compress_ratio: width / inner width of the convolution branch.
+        squeeze_factor: width / inner width of its channel attention.
+        conv_scale: factor on the branch.
+        overlap_ratio: how much larger the overlapping windows are.
+        upsampler: pixelshuffle.
+        resi_connection: 1conv or identity.
+
+    Raises:
+        ConfigError: img_size no larger than the window, which the published code breaks on.
+    """
+
+    fp16_safe: ClassVar[bool] = False
+    ignored_keys: ClassVar[tuple[str, ...]] = (r"relative_position_index_(SA|OCA)",)
+    test_args: ClassVar[dict[str, Any]] = {
+        "img_size": 8,
+        "window_size": 4,
+        "embed_dim": 12,
+        "depths": [2],
+        "num_heads": [2],
+        "compress_ratio": 3,
+        "squeeze_factor": 6,
+        "mlp_ratio": 2,
+        "upscale": 2,
+        "upsampler": "pixelshuffle",
+    }
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 64,
+        patch_size: int = 1,
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+        window_size: int = 7,
+        compress_ratio: int = 3,
+        squeeze_factor: int = 30,
+        conv_scale: float = 0.01,
+        overlap_ratio: float = 0.5,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        ape: bool = False,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+        upscale: int = 2,
+        img_range: float = 1.0,
+        upsampler: str = "pixelshuffle",
+        resi_connection: str = "1conv",
+    ) -> None:
+        check_patch(patch_size)
+        if img_size <= window_size:
+            raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
+        if upsampler != "pixelshuffle":
+            raise ConfigError(f"HAT: the only upsampler is 'pixelshuffle', got '{upsampler}'")
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            ape=ape,
+            patch_norm=patch_norm,
+            drop_rate=drop_rate,
+            upscale=upscale,
+            img_range=img_range,
+            upsampler=upsampler,
+            resi_connection=resi_connection,
+        )
+        self.size_multiple = window_size
+        self.use_checkpoint = use_checkpoint
+        rates = iter(drop_rates(drop_path_rate, sum(depths)))
+        self.layers = nn.LayerList()
+        for depth, heads in zip(depths, num_heads, strict=True):
+            blocks = [
+                HAB(
+                    embed_dim,
+                    heads,
+                    window_size,
+                    window_size // 2 if i % 2 else 0,
+                    mlp_ratio,
+                    qkv_bias,
+                    qk_scale,
+                    drop_rate,
+                    attn_drop_rate,
+                    next(rates),
+                    cab=(compress_ratio, squeeze_factor),
+                    conv_scale=conv_scale,
+                )
+                for i in range(depth)
+            ]
+            overlap = OCAB(embed_dim, window_size, overlap_ratio, heads, qkv_bias, qk_scale, mlp_ratio)
+            self.layers.append(RHAG(_AttenBlocks(blocks, overlap), embed_dim, resi_connection))
+
+    def groups(self, tokens: Tensor) -> Tensor:
+        for layer in self.layers:
+            tokens = recompute(layer, tokens) if self.use_checkpoint and self.training else layer(tokens)
+        return tokens

@@ -1,0 +1,252 @@
+"""SwinIR: image restoration with shifted-window transformers.
+
+Liang et al., ICCVW 2021, arXiv:2108.10257; https://github.com/JingyunLiang/SwinIR. The networks do not pad:
+pictures have
+sides that are multiples of the window, see `ppsr.generators.apply`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import paddle
+from paddle import Tensor, nn
+from paddle.distributed.fleet.utils import recompute
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample
+from ppsr.generators.blocks.transformer import (
+    DropPath,
+    Mlp,
+    SwinSkeleton,
+    drop_rates,
+    residual_conv,
+    to_map,
+    to_tokens,
+)
+from ppsr.generators.blocks.window_attention import WindowAttention, merge_windows, shift_mask, split_windows
+
+__all__ = ["SwinBlock", "SwinIR"]
+
+_UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "")
+
+
+class SwinBlock(nn.Layer):
+    """x + attention in (shifted) windows, then x + MLP; tokens (N, H, W, C)."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        shift_size: int,
+        mlp_ratio: float,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop: float = 0.0,
+        attn_drop: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.shift_size = shift_size
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, window_size, num_heads, qkv_bias, qk_scale, attn_drop, drop)
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attend(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Attention within windows, shifted cyclically if the block shifts."""
+        _, h, w, _ = x.shape
+        size, shift = self.window_size, self.shift_size
+        if not shift:
+            return merge_windows(self.attn(split_windows(x, size)), size, h, w)
+        mask = shift_mask(x, size, shift)
+        x = paddle.roll(x, [-shift, -shift], axis=[1, 2])
+        x = merge_windows(self.attn(split_windows(x, size), mask), size, h, w)
+        return paddle.roll(x, [shift, shift], axis=[1, 2])
+
+
+class _Stage(nn.Layer):
+    """The blocks of a group, under the published name."""
+
+    def __init__(self, blocks: Sequence[nn.Layer]) -> None:
+        super().__init__()
+        self.blocks = nn.LayerList(blocks)
+
+
+class RSTB(nn.Layer):
+    """Residual group: blocks, a convolution, the input."""
+
+    def __init__(
+        self, blocks: Sequence[nn.Layer], dim: int, resi_connection: str, use_checkpoint: bool
+    ) -> None:
+        super().__init__()
+        self.residual_group = _Stage(blocks)
+        self.conv = residual_conv(dim, resi_connection)
+        self.use_checkpoint = use_checkpoint
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for block in self.residual_group.blocks:
+            y = recompute(block, y) if self.use_checkpoint and self.training else block(y)
+        return to_tokens(self.conv(to_map(y))) + x
+
+
+class SwinIR(SwinSkeleton):
+    """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
+
+    Args:
+        img_size: only for `ape`, and whether it is larger than a window.
+        patch_size: 1.
+        in_chans: channels.
+        embed_dim: width.
+        depths: blocks of each group.
+        num_heads: heads of each group.
+        window_size: side of the windows.
+        mlp_ratio: hidden width of the MLP / width.
+        qkv_bias: bias of query, key, value.
+        qk_scale: factor on the query instead of the usual one.
+        drop_rate: dropout.
+        attn_drop_rate: dropout of attention weights.
+        drop_path_rate: stochastic depth of the last block.
+        ape: absolute position embedding.
+        patch_norm: normalise the tokens at the start.
+        use_checkpoint: recompute blocks in backward instead of keeping their activations.
+        upscale: factor.
+        img_range: range of the normalised input.
+        upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x4) or '' (denoising, upscale 1).
+        resi_connection: 1conv or 3conv.
+    """
+
+    fp16_safe: ClassVar[bool] = False  # activations of the published weights leave the half-precision range
+    ignored_keys: ClassVar[tuple[str, ...]] = (r".*attn_mask", r".*relative_position_index", r"mean")
+    test_args: ClassVar[dict[str, Any]] = {
+        "img_size": 8,
+        "window_size": 4,
+        "embed_dim": 8,
+        "depths": [2],
+        "num_heads": [2],
+        "mlp_ratio": 2,
+        "upscale": 2,
+        "upsampler": "pixelshuffle",
+    }
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 64,
+        patch_size: int = 1,
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+        window_size: int = 7,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        ape: bool = False,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+        upscale: int = 2,
+        img_range: float = 1.0,
+        upsampler: str = "",
+        resi_connection: str = "1conv",
+    ) -> None:
+        check_patch(patch_size)
+        if upsampler not in _UPSAMPLERS:
+            raise ConfigError(
+                f"SwinIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:3])} or ''"
+            )
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            ape=ape,
+            patch_norm=patch_norm,
+            drop_rate=drop_rate,
+            upscale=upscale,
+            img_range=img_range,
+            upsampler=upsampler,
+            resi_connection=resi_connection,
+        )
+        window, shift = clamp_window(img_size, window_size)
+        self.size_multiple = window
+        rates = iter(drop_rates(drop_path_rate, sum(depths)))
+        self.layers = nn.LayerList()
+        for depth, heads in zip(depths, num_heads, strict=True):
+            blocks = [
+                SwinBlock(
+                    embed_dim,
+                    heads,
+                    window,
+                    shift if i % 2 else 0,
+                    mlp_ratio,
+                    qkv_bias,
+                    qk_scale,
+                    drop_rate,
+                    attn_drop_rate,
+                    next(rates),
+                )
+                for i in range(depth)
+            ]
+            self.layers.append(RSTB(blocks, embed_dim, resi_connection, use_checkpoint))
+        self._build_tail(in_chans, embed_dim, upscale)
+
+    def _build_tail(self, in_chans: int, embed_dim: int, upscale: int) -> None:
+        if self.upsampler == "pixelshuffledirect":
+            self.upsample = nn.Sequential(
+                Conv2D(embed_dim, upscale**2 * in_chans, 3, padding=1), nn.PixelShuffle(upscale)
+            )
+        elif self.upsampler == "nearest+conv":
+            if upscale != 4:
+                raise ConfigError(f"SwinIR: upsampler 'nearest+conv' is for upscale 4, got {upscale}")
+            self.conv_before_upsample = nn.Sequential(Conv2D(embed_dim, 64, 3, padding=1), LeakyReLU(0.01))
+            self.conv_up1 = Conv2D(64, 64, 3, padding=1)
+            self.conv_up2 = Conv2D(64, 64, 3, padding=1)
+            self.conv_hr = Conv2D(64, 64, 3, padding=1)
+            self.conv_last = Conv2D(64, in_chans, 3, padding=1)
+        elif not self.upsampler:
+            self.conv_last = Conv2D(embed_dim, in_chans, 3, padding=1)
+
+    def groups(self, tokens: Tensor) -> Tensor:
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return tokens
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        if self.upsampler == "pixelshuffle":
+            return super().reconstruct(x)
+        body = self.body(self.conv_first(x))
+        if self.upsampler == "pixelshuffledirect":
+            return self.upsample(body)
+        if self.upsampler == "nearest+conv":
+            body = self.conv_before_upsample(body)
+            body = leaky_relu(self.conv_up1(nearest_upsample(body, 2)), 0.2)
+            body = leaky_relu(self.conv_up2(nearest_upsample(body, 2)), 0.2)
+            return self.conv_last(leaky_relu(self.conv_hr(body), 0.2))
+        return x + self.conv_last(body)
+
+
+def check_patch(patch_size: int) -> None:
+    """The published networks take single pixels as tokens.
+
+    Raises:
+        ConfigError: another patch size.
+    """
+    if patch_size != 1:
+        raise ConfigError(f"patch_size must be 1, got {patch_size}")
+
+
+def clamp_window(img_size: int, window_size: int) -> tuple[int, int]:
+    """Window and shift; pictures announced no larger than a window get one window without shift."""
+    return (img_size, 0) if img_size <= window_size else (window_size, window_size // 2)
