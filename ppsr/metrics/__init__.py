@@ -4,7 +4,12 @@ from ppsr.registry import METRICS
 
 METRICS.lazy(
     {
+        "LPIPSMetric": "ppsr.metrics.lpips:LPIPSMetric",
+        "MAD": "ppsr.metrics.depth:MAD",
+        "NIQE": "ppsr.metrics.niqe:NIQE",
+        "PE": "ppsr.metrics.depth:PE",
         "PSNR": "ppsr.metrics.psnr_ssim:PSNR",
+        "RMSE": "ppsr.metrics.depth:RMSE",
         "SSIM": "ppsr.metrics.psnr_ssim:SSIM",
     }
 )

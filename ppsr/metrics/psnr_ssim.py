@@ -12,35 +12,19 @@ import cv2
 import numpy as np
 
 from ppsr.errors import DataError
+from ppsr.metrics.pictures import checked_pair, luma
 
 __all__ = ["PSNR", "SSIM", "psnr", "ssim"]
 
-_LUMA = np.array([65.481, 128.553, 24.966]) / 255
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-def _prepare(sr: np.ndarray, gt: np.ndarray, crop_border: int, test_y_channel: bool) -> list[np.ndarray]:
-    """Both pictures as float64 in 0..255, H x W x C, cropped, luma if asked for.
-
-    Raises:
-        DataError: sizes differ, NaN, or nothing is left inside the border.
-    """
-    if sr.shape != gt.shape:
-        raise DataError(f"pictures of unequal size cannot be compared: {sr.shape} and {gt.shape}")
-    result = []
-    for image in (sr, gt):
-        values = image.astype(np.float64)
-        if np.isnan(values).any():
-            raise DataError("a picture with NaN values cannot be scored")
-        values = values[..., None] if values.ndim == 2 else values
-        if crop_border:
-            values = values[crop_border:-crop_border, crop_border:-crop_border]
-        if not values.size:
-            raise DataError(f"a border of {crop_border} leaves nothing of a picture of {image.shape[:2]}")
-        if test_y_channel and values.shape[2] == 3:
-            values = (values @ _LUMA + 16)[..., None]
-        result.append(values)
-    return result
+def _prepare(
+    sr: np.ndarray, gt: np.ndarray, crop_border: int, test_y_channel: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both pictures as float64 H x W x C, checked and cropped, luma if asked for."""
+    a, b = checked_pair(sr, gt, crop_border=crop_border)
+    return (luma(a), luma(b)) if test_y_channel else (a, b)
 
 
 def psnr(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel: bool = False) -> float:
@@ -101,14 +85,18 @@ class _PictureMetric:
 
 
 class PSNR(_PictureMetric):
-    """Peak signal-to-noise ratio, dB."""
+    """Peak signal-to-noise ratio in dB, at least 0; infinite for equal pictures."""
+
+    name = "psnr"
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
         return psnr(self._order(sr), self._order(gt), **self._options())
 
 
 class SSIM(_PictureMetric):
-    """Structural similarity, at most 1."""
+    """Structural similarity, at most 1, for equal pictures."""
+
+    name = "ssim"
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
         return ssim(self._order(sr), self._order(gt), **self._options())

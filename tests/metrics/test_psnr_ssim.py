@@ -1,0 +1,81 @@
+"""PSNR and SSIM against independent formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from ppsr.errors import DataError
+from ppsr.metrics.psnr_ssim import PSNR, SSIM, psnr, ssim
+
+
+@pytest.fixture
+def pair(rng):
+    gt = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
+    sr = np.clip(gt + rng.integers(-9, 10, gt.shape), 0, 255).astype(np.uint8)
+    return sr, gt
+
+
+def test_psnr_of_a_constant_difference_is_its_closed_form():
+    gt = np.full((8, 8, 3), 100, np.uint8)
+    assert psnr(gt + 5, gt) == pytest.approx(20 * np.log10(255 / 5))
+
+
+def test_luma_of_a_gray_difference_is_scaled_by_219_of_255():
+    gt = np.full((8, 8, 3), 100, np.uint8)
+    assert psnr(gt + 5, gt, test_y_channel=True) == pytest.approx(20 * np.log10(255 / 5 * 255 / 219))
+
+
+def test_equal_pictures_have_infinite_psnr_and_ssim_one(pair):
+    assert psnr(pair[1], pair[1]) == float("inf")
+    assert ssim(pair[1], pair[1]) == pytest.approx(1)
+
+
+def test_ssim_equals_the_definition_by_another_filter(pair):
+    """scipy's Gaussian of radius 5 is the same window; variances come one by one."""
+    a, b = (x[..., 0].astype(np.float64) for x in pair)
+
+    def mean(x):
+        return gaussian_filter(x, 1.5, truncate=5 / 1.5)[5:-5, 5:-5]
+
+    variance_a, variance_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2
+    covariance = mean(a * b) - mean(a) * mean(b)
+    expected = (
+        (2 * mean(a) * mean(b) + 6.5025)
+        * (2 * covariance + 58.5225)
+        / ((mean(a) ** 2 + mean(b) ** 2 + 6.5025) * (variance_a + variance_b + 58.5225))
+    )
+    assert ssim(pair[0][..., 0], pair[1][..., 0]) == pytest.approx(expected.mean(), abs=1e-9)
+
+
+def test_pixels_of_the_border_do_not_count(pair):
+    sr, gt = pair
+    spoiled = sr.copy()
+    spoiled[:4], spoiled[-4:], spoiled[:, :4], spoiled[:, -4:] = 0, 0, 0, 0
+    assert PSNR(crop_border=4)(spoiled, gt) == PSNR(crop_border=4)(sr, gt)
+    assert PSNR(crop_border=3)(spoiled, gt) != PSNR(crop_border=3)(sr, gt)
+
+
+def test_both_orders_of_axes_give_the_same(pair):
+    turned = [x.transpose(2, 0, 1) for x in pair]
+    assert SSIM(input_order="CHW")(*turned) == SSIM()(*pair)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_unequal_sizes_are_refused(metric, pair):
+    with pytest.raises(DataError, match="unequal size"):
+        metric(pair[0][:-1], pair[1])
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_nan_is_refused(metric, pair):
+    broken = pair[0].astype(np.float32)
+    broken[3, 4, 1] = np.nan
+    with pytest.raises(DataError, match="NaN"):
+        metric(broken, pair[1])
+
+
+def test_a_border_that_leaves_nothing_is_refused(pair):
+    with pytest.raises(DataError, match="border of 20 leaves nothing"):
+        psnr(*pair, crop_border=20)
