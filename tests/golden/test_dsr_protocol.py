@@ -1,0 +1,86 @@
+"""PaddleDepth's depth super-resolution: pictures, metrics, noise and the learning rate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.degradations.depth import add_depth_noise, benchmark_lr_from_upsampled, to_png
+from ppsr.imaging.io import to_uint8
+from ppsr.metrics.depth import MAD, PE, RMSE
+from ppsr.metrics.psnr_ssim import psnr, ssim
+from ppsr.solver.schedules import CosineAnnealingRestartLR
+from tests.golden.files import Golden, assert_close, golden
+
+ERRORS = {"rmse": RMSE, "mad": MAD, "pe": PE}
+
+
+def _cases(g):
+    """Prediction and truth of each case as 8-bit RGB."""
+    for case in sorted({k.split("/")[0] for k in g.group("input") if k[0].isdigit()}):
+        gt = np.repeat(g[f"input/{case}/gt"][..., None], 3, axis=2)
+        yield case, to_uint8(g[f"input/{case}/pred"].transpose(1, 2, 0) / 255), gt
+
+
+def _borders(g, case):
+    return sorted({int(k.split("/")[0][4:]) for k in g.group(f"output/{case}") if k.startswith("crop")})
+
+
+@golden("drn_dsr_protocol*")
+@pytest.mark.smoke
+def test_pictures_and_their_scores(path):
+    g = Golden(path)
+    for case, pred, gt in _cases(g):
+        assert_close(pred, g[f"output/{case}/pred_uint8"])
+        gray = g[f"output/{case}/pred1_uint8"]
+        for border in _borders(g, case):
+            expected = g.group(f"output/{case}/crop{border}")
+            for key, sr, on_y in (("y", pred, True), ("rgb", pred, False), ("gray", gray, False)):
+                options = {"crop_border": border, "test_y_channel": on_y}
+                assert_close(psnr(sr, gt, **options), expected[f"psnr_{key}"], atol=1e-4, what=f"psnr {key}")
+                assert_close(ssim(sr, gt, **options), expected[f"ssim_{key}"], atol=1e-5, what=f"ssim {key}")
+            for name, metric in ERRORS.items():
+                scorer = metric(crop_border=border, definition="published")
+                for key, sr in ((name, pred), (f"{name}_id", gt)):
+                    np.testing.assert_allclose(scorer(sr, gt), expected[key], rtol=1e-5)
+
+
+@golden("drn_dsr_protocol*")
+def test_means_over_pictures(path):
+    g = Golden(path)
+    cases = list(_cases(g))
+    metrics = {
+        "psnr": lambda a, b: psnr(a, b, crop_border=4, test_y_channel=True),
+        "ssim": lambda a, b: ssim(a, b, crop_border=4, test_y_channel=True),
+        **{name: cls(crop_border=4, definition="published") for name, cls in ERRORS.items()},
+    }
+    for name, metric in metrics.items():
+        mean = np.mean([metric(pred, gt) for _, pred, gt in cases])
+        np.testing.assert_allclose(mean, g[f"output/mean/{name}"], rtol=1e-5)
+
+
+@golden("drn_dsr_protocol*")
+def test_test_pictures_from_mat_variables(path):
+    g = Golden(path)
+    assert_close(to_png(g["input/mat/im_gt_y"]), g["output/mat/hr_png"])
+    upsampled = g["input/mat/im_b_y"]
+    assert_close(benchmark_lr_from_upsampled(upsampled), g["output/mat/lr_png"])
+    intended = benchmark_lr_from_upsampled(upsampled, published=False)
+    assert_close(intended, g["output/mat/lr_png_intended_cubic"])
+
+
+@golden("drn_dsr_protocol*")
+def test_noise_of_depth(path):
+    g = Golden(path)
+    noisy = add_depth_noise(g["input/noise/depth"], g["input/noise/standard_normal"])
+    assert_close(noisy, g["output/noise/depth"])
+
+
+@golden("drn_dsr_protocol*")
+def test_learning_rate(path):
+    g = Golden(path)
+    schedule = CosineAnnealingRestartLR(
+        learning_rate=1e-4, periods=[20, 10], restart_weights=[1, 0.5], eta_min=1e-7
+    )
+    expected = g["output/cosine_restart_lr"]
+    assert_close([schedule(step) for step in range(len(expected))], expected, atol=1e-12)
