@@ -6,6 +6,7 @@ et al., arXiv:2209.14145).
 
 from __future__ import annotations
 
+import paddle
 from paddle import Tensor, nn
 
 from ppsr.generators.blocks.layers import Conv2D
@@ -27,6 +28,8 @@ class LKAT(nn.Layer):
             Conv2D(num_feat, num_feat, 1),
         )
         self.conv1 = Conv2D(num_feat, num_feat, 1)
+        # attention starts near one instead of near zero, so that the signal passes before it is learnt
+        self.att[2].bias.set_value(paddle.ones([num_feat]))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv0(x)
