@@ -100,7 +100,7 @@ class CDDNet(nn.Layer):
         # A first output near the enlarged input: a large error there would push the mixing weights, which
         # all layers
         # share, to zero within a few steps, and nothing learns after that.
-        self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models, init_scale=0.01)
+        self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models, init_scale=0.1)
 
     def example_inputs(self, n: int, h: int, w: int) -> tuple[np.ndarray, ...]:
         """A picture and mixing weights, as forward takes them."""

@@ -121,7 +121,7 @@ class DRCT(SwinSkeleton):
         "img_size": 8,
         "window_size": 4,
         "embed_dim": 12,
-        "depths": [2],
+        "depths": [6],
         "num_heads": [2],
         "gc": 4,
         "mlp_ratio": 2,

@@ -65,7 +65,9 @@ def test_dropout_acts_in_training_only():
 @pytest.mark.parametrize("upscale", [1, 2, 3, 4])
 @pytest.mark.parametrize("use_rc", [True, False])
 def test_nothing_beyond_the_receptive_radius_changes_a_pixel(upscale, use_rc):
+    paddle.seed(0)
     net = CDDNet(upscale=upscale, use_rc=use_rc, **_TINY)
+    net.conv_last.weight.set_value(net.conv_last.weight * 10)  # so that float rounding hides no influence
     net.eval()
     r = net.receptive_radius
     x, weights = _inputs(net, 1, 1, 2 * r + 9)
