@@ -10,7 +10,9 @@ from paddle import nn
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError
-from ppsr.registry import build_model
+from ppsr.registry import build_generator, build_model
+from ppsr.weights import load_weights, read_state
+from ppsr.weights.identify import identify
 
 __all__ = ["load_network"]
 
@@ -23,7 +25,7 @@ def load_network(
     """Build the inference network of a config, with weights.
 
     Args:
-        config_file: a training config; only its `model` section is used.
+        config_file: a training config; only its `model` section is used. None: the weights tell.
         load: weight file.
         overrides: texts `a.b=value`.
 
@@ -31,11 +33,13 @@ def load_network(
         The network in evaluation mode; it has the fact `scale`.
 
     Raises:
-        ConfigError: no config.
-        WeightError: the weights do not fit.
+        ConfigError: neither config nor weights, or the network needs the parts around it.
+        WeightError: the weights do not fit, or belong to no known network.
     """
     if config_file is None:
-        raise ConfigError("name the network by --config-file")
+        if load is None:
+            raise ConfigError("name the network by --config-file, or give its weights by --load")
+        return _identified(load)
     config = load_config(config_file, overrides)
     if "model" not in config:
         raise ConfigError(f"{config.path} has no section 'model'")
@@ -46,5 +50,20 @@ def load_network(
     if load is not None:
         load_model(model, str(load))
     net = model.inference_net()
+    net.eval()
+    return net
+
+
+def _identified(load: str | Path) -> nn.Layer:
+    """The network that a weight file alone tells.
+
+    Raises:
+        ConfigError: it needs more than a picture.
+    """
+    name, arguments = identify(read_state(load))
+    net = build_generator(name, **arguments)
+    if hasattr(net, "example_inputs"):
+        raise ConfigError(f"{load} holds a {name}, which needs more than a picture; give --config-file too")
+    load_weights(net, load)
     net.eval()
     return net

@@ -1,0 +1,91 @@
+"""`ppsr evaluate`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ppsr.engine.distributed import Group
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate")(evaluate_pictures)
+
+
+def evaluate_pictures(
+    protocol: Annotated[str, typer.Option(help="classic, dsr, reflash, dasr or realsr.")] = "classic",
+    scale: Annotated[int, typer.Option(help="HR size / LR size.")] = 4,
+    gt: Annotated[str | None, typer.Option(help="HR pictures: a folder or a pattern.")] = None,
+    sr: Annotated[str | None, typer.Option(help="Finished SR pictures.")] = None,
+    lq: Annotated[str | None, typer.Option(help="LR pictures; otherwise made from HR.")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of the protocol's sets, instead of --gt.")] = None,
+    sets: Annotated[str | None, typer.Option(help="Sets of --data, by commas.")] = None,
+    name: Annotated[str | None, typer.Option(help="The set's name in the report.")] = None,
+    load: Annotated[Path | None, typer.Option(help="Weights of the network to score.")] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("-c", "--config-file", help="Names the network.")
+    ] = None,
+    bicubic: Annotated[bool, typer.Option("--bicubic", help="Score bicubic enlargement.")] = False,
+    metrics: Annotated[str | None, typer.Option(help="Those wanted, by commas.")] = None,
+    definition: Annotated[str, typer.Option(help="Of rmse, mad, pe: safe or published.")] = "safe",
+    lr: Annotated[
+        str, typer.Option(help="LR made here, as the script does or means: published, intended.")
+    ] = ("published"),
+    lpips_weights: Annotated[Path | None, typer.Option(help="torchvision's AlexNet file.")] = None,
+    niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
+    seed: Annotated[int, typer.Option(help="Of noise in LR pictures made here.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.")] = None,
+    grid: Annotated[bool, typer.Option(help="Draw the best and the worst picture.")] = True,
+) -> None:
+    """Score a network, bicubic enlargement or finished pictures by a named protocol.
+
+    Exit code 1 when some pictures have no score, 3 when none has."""
+    from ppsr.metrics.evaluate import evaluate
+    from ppsr.metrics.report import metric_lines, write_report
+
+    options: dict[str, dict[str, Any]] = {key: {"definition": definition} for key in ("rmse", "mad", "pe")}
+    options["lpips"] = {"weights": lpips_weights}
+    options["niqe"] = {"parameters": niqe_parameters}
+    result = evaluate(
+        protocol,
+        scale=scale,
+        gt=gt,
+        sr=sr,
+        lq=lq,
+        data=data,
+        sets=sets.split(",") if sets else None,
+        name=name,
+        use_bicubic=bicubic,
+        config_file=config_file,
+        load=load,
+        metrics=metrics.split(",") if metrics else None,
+        metric_options=options,
+        lr_of_script=lr,
+        seed=seed,
+        group=_ranks(),
+    )
+    if not result.is_main:
+        return
+    for line in metric_lines(result):
+        print(line)
+    folder = output or Path("output") / f"evaluate-{protocol}-x{scale}"
+    write_report(result, folder, grid=grid)
+    print(f"report in {folder}")
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def _ranks() -> Group | None:
+    """The processes of `paddle.distributed.launch`, if it started this one."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+        return None
+    from ppsr.engine.distributed import start_distributed
+
+    return start_distributed("cpu")

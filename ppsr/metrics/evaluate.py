@@ -1,0 +1,260 @@
+"""`ppsr.evaluate`: scores of a network, a weight file, bicubic enlargement or finished pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.metrics.protocols import Protocol, find_protocol
+from ppsr.metrics.scoring import PictureSource, SetScore, SetTask, Upscale, bicubic, merged, score_set
+from ppsr.registry import METRICS
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+class Ranks(Interface):
+    """Processes that share the work; `ppsr.engine.distributed.Group` is one."""
+
+    rank: int
+    world: int
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in rank order."""
+
+
+@dataclass
+class Evaluation:
+    """Scores of one or several sets by one protocol.
+
+    Attributes:
+        protocol: what was measured.
+        scale: HR size / LR size.
+        method: what was scored, in words.
+        sets: one entry per set and degradation.
+        sources: where the pictures of each entry come from, for looking at them again.
+        is_main: this process writes files.
+    """
+
+    protocol: Protocol
+    scale: int
+    method: str
+    sets: list[SetScore]
+    sources: list[PictureSource]
+    is_main: bool = True
+
+    @property
+    def count(self) -> int:
+        """Pictures that have a score."""
+        return sum(len(score.rows) for score in self.sets)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Means of the only set.
+
+        Raises:
+            ConfigError: there are several.
+        """
+        if len(self.sets) != 1:
+            raise ConfigError(f"there are {len(self.sets)} sets; read the means of each in `sets`")
+        return self.sets[0].means
+
+    @property
+    def exit_code(self) -> int:
+        """0 all pictures have a score, 1 some have none, 3 none has one."""
+        if not self.count:
+            return 3
+        return int(any(score.problems for score in self.sets))
+
+
+def evaluate(
+    protocol: str = "classic",
+    *,
+    scale: int = 4,
+    gt: str | Path | None = None,
+    sr: str | Path | None = None,
+    lq: str | Path | None = None,
+    data: str | Path | None = None,
+    sets: Sequence[str] | None = None,
+    name: str | None = None,
+    upscale: Upscale | None = None,
+    use_bicubic: bool = False,
+    config_file: str | Path | None = None,
+    load: str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    metric_options: dict[str, dict[str, Any]] | None = None,
+    lr_of_script: str = "published",
+    seed: int = 0,
+    group: Ranks | None = None,
+) -> Evaluation:
+    """Score pictures by a named protocol.
+
+    Give either `gt` (and `lq` or `sr`) for one set, or `data` for a folder with the protocol's layout. Give
+    exactly one of `sr`, `upscale`, `use_bicubic`, and `load` with or without `config_file`.
+
+    Args:
+        protocol: classic, dsr, reflash, dasr or realsr.
+        scale: HR size / LR size.
+        gt: HR pictures, a folder or a pattern such as `Set14/*_HR.png`.
+        sr: finished SR pictures; for several degradations, a folder of folders.
+        lq: LR pictures; left out, they are made from HR where the protocol can.
+        data: folder of the protocol's sets.
+        sets: those of `data`; None takes all that are there.
+        name: of the single set; by default found in its path.
+        upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
+        use_bicubic: score MATLAB's bicubic enlargement.
+        config_file: names the network.
+        load: weights; without `config_file` they tell their network themselves.
+        metrics: names of those wanted; None for all of the protocol.
+        metric_options: more constructor arguments by metric, such as {"pe": {"definition": "published"}}.
+        lr_of_script: LR pictures made here follow the released script ("published") or its intention
+            ("intended"), where the two differ.
+        seed: of noise in LR pictures made here.
+        group: processes that share the work.
+
+    Raises:
+        ConfigError: options that do not fit together, or a metric lacks its file.
+        DataError: folders are missing or empty.
+        WeightError: the weights do not fit.
+    """
+    chosen = find_protocol(protocol, scale)
+    if lr_of_script not in ("published", "intended"):
+        raise ConfigError(f"lr_of_script is published or intended, got {lr_of_script!r}")
+    configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
+    ways = {"sr": sr, "upscale": upscale, "use_bicubic": use_bicubic or None, "load": load or config_file}
+    given = [way for way, value in ways.items() if value is not None]
+    if len(given) != 1:
+        raise ConfigError(
+            "give exactly one of finished pictures (sr), a network (load), bicubic enlargement; got "
+            + (", ".join(given) or "none")
+        )
+    tasks = _tasks(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
+    built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
+    method = str(load or config_file or sr or ("bicubic" if use_bicubic else "upscale"))
+    if use_bicubic:
+        upscale = bicubic(scale)
+    elif load or config_file:
+        upscale = _network(config_file, load, scale)
+    sources = [
+        PictureSource(
+            task, chosen, scale=scale, upscale=upscale, seed=seed, published=lr_of_script == "published"
+        )
+        for task in tasks
+    ]
+    rank, world = (group.rank, group.world) if group else (0, 1)
+    scores = []
+    for source in sources:
+        part = score_set(source, built, rank=rank, world=world)
+        scores.append(merged(group.gather(part) if group else [part]))
+    return Evaluation(chosen, scale, method, scores, sources, is_main=rank == 0)
+
+
+def _network(config_file: str | Path | None, load: str | Path | None, scale: int) -> Upscale:
+    """The upscaler of a config with weights, or of a weight file alone.
+
+    Raises:
+        ConfigError: its scale is another one.
+    """
+    if load is None:
+        raise ConfigError("a network without weights has no score; give load")
+    from ppsr.inference.network import load_network
+    from ppsr.inference.upscaler import Upscaler
+
+    upscaler = Upscaler(load_network(config_file, load))
+    if upscaler.scale != scale:
+        raise ConfigError(f"the network enlarges by {upscaler.scale}, the evaluation asks for {scale}")
+    return upscaler
+
+
+def _tasks(
+    protocol: Protocol,
+    scale: int,
+    *,
+    gt: str | Path | None,
+    sr: str | Path | None,
+    lq: str | Path | None,
+    data: str | Path | None,
+    sets: Sequence[str] | None,
+    name: str | None,
+) -> list[SetTask]:
+    """The sets and degradations to score."""
+    if data is None:
+        if protocol.gt_layout is not None and gt is None:
+            raise ConfigError(f"protocol '{protocol.name}' needs HR pictures: give gt, or data")
+        if protocol.gt_layout is None and sr is None and lq is None:
+            raise ConfigError(f"protocol '{protocol.name}' needs pictures: give lq or sr, or data")
+        if protocol.make_lq is None and sr is None and lq is None:
+            raise ConfigError(
+                f"protocol '{protocol.name}' needs LR pictures: give lq ({protocol.how_to_make} makes them)"
+            )
+        label = name or _guess_name(protocol, gt or lq or sr)
+        return _variants(protocol, label, gt=gt, lq=lq, sr=sr)
+    if gt is not None or lq is not None:
+        raise ConfigError("give either data, or gt and lq")
+    tasks = []
+    for label in sets or protocol.sets:
+        gt_place = (
+            None if protocol.gt_layout is None else Path(data) / _fill(protocol.gt_layout, label, scale)
+        )
+        if gt_place is not None and not gt_place.is_dir() and not sets:
+            continue
+        lq_place: Path | None = Path(data) / _fill(protocol.lq_layout, label, scale)
+        absent = not protocol.variants and not Path(str(lq_place)).is_dir()
+        if sr is not None or (absent and protocol.make_lq is not None):
+            lq_place = None
+        place = None if sr is None else Path(sr) / label
+        tasks += _variants(protocol, label, gt=gt_place, lq=lq_place, sr=place)
+    if not tasks:
+        layout = protocol.gt_layout or protocol.lq_layout
+        raise DataError(f"{data} holds none of {', '.join(protocol.sets)}; the layout is {layout}")
+    return tasks
+
+
+def _fill(layout: str, name: str, scale: int) -> str:
+    return layout.replace("{set}", name).replace("{scale}", str(scale))
+
+
+def _guess_name(protocol: Protocol, place: str | Path | None) -> str:
+    """The part of a path that is a known set, or its last folder."""
+    parts = [p for p in Path(str(place)).absolute().parts if not any(sign in p for sign in "*?[")]
+    known = {name.lower(): name for name in protocol.sets}
+    found = [known[part.lower()] for part in parts if part.lower() in known]
+    return found[-1] if found else parts[-1]
+
+
+def _variants(
+    protocol: Protocol,
+    name: str,
+    *,
+    gt: str | Path | None,
+    lq: str | Path | None,
+    sr: str | Path | None,
+) -> list[SetTask]:
+    """One task per degradation; a folder of pictures instead of a folder of degradations is one task."""
+    if not protocol.variants:
+        return [SetTask(name, "", gt, lq, sr)]
+    given = sr if sr is not None else lq
+    if given is None:
+        return [SetTask(name, variant, gt, None, None) for variant in protocol.variants]
+    text = str(given)
+    template = text if "{variant}" in text else f"{text}/{{variant}}"
+    places = {variant: Path(template.replace("{variant}", variant)) for variant in protocol.variants}
+    found = {variant: place for variant, place in places.items() if place.is_dir()}
+    if not found and "{variant}" in text:
+        if protocol.make_lq is None:
+            raise DataError(
+                f"none of {', '.join(map(str, places.values()))} is there; {protocol.how_to_make}"
+            )
+        return [SetTask(name, variant, gt) for variant in protocol.variants]
+    if not found:
+        folder = Path(text).name
+        found = {
+            next((v for v in protocol.variants if folder == v or folder.endswith(f"_{v}")), ""): Path(text)
+        }
+    return [
+        SetTask(name, variant, gt, None if sr is not None else place, place if sr is not None else None)
+        for variant, place in found.items()
+    ]

@@ -1,0 +1,204 @@
+"""The named ways to score super-resolution: what is measured, on which pixels, and where pictures lie."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ppsr.degradations.depth import benchmark_lr
+from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
+from ppsr.errors import ConfigError, did_you_mean
+from ppsr.imaging.resize import matlab_resize
+
+__all__ = ["PROTOCOLS", "Protocol", "find_protocol", "mod_crop", "seeded"]
+
+# (HR picture uint8 H x W x 3, scale, variant, generator, published) -> LR picture uint8
+Degrade = Callable[[np.ndarray, int, str, np.random.Generator, bool], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to score.
+
+    Attributes:
+        name: of the option `--protocol`.
+        about: one line for the table of protocols.
+        color: channels measured by PSNR and SSIM.
+        border: pixels cut from each side; None stands for the scale.
+        scales: valid scales.
+        metrics: name -> entry of METRICS with options; the first one orders the pictures.
+        borderless: metrics that see the whole picture.
+        rounding: of the pictures before they are compared.
+        gt_layout: where HR pictures lie below the data folder; None where there is no truth.
+        lq_layout: where LR pictures lie.
+        sets: names of the sets, as folders.
+        variants: degradations -> their names in the table.
+        make_lq: makes LR pictures where none are given; None where they must be given.
+        how_to_make: the command that makes them.
+    """
+
+    name: str
+    about: str
+    color: str
+    border: int | None
+    scales: tuple[int, ...]
+    metrics: Mapping[str, Mapping[str, Any]]
+    gt_layout: str | None
+    lq_layout: str
+    sets: tuple[str, ...]
+    variants: Mapping[str, str] = field(default_factory=dict)
+    make_lq: Degrade | None = None
+    how_to_make: str = ""
+    borderless: tuple[str, ...] = ()
+    rounding: str = "8 bit, half to even"
+
+    def metric_configs(
+        self, scale: int, names: tuple[str, ...] | None, options: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """The metrics to build, with their borders.
+
+        Args:
+            scale: of this evaluation.
+            names: those wanted; None for all.
+            options: more constructor arguments by metric.
+
+        Raises:
+            ConfigError: the protocol has no such metric.
+        """
+        for name in names or ():
+            if name not in self.metrics:
+                raise ConfigError(
+                    f"protocol '{self.name}' has no metric '{name}'; {did_you_mean(name, self.metrics)}"
+                )
+        border = scale if self.border is None else self.border
+        return {
+            name: {**cfg, "crop_border": 0 if name in self.borderless else border, **options.get(name, {})}
+            for name, cfg in self.metrics.items()
+            if names is None or name in names
+        }
+
+    @property
+    def border_text(self) -> str:
+        """For the table."""
+        return "scale" if self.border is None else f"{self.border} px"
+
+
+def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:
+    """Cut sides to multiples at the bottom and right."""
+    height, width = (side // multiple * multiple for side in image.shape[:2])
+    return np.ascontiguousarray(image[:height, :width])
+
+
+def seeded(seed: int, variant: str, name: str) -> np.random.Generator:
+    """The generator of one picture's draws: the same on every machine, whatever else is drawn."""
+    return np.random.default_rng([seed, zlib.crc32(variant.encode()), zlib.crc32(name.encode())])
+
+
+def _bicubic_lq(
+    gt: np.ndarray, scale: int, variant: str, rng: np.random.Generator, published: bool
+) -> np.ndarray:
+    return np.clip(np.rint(matlab_resize(gt, 1 / scale)), 0, 255).astype(np.uint8)
+
+
+def _reflash_lq(
+    gt: np.ndarray, scale: int, variant: str, rng: np.random.Generator, published: bool
+) -> np.ndarray:
+    return degrade(gt, variant, scale=scale, rng=rng)
+
+
+def _depth_lq(
+    gt: np.ndarray, scale: int, variant: str, rng: np.random.Generator, published: bool
+) -> np.ndarray:
+    lq = benchmark_lr(gt[..., 0], scale=scale, rng=rng, published=published)
+    return np.repeat(lq[..., None], 3, axis=2)
+
+
+_CLASSIC_SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
+_Y = {"psnr": {"name": "PSNR", "test_y_channel": True}, "ssim": {"name": "SSIM", "test_y_channel": True}}
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="classic",
+            about="MATLAB bicubic LR, made on the fly or read",
+            color="Y of BT.601, not rounded",
+            border=None,
+            scales=(2, 3, 4, 8),
+            metrics=_Y,
+            gt_layout="{set}/HR",
+            lq_layout="{set}/LR_bicubic/X{scale}",
+            sets=_CLASSIC_SETS,
+            make_lq=_bicubic_lq,
+        ),
+        Protocol(
+            name="dsr",
+            about="DSR-TestData of PaddleDepth: depth maps, gray repeated to three channels",
+            color="Y of BT.601 of the repeated gray (1.322 dB above the gray's own PSNR)",
+            border=4,
+            scales=(4,),
+            metrics={**_Y, "rmse": {"name": "RMSE"}, "mad": {"name": "MAD"}, "pe": {"name": "PE"}},
+            gt_layout="test_HR",
+            lq_layout="test_LR_x{scale}",
+            sets=("DSR-TestData",),
+            make_lq=_depth_lq,
+        ),
+        Protocol(
+            name="reflash",
+            about="eight degradations of Reflash Dropout's benchmark; seeded noise",
+            color="RGB",
+            border=4,
+            scales=(4,),
+            metrics={"psnr": {"name": "PSNR"}},
+            gt_layout="{set}/HR/x{scale}",
+            lq_layout="{set}/LR_degra/{variant}",
+            sets=("Set5", "Set14", "B100", "Manga109", "Urban100"),
+            variants=VARIANTS,
+            make_lq=_reflash_lq,
+        ),
+        Protocol(
+            name="dasr",
+            about="DASR's validation sets: type 1 weak, 2 standard, 3 severe; LPIPS of AlexNet on RGB",
+            color="Y of BT.601, not rounded; LPIPS: RGB",
+            border=4,
+            borderless=("lpips",),
+            scales=(4,),
+            metrics={**_Y, "lpips": {"name": "LPIPSMetric", "net": "alex"}},
+            gt_layout="{set}_valid_HR",
+            lq_layout="{set}_valid_{variant}",
+            sets=("DIV2K",),
+            variants={"type1": "weak", "type2": "standard", "type3": "severe"},
+            how_to_make="ppsr prepare dasr-valid HR LR --type N",
+        ),
+        Protocol(
+            name="realsr",
+            about="real pictures without truth",
+            color="Y of BT.601, rounded",
+            border=0,
+            scales=(1, 2, 3, 4, 8),
+            metrics={"niqe": {"name": "NIQE"}},
+            gt_layout=None,
+            lq_layout="LR",
+            sets=("real",),
+        ),
+    )
+}
+
+
+def find_protocol(name: str, scale: int) -> Protocol:
+    """A protocol that has the scale.
+
+    Raises:
+        ConfigError: unknown protocol, or scale that it does not know.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigError(f"unknown protocol '{name}'; {did_you_mean(name, PROTOCOLS)}")
+    protocol = PROTOCOLS[name]
+    if scale not in protocol.scales:
+        valid = ", ".join(map(str, protocol.scales))
+        raise ConfigError(f"protocol '{name}' has the scales {valid}; got {scale}")
+    return protocol

@@ -1,0 +1,107 @@
+"""Published scores, to show how far an own one is. Each has its source; none was measured here.
+
+Only numbers that were checked against a release page or a second source are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["PUBLISHED", "Reference", "canonical_set", "references"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Scores of one method on one set."""
+
+    protocol: str
+    dataset: str
+    scale: int
+    method: str
+    scores: dict[str, float]
+    source: str
+    variant: str = ""
+
+
+_LITERATURE = "the bicubic column of the x2, x3, x4 tables of the literature"
+_DRN = "DRN's and DRC's release pages"
+_GAN = "PaddleGAN's documentation, drns_x4"
+_HAT = "HAT's release page"
+_DRCT = "DRCT's release page"
+_DEPTH = "PaddleDepth's release page"
+_REFLASH = "headline figure of Reflash Dropout; it does not print its set, taken as Set5"
+
+_CLASSIC = [
+    *[
+        Reference("classic", "Set5", scale, "bicubic", {"psnr": value}, _LITERATURE)
+        for scale, value in ((2, 33.66), (3, 30.39), (4, 28.42))
+    ],
+    Reference("classic", "Set5", 4, "DRN-S", {"psnr": 32.68}, _DRN),
+    Reference("classic", "Set5", 4, "DRN-L", {"psnr": 32.74}, _DRN),
+    Reference("classic", "Set5", 8, "DRN-S", {"psnr": 27.41}, _DRN),
+    Reference("classic", "Set5", 8, "DRN-L", {"psnr": 27.43}, _DRN),
+    Reference("classic", "Set5", 4, "DRN-S (PaddleGAN)", {"psnr": 32.6684, "ssim": 0.8999}, _GAN),
+    Reference("classic", "Set14", 4, "DRN-S (PaddleGAN)", {"psnr": 28.9037, "ssim": 0.7885}, _GAN),
+]
+
+
+def _x4(method: str, source: str, *psnr: float) -> Iterator[Reference]:
+    for dataset, value in zip(("Set5", "Set14", "B100", "Urban100", "Manga109"), psnr, strict=True):
+        yield Reference("classic", dataset, 4, method, {"psnr": value}, source)
+
+
+_ATTENTION = [
+    *_x4("SwinIR", _HAT, 32.92, 29.09, 27.92, 27.45, 32.03),
+    *_x4("HAT-S", _HAT, 32.92, 29.15, 27.97, 27.87, 32.35),
+    *_x4("HAT", _HAT, 33.04, 29.23, 28.00, 27.97, 32.48),
+    *_x4("HAT-L (ImageNet)", _HAT, 33.30, 29.47, 28.09, 28.60, 33.09),
+    *_x4("DRCT", _DRCT, 33.11, 29.35, 28.18, 28.06, 32.59),
+    *_x4("DRCT-L (ImageNet)", _DRCT, 33.37, 29.54, 28.16, 28.70, 33.14),
+]
+
+_DEPTH_ROWS = [
+    Reference(
+        "dsr",
+        "DSR-TestData",
+        4,
+        method,
+        dict(zip(("psnr", "ssim", "rmse", "mad"), scores, strict=True)),
+        _DEPTH + note,
+    )
+    for method, scores, note in (
+        ("WAFP-Net", (42.0344, 0.9834, 2.5561, 0.9246), ""),
+        ("PMBANet", (41.0418, 0.9825, 2.4728, 0.6278), "; PSNR not on Y, so not comparable"),
+        ("RCAN", (42.5297, 0.9850, 2.4401, 0.6685), ""),
+        ("DRN-S", (42.4906, 0.9850, 2.4634, 0.6506), ""),
+    )
+]
+
+_REFLASH_ROWS = [
+    Reference("reflash", "Set5", 4, method, {"psnr": value}, _REFLASH, variant)
+    for method, values in (
+        ("Real-SRResNet", (24.89, 24.76, 23.75, 23.70)),
+        ("Real-SRResNet + dropout 0.7", (25.67, 25.34, 24.14, 24.06)),
+        ("Real-RRDB", (25.21, 25.14, 24.01, 23.86)),
+        ("Real-RRDB + dropout 0.5", (26.05, 26.09, 24.64, 24.32)),
+    )
+    for variant, value in zip(
+        ("bicubic", "blur2_bicubic", "bicubic_noise20", "bicubic_jepg50"), values, strict=True
+    )
+]
+
+PUBLISHED = (*_CLASSIC, *_ATTENTION, *_DEPTH_ROWS, *_REFLASH_ROWS)
+
+_ALIASES = {"bsd100": "B100", "bsds100": "B100"}
+
+
+def canonical_set(name: str) -> str:
+    """A set's name as the table spells it, whatever the case of letters."""
+    known = {reference.dataset.lower(): reference.dataset for reference in PUBLISHED}
+    return _ALIASES.get(name.lower()) or known.get(name.lower(), name)
+
+
+def references(protocol: str, dataset: str, scale: int, variant: str = "") -> list[Reference]:
+    """Published scores that an evaluation compares with."""
+    wanted = (protocol, canonical_set(dataset), scale, variant)
+    return [r for r in PUBLISHED if (r.protocol, r.dataset, r.scale, r.variant) == wanted]

@@ -1,0 +1,220 @@
+"""Evaluations as tables, files and pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ppsr.errors import DataError
+from ppsr.files import atomic_write
+from ppsr.imaging.io import to_uint8, write_image
+from ppsr.imaging.resize import matlab_resize
+from ppsr.metrics.evaluate import Evaluation
+from ppsr.metrics.published import references
+from ppsr.metrics.scoring import SetScore, Triple
+from ppsr.registry import METRICS
+
+__all__ = ["draw_grid", "metric_lines", "to_json", "to_markdown", "write_report"]
+
+_CAPTION = 22
+_ERROR_GAIN = 4
+
+
+def metric_lines(evaluation: Evaluation) -> Iterator[str]:
+    """What is printed: `Metric psnr: 32.1234` below the name of each set, then what has no score."""
+    for score in evaluation.sets:
+        yield f"{_label(score)}: mean over {len(score.rows)} pictures"
+        for name, value in score.means.items():
+            yield f"Metric {name}: {value:.4f}"
+        yield from (f"{kind}: {name}: {reason}" for name, kind, reason in score.problems)
+
+
+def _label(score: SetScore) -> str:
+    return f"{score.name} {score.variant}".strip()
+
+
+def _finite(value: float) -> float | str:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else str(value)
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Per picture and mean; with one set its entries also stand at the top."""
+    results = [
+        {
+            "set": score.name,
+            "variant": score.variant,
+            "count": len(score.rows),
+            "mean": {name: _finite(value) for name, value in score.means.items()},
+            "images": {
+                name: {metric: _finite(value) for metric, value in row.items()}
+                for name, row in score.rows.items()
+            },
+            "problems": [problem._asdict() for problem in score.problems],
+        }
+        for score in evaluation.sets
+    ]
+    head = {"protocol": evaluation.protocol.name, "scale": evaluation.scale, "method": evaluation.method}
+    first = {key: results[0][key] for key in ("count", "mean", "images", "problems")}
+    return {**head, **(first if len(results) == 1 else {}), "sets": results}
+
+
+def to_csv(evaluation: Evaluation) -> str:
+    """A line per picture, then the means."""
+    metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["set", "variant", "picture", *metrics])
+    for score in evaluation.sets:
+        for name, row in {**score.rows, f"mean of {len(score.rows)}": score.means}.items():
+            writer.writerow([score.name, score.variant, name, *(row.get(m, "") for m in metrics)])
+    return buffer.getvalue()
+
+
+def _order(evaluation: Evaluation) -> Any:
+    return list(evaluation.protocol.metrics).index
+
+
+def to_markdown(evaluation: Evaluation) -> str:
+    """What was measured, the means beside published ones, every picture, and what has no score."""
+    protocol = evaluation.protocol
+    border = evaluation.scale if protocol.border is None else protocol.border
+    lines = [
+        f"# {protocol.name}, x{evaluation.scale}: {evaluation.method}",
+        "",
+        f"{protocol.about}. Channels: {protocol.color}. Border: {border} px. Rounding: {protocol.rounding}.",
+        "",
+    ]
+    if protocol.variants and len(evaluation.sets) > 1:
+        lines += _pivot(evaluation)
+    lines += _means(evaluation)
+    for score in evaluation.sets:
+        lines += _published(evaluation, score)
+    for score in evaluation.sets:
+        lines += _pictures(score)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    texts = [header, ["---"] * len(header), *rows]
+    return [*("| " + " | ".join(row) + " |" for row in texts), ""]
+
+
+def _means(evaluation: Evaluation) -> list[str]:
+    metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
+    header = ["set", "pictures", *(_titled(name, evaluation) for name in metrics)]
+    rows = [
+        [_label(s), str(len(s.rows)), *(f"{s.means[m]:.4f}" if m in s.means else "" for m in metrics)]
+        for s in evaluation.sets
+    ]
+    return _table(header, rows)
+
+
+def _titled(metric: str, evaluation: Evaluation) -> str:
+    """A metric's name with its orientation."""
+    better = METRICS.get(str(evaluation.protocol.metrics[metric]["name"])).higher_is_better
+    return f"{metric} {'↑' if better else '↓'}"
+
+
+def _pivot(evaluation: Evaluation) -> list[str]:
+    """The paper's table: sets by degradations, one per metric."""
+    variants = [v for v in evaluation.protocol.variants if any(s.variant == v for s in evaluation.sets)]
+    names = list(dict.fromkeys(s.name for s in evaluation.sets))
+    cells = {(s.name, s.variant): s.means for s in evaluation.sets}
+    lines = []
+    for metric in {name: None for s in evaluation.sets for name in s.means}:
+        header = [metric, *(evaluation.protocol.variants[v] for v in variants)]
+        rows = [[n, *(f"{cells.get((n, v), {}).get(metric, math.nan):.2f}" for v in variants)] for n in names]
+        lines += _table(header, rows)
+    return lines
+
+
+def _published(evaluation: Evaluation, score: SetScore) -> list[str]:
+    found = references(evaluation.protocol.name, score.name, evaluation.scale, score.variant)
+    rows = [
+        [r.method, metric, f"{value:g}", f"{score.means[metric] - value:+.4f}", r.source]
+        for r in found
+        for metric, value in r.scores.items()
+        if metric in score.means
+    ]
+    if not rows:
+        return []
+    header = ["published", "metric", "value", "this minus published", "source"]
+    return [f"## {_label(score)}: published numbers", "", *_table(header, rows)]
+
+
+def _pictures(score: SetScore) -> list[str]:
+    lines = [f"## {_label(score)}: {len(score.rows)} pictures", ""]
+    if score.rows:
+        metrics = list(score.means)
+        rows = [[name, *(f"{row[m]:.4f}" for m in metrics)] for name, row in score.rows.items()]
+        lines += _table(["picture", *metrics], rows)
+    if score.problems:
+        lines += [f"Without a score: {len(score.problems)}", ""]
+        lines += [*(f"- {kind}: {name}: {reason}" for name, kind, reason in score.problems), ""]
+    return lines
+
+
+def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = True) -> None:
+    """Write metrics.json, metrics.csv, report.md, and the best and worst picture of each set as grids."""
+    folder = Path(folder)
+    atomic_write(folder / "metrics.json", json.dumps(to_json(evaluation), indent=1, allow_nan=False))
+    atomic_write(folder / "metrics.csv", to_csv(evaluation))
+    atomic_write(folder / "report.md", to_markdown(evaluation))
+    if not grid:
+        return
+    for score, source in zip(evaluation.sets, evaluation.sources, strict=True):
+        for kind, name in _extremes(evaluation, score):
+            try:
+                picture = draw_grid(source.read(name), evaluation.scale)
+            except DataError:
+                continue  # it was readable a moment ago; the scores stand without the grid
+            write_image(folder / f"{_label(score).replace(' ', '_')}_{kind}_{name}.png", picture)
+
+
+def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:
+    """Names of the best and the worst picture by the protocol's first metric that was measured."""
+    if not score.rows:
+        return []
+    metric = next(iter(score.means))
+    better = METRICS.get(str(evaluation.protocol.metrics[metric]["name"])).higher_is_better
+    ordered = sorted(score.rows, key=lambda name: score.rows[name][metric], reverse=better)
+    return [("best", ordered[0]), ("worst", ordered[-1])] if len(ordered) > 1 else [("only", ordered[0])]
+
+
+def draw_grid(triple: Triple, scale: int, *, limit: int = 512) -> np.ndarray:
+    """LR (enlarged by repetition), bicubic, SR, HR and the error map side by side, uint8.
+
+    Large pictures show their centre of `limit` pixels. The map is the absolute error, mean over channels,
+    four times as strong, from black to yellow.
+    """
+    tiles = {}
+    if triple.lq is not None:
+        tiles["LR"] = np.repeat(np.repeat(triple.lq, scale, axis=0), scale, axis=1)
+        tiles["bicubic"] = to_uint8(matlab_resize(triple.lq.astype(np.float32) / 255, scale))
+    tiles["SR"] = triple.sr
+    if triple.gt is not None:
+        tiles["HR"] = triple.gt
+        difference = np.abs(triple.sr.astype(int) - triple.gt.astype(int)).mean(axis=2) * _ERROR_GAIN
+        colored = cv2.applyColorMap(np.clip(difference, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        tiles[f"error x{_ERROR_GAIN}"] = np.ascontiguousarray(colored[..., ::-1])
+    height, width = (min(side, limit) for side in triple.sr.shape[:2])
+    top, left = (triple.sr.shape[0] - height) // 2, (triple.sr.shape[1] - width) // 2
+    return np.concatenate(
+        [_captioned(tile[top : top + height, left : left + width], text) for text, tile in tiles.items()],
+        axis=1,
+    )
+
+
+def _captioned(tile: np.ndarray, text: str) -> np.ndarray:
+    head = np.zeros((_CAPTION, tile.shape[1], 3), np.uint8)
+    cv2.putText(head, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([head, tile], axis=0)

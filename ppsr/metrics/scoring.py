@@ -1,0 +1,231 @@
+"""Scoring one set of pictures: every picture once, every failure named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ppsr.errors import DataError
+from ppsr.imaging.io import read_image, to_uint8
+from ppsr.imaging.resize import matlab_resize
+from ppsr.metrics.pairing import find_pictures, pair_pictures
+from ppsr.metrics.protocols import Protocol, mod_crop, seeded
+
+__all__ = ["PictureSource", "Problem", "SetScore", "SetTask", "Triple", "bicubic", "merged", "score_set"]
+
+Metric = Callable[[np.ndarray, Any], float]
+Upscale = Callable[[np.ndarray], np.ndarray]
+
+
+class Problem(NamedTuple):
+    """A picture that has no score: its name, the kind of trouble, the reason."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+class Triple(NamedTuple):
+    """LR (where it is known), SR and HR (where there is one) of one picture, uint8 RGB."""
+
+    lq: np.ndarray | None
+    sr: np.ndarray
+    gt: np.ndarray | None
+
+
+@dataclass
+class SetScore:
+    """Scores of one set.
+
+    Attributes:
+        name: of the set.
+        variant: degradation, or "".
+        rows: picture -> metric -> value.
+        problems: pictures without a score.
+        notes: remarks for the report.
+    """
+
+    name: str
+    variant: str
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Arithmetic mean of each metric over the pictures that have a score."""
+        if not self.rows:
+            return {}
+        names = next(iter(self.rows.values()))
+        return {metric: float(np.mean([row[metric] for row in self.rows.values()])) for metric in names}
+
+
+@dataclass(frozen=True)
+class SetTask:
+    """Where the pictures of one set lie: folders, or patterns such as `Set14/*_HR.png`.
+
+    Attributes:
+        name: of the set.
+        variant: degradation, or "".
+        gt: HR pictures; None without truth.
+        lq: LR pictures; None makes them from HR.
+        sr: finished SR pictures; None upscales LR.
+    """
+
+    name: str
+    variant: str = ""
+    gt: str | Path | None = None
+    lq: str | Path | None = None
+    sr: str | Path | None = None
+
+
+def bicubic(scale: int) -> Upscale:
+    """MATLAB's bicubic enlargement of H x W x 3 float32 in [0, 1]."""
+    return lambda image: matlab_resize(image, scale)
+
+
+class PictureSource:
+    """Yields LR, SR and HR of a set's pictures by name.
+
+    Args:
+        task: where they lie.
+        protocol: makes LR pictures where none are given.
+        scale: HR size / LR size.
+        upscale: LR -> SR in [0, 1]; not needed where SR is given.
+        seed: of LR pictures made here.
+        published: make them as the released script does, rather than as it intends.
+
+    Raises:
+        DataError: folders are missing or empty.
+    """
+
+    def __init__(
+        self,
+        task: SetTask,
+        protocol: Protocol,
+        *,
+        scale: int,
+        upscale: Upscale | None,
+        seed: int,
+        published: bool,
+    ) -> None:
+        self.task = task
+        self.protocol = protocol
+        self.scale = scale
+        self.upscale = upscale
+        self.seed = seed
+        self.published = published
+        self.problems: list[Problem] = []
+        given = task.sr if task.sr is not None else task.lq
+        others = find_pictures(given) if given is not None else None
+        # name -> (HR, SR or LR)
+        self.files: dict[str, tuple[Path | None, Path | None]]
+        if task.gt is None:
+            self.files = {path.stem: (None, path) for path in others or []}
+        elif others is None:
+            self.files = {path.stem: (path, None) for path in find_pictures(task.gt)}
+        else:
+            pairing = pair_pictures(find_pictures(task.gt), others)
+            self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
+            kind = "SR" if task.sr is not None else "LR"
+            self.problems += [Problem(n, "missing", f"has no {kind} picture") for n in pairing.missing]
+            self.problems += [
+                Problem(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
+            ]
+
+    def read(self, name: str) -> Triple:
+        """The pictures of one name, HR cut to the part that LR covers.
+
+        Raises:
+            _PictureError: they cannot be compared.
+        """
+        gt_path, other_path = self.files[name]
+        gt = None if gt_path is None else _read(gt_path)
+        other = None if other_path is None else _read(other_path)
+        if self.task.sr is not None and other is not None:
+            return Triple(None, *self._aligned(other, gt))
+        lq = self._degraded(gt, name) if other is None and gt is not None else other
+        if lq is None or self.upscale is None:
+            raise _PictureError("unreadable", "there is neither an LR picture nor a way to make one")
+        sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
+        return Triple(lq, *self._aligned(sr, gt))
+
+    def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:
+        if self.protocol.make_lq is None:
+            raise _PictureError("missing", "has no LR picture")
+        rng = seeded(self.seed, self.task.variant, name)
+        return self.protocol.make_lq(
+            mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published
+        )
+
+    def _aligned(self, sr: np.ndarray, gt: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Both without the up to scale - 1 rows and columns that one of them has more."""
+        if gt is None:
+            return sr, None
+        if any(abs(a - b) >= self.scale for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True)):
+            raise _PictureError(
+                "wrong size",
+                f"SR is {_size(sr)}, HR is {_size(gt)}; x{self.scale} of the LR picture was expected",
+            )
+        height, width = (min(a, b) for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True))
+        return sr[:height, :width], gt[:height, :width]
+
+
+class _PictureError(DataError):
+    """A picture that cannot be scored, with the kind of trouble."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def _read(path: Path) -> np.ndarray:
+    """uint8 RGB.
+
+    Raises:
+        _PictureError: unreadable.
+    """
+    try:
+        return to_uint8(read_image(path))
+    except DataError as error:
+        raise _PictureError("unreadable", str(error)) from None
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"
+
+
+def score_set(
+    source: PictureSource, metrics: Mapping[str, Metric], *, rank: int = 0, world: int = 1
+) -> SetScore:
+    """Score this rank's share of a set: every `world`-th picture.
+
+    Args:
+        source: the pictures.
+        metrics: name -> function of SR and HR, uint8 RGB.
+        rank: of this process.
+        world: number of processes.
+    """
+    score = SetScore(source.task.name, source.task.variant)
+    if rank == 0:
+        score.problems += source.problems
+    for name in sorted(source.files)[rank::world]:
+        try:
+            triple = source.read(name)
+            score.rows[name] = {key: float(metric(triple.sr, triple.gt)) for key, metric in metrics.items()}
+        except _PictureError as error:
+            score.problems.append(Problem(name, error.kind, str(error)))
+        except DataError as error:
+            score.problems.append(Problem(name, "not scored", str(error)))
+    return score
+
+
+def merged(parts: list[SetScore]) -> SetScore:
+    """The shares of all ranks as one."""
+    rows = {name: row for part in parts for name, row in part.rows.items()}
+    problems = sorted({problem for part in parts for problem in part.problems})
+    return SetScore(parts[0].name, parts[0].variant, dict(sorted(rows.items())), problems)

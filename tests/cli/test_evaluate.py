@@ -1,0 +1,53 @@
+"""`ppsr evaluate`: printed lines, files and exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ppsr.cli import build_app
+from ppsr.imaging.io import write_image
+
+
+@pytest.fixture
+def folders(tmp_path, rng):
+    for name in ("a", "b"):
+        gt = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+        write_image(tmp_path / "gt" / f"{name}.png", gt)
+        write_image(tmp_path / "sr" / f"{name}.png", gt // 2)
+    return tmp_path
+
+
+def _run(folders, *arguments):
+    given = ["evaluate", "-o", str(folders / "out"), "--gt", str(folders / "gt"), *arguments]
+    return CliRunner().invoke(build_app(), given)
+
+
+def test_pictures_on_disk_are_scored(folders):
+    done = _run(folders, "--sr", str(folders / "sr"), "--protocol", "classic", "--scale", "4")
+    assert done.exit_code == 0, done.output
+    mean = json.loads((folders / "out" / "metrics.json").read_text())["mean"]
+    assert f"Metric psnr: {mean['psnr']:.4f}\nMetric ssim: {mean['ssim']:.4f}\n" in done.output
+
+
+def test_a_broken_picture_is_exit_code_1_and_named(folders):
+    (folders / "sr" / "a.png").write_bytes(b"broken")
+    done = _run(folders, "--sr", str(folders / "sr"))
+    assert done.exit_code == 1
+    assert "unreadable: a: " in done.output
+
+
+def test_nothing_scored_is_exit_code_3(folders):
+    for path in (folders / "sr").iterdir():
+        path.write_bytes(b"broken")
+    assert _run(folders, "--sr", str(folders / "sr")).exit_code == 3
+
+
+def test_bicubic_needs_no_pictures_but_hr(folders):
+    done = _run(folders, "--bicubic", "--metrics", "ssim", "--no-grid")
+    assert done.exit_code == 0
+    assert "psnr" not in done.output
+    assert not list((folders / "out").glob("*.png"))

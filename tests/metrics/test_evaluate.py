@@ -1,0 +1,194 @@
+"""Evaluations of small folders of pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import write_image
+from ppsr.imaging.resize import matlab_resize
+from ppsr.metrics.evaluate import evaluate
+from ppsr.metrics.psnr_ssim import psnr
+from ppsr.metrics.scoring import bicubic
+
+
+@pytest.fixture
+def pictures(rng):
+    return {name: rng.integers(0, 256, (48, 56, 3), dtype=np.uint8) for name in ("a", "b", "c")}
+
+
+@pytest.fixture
+def folders(tmp_path, pictures, rng):
+    for name, gt in pictures.items():
+        write_image(tmp_path / "gt" / f"{name}.png", gt)
+        sr = np.clip(gt + rng.integers(-9, 10, gt.shape), 0, 255).astype(np.uint8)
+        write_image(tmp_path / "sr" / f"{name}_x4.png", sr)
+    return tmp_path
+
+
+def _kinds(result):
+    return {(p.name, p.kind) for score in result.sets for p in score.problems}
+
+
+def test_finished_pictures_have_the_mean_of_their_scores(folders):
+    result = evaluate(gt=folders / "gt", sr=folders / "sr")
+    rows = result.sets[0].rows
+    assert set(rows) == {"a", "b", "c"}
+    assert result.means["psnr"] == pytest.approx(np.mean([row["psnr"] for row in rows.values()]))
+    assert result.exit_code == 0
+
+
+def test_bicubic_from_made_lr_is_scored_as_the_same_steps_by_hand(folders, pictures):
+    result = evaluate(gt=folders / "gt", use_bicubic=True, scale=2)
+    lq = np.clip(np.rint(matlab_resize(pictures["a"], 0.5)), 0, 255).astype(np.uint8)
+    sr = np.clip(np.rint(matlab_resize(lq, 2)), 0, 255).astype(np.uint8)
+    expected = psnr(sr, pictures["a"], crop_border=2, test_y_channel=True)
+    assert result.sets[0].rows["a"]["psnr"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_everything_without_a_score_is_named_and_the_mean_leaves_it_out(folders, rng):
+    alone = evaluate(gt=folders / "gt", sr=folders / "sr").sets[0].rows["c"]["psnr"]
+    (folders / "sr" / "a_x4.png").write_bytes(b"not a picture")
+    write_image(folders / "sr" / "b_x4.png", rng.integers(0, 256, (12, 14, 3), dtype=np.uint8))
+    write_image(folders / "sr" / "other.png", rng.integers(0, 256, (48, 56, 3), dtype=np.uint8))
+    write_image(folders / "gt" / "d.png", rng.integers(0, 256, (48, 56, 3), dtype=np.uint8))
+    result = evaluate(gt=folders / "gt", sr=folders / "sr")
+    expected = {("a", "unreadable"), ("b", "wrong size"), ("d.png", "missing"), ("other.png", "extra")}
+    assert _kinds(result) == expected
+    assert result.count == 1
+    assert result.means["psnr"] == alone
+    assert result.exit_code == 1
+
+
+def test_nothing_scored_is_exit_code_3(folders):
+    for path in (folders / "sr").iterdir():
+        path.write_bytes(b"")
+    assert evaluate(gt=folders / "gt", sr=folders / "sr").exit_code == 3
+
+
+def test_hr_is_cut_to_what_lr_covers(tmp_path, rng):
+    gt = rng.integers(0, 256, (50, 59, 3), dtype=np.uint8)
+    write_image(tmp_path / "gt" / "a.png", gt)
+    result = evaluate(gt=tmp_path / "gt", use_bicubic=True, scale=4)
+    assert result.sources[0].read("a").sr.shape == (48, 56, 3)
+    assert result.count == 1
+
+
+class _Rank:
+    """One of several ranks; the shares are handed over by a list."""
+
+    def __init__(self, rank, world, shares):
+        self.rank, self.world, self.shares = rank, world, shares
+
+    def gather(self, value):
+        self.shares.append(value)
+        return list(self.shares)
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_ranks_count_every_picture_once(folders, world):
+    whole = evaluate(gt=folders / "gt", use_bicubic=True)
+    shares = []
+    for rank in range(world):
+        last = evaluate(gt=folders / "gt", use_bicubic=True, group=_Rank(rank, world, shares))
+    assert sum(len(share.rows) for share in shares) == 3
+    assert last.sets[0].rows == whole.sets[0].rows
+    assert last.means == whole.means
+
+
+def test_the_same_seed_makes_the_same_noise_and_another_does_not(folders):
+    one, same, other = (
+        evaluate("reflash", gt=folders / "gt", use_bicubic=True, seed=s).sets[2] for s in (0, 0, 1)
+    )
+    assert one.variant == "bicubic_noise20"
+    assert one.rows == same.rows
+    assert one.rows != other.rows
+
+
+def test_reflash_reads_the_folders_of_degradations_that_are_there(folders, pictures):
+    for name, gt in pictures.items():
+        write_image(folders / "lr" / "bicubic_jepg50" / f"{name}.png", gt[:12, :14])
+    result = evaluate("reflash", gt=folders / "gt", lq=folders / "lr", use_bicubic=True)
+    assert [(s.variant, len(s.rows)) for s in result.sets] == [("bicubic_jepg50", 3)]
+
+
+def test_a_data_folder_is_read_by_the_layout_of_the_protocol(tmp_path, pictures):
+    for name, gt in pictures.items():
+        write_image(tmp_path / "Set14" / "HR" / f"{name}.png", gt)
+        write_image(tmp_path / "Set14" / "LR_bicubic" / "X4" / f"{name}x4.png", gt[:12, :14])
+    result = evaluate(data=tmp_path, use_bicubic=True)
+    assert [(s.name, len(s.rows)) for s in result.sets] == [("Set14", 3)]
+    assert (result.sources[0].read("a").lq == pictures["a"][:12, :14]).all()
+
+
+def test_depth_maps_are_scored_in_both_definitions(tmp_path, rng):
+    depth = rng.integers(0, 4, (48, 48), dtype=np.uint8) * 60
+    write_image(tmp_path / "gt" / "a.png", depth)
+    options = {"pe": {"definition": "published"}}
+    safe = evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True)
+    published = evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True, metric_options=options)
+    assert np.isfinite(safe.means["pe"])
+    assert not np.isfinite(published.means["pe"])
+    assert safe.means["rmse"] == published.means["rmse"]
+
+
+def test_the_intended_lr_of_depth_differs_from_the_published_one(tmp_path, rng):
+    write_image(tmp_path / "gt" / "a.png", rng.integers(1, 256, (48, 48), dtype=np.uint8))
+    values = [
+        evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True, lr_of_script=way).means["rmse"]
+        for way in ("published", "intended")
+    ]
+    assert values[0] != values[1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"use_bicubic": True, "upscale": bicubic(4)}, {"load": "x", "sr": "y"}]
+)
+def test_exactly_one_thing_is_scored(folders, arguments):
+    with pytest.raises(ConfigError, match="exactly one"):
+        evaluate(gt=folders / "gt", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"protocol": "clasic"}, "did you mean 'classic'"),
+        ({"scale": 5}, "scales 2, 3, 4, 8; got 5"),
+        ({"metrics": ["pnsr"]}, "did you mean 'psnr'"),
+        ({"lr_of_script": "right"}, "published or intended"),
+        ({"gt": None}, "needs HR pictures"),
+        ({"protocol": "dasr"}, "needs LR pictures.*dasr-valid"),
+        ({"data": "x"}, "either data, or gt and lq"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(folders, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(**{"gt": folders / "gt", "use_bicubic": True, **arguments})
+
+
+def test_a_data_folder_without_sets_is_refused(tmp_path):
+    with pytest.raises(DataError, match="holds none of Set5"):
+        evaluate(data=tmp_path, use_bicubic=True)
+
+
+def test_a_network_is_scored_through_its_upscaler(folders):
+    nearest = evaluate(
+        gt=folders / "gt", upscale=lambda x: x.repeat(4, axis=0).repeat(4, axis=1), metrics=["psnr"]
+    )
+    assert list(nearest.means) == ["psnr"]
+    assert nearest.count == 3
+
+
+def test_a_weight_file_alone_is_scored(folders):
+    paddle = pytest.importorskip("paddle")
+    from ppsr.registry import build_generator
+    from ppsr.weights import write_state
+
+    paddle.seed(0)
+    net = build_generator("SRVGGNetCompact", num_feat=4, num_conv=1, upscale=4)
+    write_state(folders / "w.pdparams", {k: v.numpy() for k, v in net.state_dict().items()})
+    result = evaluate(gt=folders / "gt", load=folders / "w.pdparams")
+    assert result.count == 3
+    with pytest.raises(ConfigError, match="enlarges by 4"):
+        evaluate(gt=folders / "gt", load=folders / "w.pdparams", scale=2)

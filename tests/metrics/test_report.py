@@ -1,0 +1,80 @@
+"""Reports: what is printed and written."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from ppsr.imaging.io import read_image, write_image
+from ppsr.metrics.evaluate import evaluate
+from ppsr.metrics.published import PUBLISHED, references
+from ppsr.metrics.report import metric_lines, to_markdown, write_report
+
+
+@pytest.fixture
+def result(tmp_path, rng):
+    for name in ("a", "b"):
+        write_image(
+            tmp_path / "Set5" / "HR" / f"{name}.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+        )
+    (tmp_path / "Set5" / "HR" / "c.png").write_bytes(b"")
+    return evaluate(data=tmp_path, use_bicubic=True)
+
+
+def test_lines_name_each_metric_and_the_number_of_pictures(result):
+    lines = list(metric_lines(result))
+    assert lines[0] == "Set5: mean over 2 pictures"
+    assert lines[1] == f"Metric psnr: {result.means['psnr']:.4f}"
+    assert lines[3].startswith("unreadable: c: ")
+
+
+def test_json_holds_every_picture_and_the_mean(result, tmp_path):
+    write_report(result, tmp_path / "out", grid=False)
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["count"] == 2
+    assert written["mean"] == pytest.approx(result.means)
+    assert set(written["images"]) == {"a", "b"}
+    assert written["problems"][0]["name"] == "c"
+
+
+def test_csv_ends_with_the_mean(result, tmp_path):
+    write_report(result, tmp_path / "out", grid=False)
+    with (tmp_path / "out" / "metrics.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["picture"] for row in rows] == ["a", "b", "mean of 2"]
+    assert float(rows[-1]["psnr"]) == pytest.approx(result.means["psnr"])
+
+
+def test_an_infinite_score_is_valid_json(tmp_path, rng):
+    for folder in ("gt", "sr"):
+        write_image(tmp_path / folder / "a.png", np.full((32, 32, 3), 7, np.uint8))
+    write_report(evaluate(gt=tmp_path / "gt", sr=tmp_path / "sr"), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["mean"]["psnr"] == "inf"
+
+
+def test_markdown_shows_the_difference_to_published_numbers(result):
+    line = next(x for x in to_markdown(result).splitlines() if x.startswith("| bicubic | psnr"))
+    published, difference = (float(cell) for cell in line.split("|")[3:5])
+    assert published == 28.42
+    assert difference == pytest.approx(result.means["psnr"] - 28.42, abs=1e-4)
+
+
+def test_grids_of_best_and_worst_show_five_pictures(result, tmp_path):
+    write_report(result, tmp_path / "out")
+    grids = sorted((tmp_path / "out").glob("*.png"))
+    assert [g.name.split("_")[1] for g in grids] == ["best", "worst"]
+    assert {read_image(g).shape for g in grids} == {(32 + 22, 5 * 40, 3)}
+
+
+def test_the_table_of_the_reflash_paper_has_a_column_per_degradation(tmp_path, rng):
+    write_image(tmp_path / "gt" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
+    text = to_markdown(evaluate("reflash", gt=tmp_path / "gt", use_bicubic=True))
+    assert "| psnr | clean | blur | noise | jpeg | blur+noise |" in text
+
+
+def test_every_published_number_has_a_source_and_is_found():
+    assert all(r.source for r in PUBLISHED)
+    assert all(r in references(r.protocol, r.dataset, r.scale, r.variant) for r in PUBLISHED)
