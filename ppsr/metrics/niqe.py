@@ -117,7 +117,7 @@ class NIQE:
             # float32 and the published order of channels: ties of the later rounding fall the same way
             bgr = np.ascontiguousarray(values[..., ::-1] / 255, np.float32)
             return (cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY) * np.float32(255)).astype(np.float64)
-        return luma(values)[..., 0]
+        return luma(values) if values.shape[2] == 3 else values[..., 0]
 
     def _normalised(self, plane: np.ndarray) -> np.ndarray:
         """(x - local mean) / (local deviation + 1)."""

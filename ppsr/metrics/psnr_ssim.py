@@ -6,55 +6,100 @@ SSIM: Wang et al., IEEE TIP 2004, with MATLAB's 11 x 11 Gaussian window of devia
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.metrics.pictures import checked_pair, luma
+from ppsr.metrics.pictures import cropped_pair, float_bands
 
 __all__ = ["PSNR", "SSIM", "psnr", "ssim"]
 
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-
-
-def _prepare(
-    sr: np.ndarray, gt: np.ndarray, crop_border: int, test_y_channel: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both pictures as float64 H x W x C, checked and cropped, luma if asked for."""
-    a, b = checked_pair(sr, gt, crop_border=crop_border)
-    return (luma(a), luma(b)) if test_y_channel else (a, b)
+_WINDOW = cv2.getGaussianKernel(11, 1.5)
+_REACH = 5
+_ROWS_PER_THREAD = 128
 
 
 def psnr(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel: bool = False) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures in 0..255 (H x W x C RGB); infinite when equal."""
-    a, b = _prepare(sr, gt, crop_border, test_y_channel)
-    error = float(np.mean((a - b) ** 2))
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+    """Peak signal-to-noise ratio in dB of two pictures in 0..255 (H x W x C RGB); infinite when equal.
+
+    Raises:
+        DataError: sizes differ, NaN values, or nothing is left inside the border.
+    """
+    total, count = 0.0, 0
+    for a, b in float_bands(cropped_pair(sr, gt, crop_border=crop_border), on_y=test_y_channel):
+        difference = np.subtract(a, b, out=a).ravel()
+        total += float(difference @ difference)
+        count += difference.size
+    return float("inf") if total == 0 else float(10 * np.log10(255**2 * count / total))
 
 
 def ssim(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel: bool = False) -> float:
-    """Structural similarity of two pictures in 0..255, mean over channels; at most 1."""
-    a, b = _prepare(sr, gt, crop_border, test_y_channel)
-    if min(a.shape[:2]) < 11:
-        raise DataError(f"SSIM needs at least 11 pixels a side inside the border, got {a.shape[:2]}")
-    return float(np.mean([_ssim_plane(a[..., c], b[..., c]) for c in range(a.shape[2])]))
+    """Structural similarity of two pictures in 0..255, mean over channels; at most 1.
+
+    Raises:
+        DataError: as `psnr`, or the pictures are smaller than the window.
+    """
+    pair = cropped_pair(sr, gt, crop_border=crop_border)
+    if min(pair[0].shape[:2]) <= 2 * _REACH:
+        raise DataError(f"SSIM needs at least 11 pixels a side inside the border, got {pair[0].shape[:2]}")
+    rows = pair[0].shape[0] - 2 * _REACH
+    workers = max(1, min(cv2.getNumThreads(), rows // _ROWS_PER_THREAD))
+    edges = [rows * i // workers for i in range(workers + 1)]
+    parts = [(pair[0][a : b + 2 * _REACH], pair[1][a : b + 2 * _REACH]) for a, b in pairwise(edges)]
+    if workers == 1:
+        sums = [_similarity_sum(parts[0], test_y_channel)]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            sums = list(pool.map(_similarity_sum, parts, [test_y_channel] * workers))
+    return sum(total for total, _ in sums) / sum(count for _, count in sums)
 
 
-def _ssim_plane(a: np.ndarray, b: np.ndarray) -> float:
-    window = cv2.getGaussianKernel(11, 1.5)
+def _similarity_sum(pair: tuple[np.ndarray, np.ndarray], on_y: bool) -> tuple[float, int]:
+    """Sum and number of the similarities of a part of the picture, where the window fits."""
+    total, count = 0.0, 0
+    work: np.ndarray | None = None
+    for a, b in float_bands(pair, on_y=on_y, reach=_REACH):
+        work = np.empty((5, *a.shape)) if work is None else work
+        inner = _similarity(a, b, work[:, : len(a)])[_REACH:-_REACH, _REACH:-_REACH]
+        total += float(inner.sum())
+        count += inner.size
+    return total, count
 
-    def mean(x: np.ndarray) -> np.ndarray:
-        return cv2.sepFilter2D(x, -1, window, window)[5:-5, 5:-5]
 
-    # four filterings instead of five: the sum a^2 + b^2 is all that the variances are needed for
-    mu_a, mu_b = mean(a), mean(b)
-    product, squares = mu_a * mu_b, mu_a**2 + mu_b**2
-    covariance = mean(a * b) - product
-    variances = mean(a * a + b * b) - squares
-    similarity = ((2 * product + _C1) * (2 * covariance + _C2)) / ((squares + _C1) * (variances + _C2))
-    return float(similarity.mean())
+def _similarity(a: np.ndarray, b: np.ndarray, work: np.ndarray) -> np.ndarray:
+    """Similarity of every pixel, meaningful where the window fits; everything happens in `work`, `a` and `b`.
+
+    By the sum s = a + b and the difference d = a - b, whose squares hold the product and the squares of a and
+    b: four filterings instead of five, and each constant is added once for numerator and denominator.
+    """
+    s, d, mean_s, mean_d, power = work
+
+    def mean(x: np.ndarray, into: np.ndarray) -> np.ndarray:
+        cv2.sepFilter2D(x, -1, _WINDOW, _WINDOW, dst=into)
+        return into
+
+    mean(np.add(a, b, out=s), mean_s)
+    mean(np.subtract(a, b, out=d), mean_d)
+    squared_s = np.multiply(mean_s, mean_s, out=mean_s)
+    squared_d = np.multiply(mean_d, mean_d, out=mean_d)
+    variance_s = mean(np.multiply(s, s, out=s), power)
+    variance_s -= squared_s
+    variance_d = mean(np.multiply(d, d, out=d), s)
+    variance_d -= squared_d
+    squared_s += 2 * _C1
+    variance_s += 2 * _C2
+    numerator = np.subtract(squared_s, squared_d, out=a)
+    numerator *= np.subtract(variance_s, variance_d, out=b)
+    squared_s += squared_d
+    variance_s += variance_d
+    squared_s *= variance_s
+    numerator /= squared_s
+    return numerator
 
 
 class _PictureMetric:

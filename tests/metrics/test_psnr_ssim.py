@@ -32,21 +32,32 @@ def test_equal_pictures_have_infinite_psnr_and_ssim_one(pair):
     assert ssim(pair[1], pair[1]) == pytest.approx(1)
 
 
-def test_ssim_equals_the_definition_by_another_filter(pair):
+def _definition(a, b):
     """scipy's Gaussian of radius 5 is the same window; variances come one by one."""
-    a, b = (x[..., 0].astype(np.float64) for x in pair)
 
     def mean(x):
         return gaussian_filter(x, 1.5, truncate=5 / 1.5)[5:-5, 5:-5]
 
     variance_a, variance_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2
     covariance = mean(a * b) - mean(a) * mean(b)
-    expected = (
+    similarity = (
         (2 * mean(a) * mean(b) + 6.5025)
         * (2 * covariance + 58.5225)
         / ((mean(a) ** 2 + mean(b) ** 2 + 6.5025) * (variance_a + variance_b + 58.5225))
     )
-    assert ssim(pair[0][..., 0], pair[1][..., 0]) == pytest.approx(expected.mean(), abs=1e-9)
+    return similarity.mean()
+
+
+@pytest.mark.parametrize("rows", [11, 40, 74, 75, 333, 700])
+def test_ssim_equals_the_definition_however_it_is_split(rows, rng):
+    gt = rng.integers(0, 256, (rows, 30, 3), dtype=np.uint8)
+    sr = np.clip(gt + rng.integers(-20, 21, gt.shape), 0, 255).astype(np.uint8)
+    planes = [(sr[..., c].astype(float), gt[..., c].astype(float)) for c in range(3)]
+    assert ssim(sr, gt) == pytest.approx(np.mean([_definition(a, b) for a, b in planes]), abs=1e-9)
+    on_y = [x @ np.array([65.481, 128.553, 24.966]) / 255 + 16 for x in (sr.astype(float), gt.astype(float))]
+    assert ssim(sr, gt, test_y_channel=True) == pytest.approx(_definition(*on_y), abs=1e-9)
+    mse = np.mean((on_y[0] - on_y[1]) ** 2)
+    assert psnr(sr, gt, test_y_channel=True) == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-9)
 
 
 def test_pixels_of_the_border_do_not_count(pair):
