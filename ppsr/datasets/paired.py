@@ -12,10 +12,11 @@ from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.datasets.transforms import augment, paired_crop
 from ppsr.imaging.io import list_images, read_image
 
-__all__ = ["SRDataset", "SingleImageDataset"]
+__all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
 
 
-def _chw(image: np.ndarray) -> np.ndarray:
+def to_chw(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> contiguous (C, H, W)."""
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
@@ -74,7 +75,7 @@ class SRDataset(Dataset):
             rng = np.random.default_rng([self.seed, *key])
             gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=gt_path)
             gt, lq = augment([gt, lq], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
-        return {"lq": _chw(lq), "gt": _chw(gt), "lq_path": str(lq_path), "gt_path": str(gt_path)}
+        return {"lq": to_chw(lq), "gt": to_chw(gt), "lq_path": str(lq_path), "gt_path": str(gt_path)}
 
 
 class SingleImageDataset(Dataset):
@@ -88,4 +89,4 @@ class SingleImageDataset(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"lq": _chw(read_image(self.paths[index])), "lq_path": str(self.paths[index])}
+        return {"lq": to_chw(read_image(self.paths[index])), "lq_path": str(self.paths[index])}

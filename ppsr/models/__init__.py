@@ -5,6 +5,7 @@ from ppsr.registry import MODELS
 MODELS.lazy(
     {
         "CDDNet": "ppsr.models.cddnet:CDDNetModel",
+        "DRN": "ppsr.models.drn:DRNModel",
         "SRModel": "ppsr.models.sr:SRModel",
     }
 )
