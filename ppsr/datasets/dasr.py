@@ -14,6 +14,7 @@ import numpy as np
 from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures
+from ppsr.datasets.paired import to_chw
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.dasr import (
@@ -45,6 +46,7 @@ class DASRDataset(Dataset):
         level_prob: probabilities of weak, standard and severe degradation.
         degradation: changes to the published ranges, see `ppsr.degradations.dasr.levels_with`.
         published_description: the released code's index 9 of the parameters.
+        views: 2 adds `lq_view2`, the same window degraded anew, for `AlignModel`.
         seed: of all choices.
 
     Raises:
@@ -66,9 +68,12 @@ class DASRDataset(Dataset):
         level_prob: Sequence[float] = (0.3, 0.3, 0.4),
         degradation: Mapping[str, Any] | None = None,
         published_description: bool = False,
+        views: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if views not in (1, 2):
+            raise ConfigError(f"views must be 1 or 2, got {views}")
         if gt_size % scale or crop_pad_size % scale or gt_size > crop_pad_size:
             raise ConfigError(
                 f"gt_size {gt_size} and crop_pad_size {crop_pad_size} must be multiples of scale {scale}, "
@@ -95,6 +100,7 @@ class DASRDataset(Dataset):
                 f"side 21; give at least {int(np.ceil((FILTER_RADIUS + 1) / smallest))}"
             )
         self.published_description = published_description
+        self.views = views
         self.seed = seed
         self.bad = BadFiles(len(self.paths))
 
@@ -116,18 +122,21 @@ class DASRDataset(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         gt, path, rng = self._source(key)
+        (lq, description), *others = [self._degrade(gt, rng) for _ in range(self.views)]
+        # the views are cut at the same place, as the channels of one picture
+        stack = np.concatenate([lq, *(view for view, _ in others)], axis=2)
+        gt, stack = paired_crop(gt, stack, gt_size=self.gt_size, scale=self.scale, rng=rng, where=path)
+        lq, *more = np.split(to_chw(stack), self.views)
+        item = {"lq": lq, "gt": to_chw(gt), "degradation_params": description, "gt_path": path}
+        return item | ({"lq_view2": more[0]} if more else {})
+
+    def _degrade(self, gt: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """An LR picture by choices drawn now, and their description."""
         name = str(rng.choice(list(self.levels), p=self.level_prob))
         choices = draw_choices(rng, self.levels[name])
         operations = build_operations(choices, gt.shape[:2], self.scale)
         lq = quantise(apply_operations(gt, operations, rng))
-        gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=path)
-        description = describe(choices, self.levels[name], published_description=self.published_description)
-        return {
-            "lq": np.ascontiguousarray(lq.transpose(2, 0, 1)),
-            "gt": np.ascontiguousarray(gt.transpose(2, 0, 1)),
-            "degradation_params": description,
-            "gt_path": path,
-        }
+        return lq, describe(choices, self.levels[name], published_description=self.published_description)
 
     def stages(self, index: int, level: str) -> list[tuple[str, np.ndarray]]:
         """Name and picture of every stage of a sample at one level, for looking at."""
