@@ -26,7 +26,7 @@ from ppsr.generators.blocks.transformer import (
     to_map,
     to_tokens,
 )
-from ppsr.generators.blocks.window_attention import merge_windows, relative_index, split_windows
+from ppsr.generators.blocks.window_attention import add_rows, merge_windows, relative_index, split_windows
 from ppsr.generators.swinir import SwinBlock, check_patch
 
 __all__ = ["HAT"]
@@ -118,7 +118,8 @@ class OCAB(nn.Layer):
         q = self._heads(split_windows(qkv[:, :, :, : self.dim], size), size**2)
         keys_values = self._overlapping(qkv[:, :, :, self.dim :])
         k, v = (self._heads(part, far**2) for part in paddle.split(keys_values, 2, axis=-1))
-        attention = paddle.matmul(q * self.factor, k, transpose_y=True) + self._bias().astype(q.dtype)
+        attention = paddle.matmul(q * self.factor, k, transpose_y=True)
+        attention = add_rows(attention, self._bias().astype(q.dtype))
         out = paddle.matmul(F.softmax(attention, axis=-1), v).transpose([0, 2, 1, 3])
         out = merge_windows(out.reshape([-1, size**2, self.dim]), size, h, w)
         x = self.proj(out) + x
@@ -130,8 +131,8 @@ class OCAB(nn.Layer):
 
     def _bias(self) -> Tensor:
         rows = paddle.gather(self.relative_position_bias_table, self.index)
-        shape = [1, self.window_size**2, self.overlap**2, self.num_heads]
-        return rows.reshape(shape).transpose([0, 3, 1, 2])
+        shape = [self.window_size**2, self.overlap**2, self.num_heads]
+        return rows.reshape(shape).transpose([2, 0, 1])
 
     def _overlapping(self, x: Tensor) -> Tensor:
         """Windows of the larger side around each window: (N * windows, far * far, C).
