@@ -50,7 +50,7 @@ def dense_jpeg(x, quality):
     x = F.pad(x, [0, -w % 8, 0, -h % 8])
     h2, w2 = x.shape[2:]
     blocks = (x * 255 - 128).reshape([n, c, h2 // 8, 8, w2 // 8, 8]).transpose([0, 1, 2, 4, 3, 5])
-    table = paddle.to_tensor(jpeg_module._LUMA * jpeg_module.quality_factor(quality)).reshape([64])
+    table = paddle.to_tensor(jpeg_module.LUMA * jpeg_module.quality_factor(quality)).reshape([64])
     coefficients = paddle.matmul(blocks.reshape([-1, 64]), basis) / table
     restored = paddle.matmul(paddle.round(coefficients) * table, basis.T)
     restored = restored.reshape([n, c, h2 // 8, w2 // 8, 8, 8]).transpose([0, 1, 2, 4, 3, 5])

@@ -5,6 +5,7 @@ from ppsr.registry import DATASETS, TRANSFORMS
 DATASETS.lazy(
     {
         "DASRDataset": "ppsr.datasets.dasr:DASRDataset",
+        "RealESRGANDataset": "ppsr.datasets.realesrgan:RealESRGANDataset",
         "SRDataset": "ppsr.datasets.paired:SRDataset",
         "SingleImageDataset": "ppsr.datasets.paired:SingleImageDataset",
     }
