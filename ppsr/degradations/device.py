@@ -18,6 +18,7 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
+from ppsr.accelerate import conv2d
 from ppsr.degradations import blur
 from ppsr.degradations.jpeg import BLOCK_DCT, CHROMA, LUMA, TO_RGB, TO_YCC, quality_factor
 from ppsr.degradations.noise import LUMA_WEIGHTS
@@ -91,7 +92,7 @@ def filter2d(x: Tensor, kernels: np.ndarray) -> Tensor:
     reach = kernels.shape[1] // 2
     padded = _reflected(x, reach).reshape([1, count * channels, height + 2 * reach, width + 2 * reach])
     weight = paddle.to_tensor(np.repeat(kernels, channels, axis=0)[:, None])
-    return F.conv2d(padded, weight, groups=count * channels).reshape([count, channels, height, width])
+    return conv2d(padded, weight, groups=count * channels).reshape([count, channels, height, width])
 
 
 def usm_sharpen(
@@ -107,8 +108,8 @@ def usm_sharpen(
     kernel = paddle.to_tensor(np.tile(line, (channels, 1, 1, 1)))
 
     def smooth(picture: Tensor) -> Tensor:
-        across = F.conv2d(_reflected(picture, len(line) // 2), kernel, groups=channels)
-        return F.conv2d(across, kernel.transpose([0, 1, 3, 2]), groups=channels)
+        across = conv2d(_reflected(picture, len(line) // 2), kernel, groups=channels)
+        return conv2d(across, kernel.transpose([0, 1, 3, 2]), groups=channels)
 
     detail = x - smooth(x)
     soft = smooth((detail.abs() * 255 > threshold).astype(x.dtype))
@@ -189,9 +190,10 @@ def poisson_rate(x: Tensor, *, gray: np.ndarray) -> tuple[Tensor, Tensor]:
     codes = paddle.round(levels * 255).astype("int64").reshape([count, -1])
     codes = codes + 256 * paddle.arange(count, dtype="int64").unsqueeze(1)
     present = paddle.bincount(codes.flatten(), minlength=256 * count).reshape([count, 256]) > 0
-    distinct = present.astype("float64").sum(axis=1)
-    photons = paddle.pow(paddle.full_like(distinct, 2.0), paddle.ceil(paddle.log2(distinct)))
-    photons = photons.astype("float32").reshape([-1, 1, 1, 1])
+    distinct = present.astype("int64").sum(axis=1, keepdim=True)
+    # 2 ** (number of powers of two below the count), without a logarithm that may round
+    exponent = (distinct > paddle.to_tensor(2 ** np.arange(8))).astype("int64").sum(axis=1)
+    photons = paddle.to_tensor(2.0 ** np.arange(9, dtype=np.float32))[exponent].reshape([-1, 1, 1, 1])
     return levels * photons, photons
 
 
@@ -222,7 +224,7 @@ def _compressed(planes: Tensor, tables: np.ndarray) -> Tensor:
 
 
 def _mixed(planes: Sequence[Tensor], matrix: np.ndarray) -> list[Tensor]:
-    """A 3 x 3 matrix times three planes, without a product of matrices that a GPU may do in low precision."""
+    """A 3 x 3 matrix times three planes."""
     return [sum(float(f) * plane for f, plane in zip(row, planes, strict=True)) for row in matrix]  # type: ignore[misc]
 
 

@@ -142,12 +142,13 @@ def _config(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("backend", ["host", "device"])
-def test_ten_and_ten_steps_with_a_pool_equal_twenty(tmp_path, backend, workers):
+def test_five_and_five_steps_with_a_pool_equal_ten(tmp_path, backend, workers):
     options = ["dataset.train.name=RealESRGANDataset", f"dataset.train.degradation.backend={backend}"]
     options += [f"dataset.train.num_workers={workers}", "dataset.train.keep_gt=true"]
+    options += ["total_iters=10", "snapshot_config.interval=5"]
     config = _config(tmp_path)
     assert make_trainer(config, tmp_path / "straight", options).train() == 0
-    assert make_trainer(config, tmp_path / "split", [*options, "total_iters=10"]).train() == 0
+    assert make_trainer(config, tmp_path / "split", [*options, "total_iters=5"]).train() == 0
     rest = make_trainer(config, tmp_path / "split", options)
     assert rest.resume()
     assert set(rest.state.pool.stored) == {"lq", "gt", "gt_usm"}

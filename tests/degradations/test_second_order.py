@@ -39,26 +39,26 @@ def test_the_config_spells_out_the_published_list():
 
 
 def test_draws_keep_to_the_published_ranges_and_frequencies():
-    drawn = [_draw(seed) for seed in range(1500)]
+    drawn = [_draw(seed) for seed in range(600)]
     first, second = [ops[1] for ops in drawn], [ops[5] for ops in drawn]
     scales = np.array([op.scale for op in first])
     assert 0.15 <= scales.min() < 0.17 and 1.48 < scales.max() <= 1.5
-    # deviation of a frequency of 1500 draws: at most 0.013
-    assert np.mean(scales > 1) == pytest.approx(0.2, abs=0.05)
-    assert np.mean(scales < 1) == pytest.approx(0.7, abs=0.05)
+    # deviation of a frequency of 600 draws: at most 0.021
+    assert np.mean(scales > 1) == pytest.approx(0.2, abs=0.07)
+    assert np.mean(scales < 1) == pytest.approx(0.7, abs=0.07)
     sides = np.array([op.size[0] for op in second])
     assert 30 <= sides.min() < 33 and 117 < sides.max() <= 120
-    assert np.mean(sides == 100) == pytest.approx(0.3, abs=0.06)
+    assert np.mean(sides == 100) == pytest.approx(0.3, abs=0.07)
     for place, limit, factor in ((2, 30, 3), (6, 25, 2.5)):
         noises = [ops[place] for ops in drawn]
         gaussian = [op.level for op in noises if op.kind == "gaussian"]
         poisson = [op.level for op in noises if op.kind == "poisson"]
-        assert len(gaussian) / len(noises) == pytest.approx(0.5, abs=0.05)
-        assert np.mean([op.gray for op in noises]) == pytest.approx(0.4, abs=0.05)
+        assert len(gaussian) / len(noises) == pytest.approx(0.5, abs=0.07)
+        assert np.mean([op.gray for op in noises]) == pytest.approx(0.4, abs=0.07)
         assert min(gaussian) >= 1 and limit - 1 < max(gaussian) <= limit
         assert min(poisson) >= 0.05 and factor - 0.1 < max(poisson) <= factor
     pulses = [np.count_nonzero(ops[4].kernel) == 1 for ops in drawn]
-    assert np.mean(pulses) == pytest.approx(0.2, abs=0.05)
+    assert np.mean(pulses) == pytest.approx(0.2, abs=0.07)
     qualities = [op.quality for ops in drawn for op in ops if isinstance(op, Jpeg)]
     assert 30 <= min(qualities) < 31 and 94 < max(qualities) <= 95
     assert {op.mode for op in first} == {"area", "bilinear", "bicubic"}
