@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from ppsr.errors import DataError
 
-__all__ = ["interpolate", "matlab_resize", "resize_separable"]
+__all__ = ["interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
 
 
 def _cubic(x: np.ndarray, a: float) -> np.ndarray:
@@ -82,8 +82,8 @@ def resize_separable(image: np.ndarray, rows: csr_matrix, columns: csr_matrix) -
 
 
 @lru_cache(maxsize=512)
-def _torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
-    """(length, size) weights; `step` is the distance of neighbouring samples in the source."""
+def torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
+    """(length, size) weights of `interpolate`; `step` is the distance of neighbouring source samples."""
     matrix = np.zeros((length, size))
     rows = np.arange(length)
     if mode == "area":  # adaptive average pooling
@@ -130,6 +130,6 @@ def interpolate(
         1 / scale if scale is not None else old / new for old, new in zip(image.shape, size, strict=False)
     ]
     matrices = [
-        _torch_matrix(old, new, step, mode) for old, new, step in zip(image.shape, size, steps, strict=False)
+        torch_matrix(old, new, step, mode) for old, new, step in zip(image.shape, size, steps, strict=False)
     ]
     return resize_separable(image, matrices[0], matrices[1])
