@@ -5,6 +5,9 @@ from ppsr.registry import DATASETS, TRANSFORMS
 DATASETS.lazy(
     {
         "DASRDataset": "ppsr.datasets.dasr:DASRDataset",
+        "DepthDataset": "ppsr.datasets.depth:DepthDataset",
+        "GTDataset": "ppsr.datasets.gt_only:GTDataset",
+        "ImageNetPairedDataset": "ppsr.datasets.gt_only:ImageNetPairedDataset",
         "SRDataset": "ppsr.datasets.paired:SRDataset",
         "SingleImageDataset": "ppsr.datasets.paired:SingleImageDataset",
     }

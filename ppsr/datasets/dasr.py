@@ -14,6 +14,7 @@ import numpy as np
 from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures
+from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.dasr import (
@@ -25,7 +26,6 @@ from ppsr.degradations.dasr import (
 )
 from ppsr.degradations.operations import apply_operations, quantise
 from ppsr.errors import ConfigError
-from ppsr.imaging.io import read_image
 
 __all__ = ["DASRDataset"]
 
