@@ -65,7 +65,20 @@ def build_stream(
         use_shared_memory=options.use_shared_memory,
         return_list=True,
     )
-    return (Batch(item) for item in loader)
+    return _from_workers(loader)
+
+
+def _from_workers(loader: Any) -> Iterator[Batch]:
+    """Batches of loader workers, whose errors Paddle prints, and then reports as an error of its own queue.
+
+    Raises:
+        DataError: a worker stopped.
+    """
+    try:
+        for item in loader:
+            yield Batch(item)
+    except SystemError as error:
+        raise DataError("a loader worker stopped; its own error stands above this message") from error
 
 
 def _as_tensors(batch: Mapping[str, Any]) -> Batch:
