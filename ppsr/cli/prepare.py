@@ -23,7 +23,8 @@ Workers = Annotated[
 ]
 Scale = Annotated[int, typer.Option(min=2, help="HR size / LR size.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of all draws, together with a picture's name.")]
-Pictures = Annotated[Path, typer.Argument(help="Pictures, searched recursively.")]
+Pictures = Annotated[Path, typer.Argument(help="Folder of pictures.")]
+Tree = Annotated[Path, typer.Argument(help="Pictures, searched recursively.")]
 Target = Annotated[Path, typer.Argument(help="Folder of the results.")]
 ListFile = Annotated[Path, typer.Argument(help="Text file to write.")]
 Smallest = Annotated[int, typer.Option(min=1, help="Leave out pictures with a shorter side.")]
@@ -59,7 +60,7 @@ def samples(output: Annotated[Path, typer.Option("-o")] = Path("data/samples"), 
 
 @prepare.command()
 def subimages(
-    source: Pictures,
+    source: Tree,
     output: Target,
     size: Annotated[int, typer.Option(min=1, help="Side of a window.")] = 480,
     step: Annotated[int, typer.Option(min=1, help="Distance of windows.")] = 240,
@@ -101,7 +102,7 @@ def bicubic(
 
 @prepare.command("meta-info")
 def meta_info(
-    folder: Pictures,
+    folder: Tree,
     output: ListFile,
     form: Annotated[str, typer.Option(help="shape: 'name (h,w,c)'; name: 'name'.")] = "shape",
     smallest: Smallest = 1,
@@ -120,7 +121,7 @@ def meta_info(
 
 @prepare.command("imagenet-list")
 def imagenet_list(
-    folder: Pictures,
+    folder: Tree,
     output: ListFile,
     smallest: Smallest = 1,
     verify: Verify = False,
@@ -138,7 +139,7 @@ def imagenet_list(
 
 @prepare.command()
 def lmdb(
-    source: Annotated[Path, typer.Argument(help="Pictures, or with --verify a store.")],
+    source: Annotated[Path, typer.Argument(help="Pictures, searched recursively, or with --verify a store.")],
     output: Annotated[Path | None, typer.Argument(help="Store to make, NAME.lmdb.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the store SOURCE.")] = False,
     level: Annotated[int, typer.Option(min=0, max=9, help="PNG compression.")] = 1,

@@ -32,7 +32,7 @@ def make_bicubic(
     8-bit and 16-bit pictures keep their type, gray ones stay gray.
 
     Args:
-        source: HR pictures, searched recursively.
+        source: HR pictures; sub-folders are not searched.
         target: folder of the set.
         scales: HR size / LR size.
         multiple: cut HR to multiples of this (12 for x2 to x4 together) and write it; None cuts to each

@@ -40,7 +40,7 @@ def make_dasr_validation(
     """Degrade every picture of a folder; sharpening and cropping are for training only.
 
     Args:
-        source: HR pictures, searched recursively; sides are cut to multiples of `scale`.
+        source: HR pictures; sub-folders are not searched; sides are cut to multiples of `scale`.
         target: folder of the LR pictures and `params.json`, the 33 degradation parameters of each.
         kind: 1, 2 or 3.
         scale: HR size / LR size.
@@ -49,7 +49,7 @@ def make_dasr_validation(
         force: write again what is already there.
 
     Raises:
-        ConfigError: unknown type, or the target was made with other options, or lies in the source.
+        ConfigError: unknown type, or the target was made with other options, or is the source.
         DataError: no pictures.
     """
     if kind not in TYPES:

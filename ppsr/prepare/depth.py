@@ -57,7 +57,7 @@ def make_depth_training(
         force: write again what is already there.
 
     Raises:
-        ConfigError: the target was made with another seed, or lies in the source.
+        ConfigError: the target was made with another seed, or is the source.
         DataError: no pictures.
     """
     target, pictures = Path(target), gather_unique(source, partial(_name, scale=scale))
@@ -129,7 +129,7 @@ def make_depth_test(
         force: write again what is already there.
 
     Raises:
-        ConfigError: the target was made with other options, or lies in the source.
+        ConfigError: the target was made with other options, or is the source.
         DataError: neither .mat files nor pictures.
     """
     source, target = Path(source), Path(target)

@@ -96,7 +96,13 @@ class Summary:
 
 
 def claim(
-    target: Path, command: str, options: Mapping[str, Any], *, source: str | Path, outputs: Iterable[Path]
+    target: Path,
+    command: str,
+    options: Mapping[str, Any],
+    *,
+    source: str | Path,
+    outputs: Iterable[Path],
+    recursive: bool = False,
 ) -> None:
     """Record in `<target>/prepare.json` how its pictures are made, so that one folder never holds two makes.
 
@@ -106,6 +112,7 @@ def claim(
         options: everything that decides what a file of the same name holds.
         source: folder that is read.
         outputs: folders that are written.
+        recursive: the source is searched with its sub-folders.
 
     Raises:
         ConfigError: they were made with other options, or would be written where the source is read.
@@ -113,7 +120,7 @@ def claim(
     read = Path(source).resolve()
     for output in outputs:
         written = output.resolve()
-        if written == read or read in written.parents:
+        if written == read or (recursive and read in written.parents):
             raise ConfigError(
                 f"{output} lies in the source {source}, whose pictures would be mixed with the new "
                 "ones; give another folder"
@@ -150,17 +157,24 @@ def _guarded(job: Callable[[Path], Outcome], item: Path) -> Outcome:
         return Outcome(failed=str(error))
 
 
-def gather_unique(folder: str | Path, name_of: Callable[[Path], str] | None = None) -> list[Path]:
-    """Pictures of a folder, recursively, whose results have different names.
+def gather_unique(
+    folder: str | Path, name_of: Callable[[Path], str] | None = None, *, recursive: bool = False
+) -> list[Path]:
+    """Pictures of a folder whose results have different names.
 
     Args:
         folder: to search.
         name_of: what results are named by; by default the name without suffix.
+        recursive: search sub-folders too.
 
     Raises:
         DataError: no pictures, or two that would overwrite each other's results.
     """
     pictures = gather_pictures(folder)
+    if not recursive:
+        pictures = [path for path in pictures if path.parent == Path(folder)]
+        if not pictures:
+            raise DataError(f"{folder} itself holds no pictures; give the sub-folder that does")
     owners: dict[str, Path] = {}
     for path in pictures:
         other = owners.setdefault(name_of(path) if name_of else path.stem, path)

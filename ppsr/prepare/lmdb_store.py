@@ -64,12 +64,12 @@ def make_lmdb(
         raise ConfigError(f"a PNG compression is 0 to 9, got {level}")
     if target.exists() and not force:
         return Summary(present=len(read_store_list(target)))
-    pictures = gather_unique(source)
+    pictures = gather_unique(source, recursive=True)
     growing = target.with_name(f".{target.name}.growing")
     if force:
         shutil.rmtree(growing, ignore_errors=True)
     options = {"source": str(source), "level": level}
-    claim(growing, "lmdb", options, source=source, outputs=[target])
+    claim(growing, "lmdb", options, source=source, outputs=[target], recursive=True)
     try:
         # room for what is there already; LMDB refuses to open a store with less
         size = max(_FIRST_MAP, 2 * _file_size(growing / "data.mdb"))

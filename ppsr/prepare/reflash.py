@@ -34,7 +34,7 @@ def make_reflash_benchmark(
     itself stays as it is.
 
     Args:
-        source: HR pictures, searched recursively.
+        source: HR pictures; sub-folders are not searched.
         target: folder of the set.
         scale: HR size / LR size.
         seed: of the noise.
@@ -42,7 +42,7 @@ def make_reflash_benchmark(
         force: write again what is already there.
 
     Raises:
-        ConfigError: the target was made with another scale or seed, or lies in the source.
+        ConfigError: the target was made with another scale or seed, or is the source.
         DataError: no pictures.
     """
     target = Path(target)

@@ -59,9 +59,9 @@ def make_subimages(
         raise ConfigError(
             f"size and step are at least 1, threshold at least 0; got {size}, {step}, {threshold}"
         )
-    pictures = gather_unique(source, _plain)
+    pictures = gather_unique(source, _plain, recursive=True)
     options = {"size": size, "step": step, "threshold": threshold}
-    claim(target, "subimages", options, source=source, outputs=[target])
+    claim(target, "subimages", options, source=source, outputs=[target], recursive=True)
     job = partial(_cut, target=target, size=size, step=step, threshold=threshold, force=force)
     return run_jobs(job, pictures, title="sub-images", root=source, workers=workers)
 

@@ -105,8 +105,11 @@ def test_pictures_with_equal_result_names_are_refused(tmp_path):
     write_image(tmp_path / "a" / "x.png", BLACK)
     write_image(tmp_path / "b" / "x.jpg", BLACK)
     with pytest.raises(DataError, match=r"x\.png and .*x\.jpg would have results of the same name"):
+        gather_unique(tmp_path, recursive=True)
+    assert len(gather_unique(tmp_path, str, recursive=True)) == 2
+    assert gather_unique(tmp_path / "a") == [tmp_path / "a" / "x.png"]
+    with pytest.raises(DataError, match="itself holds no pictures"):
         gather_unique(tmp_path)
-    assert len(gather_unique(tmp_path, str)) == 2
 
 
 def test_what_is_there_stays_unless_forced(tmp_path):
@@ -119,8 +122,15 @@ def test_what_is_there_stays_unless_forced(tmp_path):
     assert (tmp_path / "a.png").read_bytes() != before
 
 
-def _claim(root, options, command="c", outputs=("out",)):
-    claim(root / "out", command, options, source=root / "in", outputs=[root / o for o in outputs])
+def _claim(root, options, command="c", outputs=("out",), recursive=True):
+    claim(
+        root / "out",
+        command,
+        options,
+        source=root / "in",
+        outputs=[root / o for o in outputs],
+        recursive=recursive,
+    )
 
 
 def test_a_folder_made_with_other_options_is_refused(tmp_path):
@@ -135,6 +145,12 @@ def test_a_folder_made_with_other_options_is_refused(tmp_path):
 def test_results_among_the_sources_are_refused(tmp_path, output):
     with pytest.raises(ConfigError, match="lies in the source"):
         _claim(tmp_path, {}, outputs=("out", output))
+
+
+def test_results_may_lie_below_a_source_that_is_read_without_its_sub_folders(tmp_path):
+    _claim(tmp_path, {}, outputs=("in/sub",), recursive=False)
+    with pytest.raises(ConfigError, match="lies in the source"):
+        _claim(tmp_path, {}, outputs=("in",), recursive=False)
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])

@@ -9,6 +9,7 @@ from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import decode_image, write_image
 from ppsr.metrics.evaluate import evaluate
+from ppsr.prepare.bicubic import make_bicubic
 from ppsr.prepare.reflash import make_reflash_benchmark
 from tests.golden.files import Golden, assert_close, golden
 
@@ -44,6 +45,14 @@ def test_a_source_that_is_the_hr_folder_stays_as_it_is(source, tmp_path):
     before = (hr / "a.png").read_bytes()
     assert make_reflash_benchmark(hr, tmp_path / "Set5", force=True).written == 16
     assert (hr / "a.png").read_bytes() == before
+
+
+def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
+    (tmp_path / "Set5").mkdir()
+    hr = source.rename(tmp_path / "Set5" / "HR")
+    assert make_reflash_benchmark(hr, tmp_path / "Set5").written == 18
+    assert make_bicubic(hr, tmp_path / "Set5", scales=(2,)).written == 2
+    assert make_reflash_benchmark(hr, tmp_path / "Set5").present == 18
 
 
 def test_another_seed_needs_another_folder(source, tmp_path):
