@@ -19,13 +19,13 @@ from paddle.io import Dataset
 from ppsr.compat.paddle import full_precision
 from ppsr.datasets.files import BadFiles, gather_pictures
 from ppsr.datasets.paired import to_chw
+from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
 from ppsr.degradations.operations import Operation, apply_operations, quantise
 from ppsr.errors import ConfigError, did_you_mean
-from ppsr.imaging.io import read_image
 
 __all__ = ["BACKENDS", "DegradingDataset", "choose_backend"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
+from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import augment, paired_crop
-from ppsr.imaging.io import list_images, read_image
 
 __all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
 
@@ -26,8 +26,8 @@ class SRDataset(Dataset):
     Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path.
 
     Args:
-        gt_folder: HR pictures, searched recursively.
-        lq_folder: LR pictures of the same base names.
+        gt_folder: HR pictures, searched recursively, or an LMDB store (`name.lmdb`).
+        lq_folder: LR pictures of the same base names, or an LMDB store.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels; None yields whole pictures.
         filename_tmpl: base name of the LR picture, `{}` standing for the HR one.
@@ -81,9 +81,9 @@ class SRDataset(Dataset):
 class SingleImageDataset(Dataset):
     """LR pictures without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
 
-    def __init__(self, *, lq_folder: str) -> None:
+    def __init__(self, *, lq_folder: str, meta_info: str | None = None) -> None:
         super().__init__()
-        self.paths = list_images(lq_folder)
+        self.paths = gather_pictures(lq_folder, meta_info)
 
     def __len__(self) -> int:
         return len(self.paths)

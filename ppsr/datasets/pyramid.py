@@ -15,9 +15,9 @@ import numpy as np
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.datasets.paired import SRDataset, to_chw
+from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, crop_window, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import read_image
 from ppsr.imaging.resize import matlab_resize
 
 __all__ = ["PyramidDataset", "middle_sizes"]

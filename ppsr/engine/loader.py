@@ -57,7 +57,9 @@ def build_stream(
     )
     if not options.num_workers:
         # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
-        batches = (_as_tensors(default_collate_fn([dataset[key] for key in keys])) for keys in sampler)
+        batches: Iterator[Batch] = (
+            _as_tensors(default_collate_fn([dataset[key] for key in keys])) for keys in sampler
+        )
     else:
         loader = paddle.io.DataLoader(
             dataset,
@@ -66,7 +68,7 @@ def build_stream(
             use_shared_memory=options.use_shared_memory,
             return_list=True,
         )
-        batches = (Batch(item) for item in loader)
+        batches = _from_workers(loader)
     finish = getattr(dataset, "finish_batch", None)
     return batches if finish is None else _finished(batches, finish)
 
@@ -76,6 +78,19 @@ def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None]) -> Iter
     for batch in batches:
         finish(batch)
         yield batch
+
+
+def _from_workers(loader: Any) -> Iterator[Batch]:
+    """Batches of loader workers, whose errors Paddle prints, and then reports as an error of its own queue.
+
+    Raises:
+        DataError: a worker stopped.
+    """
+    try:
+        for item in loader:
+            yield Batch(item)
+    except SystemError as error:
+        raise DataError("a loader worker stopped; its own error stands above this message") from error
 
 
 def _as_tensors(batch: Mapping[str, Any]) -> Batch:

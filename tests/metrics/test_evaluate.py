@@ -80,6 +80,10 @@ class _Rank:
 
     def __init__(self, rank, world, shares):
         self.rank, self.world, self.shares = rank, world, shares
+        self.rounds = 0
+
+    def barrier(self):
+        self.rounds += 1
 
     def gather(self, value):
         self.shares.append(value)
@@ -90,8 +94,11 @@ class _Rank:
 def test_ranks_count_every_picture_once(folders, world):
     whole = evaluate(gt=folders / "gt", use_bicubic=True)
     shares = []
-    for rank in range(world):
-        last = evaluate(gt=folders / "gt", use_bicubic=True, group=_Rank(rank, world, shares))
+    ranks = [_Rank(rank, world, shares) for rank in range(world)]
+    for rank in ranks:
+        last = evaluate(gt=folders / "gt", use_bicubic=True, group=rank)
+    # all wait equally often, or some would wait for ever
+    assert {rank.rounds for rank in ranks} == {-(-3 // world)}
     assert sum(len(share.rows) for share in shares) == 3
     assert last.sets[0].rows == whole.sets[0].rows
     assert last.means == whole.means
