@@ -29,8 +29,8 @@ def swinir():
     return build_generator("SwinIR", **GENERATORS.get("SwinIR").test_args)
 
 
-@pytest.mark.parametrize("which", ["net", "swinir"])
-def test_gradients_equal_differences_of_the_objective(which, rng, request):
+@pytest.mark.parametrize(("which", "step"), [("net", 1e-3), ("swinir", 2e-2)])  # the second has no kinks
+def test_gradients_equal_differences_of_the_objective(which, step, rng, request):
     """d objective / d gain of a channel = sum of gradient * feature, also for tokens (channels last)."""
     net = request.getfixturevalue(which)
     name = "body.0" if which == "net" else "norm"
@@ -49,7 +49,7 @@ def test_gradients_equal_differences_of_the_objective(which, rng, request):
             )
 
     for channel in channels[:3]:
-        slope = (objective(channel, 1.02) - objective(channel, 0.98)) / 0.04
+        slope = (objective(channel, 1 + step) - objective(channel, 1 - step)) / (2 * step)
         assert slope == pytest.approx(expected[channel], abs=2e-2 * np.abs(expected).max())
 
 

@@ -63,6 +63,7 @@ def test_lam_compares_networks_and_can_be_redone(work):
     assert repeated == pytest.approx(report["results"]["a"]["diffusion_index"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_csm_measures_against_the_truth(work):
     done = _run(
         work, "csm", str(work / "hr" / "0.png"), "--from-hr", "--layers", "feat_last,body.0", "--each-channel"
@@ -116,16 +117,28 @@ def test_ddr_compares_two_checkpoints(work):
     assert np.load(work / "out" / "ddr.npz")["plain-weights/points"].shape == (12, 2)
 
 
+@pytest.mark.slow
 def test_features_draw_the_main_stages_and_the_depth(work):
-    done = _run(work, "features", str(work / "lq.png"), networks=("plain", "dropout"))
+    done = _run(work, "features", str(work / "lq.png"))
     assert done.exit_code == 0, done.output
-    assert {"features_depth.png", "features_plain-weights_body.1.svg"} <= _files(work)
-    curves = _report(work, "features_depth")["results"]
-    names = [entry["layer"] for entry in curves["plain-weights"]]
-    assert (
-        names.index("conv_first") < names.index("body.0") < names.index("body.1") < names.index("feat_last")
-    )
-    assert all(0 < entry["rank_share"] <= 1 for entry in curves["plain-weights"])
+    assert {"features_depth.png", "features_weights_body.1.svg"} <= _files(work)
+    curve = _report(work, "features_depth")["results"]["weights"]
+    order = [entry["layer"] for entry in curve]
+    assert [name for name in order if name in ("conv_first", "body.0", "body.1", "feat_last")] == [
+        "conv_first",
+        "body.0",
+        "body.1",
+        "feat_last",
+    ]
+    assert all(0 < entry["rank_share"] <= 1 for entry in curve)
+
+
+def test_features_of_two_networks_share_a_curve(work):
+    arguments = ("--layers", "body.1", "--channels", "2")
+    done = _run(work, "features", str(work / "lq.png"), *arguments, networks=("plain", "dropout"))
+    assert done.exit_code == 0, done.output
+    assert set(_report(work, "features_depth")["results"]) == {"plain-weights", "dropout-weights"}
+    assert {f"features_{name}-weights_body.1.png" for name in ("plain", "dropout")} <= _files(work)
 
 
 @pytest.mark.parametrize("tool", ["csm", "ddr", "features"])
