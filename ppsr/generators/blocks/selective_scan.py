@@ -30,7 +30,7 @@ __all__ = ["precision", "selective_scan", "softplus"]
 _LINEAR_ABOVE = 20.0  # softplus is the identity there, as in the published code
 _TRACED_CHUNK = 32  # tokens that a graph of open length has one after the other
 _TRACED_PART = 8
-_TRACED_LEVELS = 24  # doublings of the carry: chunks up to 2^24
+_TRACED_LEVELS = 20  # doublings of the carry: right for 2^20 chunks
 _SHORTEST_CHUNK = 32
 
 
@@ -65,7 +65,7 @@ def _plan(x: Tensor, width: int, chunk: int | None) -> _Plan:
         chunk: tokens of a chunk as wished; 0 is one chunk; None chooses.
     """
     length = x.shape[0]
-    widest, part = (2**10, 2**17) if x.place.is_cpu_place() else (2**21, 2**24)
+    widest, part = (2**10, 2**18) if x.place.is_cpu_place() else (2**21, 2**24)
     if chunk is None:
         chunks = min(widest // width, length // _SHORTEST_CHUNK)
         chunk = -(-length // chunks) if chunks > 1 else 0
@@ -192,23 +192,33 @@ def _before(steps: _Steps, A: Tensor, repeated: Tensor, plan: _Plan) -> Tensor:
 
 
 def _forward(steps: _Steps, A: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
-    """Outputs (L, R, G, 1, P) and the last state (R, G, N, P)."""
+    """Outputs (L, R, G, 1, P) and the last state (R, G, N, P).
+
+    Chunks add to their outputs what is left, at each token, of the state that they should have begun with.
+    """
     length = steps.dt.shape[0]
     if plan.chunk is not None:
         steps = _Steps(*(_fold(x, plan.chunk) for x in steps))
     repeated = _repeat(A, steps, plan.part)
-    state = _before(steps, A, repeated, plan)
+    zero = state = _start(steps, A)
     outputs = []
-    for part, _, states in _walk(steps, repeated, state, plan.part):
+    for part, _, states in _walk(steps, repeated, zero, plan.part):
         outputs.append(paddle.matmul(part.C, paddle.stack(states)))
         state = states[-1]
-    y = paddle.concat(outputs)
-    return (y, state) if plan.chunk is None else (_unfold(y, length), state[-1])
+    if plan.chunk is None:
+        return paddle.concat(outputs), state
+    decay = _chunk_decay(steps, A)
+    before = _carry(decay, state, zero[0])
+    elapsed = _Steps(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
+    for i, part in enumerate(elapsed.parts(plan.part)):
+        _, left = _decay(part.dt, repeated)
+        outputs[i] = outputs[i] + paddle.matmul(part.C, left * before.expand_as(left))
+    return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1]
 
 
 def _after(steps: _Steps, A: Tensor, repeated: Tensor, plan: _Plan, grad_y: Tensor, last: Tensor) -> Tensor:
     """The gradient of the state after each chunk, from the chunks that follow."""
-    grad = paddle.zeros([*list(steps.dt.shape[1:-2]), *A.shape[-2:]], grad_y.dtype)
+    grad = _start(steps, A)
     for part, grad_part in zip(reversed(steps.parts(plan.part)), reversed(_split(grad_y, plan)), strict=True):
         _, decay = _decay(part.dt, repeated)
         _, grad = _recede(part.C, grad_part, decay, grad)
@@ -429,19 +439,25 @@ def selective_scan(
     if delta_softplus:
         dt = softplus(dt)
 
-    def channel_steps(x: Tensor) -> Tensor:
-        return x.reshape([rows, groups, per_group, length]).transpose([3, 0, 1, 2]).unsqueeze(3)
+    def time_first(x: Tensor, m: int, n: int) -> Tensor:
+        return x.reshape([rows, groups, m, n, length]).transpose([4, 0, 1, 2, 3])
 
-    B, C = (_grouped(x.astype(dtype), groups, rows, length).transpose([3, 0, 1, 2]) for x in (B, C))
+    B, C = (_grouped(x.astype(dtype), groups, rows, length) for x in (B, C))
     A = A.astype(dtype).reshape([groups, per_group, states]).transpose([0, 2, 1])
-    tensors = channel_steps(dt), channel_steps(values), A, B.unsqueeze(4), C.unsqueeze(3)
+    tensors = (
+        time_first(dt, 1, per_group),
+        time_first(values, 1, per_group),
+        A,
+        time_first(B, states, 1),
+        time_first(C, 1, states),
+    )
     if paddle.in_dynamic_mode():
         plan = _plan(tensors[0], rows * A.size, chunk)
         with paddle.amp.auto_cast(enable=False):
             y, last = _Scan.apply(*tensors, plan)
     else:
-        dt, values, A, B, C = tensors
-        y, last = _forward(_Steps(dt, dt * values, B, C), A, _Plan(_TRACED_CHUNK, _TRACED_PART))
+        steps = _Steps(tensors[0], tensors[0] * tensors[1], *tensors[3:])
+        y, last = _forward(steps, tensors[2], _Plan(_TRACED_CHUNK, _TRACED_PART))
     y = y.transpose([1, 2, 4, 0, 3]).reshape([rows, channels, length])
     if D is not None:
         y = y + values * D.astype(dtype).unsqueeze(-1)

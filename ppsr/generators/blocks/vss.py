@@ -100,7 +100,9 @@ class SS2D(nn.Layer):
         columns = x.transpose([0, 1, 3, 2]).reshape([n, d, h * w])
         onward = paddle.stack([rows, columns], axis=1)
         sequences = paddle.concat([onward, onward.flip(3)], axis=1)  # (N, 4, D, L)
+        # the shape is said again because Paddle infers a batch of one for a product with a broadcast matrix
         projected = paddle.matmul(self.x_proj_weight.unsqueeze(0), sequences)
+        projected = projected.reshape([n, _DIRECTIONS, self.dt_rank + 2 * self.d_state, h * w])
         sizes = [self.dt_rank, self.d_state, self.d_state]
         dt, b, c = paddle.split(projected, sizes, axis=2)
         y = scan.selective_scan(
