@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 
 import paddle
 from paddle import Tensor, nn
-from paddle.distributed.fleet.utils import recompute
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks import Conv2D
+from ppsr.generators.blocks.channel_attention import CAB
 from ppsr.generators.blocks.transformer import (
     Mlp,
     SwinSkeleton,
@@ -27,42 +26,10 @@ from ppsr.generators.blocks.transformer import (
     to_tokens,
 )
 from ppsr.generators.blocks.window_attention import add_rows, merge_windows, relative_index, split_windows
+from ppsr.generators.drct import check_upsampler
 from ppsr.generators.swinir import SwinBlock, check_patch
 
 __all__ = ["HAT"]
-
-
-class _ChannelAttention(nn.Layer):
-    """Squeeze and excite, under the published keys attention.1 and attention.3."""
-
-    def __init__(self, num_feat: int, squeeze_factor: int) -> None:
-        super().__init__()
-        self.attention = nn.Sequential(
-            nn.AdaptiveAvgPool2D(1),
-            Conv2D(num_feat, num_feat // squeeze_factor, 1),
-            nn.ReLU(),
-            Conv2D(num_feat // squeeze_factor, num_feat, 1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)
-
-
-class CAB(nn.Layer):
-    """Convolutions with channel attention."""
-
-    def __init__(self, num_feat: int, compress_ratio: int, squeeze_factor: int) -> None:
-        super().__init__()
-        self.cab = nn.Sequential(
-            Conv2D(num_feat, num_feat // compress_ratio, 3, padding=1),
-            nn.GELU(),
-            Conv2D(num_feat // compress_ratio, num_feat, 3, padding=1),
-            _ChannelAttention(num_feat, squeeze_factor),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cab(x)
 
 
 class HAB(SwinBlock):
@@ -242,8 +209,7 @@ class HAT(SwinSkeleton):
         check_patch(patch_size)
         if img_size <= window_size:
             raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
-        if upsampler != "pixelshuffle":
-            raise ConfigError(f"HAT: the only upsampler is 'pixelshuffle', got '{upsampler}'")
+        check_upsampler("HAT", upsampler)
         super().__init__(
             img_size=img_size,
             in_chans=in_chans,
@@ -280,8 +246,3 @@ class HAT(SwinSkeleton):
             ]
             overlap = OCAB(embed_dim, window_size, overlap_ratio, heads, qkv_bias, qk_scale, mlp_ratio)
             self.layers.append(RHAG(_AttenBlocks(blocks, overlap), embed_dim, resi_connection))
-
-    def groups(self, tokens: Tensor) -> Tensor:
-        for layer in self.layers:
-            tokens = recompute(layer, tokens) if self.use_checkpoint and self.training else layer(tokens)
-        return tokens
