@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from ppsr.errors import DataError
 
-__all__ = ["interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
+__all__ = ["cubic_matrix", "interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
 
 
 def _cubic(x: np.ndarray, a: float) -> np.ndarray:
@@ -29,7 +29,22 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
 @lru_cache(maxsize=256)
 def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> csr_matrix:
     """(ceil(size * scale), size) weights of MATLAB's imresize."""
-    length = math.ceil(size * scale)
+    return _keys_matrix(size, math.ceil(size * scale), scale, antialiasing)
+
+
+def cubic_matrix(size: int, length: int) -> csr_matrix:
+    """(length, size) weights of MATLAB's bicubic resizing, antialiased, to a length instead of by a factor.
+
+    Raises:
+        DataError: a length is not positive.
+    """
+    if min(size, length) < 1:
+        raise DataError(f"cannot resize {size} samples to {length}")
+    return _keys_matrix(size, length, length / size, True)
+
+
+def _keys_matrix(size: int, length: int, scale: float, antialiasing: bool) -> csr_matrix:
+    """Weights of Keys' kernel; samples beyond an end are mirrored."""
     shrink = scale < 1 and antialiasing
     width = 4.0 / scale if shrink else 4.0
     centre = np.arange(1, length + 1) / scale + 0.5 * (1 - 1 / scale)
@@ -40,9 +55,11 @@ def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> csr_matrix:
     weights /= weights.sum(axis=1, keepdims=True)
     position = np.mod(taps.astype(np.int64) - 1, 2 * size)  # symmetric: 0..n-1, n-1..0, ...
     position = np.where(position < size, position, 2 * size - 1 - position)
-    matrix = np.zeros((length, size))
-    np.add.at(matrix, (np.arange(length)[:, None], position), weights)
-    return csr_matrix(matrix, dtype=np.float32)
+    rows = np.broadcast_to(np.arange(length)[:, None], position.shape)
+    matrix = csr_matrix((weights.ravel(), (rows.ravel(), position.ravel())), shape=(length, size))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix.astype(np.float32)
 
 
 def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True) -> np.ndarray:
