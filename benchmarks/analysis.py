@@ -20,7 +20,6 @@ import statistics
 import sys
 import time
 
-
 SWINIR_LIGHT = {
     "upscale": 4,
     "img_size": 64,
