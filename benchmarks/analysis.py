@@ -5,6 +5,7 @@ parameters frozen, which is the least that a step can be; `ratio_vs_training_pas
 also compute the gradients of all parameters. All run interleaved in one process. One JSON line per network:
 
     {"name": "analysis", "case": "LAM <model>", "value": <median seconds>, "unit": "s",
+     "cpu_ratio_vs_plain_passes": <of the processor times, which a busy machine disturbs less>,
      "ratio_vs_plain_passes": ..., "ratio_vs_training_pass": ..., "steps": ..., "size": ..., "batch": ...}
 
     python benchmarks/analysis.py --models SRVGG-16_x4,Real-SRResNet_x4 --size 32 --repeats 3
@@ -18,6 +19,17 @@ import os
 import statistics
 import sys
 import time
+
+SWINIR_LIGHT = {
+    "upscale": 4,
+    "img_size": 64,
+    "window_size": 8,
+    "embed_dim": 60,
+    "depths": [6] * 4,
+    "num_heads": [6] * 4,
+    "mlp_ratio": 2,
+    "upsampler": "pixelshuffledirect",
+}
 
 
 def main() -> int:
@@ -52,11 +64,13 @@ def measure(name: str, arguments: argparse.Namespace) -> dict:
     from ppsr.analysis.layers import frozen
     from ppsr.generators.apply import apply_generator
     from ppsr.generators.variants import find_variant
+    from ppsr.registry import build_generator
 
     paddle.set_device("cpu")
     accelerate.enable()
     paddle.seed(0)
-    net = find_variant(name).build()
+    light = name == "SwinIR-light_x4"
+    net = build_generator("SwinIR", **SWINIR_LIGHT) if light else find_variant(name).build()
     net.eval()
     lq = np.random.default_rng(0).random((3, arguments.size, arguments.size), dtype=np.float32)
     settings = LamSettings(fold=arguments.steps)
@@ -76,13 +90,16 @@ def measure(name: str, arguments: argparse.Namespace) -> dict:
         "training": lambda: passes(contextlib.nullcontext()),
     }
     seconds: dict[str, list[float]] = {case: [] for case in cases}
+    cpu: dict[str, list[float]] = {case: [] for case in cases}
     apply_generator(net, paddle.to_tensor(lq[None]))  # prepares the convolutions
     for _ in range(arguments.repeats):
         for case, run in cases.items():
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             run()
             seconds[case].append(time.perf_counter() - started)
+            cpu[case].append(time.process_time() - cpu_started)
     median = {case: statistics.median(values) for case, values in seconds.items()}
+    median_cpu = {case: statistics.median(values) for case, values in cpu.items()}
     with frozen(net):
         batch = fitting_batch(
             net, paddle.to_tensor(lq[None]), memory_mib=arguments.memory, most=arguments.steps
@@ -94,6 +111,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict:
         "unit": "s",
         "ratio_vs_plain_passes": round(median["lam"] / median["plain"], 3),
         "ratio_vs_training_pass": round(median["lam"] / median["training"], 3),
+        "cpu_ratio_vs_plain_passes": round(median_cpu["lam"] / median_cpu["plain"], 3),
         "steps": arguments.steps,
         "size": arguments.size,
         "batch": batch,

@@ -62,7 +62,7 @@ class Layers:
         maps: all of them, by name.
         outline: names of the main stages: the parts of the network, of its lists and sequences, and of a
             part that gives the whole network's result.
-        deepest: the layer that feeds the last convolution, or the last stage that is not a picture.
+        deepest: the layer that feeds the last convolution, or the last stage that gives no picture.
         in_channels: channels of the pictures that the network takes.
         repeated: layers that run more than once.
     """
@@ -165,10 +165,10 @@ def inspect_layers(net: nn.Layer) -> Layers:
     height, width = _probe_size(int(getattr(net, "size_multiple", 1)))
     with frozen(net):
         try:
-            calls, last_input, sr = _run(net, 3, height, width)
+            calls, inputs, sr = _run(net, 3, height, width)
             in_channels = 3
         except ValueError:  # what Paddle raises where the channels do not fit
-            calls, last_input, sr = _run(net, 1, height, width)
+            calls, inputs, sr = _run(net, 1, height, width)
             in_channels = 1
     outputs: dict[str, Any] = {}
     for name, output in calls:
@@ -184,6 +184,8 @@ def inspect_layers(net: nn.Layer) -> Layers:
         raise ConfigError(f"no layer of {type(net).__name__} gives a feature map")
     stages = set(_outline(net, "", outputs, list(sr.shape)))
     outline = tuple(name for name in maps if name in stages)
+    # convolutions of pictures shift their mean, or belong to another network
+    last_input = next((x for x in reversed(inputs) if x.shape[1] != sr.shape[1]), None)
     feeding = [name for name in maps if outputs[name] is last_input]
     stages_before_picture = [name for name in outline if maps[name].channels != sr.shape[1]]
     deepest = [*feeding[:1], *stages_before_picture[-1:], *list(maps)[-1:]][0]
@@ -198,8 +200,8 @@ def _probe_size(multiple: int) -> tuple[int, int]:
 
 def _run(
     net: nn.Layer, channels: int, height: int, width: int
-) -> tuple[list[tuple[str, Any]], Tensor | None, Tensor]:
-    """The outputs of all layers by name in the order of finishing, what the last convolution got, the SR."""
+) -> tuple[list[tuple[str, Any]], list[Tensor], Tensor]:
+    """The outputs of all layers by name in the order of finishing, what the convolutions got, the SR."""
     calls: list[tuple[str, Any]] = []
     inputs: list[Tensor] = []
 
@@ -218,7 +220,7 @@ def _run(
     finally:
         for hook in hooks:
             hook.remove()
-    return calls, inputs[-1] if inputs else None, sr
+    return calls, inputs, sr
 
 
 def _map_layer(name: str, kind: str, output: Any, height: int, width: int) -> MapLayer | None:
@@ -240,7 +242,7 @@ def _outline(net: nn.Layer, prefix: str, outputs: Mapping[str, Any], picture: li
         final = isinstance(output, Tensor) and list(output.shape) == picture
         if isinstance(layer, (nn.LayerList, nn.Sequential)) or (final and any(layer.named_children())):
             yield from _outline(layer, f"{name}.", outputs, picture)
-        else:
+        elif not isinstance(layer, (nn.Dropout, nn.Identity)):  # these show what comes before them again
             yield name
 
 

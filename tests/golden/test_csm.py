@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 from ppsr.analysis.csm import ablate, channel_saliency, cumulative_gains, published_psnr, single_gains
 from ppsr.analysis.feature_maps import feature_maps
 from ppsr.analysis.figures.common import seismic
 from ppsr.analysis.layers import edited, inspect_layers
-from ppsr.analysis.objective import magnitude_map, signed_map
+from ppsr.analysis.objective import edge_strength, magnitude_map, signed_map
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import build_generator
 from ppsr.weights.apply import apply_state
@@ -58,6 +59,21 @@ def test_gradients_and_importance_of_channels_equal_the_released_code(path: Path
 
 
 @golden("reflash_csm*")
+def test_gradient_by_the_sr_picture_equals_the_released_code(path: Path) -> None:
+    case = Golden(path)
+    sr = paddle.to_tensor(case["output/sr"], stop_gradient=False)
+    strength = edge_strength(sr)
+    strength.sum().backward()
+    gradient = np.abs(sr.grad.numpy()[0])
+    assert_close(gradient.max(), case["output/gradmax_final"], rtol=1e-4, what="peak")
+    sums = (gradient / gradient.max()).sum(axis=(1, 2), dtype=np.float64)
+    assert_close(sums, case["output/channel_saliency_final"], rtol=1e-4, what="importance")
+    _, channels, height, width = sr.shape
+    mean = float(strength.sum()) / (channels * (height - 1) * (width - 1))
+    assert_close(mean, case["output/attr_grad_mean"], rtol=1e-5, what="mean edge strength")
+
+
+@golden("reflash_csm*")
 def test_coloured_maps_equal_the_released_pictures(path: Path) -> None:
     case = Golden(path)
     compared = 0
@@ -91,18 +107,13 @@ def test_ablation_of_single_channels_equals_the_released_code(path: Path) -> Non
         assert_close(
             features[0] * 255, case[f"output/featmap_{place}_ch0"], atol=2e-3, what=f"map of {place}"
         )
-        with edited(net, layer, lambda x, row=gains[0]: x * row.reshape(1, -1, 1, 1)):
-            sr = super_resolve(net, _tensor(lq))
+        row = paddle.to_tensor(gains[0].reshape(1, -1, 1, 1))
+        with edited(net, layer, lambda x, row=row: x * row):
+            sr = super_resolve(net, paddle.to_tensor(lq[None]))
         assert_close(
             sr.numpy()[0], case[f"output/ablation_ch0_{place}"], atol=1e-5, what=f"SR without {place}"
         )
         assert published_psnr(sr.numpy()[0], gt) == pytest.approx(result.psnr[0], abs=2e-3)
-
-
-def _tensor(lq: np.ndarray):
-    import paddle
-
-    return paddle.to_tensor(lq[None])
 
 
 @golden("reflash_csm*")
