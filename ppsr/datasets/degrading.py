@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 from paddle.io import Dataset
 
-from ppsr.compat.paddle import full_precision, seeded
+from ppsr.compat.paddle import full_precision
 from ppsr.datasets.files import BadFiles, gather_pictures
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
@@ -163,7 +163,7 @@ class DegradingDataset(Dataset):
         drawn = [self.draw(rng, np.random.default_rng([*first, 2])) for rng in rngs]
         windows = gt = batch["gt"]
         noise_seed = int(np.random.default_rng([*first, 3]).integers(2**31))
-        with seeded(noise_seed), full_precision():
+        with device.seeded(noise_seed), full_precision():
             if self.gt_usm:
                 gt = device.usm_sharpen(windows)
             lq = device.quantise(device.apply_operations(gt, [operations for operations, _ in drawn]))

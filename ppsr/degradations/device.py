@@ -18,6 +18,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import conv2d
+from ppsr.compat.paddle import seeded
 from ppsr.degradations import blur
 from ppsr.degradations.jpeg import BLOCK_DCT, CHROMA, LUMA, TO_RGB, TO_YCC, quality_factor
 from ppsr.degradations.noise import LUMA_WEIGHTS
@@ -35,12 +36,13 @@ __all__ = [
     "poisson_noise",
     "poisson_rate",
     "quantise",
+    "seeded",
     "usm_sharpen",
 ]
 
 
 class TensorDraws:
-    """Random tensors from Paddle's generator, which `ppsr.compat.paddle.seeded` seeds."""
+    """Random tensors from Paddle's generator, which `seeded` seeds."""
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers."""
