@@ -21,6 +21,7 @@ import paddle
 from paddle.nn import functional as F
 
 from ppsr import accelerate
+from ppsr.compat.paddle import seeded
 from ppsr.degradations import device
 from ppsr.degradations import jpeg as jpeg_module
 from ppsr.degradations.blur import usm_kernel, usm_sharpen
@@ -99,7 +100,7 @@ def _runs(pictures, operations):
             quantise(apply_operations(usm_sharpen(picture), operations, rng))
 
     def on_device():
-        with device.seeded(0):
+        with seeded(0):
             sharp = device.usm_sharpen(batch)
             device.quantise(device.apply_operations(sharp, [operations] * len(pictures))).numpy()
 

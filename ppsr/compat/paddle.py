@@ -5,9 +5,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import paddle
 from paddle.base import core
 
-__all__ = ["full_precision"]
+__all__ = ["full_precision", "seeded"]
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from Paddle's generators as if seeded anew inside; afterwards they go on where they were.
+
+    Paddle's operators draw from one generator per device and take no other; seeding one seeds the CPU's too.
+    """
+    host = core.default_cpu_generator()
+    states = paddle.get_rng_state(), host.get_state()
+    paddle.seed(seed)
+    try:
+        yield
+    finally:
+        paddle.set_rng_state(states[0])
+        host.set_state(states[1])
 
 
 @contextlib.contextmanager

@@ -66,7 +66,7 @@ class RealESRGANDataset(DegradingDataset):
             if key not in _OPTIONS:
                 raise ConfigError(f"degradation has no option '{key}'; {did_you_mean(key, _OPTIONS)}")
         self.steps = build_steps(options.get("operations") or SECOND_ORDER)
-        _, filter_side = smallest_filtered(self.steps, crop_pad_size, crop_pad_size // scale)
+        filter_side = smallest_filtered(self.steps, crop_pad_size, crop_pad_size // scale)
         super().__init__(
             gt_folder=gt_folder,
             scale=scale,

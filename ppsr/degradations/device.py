@@ -8,9 +8,8 @@ code: Gaussian and Poisson noise occur in the same batch, and gray noise has a p
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import conv2d
+from ppsr.compat.paddle import seeded
 from ppsr.degradations import blur
 from ppsr.degradations.jpeg import BLOCK_DCT, CHROMA, LUMA, TO_RGB, TO_YCC, quality_factor
 from ppsr.degradations.noise import LUMA_WEIGHTS
@@ -41,19 +41,8 @@ __all__ = [
 ]
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw from Paddle's generator as if seeded anew; afterwards it is where it was before."""
-    state = paddle.get_rng_state()
-    paddle.seed(seed)
-    try:
-        yield
-    finally:
-        paddle.set_rng_state(state)
-
-
 class TensorDraws:
-    """Random tensors from Paddle's generator; its operators take no other. See `seeded`."""
+    """Random tensors from Paddle's generator, which `seeded` seeds."""
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers."""
@@ -305,7 +294,7 @@ def apply_operations(
     Args:
         x: (N, 3, H, W) in [0, 1].
         operations: N lists of the same kinds in the same order; resizes are equal in all.
-        draws: random tensors of the noise; default: Paddle's generator, see `seeded`.
+        draws: random tensors of the noise; default: Paddle's generator.
 
     Raises:
         DataError: the lists do not go together.

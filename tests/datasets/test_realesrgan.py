@@ -102,6 +102,16 @@ def test_dasr_on_the_device_carries_its_parameters(folder):
     assert np.ptp(params[:, 10]) > 0
 
 
+def test_every_stage_can_be_looked_at(folder):
+    stages = dict(_dataset(folder, "device").previews(1))["degradation"]
+    names = [name for name, _ in stages]
+    assert names[:8] == ["target", "blur", "resize", "noise", "jpeg", "blur", "resize", "noise"]
+    assert names[-1] == "8 bit"
+    assert stages[0][1].shape == (80, 80, 3)
+    assert stages[-1][1].shape == (40, 40, 3)
+    assert set(_dataset(folder, "host", DASRDataset).previews(1)) == {"weak", "standard", "severe"}
+
+
 def test_a_host_batch_is_finished_already(folder):
     batch = _batch(_dataset(folder, "host"))
     before = dict(batch)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ppsr.compat.paddle import seeded
 from ppsr.degradations import blur, device
 from ppsr.degradations.jpeg import jpeg
 from ppsr.degradations.kernels import draw_kernel, unit_pulse
@@ -96,7 +97,7 @@ def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
 
 def test_gaussian_noise_has_its_deviation_and_gray_noise_one_pattern():
     flat = paddle.full([2, 3, 200, 200], 0.5)
-    with device.seeded(1):
+    with seeded(1):
         drawn = device.gaussian_noise(
             flat, sigma=np.array([20.0, 5.0]), gray=np.array([True, False]), draws=device.TensorDraws()
         ).numpy()
@@ -116,7 +117,7 @@ def test_poisson_noise_has_the_rates_of_the_host_and_their_variance(rng):
         assert photons[i].item() == values
         assert np.abs(_arrays(rate)[i] - expected).max() <= 1e-5 * values
     flat = paddle.full([1, 3, 200, 200], 128 / 255)  # one value: one photon where all is white
-    with device.seeded(2):
+    with seeded(2):
         drawn = device.poisson_noise(
             flat, scale=np.array([0.5]), gray=np.array([False]), draws=device.TensorDraws()
         )
@@ -140,7 +141,7 @@ def test_a_seed_repeats_the_noise_and_leaves_other_draws_alone():
     x = paddle.full([2, 3, 8, 8], 0.4)
 
     def noisy(seed):
-        with device.seeded(seed):
+        with seeded(seed):
             return device.apply_operations(x, operations).numpy()
 
     paddle.seed(3)

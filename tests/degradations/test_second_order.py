@@ -88,10 +88,10 @@ def test_one_round_is_a_shorter_list():
 
 def test_the_smallest_picture_that_a_filter_meets_is_known():
     # the second blur follows a shrinking by 0.15
-    assert smallest_filtered(PUBLISHED, 400, 100) == (100, 60)
+    assert smallest_filtered(PUBLISHED, 400, 100) == 60
     shrinks = {"name": "resize", "relative_to": "lq", "resize_prob": [0, 1, 0], "resize_range": [0.3, 1]}
     steps = build_steps([shrinks, {"name": "blur", "blur_sigma": [1, 2]}, TO_LQ])
-    assert smallest_filtered(steps, 400, 100) == (100, 30)
+    assert smallest_filtered(steps, 400, 100) == 30
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,11 @@ def test_the_smallest_picture_that_a_filter_meets_is_known():
         ([{"blur_sigma": [1, 2]}], "key 'name'"),
         ([{"name": "jpeg", "jpeg_rang": [30, 95]}], "jpeg_range"),
         ([{"name": "jpeg"}], "needs the option 'jpeg_range'"),
+        ([{"name": "jpeg", "jpeg_range": 50}], "two rising numbers"),
+        ([{"name": "jpeg", "jpeg_range": "30,95"}], "two rising numbers"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "blur_prob": "often"}], "between 0 and 1"),
+        ([{"name": "random_order", "groups": 3}], "list of lists"),
+        ({"name": "blur"}, "operations: a list"),
         ([{"name": "jpeg", "jpeg_range": [30, 100]}], "between 1 and 99.9"),
         ([{"name": "jpeg", "jpeg_range": [95, 30]}], "two rising numbers"),
         ([{"name": "blur", "blur_sigma": [1, 2], "kernel_prob": [1]}], "2 probabilities"),
@@ -109,7 +114,7 @@ def test_the_smallest_picture_that_a_filter_meets_is_known():
         ([{"name": "blur", "blur_sigma": [1, 2], "blur_prob": 1.2}], "between 0 and 1"),
         ([{"name": "resize", "resize_range": [0.2, 0.8]}], "holds 1"),
         ([{"name": "resize", "relative_to": "hr"}], "'picture' or 'lq'"),
-        ([{"name": "random_order", "groups": [[{"name": "nois"}]]}], "noise"),
+        ([{"name": "random_order", "groups": [[{"name": "nois"}]]}], r"operations.0.groups.0.0: .*noise"),
     ],
 )
 def test_wrong_steps_are_named(entries, message):

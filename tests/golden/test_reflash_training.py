@@ -130,8 +130,10 @@ def _noise_case(g, kind):
     expected = g[f"output/{kind}_noise"]
     height, width = expected.shape[2:]
     draws = {k.rsplit("_", 1)[1]: v for k, v in g.group("input").items() if k.startswith(f"{kind}_draw0")}
-    low, span = (1, 29) if kind == "gauss" else (0.05, 2.95)
-    flags = g[f"input/{kind}_draw1_rand"] < float(g["input/gauss_gray_prob"])
+    text = g.meta[kind]
+    span, low = (float(number) for number in re.search(r"=r\*([\d.]+)\+([\d.]+)", text).groups())
+    stated = re.search(r"rand\(B\)<([\d.]+)", text)
+    flags = g[f"input/{kind}_draw1_rand"] < float(stated[1] if stated else g[f"input/{kind}_gray_prob"])
     arrays = [g[k] for k in sorted(g.arrays) if re.fullmatch(rf"input/{kind}_draw[2-9]_\w+", k)]
     return SimpleNamespace(
         pictures=np.ascontiguousarray(g["input/gt"][:, :, :height, :width]),
