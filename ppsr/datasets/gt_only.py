@@ -19,7 +19,7 @@ from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.io import to_uint8
-from ppsr.imaging.resize import matlab_resize
+from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 from ppsr.metrics.protocols import mod_crop, seeded
 
 __all__ = ["GTDataset", "ImageNetPairedDataset"]
@@ -108,7 +108,7 @@ class GTDataset(Dataset):
         if self.degradation is None:
             return None
         if self.degradation == _MATLAB:
-            lq = to_uint8(matlab_resize(gt, 1 / self.scale))
+            lq = matlab_resize_integers(to_uint8(gt), 1 / self.scale)
         else:
             lq = degrade(to_uint8(gt), self.degradation, scale=self.scale, rng=rng)
         return lq.astype(np.float32) / np.float32(255)

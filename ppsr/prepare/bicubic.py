@@ -1,4 +1,4 @@
-"""LR pictures by MATLAB's bicubic shrinking, without MATLAB."""
+"""LR pictures by MATLAB's bicubic shrinking, without MATLAB but equal to its files in every bit."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import decode_image
-from ppsr.imaging.resize import matlab_resize
+from ppsr.imaging.resize import matlab_resize_integers
 from ppsr.metrics.protocols import mod_crop
 from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
 
@@ -70,11 +68,8 @@ def _shrink(path: Path, *, target: Path, scales: Sequence[int], multiple: int | 
         return Outcome(skipped=f"{image.shape[1]} x {image.shape[0]} is too small")
     if multiple:
         image = mod_crop(image, multiple)
-    pictures = [(output, _shrunk(image, scale)) for scale, output in outputs.items()]
+    pictures = [
+        (output, matlab_resize_integers(mod_crop(image, scale), 1 / scale))
+        for scale, output in outputs.items()
+    ]
     return write_missing([*pictures, *([(hr, image)] if multiple else [])], force=force)
-
-
-def _shrunk(image: np.ndarray, scale: int) -> np.ndarray:
-    """Rounded in the picture's own type."""
-    values = matlab_resize(mod_crop(image, scale), 1 / scale)
-    return np.clip(np.rint(values), 0, np.iinfo(image.dtype).max).astype(image.dtype)
