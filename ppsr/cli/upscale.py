@@ -67,7 +67,6 @@ def upscale(
     """Upscale pictures and videos.
 
     Exit code 1 when some inputs failed, 2 for wrong options, 3 when nothing was usable."""
-    signal.signal(signal.SIGTERM, _terminate)
     from ppsr import accelerate
 
     accelerate.enable()
@@ -76,6 +75,7 @@ def upscale(
     from ppsr.inference.network import load_network
     from ppsr.inference.upscaler import Upscaler
 
+    signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
     upscaler = Upscaler(
         load_network(config_file, load),
         tile=tile,

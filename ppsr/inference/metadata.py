@@ -21,7 +21,7 @@ _POINTERS = (_EXIF, _GPS)
 _HEADER = b"Exif\0\0"
 _SEGMENT = 65_533  # bytes that a JPEG segment holds
 # what a TIFF says about its samples, which the result says itself
-_LAYOUT = {254, 255, *range(256, 270), *range(273, 282), 282, 283, 284, 296, 297, 301, 317, 318, 319, 320}
+_LAYOUT = {254, 255, *range(256, 270), 273, *range(275, 284), 284, 296, 297, 301, 317, 318, 319, 320}
 _LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
 
 

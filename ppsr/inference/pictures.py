@@ -51,6 +51,7 @@ _TURNS = {  # EXIF orientation -> what makes it upright
     7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
     8: lambda a: a.transpose(1, 0, 2)[::-1],
 }
+_TRAILER = 2**16  # cameras write their own data behind the end of a JPEG
 _pillow = threading.Lock()
 
 
@@ -216,12 +217,14 @@ def _whole_jpeg(
     """
     try:
         image.load()
-        return image
+        if b"\xff\xd9" in content[-_TRAILER:]:
+            return image
     except OSError as error:
         if "truncated" not in str(error):
             raise
+    data = content[:-1] if content.endswith(b"\xff") else content  # half of a marker
     tails = (b"\xff\xd9", b"\x55" * 64 + b"\xff\xd9")
-    ends = [Image.open(io.BytesIO(content + tail), formats=["JPEG"]) for tail in tails]
+    ends = [Image.open(io.BytesIO(data + tail), formats=["JPEG"]) for tail in tails]
     if np.array_equal(np.asarray(ends[0]), np.asarray(ends[1])):
         warnings.append("the JPEG's end marker is missing, its data is complete")
     elif allow_truncated:

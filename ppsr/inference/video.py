@@ -1,6 +1,6 @@
 """Upscaling videos frame by frame: nothing but a frame is held, sound is copied, time stamps are kept.
 
-PyAV (the extra `video`) brings FFmpeg's libraries along. Frames of more than 8 bits are computed and written
+PyAV (the extra `video`) brings FFmpeg's libraries along. Frames of more than 8 bits are written
 with 10; turned recordings of telephones are made upright.
 """
 
@@ -27,7 +27,10 @@ logger = logging.getLogger(__name__)
 # matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _BT601 = 5
-_CODEC_FACTS = ("color_primaries", "color_trc", "colorspace", "color_range")
+# FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not on this way
+_EXACT = "yuv444p10le"
+_NARROW, _WIDE = 1, 2  # luma from 16 to 235 (also what results have), or from 0 to 255
+_CODEC_FACTS = ("color_primaries", "color_trc", "colorspace")
 
 
 def _pyav() -> ModuleType:
@@ -90,7 +93,7 @@ def _copied(
     stream.thread_type = "AUTO"
     first = _first_frame(av, source)
     deep = first.format.components[0].bits > 8
-    height, width = _upright(_pixels(first, deep), first).shape[:2]
+    height, width = _upright(_pixels(first), first).shape[:2]
     plan = upscaler.plan(height, width)
     size = upscaler.size(height, width)
     encoder = _encoder(writer, stream, size, deep, crf)
@@ -112,10 +115,10 @@ def _copied(
                 pts = frame.pts if frame.pts is not None else _next(last, stream)
                 if last is not None and pts <= last:
                     raise DataError(f"{source}: the time stamps of its frames do not rise at {frame.time} s")
-                lq = _upright(_pixels(frame, deep), frame)
+                lq = _upright(_pixels(frame), frame)
                 if lq.shape[:2] != (height, width):
                     raise DataError(f"{source}: its pictures change their size at {frame.time} s")
-                result = _frame(av, upscaler(lq, plan=plan), frame, encoder, deep)
+                result = _frame(av, upscaler(lq, plan=plan), frame, encoder)
                 result.pts, result.time_base = pts, stream.time_base
                 writer.mux(encoder.encode(result))
                 count, last = count + 1, pts
@@ -167,6 +170,7 @@ def _encoder(writer: Any, stream: Any, size: tuple[int, int], deep: bool, crf: i
         value = int(getattr(stream.codec_context, name, 0) or 0)
         if value and hasattr(context, name):
             setattr(context, name, value)
+    context.color_range = _NARROW
     return encoder
 
 
@@ -181,11 +185,11 @@ def _matrix(frame: Any) -> int:
     return _MATRICES.get(int(frame.colorspace), _BT601)
 
 
-def _pixels(frame: Any, deep: bool) -> np.ndarray:
-    """H x W x 3 RGB uint8 or uint16."""
-    matrix = _matrix(frame)
-    layout = "rgb48le" if deep else "rgb24"
-    return frame.reformat(format=layout, src_colorspace=matrix, dst_colorspace=matrix).to_ndarray()
+def _pixels(frame: Any) -> np.ndarray:
+    """H x W x 3 RGB uint16."""
+    spread = _WIDE if int(frame.color_range) == _WIDE else _NARROW
+    exact = frame.reformat(format=_EXACT, src_color_range=spread, dst_color_range=_NARROW)
+    return exact.reformat(format="rgb48le", src_colorspace=_matrix(frame)).to_ndarray()
 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
@@ -193,8 +197,8 @@ def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
-def _frame(av: ModuleType, sr: np.ndarray, source: Any, encoder: Any, deep: bool) -> Any:
-    """A frame of the result in the encoder's layout and the source's colours."""
-    matrix = _matrix(source)
-    frame = av.VideoFrame.from_ndarray(sr, format="rgb48le" if deep else "rgb24")
-    return frame.reformat(format=encoder.pix_fmt, src_colorspace=matrix, dst_colorspace=matrix)
+def _frame(av: ModuleType, sr: np.ndarray, source: Any, encoder: Any) -> Any:
+    """A frame of the result in the encoder's layout and the source's matrix."""
+    frame = av.VideoFrame.from_ndarray(sr, format="rgb48le")
+    exact = frame.reformat(format=_EXACT, dst_colorspace=_matrix(source))
+    return exact.reformat(format=encoder.pix_fmt)

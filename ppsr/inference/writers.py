@@ -33,6 +33,7 @@ _IN_MEMORY = 2**26  # bytes of a JPEG or WebP picture that need no file
 _LEVEL = 4  # of zlib: beyond it time doubles for a few per cent
 _IDAT = 2**20
 _STRIP = 16  # rows
+_PLACES = 275  # stands for the tag 273, whose values Pillow would move behind the directory
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,8 @@ class _Tiff(_Writer):
         tags[258] = (8 * target.dtype.itemsize,) * target.channels
         tags[259], tags[317] = 8, 2
         tags[262] = 1 if target.channels < 3 else 2
-        tags[273], tags[279] = tuple(self.offsets), tuple(self.counts)
-        tags[274], tags[277], tags[278], tags[284] = 1, target.channels, _STRIP, 1
+        tags[_PLACES], tags[279] = tuple(self.offsets), tuple(self.counts)
+        tags[277], tags[278], tags[284] = target.channels, _STRIP, 1
         tags[339] = (1,) * target.channels
         if target.channels in (2, 4):
             tags[338] = 2  # alpha that is not multiplied into the colours
@@ -196,10 +197,15 @@ class _Tiff(_Writer):
             tags[34675] = target.icc
         for tag in (258, 277, 338, 339):
             tags.tagtype[tag] = 3
-        for tag in (256, 257, 273, 278, 279):
+        for tag in (256, 257, _PLACES, 278, 279):
             tags.tagtype[tag] = 4
+        tags.pop(274, None)  # upright, which is also what a TIFF without this tag is
         at = self.handle.tell()
-        self.handle.write(tags.tobytes(at))
+        directory = bytearray(tags.tobytes(at))
+        for entry in range(2, 2 + 12 * int.from_bytes(directory[:2], "little"), 12):
+            if directory[entry : entry + 2] == _PLACES.to_bytes(2, "little"):
+                directory[entry : entry + 2] = (273).to_bytes(2, "little")
+        self.handle.write(directory)
         self.handle.seek(4)
         self.handle.write(at.to_bytes(4, "little"))
 
