@@ -32,9 +32,12 @@ def apply_generator(net: nn.Layer, lq: Tensor) -> Tensor:
     """
     rgb_range = float(getattr(net, "rgb_range", 1.0))
     height, width = lq.shape[2:]
-    output = net(pad_to_multiple(lq * rgb_range, int(getattr(net, "size_multiple", 1))))
+    scaled = lq if rgb_range == 1 else lq * rgb_range
+    output = net(pad_to_multiple(scaled, int(getattr(net, "size_multiple", 1))))
     sr = output[-1] if isinstance(output, (list, tuple)) else output
-    return sr[:, :, : height * net.scale, : width * net.scale] / rgb_range
+    if list(sr.shape[2:]) != [height * net.scale, width * net.scale]:
+        sr = sr[:, :, : height * net.scale, : width * net.scale]
+    return sr if rgb_range == 1 else sr / rgb_range
 
 
 @paddle.no_grad()
