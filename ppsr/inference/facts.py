@@ -1,0 +1,96 @@
+"""What code around a network must know about it; an exported network carries these in a file beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ppsr.errors import ConfigError, DataError, WeightError
+
+__all__ = ["FACTS_SUFFIX", "NetworkFacts", "facts_of"]
+
+FACTS_SUFFIX = ".facts.json"  # not .json: that is the name of Paddle's own graph
+_CHANNEL_NAMES = ("num_in_ch", "in_chans", "n_colors", "in_nc")
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """NetworkFacts of a network from LR to SR pictures.
+
+    Attributes:
+        network: name of its class.
+        scale: SR size / LR size.
+        channels: of a picture, 1 or 3.
+        rgb_range: largest value of a picture, 1 or 255.
+        size_multiple: height and width of its input are multiples of it.
+        receptive_radius: how far an output pixel sees, in LR pixels; None: without bound.
+        fp16_safe: whether half precision is expected to work.
+    """
+
+    network: str
+    scale: int
+    channels: int = 3
+    rgb_range: float = 1.0
+    size_multiple: int = 1
+    receptive_radius: int | None = None
+    fp16_safe: bool = False
+
+    def to_json(self, **more: Any) -> str:
+        """The text of the file beside an export."""
+        return json.dumps({**asdict(self), **more}, indent=1) + "\n"
+
+    @classmethod
+    def read(cls, path: str | Path) -> tuple[NetworkFacts, dict[str, Any]]:
+        """The facts and all entries of a file that `to_json` made.
+
+        Raises:
+            DataError: missing, or not such a file.
+        """
+        path = Path(path)
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            facts = cls(**{f.name: entries[f.name] for f in fields(cls)})
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}; export again") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} does not describe an exported network: {error!r}") from None
+        return facts, entries
+
+
+def facts_of(net: Any) -> NetworkFacts:
+    """The facts that a network from LR to SR pictures states of itself.
+
+    Raises:
+        ConfigError: it does not state its scale, so it does not make SR pictures.
+    """
+    if not isinstance(getattr(net, "scale", None), int) or not getattr(net, "produces_image", True):
+        raise ConfigError(
+            f"{type(net).__name__} does not turn LR pictures into SR pictures; give one that does"
+        )
+    return NetworkFacts(
+        network=type(net).__name__,
+        scale=net.scale,
+        channels=_channels(net),
+        rgb_range=float(getattr(net, "rgb_range", 1.0)),
+        size_multiple=int(getattr(net, "size_multiple", 1)),
+        receptive_radius=getattr(net, "receptive_radius", None),
+        fp16_safe=bool(getattr(net, "fp16_safe", False)),
+    )
+
+
+def _channels(net: Any) -> int:
+    """From an attribute, else from its weights, else 3."""
+    from ppsr.weights.identify import identify
+
+    inner = getattr(net, "generator", net)
+    for name in _CHANNEL_NAMES:
+        if hasattr(inner, name):
+            return int(getattr(inner, name))
+    try:
+        arguments: Mapping[str, Any] = identify({k: v.numpy() for k, v in inner.state_dict().items()})[1]
+    except WeightError:
+        return 3
+    return next((int(arguments[name]) for name in _CHANNEL_NAMES if name in arguments), 3)
