@@ -7,6 +7,6 @@ environment variable PPSR_ACCELERATE=0, read at the first use, switches both off
 from __future__ import annotations
 
 from ppsr.accelerate.conv import conv2d, is_enabled, stock
-from ppsr.accelerate.process import enable
+from ppsr.accelerate.process import cpu_threads, enable
 
-__all__ = ["conv2d", "enable", "is_enabled", "stock"]
+__all__ = ["conv2d", "cpu_threads", "enable", "is_enabled", "stock"]

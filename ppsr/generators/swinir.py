@@ -223,9 +223,11 @@ class SwinIR(SwinSkeleton):
             tokens = layer(tokens)
         return tokens
 
+    shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
+
     def reconstruct(self, x: Tensor) -> Tensor:
         if self.upsampler == "pixelshuffle":
-            return super().reconstruct(x)
+            return self.shuffled(x)
         body = self.body(self.conv_first(x))
         if self.upsampler == "pixelshuffledirect":
             return self.upsample(body)
