@@ -1,10 +1,12 @@
-"""DASR's degradation: images per second of ours against a plain transcription with large dense convolutions.
+"""Degradation: images per second of ours against a plain transcription with large dense convolutions.
 
-    python benchmarks/degradation.py [--rounds 3] [--batch 6] [--size 400]
+    python benchmarks/degradation.py [--rounds 3] [--batch 6] [--size 400] [--device cpu]
 
-Both do USM sharpening, 21x21 blur, resize, noise, JPEG, second blur, resize, noise, JPEG, sinc filter, resize
-on a batch in one process with all cores; they take turns, medians are compared. One JSON line per case;
-`ratio_vs_dense` above 1 means that ours makes more images per second.
+DASR's three levels and the second-order list, each preceded by USM sharpening: 21x21 blur, resize, noise,
+JPEG, once or twice, at last a sinc filter. "host" is NumPy and OpenCV, one picture after the other;
+"device" is the same operations on a batch of tensors on --device; the transcription runs on --device too.
+All see one batch in one process with all cores and take turns; medians are compared. One JSON line per
+case; `ratio_vs_dense` above 1 means that ours makes more images per second.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ import paddle
 from paddle.nn import functional as F
 
 from ppsr import accelerate
+from ppsr.compat.paddle import seeded
+from ppsr.degradations import device
 from ppsr.degradations import jpeg as jpeg_module
 from ppsr.degradations.blur import usm_kernel, usm_sharpen
 from ppsr.degradations.dasr import LEVELS, build_operations, draw_choices
 from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, apply_operations, quantise
+from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
 
 
 def dense_filter(x, kernel):
@@ -50,7 +55,7 @@ def dense_jpeg(x, quality):
     x = F.pad(x, [0, -w % 8, 0, -h % 8])
     h2, w2 = x.shape[2:]
     blocks = (x * 255 - 128).reshape([n, c, h2 // 8, 8, w2 // 8, 8]).transpose([0, 1, 2, 4, 3, 5])
-    table = paddle.to_tensor(jpeg_module._LUMA * jpeg_module.quality_factor(quality)).reshape([64])
+    table = paddle.to_tensor(jpeg_module.LUMA * jpeg_module.quality_factor(quality)).reshape([64])
     coefficients = paddle.matmul(blocks.reshape([-1, 64]), basis) / table
     restored = paddle.matmul(paddle.round(coefficients) * table, basis.T)
     restored = restored.reshape([n, c, h2 // 8, w2 // 8, 8, 8]).transpose([0, 1, 2, 4, 3, 5])
@@ -75,6 +80,36 @@ def dense_pipeline(batch, operations, rng):
     return paddle.round(x * 255) / 255
 
 
+def _cases(size):
+    """Names of the degradations and the operations that one draw of each gives."""
+    rng = np.random.default_rng
+    cases = {
+        name: build_operations(draw_choices(rng(1), level), (size, size), 4) for name, level in LEVELS.items()
+    }
+    steps = build_steps(SECOND_ORDER)
+    return {**cases, "second_order": draw_operations(steps, rng(1), size=(size, size), scale=4)}
+
+
+def _runs(pictures, operations):
+    """The three ways of degrading the same pictures."""
+    rng = np.random.default_rng(0)
+    batch = paddle.to_tensor(pictures.transpose(0, 3, 1, 2))
+
+    def host():
+        for picture in pictures:
+            quantise(apply_operations(usm_sharpen(picture), operations, rng))
+
+    def on_device():
+        with seeded(0):
+            sharp = device.usm_sharpen(batch)
+            device.quantise(device.apply_operations(sharp, [operations] * len(pictures))).numpy()
+
+    def dense():
+        dense_pipeline(batch, operations, rng).numpy()
+
+    return {"host": host, "device": on_device, "dense": dense}
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -82,26 +117,26 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--size", type=int, default=400)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     accelerate.enable()
-    rng = np.random.default_rng(0)
-    pictures = rng.random((options.batch, options.size, options.size, 3), dtype=np.float32)
-    for name, level in LEVELS.items():
-        choices = draw_choices(np.random.default_rng(1), level)
-        operations = build_operations(choices, pictures.shape[1:3], 4)
-        times = {"ours": [], "dense": []}
+    paddle.set_device(options.device)
+    pictures = np.random.default_rng(0).random(
+        (options.batch, options.size, options.size, 3), dtype=np.float32
+    )
+    for case, operations in _cases(options.size).items():
+        runs = _runs(pictures, operations)
+        times = {name: [] for name in runs}
         for _ in range(options.rounds):
-            started = time.perf_counter()
-            for picture in pictures:
-                quantise(apply_operations(usm_sharpen(picture), operations, rng))
-            times["ours"].append(time.perf_counter() - started)
-            batch = paddle.to_tensor(pictures.transpose(0, 3, 1, 2))
-            started = time.perf_counter()
-            dense_pipeline(batch, operations, rng).numpy()
-            times["dense"].append(time.perf_counter() - started)
-        ours, dense = (options.batch / statistics.median(times[key]) for key in ("ours", "dense"))
-        line = {"name": "dasr", "case": name, "value": round(ours, 2), "unit": "images/s"}
-        print(json.dumps({**line, "dense": round(dense, 2), "ratio_vs_dense": round(ours / dense, 2)}))
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run()
+                times[name].append(time.perf_counter() - started)
+        speed = {name: options.batch / statistics.median(seconds) for name, seconds in times.items()}
+        for name in ("host", "device"):
+            line = {"name": "degradation", "case": f"{case} {name}", "value": round(speed[name], 2)}
+            line |= {"unit": "images/s", "dense": round(speed["dense"], 2)}
+            print(json.dumps({**line, "ratio_vs_dense": round(speed[name] / speed["dense"], 2)}))
 
 
 if __name__ == "__main__":

@@ -48,9 +48,11 @@ def measure(name: str, size: int, runs: int, threads: int) -> dict:
     """Time one model in this process, which should be a fresh one: peak memory is the process's."""
     import paddle
 
+    from ppsr import accelerate
     from ppsr.generators.macs import count_macs, products_replaced
     from ppsr.generators.variants import find_variant
 
+    accelerate.enable()
     paddle.set_device("cpu")
     net = find_variant(name).build()
     net.eval()

@@ -14,8 +14,9 @@ from ppsr.datasets.paired import SRDataset
 from ppsr.engine.run import newest_run
 from ppsr.imaging import read_image, to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
+from ppsr.inference.files import upscale_files
 from ppsr.inference.network import load_network
-from ppsr.inference.upscaler import Upscaler, upscale_files
+from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.psnr_ssim import psnr, ssim
 from ppsr.prepare.dasr_valid import make_dasr_validation
 from ppsr.prepare.samples import make_samples

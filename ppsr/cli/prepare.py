@@ -1,22 +1,46 @@
-"""`ppsr prepare ...`: making data sets."""
+"""`ppsr prepare ...`: making data sets. Exit code 1 when some pictures failed, 3 when nothing came of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ppsr.prepare.jobs import Summary
+
 __all__ = ["register"]
 
-prepare = typer.Typer(help="Make data sets.", no_args_is_help=True)
+prepare = typer.Typer(
+    help="Make data sets. What is already there stays, so an interrupted command is simply run again.",
+    no_args_is_help=True,
+)
 
 Force = Annotated[bool, typer.Option("--force", help="Write again what is already there.")]
+Workers = Annotated[
+    int | None, typer.Option("-j", "--workers", min=1, help="Processes; by default one per core.")
+]
+Scale = Annotated[int, typer.Option(min=2, help="HR size / LR size.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all draws, together with a picture's name.")]
+Pictures = Annotated[Path, typer.Argument(help="Folder of pictures.")]
+Tree = Annotated[Path, typer.Argument(help="Pictures, searched recursively.")]
+Target = Annotated[Path, typer.Argument(help="Folder of the results.")]
+ListFile = Annotated[Path, typer.Argument(help="Text file to write.")]
+Smallest = Annotated[int, typer.Option(min=1, help="Leave out pictures with a shorter side.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Decode every picture, to leave out broken ones.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(prepare, name="prepare")
+
+
+def _report(summary: Summary, target: Path) -> None:
+    for line in summary.lines(target):
+        print(line)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
 
 
 @prepare.command()
@@ -30,24 +54,199 @@ def samples(output: Annotated[Path, typer.Option("-o")] = Path("data/samples"), 
     degraded = make_dasr_validation(output / "val", output / "val_LRx4", kind=2, force=force)
     print(
         f"{output}: {written['train']} training and {written['val']} validation pictures, "
-        f"{degraded['written']} LR"
+        f"{degraded.written} LR"
     )
+
+
+@prepare.command()
+def subimages(
+    source: Tree,
+    output: Target,
+    size: Annotated[int, typer.Option(min=1, help="Side of a window.")] = 480,
+    step: Annotated[int, typer.Option(min=1, help="Distance of windows.")] = 240,
+    threshold: Annotated[int, typer.Option(min=0, help="Remaining pixels that are given up.")] = 0,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Overlapping windows of large pictures, as PNG."""
+    from ppsr.prepare.subimages import make_subimages
+
+    done = make_subimages(
+        source, output, size=size, step=step, threshold=threshold, workers=workers, force=force
+    )
+    _report(done, output)
+
+
+@prepare.command()
+def bicubic(
+    source: Pictures,
+    output: Target,
+    scales: Annotated[str, typer.Option(help="HR size / LR size, by commas.")] = "2,3,4",
+    mod_crop: Annotated[
+        int | None, typer.Option(min=1, help="Cut HR to multiples of this, and write it too.")
+    ] = None,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """LR by MATLAB's bicubic: OUTPUT/LR_bicubic/X<s>/<name>x<s>.png, with --mod-crop also OUTPUT/HR."""
+    from ppsr.errors import ConfigError
+    from ppsr.prepare.bicubic import make_bicubic
+
+    try:
+        numbers = [int(text) for text in scales.split(",")]
+    except ValueError:
+        raise ConfigError(f"--scales are whole numbers by commas, got '{scales}'") from None
+    done = make_bicubic(source, output, scales=numbers, multiple=mod_crop, workers=workers, force=force)
+    _report(done, output)
+
+
+@prepare.command("meta-info")
+def meta_info(
+    folder: Tree,
+    output: ListFile,
+    form: Annotated[str, typer.Option(help="shape: 'name (h,w,c)'; name: 'name'.")] = "shape",
+    smallest: Smallest = 1,
+    verify: Verify = False,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """List of pictures for `meta_info` of a dataset, in either published form."""
+    from ppsr.prepare.lists import make_list
+
+    done = make_list(
+        folder, output, form=form, smallest=smallest, verify=verify, workers=workers, force=force
+    )
+    _report(done, output)
+
+
+@prepare.command("imagenet-list")
+def imagenet_list(
+    folder: Tree,
+    output: ListFile,
+    smallest: Smallest = 1,
+    verify: Verify = False,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """List of ImageNet pictures ('n01440764/n01440764_10026.JPEG (h,w,c)'), for ImageNetPairedDataset.
+
+    Smaller pictures than the training window are enlarged by the dataset; --smallest leaves them out."""
+    from ppsr.prepare.lists import make_list
+
+    done = make_list(folder, output, smallest=smallest, verify=verify, workers=workers, force=force)
+    _report(done, output)
+
+
+@prepare.command()
+def lmdb(
+    source: Annotated[Path, typer.Argument(help="Pictures, searched recursively, or with --verify a store.")],
+    output: Annotated[Path | None, typer.Argument(help="Store to make, NAME.lmdb.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the store SOURCE.")] = False,
+    level: Annotated[int, typer.Option(min=0, max=9, help="PNG compression.")] = 1,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Pack pictures into an LMDB store in BasicSR's layout, or verify one."""
+    from ppsr.errors import ConfigError
+    from ppsr.prepare.lmdb_store import make_lmdb, verify_lmdb
+
+    if verify:
+        _report(verify_lmdb(source), source)
+    elif output is None:
+        raise ConfigError("give the store to make: ppsr prepare lmdb FOLDER NAME.lmdb")
+    else:
+        _report(make_lmdb(source, output, level=level, workers=workers, force=force), output)
+
+
+@prepare.command("reflash-benchmark")
+def reflash_benchmark(
+    source: Pictures,
+    output: Target,
+    scale: Scale = 4,
+    seed: Seed = 0,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """The eight degradations of Reflash Dropout: OUTPUT/HR/x<s> and OUTPUT/LR_degra/<degradation>."""
+    from ppsr.prepare.reflash import make_reflash_benchmark
+
+    done = make_reflash_benchmark(source, output, scale=scale, seed=seed, workers=workers, force=force)
+    _report(done, output)
 
 
 @prepare.command("dasr-valid")
 def dasr_valid(
-    source: Annotated[Path, typer.Argument(help="HR pictures.")],
-    output: Annotated[Path, typer.Argument(help="Folder of the LR pictures.")],
+    source: Pictures,
+    output: Target,
     kind: Annotated[int, typer.Option("--type", help="1 weak, 2 standard, 3 severe.")],
-    scale: int = 4,
-    seed: int = 0,
+    scale: Scale = 4,
+    seed: Seed = 0,
+    workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Degraded validation set of DASR, reproducible from the seed and the names."""
+    """Degraded validation set of DASR, reproducible from the seed and the names; parameters in
+    OUTPUT/params.json."""
     from ppsr.prepare.dasr_valid import make_dasr_validation
 
-    counts = make_dasr_validation(source, output, kind=kind, scale=scale, seed=seed, force=force)
-    print(f"{output}: {counts['written']} written, {counts['skipped']} already there")
+    done = make_dasr_validation(
+        source, output, kind=kind, scale=scale, seed=seed, workers=workers, force=force
+    )
+    _report(done, output)
+
+
+@prepare.command("dsr-train")
+def dsr_train(
+    source: Pictures,
+    output: Target,
+    scale: Scale = 4,
+    seed: Seed = 0,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Training pairs of depth maps with the published noise: OUTPUT/data_all_HR_x<s> and
+    data_all_LR_x<s>."""
+    from ppsr.prepare.depth import make_depth_training
+
+    done = make_depth_training(source, output, scale=scale, seed=seed, workers=workers, force=force)
+    _report(done, output)
+
+
+@prepare.command("dsr-test")
+def dsr_test(
+    source: Annotated[Path, typer.Argument(help="Folder of .mat files, or of raw depth maps.")],
+    output: Target,
+    lr: Annotated[str, typer.Option(help="As the script does or means: published, intended.")] = "published",
+    scale: Scale = 4,
+    seed: Seed = 0,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Test pairs of depth maps: OUTPUT/test_HR and OUTPUT/test_LR_x<s>."""
+    from ppsr.errors import ConfigError
+    from ppsr.prepare.depth import make_depth_test
+
+    if lr not in ("published", "intended"):
+        raise ConfigError(f"--lr is published or intended, got '{lr}'")
+    done = make_depth_test(
+        source, output, scale=scale, published=lr == "published", seed=seed, workers=workers, force=force
+    )
+    _report(done, output)
+
+
+@prepare.command("dsr-crops")
+def dsr_crops(
+    folder: Annotated[Path, typer.Argument(help="OUTPUT of `dsr-train`.")],
+    scale: Scale = 4,
+    size: Annotated[int, typer.Option(min=1, help="Side of HR windows.")] = 128,
+    step: Annotated[int, typer.Option(min=1, help="Distance of HR windows.")] = 64,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Windows of the training pairs: data_all_HR_x<s>_sub and data_all_LR_x<s>_sub."""
+    from ppsr.prepare.depth import make_depth_crops
+
+    done = make_depth_crops(folder, scale=scale, size=size, step=step, workers=workers, force=force)
+    _report(done, folder)
 
 
 @prepare.command()

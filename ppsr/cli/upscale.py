@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,25 +19,99 @@ def register(app: typer.Typer) -> None:
 
 
 def upscale(
-    source: Annotated[Path, typer.Argument(help="A picture or a folder.", metavar="IN")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one picture.")],
-    config_file: Annotated[Path, typer.Option("-c", "--config-file", help="Names the network.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Pictures, videos, folders, or patterns in quotes.", metavar="IN...")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one input.")],
     load: Annotated[Path, typer.Option(help="Weights: .pdparams, .pth or .safetensors.")],
+    config_file: Annotated[
+        Path | None,
+        typer.Option("-c", "--config-file", help="Names the network; otherwise the weights tell."),
+    ] = None,
+    outscale: Annotated[
+        float | None, typer.Option(help="Final size / input size, any number; default: the network's.")
+    ] = None,
     suffix: Annotated[str, typer.Option(help="Appended to the names.")] = "",
-    ext: Annotated[str, typer.Option(help="Format of the results.")] = "png",
+    ext: Annotated[str, typer.Option(help="Format of pictures: png, jpg, webp, bmp, tif, same.")] = "png",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    tile: Annotated[
+        int | None, typer.Option(min=0, help="Side of tiles in input pixels; 0: never cut.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(min=0, help="Overlap of tiles; default: the network's.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Of the whole process, such as 2GB; default: 70 % of what is free.")
+    ] = None,
+    tile_mode: Annotated[
+        str, typer.Option(help="blend, published, published-inference or published-onnx.")
+    ] = "blend",
+    self_ensemble: Annotated[
+        bool, typer.Option("--self-ensemble", help="Mean over 8 flips and turns: 8 times slower.")
+    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Half precision where it is safe.")] = False,
+    recursive: Annotated[bool, typer.Option(help="Go into the folders of folders.")] = True,
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", help="Go on after an interruption: keep results that are there."),
+    ] = False,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Larger pictures are refused.")] = 2**27,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Take JPEG files with a part missing.")
+    ] = False,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Of videos; smaller is better.")] = 18,
+    report: Annotated[
+        Path | None, typer.Option(help="JSON lines; default: report.jsonl beside the results.")
+    ] = None,
 ) -> None:
-    """Upscale pictures. Exit code 1 when some of them failed, 3 when all did."""
+    """Upscale pictures and videos.
+
+    Exit code 1 when some inputs failed, 2 for wrong options, 3 when nothing was usable."""
     from ppsr import accelerate
 
     accelerate.enable()
+    from ppsr.inference.files import FileOptions, exit_code, upscale_files
+    from ppsr.inference.memory import parse_size
     from ppsr.inference.network import load_network
-    from ppsr.inference.upscaler import Upscaler, upscale_files
+    from ppsr.inference.upscaler import Upscaler
 
-    upscaler = Upscaler(load_network(config_file, load))
-    reports = upscale_files(upscaler, source, output, suffix=suffix, extension=ext)
-    failed = [r for r in reports if r["status"] != "ok"]
-    print(f"{len(reports) - len(failed)} of {len(reports)} pictures upscaled by {upscaler.scale} to {output}")
-    for report in failed:
-        print(f"failed: {report['path']}: {report['reason']}")
-    if failed:
-        raise typer.Exit(3 if len(failed) == len(reports) else 1)
+    signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
+    upscaler = Upscaler(
+        load_network(config_file, load),
+        tile=tile,
+        overlap=overlap,
+        max_memory=None if max_memory is None else parse_size(max_memory),
+        tile_mode=tile_mode,
+        ensemble=self_ensemble,
+        outscale=outscale,
+        half=half,
+    )
+    reports = upscale_files(
+        upscaler,
+        sources,
+        output,
+        suffix=suffix,
+        extension=ext,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        options=FileOptions(quality, max_pixels, allow_truncated, crf),
+        report=report,
+    )
+    counts = {name: sum(r["status"] == name for r in reports) for name in ("ok", "warn", "error", "skipped")}
+    for line in reports:
+        if line["status"] in ("warn", "error"):
+            print(f"{line['status']}: {line['path']}: {line['reason']}")
+    factor = upscaler.scale if outscale is None else outscale
+    print(
+        f"{counts['ok'] + counts['warn']} of {len(reports)} inputs upscaled by {factor:g} to {output}"
+        f" ({counts['warn']} with warnings, {counts['error']} failed, {counts['skipped']} skipped)"
+    )
+    code = exit_code(reports)
+    if code:
+        raise typer.Exit(code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End by an exception, so that half-written files are removed."""
+    del frame
+    sys.exit(128 + number)

@@ -4,6 +4,7 @@ from ppsr.registry import CRITERIONS
 
 CRITERIONS.lazy(
     {
+        "AlignmentLoss": "ppsr.criterions.alignment:AlignmentLoss",
         "ArtifactLoss": "ppsr.criterions.artifact:ArtifactLoss",
         "CharbonnierLoss": "ppsr.criterions.pixel:CharbonnierLoss",
         "GANLoss": "ppsr.criterions.gan:GANLoss",

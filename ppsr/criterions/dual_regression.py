@@ -13,9 +13,9 @@ from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 
-__all__ = ["drn_losses"]
+__all__ = ["STYLES", "drn_losses"]
 
-_STYLES = ("original", "paddledepth")
+STYLES = ("original", "paddledepth")
 
 
 def drn_losses(
@@ -44,7 +44,7 @@ def drn_losses(
     Raises:
         ConfigError: an unknown style, or lists of unequal lengths.
     """
-    if style not in _STYLES:
+    if style not in STYLES:
         raise ConfigError(f"dual regression: style must be 'original' or 'paddledepth', got {style!r}")
     if not len(sr) - 1 == len(back) == len(lr):
         raise ConfigError(

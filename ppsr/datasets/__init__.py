@@ -5,6 +5,11 @@ from ppsr.registry import DATASETS, TRANSFORMS
 DATASETS.lazy(
     {
         "DASRDataset": "ppsr.datasets.dasr:DASRDataset",
+        "PyramidDataset": "ppsr.datasets.pyramid:PyramidDataset",
+        "RealESRGANDataset": "ppsr.datasets.realesrgan:RealESRGANDataset",
+        "DepthDataset": "ppsr.datasets.depth:DepthDataset",
+        "GTDataset": "ppsr.datasets.gt_only:GTDataset",
+        "ImageNetPairedDataset": "ppsr.datasets.gt_only:ImageNetPairedDataset",
         "SRDataset": "ppsr.datasets.paired:SRDataset",
         "SingleImageDataset": "ppsr.datasets.paired:SingleImageDataset",
     }

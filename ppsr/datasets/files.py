@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
+from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TypeVar
 
+from ppsr.datasets.sources import list_pictures
 from ppsr.errors import DataError
-from ppsr.imaging.io import list_images
+from ppsr.imaging.io import IMAGE_SUFFIXES
 
 __all__ = ["BadFiles", "gather_pictures", "pair_by_name"]
 
@@ -17,17 +20,24 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _BAD_SHARE = 0.01
+# a name may hold spaces; a shape or level may follow it
+_LISTED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))}))(?:\s.*)?", re.IGNORECASE)
 
 
 class BadFiles:
     """Reads items; a broken one is replaced by the next index, the same in every run.
 
-    The count is per process: every loader worker keeps its own.
+    The marks lie in memory that loader workers share, so that all of a rank's workers count together.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.bad: set[int] = set()
+        self._marks = RawArray("b", max(1, total))
+
+    @property
+    def bad(self) -> list[int]:
+        """Indices of broken items found so far."""
+        return [index for index, mark in enumerate(bytes(self._marks)) if mark]
 
     def read(self, index: int, reader: Callable[[int], T]) -> T:
         """The first readable item from `index` on.
@@ -37,30 +47,27 @@ class BadFiles:
         """
         for offset in range(self.total):
             candidate = (index + offset) % self.total
-            if candidate in self.bad:
+            if self._marks[candidate]:
                 continue
             try:
                 return reader(candidate)
             except DataError as error:
-                self.bad.add(candidate)
-                logger.warning(
-                    "bad picture %d of %d replaced by the next: %s", len(self.bad), self.total, error
-                )
-                if len(self.bad) > max(1, _BAD_SHARE * self.total):
+                self._marks[candidate] = 1
+                count = bytes(self._marks).count(1)
+                logger.warning("bad picture %d of %d replaced by the next: %s", count, self.total, error)
+                if count > max(1, _BAD_SHARE * self.total):
                     raise DataError(
-                        f"{len(self.bad)} of {self.total} pictures are broken, more than 1 %; the "
-                        f"last: {error}"
+                        f"{count} of {self.total} pictures are broken, more than 1 %; the last: {error}"
                     ) from None
         raise DataError(f"none of {self.total} pictures can be read")
 
 
 def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> list[Path]:
-    """Pictures of a folder, recursively, or those that a list names.
+    """Pictures of a folder, recursively, or of an LMDB store, or those of them that a list names.
 
     Args:
-        folder: where they lie.
-        meta_info: text file with a relative name per line; anything after the first space, such as a shape,
-            is ignored.
+        folder: where they lie; a name that ends in .lmdb is a store.
+        meta_info: text file with a relative name per line; anything after it, such as a shape, is ignored.
 
     Raises:
         DataError: missing folder or list, or nothing in it; the message tells what to do.
@@ -73,16 +80,21 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
             "`ppsr prepare samples` makes a small set, used by -o dataset.train.gt_folder=data/samples/train"
         )
     if meta_info is None:
-        pictures = list_images(folder, recursive=True)
+        pictures = list_pictures(folder)
     else:
         try:
             lines = Path(meta_info).read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
-        pictures = [folder / line.split(" ")[0].strip() for line in lines if line.strip()]
+        pictures = [folder / _listed_name(line) for line in map(str.strip, lines) if line]
     if not pictures:
         raise DataError(f"{folder} holds no pictures (png, jpg, webp, bmp, tif)")
     return pictures
+
+
+def _listed_name(line: str) -> str:
+    match = _LISTED.fullmatch(line)
+    return match[1] if match else line.split(" ", 1)[0]
 
 
 def pair_by_name(gt: Sequence[Path], lq_folder: Path, template: str) -> list[tuple[Path, Path]]:
@@ -91,7 +103,7 @@ def pair_by_name(gt: Sequence[Path], lq_folder: Path, template: str) -> list[tup
     Raises:
         DataError: partners are missing; the first few are named.
     """
-    available = {p.stem: p for p in list_images(lq_folder, recursive=True)}
+    available = {p.stem: p for p in list_pictures(lq_folder)}
     wanted = [(path, template.format(path.stem)) for path in gt]
     missing = [name for _, name in wanted if name not in available]
     if missing:

@@ -9,13 +9,14 @@ import numpy as np
 from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
+from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import augment, paired_crop
-from ppsr.imaging.io import list_images, read_image
 
-__all__ = ["SRDataset", "SingleImageDataset"]
+__all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
 
 
-def _chw(image: np.ndarray) -> np.ndarray:
+def to_chw(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> contiguous (C, H, W)."""
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
@@ -25,8 +26,8 @@ class SRDataset(Dataset):
     Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path.
 
     Args:
-        gt_folder: HR pictures, searched recursively.
-        lq_folder: LR pictures of the same base names.
+        gt_folder: HR pictures, searched recursively, or an LMDB store (`name.lmdb`).
+        lq_folder: LR pictures of the same base names, or an LMDB store.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels; None yields whole pictures.
         filename_tmpl: base name of the LR picture, `{}` standing for the HR one.
@@ -74,18 +75,18 @@ class SRDataset(Dataset):
             rng = np.random.default_rng([self.seed, *key])
             gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=gt_path)
             gt, lq = augment([gt, lq], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
-        return {"lq": _chw(lq), "gt": _chw(gt), "lq_path": str(lq_path), "gt_path": str(gt_path)}
+        return {"lq": to_chw(lq), "gt": to_chw(gt), "lq_path": str(lq_path), "gt_path": str(gt_path)}
 
 
 class SingleImageDataset(Dataset):
     """LR pictures without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
 
-    def __init__(self, *, lq_folder: str) -> None:
+    def __init__(self, *, lq_folder: str, meta_info: str | None = None) -> None:
         super().__init__()
-        self.paths = list_images(lq_folder)
+        self.paths = gather_pictures(lq_folder, meta_info)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"lq": _chw(read_image(self.paths[index])), "lq_path": str(self.paths[index])}
+        return {"lq": to_chw(read_image(self.paths[index])), "lq_path": str(self.paths[index])}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 
-__all__ = ["augment", "flip_horizontally", "paired_crop", "random_crop_or_pad"]
+__all__ = ["augment", "crop_window", "flip_horizontally", "paired_crop", "random_crop_or_pad"]
 
 
 class _Integers(Protocol):
@@ -58,12 +58,23 @@ def paired_crop(
     height, width = lq.shape[:2]
     if gt.shape[0] != height * scale or gt.shape[1] != width * scale:
         raise DataError(f"{where}: HR {gt.shape[:2]} is not {scale} times LR {lq.shape[:2]}")
-    if min(height, width) < side:
-        raise DataError(f"{where}: LR {lq.shape[:2]} is smaller than the {side} pixel window")
-    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    top, left = crop_window((height, width), side, rng, where=where)
     low = lq[top : top + side, left : left + side]
     high = gt[top * scale : top * scale + gt_size, left * scale : left * scale + gt_size]
     return np.ascontiguousarray(high), np.ascontiguousarray(low)
+
+
+def crop_window(
+    size: tuple[int, int], side: int, rng: np.random.Generator, *, where: Any = ""
+) -> tuple[int, int]:
+    """Top left corner of a random square window of a picture of this height and width.
+
+    Raises:
+        DataError: the picture is smaller.
+    """
+    if min(size) < side:
+        raise DataError(f"{where}: LR {size} is smaller than the {side} pixel window")
+    return int(rng.integers(size[0] - side + 1)), int(rng.integers(size[1] - side + 1))
 
 
 def augment(

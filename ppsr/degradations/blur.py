@@ -9,7 +9,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 
-__all__ = ["filter2d", "usm_kernel", "usm_sharpen"]
+__all__ = ["filter2d", "trimmed", "usm_kernel", "usm_sharpen"]
 
 
 def filter2d(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -27,16 +27,17 @@ def filter2d(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         raise DataError(f"a filter kernel has an odd side, got {kernel.shape}")
     if min(image.shape[:2]) <= reach:
         raise DataError(f"a {kernel.shape[0]} pixel filter needs sides above {reach}, got {image.shape[:2]}")
-    return cv2.filter2D(image, cv2.CV_32F, _trimmed(kernel), borderType=cv2.BORDER_REFLECT_101)
+    return cv2.filter2D(image, cv2.CV_32F, trimmed(kernel), borderType=cv2.BORDER_REFLECT_101)
 
 
-def _trimmed(kernel: np.ndarray) -> np.ndarray:
-    """The kernel without its zero margin, in float32: most are padded, and zeros cost as much as weights."""
-    used = np.flatnonzero(np.any(kernel, axis=0) | np.any(kernel, axis=1))
-    margin = min(int(used[0]), kernel.shape[0] - 1 - int(used[-1])) if len(used) else 0
-    return np.ascontiguousarray(
-        kernel[margin : kernel.shape[0] - margin, margin : kernel.shape[0] - margin], np.float32
-    )
+def trimmed(kernels: np.ndarray) -> np.ndarray:
+    """Kernels (..., k, k) without the zeros around all of them, in float32: zeros cost as much as weights."""
+    used = np.any(kernels, axis=tuple(range(kernels.ndim - 2)))
+    used = np.flatnonzero(np.any(used, axis=0) | np.any(used, axis=1))
+    side = kernels.shape[-1]
+    margin = min(int(used[0]), side - 1 - int(used[-1])) if len(used) else 0
+    inner = slice(margin, side - margin)
+    return np.ascontiguousarray(kernels[..., inner, inner], np.float32)
 
 
 @lru_cache(maxsize=16)

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.degradations.kernels import Draws, Kernel, circular_lowpass, mixed_kernel, sinc_kernel
-from ppsr.degradations.operations import Blur, Jpeg, Noise, Operation, Resize
+from ppsr.degradations.kernels import Kernel, draw_kernel, sinc_kernel
+from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = [
     "LEVELS",
-    "MODES",
     "Choices",
     "Level",
     "Stage",
@@ -29,13 +28,8 @@ __all__ = [
     "build_operations",
     "describe",
     "draw_choices",
-    "draw_kernel",
     "levels_with",
 ]
-
-MODES = ("area", "bilinear", "bicubic")
-_PAD = 21
-FILTER_RADIUS = _PAD // 2
 
 
 @dataclass(frozen=True)
@@ -135,40 +129,17 @@ class Choices:
     resize_first: bool = field(default=True)
 
 
-def draw_kernel(draws: Draws, stage: Stage, sizes: Sequence[int] | None = None) -> Kernel:
-    """Draw a blur kernel padded to 21 x 21: side, whether it is a sinc, family and parameters, in that order.
-
-    A sinc kernel in this place is described by its side, the smallest sigma and no rotation.
-    """
-    size = int(draws.choice(sizes or stage.kernel_sizes))
-    if draws.uniform() < stage.sinc_prob:
-        cutoff = draws.uniform(np.pi / 3 if size < 13 else np.pi / 5, np.pi)
-        low = stage.blur_sigma[0]
-        return Kernel(circular_lowpass(cutoff, size, _PAD), size, low, low, 0.0, cutoff)
-    kernel = mixed_kernel(
-        draws,
-        kernel_list=stage.kernel_list,
-        kernel_prob=stage.kernel_prob,
-        kernel_size=size,
-        sigma_x_range=stage.blur_sigma,
-        sigma_y_range=stage.blur_sigma,
-        betag_range=stage.betag_range,
-        betap_range=stage.betap_range,
-    )
-    return replace(kernel, values=np.pad(kernel.values, (_PAD - size) // 2))
-
-
-def _draw_stage(rng: np.random.Generator, stage: Stage) -> StageChoices:
+def _draw_stage(rng: np.random.Generator, stage: Stage, common: np.random.Generator) -> StageChoices:
     low, high = stage.resize_range
-    direction = rng.choice(3, p=stage.resize_prob)
-    scale = (rng.uniform(1, high), rng.uniform(low, 1), 1.0)[direction]
+    direction = common.choice(3, p=stage.resize_prob)
+    scale = (common.uniform(1, high), common.uniform(low, 1), 1.0)[direction]
     gaussian = rng.random() < stage.gaussian_noise_prob
     limits = stage.noise_range if gaussian else stage.poisson_scale_range
     return StageChoices(
         kernel=draw_kernel(rng, stage),
-        blurred=bool(rng.random() < stage.blur_prob),
+        blurred=bool(common.random() < stage.blur_prob),
         scale=float(scale),
-        mode=str(rng.choice(MODES)),
+        mode=str(common.choice(MODES)),
         noise_kind="gaussian" if gaussian else "poisson",
         noise_level=float(rng.uniform(limits[0], limits[1])),
         gray=bool(rng.random() < stage.gray_noise_prob),
@@ -176,13 +147,22 @@ def _draw_stage(rng: np.random.Generator, stage: Stage) -> StageChoices:
     )
 
 
-def draw_choices(rng: np.random.Generator, level: Level) -> Choices:
-    """Draw everything but the noise itself."""
-    stages = tuple(_draw_stage(rng, stage) for stage in level.stages)
+def draw_choices(
+    rng: np.random.Generator, level: Level, common: np.random.Generator | None = None
+) -> Choices:
+    """Draw everything but the noise itself.
+
+    Args:
+        rng: of the picture.
+        level: ranges.
+        common: of what decides sizes and order, for pictures that are to stay equal in these; default: `rng`.
+    """
+    common = rng if common is None else common
+    stages = tuple(_draw_stage(rng, stage, common) for stage in level.stages)
     if len(stages) == 1:
-        return Choices(stages, final_mode=str(rng.choice(MODES)))
+        return Choices(stages, final_mode=str(common.choice(MODES)))
     sinc = sinc_kernel(rng, sizes=level.stages[0].kernel_sizes, probability=level.final_sinc_prob)
-    return Choices(stages, str(rng.choice(MODES)), sinc, bool(rng.random() < 0.5))
+    return Choices(stages, str(common.choice(MODES)), sinc, bool(common.random() < 0.5))
 
 
 def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> list[Operation]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ppsr.imaging.resize import matlab_resize
+from ppsr.imaging.resize import matlab_resize_integers
 
 __all__ = ["add_depth_noise", "benchmark_lr", "benchmark_lr_from_upsampled", "lr_of_training", "to_png"]
 
@@ -41,7 +41,7 @@ def add_depth_noise(depth: np.ndarray, normal: np.ndarray) -> np.ndarray:
 
 def lr_of_training(depth: np.ndarray, *, scale: int, rng: np.random.Generator) -> np.ndarray:
     """HR map H x W uint8 (sides multiples of `scale`) -> LR: MATLAB's bicubic shrinking, 8 bit, noise."""
-    small = _matlab_uint8(matlab_resize(depth, 1 / scale))
+    small = matlab_resize_integers(depth, 1 / scale)
     return add_depth_noise(small, rng.standard_normal(small.shape))
 
 
@@ -65,5 +65,5 @@ def benchmark_lr(
 ) -> np.ndarray:
     """HR map H x W uint8 -> LR of the test protocol: noisy LR, enlarged to HR size, shrunk again."""
     noisy = lr_of_training(depth, scale=scale, rng=rng)
-    upsampled = _matlab_uint8(matlab_resize(noisy, scale)) / 255
+    upsampled = matlab_resize_integers(noisy, scale) / 255
     return benchmark_lr_from_upsampled(upsampled, scale=scale, published=published)

@@ -11,9 +11,9 @@ import numpy as np
 
 from ppsr.errors import DataError
 
-__all__ = ["jpeg", "quality_factor"]
+__all__ = ["BLOCK_DCT", "CHROMA", "LUMA", "TO_RGB", "TO_YCC", "jpeg", "quality_factor"]
 
-_LUMA = np.array(
+LUMA = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
         [12, 12, 14, 19, 26, 58, 60, 55],
@@ -26,14 +26,14 @@ _LUMA = np.array(
     ],
     np.float32,
 ).T
-_CHROMA = np.full((8, 8), 99, np.float32)
-_CHROMA[:4, :4] = np.array(
+CHROMA = np.full((8, 8), 99, np.float32)
+CHROMA[:4, :4] = np.array(
     [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]], np.float32
 ).T
-_TO_YCC = np.array(
+TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
-_TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], np.float32)
+TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], np.float32)
 
 
 def _dct_matrix() -> np.ndarray:
@@ -45,6 +45,8 @@ def _dct_matrix() -> np.ndarray:
 
 
 _DCT = _dct_matrix()
+# the same of whole blocks: (64 frequencies, 64 pixels), both row by row
+BLOCK_DCT = np.kron(_DCT, _DCT)
 
 
 def quality_factor(quality: float) -> float:
@@ -84,12 +86,12 @@ def jpeg(image: np.ndarray, quality: float, *, soft: bool = False) -> np.ndarray
     factor = np.float32(quality_factor(quality))
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % 16), (0, -width % 16), (0, 0)))
-    ycc = (padded * np.float32(255)) @ _TO_YCC.T
-    planes = [_quantise(ycc[..., 0], _LUMA * factor, soft)]
+    ycc = (padded * np.float32(255)) @ TO_YCC.T
+    planes = [_quantise(ycc[..., 0], LUMA * factor, soft)]
     rows, columns = padded.shape[:2]
     for channel in (1, 2):
         half = ycc[..., channel].reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3)) + 128
-        coded = _quantise(half, _CHROMA * factor, soft) - 128
+        coded = _quantise(half, CHROMA * factor, soft) - 128
         planes.append(coded.repeat(2, axis=0).repeat(2, axis=1))
-    rgb = np.stack(planes, axis=-1) @ _TO_RGB.T
+    rgb = np.stack(planes, axis=-1) @ TO_RGB.T
     return (np.clip(rgb, 0, 255) / np.float32(255))[:height, :width].astype(np.float32)

@@ -9,7 +9,7 @@ q = g^T Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,10 +18,14 @@ from scipy import special
 from ppsr.errors import ConfigError
 
 __all__ = [
+    "FILTER_RADIUS",
+    "KERNEL_SHAPES",
     "Draws",
     "Kernel",
+    "KernelOptions",
     "circular_lowpass",
     "covariance",
+    "draw_kernel",
     "gaussian",
     "generalized_gaussian",
     "mesh_grid",
@@ -29,7 +33,11 @@ __all__ = [
     "pad_kernel",
     "plateau",
     "sinc_kernel",
+    "unit_pulse",
 ]
+
+_PAD = 21
+FILTER_RADIUS = _PAD // 2
 
 
 class Draws(Protocol):
@@ -132,7 +140,7 @@ def pad_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
     return np.pad(kernel, margin)
 
 
-_SHAPES = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
+KERNEL_SHAPES = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
 
 
 def mixed_kernel(
@@ -158,8 +166,8 @@ def mixed_kernel(
         ConfigError: an unknown family.
     """
     shape = str(draws.choice(kernel_list, p=kernel_prob))
-    if shape not in _SHAPES:
-        raise ConfigError(f"kernel family '{shape}' is unknown; valid: {', '.join(_SHAPES)}")
+    if shape not in KERNEL_SHAPES:
+        raise ConfigError(f"kernel family '{shape}' is unknown; valid: {', '.join(KERNEL_SHAPES)}")
     isotropic = not shape.endswith("aniso")
     sigma_x = draws.uniform(sigma_x_range[0], sigma_x_range[1])
     sigma_y, rotation = sigma_x, 0.0
@@ -191,12 +199,59 @@ def _beta(draws: Draws, limits: Sequence[float]) -> float:
     return draws.uniform(limits[0], 1) if draws.uniform() < 0.5 else draws.uniform(1, limits[1])
 
 
-def sinc_kernel(draws: Draws, *, sizes: Sequence[int], probability: float, pad_to: int = 21) -> Kernel:
+class KernelOptions(Protocol):
+    """What a blur kernel is drawn from, under the names of the published options."""
+
+    @property
+    def kernel_sizes(self) -> Sequence[int]: ...
+    @property
+    def kernel_list(self) -> Sequence[str]: ...
+    @property
+    def kernel_prob(self) -> Sequence[float]: ...
+    @property
+    def blur_sigma(self) -> Sequence[float]: ...
+    @property
+    def betag_range(self) -> Sequence[float]: ...
+    @property
+    def betap_range(self) -> Sequence[float]: ...
+    @property
+    def sinc_prob(self) -> float: ...
+
+
+def draw_kernel(draws: Draws, options: KernelOptions, sizes: Sequence[int] | None = None) -> Kernel:
+    """Draw a blur kernel padded to 21 x 21: side, whether it is a sinc, family and parameters, in that order.
+
+    A sinc kernel in this place is described by its side, the smallest sigma and no rotation.
+    """
+    size = int(draws.choice(sizes or options.kernel_sizes))
+    if draws.uniform() < options.sinc_prob:
+        cutoff = draws.uniform(np.pi / 3 if size < 13 else np.pi / 5, np.pi)
+        low = options.blur_sigma[0]
+        return Kernel(circular_lowpass(cutoff, size, _PAD), size, low, low, 0.0, cutoff)
+    kernel = mixed_kernel(
+        draws,
+        kernel_list=options.kernel_list,
+        kernel_prob=options.kernel_prob,
+        kernel_size=size,
+        sigma_x_range=options.blur_sigma,
+        sigma_y_range=options.blur_sigma,
+        betag_range=options.betag_range,
+        betap_range=options.betap_range,
+    )
+    return replace(kernel, values=pad_kernel(kernel.values, _PAD))
+
+
+def sinc_kernel(draws: Draws, *, sizes: Sequence[int], probability: float, pad_to: int = _PAD) -> Kernel:
     """The final sinc filter, or (with 1 - probability) a unit pulse, recorded with size and cut-off 0."""
     if draws.uniform() < probability:
         size = int(draws.choice(sizes))
         cutoff = draws.uniform(np.pi / 3, np.pi)
         return Kernel(circular_lowpass(cutoff, size, pad_to), size, cutoff=cutoff)
-    pulse = np.zeros((pad_to, pad_to))
-    pulse[pad_to // 2, pad_to // 2] = 1
+    return unit_pulse(pad_to)
+
+
+def unit_pulse(size: int = _PAD) -> Kernel:
+    """The kernel that changes nothing."""
+    pulse = np.zeros((size, size))
+    pulse[size // 2, size // 2] = 1
     return Kernel(pulse, 0)

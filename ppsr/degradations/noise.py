@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["add_noise", "gaussian_noise", "poisson_noise", "poisson_rate", "poisson_values"]
+__all__ = ["LUMA_WEIGHTS", "add_noise", "gaussian_noise", "poisson_noise", "poisson_rate", "poisson_values"]
 
-_LUMA = np.array([0.2989, 0.587, 0.114], np.float32)
+LUMA_WEIGHTS = np.array([0.2989, 0.587, 0.114], np.float32)
 
 
 def gaussian_noise(
@@ -34,7 +34,7 @@ def poisson_values(image: np.ndarray) -> float:
 
 def poisson_rate(image: np.ndarray, *, gray: bool) -> tuple[np.ndarray, float]:
     """Rates handed to the Poisson sampler, and the photon count they were multiplied by."""
-    plane = _quantised((image @ _LUMA)[..., None] if gray else image)
+    plane = _quantised((image @ LUMA_WEIGHTS)[..., None] if gray else image)
     values = poisson_values(plane)
     return (plane * values).astype(np.float32), values
 

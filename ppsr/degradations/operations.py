@@ -14,7 +14,9 @@ import numpy as np
 from ppsr.degradations import blur, jpeg, noise
 from ppsr.imaging.resize import interpolate
 
-__all__ = ["Blur", "Jpeg", "Noise", "Operation", "Resize", "apply_operations", "quantise"]
+__all__ = ["MODES", "Blur", "Jpeg", "Noise", "Operation", "Resize", "apply_operations", "quantise"]
+
+MODES = ("area", "bilinear", "bicubic")
 
 
 class Operation(Protocol):

@@ -17,7 +17,7 @@ from ppsr.errors import ConfigError
 
 __all__ = ["TrainingPairPool"]
 
-_PICTURES = ("lq", "gt", "gt_usm")
+_PICTURES = ("lq", "lq_view2", "gt", "gt_usm")
 _PARAMETERS = ("degradation_params",)
 
 

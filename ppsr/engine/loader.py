@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,15 +57,40 @@ def build_stream(
     )
     if not options.num_workers:
         # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
-        return (_as_tensors(default_collate_fn([dataset[key] for key in keys])) for keys in sampler)
-    loader = paddle.io.DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=options.num_workers,
-        use_shared_memory=options.use_shared_memory,
-        return_list=True,
-    )
-    return (Batch(item) for item in loader)
+        batches: Iterator[Batch] = (
+            _as_tensors(default_collate_fn([dataset[key] for key in keys])) for keys in sampler
+        )
+    else:
+        loader = paddle.io.DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=options.num_workers,
+            use_shared_memory=options.use_shared_memory,
+            return_list=True,
+        )
+        batches = _from_workers(loader)
+    finish = getattr(dataset, "finish_batch", None)
+    return batches if finish is None else _finished(batches, finish)
+
+
+def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None]) -> Iterator[Batch]:
+    """Batches after the part of their making that a data set does on the training device."""
+    for batch in batches:
+        finish(batch)
+        yield batch
+
+
+def _from_workers(loader: Any) -> Iterator[Batch]:
+    """Batches of loader workers, whose errors Paddle prints, and then reports as an error of its own queue.
+
+    Raises:
+        DataError: a worker stopped.
+    """
+    try:
+        for item in loader:
+            yield Batch(item)
+    except SystemError as error:
+        raise DataError("a loader worker stopped; its own error stands above this message") from error
 
 
 def _as_tensors(batch: Mapping[str, Any]) -> Batch:

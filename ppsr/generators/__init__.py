@@ -5,6 +5,8 @@ from ppsr.registry import GENERATORS
 GENERATORS.lazy(
     {
         "DRCT": "ppsr.generators.drct:DRCT",
+        "MambaDRCT": "ppsr.generators.mambadrct:MambaDRCT",
+        "MambaIR": "ppsr.generators.mambair:MambaIR",
         "HAT": "ppsr.generators.hat:HAT",
         "SwinIR": "ppsr.generators.swinir:SwinIR",
         "BlindSR": "ppsr.generators.cddnet:BlindSR",

@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-__all__ = ["pad_to_multiple", "super_resolve"]
+__all__ = ["apply_generator", "pad_to_multiple", "super_resolve"]
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
@@ -20,9 +20,8 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, [0, right, 0, bottom], mode=mode)
 
 
-@paddle.no_grad()
-def super_resolve(net: nn.Layer, lq: Tensor) -> Tensor:
-    """Run a generator on pictures of any size.
+def apply_generator(net: nn.Layer, lq: Tensor) -> Tensor:
+    """Run a generator on pictures of any size, with gradients.
 
     Args:
         net: a generator with the facts `scale`, and optionally `size_multiple` (1) and `rgb_range` (1.0).
@@ -33,6 +32,15 @@ def super_resolve(net: nn.Layer, lq: Tensor) -> Tensor:
     """
     rgb_range = float(getattr(net, "rgb_range", 1.0))
     height, width = lq.shape[2:]
-    output = net(pad_to_multiple(lq * rgb_range, int(getattr(net, "size_multiple", 1))))
+    scaled = lq if rgb_range == 1 else lq * rgb_range
+    output = net(pad_to_multiple(scaled, int(getattr(net, "size_multiple", 1))))
     sr = output[-1] if isinstance(output, (list, tuple)) else output
-    return sr[:, :, : height * net.scale, : width * net.scale] / rgb_range
+    if list(sr.shape[2:]) != [height * net.scale, width * net.scale]:
+        sr = sr[:, :, : height * net.scale, : width * net.scale]
+    return sr if rgb_range == 1 else sr / rgb_range
+
+
+@paddle.no_grad()
+def super_resolve(net: nn.Layer, lq: Tensor) -> Tensor:
+    """`apply_generator` without gradients."""
+    return apply_generator(net, lq)

@@ -7,19 +7,20 @@ code accepts and ignores are accepted here for its option files, and said to be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import paddle
 from paddle import Tensor, nn
-from paddle.distributed.fleet.utils import recompute
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
 from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, to_map, to_tokens
 from ppsr.generators.swinir import SwinBlock, check_patch, clamp_window
 
-__all__ = ["DRCT", "RDG", "heads_for"]
+__all__ = ["DRCT", "RDG", "check_upsampler", "heads_for", "stage_shape", "swin_stage"]
+
+STAGES = 5  # blocks of a group
 
 
 def heads_for(width: int, num_heads: int) -> int:
@@ -36,52 +37,72 @@ def heads_for(width: int, num_heads: int) -> int:
     return heads
 
 
-class RDG(nn.Layer):
-    """Five Swin blocks, each on all earlier outputs of the group; 0.2 times the last plus the input.
+def stage_shape(k: int, dim: int, gc: int, mlp_ratio: float) -> tuple[int, float]:
+    """Width and MLP ratio of block k of a group; the last two blocks have the ratio 1."""
+    return dim + (k - 1) * gc, mlp_ratio if k <= 3 else 1
+
+
+def swin_stage(
+    k: int,
+    dim: int,
+    num_heads: int,
+    window_size: int,
+    shift_size: int,
+    gc: int,
+    mlp_ratio: float,
+    block: dict[str, Any],
+) -> SwinBlock:
+    """Swin block k (from 1) of a group.
 
     Args:
+        k: its number; the second and the fourth shift.
         dim: width of the group.
         num_heads: of the first block; see `heads_for` for the others.
         window_size: side of the windows.
-        shift_size: of the second and fourth block.
+        shift_size: of blocks that shift.
         gc: channels that each of the first four blocks adds.
-        mlp_ratio: of the first three blocks; the last two have 1.
-        block: further arguments of the blocks.
+        mlp_ratio: of the first three blocks.
+        block: further arguments of the block.
+    """
+    width, ratio = stage_shape(k, dim, gc, mlp_ratio)
+    heads = heads_for(width, num_heads) if k > 1 else num_heads
+    return SwinBlock(width, heads, window_size, shift_size if k in (2, 4) else 0, ratio, **block)
+
+
+class RDG(nn.Layer):
+    """Five blocks, each on all earlier outputs of the group; 0.2 times the last plus the input.
+
+    Args:
+        dim: width of the group.
+        gc: channels that each of the first four blocks adds.
+        stages: the blocks by their names; block k is `stage_shape` wide.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        window_size: int,
-        shift_size: int,
-        gc: int,
-        mlp_ratio: float,
-        block: dict[str, Any],
-    ) -> None:
+    def __init__(self, dim: int, gc: int, stages: Mapping[str, nn.Layer]) -> None:
         super().__init__()
-        for k in range(1, 6):
-            width = dim + (k - 1) * gc
-            heads = heads_for(width, num_heads) if k > 1 else num_heads
-            swin = SwinBlock(
-                width,
-                heads,
-                window_size,
-                shift_size if k in (2, 4) else 0,
-                mlp_ratio if k <= 3 else 1,
-                **block,
-            )
-            self.add_sublayer(f"swin{k}", swin)
-            self.add_sublayer(f"adjust{k}", Conv2D(width, gc if k < 5 else dim, 1))
+        self.stages = tuple(stages)
+        for k, (name, stage) in enumerate(stages.items(), 1):
+            self.add_sublayer(name, stage)
+            width, _ = stage_shape(k, dim, gc, 1)
+            self.add_sublayer(f"adjust{k}", Conv2D(width, gc if k < STAGES else dim, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = [x]
-        for k in range(1, 5):
+        for k, name in enumerate(self.stages, 1):
             dense = outputs[0] if k == 1 else paddle.concat(outputs, axis=-1)
-            grown = getattr(self, f"adjust{k}")(to_map(getattr(self, f"swin{k}")(dense)))
-            outputs.append(to_tokens(leaky_relu(grown, 0.2)))
-        last = self.adjust5(to_map(self.swin5(paddle.concat(outputs, axis=-1))))
-        return to_tokens(last) * 0.2 + x
+            grown = getattr(self, f"adjust{k}")(to_map(getattr(self, name)(dense)))
+            outputs.append(to_tokens(leaky_relu(grown, 0.2) if k < STAGES else grown))
+        return outputs[-1] * 0.2 + x
+
+
+def check_upsampler(network: str, upsampler: str) -> None:
+    """DRCT and its kin know one tail.
+
+    Raises:
+        ConfigError: another upsampler.
+    """
+    if upsampler != "pixelshuffle":
+        raise ConfigError(f"{network}: the only upsampler is 'pixelshuffle', got '{upsampler}'")
 
 
 class DRCT(SwinSkeleton):
@@ -159,8 +180,7 @@ class DRCT(SwinSkeleton):
         gc: int = 32,
     ) -> None:
         check_patch(patch_size)
-        if upsampler != "pixelshuffle":
-            raise ConfigError(f"DRCT: the only upsampler is 'pixelshuffle', got '{upsampler}'")
+        check_upsampler("DRCT", upsampler)
         super().__init__(
             img_size=img_size,
             in_chans=in_chans,
@@ -186,9 +206,8 @@ class DRCT(SwinSkeleton):
                 "attn_drop": attn_drop_rate,
                 "drop_path": rates[sum(depths[:i])],
             }
-            self.layers.append(RDG(embed_dim, heads, window, shift, gc, mlp_ratio, block))
-
-    def groups(self, tokens: Tensor) -> Tensor:
-        for layer in self.layers:
-            tokens = recompute(layer, tokens) if self.use_checkpoint and self.training else layer(tokens)
-        return tokens
+            stages = {
+                f"swin{k}": swin_stage(k, embed_dim, heads, window, shift, gc, mlp_ratio, block)
+                for k in range(1, STAGES + 1)
+            }
+            self.layers.append(RDG(embed_dim, gc, stages))

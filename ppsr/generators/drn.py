@@ -111,6 +111,7 @@ class DRNGenerator(nn.Layer):
         self.scales = parse_scale(scale)
         self.scale = self.scales[-1]
         self.rgb_range = float(rgb_range)
+        self.n_feats, self.n_colors, self.negval = n_feats, n_colors, negval
         self.size_multiple = 1
         self.receptive_radius = None  # channel attention averages over the whole picture
         phases = len(self.scales)

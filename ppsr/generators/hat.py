@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 
 import paddle
 from paddle import Tensor, nn
-from paddle.distributed.fleet.utils import recompute
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks import Conv2D
+from ppsr.generators.blocks.channel_attention import CAB
 from ppsr.generators.blocks.transformer import (
     Mlp,
     SwinSkeleton,
@@ -26,43 +25,11 @@ from ppsr.generators.blocks.transformer import (
     to_map,
     to_tokens,
 )
-from ppsr.generators.blocks.window_attention import merge_windows, relative_index, split_windows
+from ppsr.generators.blocks.window_attention import add_rows, merge_windows, relative_index, split_windows
+from ppsr.generators.drct import check_upsampler
 from ppsr.generators.swinir import SwinBlock, check_patch
 
 __all__ = ["HAT"]
-
-
-class _ChannelAttention(nn.Layer):
-    """Squeeze and excite, under the published keys attention.1 and attention.3."""
-
-    def __init__(self, num_feat: int, squeeze_factor: int) -> None:
-        super().__init__()
-        self.attention = nn.Sequential(
-            nn.AdaptiveAvgPool2D(1),
-            Conv2D(num_feat, num_feat // squeeze_factor, 1),
-            nn.ReLU(),
-            Conv2D(num_feat // squeeze_factor, num_feat, 1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)
-
-
-class CAB(nn.Layer):
-    """Convolutions with channel attention."""
-
-    def __init__(self, num_feat: int, compress_ratio: int, squeeze_factor: int) -> None:
-        super().__init__()
-        self.cab = nn.Sequential(
-            Conv2D(num_feat, num_feat // compress_ratio, 3, padding=1),
-            nn.GELU(),
-            Conv2D(num_feat // compress_ratio, num_feat, 3, padding=1),
-            _ChannelAttention(num_feat, squeeze_factor),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cab(x)
 
 
 class HAB(SwinBlock):
@@ -118,7 +85,8 @@ class OCAB(nn.Layer):
         q = self._heads(split_windows(qkv[:, :, :, : self.dim], size), size**2)
         keys_values = self._overlapping(qkv[:, :, :, self.dim :])
         k, v = (self._heads(part, far**2) for part in paddle.split(keys_values, 2, axis=-1))
-        attention = paddle.matmul(q * self.factor, k, transpose_y=True) + self._bias().astype(q.dtype)
+        attention = paddle.matmul(q * self.factor, k, transpose_y=True)
+        attention = add_rows(attention, self._bias().astype(q.dtype))
         out = paddle.matmul(F.softmax(attention, axis=-1), v).transpose([0, 2, 1, 3])
         out = merge_windows(out.reshape([-1, size**2, self.dim]), size, h, w)
         x = self.proj(out) + x
@@ -130,8 +98,8 @@ class OCAB(nn.Layer):
 
     def _bias(self) -> Tensor:
         rows = paddle.gather(self.relative_position_bias_table, self.index)
-        shape = [1, self.window_size**2, self.overlap**2, self.num_heads]
-        return rows.reshape(shape).transpose([0, 3, 1, 2])
+        shape = [self.window_size**2, self.overlap**2, self.num_heads]
+        return rows.reshape(shape).transpose([2, 0, 1])
 
     def _overlapping(self, x: Tensor) -> Tensor:
         """Windows of the larger side around each window: (N * windows, far * far, C).
@@ -241,8 +209,7 @@ class HAT(SwinSkeleton):
         check_patch(patch_size)
         if img_size <= window_size:
             raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
-        if upsampler != "pixelshuffle":
-            raise ConfigError(f"HAT: the only upsampler is 'pixelshuffle', got '{upsampler}'")
+        check_upsampler("HAT", upsampler)
         super().__init__(
             img_size=img_size,
             in_chans=in_chans,
@@ -279,8 +246,3 @@ class HAT(SwinSkeleton):
             ]
             overlap = OCAB(embed_dim, window_size, overlap_ratio, heads, qkv_bias, qk_scale, mlp_ratio)
             self.layers.append(RHAG(_AttenBlocks(blocks, overlap), embed_dim, resi_connection))
-
-    def groups(self, tokens: Tensor) -> Tensor:
-        for layer in self.layers:
-            tokens = recompute(layer, tokens) if self.use_checkpoint and self.training else layer(tokens)
-        return tokens

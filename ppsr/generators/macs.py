@@ -16,6 +16,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppsr import accelerate
+from ppsr.generators.blocks import selective_scan as scan
 
 __all__ = ["count_macs", "products_replaced"]
 
@@ -57,6 +58,13 @@ class _Counter:
         self.total += math.prod(shape) * inner
         return paddle.zeros(shape, x.dtype)
 
+    def selective_scan(
+        self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Input times B, state times factor, state times C: three for each state of each token."""
+        self.total += 3 * math.prod(u.shape) * A.shape[1]
+        return paddle.zeros_like(u)
+
 
 @contextmanager
 def products_replaced() -> Iterator[_Counter]:
@@ -73,6 +81,7 @@ def products_replaced() -> Iterator[_Counter]:
     targets: list[tuple[Any, str, Callable[..., Tensor]]] = [
         (accelerate, "conv2d", counter.conv2d),
         (F, "conv2d", counter.conv2d),
+        (scan, "selective_scan", counter.selective_scan),
         (F, "linear", counter.linear),
         (paddle, "matmul", counter.matmul),
         (paddle, "bmm", counter.matmul),

@@ -27,7 +27,7 @@ from ppsr.generators.blocks.transformer import (
 )
 from ppsr.generators.blocks.window_attention import WindowAttention, merge_windows, shift_mask, split_windows
 
-__all__ = ["SwinBlock", "SwinIR"]
+__all__ = ["RSTB", "SwinBlock", "SwinIR", "check_patch", "clamp_window"]
 
 _UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "")
 
@@ -200,14 +200,7 @@ class SwinIR(SwinSkeleton):
                 for i in range(depth)
             ]
             self.layers.append(RSTB(blocks, embed_dim, resi_connection, use_checkpoint))
-        self._build_tail(in_chans, embed_dim, upscale)
-
-    def _build_tail(self, in_chans: int, embed_dim: int, upscale: int) -> None:
-        if self.upsampler == "pixelshuffledirect":
-            self.upsample = nn.Sequential(
-                Conv2D(embed_dim, upscale**2 * in_chans, 3, padding=1), nn.PixelShuffle(upscale)
-            )
-        elif self.upsampler == "nearest+conv":
+        if upsampler == "nearest+conv":
             if upscale != 4:
                 raise ConfigError(f"SwinIR: upsampler 'nearest+conv' is for upscale 4, got {upscale}")
             self.conv_before_upsample = nn.Sequential(Conv2D(embed_dim, 64, 3, padding=1), LeakyReLU(0.01))
@@ -215,28 +208,16 @@ class SwinIR(SwinSkeleton):
             self.conv_up2 = Conv2D(64, 64, 3, padding=1)
             self.conv_hr = Conv2D(64, 64, 3, padding=1)
             self.conv_last = Conv2D(64, in_chans, 3, padding=1)
-        elif not self.upsampler:
-            self.conv_last = Conv2D(embed_dim, in_chans, 3, padding=1)
 
-    def groups(self, tokens: Tensor) -> Tensor:
-        for layer in self.layers:
-            tokens = layer(tokens)
-        return tokens
-
-    shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
+    reconstruct_shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        if self.upsampler == "pixelshuffle":
-            return self.shuffled(x)
-        body = self.body(self.conv_first(x))
-        if self.upsampler == "pixelshuffledirect":
-            return self.upsample(body)
-        if self.upsampler == "nearest+conv":
-            body = self.conv_before_upsample(body)
-            body = leaky_relu(self.conv_up1(nearest_upsample(body, 2)), 0.2)
-            body = leaky_relu(self.conv_up2(nearest_upsample(body, 2)), 0.2)
-            return self.conv_last(leaky_relu(self.conv_hr(body), 0.2))
-        return x + self.conv_last(body)
+        if self.upsampler != "nearest+conv":
+            return self.reconstruct_shuffled(x)
+        body = self.conv_before_upsample(self.body(self.conv_first(x)))
+        body = leaky_relu(self.conv_up1(nearest_upsample(body, 2)), 0.2)
+        body = leaky_relu(self.conv_up2(nearest_upsample(body, 2)), 0.2)
+        return self.conv_last(leaky_relu(self.conv_hr(body), 0.2))
 
 
 def check_patch(patch_size: int) -> None:

@@ -44,6 +44,9 @@ _DASR = "DASR, ECCV 2022, arXiv:2203.14216"
 _REFLASH = "Reflash Dropout, CVPR 2022, arXiv:2112.12089"
 _DRN = "DRN, CVPR 2020, arXiv:2003.07018"
 _RCAN = "RCAN, ECCV 2018, arXiv:1807.02758"
+_SWINIR = "SwinIR, ICCVW 2021, arXiv:2108.10257"
+_HAT = "HAT, CVPR 2023, arXiv:2205.04437"
+_DRCT = "DRCT, CVPRW 2024, arXiv:2404.00722"
 _REALESRGAN = "Real-ESRGAN, ICCVW 2021, arXiv:2107.10833"
 
 
@@ -54,6 +57,32 @@ def _blind(scale: int, **generator: Any) -> dict[str, Any]:
     }
 
 
+def _attention(groups: int, scale: int, *, window: int = 16, **changes: Any) -> dict[str, Any]:
+    """The settings that SwinIR-M, HAT and DRCT share: width 180, six heads, six blocks per group."""
+    return {
+        "img_size": 64,
+        "window_size": window,
+        "embed_dim": 180,
+        "depths": (6,) * groups,
+        "num_heads": (6,) * groups,
+        "mlp_ratio": 2,
+        "upscale": scale,
+        "upsampler": "pixelshuffle",
+        **changes,
+    }
+
+
+def _swinir_light(scale: int) -> dict[str, Any]:
+    return _attention(4, scale, window=8, embed_dim=60, upsampler="pixelshuffledirect")
+
+
+_HAT_S = {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24}
+_SWINIR_REAL_L = {
+    "embed_dim": 240,
+    "num_heads": (8,) * 9,
+    "upsampler": "nearest+conv",
+    "resi_connection": "3conv",
+}
 _WITHOUT_CDDNET_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}
 
 
@@ -154,6 +183,50 @@ VARIANTS: tuple[Variant, ...] = (
         _REALESRGAN,
         {"num_conv": 32, "upscale": 4},
     ),
+    Variant("SwinIR-M_x2", "SwinIR", 2, 11_752_487, 51_055_607_808, _SWINIR, _attention(6, 2, window=8)),
+    Variant("SwinIR-M_x3", "SwinIR", 3, 11_937_127, 51_845_971_968, _SWINIR, _attention(6, 3, window=8)),
+    Variant("SwinIR-M_x4", "SwinIR", 4, 11_900_199, 53_556_461_568, _SWINIR, _attention(6, 4, window=8)),
+    Variant("SwinIR-light_x2", "SwinIR", 2, 910_152, 4_282_859_520, _SWINIR, _swinir_light(2)),
+    Variant("SwinIR-light_x3", "SwinIR", 3, 918_267, 4_316_037_120, _SWINIR, _swinir_light(3)),
+    Variant("SwinIR-light_x4", "SwinIR", 4, 929_628, 4_362_485_760, _SWINIR, _swinir_light(4)),
+    Variant(
+        "SwinIR-Real-M_x4",
+        "SwinIR",
+        4,
+        11_715_559,
+        55_972_380_672,
+        _SWINIR,
+        _attention(6, 4, window=8, upsampler="nearest+conv"),
+    ),
+    Variant(
+        "SwinIR-Real-L_x4",
+        "SwinIR",
+        4,
+        28_013_059,
+        125_622_484_992,
+        _SWINIR,
+        _attention(9, 4, window=8, **_SWINIR_REAL_L),
+    ),
+    Variant("HAT-S_x2", "HAT", 2, 9_473_471, 52_118_680_320, _HAT, _attention(6, 2, **_HAT_S)),
+    Variant("HAT-S_x3", "HAT", 3, 9_658_111, 52_909_044_480, _HAT, _attention(6, 3, **_HAT_S)),
+    Variant("HAT-S_x4", "HAT", 4, 9_621_183, 54_619_534_080, _HAT, _attention(6, 4, **_HAT_S)),
+    Variant("HAT_x2", "HAT", 2, 20_624_795, 101_379_469_248, _HAT, _attention(6, 2)),
+    Variant("HAT_x3", "HAT", 3, 20_809_435, 102_169_833_408, _HAT, _attention(6, 3)),
+    Variant("HAT_x4", "HAT", 4, 20_772_507, 103_880_323_008, _HAT, _attention(6, 4)),
+    Variant("HAT-L_x2", "HAT", 2, 40_698_863, 200_487_673_728, _HAT, _attention(12, 2)),
+    Variant("HAT-L_x3", "HAT", 3, 40_883_503, 201_278_037_888, _HAT, _attention(12, 3)),
+    Variant("HAT-L_x4", "HAT", 4, 40_846_575, 202_988_527_488, _HAT, _attention(12, 4)),
+    Variant("DRCT_x2", "DRCT", 2, 13_991_867, 71_834_714_112, _DRCT, _attention(6, 2)),
+    Variant("DRCT_x3", "DRCT", 3, 14_176_507, 72_625_078_272, _DRCT, _attention(6, 3)),
+    Variant("DRCT_x4", "DRCT", 4, 14_139_579, 74_335_567_872, _DRCT, _attention(6, 4)),
+    Variant("DRCT-L_x2", "DRCT", 2, 27_433_007, 141_398_163_456, _DRCT, _attention(12, 2)),
+    Variant("DRCT-L_x3", "DRCT", 3, 27_617_647, 142_188_527_616, _DRCT, _attention(12, 3)),
+    Variant("DRCT-L_x4", "DRCT", 4, 27_580_719, 143_899_017_216, _DRCT, _attention(12, 4)),
+    Variant("DRCT_x8", "DRCT", 8, 14_287_291, 84_338_982_912, _DRCT, _attention(6, 8)),
+    Variant("DRCT-L_x8", "DRCT", 8, 27_728_431, 153_902_432_256, _DRCT, _attention(12, 8)),
+    Variant("DRCT-XL_x4", "DRCT", 4, 32_061_099, 167_086_833_664, _DRCT, _attention(14, 4)),
+    Variant("Real-DRCT-GAN_x4", "DRCT", 4, 14_139_579, 74_335_567_872, _DRCT, _attention(6, 4)),
+    Variant("Real-HAT-GAN_x4", "HAT", 4, 20_772_507, 103_880_323_008, _HAT, _attention(6, 4)),
 )
 
 

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from ppsr.errors import DataError
 
-__all__ = ["interpolate", "matlab_resize", "resize_separable"]
+__all__ = ["cubic_matrix", "interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
 
 
 def _cubic(x: np.ndarray, a: float) -> np.ndarray:
@@ -29,7 +29,22 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
 @lru_cache(maxsize=256)
 def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> csr_matrix:
     """(ceil(size * scale), size) weights of MATLAB's imresize."""
-    length = math.ceil(size * scale)
+    return _keys_matrix(size, math.ceil(size * scale), scale, antialiasing)
+
+
+def cubic_matrix(size: int, length: int) -> csr_matrix:
+    """(length, size) weights of MATLAB's bicubic resizing, antialiased, to a length instead of by a factor.
+
+    Raises:
+        DataError: a length is not positive.
+    """
+    if min(size, length) < 1:
+        raise DataError(f"cannot resize {size} samples to {length}")
+    return _keys_matrix(size, length, length / size, True)
+
+
+def _keys_matrix(size: int, length: int, scale: float, antialiasing: bool) -> csr_matrix:
+    """Weights of Keys' kernel; samples beyond an end are mirrored."""
     shrink = scale < 1 and antialiasing
     width = 4.0 / scale if shrink else 4.0
     centre = np.arange(1, length + 1) / scale + 0.5 * (1 - 1 / scale)
@@ -40,9 +55,11 @@ def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> csr_matrix:
     weights /= weights.sum(axis=1, keepdims=True)
     position = np.mod(taps.astype(np.int64) - 1, 2 * size)  # symmetric: 0..n-1, n-1..0, ...
     position = np.where(position < size, position, 2 * size - 1 - position)
-    matrix = np.zeros((length, size))
-    np.add.at(matrix, (np.arange(length)[:, None], position), weights)
-    return csr_matrix(matrix, dtype=np.float32)
+    rows = np.broadcast_to(np.arange(length)[:, None], position.shape)
+    matrix = csr_matrix((weights.ravel(), (rows.ravel(), position.ravel())), shape=(length, size))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix.astype(np.float32)
 
 
 def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True) -> np.ndarray:
@@ -66,6 +83,34 @@ def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True)
     return resize_separable(image, rows, columns)
 
 
+def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
+    """Bicubic resizing of whole numbers as MATLAB's `imresize` does it: rounded, half up, and saturated after
+    the rows and again after the columns. So LR pictures equal those of MATLAB in every bit.
+
+    Args:
+        image: H x W or H x W x C, uint8 or uint16.
+        scale: factor; the result has ceil(size * scale) rows and columns.
+
+    Returns:
+        The same type.
+
+    Raises:
+        DataError: the factor is not positive, or the picture has another type.
+    """
+    if scale <= 0:
+        raise DataError(f"a resize factor is positive, got {scale}")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"whole numbers of 8 or 16 bit are needed, got {image.dtype}")
+    resized = image
+    for axis in (0, 1):
+        turned = np.moveaxis(resized, axis, 0)
+        matrix = _matlab_matrix(len(turned), float(scale), True)
+        values = matrix @ turned.reshape(len(turned), -1).astype(np.float64)
+        rounded = np.clip(np.floor(values + 0.5), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+        resized = np.moveaxis(rounded.reshape(-1, *turned.shape[1:]), 0, axis)
+    return np.ascontiguousarray(resized)
+
+
 def resize_separable(image: np.ndarray, rows: csr_matrix, columns: csr_matrix) -> np.ndarray:
     """Apply a (H', H) and a (W', W) matrix to an H x W or H x W x C picture, in float32.
 
@@ -82,8 +127,8 @@ def resize_separable(image: np.ndarray, rows: csr_matrix, columns: csr_matrix) -
 
 
 @lru_cache(maxsize=512)
-def _torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
-    """(length, size) weights; `step` is the distance of neighbouring samples in the source."""
+def torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
+    """(length, size) weights of `interpolate`; `step` is the distance of neighbouring source samples."""
     matrix = np.zeros((length, size))
     rows = np.arange(length)
     if mode == "area":  # adaptive average pooling
@@ -130,6 +175,6 @@ def interpolate(
         1 / scale if scale is not None else old / new for old, new in zip(image.shape, size, strict=False)
     ]
     matrices = [
-        _torch_matrix(old, new, step, mode) for old, new, step in zip(image.shape, size, steps, strict=False)
+        torch_matrix(old, new, step, mode) for old, new, step in zip(image.shape, size, steps, strict=False)
     ]
     return resize_separable(image, matrices[0], matrices[1])

@@ -1,101 +1,317 @@
-"""Upscaling pictures with a network."""
+"""Upscaling pictures with a network: gray, colour and alpha, of any size, in bounded memory."""
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
+import cv2
 import numpy as np
-import paddle
 from paddle import nn
-from tqdm import tqdm
 
-from ppsr.errors import DataError
-from ppsr.files import atomic_write
-from ppsr.generators.apply import super_resolve
-from ppsr.imaging.io import list_images, read_image, to_uint8, write_image
+from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
+from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.memory import available_memory, bytes_per_pixel, release_memory, resident_memory
+from ppsr.inference.published_tiles import PUBLISHED_MODES, average_tiles, half_tiles, paste_tiles
+from ppsr.inference.rows import resize_rows
+from ppsr.inference.tiling import Tiler, Tiles, as_float, largest_tiles, make_tiles
 
-__all__ = ["Upscaler", "upscale_files"]
+__all__ = ["TILE_MODES", "Plan", "Upscaler", "quantise"]
 
 logger = logging.getLogger(__name__)
+
+TILE_MODES = ("blend", *PUBLISHED_MODES)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
+_SHARE_OF_FREE = 0.7
+_SMALL = 128 * 128  # pixels of a picture that is never worth measuring for
+_PUBLISHED_PAD = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one picture will be computed.
+
+    Attributes:
+        tiles: how it is cut.
+        count: number of tiles.
+        memory: bytes predicted for it beside the process as it is; None: not predicted.
+    """
+
+    tiles: Tiles
+    count: int
+    memory: int | None
+
+    def __str__(self) -> str:
+        memory = "" if self.memory is None else f", {self.memory / 1e6:.0f} MB predicted"
+        if not self.tiles.size:
+            return f"whole picture{memory}"
+        return f"{self.count} tiles of {self.tiles.size} with overlap {self.tiles.overlap}{memory}"
 
 
 class Upscaler:
     """A network with the steps around it.
 
     Args:
-        net: LR -> SR network in evaluation mode.
+        network: an LR -> SR network, or a backend that runs one.
+        tile: side of a tile in LR pixels; 0: never cut; None: as large as memory allows.
+        overlap: LR pixels that a tile is read wider on each side; None: from the network.
+        max_memory: bytes that the whole process may take; None: 70 % of what is free.
+        tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
+        ensemble: mean over the eight flips and turns.
+        outscale: size of the result / size of the picture; None: the network's scale.
+        half: half precision where the network and the device allow it; only for a network, a backend has its
+            own precision.
+
+    Attributes:
+        scale: of the network.
+        backend: what computes.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed.
     """
 
-    def __init__(self, net: nn.Layer) -> None:
-        self.net = net
-        self.scale = int(net.scale)
+    def __init__(
+        self,
+        network: nn.Layer | Backend,
+        *,
+        tile: int | None = None,
+        overlap: int | None = None,
+        max_memory: int | None = None,
+        tile_mode: str = "blend",
+        ensemble: bool = False,
+        outscale: float | None = None,
+        half: bool = False,
+    ) -> None:
+        if tile_mode not in TILE_MODES:
+            raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
+        if outscale is not None and not 0 < outscale <= 64:
+            raise ConfigError(f"outscale lies above 0 and at most at 64, got {outscale}")
+        if tile is not None and tile < 0:
+            raise ConfigError(f"a tile is not negative, got {tile}; 0 means the whole picture")
+        if ensemble and tile_mode != "blend":
+            raise ConfigError("the published tile modes have no self-ensemble; use tile mode blend")
+        own = isinstance(network, nn.Layer)
+        self.backend: Backend = PaddleBackend(network, half=half) if own else network
+        facts = self.backend.facts
+        if facts.channels not in (1, 3):
+            raise ConfigError(f"{facts.network} works on {facts.channels} channels; pictures have 1 or 3")
+        self.scale = facts.scale
+        self.tile = tile
+        self.overlap = overlap
+        self.max_memory = max_memory
+        self.tile_mode = tile_mode
+        self.ensemble = ensemble
+        self.outscale = outscale
+        self._per_pixel: float | None = None
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """H x W x 3 RGB float32 in [0, 1] -> scale times that size, clipped to [0, 1].
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the result."""
+        if self.outscale is None:
+            return height * self.scale, width * self.scale
+        return max(1, int(height * self.outscale + 0.5)), max(1, int(width * self.outscale + 0.5))
+
+    def __call__(self, image: np.ndarray, *, plan: Plan | None = None) -> np.ndarray:
+        """Upscale a picture in memory.
+
+        Args:
+            image: H x W, or H x W x 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or
+                float in [0, 1].
+            plan: from `plan`, for many pictures of one size; None: made here.
+
+        Returns:
+            The same kind of picture, larger; integers rounded, floats as float32 in [0, 1].
+
+        Raises:
+            DataError: not such a picture, the network gave NaN or infinity, or memory is short.
+        """
+        pixels = image[..., None] if image.ndim == 2 else image
+        result: np.ndarray | None = None
+        row = 0
+        for band in self.bands(pixels, plan=plan):
+            if result is None:
+                size = self.size(*pixels.shape[:2])
+                result = np.empty((*size, pixels.shape[2]), image.dtype if image.dtype.kind == "u" else "f4")
+            result[row : row + len(band)] = quantise(band, result.dtype)
+            row += len(band)
+        assert result is not None
+        assert row == len(result)
+        return result[..., 0] if image.ndim == 2 else result
+
+    def plan(self, height: int, width: int, channels: int = 3) -> Plan:
+        """How a picture of this size will be computed, decided before it is.
+
+        Raises:
+            DataError: memory is short even for the smallest tile.
+        """
+        facts, memory = self.backend.facts, None
+        if self.tile_mode != "blend":
+            return Plan(Tiles(), 1, None)
+        if self.tile is not None:
+            tiles = make_tiles(facts, self.tile, self.overlap)
+        elif height * width <= _SMALL and self.max_memory is None:
+            tiles = Tiles()
+        else:
+            budget = self._budget()
+            if budget is None:
+                tiles = Tiles()
+            else:
+                tiles, memory = largest_tiles(
+                    facts,
+                    height,
+                    width,
+                    channels,
+                    per_pixel=self._measured(),
+                    budget=budget,
+                    overlap=self.overlap,
+                )
+        tiler = Tiler(self._planes, scale=self.scale, multiple=facts.size_multiple, tiles=tiles)
+        return Plan(tiles, tiler.count(height, width), memory)
+
+    def _budget(self) -> int | None:
+        """Bytes that may be taken beside those the process has; None where the system does not tell."""
+        release_memory()
+        if self.max_memory is not None:
+            used = resident_memory()
+            return None if used is None else max(0, self.max_memory - used)
+        free = available_memory()
+        return None if free is None else round(_SHARE_OF_FREE * free)
+
+    def _measured(self) -> float:
+        """Bytes that the network takes per LR pixel, measured once."""
+        if self._per_pixel is None:
+            facts = self.backend.facts
+
+            def run(side: int) -> None:
+                super_resolve(self.backend, np.zeros((1, facts.channels, side, side), np.float32))
+
+            # a gray network computes the three channels of a picture as three pictures
+            self._per_pixel = bytes_per_pixel(run, facts.size_multiple) * (3 // facts.channels)
+        return self._per_pixel
+
+    def bands(
+        self,
+        pixels: np.ndarray,
+        *,
+        plan: Plan | None = None,
+        on_tile: Callable[[], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Finished rows of the result from top to bottom, (rows, W', C) float32 in [0, 1].
+
+        Args:
+            pixels: H x W x C as `__call__` takes them.
+            plan: from `plan`; None: made here.
+            on_tile: called after each tile.
+
+        Raises:
+            DataError: as `__call__`.
+        """
+        _check(pixels)
+        height, width, channels = pixels.shape
+        plan = plan or self.plan(height, width, channels)
+        logger.info("%d x %d: %s", width, height, plan)
+        flat_alpha = None
+        if channels in (2, 4):
+            alpha = pixels[..., -1]
+            if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
+                flat_alpha = as_float(alpha[:1, :1]).item()
+                pixels = pixels[..., :-1]
+            else:
+                pixels = fill_transparent(pixels)
+        tiler = Tiler(
+            self._planes,
+            scale=self.scale,
+            multiple=self.backend.facts.size_multiple,
+            tiles=plan.tiles,
+            on_tile=on_tile,
+        )
+        bands = tiler.bands(pixels)
+        old, new = (height * self.scale, width * self.scale), self.size(height, width)
+        for band in resize_rows(bands, old, new) if new != old else bands:
+            if flat_alpha is None:
+                yield band
+            else:
+                yield np.concatenate([band, np.full_like(band[..., :1], flat_alpha)], axis=2)
+
+    def _planes(self, tile: np.ndarray) -> np.ndarray:
+        """A tile of 1 to 4 channels: colours in one pass, alpha in its own."""
+        if tile.shape[2] in (1, 3):
+            return self._colours(tile)
+        return np.concatenate([self._colours(tile[..., :-1]), self._colours(tile[..., -1:])], axis=2)
+
+    def _colours(self, tile: np.ndarray) -> np.ndarray:
+        """h x w x 1 or 3 in [0, 1] through a network of 1 or 3 channels; clipped to [0, 1]."""
+        planes = tile.transpose(2, 0, 1)  # C, h, w
+        if self.backend.facts.channels == 1:
+            sr = self._resolve(np.ascontiguousarray(planes[:, None]))[:, 0].transpose(1, 2, 0)
+        else:
+            sr = self._resolve(np.ascontiguousarray(np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))))
+            sr = sr[0].transpose(1, 2, 0)
+        sr = np.clip(sr, 0, 1)
+        return (sr @ _LUMA)[..., None] if tile.shape[2] < sr.shape[2] else sr
+
+    def _resolve(self, lq: np.ndarray) -> np.ndarray:
+        """(N, C, H, W) in [0, 1] -> SR."""
+        if self.tile_mode != "blend":
+            return self._published(lq)
+        return self_ensemble(self.backend, lq) if self.ensemble else super_resolve(self.backend, lq)
+
+    def _published(self, lq: np.ndarray) -> np.ndarray:
+        """By a published tile mode.
 
         Raises:
             DataError: the network gave NaN or infinity.
         """
-        lq = paddle.to_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32))
-        sr = super_resolve(self.net, lq).numpy()[0].transpose(1, 2, 0)
-        if not np.isfinite(sr).all():
-            raise DataError("the network gave values that are not finite; its weights are broken")
-        return np.clip(sr, 0, 1)
+        facts = self.backend.facts
+        pad = _PUBLISHED_PAD if self.overlap is None else self.overlap
+        run = partial(super_resolve, self.backend)
+        common = {"scale": facts.scale, "window": facts.size_multiple, "tile": self.tile or 0}
+        if self.tile_mode == "published":
+            return paste_tiles(run, lq, **common, pad=pad)
+        if self.tile_mode == "published-onnx":
+            return half_tiles(run, lq, **common, pad=pad)
+        return average_tiles(run, lq, **common, overlap=pad)
 
 
-def upscale_files(
-    upscaler: Upscaler, source: Path, target: Path, *, suffix: str = "", extension: str = "png"
-) -> list[dict[str, object]]:
-    """Upscale a picture or every picture of a folder.
-
-    Args:
-        upscaler: what to apply.
-        source: file or folder.
-        target: folder, or a file name for a single picture.
-        suffix: appended to the names.
-        extension: format of the results in a folder.
-
-    Returns:
-        One report per picture: path, status (ok or error), reason, output, seconds. A bad file stops
-        nothing. The same
-        lines are written to `report.jsonl` in the target folder.
+def _check(pixels: np.ndarray) -> None:
+    """Raise for an array that is no picture.
 
     Raises:
-        DataError: nothing to do.
+        DataError: wrong shape, type or values.
     """
-    pictures = list_images(source) if source.is_dir() else [source]
-    if not pictures:
-        raise DataError(f"{source} holds no pictures")
-    single = not source.is_dir() and target.suffix != ""
-    names = _outputs(pictures, target, suffix, extension, single=single)
-    reports = []
-    for path, output in zip(tqdm(pictures, unit="picture", disable=None), names, strict=True):
-        started = time.perf_counter()
-        report: dict[str, object] = {"path": str(path), "status": "ok", "output": str(output)}
-        try:
-            write_image(output, to_uint8(upscaler(read_image(path))))
-        except DataError as error:
-            report.update(status="error", reason=str(error))
-            logger.error("%s: %s", path, error)
-        report["seconds"] = round(time.perf_counter() - started, 3)
-        reports.append(report)
-    folder = target.parent if single else target
-    atomic_write(folder / "report.jsonl", "".join(json.dumps(line) + "\n" for line in reports))
-    return reports
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
+        raise DataError(f"a picture is H x W x 1, 2, 3 or 4, got an array of shape {pixels.shape}")
+    if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DataError("the picture has values that are not finite")
 
 
-def _outputs(
-    pictures: Sequence[Path], target: Path, suffix: str, extension: str, *, single: bool
-) -> list[Path]:
-    """Where each result goes; inputs that differ in their format only keep it in the name."""
-    if single:
-        return [target]
-    stems = [p.stem for p in pictures]
-    return [
-        target / f"{p.stem if stems.count(p.stem) == 1 else p.name}{suffix}.{extension.lstrip('.')}"
-        for p in pictures
-    ]
+def fill_transparent(pixels: np.ndarray) -> np.ndarray:
+    """Give fully transparent pixels the colour of the nearest visible one.
+
+    Editors leave any colour there, often black; a network would spread it into the visible edge as a halo.
+
+    Args:
+        pixels: H x W x 2 or 4, alpha last, not constant.
+    """
+    hidden = pixels[..., -1] == 0
+    if not hidden.any():
+        return pixels
+    _, nearest = cv2.distanceTransformWithLabels(
+        hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((int(nearest.max()) + 1, pixels.shape[2] - 1), pixels.dtype)
+    colours[nearest[~hidden]] = pixels[~hidden][:, :-1]
+    filled = pixels.copy()
+    filled[hidden, :-1] = colours[nearest[hidden]]
+    return filled
+
+
+def quantise(band: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """[0, 1] -> uint8 or uint16, rounded half to even; float32 as it is."""
+    if dtype.kind == "f":
+        return band
+    return np.rint(band * np.float32(np.iinfo(dtype).max)).astype(dtype)

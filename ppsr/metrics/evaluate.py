@@ -22,6 +22,9 @@ class Ranks(Interface):
     rank: int
     world: int
 
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+
     def gather(self, value: Any) -> list[Any]:
         """Every rank's value, in rank order."""
 
@@ -144,12 +147,13 @@ def evaluate(
         )
         for task in tasks
     ]
-    rank, world = (group.rank, group.world) if group else (0, 1)
+    if group is None:
+        return Evaluation(chosen, scale, method, [score_set(s, built) for s in sources], sources)
     scores = []
     for source in sources:
-        part = score_set(source, built, rank=rank, world=world)
-        scores.append(merged(group.gather(part) if group else [part]))
-    return Evaluation(chosen, scale, method, scores, sources, is_main=rank == 0)
+        part = score_set(source, built, rank=group.rank, world=group.world, wait=group.barrier)
+        scores.append(merged(group.gather(part)))
+    return Evaluation(chosen, scale, method, scores, sources, is_main=group.rank == 0)
 
 
 def _network(config_file: str | Path | None, load: str | Path | None, scale: int) -> Upscale:

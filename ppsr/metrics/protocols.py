@@ -12,7 +12,7 @@ import numpy as np
 from ppsr.degradations.depth import benchmark_lr
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, did_you_mean
-from ppsr.imaging.resize import matlab_resize
+from ppsr.imaging.resize import matlab_resize_integers
 
 __all__ = ["PROTOCOLS", "Protocol", "find_protocol", "mod_crop", "seeded"]
 
@@ -101,7 +101,7 @@ def seeded(seed: int, variant: str, name: str) -> np.random.Generator:
 def _bicubic_lq(
     gt: np.ndarray, scale: int, variant: str, rng: np.random.Generator, published: bool
 ) -> np.ndarray:
-    return np.clip(np.rint(matlab_resize(gt, 1 / scale)), 0, 255).astype(np.uint8)
+    return matlab_resize_integers(gt, 1 / scale)
 
 
 def _reflash_lq(

@@ -200,7 +200,12 @@ def _size(image: np.ndarray) -> str:
 
 
 def score_set(
-    source: PictureSource, metrics: Mapping[str, Metric], *, rank: int = 0, world: int = 1
+    source: PictureSource,
+    metrics: Mapping[str, Metric],
+    *,
+    rank: int = 0,
+    world: int = 1,
+    wait: Callable[[], None] = lambda: None,
 ) -> SetScore:
     """Score this rank's share of a set: every `world`-th picture.
 
@@ -209,19 +214,29 @@ def score_set(
         metrics: name -> function of SR and HR, uint8 RGB.
         rank: of this process.
         world: number of processes.
+        wait: for the other ranks, after each round of one picture per rank; some backends give up on a rank
+            that is half a minute behind.
     """
     score = SetScore(source.task.name, source.task.variant)
     if rank == 0:
         score.problems += source.problems
-    for name in sorted(source.files)[rank::world]:
-        try:
-            triple = source.read(name)
-            score.rows[name] = {key: float(metric(triple.sr, triple.gt)) for key, metric in metrics.items()}
-        except _PictureError as error:
-            score.problems.append(Problem(name, error.kind, str(error)))
-        except DataError as error:
-            score.problems.append(Problem(name, "not scored", str(error)))
+    names = sorted(source.files)
+    for first in range(0, len(names), world):
+        if first + rank < len(names):
+            _score_picture(source, names[first + rank], metrics, score)
+        wait()
     return score
+
+
+def _score_picture(source: PictureSource, name: str, metrics: Mapping[str, Metric], score: SetScore) -> None:
+    """Add the scores of one picture, or why it has none."""
+    try:
+        triple = source.read(name)
+        score.rows[name] = {key: float(metric(triple.sr, triple.gt)) for key, metric in metrics.items()}
+    except _PictureError as error:
+        score.problems.append(Problem(name, error.kind, str(error)))
+    except DataError as error:
+        score.problems.append(Problem(name, "not scored", str(error)))
 
 
 def merged(parts: list[SetScore]) -> SetScore:

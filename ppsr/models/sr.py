@@ -14,6 +14,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
+from ppsr.generators.apply import apply_generator
 from ppsr.models.base import BaseModel, Batch, Phase, build_criterion, build_discriminator, build_net
 
 __all__ = ["SRModel"]
@@ -84,7 +85,7 @@ class SRModel(BaseModel):
 
     def forward(self, batch: Batch, net: nn.Layer) -> Tensor:
         """SR picture by one generator (the trained or the averaged one)."""
-        return net(batch["lq"])
+        return apply_generator(net, batch["lq"])
 
     @staticmethod
     def target(batch: Batch, sharpened: bool) -> Tensor:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ppsr.config import load_config
-from ppsr.datasets.dasr import DASRDataset
+from ppsr.datasets.degrading import DegradingDataset
 from ppsr.engine.loader import build_dataset
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import to_uint8, write_image
@@ -22,7 +22,7 @@ _COLUMNS = 4
 
 
 def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0) -> str:
-    """Write the sheet: one row of stages per degradation level, the result last, all enlarged to one size.
+    """Write the sheet: one row of stages per kind of degradation, the result last, all enlarged to one size.
 
     Args:
         config_file: its `dataset.train` says how pictures are degraded.
@@ -37,11 +37,11 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
     """
     config = load_config(config_file)
     dataset, _ = build_dataset(config.get("dataset", {}).get("train") or {})
-    if not isinstance(dataset, DASRDataset):
+    if not isinstance(dataset, DegradingDataset):
         raise ConfigError(f"{config.path}: dataset.train has no degradation to preview")
     rows, count = [], 0
-    for level in dataset.levels:
-        tiles = [_captioned(image, f"{level}: {name}") for name, image in dataset.stages(index, level)]
+    for degradation, stages in dataset.previews(index).items():
+        tiles = [_captioned(image, f"{degradation}: {name}") for name, image in stages]
         count += len(tiles)
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
         rows += [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]

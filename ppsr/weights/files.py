@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ State = dict[str, np.ndarray]
 Layout = Literal["torch", "paddle"]
 
 _NESTS = ("params_ema", "params", "state_dict", "model", "net", "net_g")
+_HEAD = 64  # bytes that tell the kind of a file
 _HEADER_LIMIT = 100_000_000
 _MAX_TENSORS = 200_000
 _SAFE_TYPES = {
@@ -93,27 +95,36 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
         WeightError: missing, unsafe, damaged, or not a weight file.
     """
     path = Path(path)
+    source = str(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            start = stream.read(_HEAD)
+            if not start:
+                raise CorruptFile(f"{source} is empty")
+            if start[:1] == b"\x80" and not is_torch_file(start):
+                stream.seek(0)
+                # not closed by hand: the traceback of a refused file may still look into it
+                content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+                tree = parse_pdparams(content, source, stream)
+                file = _from_tree(path, tree, "paddle", "pdparams", key)
+            else:
+                file = _from_bytes(path, start + stream.read(), key)
     except OSError as error:
         raise WeightError(f"cannot read the weights {path}: {error.strerror or error}") from None
-    source = str(path)
-    if not content:
-        raise CorruptFile(f"{source} is empty")
-    if is_torch_file(content):
-        file = _from_tree(path, parse_torch(content, source), "torch", "torch", key)
-    elif content[:1] == b"\x80":
-        file = _from_tree(path, parse_pdparams(content, source), "paddle", "pdparams", key)
-    elif path.suffix == ".safetensors" or content[8:9] == b"{":
-        state, layout = _parse_safetensors(content, source)
-        file = WeightFile(path, _split_nets(state), layout, "safetensors")
-    else:
-        raise CorruptFile(
-            f"{source} is no weight file: neither .pdparams, .pth nor .safetensors by its contents"
-        )
     if not allow_nonfinite:
         _refuse_nonfinite(file)
     return file
+
+
+def _from_bytes(path: Path, content: bytes, key: str | None) -> WeightFile:
+    """A torch or safetensors file, told by its contents."""
+    source = str(path)
+    if is_torch_file(content):
+        return _from_tree(path, parse_torch(content, source), "torch", "torch", key)
+    if path.suffix == ".safetensors" or content[8:9] == b"{":
+        state, layout = _parse_safetensors(content, source)
+        return WeightFile(path, _split_nets(state), layout, "safetensors")
+    raise CorruptFile(f"{source} is no weight file: neither .pdparams, .pth nor .safetensors by its contents")
 
 
 def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> State:
@@ -156,11 +167,17 @@ def _strip(state: Mapping[Any, np.ndarray]) -> State:
 def _refuse_nonfinite(file: WeightFile) -> None:
     for name, state in file.nets.items():
         for key, value in state.items():
-            if value.dtype.kind in "fc" and not np.isfinite(value).all():
+            if value.dtype.kind in "fc" and not _all_finite(value):
                 where = f"{name}.{key}" if name else key
                 raise WeightError(
                     f"{file.path}: '{where}' has NaN or infinite values; training diverged before"
                 )
+
+
+def _all_finite(value: np.ndarray) -> bool:
+    """Whether there is no NaN or infinity; the sum tells at once, unless it overflows by itself."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(value.sum())) or bool(np.isfinite(value).all())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ indices are bounded by the number of opcodes.
 
 from __future__ import annotations
 
+import mmap
 import pickletools
 from typing import IO, cast
 
@@ -38,7 +39,7 @@ class CorruptFile(WeightError):  # noqa: N818
 class _Skimmer:
     """The part of a file's interface that `genops` uses, which does not copy the numbers of large arrays."""
 
-    def __init__(self, content: bytes, start: int) -> None:
+    def __init__(self, content: bytes | mmap.mmap, start: int) -> None:
         self.content = content
         self.view = memoryview(content)
         self.position = start
@@ -57,7 +58,7 @@ class _Skimmer:
         return self.content[start : self.position]
 
 
-def scan(content: bytes, source: str, start: int = 0) -> int:
+def scan(content: bytes | mmap.mmap, source: str, start: int = 0) -> int:
     """Check one pickle.
 
     Returns:

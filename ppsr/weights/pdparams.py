@@ -8,9 +8,10 @@ array})`; that exact form is understood without evaluating anything.
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -176,8 +177,15 @@ class _Reader(pickle.Unpickler):
         raise UnsafeFile("refused: persistent object")
 
 
-def parse_pdparams(content: bytes, source: str = "weights") -> Any:
+def parse_pdparams(
+    content: bytes | mmap.mmap, source: str = "weights", stream: IO[bytes] | None = None
+) -> Any:
     """Read the bytes of a .pdparams or .pdopt file into nested dictionaries, lists and tuples of arrays.
+
+    Args:
+        content: all bytes; a memory map is enough to look through the opcodes without copying the numbers.
+        source: what messages call it.
+        stream: the same file, open and at its start; its numbers then go straight into the arrays.
 
     Raises:
         UnsafeFile: the file asks for anything but arrays and containers.
@@ -187,7 +195,7 @@ def parse_pdparams(content: bytes, source: str = "weights") -> Any:
     if end != len(content):
         raise CorruptFile(f"{source}: {len(content) - end} bytes after the end of the data")
     try:
-        value = _merge_big(_plain(_Reader(io.BytesIO(content), encoding="latin1").load()))
+        value = _merge_big(_plain(_Reader(stream or io.BytesIO(content), encoding="latin1").load()))
     except (UnsafeFile, CorruptFile) as error:
         raise type(error)(f"{source}: {error}") from None
     except Exception as error:  # damaged pickles raise nearly every built-in class

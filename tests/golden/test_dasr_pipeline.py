@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import paddle
 
 from ppsr.datasets.transforms import flip_horizontally, random_crop_or_pad
+from ppsr.degradations import device
 from ppsr.degradations.blur import usm_sharpen
-from ppsr.degradations.dasr import LEVELS, Choices, StageChoices, build_operations, describe, draw_kernel
-from ppsr.degradations.kernels import Kernel, sinc_kernel
+from ppsr.degradations.dasr import LEVELS, Choices, StageChoices, build_operations, describe
+from ppsr.degradations.kernels import Kernel, draw_kernel, sinc_kernel
 from ppsr.degradations.noise import add_noise
 from ppsr.degradations.operations import Noise, apply_operations, quantise
 from tests.golden.files import Golden, assert_close, golden
@@ -102,11 +104,35 @@ def test_feed_data_from_recorded_choices(path):
     assert_close(np.stack([s[0] for s in sharpened]), g["output/gt_usm_full"], atol=1e-5)
     assert_close(np.stack([s[1] for s in sharpened]), g["output/gt"], atol=1e-5)
     assert_close(np.stack(params), g["output/params"], atol=1e-6)
-    for ours, theirs in ((full, g["output/lq_full"]), (crops, g["output/lq"])):
-        # float rounding may flip a JPEG coefficient or an 8-bit level on rare pixels
-        error = np.abs(np.stack(ours) - theirs)
-        assert (error <= 1 / 255 + 1e-6).mean() >= 0.995
-        assert error.mean() < 1e-3
+    _assert_close_levels(np.stack(full), g["output/lq_full"])
+    _assert_close_levels(np.stack(crops), g["output/lq"])
+
+
+def _assert_close_levels(ours, theirs):
+    # float rounding may flip a JPEG coefficient or an 8-bit level on rare pixels
+    error = np.abs(ours - theirs)
+    assert (error <= 1 / 255 + 1e-6).mean() >= 0.995
+    assert error.mean() < 1e-3
+
+
+@golden("functions_feed_data*")
+def test_feed_data_on_the_device_from_recorded_choices(path):
+    g = Golden(path)
+    level = LEVELS[g.meta["degree"].split("_")[0]]
+    x = device.usm_sharpen(paddle.to_tensor(g["input/gt"]))
+    assert_close(x.numpy(), g["output/gt_usm_full"], atol=1e-5)
+    size = x.shape[2:]
+    batch = [
+        build_operations(_choices(g, level, i, *size), (size[0], size[1]), g.meta["scale"])
+        for i in range(x.shape[0])
+    ]
+    recorded = iter(g[f"output/noise{n + 1}"] for n in range(len(level.stages)))
+    for together in zip(*batch, strict=True):
+        if isinstance(together[0], Noise):
+            x = paddle.clip(x + paddle.to_tensor(next(recorded)), 0, 1)
+        else:
+            x = device.apply_operations(x, [[operation] for operation in together])
+    _assert_close_levels(device.quantise(x).numpy(), g["output/lq_full"])
 
 
 @golden("functions_dataset*")

@@ -7,7 +7,7 @@ import pytest
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
-from ppsr.imaging.resize import matlab_resize
+from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 from ppsr.metrics.evaluate import evaluate
 from ppsr.metrics.psnr_ssim import psnr
 from ppsr.metrics.scoring import bicubic
@@ -41,7 +41,7 @@ def test_finished_pictures_have_the_mean_of_their_scores(folders):
 
 def test_bicubic_from_made_lr_is_scored_as_the_same_steps_by_hand(folders, pictures):
     result = evaluate(gt=folders / "gt", use_bicubic=True, scale=2)
-    lq = np.clip(np.rint(matlab_resize(pictures["a"], 0.5)), 0, 255).astype(np.uint8)
+    lq = matlab_resize_integers(pictures["a"], 0.5)
     sr = np.clip(np.rint(matlab_resize(lq, 2)), 0, 255).astype(np.uint8)
     expected = psnr(sr, pictures["a"], crop_border=2, test_y_channel=True)
     assert result.sets[0].rows["a"]["psnr"] == pytest.approx(expected, abs=1e-3)
@@ -80,6 +80,10 @@ class _Rank:
 
     def __init__(self, rank, world, shares):
         self.rank, self.world, self.shares = rank, world, shares
+        self.rounds = 0
+
+    def barrier(self):
+        self.rounds += 1
 
     def gather(self, value):
         self.shares.append(value)
@@ -90,8 +94,11 @@ class _Rank:
 def test_ranks_count_every_picture_once(folders, world):
     whole = evaluate(gt=folders / "gt", use_bicubic=True)
     shares = []
-    for rank in range(world):
-        last = evaluate(gt=folders / "gt", use_bicubic=True, group=_Rank(rank, world, shares))
+    ranks = [_Rank(rank, world, shares) for rank in range(world)]
+    for rank in ranks:
+        last = evaluate(gt=folders / "gt", use_bicubic=True, group=rank)
+    # all wait equally often, or some would wait for ever
+    assert {rank.rounds for rank in ranks} == {-(-3 // world)}
     assert sum(len(share.rows) for share in shares) == 3
     assert last.sets[0].rows == whole.sets[0].rows
     assert last.means == whole.means

@@ -50,7 +50,7 @@ class DynamicConv2D(nn.Layer):
         dilation: int = 1,
         groups: int = 1,
         if_bias: bool = True,
-        K: int = 5,  # noqa: N803 - published name
+        K: int = 5,
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()

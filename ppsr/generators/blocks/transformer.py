@@ -8,6 +8,7 @@ from typing import Any
 
 import paddle
 from paddle import Tensor, nn
+from paddle.distributed.fleet.utils import recompute
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
@@ -124,7 +125,8 @@ class PixelShuffleUpsampler(nn.Sequential):
 class SwinSkeleton(nn.Layer):
     """What SwinIR, HAT and DRCT have in common: normalisation of the range, head, token features, tail.
 
-    A subclass builds `self.layers` and says in `groups` how they are applied to the tokens.
+    A subclass builds `self.layers`, the residual groups, and sets `use_checkpoint` to have them recomputed in
+    the backward pass.
 
     Args:
         img_size: picture size for which an absolute position embedding is made.
@@ -135,7 +137,7 @@ class SwinSkeleton(nn.Layer):
         drop_rate: dropout of the tokens at the start.
         upscale: factor.
         img_range: the network works on (x - mean) * img_range.
-        upsampler: 'pixelshuffle'; subclasses may know more.
+        upsampler: 'pixelshuffle', 'pixelshuffledirect' or ''; subclasses may know more, or fewer.
         resi_connection: '1conv', '3conv' or 'identity'.
         num_feat: width of the tail.
     """
@@ -159,6 +161,7 @@ class SwinSkeleton(nn.Layer):
         self.scale = upscale
         self.img_range = img_range
         self.upsampler = upsampler
+        self.use_checkpoint = False
         self.receptive_radius = None
         mean = [0.4488, 0.4371, 0.4040] if in_chans == 3 else [0.0]
         self.register_buffer("mean", paddle.to_tensor(mean).reshape([1, -1, 1, 1]), persistable=False)
@@ -180,10 +183,18 @@ class SwinSkeleton(nn.Layer):
             )
             self.upsample = PixelShuffleUpsampler(upscale, num_feat)
             self.conv_last = Conv2D(num_feat, in_chans, 3, padding=1)
+        elif upsampler == "pixelshuffledirect":
+            self.upsample = nn.Sequential(
+                Conv2D(embed_dim, upscale**2 * in_chans, 3, padding=1), nn.PixelShuffle(upscale)
+            )
+        elif not upsampler:
+            self.conv_last = Conv2D(embed_dim, in_chans, 3, padding=1)
 
     def groups(self, tokens: Tensor) -> Tensor:
         """The residual groups on (N, H, W, C)."""
-        raise NotImplementedError
+        for layer in self.layers:
+            tokens = recompute(layer, tokens) if self.use_checkpoint and self.training else layer(tokens)
+        return tokens
 
     def features(self, x: Tensor) -> Tensor:
         """The deep features of a map (N, C, H, W)."""
@@ -199,8 +210,10 @@ class SwinSkeleton(nn.Layer):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Normalised picture to normalised SR picture."""
-        x = self.conv_before_upsample(self.body(self.conv_first(x)))
-        return self.conv_last(self.upsample(x))
+        body = self.body(self.conv_first(x))
+        if self.upsampler == "pixelshuffle":
+            return self.conv_last(self.upsample(self.conv_before_upsample(body)))
+        return self.upsample(body) if self.upsampler == "pixelshuffledirect" else x + self.conv_last(body)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = self.mean.astype(x.dtype)

@@ -18,7 +18,7 @@ from paddle.nn import initializer as init
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.transformer import TokenLinear
 
-__all__ = ["WindowAttention", "merge_windows", "relative_index", "shift_mask", "split_windows"]
+__all__ = ["WindowAttention", "add_rows", "merge_windows", "relative_index", "shift_mask", "split_windows"]
 
 
 def split_windows(x: Tensor, size: int) -> Tensor:
@@ -97,6 +97,19 @@ def _traced_labels(length: Tensor, size: int, shift: int) -> Tensor:
     return past + (position >= length - shift).astype("float32")
 
 
+def add_rows(x: Tensor, row: Tensor) -> Tensor:
+    """x + row, where `row` has the shape of one sample of x.
+
+    On a CPU as a matrix product with a column of ones, forward and backward: Paddle's broadcasting kernels
+    use one
+    thread and cost ten times as much.
+    """
+    if not (paddle.in_dynamic_mode() and x.place.is_cpu_place()):
+        return x + row
+    ones = paddle.ones([x.shape[0], 1], x.dtype)
+    return paddle.addmm(x.reshape([x.shape[0], -1]), ones, row.reshape([1, -1])).reshape(x.shape)
+
+
 class WindowAttention(nn.Layer):
     """Multi-head attention within windows, with a learned bias for relative positions.
 
@@ -138,10 +151,10 @@ class WindowAttention(nn.Layer):
         self.register_buffer("index", paddle.to_tensor(index), persistable=False)
 
     def bias(self) -> Tensor:
-        """(1, heads, tokens, tokens)."""
+        """(heads, tokens, tokens)."""
         tokens = self.window_size**2
         rows = paddle.gather(self.relative_position_bias_table, self.index)
-        return rows.reshape([1, tokens, tokens, self.num_heads]).transpose([0, 3, 1, 2])
+        return rows.reshape([tokens, tokens, self.num_heads]).transpose([2, 0, 1])
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N * windows, tokens, C) -> the same; `mask` is (windows, tokens, tokens)."""
@@ -149,11 +162,14 @@ class WindowAttention(nn.Layer):
         qkv = self.qkv(x).reshape([-1, tokens, 3, self.num_heads, self.dim // self.num_heads])
         q, k, v = qkv.transpose([2, 0, 3, 1, 4]).unbind(0)
         attention = paddle.matmul(q * self.factor, k, transpose_y=True)
-        attention = attention + self.bias().astype(attention.dtype)
-        if mask is not None:
-            windows = mask.shape[0]
-            attention = attention.reshape([-1, windows, self.num_heads, tokens, tokens])
-            attention = attention + mask.astype(attention.dtype).unsqueeze([0, 2])
+        bias = self.bias().astype(attention.dtype)
+        if mask is None:
+            attention = add_rows(attention, bias)
+        else:
+            shape = [-1, mask.shape[0], self.num_heads, tokens, tokens]
+            masks = mask.astype(attention.dtype).unsqueeze(1).expand([-1, *shape[2:]])
+            bias = add_rows(masks, bias)
+            attention = add_rows(attention.reshape(shape), bias)
             attention = attention.reshape([-1, self.num_heads, tokens, tokens])
         attention = self.attn_drop(F.softmax(attention, axis=-1))
         x = paddle.matmul(attention, v).transpose([0, 2, 1, 3]).reshape([-1, tokens, self.dim])

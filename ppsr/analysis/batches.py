@@ -1,0 +1,85 @@
+"""Work on many pictures in batches that memory can hold."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import paddle
+from paddle import Tensor, nn
+from tqdm import tqdm
+
+from ppsr.errors import ConfigError
+from ppsr.generators.apply import apply_generator
+
+__all__ = ["MEMORY_MIB", "fitting_batch", "in_batches"]
+
+logger = logging.getLogger(__name__)
+
+MEMORY_MIB = 512
+_COPIES = 3  # of what the layers give: intermediate results inside them, and gradients
+T = TypeVar("T")
+
+
+def fitting_batch(net: nn.Layer, lq: Tensor, *, memory_mib: int = MEMORY_MIB, most: int) -> int:
+    """How many copies of a picture (1, C, H, W) a forward and backward pass can take within a memory budget.
+
+    An estimate: three times the outputs of all layers.
+
+    Raises:
+        ConfigError: the budget is not positive.
+    """
+    if memory_mib <= 0:
+        raise ConfigError(f"memory must be a positive number of MiB, got {memory_mib}")
+    total = 0
+
+    def add(_layer: nn.Layer, _inputs: object, output: object) -> None:
+        nonlocal total
+        for tensor in output if isinstance(output, (list, tuple)) else [output]:
+            if isinstance(tensor, Tensor):
+                total += math.prod(tensor.shape) * tensor.element_size()
+
+    hooks = [layer.register_forward_post_hook(add) for layer in net.sublayers(include_self=True)]
+    try:
+        with paddle.no_grad():
+            apply_generator(net, lq)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(1, min(most, memory_mib * 2**20 // (_COPIES * total)))
+
+
+def in_batches(
+    work: Callable[[int, int], T], count: int, batch: int, *, progress: str | None = None
+) -> Iterator[tuple[int, int, T]]:
+    """`work(start, stop)` over 0..count; where memory runs out, with halved batches.
+
+    Args:
+        work: what to do with the items start..stop-1.
+        count: number of items.
+        batch: most items at once.
+        progress: title of a progress bar on terminals; None shows none.
+
+    Yields:
+        start, stop and the result.
+
+    Raises:
+        MemoryError: a single item does not fit.
+    """
+    with tqdm(total=count, desc=progress, disable=None if progress else True) as bar:
+        start = 0
+        while start < count:
+            stop = min(start + batch, count)
+            try:
+                result = work(start, stop)
+            except MemoryError:
+                if batch == 1:
+                    raise
+                batch = max(1, (stop - start) // 2)
+                logger.warning("memory ran out; going on with batches of %d", batch)
+                continue
+            yield start, stop, result
+            bar.update(stop - start)
+            start = stop

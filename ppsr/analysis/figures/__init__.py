@@ -1,0 +1,1 @@
+"""Figures of the analyses, drawn by matplotlib without a display and without global state."""

@@ -1,0 +1,169 @@
+"""What an analysis works on: networks with labels, and a picture with or without its truth."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddle import nn
+
+from ppsr.analysis.layers import Layers, inspect_layers
+from ppsr.degradations.reflash_benchmark import degrade
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import read_image, to_uint8
+from ppsr.inference.network import load_network
+
+__all__ = ["Picture", "Subject", "load_picture", "load_subjects"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to look into.
+
+    Attributes:
+        label: its name in figures and files.
+        net: the network.
+        layers: what it has.
+        facts: where it came from, for the report.
+    """
+
+    label: str
+    net: nn.Layer
+    layers: Layers
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to look at.
+
+    Attributes:
+        lq: (C, H, W) in [0, 1].
+        gt: (C, sH, sW) in [0, 1], where it is known.
+        facts: where it came from, for the report.
+    """
+
+    lq: np.ndarray
+    gt: np.ndarray | None
+    facts: dict[str, Any]
+
+
+def load_subjects(
+    configs: Sequence[Path], loads: Sequence[Path], labels: Sequence[str] = ()
+) -> list[Subject]:
+    """Networks by configs and weight files: one config for all files, one file for each config, or as pairs.
+
+    Args:
+        configs: training configs; none where the weights tell.
+        loads: weight files; none for networks as they are initialised.
+        labels: names in figures; by default those of the files.
+
+    Raises:
+        ConfigError: nothing given, numbers that do not fit, different scales, or as `load_network`.
+        WeightError: as `load_network`.
+    """
+    count = max(len(configs), len(loads))
+    if not count:
+        raise ConfigError("name the network by --config-file, or give its weights by --load")
+    if not {len(configs), len(loads)} <= {0, 1, count}:
+        raise ConfigError(
+            f"{len(configs)} configs and {len(loads)} weight files are no pairs; give one of one kind"
+        )
+    if labels and len(labels) != count:
+        raise ConfigError(f"{len(labels)} labels for {count} networks")
+    sources = [(_one(configs, k), _one(loads, k)) for k in range(count)]
+    names = list(labels) or _labels([load if len(loads) == count else config for config, load in sources])
+    subjects = [_subject(name, *source) for name, source in zip(names, sources, strict=True)]
+    if len({(s.net.scale, s.layers.in_channels) for s in subjects}) > 1:
+        facts = ", ".join(f"{s.label} x{s.net.scale} {s.layers.in_channels} channels" for s in subjects)
+        raise ConfigError(f"networks of one scale and number of channels can be compared; got {facts}")
+    return subjects
+
+
+def _one(paths: Sequence[Path], index: int) -> Path | None:
+    return paths[index if len(paths) > 1 else 0] if paths else None
+
+
+def _labels(paths: Sequence[Path | None]) -> list[str]:
+    """Stems, with the folder where they are alike, with numbers where that is not enough."""
+    names = [path.stem if path else "" for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{path.absolute().parent.name}-{path.stem}" if path else "" for path in paths]
+    return names if len(set(names)) == len(names) else [f"{name}-{k}" for k, name in enumerate(names)]
+
+
+def _subject(label: str, config: Path | None, load: Path | None) -> Subject:
+    net = load_network(config, load)
+    if load is None:
+        logger.warning("%s has no weights: the network is as initialised, untrained", label)
+    layers = inspect_layers(net)
+    facts = {
+        "label": label,
+        "network": type(net).__name__,
+        "scale": int(net.scale),
+        "config_file": str(config) if config else None,
+        "load": str(load) if load else None,
+        "load_sha256": _digest(load) if load else None,
+    }
+    return Subject(label, net, layers, facts)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_picture(
+    path: Path, subject: Subject, *, gt: Path | None = None, from_hr: bool = False, crop: int | None = None
+) -> Picture:
+    """Read a picture for a network.
+
+    Args:
+        path: LR picture, or HR with `from_hr`.
+        subject: tells scale and channels.
+        gt: HR picture.
+        from_hr: `path` is HR: cut to a multiple of the scale at the right and below, and shrunk bicubically
+            (Pillow, 8 bit), as the published tools do.
+        crop: side of the square in the middle of the LR picture to look at; None is all of it.
+
+    Raises:
+        ConfigError: both a truth and `from_hr`.
+        DataError: unreadable, too small, or sizes that do not fit.
+    """
+    if gt is not None and from_hr:
+        raise ConfigError("with --from-hr the picture is its own truth; leave --gt out")
+    gray, scale = subject.layers.in_channels == 1, int(subject.net.scale)
+    image = read_image(path, gray=gray)
+    truth = image if from_hr else read_image(gt, gray=gray) if gt else None
+    height, width = (side // scale if from_hr else side for side in image.shape[:2])
+    if truth is not None and (truth.shape[0] // scale, truth.shape[1] // scale) != (height, width):
+        raise DataError(f"a truth of {truth.shape[:2]} is not x{scale} of a picture of {image.shape[:2]}")
+    side_y, side_x = (min(crop or side, side) for side in (height, width))
+    top, left = (height - side_y) // 2, (width - side_x) // 2
+    if truth is not None:
+        truth = truth[top * scale : (top + side_y) * scale, left * scale : (left + side_x) * scale]
+    if from_hr and truth is not None:
+        eight_bit = np.ascontiguousarray(to_uint8(truth[..., 0] if gray else truth))
+        lq = degrade(eight_bit, "bicubic", scale=scale).astype(np.float32) / 255
+        lq = lq[..., None] if gray else lq
+    else:
+        lq = image[top : top + side_y, left : left + side_x]
+    facts = {
+        "picture": str(path),
+        "picture_sha256": _digest(path),
+        "gt": str(gt) if gt else None,
+        "from_hr": from_hr,
+        "crop": crop,
+        "lr_size": [side_y, side_x],
+    }
+    return Picture(_channels_first(lq), None if truth is None else _channels_first(truth), facts)
+
+
+def _channels_first(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)

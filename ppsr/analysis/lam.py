@@ -1,0 +1,236 @@
+"""Local attribution maps: which LR pixels a network uses for a window of its SR picture.
+
+Gu, Dong, "Interpreting Super-Resolution Networks with Local Attribution Maps", CVPR 2021, arXiv:2011.11036;
+settings and details as in the notebooks of DRCT (Hsu et al., arXiv:2404.00722). Integrated gradients along a
+path from a blurred picture to the picture. Differences: the steps run in batches, padding and value range of
+the network are taken care of, and flat pixels have slope zero (see `objective`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import paddle
+from paddle import nn
+
+from ppsr.analysis.batches import MEMORY_MIB, fitting_batch, in_batches
+from ppsr.analysis.layers import frozen
+from ppsr.analysis.objective import edge_strength, magnitude_map, signed_map
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import apply_generator
+
+__all__ = ["Lam", "LamSettings", "PathSteps", "blur_kernels", "blur_path", "gini", "lam", "path_steps"]
+
+
+@dataclass(frozen=True)
+class LamSettings:
+    """Settings of a LAM; the defaults are the published ones.
+
+    Attributes:
+        window: side of the explained window, in SR pixels.
+        top: its first row; None centres it.
+        left: its first column; None centres it.
+        sigma: deviation of the blur at the start of the path, in LR pixels.
+        fold: steps.
+        kernel_size: side of the blur kernels.
+    """
+
+    window: int = 16
+    top: int | None = None
+    left: int | None = None
+    sigma: float = 1.2
+    fold: int = 50
+    kernel_size: int = 9
+
+    def __post_init__(self) -> None:
+        for name in ("window", "fold", "kernel_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"LAM: {name} must be at least 1, got {getattr(self, name)}")
+        if self.sigma <= 0:
+            raise ConfigError(f"LAM: sigma must be positive, got {self.sigma}")
+
+    def place(self, height: int, width: int) -> tuple[int, int, int]:
+        """Top, left and side of the window in an SR picture of this size.
+
+        Raises:
+            ConfigError: it does not lie inside.
+        """
+        top = (height - self.window) // 2 if self.top is None else self.top
+        left = (width - self.window) // 2 if self.left is None else self.left
+        if min(top, left) < 0 or top + self.window > height or left + self.window > width:
+            raise ConfigError(
+                f"LAM: a window of {self.window} pixels at row {top}, column {left} leaves the SR picture of "
+                f"{height} x {width}"
+            )
+        return top, left, self.window
+
+
+@dataclass(frozen=True)
+class PathSteps:
+    """Some steps of the path.
+
+    Attributes:
+        start: index of the first.
+        attributions: (K, C, H, W), gradient of the objective times derivative of the path.
+        objectives: (K,).
+        sr: (C, sH, sW), SR of the last of them.
+    """
+
+    start: int
+    attributions: np.ndarray
+    objectives: np.ndarray
+    sr: np.ndarray
+
+
+@dataclass(frozen=True)
+class Lam:
+    """A local attribution map.
+
+    Attributes:
+        lq: (C, H, W), the picture.
+        sr: (C, sH, sW), not clipped.
+        gradient: (C, H, W), mean attribution over the path.
+        objectives: (fold,), edge strength of the window along the path.
+        window: top, left, side in SR pixels.
+    """
+
+    lq: np.ndarray
+    sr: np.ndarray
+    gradient: np.ndarray
+    objectives: np.ndarray
+    window: tuple[int, int, int]
+
+    @cached_property
+    def map(self) -> np.ndarray:
+        """(H, W) in [0, 1]: how much each LR pixel contributes."""
+        return magnitude_map(self.gradient)
+
+    @cached_property
+    def signed(self) -> np.ndarray:
+        """(H, W) in [-1, 1]: the same with direction."""
+        return signed_map(self.gradient)
+
+    @property
+    def diffusion_index(self) -> float:
+        """(1 - Gini) * 100: 0 where one pixel contributes all, 100 where all contribute alike."""
+        return (1 - gini(self.map)) * 100
+
+    def contributing_pixels(self, share: float = 0.95) -> int:
+        """How many of the strongest pixels stay below this share of the whole contribution."""
+        strongest = np.sort(self.map.ravel().astype(np.float64))[::-1]
+        return int((np.cumsum(strongest) < share * strongest.sum()).sum())
+
+
+def gini(values: np.ndarray) -> float:
+    """Gini coefficient of non-negative values: 0 for equal ones, towards 1 where one holds all.
+
+    Negative values are shifted to start at zero; 1e-7 is added to all, as published.
+    """
+    ordered = np.sort(values.ravel().astype(np.float64))
+    ordered += max(0.0, -float(ordered[0])) + 1e-7
+    weights = 2 * np.arange(1, ordered.size + 1) - ordered.size - 1
+    return float(weights @ ordered / (ordered.size * ordered.sum()))
+
+
+def blur_kernels(sigma: float, fold: int, size: int) -> np.ndarray:
+    """(fold + 1, size, size) float64 Gaussians whose deviation falls linearly from sigma to zero."""
+    reach = np.arange(-size // 2 + 1, size // 2 + 1)
+    square = reach[:, None] ** 2 + reach[None] ** 2
+    deviations = np.linspace(sigma, 0, fold + 1)
+    kernels = np.exp(-square / (2 * (deviations[:, None, None] + 1e-5) ** 2))
+    return kernels / kernels.sum(axis=(1, 2), keepdims=True)
+
+
+def blur_path(lq: np.ndarray, kernels: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and derivatives at the steps start..stop-1 of the path.
+
+    Args:
+        lq: (C, H, W) float32.
+        kernels: of `blur_kernels`; step i is blurred by kernel i + 1, the last step is the picture itself.
+
+    Returns:
+        Two arrays (K, C, H, W) float32.
+    """
+    fold = len(kernels) - 1
+    pictures = [[cv2.filter2D(plane, -1, kernels[i + 1]) for plane in lq] for i in range(start, stop)]
+    slopes = [
+        [cv2.filter2D(plane, -1, (kernels[i + 1] - kernels[i]) * fold) for plane in lq]
+        for i in range(start, stop)
+    ]
+    return np.asarray(pictures, np.float32), np.asarray(slopes, np.float32)
+
+
+def path_steps(
+    net: nn.Layer,
+    lq: np.ndarray,
+    settings: LamSettings,
+    *,
+    memory_mib: int = MEMORY_MIB,
+    progress: str | None = None,
+) -> Iterator[PathSteps]:
+    """The steps of a LAM in order, as many at once as the memory budget allows.
+
+    Args:
+        net: a generator.
+        lq: (C, H, W) in [0, 1].
+        settings: window and path.
+        memory_mib: budget of a batch.
+        progress: title of a progress bar on terminals.
+
+    Raises:
+        ConfigError: the window leaves the picture.
+        DataError: not a picture, or the network gives values that are not finite.
+    """
+    lq = _checked(lq)
+    _, height, width = lq.shape
+    window = settings.place(height * net.scale, width * net.scale)
+    kernels = blur_kernels(settings.sigma, settings.fold, settings.kernel_size)
+
+    def work(start: int, stop: int) -> PathSteps:
+        pictures, slopes = blur_path(lq, kernels, start, stop)
+        x = paddle.to_tensor(pictures, stop_gradient=False)
+        sr = apply_generator(net, x)
+        strengths = edge_strength(sr, window)
+        strengths.sum().backward()
+        gradients = x.grad.numpy()
+        objectives = strengths.numpy().astype(np.float64)
+        if not (np.isfinite(gradients).all() and np.isfinite(objectives).all()):
+            raise DataError("the network gave values that are not finite; its weights are broken")
+        return PathSteps(start, gradients * slopes, objectives, sr[-1].numpy())
+
+    with frozen(net):
+        batch = fitting_batch(net, paddle.to_tensor(lq[None]), memory_mib=memory_mib, most=settings.fold)
+        for _, _, steps in in_batches(work, settings.fold, batch, progress=progress):
+            yield steps
+
+
+def _checked(lq: np.ndarray) -> np.ndarray:
+    if lq.ndim != 3 or not np.isfinite(lq).all():
+        raise DataError(f"a picture (C, H, W) of finite values is needed, got an array of shape {lq.shape}")
+    return np.ascontiguousarray(lq, dtype=np.float32)
+
+
+def lam(
+    net: nn.Layer,
+    lq: np.ndarray,
+    settings: LamSettings | None = None,
+    *,
+    memory_mib: int = MEMORY_MIB,
+    progress: str | None = None,
+) -> Lam:
+    """Local attribution map of a generator on one picture; arguments and errors as `path_steps`."""
+    settings = settings or LamSettings()
+    lq = _checked(lq)
+    total = np.zeros(lq.shape, np.float64)
+    objectives: list[float] = []
+    sr = np.empty((0, 0, 0), np.float32)
+    for steps in path_steps(net, lq, settings, memory_mib=memory_mib, progress=progress):
+        total += steps.attributions.sum(axis=0, dtype=np.float64)
+        objectives.extend(steps.objectives)
+        sr = steps.sr
+    gradient = (total / settings.fold).astype(np.float32)
+    return Lam(lq, sr, gradient, np.asarray(objectives), settings.place(*sr.shape[-2:]))

@@ -1,0 +1,310 @@
+"""Whole analyses: from networks and pictures to figures, arrays and a report to redo them by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppsr import __version__
+from ppsr.analysis.batches import MEMORY_MIB
+from ppsr.analysis.csm import (
+    Ablation,
+    LayerSaliency,
+    ablate,
+    channel_saliency,
+    cumulative_gains,
+    published_psnr,
+    single_gains,
+)
+from ppsr.analysis.ddr import (
+    DEGRADATIONS,
+    calinski_harabasz,
+    degraded_patches,
+    embed,
+    layer_features,
+    principal_components,
+)
+from ppsr.analysis.feature_maps import feature_maps, statistics
+from ppsr.analysis.figures.common import file_name, save_figure, seismic
+from ppsr.analysis.figures.csm import draw_ablation, draw_saliency
+from ppsr.analysis.figures.ddr import draw_ddr
+from ppsr.analysis.figures.feature_maps import draw_depth, draw_sheet
+from ppsr.analysis.figures.lam import draw_lam
+from ppsr.analysis.inputs import Picture, Subject
+from ppsr.analysis.lam import LamSettings, lam
+from ppsr.analysis.srga import describe_features, srga
+from ppsr.degradations.reflash_benchmark import VARIANTS
+from ppsr.errors import ConfigError
+from ppsr.imaging.io import write_image
+
+__all__ = ["report_csm", "report_ddr", "report_features", "report_lam"]
+
+_PCA_OF_INDEX = 50
+
+
+def _report(tool: str, subjects: Sequence[Subject], **parts: Any) -> dict[str, Any]:
+    networks = [subject.facts for subject in subjects]
+    return _finite({"tool": f"ppsr analyze {tool}", "ppsr": __version__, "networks": networks, **parts})
+
+
+def _finite(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: they become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def report_lam(
+    subjects: Sequence[Subject],
+    picture: Picture,
+    output: Path,
+    settings: LamSettings | None = None,
+    *,
+    memory_mib: int = MEMORY_MIB,
+) -> list[str]:
+    """LAM of each network on one window: `lam.png` with a row per network.
+
+    Returns:
+        What to tell the user, a line per network.
+    """
+    settings = settings or LamSettings()
+    results = [
+        (s.label, lam(s.net, picture.lq, settings, memory_mib=memory_mib, progress=f"LAM {s.label}"))
+        for s in subjects
+    ]
+    found = {
+        label: {
+            "diffusion_index": result.diffusion_index,
+            "contributing_pixels_95": result.contributing_pixels(),
+            "objective_first": result.objectives[0],
+            "objective_last": result.objectives[-1],
+        }
+        for label, result in results
+    }
+    used = {**asdict(settings), **dict(zip(("top", "left"), results[0][1].window, strict=False))}
+    arrays: dict[str, np.ndarray] = {"lq": picture.lq}
+    for label, result in results:
+        arrays |= {f"{label}/gradient": result.gradient, f"{label}/sr": result.sr, f"{label}/map": result.map}
+    report = _report("lam", subjects, picture=picture.facts, settings=used, results=found)
+    save_figure(draw_lam(results), output / "lam", report, arrays)
+    return [f"{label}: diffusion index {values['diffusion_index']:.3f}" for label, values in found.items()]
+
+
+def report_csm(
+    subject: Subject,
+    picture: Picture,
+    output: Path,
+    names: Sequence[str] = (),
+    *,
+    ablation: bool = True,
+    each_channel: bool = False,
+    memory_mib: int = MEMORY_MIB,
+) -> list[str]:
+    """Channel saliency of layers: per layer `csm_<layer>_maps` and `csm_<layer>_ablation`.
+
+    Args:
+        subject: the network.
+        picture: where it has no truth, PSNR is measured against the SR picture of the whole network.
+        output: folder.
+        names: layers; by default the deepest.
+        ablation: remove channels one at a time, and one after the other by ascending and descending
+            attribution.
+        each_channel: also write every map as a picture of its own, as published.
+        memory_mib: budget of a batch.
+
+    Returns:
+        What to tell the user, a line per layer.
+    """
+    names = list(names) or [subject.layers.deepest]
+    saliency = channel_saliency(subject.net, picture.lq, names)
+    truth = np.clip(saliency.sr, 0, 1) if picture.gt is None else picture.gt
+    intact = published_psnr(saliency.sr, truth)
+    lines = []
+    for name in names:
+        layer = saliency.layers[name]
+        stem = output / f"csm_{file_name(name)}"
+        found: dict[str, Any] = {
+            "objective": saliency.objective,
+            "peak": layer.peak,
+            "importance": layer.importance.tolist(),
+        }
+        facts = {"picture": picture.facts, "settings": {"layer": name}}
+        maps = stem.with_name(f"{stem.name}_maps")
+        arrays = {"gradient": layer.gradient, "features": layer.features, "importance": layer.importance}
+        save_figure(draw_saliency(layer), maps, _report("csm", [subject], **facts, results=found), arrays)
+        if each_channel:
+            for k, channel in enumerate(layer.maps):
+                write_image(maps / f"{file_name(name)}_channel_{k}.png", seismic(channel))
+        line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
+        if ablation:
+            single, cumulative = _ablations(subject, picture.lq, truth, layer, memory_mib)
+            found |= {
+                "truth": "SR of the whole network" if picture.gt is None else "HR",
+                "psnr_intact": intact,
+                "psnr_without": single.psnr.tolist(),
+                "change_without": single.change.tolist(),
+                "psnr_cumulative": {order: result.psnr.tolist() for order, result in cumulative.items()},
+            }
+            figure = draw_ablation(name, layer.importance, single, cumulative, intact)
+            report = _report("csm", [subject], **facts, results=found)
+            save_figure(figure, stem.with_name(f"{stem.name}_ablation"), report)
+            worst = int(single.psnr.argmin())
+            line += f"; PSNR {intact:.2f} dB, without channel {worst} {single.psnr[worst]:.2f} dB"
+        lines.append(line)
+    return lines
+
+
+def _ablations(
+    subject: Subject, lq: np.ndarray, truth: np.ndarray, layer: LayerSaliency, memory_mib: int
+) -> tuple[Ablation, dict[str, Ablation]]:
+    name = layer.layer.name
+
+    def run(gains: np.ndarray, title: str) -> Ablation:
+        return ablate(subject.net, lq, truth, name, gains, memory_mib=memory_mib, progress=f"{name} {title}")
+
+    single = run(single_gains(layer.features), "one")
+    weakest = np.argsort(layer.importance, kind="stable")
+    orders = {"weakest first": weakest, "strongest first": weakest[::-1]}
+    return single, {
+        title: run(cumulative_gains(layer.features, order), title) for title, order in orders.items()
+    }
+
+
+def report_ddr(
+    subjects: Sequence[Subject],
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    layer: str | None = None,
+    degradations: Sequence[str] = DEGRADATIONS,
+    count: int = 100,
+    side: int = 32,
+    perplexity: float = 30.0,
+    seed: int = 0,
+    memory_mib: int = MEMORY_MIB,
+) -> list[str]:
+    """Deep degradation representation of each network: `ddr.png` with a panel per network.
+
+    Args:
+        subjects: networks, such as one with and one without dropout.
+        paths: HR pictures.
+        output: folder.
+        layer: by default the deepest of each network.
+        degradations: of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
+        count: patches per degradation.
+        side: of the LR patches.
+        perplexity: of t-SNE.
+        seed: of patches, noise and t-SNE.
+        memory_mib: budget of a batch.
+
+    Returns:
+        What to tell the user, a line per network.
+
+    Raises:
+        ConfigError: fewer than two degradations or patches, or an unknown layer.
+    """
+    if len(set(degradations)) < 2 or count < 3:
+        raise ConfigError("DDR compares at least two degradations with three patches each")
+    first = subjects[0]
+    patches = degraded_patches(
+        paths,
+        degradations,
+        scale=int(first.net.scale),
+        count=count,
+        side=side,
+        channels=first.layers.in_channels,
+        seed=seed,
+    )
+    shown = [VARIANTS[name] for name in patches.degradations]
+    panels, found, arrays = [], {}, {"labels": patches.labels}
+    for subject in subjects:
+        name = layer or subject.layers.deepest
+        features = layer_features(
+            subject.net, patches.lq, name, memory_mib=memory_mib, progress=f"features {subject.label}"
+        )
+        points = embed(features, perplexity=perplexity, seed=seed)
+        scores = principal_components(features, _PCA_OF_INDEX).scores
+        index = calinski_harabasz(points, patches.labels)
+        described = [describe_features(features[patches.labels == k]) for k in range(len(shown))]
+        found[subject.label] = {
+            "layer": name,
+            "features": features.shape[1],
+            "chi_tsne": index,
+            "chi_pca": calinski_harabasz(scores, patches.labels),
+            "srga": {label: srga(described[0], other) for label, other in zip(shown, described, strict=True)},
+            "distributions": {label: asdict(d) for label, d in zip(shown, described, strict=True)},
+        }
+        arrays |= {f"{subject.label}/points": points, f"{subject.label}/scores": scores}
+        panels.append((f"{subject.label}, {name}: CHI {index:.1f}", points))
+    settings = {
+        "pictures": [str(path) for path in paths],
+        "layer": layer,
+        "degradations": list(degradations),
+        "count": count,
+        "side": side,
+        "perplexity": perplexity,
+        "seed": seed,
+    }
+    report = _report("ddr", subjects, settings=settings, results=found)
+    save_figure(draw_ddr(panels, patches.labels, shown), output / "ddr", report, arrays)
+    lines = []
+    for label, values in found.items():
+        others = ", ".join(f"{name} {value:.2f}" for name, value in list(values["srga"].items())[1:])
+        indices = f"CHI {values['chi_tsne']:.1f} (t-SNE), {values['chi_pca']:.1f} (PCA)"
+        lines.append(f"{label}: {indices}; SRGA against {shown[0]}: {others}")
+    return lines
+
+
+def report_features(
+    subjects: Sequence[Subject],
+    picture: Picture,
+    output: Path,
+    names: Sequence[str] = (),
+    *,
+    channels: int = 64,
+) -> list[str]:
+    """Feature maps: `features_depth.png` through all layers, and a sheet per layer and network.
+
+    Args:
+        subjects: networks.
+        picture: what they see.
+        output: folder.
+        names: layers of all networks; by default the main stages of each.
+        channels: at most so many maps on a sheet.
+
+    Returns:
+        What to tell the user, a line per network.
+    """
+    curves, lines = {}, []
+    for subject in subjects:
+        found = feature_maps(subject.net, picture.lq, list(names) or subject.layers.outline)
+        curves[subject.label] = [(name, statistics(maps)) for name, (_, maps) in found.items()]
+        for (name, values), (_, maps) in zip(curves[subject.label], found.values(), strict=True):
+            stem = output / f"features_{file_name(subject.label)}_{file_name(name)}"
+            settings = {"layer": name, "channels": channels}
+            report = _report(
+                "features", [subject], picture=picture.facts, settings=settings, results=asdict(values)
+            )
+            save_figure(draw_sheet(name, maps[:channels]), stem, report)
+        lowest = min(curves[subject.label], key=lambda entry: entry[1].rank_share)
+        lines.append(
+            f"{subject.label}: {len(found)} layers; lowest effective rank {lowest[1].rank:.1f} "
+            f"({lowest[1].rank_share:.0%} of the channels) in {lowest[0]}"
+        )
+    results = {
+        label: [{"layer": name, **asdict(values)} for name, values in curve]
+        for label, curve in curves.items()
+    }
+    settings = {"layers": list(names) or "main stages", "channels": channels}
+    report = _report("features", subjects, picture=picture.facts, settings=settings, results=results)
+    save_figure(draw_depth(curves), output / "features_depth", report)
+    return lines

@@ -1,0 +1,45 @@
+"""What differs between versions and builds of Paddle."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import paddle
+from paddle.base import core
+
+__all__ = ["full_precision", "seeded"]
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from Paddle's generators as if seeded anew inside; afterwards they go on where they were.
+
+    Paddle's operators draw from one generator per device and take no other; seeding one seeds the CPU's too.
+    """
+    host = core.default_cpu_generator()
+    states = paddle.get_rng_state(), host.get_state()
+    paddle.seed(seed)
+    try:
+        yield
+    finally:
+        paddle.set_rng_state(states[0])
+        host.set_state(states[1])
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute matrix products and convolutions in float32 inside, also on GPUs that have TF32.
+
+    There, Paddle by default rounds the factors to 11 bits, which moves JPEG coefficients to other levels. CPU
+    builds of 2.6 lack the switches.
+    """
+    names = [name for name in ("cublas", "cudnn") if hasattr(core, f"get_{name}_switch")]
+    before = {name: getattr(core, f"get_{name}_switch")() for name in names}
+    for name in names:
+        getattr(core, f"set_{name}_switch")(False)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            getattr(core, f"set_{name}_switch")(value)

@@ -1,0 +1,226 @@
+"""What data sets share that make their LR pictures: windows, backends, crops.
+
+A sample is a window of an HR picture. On the host, the worker that reads it degrades it, with choices all
+its own. On the training device (Real-ESRGAN's way, Wang et al., ICCVW 2021, arXiv:2107.10833), the worker
+hands out the window, and whole batches are degraded at once; then the choices that decide sizes and order
+are one batch's, all others a picture's. Both draw from (seed, epoch, index) alone, so a resumed run repeats
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.io import Dataset
+
+from ppsr.compat.paddle import full_precision
+from ppsr.datasets.files import BadFiles, gather_pictures
+from ppsr.datasets.paired import to_chw
+from ppsr.datasets.sources import read_image
+from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
+from ppsr.degradations import device
+from ppsr.degradations.blur import usm_sharpen
+from ppsr.degradations.kernels import FILTER_RADIUS
+from ppsr.degradations.operations import Operation, apply_operations, quantise
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = ["BACKENDS", "DegradingDataset", "choose_backend"]
+
+BACKENDS = ("host", "device")
+
+
+def choose_backend(backend: str | None) -> str:
+    """The backend of a configuration; by default the training device where that is no CPU, else the host.
+
+    Raises:
+        ConfigError: neither "host" nor "device" nor None.
+    """
+    if backend is None:
+        return "host" if paddle.get_device() == "cpu" else "device"
+    if backend not in BACKENDS:
+        raise ConfigError(f"degradation.backend '{backend}' is unknown; {did_you_mean(backend, BACKENDS)}")
+    return backend
+
+
+class DegradingDataset(Dataset):
+    """Base of data sets of HR pictures that are degraded while training.
+
+    Items hold lq and gt (3, H, W) float32 in [0, 1], and gt_path; with the backend "device" these come from
+    `finish_batch`, and items are its input.
+
+    Args:
+        gt_folder: HR pictures, searched recursively.
+        scale: HR size / LR size.
+        gt_size: side of the training window in HR pixels, a multiple of `scale`.
+        crop_pad_size: side of the window that is degraded, from which the training window is cut.
+        meta_info: list of names below `gt_folder`.
+        use_hflip: random mirroring.
+        use_rot: random turning.
+        gt_usm: sharpen the picture that is degraded and aimed at.
+        keep_gt: give the plain target too: `gt` is plain then and `gt_usm` sharpened.
+        views: 2 adds `lq_view2`, the same window degraded anew, for `AlignModel`.
+        backend: "host", "device", or None for the default of `choose_backend`.
+        filter_side: the smallest picture that a filter of the degradation can meet, in pixels.
+        seed: of all choices.
+
+    Raises:
+        ConfigError: sizes that do not fit together.
+        DataError: folder missing or empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        gt_folder: str,
+        scale: int,
+        gt_size: int,
+        crop_pad_size: int,
+        meta_info: str | None,
+        use_hflip: bool,
+        use_rot: bool,
+        gt_usm: bool,
+        keep_gt: bool,
+        views: int,
+        backend: str | None,
+        filter_side: float,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if gt_size % scale or crop_pad_size % scale or gt_size > crop_pad_size:
+            raise ConfigError(
+                f"gt_size {gt_size} and crop_pad_size {crop_pad_size} must be multiples of scale {scale}, "
+                "the second at least as large"
+            )
+        if filter_side <= FILTER_RADIUS:
+            enough = int(np.ceil((FILTER_RADIUS + 1) * crop_pad_size / max(filter_side, 1) / scale)) * scale
+            raise ConfigError(
+                f"crop_pad_size {crop_pad_size} shrinks to {int(filter_side)} pixels, too few for filters of "
+                f"side {2 * FILTER_RADIUS + 1}; give at least {enough}"
+            )
+        if keep_gt and not gt_usm:
+            raise ConfigError("keep_gt adds the plain target to a sharpened one; it needs gt_usm")
+        if views not in (1, 2):
+            raise ConfigError(f"views must be 1 or 2, got {views}")
+        self.paths = gather_pictures(gt_folder, meta_info)
+        self.scale = scale
+        self.gt_size = gt_size
+        self.crop_pad_size = crop_pad_size
+        self.use_hflip = use_hflip
+        self.use_rot = use_rot
+        self.gt_usm = gt_usm
+        self.keep_gt = keep_gt
+        self.views = views
+        self.backend = choose_backend(backend)
+        self.seed = seed
+        self.bad = BadFiles(len(self.paths))
+
+    def draw(
+        self, rng: np.random.Generator, common: np.random.Generator
+    ) -> tuple[list[Operation], dict[str, np.ndarray]]:
+        """Operations for one window, and further entries of its item.
+
+        Args:
+            rng: of the window.
+            common: of what decides sizes and order.
+        """
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def _read(self, index: int) -> tuple[np.ndarray, str]:
+        return read_image(self.paths[index]), str(self.paths[index])
+
+    def _window(self, epoch: int, index: int) -> tuple[np.ndarray, str, np.random.Generator]:
+        """The HR window of a sample, its path, and the generator of its further draws."""
+        image, path = self.bad.read(index, self._read)
+        rng = np.random.default_rng([self.seed, epoch, index])
+        (image,) = augment([image], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+        return random_crop_or_pad(image, self.crop_pad_size, Integers(rng)), path, rng
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, index = (0, key) if isinstance(key, int) else key
+        window, path, rng = self._window(epoch, index)
+        if self.backend == "device":
+            return {"gt": to_chw(window), "sample": np.array([epoch, index], np.int64), "gt_path": path}
+        gt = usm_sharpen(window) if self.gt_usm else window
+        views: list[np.ndarray] = []
+        further: dict[str, np.ndarray] = {}
+        for _ in range(self.views):
+            operations, description = self.draw(rng, rng)
+            views.append(quantise(apply_operations(gt, operations, rng)))
+            further = further or description
+        targets = np.concatenate([window, gt], axis=2) if self.keep_gt else gt
+        stacked = np.concatenate(views, axis=2)  # cut at one place, as channels of one picture
+        targets, stacked = paired_crop(
+            targets, stacked, gt_size=self.gt_size, scale=self.scale, rng=rng, where=path
+        )
+        item = {"lq": to_chw(stacked[..., :3]), "gt": to_chw(targets[..., :3]), **further, "gt_path": path}
+        if self.views == 2:
+            item["lq_view2"] = to_chw(stacked[..., 3:])
+        return {**item, "gt_usm": to_chw(targets[..., 3:])} if self.keep_gt else item
+
+    @paddle.no_grad()
+    def finish_batch(self, batch: MutableMapping[str, Any]) -> None:
+        """Degrade a batch of windows where it lies; a batch that the host has degraded stays as it is.
+
+        Args:
+            batch: `gt` (N, 3, S, S) and `sample` (N, 2) are replaced by the entries of finished items.
+        """
+        if "sample" not in batch:
+            return
+        samples = np.asarray(batch.pop("sample")).tolist()
+        first = [self.seed, *samples[0]]
+        rngs = [np.random.default_rng([self.seed, *sample, 1]) for sample in samples]
+        common = np.random.default_rng([*first, 2])
+        noise_seed = int(np.random.default_rng([*first, 3]).integers(2**31))
+        windows = gt = batch["gt"]
+        views: list[paddle.Tensor] = []
+        further: list[dict[str, np.ndarray]] = []
+        with device.seeded(noise_seed), full_precision():
+            if self.gt_usm:
+                gt = device.usm_sharpen(windows)
+            for _ in range(self.views):
+                shared = int(common.integers(2**63))  # all samples of a view draw the same from it
+                drawn = [self.draw(rng, np.random.default_rng(shared)) for rng in rngs]
+                views.append(device.quantise(device.apply_operations(gt, [one for one, _ in drawn])))
+                further = further or [description for _, description in drawn]
+        side = self.gt_size // self.scale
+        free = self.crop_pad_size // self.scale - side + 1
+        corners = [(int(rng.integers(free)), int(rng.integers(free))) for rng in rngs]
+        for name, lq in zip(("lq", "lq_view2"), views, strict=False):
+            batch[name] = _crops(lq, corners, side)
+        targets = {"gt": windows, "gt_usm": gt} if self.keep_gt else {"gt": gt}
+        for name, target in targets.items():
+            high = [(top * self.scale, left * self.scale) for top, left in corners]
+            batch[name] = _crops(target, high, self.gt_size)
+        for name in further[0]:
+            batch[name] = paddle.to_tensor(np.stack([description[name] for description in further]))
+
+    def previews(self, index: int) -> dict[str, list[tuple[str, np.ndarray]]]:
+        """Name and picture of every stage of a sample, for looking at, below the name of its degradation."""
+        window, _, rng = self._window(0, index)
+        gt = usm_sharpen(window) if self.gt_usm else window
+        return {name: _stages(gt, operations, rng) for name, operations in self.variants(rng).items()}
+
+    def variants(self, rng: np.random.Generator) -> dict[str, list[Operation]]:
+        """Operations of each kind of degradation that the data set knows, by its name."""
+        return {"degradation": self.draw(rng, rng)[0]}
+
+
+def _stages(
+    gt: np.ndarray, operations: Sequence[Operation], rng: np.random.Generator
+) -> list[tuple[str, np.ndarray]]:
+    stages = [("target", gt)]
+    for operation in operations:
+        stages.append((type(operation).__name__.lower(), operation.apply(stages[-1][1], rng)))
+    return [*stages, ("8 bit", quantise(stages[-1][1]))]
+
+
+def _crops(x: paddle.Tensor, corners: Sequence[tuple[int, int]], side: int) -> paddle.Tensor:
+    """A window of every picture."""
+    windows = zip(x, corners, strict=True)
+    return paddle.stack([one[:, top : top + side, left : left + side] for one, (top, left) in windows])

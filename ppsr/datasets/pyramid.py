@@ -1,0 +1,179 @@
+"""Pairs with the sizes between them, for networks that learn by doubling, and real LR pictures among them.
+
+For DRN (Guo et al., CVPR 2020, arXiv:2003.07018). The original reads the middle sizes from folders made with
+MATLAB's bicubic; PaddleGAN shrinks the HR window with OpenCV's bicubic, which aliases; both are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
+from ppsr.datasets.paired import SRDataset, to_chw
+from ppsr.datasets.sources import read_image
+from ppsr.datasets.transforms import Integers, augment, crop_window, random_crop_or_pad
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.resize import matlab_resize
+
+__all__ = ["PyramidDataset", "middle_sizes"]
+
+_SOURCES = ("matlab", "opencv")
+
+
+def middle_sizes(scale: int) -> tuple[int, ...]:
+    """The doublings strictly between LR and HR: 8 -> (2, 4).
+
+    Raises:
+        ConfigError: not a power of two.
+    """
+    if scale < 2 or scale & (scale - 1):
+        raise ConfigError(f"scale must be 2, 4, 8, ..., got {scale}")
+    return tuple(2**k for k in range(1, scale.bit_length() - 1))
+
+
+class PyramidDataset(SRDataset):
+    """SRDataset whose training items also hold `lq_x2`, `lq_x4`, ... and `paired` (1.0, or 0.0).
+
+    Args:
+        gt_folder: HR pictures.
+        lq_folder: LR pictures.
+        scale: power of two.
+        gt_size: side of the training window in HR pixels; None yields whole pairs for evaluation.
+        level_folders: factor from LR -> folder of pictures of that size, named as the LR ones.
+        level_source: how sizes without a folder are made from the HR picture: "matlab" (bicubic with
+            antialiasing of the whole picture, 8 bit) or "opencv" (PaddleGAN: bicubic without antialiasing of
+            the
+            window).
+        filename_tmpl: base name of LR (and middle) pictures, `{}` standing for the HR one.
+        meta_info: list of HR names.
+        use_hflip: random mirroring.
+        use_rot: random turning.
+        unpaired_folder: real LR pictures without ground truth, taken as they are.
+        unpaired_ratio: share of samples that come from there (the paper uses about 0.3).
+        seed: of the windows.
+
+    Raises:
+        ConfigError: an impossible scale, source or share.
+    """
+
+    def __init__(
+        self,
+        *,
+        gt_folder: str,
+        lq_folder: str,
+        scale: int = 4,
+        gt_size: int | None = None,
+        level_folders: Mapping[int, str] | None = None,
+        level_source: str = "matlab",
+        filename_tmpl: str = "{}",
+        meta_info: str | None = None,
+        use_hflip: bool = False,
+        use_rot: bool = False,
+        unpaired_folder: str | None = None,
+        unpaired_ratio: float = 0.3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            gt_folder=gt_folder,
+            lq_folder=lq_folder,
+            scale=scale,
+            gt_size=gt_size,
+            filename_tmpl=filename_tmpl,
+            meta_info=meta_info,
+            use_hflip=use_hflip,
+            use_rot=use_rot,
+            seed=seed,
+        )
+        if level_source not in _SOURCES:
+            raise ConfigError(f"level_source must be 'matlab' or 'opencv', got {level_source!r}")
+        if not 0 <= unpaired_ratio < 1:
+            raise ConfigError(f"unpaired_ratio must lie in [0, 1), got {unpaired_ratio}")
+        self.factors = middle_sizes(scale)
+        self.level_source = level_source
+        gt = [pair[0] for pair in self.pairs]
+        folders = {int(factor): Path(folder) for factor, folder in (level_folders or {}).items()}
+        if unknown := set(folders) - set(self.factors):
+            raise ConfigError(f"level_folders has {sorted(unknown)}, but x{scale} has only {self.factors}")
+        self.level_paths = {
+            factor: [low for _, low in pair_by_name(gt, folder, filename_tmpl)]
+            for factor, folder in folders.items()
+        }
+        self.unpaired = gather_pictures(unpaired_folder) if unpaired_folder else []
+        self.unpaired_ratio = unpaired_ratio if unpaired_folder else 0.0
+        self.bad_unpaired = BadFiles(len(self.unpaired))
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        if self.gt_size is None or isinstance(key, int):
+            return super().__getitem__(key)
+        rng = np.random.default_rng([self.seed, *key])
+        if self.unpaired_ratio and rng.random() < self.unpaired_ratio:
+            return self._unpaired_item(rng)
+        return self._paired_item(key[1], rng)
+
+    def _read_all(self, index: int) -> tuple[dict[int, np.ndarray], Path, Path]:
+        """Pictures by factor from LR: {1: lq, 2: ..., scale: gt}."""
+        gt, lq, gt_path, lq_path = self._read(index)
+        pictures = {1: lq, self.scale: gt}
+        for factor in self.factors:
+            if factor in self.level_paths:
+                pictures[factor] = read_image(self.level_paths[factor][index])
+            elif self.level_source == "matlab":
+                small = matlab_resize(gt, factor / self.scale)
+                pictures[factor] = np.round(np.clip(small, 0, 1) * 255).astype(np.float32) / 255
+        return pictures, gt_path, lq_path
+
+    def _paired_item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        assert self.gt_size is not None
+        pictures, gt_path, lq_path = self.bad.read(index, self._read_all)
+        height, width = pictures[1].shape[:2]
+        for factor, picture in pictures.items():
+            if picture.shape[:2] != (height * factor, width * factor):
+                raise DataError(
+                    f"{gt_path}: the picture of x{factor} has {picture.shape[:2]}, not {factor} times "
+                    f"LR {(height, width)}"
+                )
+        side = self.gt_size // self.scale
+        top, left = crop_window((height, width), side, rng, where=gt_path)
+        windows = {
+            factor: picture[top * factor : (top + side) * factor, left * factor : (left + side) * factor]
+            for factor, picture in pictures.items()
+        }
+        for factor in set(self.factors) - set(windows):
+            size = (side * factor, side * factor)
+            shrunk = cv2.resize(np.round(windows[self.scale] * 255).astype(np.uint8), size, interpolation=2)
+            windows[factor] = shrunk.astype(np.float32) / 255
+        order = sorted(windows)
+        turned = augment([windows[f] for f in order], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+        return self._item(dict(zip(order, turned, strict=True)), 1.0, str(lq_path), str(gt_path))
+
+    def _unpaired_item(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A window of a real LR picture; the targets that it lacks are zeros, which no loss looks at."""
+        assert self.gt_size is not None
+        side = self.gt_size // self.scale
+        chosen = int(rng.integers(len(self.unpaired)))
+        picture, path = self.bad_unpaired.read(
+            chosen, lambda index: (read_image(self.unpaired[index]), self.unpaired[index])
+        )
+        window = random_crop_or_pad(picture, side, Integers(rng))
+        (window,) = augment([window], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+        channels = window.shape[2]
+        windows = {
+            f: np.zeros((side * f, side * f, channels), np.float32) for f in (*self.factors, self.scale)
+        }
+        return self._item({1: window, **windows}, 0.0, str(path), "")
+
+    def _item(self, windows: dict[int, np.ndarray], paired: float, lq: str, gt: str) -> dict[str, Any]:
+        levels = {f"lq_x{factor}": to_chw(windows[factor]) for factor in self.factors}
+        return {
+            "lq": to_chw(windows[1]),
+            "gt": to_chw(windows[self.scale]),
+            **levels,
+            "paired": np.float32(paired),
+            "lq_path": lq,
+            "gt_path": gt,
+        }

@@ -1,0 +1,151 @@
+"""Where datasets read pictures: folders, and LMDB stores in BasicSR's layout.
+
+A picture in a store has a path as if the store were a folder: `<folder>.lmdb/<key>.png`. So everything that
+works with the paths of files, such as lists and pairing by name, works with stores too.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging import io
+from ppsr.imaging.io import decode_image, list_images
+
+__all__ = [
+    "STORE_LIST",
+    "STORE_SUFFIX",
+    "close_stores",
+    "decode_stored",
+    "list_pictures",
+    "load_lmdb",
+    "open_store",
+    "read_image",
+    "read_plane",
+    "read_store_list",
+]
+
+STORE_SUFFIX = ".lmdb"
+STORE_LIST = "meta_info.txt"
+_LINE = re.compile(r"(?P<key>.+)\.\w+ \((?P<shape>\d+,\d+,\d+)\)( \d+)?")
+
+
+def load_lmdb() -> ModuleType:
+    """The optional library.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import lmdb
+    except ImportError:
+        raise ConfigError("LMDB stores need the library lmdb: pip install lmdb") from None
+    return lmdb
+
+
+@cache
+def open_store(folder: Path) -> Any:
+    """A store to read from, opened once: LMDB forbids a second opening in a process and in its copies.
+
+    Raises:
+        ConfigError: the library is missing.
+        DataError: there is no store, or it is broken.
+    """
+    lmdb = load_lmdb()
+    if not (folder / "data.mdb").is_file():
+        raise DataError(f"there is no LMDB store {folder}")
+    try:
+        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False)
+    except lmdb.Error as error:
+        raise DataError(f"{folder} is not a readable LMDB store: {error}") from None
+
+
+def close_stores() -> None:
+    """Forget all open stores, as when one was replaced on disk."""
+    open_store.cache_clear()
+
+
+def read_store_list(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes (height, width, channels) by the list in a store.
+
+    Raises:
+        DataError: the list is missing or broken.
+    """
+    try:
+        lines = (folder / STORE_LIST).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder} has no readable {STORE_LIST}: {error}") from None
+    found = {}
+    for line in filter(str.strip, lines):
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
+            raise DataError(f"{folder}/{STORE_LIST} has the line {line!r}; expected 'name.png (h,w,c) level'")
+        found[match["key"]] = tuple(map(int, match["shape"].split(",")))
+    return found
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Pictures of a store in the order of its list, or of a folder, recursively, sorted.
+
+    Raises:
+        DataError: no such folder, or a store without a list.
+    """
+    if folder.suffix == STORE_SUFFIX:
+        return [folder / f"{key}.png" for key in read_store_list(folder)]
+    return list_images(folder, recursive=True)
+
+
+def decode_stored(content: bytes, where: str | Path) -> np.ndarray:
+    """An encoded picture of a store in its own sample type: H x W, or H x W x 3 RGB.
+
+    Raises:
+        DataError: missing, broken, or of a sample type other than 8 or 16 bit.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    except cv2.error as error:
+        raise DataError(f"cannot decode {where}: {error.err}") from None
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{where} is not a readable 8 or 16 bit picture ({len(content)} bytes)")
+    return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
+
+
+def _decode(path: Path) -> np.ndarray:
+    if path.parent.suffix != STORE_SUFFIX:
+        return decode_image(path)
+    with open_store(path.parent).begin() as read:
+        return decode_stored(read.get(path.stem.encode()) or b"", path)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A picture of a folder or store as H x W x 3 RGB float32 in [0, 1]; gray is repeated.
+
+    Raises:
+        DataError: missing or broken.
+    """
+    if path.parent.suffix != STORE_SUFFIX:
+        return io.read_image(path)
+    image = _unit(_decode(path))
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
+def read_plane(path: Path) -> np.ndarray:
+    """The only or first channel of a picture of a folder or store as H x W x 1 float32 in [0, 1].
+
+    Raises:
+        DataError: missing or broken.
+    """
+    image = _decode(path)
+    return _unit(image[..., None] if image.ndim == 2 else image[..., :1])
+
+
+def _unit(image: np.ndarray) -> np.ndarray:
+    """The range follows the sample type, so 16 bits lose nothing."""
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)

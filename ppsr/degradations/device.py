@@ -1,0 +1,311 @@
+"""The operations of a degradation on a batch of tensors, on the device where the batch lies.
+
+The formulas are those of the host (`blur`, `jpeg`, `noise`, `ppsr.imaging.resize`), which has one picture
+at a time; the batch form is that of Real-ESRGAN (Wang et al., ICCVW 2021, arXiv:2107.10833) with
+mlomnitz/DiffJPEG: one kernel, one noise level and one quality per picture. Differences from the released
+code: Gaussian and Poisson noise occur in the same batch, and gray noise has a pattern per picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import Tensor
+from paddle.nn import functional as F
+
+from ppsr.accelerate import conv2d
+from ppsr.compat.paddle import seeded
+from ppsr.degradations import blur
+from ppsr.degradations.jpeg import BLOCK_DCT, CHROMA, LUMA, TO_RGB, TO_YCC, quality_factor
+from ppsr.degradations.noise import LUMA_WEIGHTS
+from ppsr.degradations.operations import Blur, Jpeg, Noise, Operation, Resize
+from ppsr.errors import DataError
+from ppsr.imaging.resize import torch_matrix
+
+__all__ = [
+    "TensorDraws",
+    "apply_operations",
+    "filter2d",
+    "gaussian_noise",
+    "interpolate",
+    "jpeg",
+    "poisson_noise",
+    "poisson_rate",
+    "quantise",
+    "seeded",
+    "usm_sharpen",
+]
+
+
+class TensorDraws:
+    """Random tensors from Paddle's generator, which `seeded` seeds."""
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal numbers."""
+        return paddle.randn(list(shape), dtype="float32")
+
+    def poisson(self, rate: Tensor) -> Tensor:
+        """Counts with these means."""
+        return paddle.poisson(rate)
+
+
+def _per_sample(values: Sequence[float] | np.ndarray) -> Tensor:
+    """(N,) numbers as (N, 1, 1, 1)."""
+    return paddle.to_tensor(np.asarray(values, np.float32).reshape(-1, 1, 1, 1))
+
+
+def _reflected(x: Tensor, reach: int) -> Tensor:
+    if min(x.shape[2:]) <= reach:
+        raise DataError(f"a {2 * reach + 1} pixel filter needs sides above {reach}, got {list(x.shape[2:])}")
+    return F.pad(x, [reach] * 4, mode="reflect")
+
+
+def filter2d(x: Tensor, kernels: np.ndarray) -> Tensor:
+    """Cross-correlation of every picture with its own kernel, borders by reflection.
+
+    Args:
+        x: (N, C, H, W).
+        kernels: (N, k, k), k odd.
+
+    Raises:
+        DataError: the kernels are even or larger than the pictures allow.
+    """
+    if kernels.shape[1] % 2 == 0:
+        raise DataError(f"a filter kernel has an odd side, got {kernels.shape}")
+    kernels = blur.trimmed(kernels)
+    count, channels, height, width = x.shape
+    reach = kernels.shape[1] // 2
+    padded = _reflected(x, reach).reshape([1, count * channels, height + 2 * reach, width + 2 * reach])
+    weight = paddle.to_tensor(np.repeat(kernels, channels, axis=0)[:, None])
+    return conv2d(padded, weight, groups=count * channels).reshape([count, channels, height, width])
+
+
+def usm_sharpen(
+    x: Tensor, *, weight: float = 0.5, radius: int = 50, sigma: float = 0.0, threshold: float = 10.0
+) -> Tensor:
+    """Unsharp mask with a soft mask where the detail exceeds `threshold` (of 255).
+
+    Args:
+        x: (N, C, H, W) in [0, 1], sides above radius / 2.
+    """
+    line = blur.usm_kernel(radius, sigma).astype(np.float32)
+    channels = x.shape[1]
+    kernel = paddle.to_tensor(np.tile(line, (channels, 1, 1, 1)))
+
+    def smooth(picture: Tensor) -> Tensor:
+        across = conv2d(_reflected(picture, len(line) // 2), kernel, groups=channels)
+        return conv2d(across, kernel.transpose([0, 1, 3, 2]), groups=channels)
+
+    detail = x - smooth(x)
+    soft = smooth((detail.abs() * 255 > threshold).astype(x.dtype))
+    return soft * paddle.clip(x + weight * detail, 0, 1) + (1 - soft) * x
+
+
+def interpolate(
+    x: Tensor, *, mode: str, scale: float | None = None, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Resize without antialiasing, as `ppsr.imaging.resize.interpolate`.
+
+    Args:
+        x: (N, C, H, W).
+        mode: "area", "bilinear" or "bicubic" (which may leave [0, 1]).
+        scale: factor; the size is rounded down and samples lie 1 / scale apart.
+        size: (height, width) instead of a factor.
+
+    Raises:
+        DataError: unknown mode, or neither scale nor size.
+    """
+    if mode not in ("area", "bilinear", "bicubic"):
+        raise DataError(f"resize mode '{mode}' is unknown; valid: area, bilinear, bicubic")
+    old = list(x.shape[2:])
+    if size is not None:
+        new, steps = list(size), [before / after for before, after in zip(old, size, strict=True)]
+    elif scale is not None:
+        new, steps = [math.floor(side * scale) for side in old], [1 / scale] * 2
+    else:
+        raise DataError("give a scale or a size")
+    if new == old and steps == [1, 1]:
+        return x
+    if mode == "area":
+        return F.adaptive_avg_pool2d(x, new)
+    if new == old or min(new) == 1:
+        # Paddle copies where the size stays, though samples lie 1 / scale apart, and misplaces single samples
+        rows, columns = (
+            paddle.to_tensor(torch_matrix(*shape, mode).toarray())
+            for shape in zip(old, new, steps, strict=True)
+        )
+        return paddle.matmul(paddle.matmul(rows, x), columns, transpose_y=True)
+    by_size = {"size": new} if size is not None else {"scale_factor": scale}
+    return F.interpolate(x, mode=mode, align_corners=False, **by_size)
+
+
+def quantise(x: Tensor) -> Tensor:
+    """To the 256 levels of an 8-bit file, still float32 in [0, 1]."""
+    return paddle.clip(paddle.round(x * 255), 0, 255) / 255
+
+
+def gaussian_noise(x: Tensor, *, sigma: np.ndarray, gray: np.ndarray, draws: TensorDraws) -> Tensor:
+    """Noise for (N, C, H, W) of deviation sigma / 255; one pattern for all channels where gray.
+
+    Args:
+        x: its shape is taken.
+        sigma: (N,).
+        gray: (N,) flags.
+        draws: random tensors.
+    """
+    drawn = draws.normal(x.shape)
+    return _where(gray, drawn[:, :1], drawn) * _per_sample(sigma / 255)
+
+
+def _where(flags: np.ndarray, one_channel: Tensor, channels: Tensor) -> Tensor:
+    """Per picture, one plane for all channels, or the channels."""
+    chosen = paddle.to_tensor(np.asarray(flags, bool).reshape(-1, 1, 1, 1))
+    return paddle.where(chosen.expand_as(channels), one_channel.expand_as(channels), channels)
+
+
+def poisson_rate(x: Tensor, *, gray: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Rates (N, C, H, W) of the Poisson sampler, and the photon counts (N, 1, 1, 1) they were multiplied by.
+
+    Photon counts are 2 ** ceil(log2(number of distinct values)) of the 8-bit picture, of its luma where gray.
+    """
+    weights = paddle.to_tensor(LUMA_WEIGHTS.reshape(1, -1, 1, 1))
+    luma = (x * weights).sum(axis=1, keepdim=True) if np.any(gray) else x[:, :1]
+    levels = _where(gray, quantise(luma), quantise(x))
+    count = x.shape[0]
+    codes = paddle.round(levels * 255).astype("int64").reshape([count, -1])
+    codes = codes + 256 * paddle.arange(count, dtype="int64").unsqueeze(1)
+    present = paddle.bincount(codes.flatten(), minlength=256 * count).reshape([count, 256]) > 0
+    distinct = present.astype("int64").sum(axis=1, keepdim=True)
+    # 2 ** (number of powers of two below the count), without a logarithm that may round
+    exponent = (distinct > paddle.to_tensor(2 ** np.arange(8))).astype("int64").sum(axis=1)
+    photons = paddle.to_tensor(2.0 ** np.arange(9, dtype=np.float32))[exponent].reshape([-1, 1, 1, 1])
+    return levels * photons, photons
+
+
+def poisson_noise(x: Tensor, *, scale: np.ndarray, gray: np.ndarray, draws: TensorDraws) -> Tensor:
+    """Signal-dependent noise for (N, C, H, W): (Poisson(rate) - rate) / photons, times scale.
+
+    Args:
+        x: pictures in [0, 1].
+        scale: (N,).
+        gray: (N,) flags: noise of the luma for all channels.
+        draws: random tensors.
+    """
+    rate, photons = poisson_rate(x, gray=gray)
+    noise = draws.poisson(rate) - rate
+    return _where(gray, noise[:, :1], noise) / photons * _per_sample(scale)
+
+
+def _compressed(planes: Tensor, tables: np.ndarray) -> Tensor:
+    """(N, H, W) planes around 0, sides multiples of 8, through DCT and quantisation (N, 64) and back."""
+    count, height, width = planes.shape
+    blocks = planes.reshape([count, height // 8, 8, width // 8, 8]).transpose([0, 1, 3, 2, 4])
+    table = paddle.to_tensor(tables[:, None])
+    basis = paddle.to_tensor(BLOCK_DCT)
+    coefficients = paddle.matmul(blocks.reshape([count, -1, 64]), basis, transpose_y=True) / table
+    blocks = paddle.matmul(paddle.round(coefficients) * table, basis)
+    blocks = blocks.reshape([count, height // 8, width // 8, 8, 8]).transpose([0, 1, 3, 2, 4])
+    return blocks.reshape([count, height, width])
+
+
+def _mixed(planes: Sequence[Tensor], matrix: np.ndarray) -> list[Tensor]:
+    """A 3 x 3 matrix times three planes."""
+    return [sum(float(f) * plane for f, plane in zip(row, planes, strict=True)) for row in matrix]  # type: ignore[misc]
+
+
+def jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
+    """Compress and decompress every picture with its own quality.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1].
+        quality: (N,), 0 < q < 100.
+    """
+    factor = np.array([quality_factor(float(q)) for q in quality], np.float32)[:, None]
+    height, width = x.shape[2:]
+    padded = F.pad(x, [0, -width % 16, 0, -height % 16]) * 255
+    count, _, rows, columns = padded.shape
+    luma, *chroma = _mixed(paddle.unbind(padded, axis=1), TO_YCC)
+    planes = [_compressed(luma - 128, LUMA.reshape(1, 64) * factor) + 128]
+    for plane in chroma:  # zero without colour, so the 128 that is added and subtracted again is left out
+        half = plane.reshape([count, rows // 2, 2, columns // 2, 2]).mean(axis=[2, 4])
+        coded = _compressed(half, CHROMA.reshape(1, 64) * factor).reshape(
+            [count, rows // 2, 1, columns // 2, 1]
+        )
+        planes.append(coded.expand([count, rows // 2, 2, columns // 2, 2]).reshape([count, rows, columns]))
+    rgb = paddle.stack(_mixed(planes, TO_RGB), axis=1)
+    return (paddle.clip(rgb, 0, 255) / 255)[:, :, :height, :width]
+
+
+def _blurred(x: Tensor, operations: Sequence[Blur], draws: TensorDraws) -> Tensor:
+    return filter2d(x, np.stack([operation.kernel for operation in operations]))
+
+
+def _resized(x: Tensor, operations: Sequence[Resize], draws: TensorDraws) -> Tensor:
+    if len(set(operations)) > 1:
+        raise DataError(
+            "the pictures of a batch are resized alike; draw their factors from a common generator"
+        )
+    first = operations[0]
+    return interpolate(x, mode=first.mode, scale=first.scale, size=first.size)
+
+
+def _noisy(x: Tensor, operations: Sequence[Noise], draws: TensorDraws) -> Tensor:
+    """Each kind of noise on its part of the batch, clipped to [0, 1]."""
+    parts, order = [], []
+    for kind in ("gaussian", "poisson"):
+        where = [i for i, operation in enumerate(operations) if operation.kind == kind]
+        if not where:
+            continue
+        part = x if len(where) == len(operations) else paddle.index_select(x, paddle.to_tensor(where))
+        level = np.array([operations[i].level for i in where])
+        gray = np.array([operations[i].gray for i in where])
+        if kind == "gaussian":
+            noise = gaussian_noise(part, sigma=level, gray=gray, draws=draws)
+        else:
+            noise = poisson_noise(part, scale=level, gray=gray, draws=draws)
+        parts.append(paddle.clip(part + noise, 0, 1))
+        order += where
+    if len(parts) == 1:
+        return parts[0]
+    return paddle.index_select(paddle.concat(parts), paddle.to_tensor(np.argsort(order)))
+
+
+def _jpegged(x: Tensor, operations: Sequence[Jpeg], draws: TensorDraws) -> Tensor:
+    return jpeg(paddle.clip(x, 0, 1), np.array([operation.quality for operation in operations]))
+
+
+_BATCHED: dict[type, Callable[[Tensor, Any, TensorDraws], Tensor]] = {
+    Blur: _blurred,
+    Jpeg: _jpegged,
+    Noise: _noisy,
+    Resize: _resized,
+}
+
+
+def apply_operations(
+    x: Tensor, operations: Sequence[Sequence[Operation]], draws: TensorDraws | None = None
+) -> Tensor:
+    """Apply each picture's operations, those of the same place in their lists together.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1].
+        operations: N lists of the same kinds in the same order; resizes are equal in all.
+        draws: random tensors of the noise; default: Paddle's generator.
+
+    Raises:
+        DataError: the lists do not go together.
+    """
+    draws = TensorDraws() if draws is None else draws
+    if len(operations) != x.shape[0] or len({len(own) for own in operations}) > 1:
+        raise DataError(f"{x.shape[0]} pictures need as many lists of operations, all of one length")
+    for together in zip(*operations, strict=True):
+        kinds = {type(operation) for operation in together}
+        if len(kinds) > 1 or not kinds <= set(_BATCHED):
+            names = sorted(kind.__name__ for kind in kinds)
+            raise DataError(f"the operations of a batch are of one kind at a time, got {names}")
+        x = _BATCHED[kinds.pop()](x, together, draws)
+    return x

@@ -1,0 +1,173 @@
+"""Degradation as a list of random steps; the published list is Real-ESRGAN's of second order.
+
+Wang et al., "Real-ESRGAN", ICCVW 2021, arXiv:2107.10833; used with the same ranges by Reflash Dropout (CVPR
+2022, arXiv:2112.12089), Navigating Beyond Dropout (CVPR 2024, arXiv:2402.18929) and Real-DRCT. Differences
+from the released code: the order is data, so that another needs no code; whether the second blur acts and
+the kind of noise are drawn per picture. Only what decides sizes and order can be common to a batch
+(`common`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from ppsr.degradations.kernels import KERNEL_SHAPES
+from ppsr.degradations.operations import Operation
+from ppsr.degradations.steps import (
+    BlurStep,
+    Frame,
+    JpegStep,
+    NoiseStep,
+    RandomOrder,
+    ResizeStep,
+    SincStep,
+    Step,
+)
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = ["SECOND_ORDER", "build_steps", "draw_operations", "smallest_filtered"]
+
+_KERNELS = {
+    "kernel_list": KERNEL_SHAPES,
+    "kernel_prob": (0.45, 0.25, 0.12, 0.03, 0.12, 0.03),
+    "sinc_prob": 0.1,
+}
+
+# What all four recipes share; each entry names a step and its options.
+SECOND_ORDER: tuple[dict[str, Any], ...] = (
+    {"name": "blur", "blur_sigma": (0.2, 3), **_KERNELS},
+    {"name": "resize", "resize_prob": (0.2, 0.7, 0.1), "resize_range": (0.15, 1.5)},
+    {"name": "noise", "noise_range": (1, 30), "poisson_scale_range": (0.05, 3)},
+    {"name": "jpeg", "jpeg_range": (30, 95)},
+    {"name": "blur", "blur_sigma": (0.2, 1.5), "blur_prob": 0.8, **_KERNELS},
+    {
+        "name": "resize",
+        "relative_to": "lq",
+        "resize_prob": (0.3, 0.4, 0.3),
+        "resize_range": (0.3, 1.2),
+    },
+    {"name": "noise", "noise_range": (1, 25), "poisson_scale_range": (0.05, 2.5)},
+    {
+        "name": "random_order",
+        "groups": (
+            ({"name": "resize", "relative_to": "lq"}, {"name": "sinc", "final_sinc_prob": 0.8}),
+            ({"name": "jpeg", "jpeg_range": (30, 95)},),
+        ),
+    },
+)
+
+
+_STEPS: dict[str, type] = {
+    "blur": BlurStep,
+    "jpeg": JpegStep,
+    "noise": NoiseStep,
+    "random_order": RandomOrder,
+    "resize": ResizeStep,
+    "sinc": SincStep,
+}
+
+
+def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations") -> tuple[Step, ...]:
+    """Make the steps that a configuration lists, each a mapping of `name` and the step's options.
+
+    Args:
+        entries: the list.
+        where: its key, for messages.
+
+    Raises:
+        ConfigError: unknown step or option, a missing one, or a value out of its limits, with its place.
+    """
+    if not isinstance(entries, (list, tuple)):
+        raise ConfigError(f"{where}: a list of degradation steps is needed, got {entries!r}")
+    return tuple(_build_step(entry, f"{where}.{index}") for index, entry in enumerate(entries))
+
+
+def _build_step(entry: Mapping[str, Any], where: str) -> Step:
+    if not isinstance(entry, Mapping) or "name" not in entry:
+        raise ConfigError(f"{where}: a degradation step is a mapping with the key 'name', got {entry!r}")
+    options = {key: value for key, value in entry.items() if key != "name"}
+    name = str(entry["name"])
+    if name not in _STEPS:
+        raise ConfigError(f"{where}: degradation step '{name}' is unknown; {did_you_mean(name, _STEPS)}")
+    known = {field.name: field for field in fields(_STEPS[name])}
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{where}: {name} has no option '{key}'; {did_you_mean(key, known)}")
+    for key, field in known.items():
+        if key not in options and field.default is MISSING:
+            raise ConfigError(f"{where}: {name} needs the option '{key}'")
+    if name == "random_order":
+        groups = options["groups"]
+        if not isinstance(groups, (list, tuple)):
+            raise ConfigError(f"{where}: groups is a list of lists of steps, got {groups!r}")
+        options["groups"] = tuple(build_steps(g, f"{where}.groups.{i}") for i, g in enumerate(groups))
+    try:
+        return _STEPS[name](**options)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def draw_operations(
+    steps: Sequence[Step],
+    rng: np.random.Generator,
+    *,
+    size: tuple[int, int],
+    scale: int,
+    common: np.random.Generator | None = None,
+) -> list[Operation]:
+    """The operations that lead from one HR picture to its LR version.
+
+    Args:
+        steps: made by `build_steps`.
+        rng: of the picture.
+        size: height and width of the HR picture, multiples of `scale`.
+        scale: HR size / LR size.
+        common: of what decides sizes and order; generators in equal states give pictures of one batch equal
+            sizes. Default: `rng`.
+    """
+    frame = Frame(size, scale)
+    common = rng if common is None else common
+    return [operation for step in steps for operation in step.draw(rng, common, frame)]
+
+
+def smallest_filtered(steps: Sequence[Step], side: float, lq_side: float) -> float:
+    """The smallest side of a picture that a filter can meet.
+
+    Args:
+        steps: made by `build_steps`.
+        side: of the HR picture.
+        lq_side: of the LR picture.
+
+    Raises:
+        ConfigError: the steps may not end at the size of the LR picture.
+    """
+    _, filtered, at_lq = _walk(steps, side, lq_side, False)
+    if not at_lq:
+        raise ConfigError(
+            "the degradation must end at the size of the LR picture; "
+            "add {name: resize, relative_to: lq} as its last resize"
+        )
+    return filtered
+
+
+def _walk(steps: Sequence[Step], side: float, lq_side: float, at_lq: bool) -> tuple[float, float, bool]:
+    """After the steps: the smallest side, the smallest that a filter met, whether the size is the LR one."""
+    filtered = np.inf
+    for step in steps:
+        if isinstance(step, RandomOrder):
+            orders = [[s for group in order for s in group] for order in permutations(step.groups)]
+            walks = [_walk(order, side, lq_side, at_lq) for order in orders]
+            side = min(walk[0] for walk in walks)
+            filtered = min(filtered, *(walk[1] for walk in walks))
+            at_lq = all(walk[2] for walk in walks)
+        elif isinstance(step, ResizeStep):
+            side = np.floor((lq_side if step.relative_to == "lq" else side) * step.smallest)
+            at_lq = step.ends_at_lq
+        elif isinstance(step, (BlurStep, SincStep)):
+            filtered = min(filtered, side)
+    return side, filtered, at_lq

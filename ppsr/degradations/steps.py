@@ -1,0 +1,210 @@
+"""The random steps that a degradation is a list of: each holds its ranges and draws operations from them.
+
+Options have the names of Real-ESRGAN's (Wang et al., ICCVW 2021, arXiv:2107.10833), without the "2" of those
+of the second round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ppsr.degradations.kernels import KERNEL_SHAPES, draw_kernel, sinc_kernel, unit_pulse
+from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = [
+    "BlurStep",
+    "Frame",
+    "JpegStep",
+    "NoiseStep",
+    "RandomOrder",
+    "ResizeStep",
+    "SincStep",
+    "Step",
+]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Sizes that steps refer to: of the HR picture, and how much smaller the LR picture is."""
+
+    size: tuple[int, int]
+    scale: int
+
+
+class Step(Protocol):
+    """A random step. `common` draws what decides sizes and order, `rng` all else."""
+
+    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+        """Operations with their choices made; as many, of the same kinds, for equal `common`."""
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
+
+
+def _check_range(step: str, key: str, value: Sequence[float], low: float, high: float = np.inf) -> None:
+    if not _is_list_of_numbers(value) or len(value) != 2 or not low <= value[0] <= value[1] <= high:
+        limits = f"at least {low}" if high == np.inf else f"between {low} and {high}"
+        raise ConfigError(f"{step}: {key} is two rising numbers {limits}, got {value}")
+
+
+def _check_probability(step: str, **values: float) -> None:
+    for key, value in values.items():
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ConfigError(f"{step}: {key} lies between 0 and 1, got {value}")
+
+
+def _check_shares(step: str, key: str, value: Sequence[float], count: int) -> None:
+    fits = _is_list_of_numbers(value) and len(value) == count
+    if not fits or min(value) < 0 or abs(sum(value) - 1) > 1e-6:
+        raise ConfigError(f"{step}: {key} is {count} probabilities that sum to 1, got {value}")
+
+
+def _odd_sides(step: str, limits: Sequence[int]) -> list[int]:
+    _check_range(step, "kernel_range", limits, 1, 21)
+    if not all(isinstance(side, int) and side % 2 for side in limits):
+        raise ConfigError(f"{step}: kernel_range is two odd numbers, got {list(limits)}")
+    return list(range(limits[0], limits[1] + 1, 2))
+
+
+@dataclass(frozen=True)
+class BlurStep:
+    """Filter with a (generalised) Gaussian, plateau or sinc kernel of an odd side in `kernel_range`."""
+
+    blur_sigma: Sequence[float]
+    blur_prob: float = 1.0
+    kernel_list: Sequence[str] = ("iso", "aniso")
+    kernel_prob: Sequence[float] = (0.65, 0.35)
+    kernel_range: Sequence[int] = (7, 21)
+    betag_range: Sequence[float] = (0.5, 4)
+    betap_range: Sequence[float] = (1, 2)
+    sinc_prob: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_range("blur", "blur_sigma", self.blur_sigma, 1e-3)
+        _check_probability("blur", blur_prob=self.blur_prob, sinc_prob=self.sinc_prob)
+        _check_shares("blur", "kernel_prob", self.kernel_prob, len(self.kernel_list))
+        for shape in self.kernel_list:
+            if shape not in KERNEL_SHAPES:
+                raise ConfigError(f"blur: unknown kernel '{shape}'; {did_you_mean(shape, KERNEL_SHAPES)}")
+        _odd_sides("blur", self.kernel_range)
+
+    @property
+    def kernel_sizes(self) -> list[int]:
+        """Odd sides of the range."""
+        return _odd_sides("blur", self.kernel_range)
+
+    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+        kernel = draw_kernel(rng, self)
+        return [Blur((kernel if rng.random() < self.blur_prob else unit_pulse()).values)]
+
+
+@dataclass(frozen=True)
+class SincStep:
+    """Filter with a sinc kernel, which rings as sharpened pictures do, or with none."""
+
+    final_sinc_prob: float = 0.8
+    kernel_range: Sequence[int] = (7, 21)
+
+    def __post_init__(self) -> None:
+        _check_probability("sinc", final_sinc_prob=self.final_sinc_prob)
+        _odd_sides("sinc", self.kernel_range)
+
+    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+        sizes = _odd_sides("sinc", self.kernel_range)
+        return [Blur(sinc_kernel(rng, sizes=sizes, probability=self.final_sinc_prob).values)]
+
+
+@dataclass(frozen=True)
+class ResizeStep:
+    """Resize in a random mode, by a random factor.
+
+    Attributes:
+        resize_prob: of enlarging, shrinking and neither; by default neither.
+        resize_range: smallest and largest factor, 1 between them.
+        relative_to: what the factor is relative to: the "picture" as it is, or the size of the final "lq".
+    """
+
+    resize_prob: Sequence[float] = (0, 0, 1)
+    resize_range: Sequence[float] = (1, 1)
+    relative_to: str = "picture"
+
+    def __post_init__(self) -> None:
+        _check_shares("resize", "resize_prob", self.resize_prob, 3)
+        _check_range("resize", "resize_range", self.resize_range, 1e-3)
+        if not self.resize_range[0] <= 1 <= self.resize_range[1]:
+            raise ConfigError(f"resize: resize_range holds 1, got {list(self.resize_range)}")
+        if self.relative_to not in ("picture", "lq"):
+            raise ConfigError(f"resize: relative_to is 'picture' or 'lq', got '{self.relative_to}'")
+
+    @property
+    def smallest(self) -> float:
+        """The smallest factor that is ever drawn."""
+        return float(self.resize_range[0]) if self.resize_prob[1] else 1.0
+
+    @property
+    def ends_at_lq(self) -> bool:
+        """Whether the size afterwards is always that of the LR picture."""
+        return self.relative_to == "lq" and self.resize_prob[2] == 1
+
+    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+        low, high = self.resize_range
+        direction = int(common.choice(3, p=self.resize_prob))
+        factor = (common.uniform(1, high), common.uniform(low, 1), 1.0)[direction]
+        mode = str(common.choice(MODES))
+        if self.relative_to == "picture":
+            return [Resize(mode, scale=float(factor))]
+        height, width = (int(side / frame.scale * factor) for side in frame.size)
+        return [Resize(mode, size=(height, width))]
+
+
+@dataclass(frozen=True)
+class NoiseStep:
+    """Gaussian noise (`noise_range`: deviations of 255) or Poisson noise (factors), gray or in colour."""
+
+    noise_range: Sequence[float]
+    poisson_scale_range: Sequence[float]
+    gaussian_noise_prob: float = 0.5
+    gray_noise_prob: float = 0.4
+
+    def __post_init__(self) -> None:
+        _check_range("noise", "noise_range", self.noise_range, 0)
+        _check_range("noise", "poisson_scale_range", self.poisson_scale_range, 0)
+        _check_probability(
+            "noise", gaussian_noise_prob=self.gaussian_noise_prob, gray_noise_prob=self.gray_noise_prob
+        )
+
+    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+        gaussian = rng.random() < self.gaussian_noise_prob
+        low, high = self.noise_range if gaussian else self.poisson_scale_range
+        kind = "gaussian" if gaussian else "poisson"
+        return [Noise(kind, float(rng.uniform(low, high)), bool(rng.random() < self.gray_noise_prob))]
+
+
+@dataclass(frozen=True)
+class JpegStep:
+    """JPEG compression of a random quality."""
+
+    jpeg_range: Sequence[float]
+
+    def __post_init__(self) -> None:
+        _check_range("jpeg", "jpeg_range", self.jpeg_range, 1, 99.9)
+
+    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+        return [Jpeg(float(rng.uniform(self.jpeg_range[0], self.jpeg_range[1])))]
+
+
+@dataclass(frozen=True)
+class RandomOrder:
+    """Groups of steps that follow each other in a random order."""
+
+    groups: Sequence[Sequence[Step]]
+
+    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+        order = common.permutation(len(self.groups))
+        return [op for i in order for step in self.groups[i] for op in step.draw(rng, common, frame)]

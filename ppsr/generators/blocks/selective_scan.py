@@ -1,0 +1,469 @@
+"""Selective scan: a linear recurrence whose coefficients depend on the input, with tensor operations alone.
+
+For every channel d and state n, with h_0 = 0:
+
+    h_t = exp(dt_t A[d, n]) h_(t-1) + dt_t B_t[n] u_t,      y_t = sum_n C_t[n] h_t
+
+Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", COLM 2024, arXiv:2312.00752;
+github.com/state-spaces/mamba has it as a CUDA kernel. Two exact forms stand here. The sequential one goes
+through the tokens one after the other. The chunked one cuts the sequence, goes through all chunks at once
+from a zero state, carries the states from chunk to chunk, and goes through all chunks once more; as states
+are only multiplied by exp(dt A) <= 1, nothing grows, whatever the length. It is for devices that need wide
+operations, and for graphs of open length. The backward pass keeps the inputs alone and computes the states
+again, a few tokens at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, overload
+
+import paddle
+from paddle import Tensor
+from paddle.autograd import PyLayer
+from paddle.nn import functional as F
+
+from ppsr.errors import ConfigError
+
+__all__ = ["precision", "selective_scan", "softplus"]
+
+_LINEAR_ABOVE = 20.0  # softplus is the identity there, as in the published code
+_TRACED_CHUNK = 32  # tokens that a graph of open length has one after the other
+_TRACED_PART = 8
+_TRACED_LEVELS = 20  # doublings of the carry: right for 2^20 chunks
+_SHORTEST_CHUNK = 32
+
+
+class _Steps(NamedTuple):
+    """What the recurrence takes, time first: (T, ..., G, ., .) with P channels in each of G groups."""
+
+    dt: Tensor  # (..., 1, P)
+    inflow: Tensor  # (..., 1, P): dt * u
+    B: Tensor  # (..., N, 1)
+    C: Tensor  # (..., 1, N)
+
+    def parts(self, size: int) -> list[_Steps]:
+        """Runs of at most `size` tokens."""
+        return [
+            _Steps(*(x[start : start + size] for x in self)) for start in range(0, self.dt.shape[0], size)
+        ]
+
+
+class _Plan(NamedTuple):
+    """How a scan is cut: tokens of a chunk (None: the sequence is one chunk), tokens of a part of it."""
+
+    chunk: int | None
+    part: int
+
+
+def _plan(x: Tensor, width: int, chunk: int | None) -> _Plan:
+    """Cut so that one operation is wide enough to be worth its launch, and a part stays in the cache.
+
+    Args:
+        x: a tensor of the scan, time first.
+        width: states of one token.
+        chunk: tokens of a chunk as wished; 0 is one chunk; None chooses.
+    """
+    length = x.shape[0]
+    widest, part = (2**10, 2**18) if x.place.is_cpu_place() else (2**21, 2**24)
+    if chunk is None:
+        chunks = min(widest // width, length // _SHORTEST_CHUNK)
+        chunk = -(-length // chunks) if chunks > 1 else 0
+    if chunk == 0 or chunk >= length:
+        return _Plan(None, min(length, max(1, part // width)))
+    return _Plan(chunk, min(chunk, max(1, part // (width * -(-length // chunk)))))
+
+
+def _decay(dt: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
+    """dt repeated over the states, and the factors exp(dt A).
+
+    A product with ones repeats several times faster than Paddle broadcasts.
+    """
+    spread = paddle.matmul(paddle.ones([A.shape[-2], 1], dt.dtype), dt)
+    return spread, paddle.exp(spread * _like(A, spread))
+
+
+def _like(A: Tensor, x: Tensor) -> Tensor:
+    """A in the shape of x; the repeated matrix of a scan is longer in time than its last part."""
+    return A[: x.shape[0]] if A.ndim == x.ndim else A.expand_as(x)
+
+
+def _advance(steps: _Steps, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Repeated dt, factors, and the state after each token."""
+    spread, decay = _decay(steps.dt, A)
+    states = []
+    factors, additions = paddle.unbind(decay), paddle.unbind(paddle.matmul(steps.B, steps.inflow))
+    for factor, addition in zip(factors, additions, strict=True):
+        state = factor * state + addition
+        states.append(state)
+    return spread, decay, states
+
+
+def _walk(
+    steps: _Steps, A: Tensor, state: Tensor, size: int
+) -> Iterator[tuple[_Steps, Tensor, list[Tensor]]]:
+    """Part by part: the part, the state before it, the states after each of its tokens."""
+    for part in steps.parts(size):
+        _, _, states = _advance(part, A, state)
+        yield part, state, states
+        state = states[-1]
+
+
+def _recede(C: Tensor, grad_y: Tensor, decay: Tensor, grad: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The recurrence backwards.
+
+    Args:
+        C: of these tokens.
+        grad_y: gradient of their outputs.
+        decay: their factors.
+        grad: gradient of the state after them, from the tokens that follow.
+
+    Returns:
+        The gradient of the state after each token, in the order of the tokens; that of the state before.
+    """
+    additions = paddle.unbind(paddle.matmul(C, grad_y, transpose_x=True))
+    factors = paddle.unbind(decay)
+    grads = []
+    for factor, addition in zip(reversed(factors), reversed(additions), strict=True):
+        grads.append(grad + addition)
+        grad = grads[-1] * factor
+    return grads[::-1], grad
+
+
+def _fold(x: Tensor, chunk: int) -> Tensor:
+    """(L, R, G, ., .) -> (chunk, chunks, R, G, ., .); tokens that are missing are zero and change nothing."""
+    length, rows, groups, m, n = x.shape
+    missing = paddle.zeros([chunk - 1, rows, groups, m, n], x.dtype)
+    whole = (length + chunk - 1) // chunk * chunk
+    x = paddle.concat([x, missing])[:whole].reshape([-1, chunk, rows, groups, m, n])
+    return x.transpose([1, 0, 2, 3, 4, 5])
+
+
+def _unfold(x: Tensor, length: int) -> Tensor:
+    """Inverse of `_fold`."""
+    _, _, rows, groups, m, n = x.shape
+    return x.transpose([1, 0, 2, 3, 4, 5]).reshape([-1, rows, groups, m, n])[:length]
+
+
+def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
+    """The state before each chunk.
+
+    Each doubling joins twice as many chunks. The first factor is zero, so what comes round the end of a
+    rolled tensor is always multiplied by zero.
+
+    Args:
+        decay: factor over each chunk (chunks, R, G, N, P).
+        ends: the state after each chunk that begins at zero.
+        first: the state before the first chunk.
+    """
+    factors = paddle.concat([paddle.zeros_like(decay[:1]), decay[:-1]])
+    states = paddle.concat([first.unsqueeze(0), ends[:-1]])
+    levels = (decay.shape[0] - 1).bit_length() if paddle.in_dynamic_mode() else _TRACED_LEVELS
+    for level in range(levels):
+        states = states + factors * paddle.roll(states, 2**level, axis=0)
+        factors = factors * paddle.roll(factors, 2**level, axis=0)
+    return states
+
+
+def _repeat(A: Tensor, steps: _Steps, size: int) -> Tensor:
+    """A for each token of a part, so that products need no broadcasting."""
+    lead = list(steps.dt.shape[1:-3])
+    return A.expand([size, *lead, *A.shape])
+
+
+def _chunk_decay(steps: _Steps, A: Tensor) -> Tensor:
+    return paddle.exp(steps.dt.sum(0) * A)
+
+
+def _start(steps: _Steps, A: Tensor) -> Tensor:
+    """Zero states in the shape of the steps."""
+    return paddle.zeros([*list(steps.dt.shape[1:-2]), *A.shape[-2:]], steps.dt.dtype)
+
+
+def _before(steps: _Steps, A: Tensor, repeated: Tensor, plan: _Plan) -> Tensor:
+    """The state before the sequence, or before each chunk of it."""
+    zero = _start(steps, A)
+    if plan.chunk is None:
+        return zero
+    end = zero
+    for _, _, states in _walk(steps, repeated, zero, plan.part):
+        end = states[-1]
+    return _carry(_chunk_decay(steps, A), end, zero[0])
+
+
+def _forward(steps: _Steps, A: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
+    """Outputs (L, R, G, 1, P) and the last state (R, G, N, P).
+
+    Chunks add to their outputs what is left, at each token, of the state that they should have begun with.
+    """
+    length = steps.dt.shape[0]
+    if plan.chunk is not None:
+        steps = _Steps(*(_fold(x, plan.chunk) for x in steps))
+    repeated = _repeat(A, steps, plan.part)
+    zero = state = _start(steps, A)
+    outputs = []
+    for part, _, states in _walk(steps, repeated, zero, plan.part):
+        outputs.append(paddle.matmul(part.C, paddle.stack(states)))
+        state = states[-1]
+    if plan.chunk is None:
+        return paddle.concat(outputs), state
+    decay = _chunk_decay(steps, A)
+    before = _carry(decay, state, zero[0])
+    elapsed = _Steps(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
+    for i, part in enumerate(elapsed.parts(plan.part)):
+        _, left = _decay(part.dt, repeated)
+        outputs[i] = outputs[i] + paddle.matmul(part.C, left * before.expand_as(left))
+    return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1]
+
+
+def _after(steps: _Steps, A: Tensor, repeated: Tensor, plan: _Plan, grad_y: Tensor, last: Tensor) -> Tensor:
+    """The gradient of the state after each chunk, from the chunks that follow."""
+    grad = _start(steps, A)
+    for part, grad_part in zip(reversed(steps.parts(plan.part)), reversed(_split(grad_y, plan)), strict=True):
+        _, decay = _decay(part.dt, repeated)
+        _, grad = _recede(part.C, grad_part, decay, grad)
+    return _carry(_chunk_decay(steps, A).flip(0), grad.flip(0), last).flip(0)
+
+
+def _split(x: Tensor, plan: _Plan) -> list[Tensor]:
+    return [x[start : start + plan.part] for start in range(0, x.shape[0], plan.part)]
+
+
+def _backward(
+    steps: _Steps, A: Tensor, plan: _Plan, grad_y: Tensor, grad_last: Tensor
+) -> tuple[_Steps, Tensor]:
+    """Gradients of the steps, in their shapes, and of A."""
+    length = steps.dt.shape[0]
+    if plan.chunk is not None:
+        steps, grad_y = _Steps(*(_fold(x, plan.chunk) for x in steps)), _fold(grad_y, plan.chunk)
+    repeated = _repeat(A, steps, plan.part)
+    starts = [start for _, start, _ in _walk(steps, repeated, _before(steps, A, repeated, plan), plan.part)]
+    grad = grad_last if plan.chunk is None else _after(steps, A, repeated, plan, grad_y, grad_last)
+    ones = paddle.ones([1, A.shape[-2]], A.dtype)
+    grads, grad_a = [], paddle.zeros_like(starts[0])
+    parts = zip(steps.parts(plan.part), _split(grad_y, plan), starts, strict=True)
+    for part, grad_part, start in reversed(list(parts)):
+        spread, decay, states = _advance(part, repeated, start)
+        listed, grad = _recede(part.C, grad_part, decay, grad)
+        grad_states = paddle.stack(listed)
+        exponent = grad_states * paddle.stack([start, *states[:-1]]) * decay  # gradient of dt A
+        grads.append(
+            _Steps(
+                paddle.matmul(ones, exponent * _like(repeated, exponent)),
+                paddle.matmul(part.B, grad_states, transpose_x=True),
+                paddle.matmul(grad_states, part.inflow, transpose_y=True),
+                paddle.matmul(grad_part, paddle.stack(states), transpose_y=True),
+            )
+        )
+        grad_a = grad_a + _sum_time(exponent * spread)
+    joined = _Steps(*(paddle.concat(column) for column in zip(*reversed(grads), strict=True)))
+    if plan.chunk is not None:
+        joined = _Steps(*(_unfold(x, length) for x in joined))
+    return joined, grad_a.sum(list(range(grad_a.ndim - 3)))
+
+
+def _sum_time(x: Tensor) -> Tensor:
+    """Sum over the first axis, as a product: four times faster than Paddle's sum on a CPU."""
+    rows = x.reshape([x.shape[0], -1])
+    return paddle.matmul(paddle.ones([1, x.shape[0]], x.dtype), rows).reshape(x.shape[1:])
+
+
+class _Scan(PyLayer):
+    """The recurrence with its own gradient; asking for a second derivative raises."""
+
+    @staticmethod
+    def forward(
+        ctx: paddle.autograd.PyLayerContext,
+        dt: Tensor,
+        u: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        plan: _Plan,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.plan = plan
+        ctx.save_for_backward(dt, u, A, B, C)
+        return _forward(_Steps(dt, dt * u, B, C), A, plan)
+
+    @staticmethod
+    def backward(
+        ctx: paddle.autograd.PyLayerContext, grad_y: Tensor, grad_last: Tensor
+    ) -> tuple[Tensor, ...]:
+        if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
+            raise RuntimeError("selective_scan has no second derivative")
+        dt, u, A, B, C = ctx.saved_tensor()
+        grads, grad_a = _backward(_Steps(dt, dt * u, B, C), A, ctx.plan, grad_y, grad_last)
+        return grads.dt + grads.inflow * u, grads.inflow * dt, grad_a, grads.B, grads.C
+
+
+class _Softplus(PyLayer):
+    @staticmethod
+    def forward(ctx: paddle.autograd.PyLayerContext, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return _softplus(x)
+
+    @staticmethod
+    def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensor()
+        return grad * paddle.where(x > _LINEAR_ABOVE, paddle.ones_like(x), F.sigmoid(x))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    exact = F.relu(x) + paddle.log1p(paddle.exp(-x.abs()))
+    return paddle.where(x > _LINEAR_ABOVE, x, exact)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), x itself above 20; exact for negative x too, where Paddle's operator is not.
+
+    In float32 on a CPU Paddle's own one is wrong by 5e-4 of its value at -9, and zero at -20. The gradient
+    is exact at zero as well.
+    """
+    return _Softplus.apply(x) if paddle.in_dynamic_mode() else _softplus(x)
+
+
+def _grouped(x: Tensor, groups: int, rows: int, length: int) -> Tensor:
+    """B or C as (R, groups, N, L), from (D, N), (R, N, L) or (R, G, N, L)."""
+    if x.ndim == 2:
+        return x.reshape([1, groups, -1, 1]).expand([rows, groups, x.shape[1], length])
+    if x.ndim == 3:
+        x = x.unsqueeze(1)
+    own = x.shape[1]
+    if own == groups:
+        return x
+    n = x.shape[2]
+    return x.unsqueeze(2).expand([rows, own, groups // own, n, length]).reshape([rows, groups, n, length])
+
+
+def _count_groups(channels: int, B: Tensor, C: Tensor) -> int:
+    """Groups of channels that share B and C; a matrix without time belongs to single channels.
+
+    Raises:
+        ConfigError: the channels do not divide into the groups.
+    """
+    counts = [channels if x.ndim == 2 else 1 if x.ndim == 3 else x.shape[1] for x in (B, C)]
+    groups = max(counts)
+    if channels % groups or any(groups % count for count in counts):
+        raise ConfigError(
+            f"selective_scan: {channels} channels do not divide into the groups of B {list(B.shape)} and "
+            f"C {list(C.shape)}; give (D, N), (R, N, L) or (R, G, N, L) with D a multiple of G"
+        )
+    return groups
+
+
+def precision(x: Tensor) -> Any:
+    """The type that the recurrence of an input is computed in: float64 for float64, else float32."""
+    return paddle.float64 if x.dtype == paddle.float64 else paddle.float32
+
+
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = ...,
+    z: Tensor | None = ...,
+    delta_bias: Tensor | None = ...,
+    *,
+    delta_softplus: bool = ...,
+    return_last_state: Literal[False] = ...,
+    chunk: int | None = ...,
+) -> Tensor: ...
+
+
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = ...,
+    z: Tensor | None = ...,
+    delta_bias: Tensor | None = ...,
+    *,
+    delta_softplus: bool = ...,
+    return_last_state: Literal[True],
+    chunk: int | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    *,
+    delta_softplus: bool = False,
+    return_last_state: bool = False,
+    chunk: int | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """y_t = sum_n C_t h_t + D u_t, with the recurrence of this module; times silu(z) where z is given.
+
+    Computed in float64 where u has it, else in float32.
+
+    Args:
+        u: input (R, D, L).
+        delta: step dt before bias and softplus (R, D, L).
+        A: (D, N), real, not positive.
+        B: (D, N), (R, N, L), or (R, G, N, L) with G groups of D / G channels.
+        C: the same.
+        D: factor of the direct path (D,).
+        z: gate (R, D, L).
+        delta_bias: (D,).
+        delta_softplus: dt = softplus(delta + delta_bias) instead of the sum.
+        return_last_state: also return the state after the last token (R, D, N), in the computing precision.
+        chunk: tokens of a chunk; 0: sequential. None chooses by device, length and width.
+
+    Returns:
+        (R, D, L) in the type of u, and the last state if wanted.
+
+    Raises:
+        ConfigError: the channels do not divide into the groups of B and C.
+        RuntimeError: a second derivative is asked for.
+    """
+    dtype = precision(u)
+    rows, channels, length = u.shape
+    states = A.shape[1]
+    groups = _count_groups(A.shape[0], B, C)
+    per_group = A.shape[0] // groups
+    values, dt = u.astype(dtype), delta.astype(dtype)
+    if delta_bias is not None:
+        dt = dt + delta_bias.astype(dtype).unsqueeze(-1)
+    if delta_softplus:
+        dt = softplus(dt)
+
+    def time_first(x: Tensor, m: int, n: int) -> Tensor:
+        return x.reshape([rows, groups, m, n, length]).transpose([4, 0, 1, 2, 3])
+
+    B, C = (_grouped(x.astype(dtype), groups, rows, length) for x in (B, C))
+    A = A.astype(dtype).reshape([groups, per_group, states]).transpose([0, 2, 1])
+    tensors = (
+        time_first(dt, 1, per_group),
+        time_first(values, 1, per_group),
+        A,
+        time_first(B, states, 1),
+        time_first(C, 1, states),
+    )
+    if paddle.in_dynamic_mode():
+        plan = _plan(tensors[0], rows * A.size, chunk)
+        with paddle.amp.auto_cast(enable=False):
+            y, last = _Scan.apply(*tensors, plan)
+    else:
+        steps = _Steps(tensors[0], tensors[0] * tensors[1], *tensors[3:])
+        y, last = _forward(steps, tensors[2], _Plan(_TRACED_CHUNK, _TRACED_PART))
+    y = y.transpose([1, 2, 4, 0, 3]).reshape([rows, channels, length])
+    if D is not None:
+        y = y + values * D.astype(dtype).unsqueeze(-1)
+    if z is not None:
+        y = y * F.silu(z.astype(dtype))
+    y = y.astype(u.dtype)
+    if return_last_state:
+        return y, last.transpose([0, 1, 3, 2]).reshape([rows, channels, states])
+    return y

@@ -1,0 +1,181 @@
+"""MambaDRCT: DRCT with MambaIR's state-space layers in place of its window attention.
+
+The authors of DRCT (Hsu, Lee, Chou, CVPRW 2024, arXiv:2404.00722) report such an experiment and gave it up as
+too slow; its code and weights are not public. This is a reconstruction from what they wrote: DRCT's groups
+with their dense connections, in which chosen Swin blocks are replaced by the blocks of MambaIR (Guo et al.,
+ECCV 2024, arXiv:2402.15648). It claims no compatibility with that experiment, and no accuracy is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from paddle import Tensor, nn
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, drop_rates
+from ppsr.generators.blocks.vss import SS2D, VSSBlock
+from ppsr.generators.drct import RDG, STAGES, check_upsampler, stage_shape, swin_stage
+from ppsr.generators.swinir import check_patch, clamp_window
+
+__all__ = ["MambaDRCT"]
+
+_TYPES = ("vss", "ssmlp")
+
+
+class SSMlpBlock(nn.Layer):
+    """x + SS2D, then x + MLP: a Swin block whose attention is a scan; tokens (N, H, W, C)."""
+
+    def __init__(
+        self, dim: int, d_state: int, expand: float, mlp_ratio: float, drop: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.ss2d = SS2D(dim, d_state, expand)
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.ss2d(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class MambaDRCT(SwinSkeleton):
+    """LR picture (N, C, H, W) in [0, 1] -> SR picture (N, C, sH, sW).
+
+    H and W are multiples of window_size where a Swin block is kept, else of any size.
+
+    Args:
+        img_size: only for `ape`, and whether it is larger than a window.
+        patch_size: 1.
+        in_chans: channels.
+        embed_dim: width.
+        depths: its length is the number of groups; its values only shape the stochastic depth.
+        num_heads: of each group's first block, for the Swin blocks that are kept.
+        window_size: side of the windows of these.
+        mlp_ratio: hidden width of the MLP / width in the first three blocks of a group.
+        qkv_bias: bias of query, key, value.
+        qk_scale: factor on the query instead of the usual one.
+        drop_rate: dropout.
+        attn_drop_rate: dropout of attention weights.
+        drop_path_rate: stochastic depth; all blocks of a group share the group's first rate.
+        ape: absolute position embedding.
+        patch_norm: normalise the tokens at the start.
+        use_checkpoint: recompute groups in backward instead of keeping their activations.
+        upscale: factor.
+        img_range: range of the normalised input.
+        upsampler: pixelshuffle.
+        resi_connection: 1conv or identity.
+        gc: channels that a block adds.
+        mamba_blocks: five flags, for the five blocks of every group: 1 a state-space block, 0 DRCT's own.
+        mamba_type: vss (MambaIR's block; width at least 30) or ssmlp (a scan and DRCT's MLP).
+        d_state: states of a channel.
+        expand: inner width of the state-space layers / width.
+        is_light_cab: light convolutions in the vss blocks.
+
+    Raises:
+        ConfigError: an argument has no valid value.
+    """
+
+    fp16_safe: ClassVar[bool] = False
+    ignored_keys: ClassVar[tuple[str, ...]] = (r".*attn_mask", r".*relative_position_index")
+    test_args: ClassVar[dict[str, Any]] = {
+        "img_size": 8,
+        "window_size": 4,
+        "embed_dim": 30,
+        "depths": [6],
+        "num_heads": [2],
+        "gc": 4,
+        "mlp_ratio": 2,
+        "upscale": 2,
+        "upsampler": "pixelshuffle",
+        "mamba_blocks": [0, 1, 0, 1, 0],
+        "d_state": 3,
+        "expand": 1.2,
+    }
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 64,
+        patch_size: int = 1,
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+        window_size: int = 7,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        ape: bool = False,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+        upscale: int = 2,
+        img_range: float = 1.0,
+        upsampler: str = "pixelshuffle",
+        resi_connection: str = "1conv",
+        gc: int = 32,
+        mamba_blocks: Sequence[int] = (1, 1, 1, 1, 1),
+        mamba_type: str = "vss",
+        d_state: int = 16,
+        expand: float = 1.2,
+        is_light_cab: bool = True,
+    ) -> None:
+        check_patch(patch_size)
+        check_upsampler("MambaDRCT", upsampler)
+        if len(mamba_blocks) != STAGES or any(flag not in (0, 1) for flag in mamba_blocks):
+            raise ConfigError(f"MambaDRCT: mamba_blocks are {STAGES} flags 0 or 1, got {list(mamba_blocks)}")
+        if mamba_type not in _TYPES:
+            raise ConfigError(f"MambaDRCT: mamba_type is {' or '.join(_TYPES)}, got '{mamba_type}'")
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            ape=ape,
+            patch_norm=patch_norm,
+            drop_rate=drop_rate,
+            upscale=upscale,
+            img_range=img_range,
+            upsampler=upsampler,
+            resi_connection=resi_connection,
+        )
+        window, shift = clamp_window(img_size, window_size)
+        self.size_multiple = 1 if all(mamba_blocks) else window
+        self.use_checkpoint = use_checkpoint
+        rates = drop_rates(drop_path_rate, sum(depths))
+
+        def stage(k: int, heads: int, drop_path: float) -> nn.Layer:
+            if not mamba_blocks[k - 1]:
+                return swin_stage(
+                    k,
+                    embed_dim,
+                    heads,
+                    window,
+                    shift,
+                    gc,
+                    mlp_ratio,
+                    {
+                        "qkv_bias": qkv_bias,
+                        "qk_scale": qk_scale,
+                        "drop": drop_rate,
+                        "attn_drop": attn_drop_rate,
+                        "drop_path": drop_path,
+                    },
+                )
+            width, ratio = stage_shape(k, embed_dim, gc, mlp_ratio)
+            if mamba_type == "vss":
+                return VSSBlock(width, drop_path, d_state, expand, is_light_cab)
+            return SSMlpBlock(width, d_state, expand, ratio, drop_rate, drop_path)
+
+        self.layers = nn.LayerList()
+        for i, heads in enumerate(num_heads):
+            stages = {
+                f"{'mamba' if flag else 'swin'}{k}": stage(k, heads, rates[sum(depths[:i])])
+                for k, flag in enumerate(mamba_blocks, 1)
+            }
+            self.layers.append(RDG(embed_dim, gc, stages))

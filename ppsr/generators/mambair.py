@@ -1,0 +1,108 @@
+"""MambaIR: image restoration with a state-space model.
+
+Guo et al., ECCV 2024, arXiv:2402.15648; https://github.com/csguoh/MambaIR (its first version; MambaIRv2 is
+another network). The networks take pictures of any size. What differs: the scans are tensor operations
+instead of CUDA kernels, and recomputing blocks (`use_checkpoint`) works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from paddle import nn
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates
+from ppsr.generators.blocks.vss import VSSBlock
+from ppsr.generators.swinir import RSTB, check_patch
+
+__all__ = ["MambaIR"]
+
+_UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "")
+
+
+class MambaIR(SwinSkeleton):
+    """LR picture (N, C, H, W) in [0, 1] -> SR picture (N, C, sH, sW).
+
+    Args:
+        img_size: accepted, without effect, as in the published code.
+        patch_size: 1.
+        in_chans: channels.
+        embed_dim: width, at least 30.
+        depths: blocks of each group.
+        drop_rate: dropout of the tokens at the start.
+        d_state: states of a channel.
+        mlp_ratio: inner width of the state-space layer / width (the blocks have no MLP).
+        drop_path_rate: stochastic depth of the last block.
+        patch_norm: normalise the tokens at the start.
+        use_checkpoint: recompute blocks in backward instead of keeping their activations.
+        upscale: factor.
+        img_range: range of the normalised input.
+        upsampler: pixelshuffle, pixelshuffledirect (with light convolutions in every block) or ''
+            (denoising, upscale 1).
+        resi_connection: 1conv or 3conv.
+
+    Raises:
+        ConfigError: an argument has no valid value.
+    """
+
+    fp16_safe: ClassVar[bool] = False  # never tried in half precision; the recurrence is in float32 anyway
+    test_args: ClassVar[dict[str, Any]] = {
+        "embed_dim": 32,
+        "depths": [1, 1],
+        "d_state": 3,
+        "mlp_ratio": 1.2,
+        "upscale": 2,
+        "upsampler": "pixelshuffledirect",
+    }
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 64,
+        patch_size: int = 1,
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        drop_rate: float = 0.0,
+        d_state: int = 16,
+        mlp_ratio: float = 2.0,
+        drop_path_rate: float = 0.1,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+        upscale: int = 2,
+        img_range: float = 1.0,
+        upsampler: str = "",
+        resi_connection: str = "1conv",
+    ) -> None:
+        check_patch(patch_size)
+        if upsampler not in _UPSAMPLERS:
+            raise ConfigError(
+                f"MambaIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:2])} or ''"
+            )
+        super().__init__(
+            img_size=img_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            ape=False,
+            patch_norm=patch_norm,
+            drop_rate=drop_rate,
+            upscale=upscale,
+            img_range=img_range,
+            upsampler=upsampler,
+            resi_connection=resi_connection,
+        )
+        rates = iter(drop_rates(drop_path_rate, sum(depths)))
+        light = upsampler == "pixelshuffledirect"
+        self.layers = nn.LayerList(
+            [
+                RSTB(
+                    [VSSBlock(embed_dim, next(rates), d_state, mlp_ratio, light) for _ in range(depth)],
+                    embed_dim,
+                    resi_connection,
+                    use_checkpoint,
+                )
+                for depth in depths
+            ]
+        )

@@ -1,0 +1,230 @@
+"""Upscaling files: one or many, each with a line in a report, none stopping the others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from ppsr.errors import ConfigError, DataError, PpsrError
+from ppsr.inference.inputs import VIDEO_SUFFIXES, Job, find_jobs, place_results
+from ppsr.inference.metadata import exif_block
+from ppsr.inference.pictures import MAX_PIXELS, read_picture
+from ppsr.inference.upscaler import Upscaler, quantise
+from ppsr.inference.video import upscale_video
+from ppsr.inference.writers import FORMATS, Target, fitting, open_writer
+
+__all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_picture"]
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 32  # rows that are rounded and packed at once
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What holds for reading and writing.
+
+    Attributes:
+        quality: of JPEG and WebP, 1 to 100.
+        max_pixels: larger pictures are refused, before and after enlarging by 16 times as many.
+        allow_truncated: accept JPEG files with a part missing.
+        crf: constant rate factor of videos, 0 (lossless) to 51.
+    """
+
+    quality: int = 95
+    max_pixels: int = MAX_PIXELS
+    allow_truncated: bool = False
+    crf: int = 18
+
+
+def upscale_picture(
+    upscaler: Upscaler, source: Path, target: Path, options: FileOptions, *, keep_name: bool = True
+) -> Report:
+    """Upscale one picture file; profile, EXIF, alpha and 16 bits are kept.
+
+    Args:
+        upscaler: what to apply.
+        source: any picture.
+        target: the suffix chooses the format.
+        options: for reading and writing.
+        keep_name: otherwise a picture with alpha becomes a PNG where the format has no alpha.
+
+    Returns:
+        Entries of its report: output, size and output_size (width, height), tiles, warnings.
+
+    Raises:
+        DataError: it cannot be read, computed or written.
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    picture = read_picture(source, max_pixels=options.max_pixels, allow_truncated=options.allow_truncated)
+    height, width, channels = picture.pixels.shape
+    size = upscaler.size(height, width)
+    warnings = list(picture.warnings)
+    if not keep_name and channels in (2, 4) and FORMATS[target.suffix.lower()] in ("jpeg", "bmp"):
+        warnings.append(f"{target.suffix} has no alpha, png is written instead")
+        target = target.with_suffix(".png")
+    try:
+        exif = exif_block(picture.exif, size)
+    except DataError as error:
+        warnings.append(f"{error}; it is left out")
+        exif = None
+    wanted = Target(*size, channels, picture.pixels.dtype, picture.icc, exif, options.quality)
+    dtype, losses = fitting(target.suffix, wanted)
+    warnings += losses
+    plan = upscaler.plan(height, width, channels)
+    with (
+        tqdm(total=plan.count, unit="tile", leave=False, disable=None if plan.count > 1 else True) as bar,
+        open_writer(target, Target(*size, channels, dtype, picture.icc, exif, options.quality)) as writer,
+    ):
+        for band in upscaler.bands(picture.pixels, plan=plan, on_tile=lambda: _step(bar)):
+            for row in range(0, len(band), _CHUNK):
+                writer.write(quantise(band[row : row + _CHUNK], dtype))
+    return {
+        "output": str(target),
+        "size": [width, height],
+        "output_size": [size[1], size[0]],
+        "tiles": str(plan),
+        "warnings": warnings,
+    }
+
+
+def _step(bar: tqdm) -> None:
+    bar.update()
+
+
+def upscale_files(
+    upscaler: Upscaler,
+    source: str | Path | Sequence[str | Path],
+    target: Path,
+    *,
+    suffix: str = "",
+    extension: str = "png",
+    recursive: bool = True,
+    skip_existing: bool = False,
+    options: FileOptions | None = None,
+    report: Path | None = None,
+) -> list[Report]:
+    """Upscale pictures and videos.
+
+    Args:
+        upscaler: what to apply.
+        source: a file, a folder or a pattern, or several of them. Folders keep their structure.
+        target: folder, or a file name for a single input.
+        suffix: appended to the names.
+        extension: format of pictures, or "same".
+        recursive: go into the folders of folders.
+        skip_existing: leave out inputs whose result is there, as after an interruption.
+        options: for reading and writing.
+        report: file of the report; None: `report.jsonl` beside the results.
+
+    Returns:
+        One report per input: path, status (ok, warn, error, skipped), reason, output, size, seconds. The same
+        lines stand in the report file, each written when its input is done.
+
+    Raises:
+        DataError: the only source does not exist.
+        ConfigError: one file name for several inputs, or an unknown format.
+    """
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    options = options or FileOptions()
+    single = _is_file_name(target)
+    jobs = find_jobs(sources, target, recursive=recursive)
+    if single and (len(sources) > 1 or len(jobs) > 1 or Path(sources[0]).is_dir()):
+        raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
+    jobs = place_results(jobs, target, single=single, suffix=suffix, extension=extension)
+    path = report or (target.parent if single else target) / "report.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    taken: set[Path] = set()
+    lines = []
+    with path.open("w", encoding="utf-8") as handle:
+        for job in tqdm(jobs, unit="file", disable=None if len(jobs) > 1 else True):
+            line = _reported(upscaler, job, options, taken, single=single, skip_existing=skip_existing)
+            lines.append(line)
+            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+            handle.flush()
+    return lines
+
+
+def exit_code(reports: Sequence[Report]) -> int:
+    """0: all good; 1: some inputs failed; 3: nothing was usable."""
+    tried = [line for line in reports if line["status"] != "skipped" or "output" in line]
+    failed = [line for line in tried if line["status"] == "error"]
+    if len(failed) == len(tried):
+        return 3
+    return 1 if failed else 0
+
+
+def _is_file_name(target: Path) -> bool:
+    return target.suffix.lower() in FORMATS.keys() | VIDEO_SUFFIXES and not target.is_dir()
+
+
+def _reported(
+    upscaler: Upscaler,
+    job: Job,
+    options: FileOptions,
+    taken: set[Path],
+    *,
+    single: bool,
+    skip_existing: bool,
+) -> Report:
+    """Do one job; whatever is wrong with it becomes its line."""
+    started = time.perf_counter()
+    line: Report = {"path": str(job.source), "status": "ok"}
+    try:
+        if job.skip is not None:
+            line.update(status="skipped", reason=job.skip)
+        elif skip_existing and (there := _existing(job.target, single)) is not None:
+            line.update(status="skipped", reason="the result is there", output=str(there))
+        else:
+            _check_target(job, taken)
+            line.update(_done(upscaler, job, options, single))
+            warnings = line.pop("warnings")
+            if warnings:
+                line.update(status="warn", reason="; ".join(warnings))
+    except (PpsrError, OSError, MemoryError, RuntimeError, cv2.error) as error:
+        line.update(status="error", reason=str(error) or type(error).__name__)
+        logger.error("%s: %s", job.source, line["reason"])
+    line["seconds"] = round(time.perf_counter() - started, 3)
+    return line
+
+
+def _existing(target: Path, single: bool) -> Path | None:
+    """The result of a former run; pictures with alpha may have become PNG."""
+    candidates = [target] if single else [target, target.with_suffix(".png")]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _check_target(job: Job, taken: set[Path]) -> None:
+    """Raise if the result would replace the input or another result.
+
+    Raises:
+        DataError: it would.
+    """
+    target = job.target.resolve()
+    if target == job.source.resolve():
+        raise DataError(f"the result would replace the input {job.source}; give a suffix or another folder")
+    if target in taken:
+        raise DataError(f"another input of this run already became {job.target}; give them other names")
+    taken.add(target)
+
+
+def _done(upscaler: Upscaler, job: Job, options: FileOptions, single: bool) -> Report:
+    """Upscale one input.
+
+    Raises:
+        DataError: it cannot be done, or the given name is of the other kind.
+    """
+    if job.is_video != (job.target.suffix.lower() in VIDEO_SUFFIXES):
+        raise DataError(f"{job.source} cannot become {job.target}: one is a video, the other a picture")
+    if job.is_video:
+        return upscale_video(upscaler, job.source, job.target, crf=options.crf)
+    return upscale_picture(upscaler, job.source, job.target, options, keep_name=single)

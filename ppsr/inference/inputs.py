@@ -1,0 +1,147 @@
+"""Which files a run works on, and where each result goes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.inference.pictures import picture_kind
+from ppsr.inference.writers import FORMATS
+
+__all__ = ["VIDEO_SUFFIXES", "Job", "find_jobs", "place_results"]
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
+_CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4
+_PICTURE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input.
+
+    Attributes:
+        source: the file.
+        folder: of the result, relative to the output folder.
+        skip: why nothing is done; None: it is to be upscaled.
+        target: where the result goes.
+    """
+
+    source: Path
+    folder: Path = Path()
+    skip: str | None = None
+    target: Path = Path()
+
+    @property
+    def is_video(self) -> bool:
+        return self.source.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = True) -> list[Job]:
+    """The files that sources name.
+
+    Args:
+        sources: files, folders, or patterns such as "in/**/*.png".
+        output: left out when it lies inside a source.
+        recursive: go into the folders of folders.
+
+    Raises:
+        DataError: a source is the only one and does not exist.
+    """
+    jobs: list[Job] = []
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            jobs += _of_folder(path, output, recursive)
+        elif path.exists() or path.is_symlink():
+            jobs.append(Job(path))
+        elif glob.has_magic(str(source)):
+            found = sorted(map(Path, _matching(str(source))))
+            jobs += [Job(p, skip="a folder") if p.is_dir() else _judged(p, Path()) for p in found]
+        elif len(sources) == 1:
+            raise DataError(f"there is no file or folder {source}")
+        else:
+            jobs.append(Job(path))  # fails when its turn comes, and is reported
+    return jobs
+
+
+def _matching(pattern: str) -> list[str]:
+    """Paths that match; `**` stands for any folders. Unlike Path.glob, it takes absolute patterns."""
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207
+
+
+def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
+    """All visible files below a folder, in order."""
+    jobs = []
+    left_out = output.resolve()
+    for place, folders, files in os.walk(root):
+        here = Path(place)
+        visible = [name for name in sorted(folders) if not name.startswith(".")]
+        folders[:] = [name for name in visible if recursive and (here / name).resolve() != left_out]
+        relative = here.relative_to(root)
+        jobs += [Job(here / name, skip="a folder") for name in visible if _suffix(name) in _PICTURE_SUFFIXES]
+        names = [name for name in files if not name.startswith(".")]
+        if here.resolve() == left_out:
+            names = [name for name in names if name != "report.jsonl"]
+        jobs += [_judged(here / name, relative) for name in sorted(names)]
+    return jobs
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
+
+
+def _judged(path: Path, folder: Path) -> Job:
+    """A file that nobody named: skipped unless its contents or its name say that it is wanted."""
+    if _suffix(path.name) in _PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+        return Job(path, folder)
+    try:
+        with path.open("rb") as handle:
+            kind = picture_kind(handle.read(32))
+    except OSError as error:
+        return Job(path, folder, skip=f"cannot be read: {error.strerror or error}")
+    return Job(path, folder, skip=None if kind else "not a picture or video")
+
+
+def place_results(
+    jobs: Iterable[Job], output: Path, *, single: bool, suffix: str = "", extension: str = "png"
+) -> list[Job]:
+    """The jobs with their targets; inputs whose results would collide keep their format in the name.
+
+    Args:
+        jobs: the inputs.
+        output: folder, or the file itself.
+        single: `output` is the file of the only input.
+        suffix: appended to the names.
+        extension: of pictures, "png", "jpg", ...; "same": that of the input where it can be written.
+
+    Raises:
+        ConfigError: unknown extension.
+    """
+    if single:
+        return [replace(job, target=output) for job in jobs]
+    ending = f".{extension.lower().lstrip('.')}"
+    if ending not in FORMATS and ending != ".same":
+        valid = ", ".join(sorted(name.lstrip(".") for name in FORMATS))
+        raise ConfigError(f"the format '{extension}' is unknown; valid: {valid}, same")
+    placed = [replace(job, target=output / job.folder / _named(job, suffix, ending)) for job in jobs]
+    counts = Counter(str(job.target).lower() for job in placed if job.skip is None)
+    return [
+        replace(job, target=job.target.with_name(f"{job.source.name}{suffix}{job.target.suffix}"))
+        if counts[str(job.target).lower()] > 1
+        else job
+        for job in placed
+    ]
+
+
+def _named(job: Job, suffix: str, ending: str) -> str:
+    own = job.source.suffix.lower()
+    if job.is_video:
+        ending = own if own in _CONTAINERS else ".mp4"
+    elif ending == ".same":
+        ending = own if own in FORMATS else ".png"
+    return f"{job.source.stem}{suffix}{ending}"

@@ -1,0 +1,318 @@
+"""Reading the pictures that people have: every usual kind, upright, with profile and EXIF, damage detected.
+
+What is not stated by a decoder is checked here: the end of a PNG and its checksums, the end of a JPEG, the
+size that a header claims before anything is decoded. The range of samples follows their type, never their
+values.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from ppsr.errors import DataError
+from ppsr.inference.metadata import exif_tags
+
+__all__ = ["MAX_PIXELS", "Picture", "opened", "picture_kind", "read_picture"]
+
+MAX_PIXELS = 2**27  # 134 million
+_KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
+_UNREADABLE = (  # what Pillow raises on damaged files
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    ZeroDivisionError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
+_TURNS = {  # EXIF orientation -> what makes it upright
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a.transpose(1, 0, 2)[:, ::-1],
+    7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda a: a.transpose(1, 0, 2)[::-1],
+}
+_TRAILER = 2**16  # cameras write their own data behind the end of a JPEG
+_pillow = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it was read.
+
+    Attributes:
+        pixels: H x W x 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha), uint8 or uint16, upright.
+        kind: png, jpeg, webp, bmp, tiff or gif.
+        icc: colour profile of the pixels.
+        exif: tags, which may still name an orientation.
+        warnings: what the reader should know.
+    """
+
+    pixels: np.ndarray
+    kind: str
+    icc: bytes | None = None
+    exif: Image.Exif = field(default_factory=Image.Exif)
+    warnings: tuple[str, ...] = ()
+
+
+def picture_kind(head: bytes) -> str | None:
+    """The kind of picture that the first 32 bytes of a file announce; None: no picture."""
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    if head[:3] == b"\xff\xd8\xff":
+        return "jpeg"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
+        return "avif" if head[8:11] == b"avi" or b"avif" in head else "heic"
+    return "bmp" if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" else None
+
+
+def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False) -> Picture:
+    """Read a picture of any usual kind.
+
+    Args:
+        path: a file; its contents decide, not its name.
+        max_pixels: larger pictures are refused by their header, before they are decoded.
+        allow_truncated: accept a JPEG whose end is missing; what is lost is gray.
+
+    Raises:
+        DataError: missing, not a picture, damaged, too large, or of a sample type other than 8 or 16 bit.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    kind = picture_kind(content[:32])
+    if kind not in _KINDS:
+        what = f"{kind.upper()}, which is not supported" if kind else "not a picture"
+        raise DataError(f"{path} is {what if content else 'empty'}; supported are {', '.join(_KINDS)}")
+    try:
+        return _decode(content, kind, max_pixels, allow_truncated)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except cv2.error as error:
+        raise DataError(f"cannot decode {path}: {error.err}") from None
+    except (Image.DecompressionBombError, *_UNREADABLE) as error:
+        raise DataError(f"cannot decode {path}: {error}") from None
+
+
+def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -> Picture:
+    """A picture from the bytes of a file.
+
+    Raises:
+        DataError: as `read_picture`.
+    """
+    warnings: list[str] = []
+    if kind == "tiff":
+        depth = _tiff_depth(content, max_pixels)
+    else:
+        depth = content[24] if kind == "png" and len(content) > 25 else 8
+    with opened(io.BytesIO(content), kind) as image:
+        _check_size(image.size, max_pixels)
+        if kind == "png":
+            _check_png(content)
+        frames = int(getattr(image, "n_frames", 1))
+        if frames > 1:
+            warnings.append(f"{frames} frames or pages, the first is used")
+        icc = image.info.get("icc_profile")
+        if depth == 16:
+            # Pillow decodes a whole PNG in search of EXIF
+            exif = exif_tags(image) if kind == "tiff" or b"eXIf" in content else Image.Exif()
+            pixels = _sixteen_bit(content, gray=kind == "png" and content[25] in (0, 4))
+        else:
+            if kind == "jpeg":
+                image = _whole_jpeg(content, image, allow_truncated, warnings)  # noqa: PLW2901
+            image.load()
+            exif = exif_tags(image)
+            pixels, icc = _eight_bit(image, icc, warnings)
+    turn = None if kind == "tiff" else _TURNS.get(exif.get(0x0112, 1))  # both decoders turn TIFF files
+    if turn is not None:
+        pixels = np.ascontiguousarray(turn(pixels))
+    return Picture(pixels, kind, icc, exif, tuple(warnings))
+
+
+@contextmanager
+def opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
+    """Pillow's view of a file by its header, without Pillow's own limit of the size: ours is checked then."""
+    with _pillow:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(source, formats=[kind.upper()])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise for a size that is not to be decoded.
+
+    Raises:
+        DataError: empty, or more than `max_pixels`.
+    """
+    if min(size) < 1:
+        raise DataError(f"the picture is empty: {size[0]} x {size[1]}")
+    if size[0] * size[1] > max_pixels:
+        raise DataError(
+            f"{size[0]} x {size[1]} are {size[0] * size[1]:,} pixels, allowed are {max_pixels:,}; raise the "
+            "limit (--max-pixels) if the file can be trusted"
+        )
+
+
+def _check_png(content: bytes) -> None:
+    """Raise for a PNG that decoders would complete silently.
+
+    Raises:
+        DataError: a chunk is cut off or has another checksum, or the end is missing.
+    """
+    at = 8
+    while at + 12 <= len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        kind, end = content[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(content):
+            break
+        if zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+            raise DataError(f"the checksum of the PNG's {kind.decode('latin1')} chunk is wrong")
+        if kind == b"IEND":
+            return
+        at = end + 4
+    raise DataError("the PNG is truncated: its end is missing")
+
+
+def _whole_jpeg(
+    content: bytes, image: Image.Image, allow_truncated: bool, warnings: list[str]
+) -> Image.Image:
+    """The picture, checked to have all its data even if the end marker is missing.
+
+    Without the marker, the picture is decoded twice with different bytes behind its end: they show in the
+    result only where data is missing.
+
+    Raises:
+        DataError: data is missing.
+    """
+    try:
+        image.load()
+        if b"\xff\xd9" in content[-_TRAILER:]:
+            return image
+    except OSError as error:
+        if "truncated" not in str(error):
+            raise
+    data = content[:-1] if content.endswith(b"\xff") else content  # half of a marker
+    tails = (b"\xff\xd9", b"\x55" * 64 + b"\xff\xd9")
+    ends = [Image.open(io.BytesIO(data + tail), formats=["JPEG"]) for tail in tails]
+    if np.array_equal(np.asarray(ends[0]), np.asarray(ends[1])):
+        warnings.append("the JPEG's end marker is missing, its data is complete")
+    elif allow_truncated:
+        warnings.append("the JPEG is truncated: part of the picture is missing")
+    else:
+        raise DataError("the JPEG is truncated; --allow-truncated takes it with a part missing")
+    return ends[0]
+
+
+def _tiff_depth(content: bytes, max_pixels: int) -> int:
+    """Bits per sample of a TIFF, from its tags alone.
+
+    Raises:
+        DataError: samples other than integers of up to 16 bits, too large, or damaged.
+    """
+    stream = io.BytesIO(content)
+    header = stream.read(16 if content[2:3] == b"+" or content[3:4] == b"+" else 8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+    stream.seek(tags.next)
+    tags.load(stream)
+    _check_size((_first(tags.get(256, 0)), _first(tags.get(257, 0))), max_pixels)
+    bits, sample = _first(tags.get(258, 1)), _first(tags.get(339, 1))
+    if sample == 3 or bits > 16:
+        name = {1: "unsigned", 2: "signed", 3: "float"}.get(sample, "unknown")
+        raise DataError(f"{bits}-bit {name} samples are not supported; convert it to 8 or 16 bit")
+    if bits == 16 and (sample != 1 or _first(tags.get(262, 2)) not in (1, 2)):
+        raise DataError("a 16-bit TIFF must hold unsigned gray or RGB samples")
+    return bits
+
+
+def _first(value: Any) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _sixteen_bit(content: bytes, *, gray: bool) -> np.ndarray:
+    """H x W x C of 16 bits, RGB order.
+
+    Raises:
+        DataError: the data is damaged.
+    """
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise DataError("the picture's data is damaged")
+    if pixels.dtype != np.uint16:
+        raise DataError(f"16-bit samples were announced, {pixels.dtype} were found")
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if gray and pixels.shape[2] > 1:
+        return np.ascontiguousarray(pixels[..., [0, 3]] if pixels.shape[2] == 4 else pixels[..., :1])
+    order = {1: [0], 2: [0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]
+    return np.ascontiguousarray(pixels[..., order])
+
+
+def _eight_bit(image: Image.Image, icc: bytes | None, warnings: list[str]) -> tuple[np.ndarray, bytes | None]:
+    """H x W x C of 8 bits, and the profile if it still holds.
+
+    Raises:
+        DataError: samples of another type.
+    """
+    mode = image.mode
+    if mode in ("I", "F") or mode.startswith("I;"):
+        raise DataError(f"samples of type {mode} are not supported; convert it to 8 or 16 bit")
+    if mode == "CMYK":
+        image, warning = _from_cmyk(image, icc)
+        warnings.append(warning)
+        icc = None
+    elif mode in ("P", "PA", "RGBa", "La") or "transparency" in image.info:
+        gray = mode in ("1", "L", "La")
+        clear = mode != "P" or "transparency" in image.info
+        target = ("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB")
+        image = image.convert("RGBA").convert("LA") if gray and mode != "La" else image.convert(target)
+    elif mode == "1":
+        image = image.convert("L")
+    elif mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels, icc
+
+
+def _from_cmyk(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
+    """RGB of a CMYK picture: by its profile, without one by the plain formula."""
+    if icc:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            if converted is not None:
+                return converted, "CMYK was converted to sRGB by its profile"
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            return image.convert("RGB"), "CMYK was converted to RGB, its profile is unusable and was ignored"
+    return image.convert("RGB"), "CMYK was converted to RGB without a profile"

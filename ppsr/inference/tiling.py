@@ -1,0 +1,276 @@
+"""Cutting pictures into overlapping tiles, and joining the results row by row.
+
+A tile is read with an overlap on each side. Where the receptive field of the network fits into it, what is
+kept of the tile equals the whole picture. Elsewhere the outer half of the overlap, which saw the tile's
+border, is thrown away and the inner half is mixed with the neighbour's by a cosine ramp, so that no seam
+shows. Only one row of tiles is held.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.memory import is_out_of_memory, release_memory
+
+__all__ = ["Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_OVERLAP = 64  # theoretical fields of deep networks are far wider than what their outputs depend on
+_UNBOUNDED_OVERLAP = 32
+_LARGEST_TILE = 512  # beyond, tiles cost memory and save little time
+_SMALLEST_TILE = 16
+_SMALLEST_HALF = 8  # where halving ends
+_SPARE = 1.25  # figures of small tiles against large ones: fragments, workspaces
+
+Region = tuple[int, int, int, int]  # top, bottom, left, right in LR pixels
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a picture is cut, in LR pixels.
+
+    Attributes:
+        size: largest side of what a tile contributes; 0: the picture is not cut.
+        overlap: read beyond that on each side.
+        fade: width on each side of a tile's edge in which neighbours are mixed.
+    """
+
+    size: int = 0
+    overlap: int = 0
+    fade: int = 0
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def default_overlap(facts: NetworkFacts) -> int:
+    """The receptive radius, at most 64; 32 or two windows where the network sees without bound."""
+    if facts.receptive_radius is None:
+        return max(_UNBOUNDED_OVERLAP, 2 * facts.size_multiple if facts.size_multiple > 1 else 0)
+    return _up(min(facts.receptive_radius, _LARGEST_OVERLAP), facts.size_multiple)
+
+
+def make_tiles(facts: NetworkFacts, size: int, overlap: int | None = None) -> Tiles:
+    """Tiles of a wanted size for a network.
+
+    Args:
+        facts: of the network; sizes are rounded up to its size multiple.
+        size: side of a tile without its overlap; 0: do not cut.
+        overlap: None: from the network.
+
+    Raises:
+        ConfigError: negative sizes.
+    """
+    if size < 0 or (overlap is not None and overlap < 0):
+        raise ConfigError(f"tile and overlap are not negative, got {size} and {overlap}")
+    reach = _up(default_overlap(facts) if overlap is None else overlap, facts.size_multiple)
+    if size == 0:
+        return Tiles(0, reach)  # the overlap counts if memory turns out to be short
+    radius = facts.receptive_radius
+    fade = 0 if radius is not None and radius <= reach else reach // 2
+    return Tiles(_up(max(size, 2 * fade, 1), facts.size_multiple), reach, fade)
+
+
+def largest_tiles(
+    facts: NetworkFacts,
+    height: int,
+    width: int,
+    channels: int,
+    *,
+    per_pixel: float,
+    budget: int,
+    overlap: int | None = None,
+) -> tuple[Tiles, int]:
+    """The whole picture if it fits into memory, else the largest tiles that do.
+
+    Args:
+        facts: of the network.
+        height: of the LR picture.
+        width: of the LR picture.
+        channels: of the picture, alpha included.
+        per_pixel: bytes that the network takes per LR pixel of a tile.
+        budget: bytes to be used.
+        overlap: None: from the network.
+
+    Returns:
+        The tiles, and the bytes that are predicted for them.
+
+    Raises:
+        DataError: not even the smallest tile fits.
+    """
+    per_row = width * facts.scale**2 * channels * 4  # finished SR values of one LR row
+    needed = round(_SPARE * per_pixel * height * width + height * per_row)
+    if needed <= budget:
+        return make_tiles(facts, 0, overlap), needed
+    size = _up(min(_LARGEST_TILE, max(height, width)), facts.size_multiple)
+    while size >= _SMALLEST_TILE:
+        tiles = make_tiles(facts, size, overlap)
+        side = tiles.size + 2 * tiles.overlap
+        needed = round(
+            _SPARE * per_pixel * min(side, height) * min(side, width)
+            + min(tiles.size + 4 * tiles.fade, height) * per_row
+        )
+        if needed <= budget:
+            return tiles, needed
+        size = min(size - facts.size_multiple, int(size * 0.9)) // facts.size_multiple * facts.size_multiple
+    raise DataError(
+        f"even the smallest tiles of a {width} x {height} picture need {needed / 1e6:.0f} MB and "
+        f"{budget / 1e6:.0f} MB are left; allow more memory, or use a smaller network or overlap"
+    )
+
+
+def _edges(length: int, tiles: Tiles, multiple: int) -> list[int]:
+    """Where an axis is cut: parts of equal size but for the last, edges on multiples, room for two fades."""
+    if tiles.size == 0 or tiles.size >= length:
+        return [0, length]
+    count = -(-length // tiles.size)
+    step = _up(max(-(-length // count), 2 * tiles.fade), multiple)
+    edges = [*range(0, length, step), length]
+    if len(edges) > 2 and edges[-1] - edges[-2] < 2 * tiles.fade:
+        del edges[-2]
+    return edges
+
+
+def _ramp(first: int, last: int, length: int, fade: int) -> np.ndarray:
+    """Weights of a tile's SR rows or columns from `first - fade` to `last + fade`, all in SR pixels."""
+    start, stop = max(0, first - fade), min(length, last + fade)
+    weights = np.ones(stop - start, np.float32)
+    if not fade:
+        return weights
+    rise = (0.5 - 0.5 * np.cos(np.pi * (np.arange(2 * fade) + 0.5) / (2 * fade))).astype(np.float32)
+    if first > 0:
+        weights[: 2 * fade] = rise
+    if last < length:
+        weights[-2 * fade :] = 1 - rise
+    return weights
+
+
+class Tiler:
+    """Applies a function to a picture tile by tile.
+
+    A tile for which memory is short is computed again in halves; once that happened, later tiles of that
+    size are halved at once.
+
+    Args:
+        run: LR tile (h, w, C) float32 in [0, 1] -> SR tile (scale * h, scale * w, C) float32.
+        scale: of the network.
+        multiple: tiles start at multiples of it, so that windows lie as in the whole picture.
+        tiles: how to cut.
+        on_tile: called after each tile.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[np.ndarray], np.ndarray],
+        *,
+        scale: int,
+        multiple: int,
+        tiles: Tiles,
+        on_tile: Callable[[], None] | None = None,
+    ) -> None:
+        self.run = run
+        self.scale = scale
+        self.multiple = multiple
+        self.tiles = tiles
+        self.on_tile = on_tile
+        self.halved = 0
+        self._too_large: float = float("inf")
+
+    def count(self, height: int, width: int) -> int:
+        """Number of tiles of a picture."""
+        return (len(self._cut(height)) - 1) * (len(self._cut(width)) - 1)
+
+    def _cut(self, length: int) -> list[int]:
+        return _edges(length, self.tiles, self.multiple)
+
+    def bands(self, picture: np.ndarray) -> Iterator[np.ndarray]:
+        """Finished SR rows from top to bottom: (rows, scale * W, C) float32.
+
+        Args:
+            picture: (H, W, C), uint8, uint16, or float in [0, 1].
+
+        Raises:
+            DataError: a tile failed, even cut small.
+        """
+        height, width, channels = picture.shape
+        scale, fade = self.scale, self.tiles.fade
+        carry: np.ndarray | None = None
+        for top, bottom in pairwise(self._cut(height)):
+            first, last = max(0, top - fade), min(height, bottom + fade)
+            band = np.zeros(((last - first) * scale, width * scale, channels), np.float32)
+            down = _ramp(top * scale, bottom * scale, height * scale, fade * scale)[:, None, None]
+            for left, right in pairwise(self._cut(width)):
+                start, stop = max(0, left - fade), min(width, right + fade)
+                sr = self._solve(picture, (first, last, start, stop))
+                if fade:
+                    across = _ramp(left * scale, right * scale, width * scale, fade * scale)
+                    sr = sr * (down * across[None, :, None])
+                band[:, start * scale : stop * scale] += sr
+                if self.on_tile is not None:
+                    self.on_tile()
+            if carry is not None:
+                band[: len(carry)] += carry
+            kept = 2 * fade * scale if bottom < height else 0
+            carry = band[len(band) - kept :].copy() if kept else None
+            yield band[: len(band) - kept]
+
+    def _solve(self, picture: np.ndarray, region: Region) -> np.ndarray:
+        """The SR of a region."""
+        top, bottom, left, right = region
+        rows = self._read(top, bottom, picture.shape[0])
+        columns = self._read(left, right, picture.shape[1])
+        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+        if area < self._too_large:
+            try:
+                sr = self.run(as_float(picture[rows, columns]))
+                y, x = (top - rows.start) * self.scale, (left - columns.start) * self.scale
+                return sr[y : y + (bottom - top) * self.scale, x : x + (right - left) * self.scale]
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                logger.warning("memory is short for a tile of %d pixels; it is halved", area)
+            self._too_large = area
+            self.halved += 1
+            release_memory()
+        axis, parts = self._halves(region)
+        return np.concatenate([self._solve(picture, part) for part in parts], axis=axis)
+
+    def _read(self, first: int, last: int, length: int) -> slice:
+        """What is read for the part from `first` to `last`: wider by the overlap, on multiples."""
+        reach = self.tiles.overlap - self.tiles.fade
+        start = max(0, first - reach) // self.multiple * self.multiple
+        return slice(start, min(length, _up(last + reach, self.multiple)))
+
+    def _halves(self, region: Region) -> tuple[int, tuple[Region, Region]]:
+        """Both halves of a region across its longer side.
+
+        Raises:
+            DataError: it is too small to be halved.
+        """
+        top, bottom, left, right = region
+        if max(bottom - top, right - left) < 2 * max(_SMALLEST_HALF, self.multiple):
+            raise DataError(
+                f"memory is short even for a tile of {right - left} x {bottom - top} pixels; free some, or "
+                "use a smaller network or overlap"
+            )
+        if bottom - top >= right - left:
+            middle = _up((top + bottom) // 2, self.multiple)
+            return 0, ((top, middle, left, right), (middle, bottom, left, right))
+        middle = _up((left + right) // 2, self.multiple)
+        return 1, ((top, bottom, left, middle), (top, bottom, middle, right))
+
+
+def as_float(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 by the range of the type, floats as they are -> float32 in [0, 1]."""
+    if pixels.dtype.kind == "f":
+        return pixels.astype(np.float32)
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)

@@ -1,0 +1,87 @@
+"""Cutting large pictures into overlapping windows that are quick to read."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ppsr.errors import ConfigError
+from ppsr.imaging.io import decode_image
+from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
+
+__all__ = ["make_subimages", "window_starts"]
+
+_SCALES = re.compile(r"([_-]?x[2348])+$")
+
+
+def window_starts(side: int, size: int, step: int, threshold: int = 0) -> list[int]:
+    """Where windows begin along one side: every `step` pixels, and one flush with the end where more than
+    `threshold` pixels remain. Empty if the side is shorter than a window."""
+    starts = list(range(0, side - size + 1, step))
+    if starts and side - (starts[-1] + size) > threshold:
+        starts.append(side - size)
+    return starts
+
+
+def make_subimages(
+    source: str | Path,
+    target: str | Path,
+    *,
+    size: int = 480,
+    step: int = 240,
+    threshold: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+) -> Summary:
+    """Write the windows of every picture as `<name>_s001.png`, row by row.
+
+    A scale at the end of the name (`0001x4`) is left out, so that windows of HR and LR have equal names.
+
+    Args:
+        source: folder, searched recursively.
+        target: folder of the windows.
+        size: side of a window.
+        step: distance of windows.
+        threshold: remaining pixels that are given up.
+        workers: processes.
+        force: write again what is already there.
+
+    Raises:
+        ConfigError: sizes that are not positive, or the target lies in the source, or holds windows of other
+            sizes.
+        DataError: no pictures, or two whose windows would have the same names.
+    """
+    target = Path(target)
+    if size < 1 or step < 1 or threshold < 0:
+        raise ConfigError(
+            f"size and step are at least 1, threshold at least 0; got {size}, {step}, {threshold}"
+        )
+    pictures = gather_unique(source, _plain, recursive=True)
+    options = {"size": size, "step": step, "threshold": threshold}
+    claim(target, "subimages", options, source=source, outputs=[target], recursive=True)
+    job = partial(_cut, target=target, size=size, step=step, threshold=threshold, force=force)
+    return run_jobs(job, pictures, title="sub-images", root=source, workers=workers)
+
+
+def _plain(path: Path) -> str:
+    return _SCALES.sub("", path.stem) or path.stem
+
+
+def _cut(path: Path, *, target: Path, size: int, step: int, threshold: int, force: bool) -> Outcome:
+    image = decode_image(path)
+    tops, lefts = (window_starts(side, size, step, threshold) for side in image.shape[:2])
+    if not tops or not lefts:
+        shape = f"{image.shape[1]} x {image.shape[0]}"
+        return Outcome(skipped=f"{shape} is smaller than a window of {size}")
+    corners = [(top, left) for top in tops for left in lefts]
+    windows = (
+        (
+            target / f"{_plain(path)}_s{index:03d}.png",
+            np.ascontiguousarray(image[top : top + size, left : left + size]),
+        )
+        for index, (top, left) in enumerate(corners, start=1)
+    )
+    return write_missing(windows, force=force)

@@ -1,0 +1,148 @@
+"""Deep degradation representation and the generalisation index."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from scipy import integrate, stats
+from sklearn.decomposition import PCA
+from sklearn.metrics import calinski_harabasz_score
+
+from ppsr.analysis.ddr import (
+    calinski_harabasz,
+    degraded_patches,
+    embed,
+    layer_features,
+    principal_components,
+)
+from ppsr.analysis.srga import GeneralisedGaussian, describe_features, fit, srga
+from ppsr.degradations.reflash_benchmark import degrade
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import super_resolve
+from ppsr.imaging.io import write_image
+from ppsr.registry import build_generator
+
+
+@pytest.fixture
+def pictures(tmp_path, rng):
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
+    for path, side in zip(paths, (40, 33, 12), strict=True):
+        write_image(path, rng.integers(0, 256, (side, side + 3, 3), dtype=np.uint8))
+    return paths
+
+
+@pytest.mark.parametrize("shape", [(30, 200), (60, 7)])
+def test_components_equal_those_of_scikit_learn(shape, rng):
+    samples = rng.normal(3, 2, shape) * np.linspace(1, 5, shape[1])
+    ours, theirs = principal_components(samples.astype(np.float32), 6), PCA(6, svd_solver="full")
+    expected = theirs.fit_transform(samples.astype(np.float32).astype(np.float64))
+    np.testing.assert_allclose(np.abs(ours.scores), np.abs(expected), atol=1e-8 * np.abs(expected).max())
+    np.testing.assert_allclose(ours.variance_ratio, theirs.explained_variance_ratio_, rtol=1e-8)
+
+
+def test_index_equals_that_of_scikit_learn(rng):
+    points, labels = rng.normal(size=(50, 3)), rng.integers(0, 4, 50)
+    points[labels == 2] += 2
+    assert calinski_harabasz(points, labels) == pytest.approx(
+        calinski_harabasz_score(points, labels), rel=1e-10
+    )
+
+
+def test_groups_that_cannot_be_compared_are_errors(rng):
+    for labels in (np.zeros(5), np.arange(5)):
+        with pytest.raises(DataError, match="no dispersion"):
+            calinski_harabasz(rng.normal(size=(5, 2)), labels)
+    with pytest.raises(DataError, match="two samples"):
+        principal_components(np.ones((1, 4)), 2)
+    with pytest.raises(DataError, match="not finite"):
+        principal_components(np.full((3, 4), np.nan), 2)
+
+
+def test_patches_are_the_same_windows_degraded_in_every_way(pictures, rng):
+    names = ("bicubic", "bicubic_noise20", "bicubic_jepg50")
+    patches = degraded_patches(pictures, names, scale=4, count=6, side=8, seed=3)
+    assert patches.lq.shape == (18, 3, 8, 8)
+    np.testing.assert_array_equal(patches.labels, np.repeat([0, 1, 2], 6))
+    clean, noisy, jpeg = patches.lq.reshape(3, 6, 3, 8, 8)
+    for k in range(6):
+        image = np.rint(clean[k].transpose(1, 2, 0) * 255).astype(np.uint8)
+        expected = degrade(image, "bicubic_jepg50", scale=1)  # JPEG of the finished LR patch
+        np.testing.assert_allclose(jpeg[k].transpose(1, 2, 0) * 255, expected, atol=1e-3)
+        assert 0.03 < (noisy[k] - clean[k]).std() < 0.1
+    again = degraded_patches(pictures, names[1:2], scale=4, count=2, side=8, seed=3)
+    np.testing.assert_array_equal(again.lq, noisy[:2])
+    other = degraded_patches(pictures, names[:1], scale=4, count=2, side=8, seed=4)
+    assert not np.array_equal(other.lq, clean[:2])
+
+
+def test_patches_need_large_pictures_and_degradations(pictures):
+    with pytest.raises(DataError, match="at least 160 pixels"):
+        degraded_patches(pictures, scale=4, side=40)
+    with pytest.raises(ConfigError, match="did you mean"):
+        degraded_patches(pictures, ("bicubik",), scale=4, side=8)
+    with pytest.raises(ConfigError, match="at least one"):
+        degraded_patches(pictures, (), scale=4, side=8)
+
+
+def test_features_are_those_of_the_layer_one_row_per_patch(rng):
+    net = build_generator("MSRResNet", num_feat=4, num_block=1, upscale=2)
+    net.eval()
+    lq = rng.random((5, 3, 6, 6), dtype=np.float32)
+    features = layer_features(net, lq, "feat_last", memory_mib=1)
+    seen = []
+    hook = net.feat_last.register_forward_post_hook(lambda _l, _i, y: seen.append(y.numpy()))
+    super_resolve(net, paddle.to_tensor(lq))
+    hook.remove()
+    np.testing.assert_allclose(features, seen[0].reshape(5, -1), atol=1e-6)
+    with pytest.raises(ConfigError, match="did you mean"):
+        layer_features(net, lq, "feat_lst")
+
+
+def test_embedding_separates_groups_and_follows_the_seed(rng):
+    features = rng.normal(size=(40, 30)).astype(np.float32)
+    features[20:] += 8
+    labels = np.repeat([0, 1], 20)
+    points = embed(features, perplexity=10)
+    assert points.shape == (40, 2)
+    np.testing.assert_array_equal(points, embed(features, perplexity=10))
+    mixed = embed(rng.normal(size=(40, 30)).astype(np.float32), perplexity=10)
+    assert calinski_harabasz(points, labels) > 10 * calinski_harabasz(mixed, labels)
+    with pytest.raises(DataError, match="five samples"):
+        embed(features[:4])
+
+
+def test_divergence_equals_numerical_integration():
+    pairs = [((1.0, 2.0), (1.5, 2.0)), ((1.0, 0.8), (0.7, 1.7)), ((2.0, 3.0), (2.0, 1.0))]
+    for (s1, b1), (s2, b2) in pairs:
+        first, second = GeneralisedGaussian(s1, b1), GeneralisedGaussian(s2, b2)
+        p = stats.gennorm(b1, scale=first.scale)
+        q = stats.gennorm(b2, scale=second.scale)
+        assert p.std() == pytest.approx(s1)
+        expected, _ = integrate.quad(lambda x: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), 0, 20, points=[0.1, 1])  # noqa: B023
+        assert first.divergence(second) == pytest.approx(2 * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [0.7, 1.0, 2.0, 4.0])
+def test_fit_finds_the_distribution_of_samples(shape, rng):
+    values = stats.gennorm(shape, scale=3).rvs(200_000, random_state=rng)
+    found = fit(values)
+    assert found.shape == pytest.approx(shape, rel=0.03)
+    assert found.scale == pytest.approx(3, rel=0.04)
+
+
+def test_generalisation_index_grows_with_the_distance(rng):
+    features = rng.laplace(size=(40, 60))
+    reference = describe_features(features)
+    assert srga(reference, reference) == pytest.approx(0, abs=1e-6)
+    near, far = (srga(reference, describe_features(features * factor)) for factor in (1.1, 3))
+    assert 0 < near < far
+    with pytest.raises(DataError, match="equal"):
+        fit(np.ones(5))
+
+
+def test_outliers_do_not_count(rng):
+    features = rng.normal(size=(60, 200))
+    features[0] += rng.normal(size=200) * 400
+    scores = principal_components(features, 59).scores
+    assert describe_features(features).sigma < scores.std() / 5

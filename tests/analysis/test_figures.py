@@ -1,0 +1,103 @@
+"""Figures and their files."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import gaussian_kde
+
+from ppsr.analysis.csm import Ablation
+from ppsr.analysis.figures.common import file_name, mosaic, save_figure, seismic
+from ppsr.analysis.figures.csm import draw_ablation
+from ppsr.analysis.figures.ddr import draw_ddr
+from ppsr.analysis.figures.lam import contribution_density, draw_lam
+from ppsr.analysis.lam import Lam
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (7, 12)])
+def test_density_equals_that_of_scipy(shape, rng):
+    contribution = rng.random(shape).astype(np.float32) ** 4
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    places = np.stack([rows.ravel(), columns.ravel()]).astype(float)
+    expected = gaussian_kde(places, weights=contribution.ravel().astype(float))(places).reshape(shape)
+    np.testing.assert_allclose(contribution_density(contribution), expected / expected.max(), atol=1e-6)
+
+
+def test_density_of_nothing_and_of_one_pixel_is_finite():
+    assert not contribution_density(np.zeros((4, 5), np.float32)).any()
+    one = np.zeros((4, 5), np.float32)
+    one[1, 2] = 1
+    assert contribution_density(one)[1, 2] == 1
+
+
+def test_mosaic_places_tiles_in_rows():
+    tiles = np.arange(3)[:, None, None] * np.ones((3, 2, 4))
+    sheet = mosaic(tiles, columns=2, gap=1)
+    assert sheet.shape == (5, 9)
+    assert (sheet[:2, :4] == 0).all()
+    assert (sheet[:2, 5:] == 1).all()
+    assert (sheet[3:, :4] == 2).all()
+    assert np.isnan(sheet[2]).all()
+    assert np.isnan(sheet[3:, 4:]).all()
+
+
+def test_colours_are_blue_white_red():
+    blue, white, red = seismic(np.array([-1.0, 0.0, 1.0]))
+    assert blue[2] > blue[0] + 50
+    assert (white >= 250).all()
+    assert red[0] > red[2] + 50
+
+
+def test_a_figure_is_saved_with_its_report_and_arrays_and_is_the_same_again(tmp_path):
+    def save(stem):
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().plot([0, 1], [1, 0], label="line")
+        return save_figure(figure, stem, {"settings": {"fold": 3}}, {"values": np.arange(4)})
+
+    first, second = save(tmp_path / "a.b" / "lam"), save(tmp_path / "again" / "lam")
+    assert sorted(p.name for p in first) == ["lam.json", "lam.npz", "lam.png", "lam.svg"]
+    assert sorted(p.name for p in (tmp_path / "a.b").iterdir()) == sorted(p.name for p in first)
+    for a, b in zip(first[:3], second[:3], strict=True):
+        assert a.read_bytes() == b.read_bytes()
+    assert json.loads(first[2].read_text()) == {"settings": {"fold": 3}}
+    np.testing.assert_array_equal(np.load(first[3])["values"], np.arange(4))
+
+
+def test_saving_leaves_the_style_of_matplotlib_alone(tmp_path):
+    before = dict(mpl.rcParams)
+    save_figure(Figure(), tmp_path / "x", {})
+    assert dict(mpl.rcParams) == before
+
+
+def test_labels_become_file_names():
+    assert file_name("body.0/Ünit a") == "body.0_Ünit_a"
+
+
+def test_a_comparison_has_a_row_per_network_that_names_its_index(rng):
+    lq, sr = rng.random((3, 8, 8), dtype=np.float32), rng.random((3, 16, 16), dtype=np.float32)
+    result = Lam(lq, sr, rng.normal(size=lq.shape).astype(np.float32), np.ones(2), (4, 4, 6))
+    figure = draw_lam([("a", result), ("b", result)])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 8
+    assert titles.count(f"contribution, DI {result.diffusion_index:.2f}") == 2
+    assert {"a", "b"} <= set(titles)
+
+
+def test_scatter_plots_draw_every_group_even_without_area(rng):
+    points = rng.normal(size=(9, 2))
+    points[:3] = [[0, 0], [1, 1], [2, 2]]
+    figure = draw_ddr([("one", points), ("two", points)], np.repeat([0, 1, 2], 3), ["clean", "blur", "noise"])
+    assert [len(axes.collections) for axes in figure.axes] == [3, 3]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["clean", "blur", "noise"]
+
+
+def test_ablation_curves_start_with_the_whole_network(rng):
+    single = Ablation(rng.random(4), rng.random(4))
+    figure = draw_ablation("x", np.ones(4), single, {"order": Ablation(rng.random(3), rng.random(3))}, 30.0)
+    line = figure.axes[2].lines[0]
+    assert line.get_ydata()[0] == 30
+    assert len(line.get_ydata()) == 4

@@ -1,0 +1,117 @@
+"""Local attribution maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.analysis.lam import LamSettings, blur_kernels, blur_path, gini, lam, path_steps
+from ppsr.analysis.objective import edge_strength
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import super_resolve
+from ppsr.registry import GENERATORS, build_generator
+
+
+@pytest.fixture
+def net():
+    paddle.seed(0)
+    return build_generator("SRVGGNetCompact", num_feat=8, num_conv=1, upscale=2)
+
+
+def _strength(net, picture, window):
+    return float(edge_strength(super_resolve(net, paddle.to_tensor(picture[None])), window).sum())
+
+
+@pytest.mark.smoke
+def test_attributions_sum_to_the_change_of_the_objective(net, rng):
+    """Completeness of integrated gradients, against forward passes alone."""
+    lq = rng.random((3, 12, 14), dtype=np.float32)
+    settings = LamSettings(window=8, top=6, left=10, sigma=1.0, fold=400, kernel_size=5)
+    result = lam(net, lq, settings)
+    blurred, _ = blur_path(lq, np.concatenate([blur_kernels(1.0, 400, 5)[:1]] * 2), 0, 1)
+    expected = _strength(net, lq, result.window) - _strength(net, blurred[0], result.window)
+    # the sum is a right Riemann sum; its error falls with 1 / fold
+    assert result.gradient.sum() == pytest.approx(expected, rel=0.03)
+    assert result.objectives[-1] == pytest.approx(_strength(net, lq, result.window), rel=1e-5)
+
+
+def test_pixels_outside_the_receptive_field_contribute_nothing(net, rng):
+    result = lam(
+        net, rng.random((3, 24, 24), dtype=np.float32), LamSettings(window=2, top=20, left=20, fold=3)
+    )
+    radius = net.receptive_radius
+    outside = np.ones((24, 24), bool)
+    # window of SR rows 20..21 and the gradient's next row: LR rows 10..11
+    outside[10 - radius : 12 + radius, 10 - radius : 12 + radius] = False
+    assert not result.map[outside].any()
+    assert result.map[10:12, 10:12].all()
+
+
+def test_batches_do_not_change_the_result(net, rng):
+    lq = rng.random((3, 10, 11), dtype=np.float32)
+    settings = LamSettings(window=4, fold=7)
+    one = list(path_steps(net, lq, settings, memory_mib=1))
+    many = list(path_steps(net, lq, settings, memory_mib=512))
+    assert len(many) == 1
+    found, expected = (np.concatenate([p.attributions for p in parts]) for parts in (one, many))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["SwinIR", "DRNGenerator", "MSRResNet", "BlindSR"])
+def test_any_generator_takes_any_size(name, rng):
+    """Windows that do not divide the picture, a range of 255 and lists of outputs are taken care of."""
+    net = build_generator(name, **GENERATORS.get(name).test_args)
+    lq = rng.random((3, 10, 13), dtype=np.float32)
+    result = lam(net, lq, LamSettings(window=6, fold=2, kernel_size=3))
+    assert result.gradient.shape == lq.shape
+    assert result.sr.shape == (3, 10 * net.scale, 13 * net.scale)
+    assert result.map.max() == 1
+    assert 0 <= result.diffusion_index <= 100
+    assert -1 < result.sr.mean() < 2
+
+
+def test_flat_pictures_give_finite_maps(net):
+    result = lam(net, np.full((3, 10, 10), 0.5, np.float32), LamSettings(window=4, fold=2))
+    assert np.isfinite(result.map).all()
+    assert np.isfinite(result.diffusion_index)
+
+
+def test_slope_of_flat_pixels_is_zero_and_of_others_as_published():
+    x = paddle.to_tensor([[[[0.0, 0.0, 3.0], [0.0, 4.0, 0.0], [0.0, 0.0, 0.0]]]], stop_gradient=False)
+    strength = edge_strength(x)
+    # lengths by hand: (0, 0), (4, 3), (0, 4), (4, 4)
+    assert float(strength.sum()) == pytest.approx(0 + 5 + 4 + 32**0.5)
+    strength.sum().backward()
+    assert np.isfinite(x.grad.numpy()).all()
+    assert x.grad.numpy()[0, 0, 0, 0] == 0
+    assert x.grad.numpy()[0, 0, 0, 2] == pytest.approx(3 / 5)
+
+
+@pytest.mark.parametrize(
+    "settings", [LamSettings(window=8, top=14), LamSettings(window=21), LamSettings(window=4, left=-1)]
+)
+def test_a_window_outside_the_picture_is_an_error(net, settings):
+    with pytest.raises(ConfigError, match="leaves the SR picture of 20 x 20"):
+        lam(net, np.zeros((3, 10, 10), np.float32), settings)
+
+
+@pytest.mark.parametrize("wrong", [{"window": 0}, {"fold": 0}, {"sigma": 0.0}, {"kernel_size": 0}])
+def test_impossible_settings_are_errors(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        LamSettings(**wrong)
+
+
+def test_broken_weights_are_an_error(net, rng):
+    net.body[0].bias.set_value(np.full(8, np.nan, np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        lam(net, rng.random((3, 8, 8), dtype=np.float32), LamSettings(window=4, fold=1))
+
+
+def test_gini_of_known_distributions():
+    assert gini(np.ones(50)) == pytest.approx(0, abs=1e-9)
+    one = np.zeros(50)
+    one[7] = 1
+    assert gini(one) == pytest.approx(1 - 1 / 50, abs=1e-4)
+    # half of the values share all evenly
+    assert gini(np.repeat([0.0, 1.0], 25)) == pytest.approx(0.5, abs=1e-4)

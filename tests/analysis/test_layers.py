@@ -1,0 +1,143 @@
+"""Layers by name."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from ppsr.analysis.layers import as_map, captured, edited, frozen, inspect_layers, relative_size
+from ppsr.errors import ConfigError
+from ppsr.generators.apply import apply_generator, super_resolve
+from ppsr.registry import GENERATORS, build_generator
+
+
+def _build(name: str) -> nn.Layer:
+    cls = GENERATORS.get(name)
+    return build_generator(name, **cls.test_args)
+
+
+def _takes_a_picture(name: str) -> bool:
+    cls = GENERATORS.get(name)
+    makes_picture = getattr(cls, "produces_image", True) and name != "DegradationPredictor"
+    return makes_picture and len(inspect.signature(cls.forward).parameters) == 2
+
+
+@pytest.mark.parametrize("name", GENERATORS.names())
+def test_every_generator_offers_its_layers(name, rng):
+    if not _takes_a_picture(name):
+        pytest.skip("needs more than a picture, or makes none")
+    net = _build(name)
+    layers = inspect_layers(net)
+    assert set(layers.outline) <= set(layers.maps)
+    assert layers.outline
+    assert layers.deepest in layers.maps
+    side = 3 * int(getattr(net, "size_multiple", 1))
+    x = paddle.to_tensor(rng.random((1, layers.in_channels, side, side), dtype=np.float32))
+    with frozen(net), captured(net, layers.maps) as seen:
+        super_resolve(net, x)
+    for layer in layers.maps.values():
+        maps = as_map(layer, seen[layer.name].numpy()[0])
+        assert maps.shape[0] == layer.channels
+        # strided layers round odd sides up
+        assert abs(maps.shape[1] - side * layer.size) < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "deepest"),
+    [
+        ("MSRResNet", "feat_last"),
+        ("RRDBNet", "feat_last"),
+        ("SwinIR", "upsample.1"),
+        ("SRVGGNetCompact", "body.5"),
+        ("RCAN", "tail.0.1"),  # its last convolution shifts the mean of a picture
+        ("DRNGenerator", "up_blocks.1.2"),  # a concatenation feeds the last convolution
+    ],
+)
+def test_the_deepest_layer_feeds_the_last_convolution(name, deepest):
+    assert inspect_layers(_build(name)).deepest == deepest
+
+
+def test_tokens_of_transformers_are_told_from_maps_even_where_channels_equal_a_side():
+    net = build_generator(
+        "SwinIR", **{**GENERATORS.get("SwinIR").test_args, "embed_dim": 24, "num_heads": [2]}
+    )
+    layers = inspect_layers(net)
+    assert not layers.maps["conv_first"].channels_last
+    assert layers.maps["norm"].channels_last
+    assert layers.maps["norm"].channels == layers.maps["conv_first"].channels == 24
+
+
+def test_an_unknown_layer_is_answered_by_the_nearest():
+    layers = inspect_layers(_build("MSRResNet"))
+    with pytest.raises(ConfigError, match="did you mean 'feat_last'"):
+        layers.find(["feat_lost"])
+
+
+def test_a_layer_that_runs_twice_is_refused():
+    net = build_generator("MSRResNet", num_feat=4, num_block=1, upscale=4)
+    with pytest.raises(ConfigError, match="'pixel_shuffle' runs more than once"):
+        inspect_layers(net).find(["pixel_shuffle"])
+
+
+@pytest.mark.smoke
+def test_freezing_leaves_input_gradients_and_the_network_as_they_were(rng):
+    net = _build("SwinIR")
+    net.train()
+    for parameter in net.parameters():  # the initial weights of normalisation are all one
+        parameter.set_value(
+            parameter + paddle.to_tensor(rng.normal(0, 0.1, parameter.shape).astype(np.float32))
+        )
+    net.norm.weight.stop_gradient = True
+    net.norm.bias.grad = paddle.ones_like(net.norm.bias)
+    flags = {key: parameter.stop_gradient for key, parameter in net.named_parameters()}
+    data = rng.random((1, 3, 16, 16), dtype=np.float32)
+
+    def gradient() -> np.ndarray:
+        x = paddle.to_tensor(data, stop_gradient=False)
+        (apply_generator(net, x) ** 2).sum().backward()
+        return x.grad.numpy()
+
+    with frozen(net):
+        assert not net.training
+        assert sum(not p.stop_gradient for p in net.parameters()) < len(net.parameters()) / 2
+        found = gradient()
+    assert net.training
+    assert {key: parameter.stop_gradient for key, parameter in net.named_parameters()} == flags
+    assert net.patch_embed.norm.weight.grad is None or not net.patch_embed.norm.weight.grad.numpy().any()
+    assert (net.norm.bias.grad.numpy() == 1).all()
+    net.eval()
+    net.norm.weight.stop_gradient = False
+    expected = gradient()
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_an_edit_replaces_the_output_only_inside(rng):
+    net = _build("MSRResNet")
+    layers = inspect_layers(net)
+    x = paddle.to_tensor(rng.random((1, 3, 8, 8), dtype=np.float32))
+    before = super_resolve(net, x).numpy()
+    with edited(net, layers.maps["feat_last"], lambda y: y * 0):
+        without = super_resolve(net, x).numpy()
+    assert np.abs(without - before).max() > 1e-4
+    np.testing.assert_array_equal(super_resolve(net, x).numpy(), before)
+
+
+def test_a_network_without_maps_is_refused():
+    class Plain(nn.Layer):
+        scale = 1
+
+        def forward(self, x):
+            return x * 2
+
+    with pytest.raises(ConfigError, match="no layer of Plain"):
+        inspect_layers(Plain())
+
+
+def test_sizes_are_told_in_words():
+    layers = inspect_layers(_build("DRNGenerator"))
+    assert relative_size(layers.maps["head"]) == "x4"
+    assert relative_size(layers.maps["down.1"]) == "x1"

@@ -1,0 +1,66 @@
+"""The notebooks run from the first cell to the last, on tiny data, and are kept without outputs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.imaging.io import write_image
+from tests.analysis.networks import write_network
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def _code(path: Path) -> list[str]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+    """A working folder with a tiny network and small pictures where the notebooks look for them."""
+    config, _ = write_network(tmp_path / "configs", upscale=4)
+    config.rename(tmp_path / "configs" / "quickstart_srresnet.yaml")
+    for name, side in (("train/a", 80), ("train/b", 72), ("val_LRx4/chelsea", 20)):
+        picture = rng.integers(0, 256, (side, side + 4, 3), dtype=np.uint8)
+        write_image(tmp_path / "data" / "samples" / f"{name}.png", picture)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_runs(path, folder):
+    script = folder / "notebook.py"
+    script.write_text("\n\n".join(_code(path)), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_has_no_outputs_and_no_long_definitions(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    for node in ast.walk(ast.parse("\n\n".join(_code(path)))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            assert node.end_lineno - node.lineno < 5
+
+
+def test_every_tool_has_a_notebook():
+    assert {path.stem for path in NOTEBOOKS} == {"csm", "ddr", "features", "lam"}

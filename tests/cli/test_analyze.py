@@ -1,0 +1,161 @@
+"""`ppsr analyze`: files, printed lines and errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ppsr.cli import build_app
+from ppsr.errors import ConfigError
+from ppsr.imaging.io import read_image, write_image
+from tests.analysis.networks import write_network
+
+
+@pytest.fixture
+def work(tmp_path, rng):
+    for seed, name in enumerate(("plain", "dropout")):
+        write_network(tmp_path / name, seed=seed)
+    for k in range(2):
+        write_image(tmp_path / "hr" / f"{k}.png", rng.integers(0, 256, (40, 44, 3), dtype=np.uint8))
+    write_image(tmp_path / "lq.png", rng.integers(0, 256, (20, 22, 3), dtype=np.uint8))
+    return tmp_path
+
+
+def _run(work, tool, *arguments, networks=("plain",)):
+    given = ["analyze", tool, *arguments, "-o", str(work / "out"), "-c", str(work / "plain" / "config.yaml")]
+    for name in networks:
+        given += ["--load", str(work / name / "weights.pdparams")]
+    return CliRunner().invoke(build_app(), given)
+
+
+def _report(work, name):
+    return json.loads((work / "out" / f"{name}.json").read_text())
+
+
+def _files(work):
+    return {path.name for path in (work / "out").iterdir()}
+
+
+def test_lam_compares_networks_and_can_be_redone(work):
+    arguments = (str(work / "lq.png"), "--window", "8", "--fold", "3", "--top", "5")
+    done = _run(work, "lam", *arguments, "--label", "a", "--label", "b", networks=("plain", "dropout"))
+    assert done.exit_code == 0, done.output
+    assert _files(work) == {"lam.png", "lam.svg", "lam.json", "lam.npz"}
+    report = _report(work, "lam")
+    assert report["settings"] == {
+        "window": 8,
+        "top": 5,
+        "left": 18,
+        "sigma": 1.2,
+        "fold": 3,
+        "kernel_size": 9,
+    }
+    assert [network["label"] for network in report["networks"]] == ["a", "b"]
+    assert f"a: diffusion index {report['results']['a']['diffusion_index']:.3f}\n" in done.output
+    arrays = np.load(work / "out" / "lam.npz")
+    assert arrays["b/gradient"].shape == (3, 20, 22)
+    again = _run(work, "lam", *arguments, "--left", "18", "--label", "a", "--memory", "1")
+    assert again.exit_code == 0
+    repeated = _report(work, "lam")["results"]["a"]["diffusion_index"]
+    assert repeated == pytest.approx(report["results"]["a"]["diffusion_index"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_csm_measures_against_the_truth(work):
+    done = _run(
+        work, "csm", str(work / "hr" / "0.png"), "--from-hr", "--layers", "feat_last,body.0", "--each-channel"
+    )
+    assert done.exit_code == 0, done.output
+    for layer in ("feat_last", "body.0"):
+        for kind in ("maps", "ablation"):
+            assert {f"csm_{layer}_{kind}{suffix}" for suffix in (".png", ".svg", ".json")} <= _files(work)
+    report = _report(work, "csm_feat_last_ablation")
+    assert report["results"]["truth"] == "HR"
+    assert len(report["results"]["psnr_without"]) == 6
+    assert {len(curve) for curve in report["results"]["psnr_cumulative"].values()} == {5}
+    written = sorted((work / "out" / "csm_feat_last_maps").iterdir())
+    assert len(written) == 6
+    assert read_image(written[0]).shape == (40, 44, 3)
+
+
+def test_csm_without_truth_compares_with_the_whole_network(work):
+    done = _run(work, "csm", str(work / "lq.png"), "--crop", "12")
+    assert done.exit_code == 0, done.output
+    report = _report(work, "csm_feat_last_ablation")
+    assert report["results"]["truth"] == "SR of the whole network"
+    assert report["results"]["psnr_intact"] == 80
+    done = _run(work, "csm", str(work / "lq.png"), "--layers", "conv_first", "--no-ablation")
+    assert done.exit_code == 0
+    assert "csm_conv_first_ablation.png" not in _files(work)
+
+
+def test_ddr_compares_two_checkpoints(work):
+    arguments = (
+        "--count",
+        "6",
+        "--side",
+        "8",
+        "--degradations",
+        "bicubic,bicubic_noise20",
+        "--perplexity",
+        "4",
+    )
+    done = _run(work, "ddr", str(work / "hr"), *arguments, networks=("plain", "dropout"))
+    assert done.exit_code == 0, done.output
+    assert _files(work) == {"ddr.png", "ddr.svg", "ddr.json", "ddr.npz"}
+    results = _report(work, "ddr")["results"]
+    assert list(results) == ["plain-weights", "dropout-weights"]
+    for label, values in results.items():
+        assert values["layer"] == "feat_last"
+        assert values["features"] == 6 * 16 * 16
+        assert values["srga"]["clean"] == pytest.approx(0, abs=1e-9)
+        assert values["srga"]["noise"] > 0
+        assert f"{label}: CHI {values['chi_tsne']:.1f} (t-SNE)" in done.output
+    assert np.load(work / "out" / "ddr.npz")["plain-weights/points"].shape == (12, 2)
+
+
+@pytest.mark.slow
+def test_features_draw_the_main_stages_and_the_depth(work):
+    done = _run(work, "features", str(work / "lq.png"))
+    assert done.exit_code == 0, done.output
+    assert {"features_depth.png", "features_weights_body.1.svg"} <= _files(work)
+    curve = _report(work, "features_depth")["results"]["weights"]
+    order = [entry["layer"] for entry in curve]
+    assert [name for name in order if name in ("conv_first", "body.0", "body.1", "feat_last")] == [
+        "conv_first",
+        "body.0",
+        "body.1",
+        "feat_last",
+    ]
+    assert all(0 < entry["rank_share"] <= 1 for entry in curve)
+
+
+def test_features_of_two_networks_share_a_curve(work):
+    arguments = ("--layers", "body.1", "--channels", "2")
+    done = _run(work, "features", str(work / "lq.png"), *arguments, networks=("plain", "dropout"))
+    assert done.exit_code == 0, done.output
+    assert set(_report(work, "features_depth")["results"]) == {"plain-weights", "dropout-weights"}
+    assert {f"features_{name}-weights_body.1.png" for name in ("plain", "dropout")} <= _files(work)
+
+
+@pytest.mark.parametrize("tool", ["csm", "ddr", "features"])
+def test_layers_are_listed_without_a_picture(work, tool):
+    done = _run(work, tool, "--list-layers")
+    assert done.exit_code == 0, done.output
+    rows = {line.split()[0]: line.split() for line in done.output.splitlines()[1:]}
+    assert rows["feat_last"] == ["feat_last", "6", "maps", "x2", "LeakyReLU", "deepest"]
+    assert rows["body.0"][-1] == "stage"
+    assert not (work / "out").exists()
+
+
+def test_mistakes_are_told(work):
+    failed = _run(work, "csm", str(work / "lq.png"), "--layers", "feat_lasd")
+    assert isinstance(failed.exception, ConfigError)
+    assert "did you mean 'feat_last'" in str(failed.exception)
+    assert "give a picture" in str(_run(work, "lam").exception)
+    assert "give a folder" in str(_run(work, "ddr").exception)
+    few = _run(work, "ddr", str(work / "hr"), "--degradations", "bicubic")
+    assert "at least two degradations" in str(few.exception)

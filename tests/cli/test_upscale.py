@@ -1,0 +1,110 @@
+"""`ppsr upscale`: exit codes, weights alone, options, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from typer.testing import CliRunner
+
+from ppsr import cli
+from ppsr.imaging.io import read_image, write_image
+from ppsr.inference.upscaler import Upscaler
+from tests.inference.helpers import small_network
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    net = small_network("SRVGGNetCompact")
+    paddle.save(net.state_dict(), str(tmp_path / "net.pdparams"))
+    for name in ("a", "b"):
+        write_image(tmp_path / "in" / f"{name}.png", rng.integers(0, 256, (20, 26, 3), dtype=np.uint8))
+    return tmp_path, net
+
+
+def _run(files, *arguments, source="in", out="out"):
+    place = files[0]
+    given = ["upscale", str(place / source), "-o", str(place / out), "--load", str(place / "net.pdparams")]
+    return CliRunner().invoke(cli.build_app(), [*given, *arguments])
+
+
+def test_weights_alone_are_enough(files):
+    place, net = files
+    done = _run(files)
+    assert done.exit_code == 0, done.output
+    assert f"2 of 2 inputs upscaled by {net.scale}" in done.output
+    sr = read_image(place / "out" / "a.png")
+    expected = Upscaler(net)(read_image(place / "in" / "a.png"))
+    assert np.abs(sr - expected).max() <= 0.5 / 255 + 1e-6
+
+
+def test_options_reach_the_result(files):
+    place, net = files
+    options = ("--tile", "8", "--outscale", "1.5", "--suffix", "_y", "--ext", "tif", "--self-ensemble")
+    done = _run(files, *options, source="in/a.png")
+    assert done.exit_code == 0, done.output
+    sr = read_image(place / "out" / "a_y.tif")
+    overlap = net.receptive_radius
+    expected = Upscaler(net, tile=8, overlap=overlap, outscale=1.5, ensemble=True)(
+        read_image(place / "in" / "a.png")
+    )
+    assert np.abs(sr - expected).max() <= 0.5 / 255 + 1e-5
+
+
+def test_some_failures_are_exit_code_1_and_named(files):
+    (files[0] / "in" / "b.png").write_bytes(b"broken")
+    done = _run(files)
+    assert done.exit_code == 1
+    assert "error: " in done.output
+    assert "b.png" in done.output
+
+
+def test_nothing_usable_is_exit_code_3(files):
+    for path in (files[0] / "in").iterdir():
+        path.write_bytes(b"broken")
+    assert _run(files).exit_code == 3
+    assert _run(files, source="in/*.tif").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in", "--tile-mode", "blended"], "did you mean 'blend'"),
+        (["in", "--max-memory", "lots"], "no amount of memory"),
+        (["in", "--ext", "jp2"], "format 'jp2' is unknown"),
+        (["missing.png"], "there is no file or folder"),
+    ],
+)
+def test_wrong_options_are_exit_code_2(files, arguments, message, monkeypatch, capsys):
+    place = files[0]
+    given = [str(place / arguments[0]), "-o", str(place / "out"), "--load", str(place / "net.pdparams")]
+    monkeypatch.setattr(sys, "argv", ["ppsr", "upscale", *given, *arguments[1:]])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_the_run_and_leave_no_half_file(files, number, code, rng):
+    place = files[0]
+    write_image(place / "large" / "a.png", rng.integers(0, 256, (1500, 1500, 3), dtype=np.uint8))
+    command = [sys.executable, "-c", "from ppsr.cli import main; main()", "upscale", str(place / "large")]
+    command += ["-o", str(place / "out"), "--load", str(place / "net.pdparams"), "--tile", "32"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    waited = time.monotonic() + 60
+    while not list((place / "out").glob(".*")) and time.monotonic() < waited:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(30) == code
+    assert {path.name for path in (place / "out").iterdir()} <= {"report.jsonl"}

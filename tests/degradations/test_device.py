@@ -1,0 +1,175 @@
+"""Operations on batches against those of the host, one picture at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ppsr.compat.paddle import seeded
+from ppsr.degradations import blur, device
+from ppsr.degradations.jpeg import jpeg
+from ppsr.degradations.kernels import draw_kernel, unit_pulse
+from ppsr.degradations.noise import poisson_rate
+from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Resize, apply_operations, quantise
+from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
+from ppsr.errors import DataError
+from ppsr.imaging.resize import interpolate
+
+STEPS = build_steps(SECOND_ORDER)
+
+
+def _pictures(rng, shape=(3, 40, 52, 3)):
+    """Smooth pictures with some grain."""
+    coarse = rng.random((shape[0], 5, 5, 3), dtype=np.float32)
+    fine = np.stack([interpolate(one, mode="bilinear", size=shape[1:3]) for one in coarse])
+    return np.clip(fine + 0.02 * rng.standard_normal(shape, dtype=np.float32), 0, 1)
+
+
+def _tensor(pictures):
+    return paddle.to_tensor(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+
+
+def _arrays(x):
+    return x.numpy().transpose(0, 2, 3, 1)
+
+
+@pytest.mark.smoke
+def test_every_picture_is_filtered_with_its_own_kernel(rng):
+    pictures = _pictures(rng)
+    kernels = [draw_kernel(rng, STEPS[0]).values for _ in range(2)] + [unit_pulse().values]
+    ours = _arrays(device.filter2d(_tensor(pictures), np.stack(kernels)))
+    host = [blur.filter2d(one, kernel) for one, kernel in zip(pictures, kernels, strict=True)]
+    assert np.abs(ours - np.stack(host)).max() < 1e-5
+    assert np.abs(ours[2] - pictures[2]).max() == 0
+
+
+def test_sharpening_equals_that_of_the_host(rng):
+    pictures = _pictures(rng)
+    ours = _arrays(device.usm_sharpen(_tensor(pictures)))
+    assert np.abs(ours - np.stack([blur.usm_sharpen(one) for one in pictures])).max() < 1e-5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(MODES), st.integers(4, 40), st.integers(4, 40), st.floats(0.25, 2.5), st.booleans())
+def test_resizing_equals_that_of_the_host(mode, height, width, factor, by_size):
+    picture = np.random.default_rng(height).random((1, height, width, 3), dtype=np.float32)
+    choice = {"size": (int(height * factor), int(width * factor))} if by_size else {"scale": factor}
+    ours = _arrays(device.interpolate(_tensor(picture), mode=mode, **choice))[0]
+    host = interpolate(picture[0], mode=mode, **choice)
+    assert ours.shape == host.shape
+    # the sampling positions are float32 in Paddle: an error of 40 * 2 ** -23, times a slope of up to 2
+    assert np.abs(ours - host).max() < 2e-5
+
+
+@pytest.mark.smoke
+def test_jpeg_has_a_quality_per_picture(rng):
+    pictures, quality = _pictures(rng, (3, 37, 50, 3)), np.array([31.0, 60.5, 94.9])
+    ours = _arrays(device.jpeg(_tensor(pictures), quality))
+    host = np.stack([jpeg(one, float(q)) for one, q in zip(pictures, quality, strict=True)])
+    # a coefficient on the edge of rounding may fall to either side
+    assert (np.abs(ours - host) < 1e-4).mean() > 0.99
+    assert np.abs(ours - host).mean() < 1e-4
+
+
+def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
+    pictures = _pictures(rng, (3, 96, 80, 3))
+    for common in range(4):
+        batch = [
+            draw_operations(
+                STEPS,
+                np.random.default_rng(100 + i),
+                size=(96, 80),
+                scale=4,
+                common=np.random.default_rng(common),
+            )
+            for i in range(3)
+        ]
+        batch = [[op for op in own if not isinstance(op, Noise)] for own in batch]
+        ours = _arrays(device.quantise(device.apply_operations(_tensor(pictures), batch)))
+        host = [quantise(apply_operations(one, own, rng)) for one, own in zip(pictures, batch, strict=True)]
+        error = np.abs(ours - np.stack(host))
+        assert (error <= 1 / 255 + 1e-6).mean() > 0.99
+        assert error.mean() < 1e-3
+
+
+def test_gaussian_noise_has_its_deviation_and_gray_noise_one_pattern():
+    flat = paddle.full([2, 3, 200, 200], 0.5)
+    with seeded(1):
+        drawn = device.gaussian_noise(
+            flat, sigma=np.array([20.0, 5.0]), gray=np.array([True, False]), draws=device.TensorDraws()
+        ).numpy()
+    # the deviation of 40,000 numbers is known to 0.4 %
+    assert drawn[0].std() * 255 == pytest.approx(20, rel=0.02)
+    assert drawn[1].std() * 255 == pytest.approx(5, rel=0.02)
+    assert np.abs(drawn[0] - drawn[0, :1]).max() == 0
+    assert abs(np.corrcoef(drawn[1, 0].ravel(), drawn[1, 1].ravel())[0, 1]) < 0.03
+
+
+def test_poisson_noise_has_the_rates_of_the_host_and_their_variance(rng):
+    pictures = _pictures(rng)
+    gray = np.array([True, False, True])
+    rate, photons = device.poisson_rate(_tensor(pictures), gray=gray)
+    for i, one in enumerate(pictures):
+        expected, values = poisson_rate(one, gray=bool(gray[i]))
+        assert photons[i].item() == values
+        assert np.abs(_arrays(rate)[i] - expected).max() <= 1e-5 * values
+    flat = paddle.full([1, 3, 200, 200], 128 / 255)  # one value: one photon where all is white
+    with seeded(2):
+        drawn = device.poisson_noise(
+            flat, scale=np.array([0.5]), gray=np.array([False]), draws=device.TensorDraws()
+        )
+    assert float(drawn.mean()) == pytest.approx(0, abs=0.01)
+    assert float(drawn.var()) == pytest.approx(0.25 * 128 / 255, rel=0.03)
+
+
+def test_both_kinds_of_noise_find_their_pictures_in_one_batch():
+    flat = paddle.concat([paddle.full([1, 3, 8, 8], value) for value in (0.0, 0.25, 0.5, 0.75)])
+    kinds = ["poisson", "gaussian", "poisson", "gaussian"]
+    operations = [[Noise(kind, 0.0, False)] for kind in kinds]
+    assert np.abs(device.apply_operations(flat, operations).numpy() - flat.numpy()).max() == 0
+    loud = [[Noise(kind, 30.0 if kind == "gaussian" else 0.0, False)] for kind in kinds]
+    moved = np.abs(device.apply_operations(flat, loud).numpy() - flat.numpy()).max(axis=(1, 2, 3)) > 0
+    assert moved.tolist() == [False, True, False, True]
+
+
+@pytest.mark.smoke
+def test_a_seed_repeats_the_noise_and_leaves_other_draws_alone():
+    operations = [[Noise("gaussian", 9.0, False)], [Noise("poisson", 1.0, True)]]
+    x = paddle.full([2, 3, 8, 8], 0.4)
+
+    def noisy(seed):
+        with seeded(seed):
+            return device.apply_operations(x, operations).numpy()
+
+    paddle.seed(3)
+    undisturbed = [paddle.rand([4]).numpy() for _ in range(2)]
+    paddle.seed(3)
+    first = paddle.rand([4]).numpy()
+    one, same, other = noisy(5), noisy(5), noisy(6)
+    np.testing.assert_array_equal([first, paddle.rand([4]).numpy()], undisturbed)
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize(
+    ("operations", "message"),
+    [
+        ([[Resize("area", scale=0.5)], [Resize("area", scale=0.6)]], "resized alike"),
+        ([[Jpeg(50)], [Blur(unit_pulse().values)]], r"one kind at a time, got \['Blur', 'Jpeg'\]"),
+        ([[Jpeg(50)], []], "all of one length"),
+        ([[Jpeg(50)]], "2 pictures need as many"),
+    ],
+)
+def test_lists_that_do_not_go_together_are_refused(operations, message):
+    with pytest.raises(DataError, match=message):
+        device.apply_operations(paddle.full([2, 3, 32, 32], 0.5), operations)
+
+
+def test_small_pictures_and_even_kernels_are_refused():
+    with pytest.raises(DataError, match="sides above 10"):
+        device.filter2d(paddle.zeros([1, 3, 10, 40]), np.ones((1, 21, 21)))
+    with pytest.raises(DataError, match="odd side"):
+        device.filter2d(paddle.zeros([1, 3, 40, 40]), np.ones((1, 4, 4)))

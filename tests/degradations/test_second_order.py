@@ -1,0 +1,135 @@
+"""The list of random steps: what it draws, what a batch shares, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.config import load_config
+from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, apply_operations
+from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations, smallest_filtered
+from ppsr.errors import ConfigError
+from tests.test_project import ROOT
+
+PUBLISHED = build_steps(SECOND_ORDER)
+KINDS = [Blur, Resize, Noise, Jpeg, Blur, Resize, Noise]
+LAST = ([Resize, Blur, Jpeg], [Jpeg, Resize, Blur])
+TO_LQ = {"name": "resize", "relative_to": "lq"}
+
+
+def _draw(seed, *, common=None, size=(400, 400), steps=PUBLISHED):
+    common = None if common is None else np.random.default_rng(common)
+    return draw_operations(steps, np.random.default_rng(seed), size=size, scale=4, common=common)
+
+
+def test_the_published_list_is_two_rounds_and_a_last_one_in_either_order():
+    drawn = [[type(op) for op in _draw(seed)] for seed in range(40)]
+    assert all(kinds[:7] == KINDS and kinds[7:] in LAST for kinds in drawn)
+    assert 8 < sum(kinds[7:] == LAST[0] for kinds in drawn) < 32
+
+
+def test_the_config_spells_out_the_published_list():
+    config = load_config(ROOT / "configs" / "realsrresnet_x4.yaml")
+    steps = build_steps(config["dataset"]["train"]["degradation"]["operations"])
+
+    def plain(step):
+        return str(step).replace("[", "(").replace("]", ")")
+
+    assert [plain(step) for step in steps] == [plain(step) for step in PUBLISHED]
+
+
+def test_draws_keep_to_the_published_ranges_and_frequencies():
+    drawn = [_draw(seed) for seed in range(600)]
+    first, second = [ops[1] for ops in drawn], [ops[5] for ops in drawn]
+    scales = np.array([op.scale for op in first])
+    assert 0.15 <= scales.min() < 0.17 and 1.48 < scales.max() <= 1.5
+    # deviation of a frequency of 600 draws: at most 0.021
+    assert np.mean(scales > 1) == pytest.approx(0.2, abs=0.07)
+    assert np.mean(scales < 1) == pytest.approx(0.7, abs=0.07)
+    sides = np.array([op.size[0] for op in second])
+    assert 30 <= sides.min() < 33 and 117 < sides.max() <= 120
+    assert np.mean(sides == 100) == pytest.approx(0.3, abs=0.07)
+    for place, limit, factor in ((2, 30, 3), (6, 25, 2.5)):
+        noises = [ops[place] for ops in drawn]
+        gaussian = [op.level for op in noises if op.kind == "gaussian"]
+        poisson = [op.level for op in noises if op.kind == "poisson"]
+        assert len(gaussian) / len(noises) == pytest.approx(0.5, abs=0.07)
+        assert np.mean([op.gray for op in noises]) == pytest.approx(0.4, abs=0.07)
+        assert min(gaussian) >= 1 and limit - 1 < max(gaussian) <= limit
+        assert min(poisson) >= 0.05 and factor - 0.1 < max(poisson) <= factor
+    pulses = [np.count_nonzero(ops[4].kernel) == 1 for ops in drawn]
+    assert np.mean(pulses) == pytest.approx(0.2, abs=0.07)
+    qualities = [op.quality for ops in drawn for op in ops if isinstance(op, Jpeg)]
+    assert 30 <= min(qualities) < 31 and 94 < max(qualities) <= 95
+    assert {op.mode for op in first} == {"area", "bilinear", "bicubic"}
+
+
+def test_a_common_generator_makes_sizes_and_order_equal_and_nothing_else():
+    batch = [_draw(seed, common=7) for seed in range(4)]
+    for together in zip(*batch, strict=True):
+        assert len({type(op) for op in together}) == 1
+        if isinstance(together[0], Resize):
+            assert len(set(together)) == 1
+        elif isinstance(together[0], Jpeg):
+            assert len({op.quality for op in together}) == 4
+    assert len({ops[0].kernel.tobytes() for ops in batch}) == 4
+
+
+def test_the_list_ends_at_the_size_of_the_lr_picture(rng):
+    image = rng.random((96, 80, 3), dtype=np.float32)
+    for seed in range(6):
+        assert apply_operations(image, _draw(seed, size=(96, 80)), rng).shape == (24, 20, 3)
+
+
+def test_one_round_is_a_shorter_list():
+    steps = build_steps([*SECOND_ORDER[:4], TO_LQ])
+    assert [type(op) for op in _draw(0, steps=steps)] == [Blur, Resize, Noise, Jpeg, Resize]
+
+
+def test_the_smallest_picture_that_a_filter_meets_is_known():
+    # the second blur follows a shrinking by 0.15
+    assert smallest_filtered(PUBLISHED, 400, 100) == 60
+    shrinks = {"name": "resize", "relative_to": "lq", "resize_prob": [0, 1, 0], "resize_range": [0.3, 1]}
+    steps = build_steps([shrinks, {"name": "blur", "blur_sigma": [1, 2]}, TO_LQ])
+    assert smallest_filtered(steps, 400, 100) == 30
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([{"name": "blurr"}], "blur"),
+        ([{"blur_sigma": [1, 2]}], "key 'name'"),
+        ([{"name": "jpeg", "jpeg_rang": [30, 95]}], "jpeg_range"),
+        ([{"name": "jpeg"}], "needs the option 'jpeg_range'"),
+        ([{"name": "jpeg", "jpeg_range": 50}], "two rising numbers"),
+        ([{"name": "jpeg", "jpeg_range": "30,95"}], "two rising numbers"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "blur_prob": "often"}], "between 0 and 1"),
+        ([{"name": "random_order", "groups": 3}], "list of lists"),
+        ({"name": "blur"}, "operations: a list"),
+        ([{"name": "jpeg", "jpeg_range": [30, 100]}], "between 1 and 99.9"),
+        ([{"name": "jpeg", "jpeg_range": [95, 30]}], "two rising numbers"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "kernel_prob": [1]}], "2 probabilities"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "kernel_list": ["isso", "aniso"]}], "iso"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "kernel_range": [8, 21]}], "odd"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "blur_prob": 1.2}], "between 0 and 1"),
+        ([{"name": "resize", "resize_range": [0.2, 0.8]}], "holds 1"),
+        ([{"name": "resize", "relative_to": "hr"}], "'picture' or 'lq'"),
+        ([{"name": "random_order", "groups": [[{"name": "nois"}]]}], r"operations.0.groups.0.0: .*noise"),
+    ],
+)
+def test_wrong_steps_are_named(entries, message):
+    with pytest.raises(ConfigError, match=message):
+        build_steps(entries)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"name": "resize"}],
+        [TO_LQ, {"name": "resize", "resize_prob": [0, 1, 0], "resize_range": [0.5, 1]}],
+        [{"name": "random_order", "groups": [[TO_LQ], [{"name": "resize"}]]}],
+    ],
+)
+def test_a_list_that_may_end_at_another_size_is_refused(entries):
+    with pytest.raises(ConfigError, match="relative_to: lq"):
+        smallest_filtered(build_steps(entries), 400, 100)

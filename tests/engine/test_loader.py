@@ -1,0 +1,58 @@
+"""Loader workers that meet broken data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from paddle.io import Dataset
+
+from ppsr.config.schema import LoaderOptions
+from ppsr.datasets.files import BadFiles
+from ppsr.engine.distributed import Group
+from ppsr.engine.loader import build_stream
+from ppsr.errors import DataError
+
+
+class _Numbers(Dataset):
+    """Index -> index; some cannot be read."""
+
+    def __init__(self, total, broken):
+        super().__init__()
+        self.total, self.broken = total, broken
+        self.bad = BadFiles(total)
+
+    def __len__(self):
+        return self.total
+
+    def __getitem__(self, key):
+        return {"x": np.array([self.bad.read(key[1], self._read)], np.float32)}
+
+    def _read(self, index):
+        if index in self.broken:
+            raise DataError(f"picture {index} is broken")
+        return index
+
+
+def _stream(dataset, workers):
+    options = LoaderOptions(batch_size=4, num_workers=workers, shuffle=False, use_shared_memory=False)
+    return build_stream(dataset, options, Group(), seed=0, batches_done=0)
+
+
+def _epoch(dataset, workers):
+    stream = _stream(dataset, workers)
+    return [float(v) for _ in range(len(dataset) // 4) for v in next(stream)["x"].numpy().reshape(-1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_items_are_replaced_by_the_next_with_any_number_of_workers(workers):
+    expected = [6.0 if index in (5,) else float(index) for index in range(40)]
+    assert _epoch(_Numbers(40, {5}), workers) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_too_many_broken_items_end_training_with_any_number_of_workers(workers):
+    with pytest.raises(DataError):
+        _epoch(_Numbers(40, {5, 22}), workers)

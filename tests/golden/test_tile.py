@@ -1,0 +1,82 @@
+"""The published tile modes, and our own against the whole picture."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from ppsr.inference.backends.base import super_resolve
+from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.published_tiles import average_tiles, half_tiles, mirror_pad, paste_tiles
+from ppsr.inference.upscaler import Upscaler
+from ppsr.registry import GENERATORS
+from ppsr.weights import apply_state
+from tests.golden.files import Golden, assert_close, golden
+
+ATOL = 1e-4  # outputs have a deviation of about 0.6
+
+
+def _backend(g):
+    net = GENERATORS.build({"name": g.meta["network"], **g.meta["kwargs"]})
+    apply_state(net, g.params, layout="torch")
+    return PaddleBackend(net)
+
+
+def _numbers(name, case):
+    """Tile and pad of a case: its entries, else what its output's name tells."""
+    parts = name.split("_")
+    tile = case.get("tile_size", case.get("tile"))
+    pad = case.get("tile_pad", case.get("tile_overlap"))
+    for part in parts:
+        if part.startswith("tile") and part[4:].isdigit() and tile is None:
+            tile = int(part[4:])
+        if part.startswith(("pad", "ov")) and part.strip("padov").isdigit() and pad is None:
+            pad = int(part.strip("padov"))
+    return tile or 0, pad or 0
+
+
+@golden("tile_*")
+def test_published_tile_modes(path):
+    g = Golden(path)
+    backend = _backend(g)
+    run = partial(super_resolve, backend)
+    shape = {"scale": backend.facts.scale, "window": backend.facts.size_multiple}
+    for case in g.meta["cases"]:
+        name = case["output"].removeprefix("output/")
+        tile, pad = _numbers(name, case)
+        x = g[case.get("input", "input/x")]
+        if name.startswith("model"):
+            y = paste_tiles(run, x, **shape, tile=tile, pad=pad)
+        elif name.startswith("infer"):
+            y = average_tiles(run, x, **shape, tile=tile, overlap=pad)
+        else:
+            y = half_tiles(run, x, **shape, tile=tile, pad=pad)[0].transpose(1, 2, 0)
+        assert_close(y, g[case["output"]], atol=ATOL, what=name)
+
+
+@golden("tile_*")
+def test_padding_of_the_published_inference_script(path):
+    g = Golden(path)
+    if "output/infer_padded_input" not in g:
+        pytest.skip("this file has no padded input")
+    window = _backend(g).facts.size_multiple
+    np.testing.assert_array_equal(mirror_pad(g["input/x"], window), g["output/infer_padded_input"])
+
+
+@golden("tile_*")
+def test_blended_tiles_are_nearer_to_the_whole_picture_than_published_ones(path):
+    g = Golden(path)
+    backend = _backend(g)
+    whole = np.clip(g["output/model_whole"][0].transpose(1, 2, 0), 0, 1)
+    image = g["input/x"][0].transpose(1, 2, 0)
+    window = backend.facts.size_multiple
+    np.testing.assert_allclose(Upscaler(backend, tile=0)(image), whole, atol=ATOL)
+    tile, pad = 2 * window, 2 * window
+    run = partial(super_resolve, backend)
+    published = paste_tiles(run, g["input/x"], scale=backend.facts.scale, window=window, tile=tile, pad=pad)
+    published = np.clip(published[0].transpose(1, 2, 0), 0, 1)
+    ours = Upscaler(backend, tile=tile, overlap=pad)(image)
+    assert np.square(ours - whole).mean() <= np.square(published - whole).mean()
+    assert np.abs(ours - whole).max() <= np.abs(published - whole).max()

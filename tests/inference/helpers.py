@@ -1,0 +1,61 @@
+"""Backends whose answers are known without Paddle, and small networks."""
+
+from __future__ import annotations
+
+import numpy as np
+from paddle import nn
+
+from ppsr.inference.facts import NetworkFacts
+from ppsr.registry import GENERATORS
+
+
+class Repeat:
+    """Enlarges by repeating pixels; remembers the sizes that it was given."""
+
+    name = "repeat"
+
+    def __init__(self, scale=2, channels=3, *, multiple=1, radius=0, rgb_range=1.0):
+        self.facts = NetworkFacts(
+            network="Repeat",
+            scale=scale,
+            channels=channels,
+            rgb_range=rgb_range,
+            size_multiple=multiple,
+            receptive_radius=radius,
+        )
+        self.seen = []
+
+    def run(self, x):
+        self.seen.append(x.shape)
+        assert x.dtype == np.float32
+        assert x.shape[1] == self.facts.channels
+        assert x.shape[2] % self.facts.size_multiple == 0
+        assert x.shape[3] % self.facts.size_multiple == 0
+        return x.repeat(self.facts.scale, axis=2).repeat(self.facts.scale, axis=3)
+
+
+class ShortOfMemory(Repeat):
+    """Refuses inputs of more pixels than a limit."""
+
+    def __init__(self, limit, error, **more):
+        super().__init__(**more)
+        self.limit, self.error = limit, error
+
+    def run(self, x):
+        if x.shape[2] * x.shape[3] > self.limit:
+            raise self.error
+        return super().run(x)
+
+
+def small_network(name="SRVGGNetCompact", **more) -> nn.Layer:
+    """A network with arguments for tests and weights that let neighbours matter."""
+    cls = GENERATORS.get(name)
+    net = cls(**{**cls.test_args, **more})
+    rng = np.random.default_rng(1)
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            fan = float(np.prod(parameter.shape[1:]))
+            values = rng.normal(0, 1 / np.sqrt(fan), list(parameter.shape))
+            parameter.set_value(values.astype(np.float32))
+    net.eval()
+    return net

@@ -1,0 +1,196 @@
+"""Folders, patterns, names, going on after an interruption, what formats change."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.inference.files import FileOptions, exit_code, upscale_files
+from ppsr.inference.pictures import read_picture
+from ppsr.inference.upscaler import Upscaler
+from tests.inference.helpers import Repeat
+from tests.inference.kinds import by_opencv, colours, exif, packed, profile
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "in"
+    for name in ("a.png", "b.jpg", "sub/a.png", "sub/deep/c.webp", ".hidden/x.png", "._b.png"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        kind = {"png": "PNG", "jpg": "JPEG", "ebp": "WEBP"}[name[-3:]]
+        (place / name).write_bytes(packed(colours(), kind))
+    return place
+
+
+@pytest.fixture
+def upscaler():
+    return Upscaler(Repeat())
+
+
+def _files(folder):
+    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
+    return sorted(str(path.relative_to(folder)) for path in found)
+
+
+def test_folders_keep_their_structure(folder, upscaler, tmp_path):
+    reports = upscale_files(upscaler, folder, tmp_path / "out")
+    assert _files(tmp_path / "out") == ["a.png", "b.png", "sub/a.png", "sub/deep/c.png"]
+    assert [r["status"] for r in reports] == ["ok"] * 4
+    assert exit_code(reports) == 0
+
+
+def test_folders_of_folders_can_be_left_out(folder, upscaler, tmp_path):
+    upscale_files(upscaler, folder, tmp_path / "out", recursive=False)
+    assert _files(tmp_path / "out") == ["a.png", "b.png"]
+
+
+def test_results_inside_the_input_folder_are_not_inputs(folder, upscaler):
+    for _ in range(2):
+        reports = upscale_files(upscaler, folder, folder / "out")
+        assert len(reports) == 4
+
+
+def test_patterns_choose(folder, upscaler, tmp_path):
+    reports = upscale_files(upscaler, str(folder / "**" / "*.png"), tmp_path / "out")
+    assert sorted(r["path"] for r in reports) == [str(folder / "a.png"), str(folder / "sub" / "a.png")]
+    assert upscale_files(upscaler, str(folder / "*.tif"), tmp_path / "out") == []
+    assert exit_code([]) == 3
+
+
+def test_several_inputs_and_one_that_is_missing(folder, upscaler, tmp_path):
+    reports = upscale_files(upscaler, [folder / "a.png", folder / "none.png"], tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "error"]
+    assert exit_code(reports) == 1
+    with pytest.raises(DataError, match="there is no file or folder"):
+        upscale_files(upscaler, folder / "none.png", tmp_path / "out")
+
+
+def test_names_that_would_collide_keep_their_format(upscaler, tmp_path):
+    for name, kind in (("a.png", "PNG"), ("a.jpg", "JPEG"), ("A.bmp", "BMP"), ("b.png", "PNG")):
+        (tmp_path / name).write_bytes(packed(colours(), kind))
+    reports = upscale_files(upscaler, tmp_path, tmp_path / "out", suffix="_x2")
+    assert exit_code(reports) == 0
+    assert _files(tmp_path / "out") == ["A.bmp_x2.png", "a.jpg_x2.png", "a.png_x2.png", "b_x2.png"]
+
+
+def test_a_file_name_is_taken_for_one_input_only(folder, upscaler, tmp_path):
+    [report] = upscale_files(upscaler, folder / "a.png", tmp_path / "result.tif")
+    assert report["output"] == str(tmp_path / "result.tif")
+    assert (tmp_path / "report.jsonl").is_file()
+    with pytest.raises(ConfigError, match="name of one file"):
+        upscale_files(upscaler, folder, tmp_path / "result.png")
+
+
+def test_an_input_is_never_replaced(folder, upscaler):
+    before = (folder / "a.png").read_bytes()
+    [report] = upscale_files(upscaler, folder / "a.png", folder)
+    assert report["status"] == "error"
+    assert "would replace the input" in report["reason"]
+    assert (folder / "a.png").read_bytes() == before
+
+
+def test_two_inputs_never_share_a_result(folder, upscaler, tmp_path):
+    reports = upscale_files(upscaler, [folder / "a.png", folder / "sub" / "a.png"], tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "error"]
+    assert "another input" in reports[1]["reason"]
+
+
+def test_a_run_goes_on_where_it_was_interrupted(folder, upscaler, tmp_path):
+    upscale_files(upscaler, folder, tmp_path / "out")
+    (tmp_path / "out" / "b.png").unlink()
+    stamp = (tmp_path / "out" / "a.png").stat().st_mtime_ns
+    reports = upscale_files(upscaler, folder, tmp_path / "out", skip_existing=True)
+    assert [r["status"] for r in reports] == ["skipped", "ok", "skipped", "skipped"]
+    assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == stamp
+    assert exit_code(reports) == 0
+
+
+@pytest.mark.parametrize("ext", ["png", "jpg", "webp", "bmp", "tif", "same", ".PNG"])
+def test_results_have_the_wanted_format(ext, folder, upscaler, tmp_path):
+    reports = upscale_files(upscaler, folder, tmp_path / "out", extension=ext)
+    assert exit_code(reports) == 0
+    expected = ["png", "jpg", "png", "webp"] if ext == "same" else [ext.lower().lstrip(".")] * 4
+    assert [r["output"].rpartition(".")[2] for r in reports] == expected
+
+
+def test_an_unknown_format_is_refused_before_anything_is_done(folder, upscaler, tmp_path):
+    with pytest.raises(ConfigError, match="'jp2' is unknown; valid: bmp, jpeg"):
+        upscale_files(upscaler, folder, tmp_path / "out", extension="jp2")
+    assert not (tmp_path / "out").exists()
+
+
+def test_alpha_becomes_png_in_a_folder_and_an_error_by_name(upscaler, tmp_path):
+    source = tmp_path / "a.png"
+    source.write_bytes(packed(np.dstack([colours(), colours()[..., 0]]), "PNG"))
+    [report] = upscale_files(upscaler, source, tmp_path / "out", extension="jpg")
+    assert report["status"] == "warn"
+    assert report["output"] == str(tmp_path / "out" / "a.png")
+    [again] = upscale_files(upscaler, source, tmp_path / "out", extension="jpg", skip_existing=True)
+    assert again["status"] == "skipped"
+    [named] = upscale_files(upscaler, source, tmp_path / "b.jpg")
+    assert "no alpha" in named["reason"]
+    assert exit_code([named]) == 3
+
+
+def test_16_bits_are_reduced_with_a_warning(upscaler, tmp_path):
+    source = tmp_path / "a.png"
+    source.write_bytes(by_opencv(".png", colours().astype(np.uint16) * 257))
+    [report] = upscale_files(upscaler, source, tmp_path / "out", extension="webp")
+    assert "16 were reduced" in report["reason"]
+
+
+def test_profile_and_exif_pass_from_any_format_to_any_other(upscaler, tmp_path):
+    for kind in ("png", "jpg", "webp", "tif"):
+        name = {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
+        content = packed(colours(), name, icc_profile=profile(), exif=exif(1))
+        (tmp_path / f"a.{kind}").write_bytes(content)
+        for ext in ("png", "jpg", "webp", "tif"):
+            target = tmp_path / f"{kind}.{ext}"
+            [report] = upscale_files(upscaler, tmp_path / f"a.{kind}", target)
+            assert report["status"] == "ok", report
+            with Image.open(target) as image:
+                assert image.info["icc_profile"] == profile()
+                assert image.getexif()[0x010F] == "Maker"
+
+
+def test_damaged_exif_is_left_out_with_a_warning(upscaler, tmp_path, monkeypatch):
+    def fail(self, offset=8):
+        raise ValueError("bad tag")
+
+    (tmp_path / "a.jpg").write_bytes(packed(colours(), "JPEG", exif=exif(1)))
+    monkeypatch.setattr(Image.Exif, "tobytes", fail)
+    [report] = upscale_files(upscaler, tmp_path / "a.jpg", tmp_path / "out")
+    assert report["status"] == "warn"
+    assert "EXIF is damaged" in report["reason"]
+
+
+def test_tiles_and_options_reach_the_files(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    tiled = Upscaler(Repeat(), tile=8, outscale=1.5)
+    [report] = upscale_files(
+        tiled, tmp_path / "a.png", tmp_path / "out", options=FileOptions(max_pixels=10**6)
+    )
+    assert report["tiles"].startswith("15 tiles of 8")
+    assert report["output_size"] == [54, 36]
+    assert read_picture(report["output"]).pixels.shape == (36, 54, 3)
+    lines = (tmp_path / "out" / "report.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [report]
+
+
+def test_a_failing_network_fails_its_picture_only(tmp_path):
+    class Fails(Repeat):
+        def run(self, x):
+            if x.mean() < 0.1:
+                raise RuntimeError("kernel failed")
+            return super().run(x)
+
+    (tmp_path / "a.png").write_bytes(packed(colours() // 20, "PNG"))
+    (tmp_path / "b.png").write_bytes(packed(colours(), "PNG"))
+    reports = upscale_files(Upscaler(Fails()), tmp_path, tmp_path / "out")
+    assert [r["status"] for r in reports] == ["error", "ok"]
+    assert reports[0]["reason"] == "kernel failed"
+    assert _files(tmp_path / "out") == ["b.png"]

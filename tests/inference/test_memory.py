@@ -1,0 +1,73 @@
+"""Sizes of memory: what is written, what is free, what counts as its lack."""
+
+from __future__ import annotations
+
+import pytest
+
+from ppsr.errors import ConfigError
+from ppsr.inference import memory
+from ppsr.inference.memory import available_memory, bytes_per_pixel, is_out_of_memory, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GB", 2 * 10**9), ("1.5g", 1_500_000_000), ("800 MB", 8 * 10**8), ("2GiB", 2**31), ("5000", 5000)],
+)
+def test_amounts_are_read(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-2GB", "0", "2 TB", "1e9"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(ConfigError, match="no amount of memory"):
+        parse_size(text)
+
+
+def test_a_container_limits_what_is_free(tmp_path):
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    assert memory._container(tmp_path) == 600_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._container(tmp_path) is None
+    old = tmp_path / "memory"
+    old.mkdir()
+    (old / "memory.limit_in_bytes").write_text("500\n")
+    (old / "memory.usage_in_bytes").write_text("200\n")
+    assert memory._container(tmp_path) == 300
+
+
+def test_the_smallest_limit_counts(monkeypatch):
+    monkeypatch.setattr(memory, "_free", lambda: 100)
+    monkeypatch.setattr(memory, "_container", lambda root: 70)
+    monkeypatch.setattr(memory, "_own_limit", lambda: None)
+    assert available_memory() == 70
+    monkeypatch.setattr(memory, "_own_limit", lambda: -5)
+    assert available_memory() == 0
+
+
+def test_lack_of_memory_is_recognised_in_every_runtime():
+    for error in (
+        MemoryError(),
+        RuntimeError("ResourceExhaustedError: \n\nOut of memory error on GPU 0."),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("Failed to allocate memory for requested buffer of size 123"),
+    ):
+        assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_growth_of_the_peak_is_what_a_pixel_takes():
+    if memory.resident_memory() is None:
+        pytest.skip("the system does not tell sizes")
+    held = []
+
+    def run(side):
+        held[:] = [bytearray(side * side * 20_000)]
+        held.clear()
+
+    assert bytes_per_pixel(run) == pytest.approx(20_000, rel=0.15)
+
+
+def test_a_careful_figure_is_taken_where_nothing_can_be_measured(monkeypatch):
+    monkeypatch.setattr(memory, "_status", lambda name: None)
+    assert bytes_per_pixel(lambda side: None) == memory.CAREFUL_BYTES_PER_PIXEL

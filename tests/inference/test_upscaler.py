@@ -1,0 +1,240 @@
+"""Kinds of pictures in memory, sizes, self-ensemble, precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import super_resolve
+from ppsr.imaging.resize import matlab_resize
+from ppsr.inference.memory import release_memory, resident_memory
+from ppsr.inference.upscaler import Upscaler, fill_transparent
+from tests.inference.helpers import Repeat, small_network
+
+
+def _large(image, scale=2):
+    return image.repeat(scale, 0).repeat(scale, 1)
+
+
+@pytest.mark.smoke
+def test_a_network_gives_what_it_gives_alone(rng):
+    net = small_network()
+    image = rng.random((20, 24, 3), dtype=np.float32)
+    lq = paddle.to_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
+    expected = np.clip(super_resolve(net, lq).numpy()[0].transpose(1, 2, 0), 0, 1)
+    np.testing.assert_allclose(Upscaler(net)(image), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 1), (9, 7, 2), (9, 7, 3), (9, 7, 4)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_kind_keeps_its_kind(dtype, shape, channels, rng):
+    image = rng.random(shape, dtype=np.float32)
+    if dtype != np.float32:
+        image = (image * np.iinfo(dtype).max).astype(dtype)
+    if image.ndim == 3 and shape[2] in (2, 4):  # colours under full transparency would change
+        image[..., -1] = np.maximum(image[..., -1], 0.1 if dtype == np.float32 else 1)
+    sr = Upscaler(Repeat(channels=channels))(image)
+    assert sr.dtype == dtype
+    np.testing.assert_allclose(sr.astype(np.float64), _large(image).astype(np.float64), rtol=3e-7, atol=3e-7)
+
+
+def test_gray_stays_gray_and_is_the_luma_of_the_network(rng):
+    net = small_network()
+    image = rng.random((16, 16), dtype=np.float32)
+    colours = Upscaler(net)(np.repeat(image[..., None], 3, axis=2))
+    sr = Upscaler(net)(image)
+    np.testing.assert_allclose(sr, colours @ np.array([0.299, 0.587, 0.114]), atol=1e-6)
+
+
+def test_a_network_of_255_gets_255(rng):
+    backend = Repeat(rgb_range=255.0)
+    image = rng.random((8, 8, 3), dtype=np.float32)
+    seen = []
+    run = backend.run
+    backend.run = lambda x: (seen.append(x.max()), run(x))[1]
+    np.testing.assert_allclose(Upscaler(backend)(image), _large(image), atol=1e-6)
+    assert seen[0] > 200
+
+
+def test_alpha_is_computed_by_the_network(rng):
+    net = small_network()
+    image = rng.random((16, 16, 4), dtype=np.float32)
+    sr = Upscaler(net)(image)
+    np.testing.assert_allclose(sr[..., 3], Upscaler(net)(image[..., 3]), atol=1e-6)
+
+
+def test_constant_alpha_stays_exact(rng):
+    image = rng.integers(0, 65536, (8, 8, 4)).astype(np.uint16)
+    image[..., 3] = 12345
+    sr = Upscaler(small_network())(image)
+    assert (sr[..., 3] == 12345).all()
+
+
+def test_hidden_colours_do_not_reach_visible_pixels():
+    y, x = np.mgrid[:32, :32]
+    visible = (y - 16) ** 2 + (x - 16) ** 2 < 100
+    image = np.zeros((32, 32, 4), np.float32)
+    image[visible] = [0.8, 0.3, 0.2, 1.0]
+    upscaler = Upscaler(small_network())
+    results = []
+    for hidden in ([0, 0, 0], [1, 1, 1], [0, 1, 0]):
+        image[~visible, :3] = hidden
+        results.append(upscaler(image))
+    shown = results[0][..., 3] > 0
+    assert shown.any()
+    for other in results[1:]:
+        np.testing.assert_array_equal(other[shown], results[0][shown])
+    filled = fill_transparent(image)[..., :3][~visible]
+    np.testing.assert_array_equal(filled, np.broadcast_to(np.float32([0.8, 0.3, 0.2]), filled.shape))
+
+
+def test_alpha_leaves_no_halo_after_compositing():
+    """A disc of one colour over a background of that colour must be invisible."""
+    y, x = np.mgrid[:40, :40]
+    alpha = np.clip(14 - np.hypot(y - 20, x - 20), 0, 1).astype(np.float32)
+    image = np.zeros((40, 40, 4), np.float32)
+    image[..., 3] = alpha
+    image[alpha > 0, :3] = 0.6
+    sr = Upscaler(Repeat(), outscale=3)(image)
+    over = sr[..., :3] * sr[..., 3:] + 0.6 * (1 - sr[..., 3:])
+    np.testing.assert_allclose(over, 0.6, atol=2e-3)
+
+
+@pytest.mark.parametrize("outscale", [0.5, 1, 1.7, 2, 3.3, 8])
+def test_any_final_size(outscale, rng):
+    image = rng.random((31, 45, 3), dtype=np.float32)
+    sr = Upscaler(Repeat(), outscale=outscale)(image)
+    assert sr.shape == (int(31 * outscale + 0.5), int(45 * outscale + 0.5), 3)
+
+
+@pytest.mark.parametrize("outscale", [1, 3, 6])
+def test_resizing_by_bands_equals_matlab_resizing_of_the_whole(outscale, rng):
+    image = rng.random((40, 56, 3), dtype=np.float32)
+    sr = Upscaler(Repeat(), tile=16, outscale=outscale)(image)
+    expected = np.clip(matlab_resize(_large(image), outscale / 2), 0, 1)
+    np.testing.assert_allclose(sr, expected, atol=1e-6)
+
+
+def test_self_ensemble_is_the_mean_over_flips_and_turns(rng):
+    net = small_network()
+    image = rng.random((12, 18, 3), dtype=np.float32)
+    single, total = Upscaler(net), 0
+    for turn in range(4):
+        for flip in (False, True):
+            view = np.rot90(image[:, ::-1] if flip else image, turn)
+            lq = paddle.to_tensor(np.ascontiguousarray(view.transpose(2, 0, 1)[None]))
+            sr = np.rot90(super_resolve(net, lq).numpy()[0].transpose(1, 2, 0), -turn)
+            total = total + (sr[:, ::-1] if flip else sr)
+    expected = np.clip(total / 8, 0, 1)
+    averaged = Upscaler(net, ensemble=True)(image)
+    np.testing.assert_allclose(averaged, expected, atol=1e-5)
+    assert np.abs(averaged - single(image)).max() > 1e-3
+    flipped = Upscaler(net, ensemble=True)(np.ascontiguousarray(image[::-1]))
+    np.testing.assert_allclose(flipped[::-1], averaged, atol=1e-5)
+
+
+class Overflows(Repeat):
+    """Half precision that overflows on bright pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.again = 0
+
+    def run(self, x):
+        sr = super().run(x)
+        return np.where(x.max() > 0.9, np.float32("nan"), sr)
+
+    def run_float32(self, x):
+        self.again += 1
+        return super().run(x)
+
+
+def test_a_tile_that_overflows_is_computed_again_in_full_precision(rng, caplog):
+    image = rng.random((32, 32, 3), dtype=np.float32) * np.float32(0.8)
+    image[20:, 20:] += np.float32(0.2)
+    backend = Overflows()
+    sr = Upscaler(backend, tile=16)(image)
+    np.testing.assert_array_equal(sr, _large(image))
+    assert backend.again == 1
+    assert "full precision" in caplog.text
+
+
+def test_broken_weights_are_an_error_and_not_a_black_picture(rng):
+    net = small_network()
+    parameter = net.parameters()[0]
+    parameter.set_value(np.full(list(parameter.shape), np.nan, np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        Upscaler(net)(rng.random((8, 8, 3), dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", ["SwinIR", "SRVGGNetCompact"])
+def test_half_is_refused_where_it_is_not_safe_and_the_result_is_right(name, rng, caplog):
+    net = small_network(name)
+    image = rng.random((16, 16, 3), dtype=np.float32)
+    sr = Upscaler(net, half=True)(image)
+    np.testing.assert_array_equal(sr, Upscaler(net)(image))
+    assert ("not safe in half" if name == "SwinIR" else "no half precision") in caplog.text
+
+
+def test_memory_decides_about_tiles(rng):
+    release_memory()
+    if resident_memory() is None:
+        pytest.skip("the system does not tell sizes")
+    net = small_network()
+    image = rng.random((96, 128, 3), dtype=np.float32)
+    upscaler = Upscaler(net, max_memory=resident_memory() + 400_000_000)
+    upscaler._per_pixel = 200_000.0
+    plan = upscaler.plan(*image.shape)
+    assert 0 < plan.tiles.size < 96
+    assert plan.count > 1
+    assert plan.memory <= 400_000_000
+    assert "predicted" in str(plan)
+    np.testing.assert_allclose(upscaler(image), Upscaler(net, tile=0)(image), atol=1e-5)
+
+
+def test_memory_per_pixel_is_measured_and_plausible():
+    upscaler = Upscaler(small_network("MSRResNet"))
+    measured = upscaler._measured()
+    assert 100 < measured < 1_000_000
+    assert upscaler._measured() == measured
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tile_mode": "blended"}, "did you mean 'blend'"),
+        ({"outscale": 0}, "outscale"),
+        ({"tile": -1}, "not negative"),
+        ({"ensemble": True, "tile_mode": "published"}, "no self-ensemble"),
+    ],
+)
+def test_wrong_options_are_named(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        Upscaler(Repeat(), **arguments)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((0, 4, 3)), np.zeros((4, 4, 5)), np.zeros((4, 4, 3), np.int32), np.full((4, 4), np.nan)],
+)
+def test_arrays_that_are_no_pictures_are_refused(image):
+    with pytest.raises(DataError):
+        Upscaler(Repeat())(image)
+
+
+@pytest.mark.parametrize("mode", ["published", "published-inference", "published-onnx"])
+def test_published_modes_give_whole_pictures(mode, rng):
+    image = rng.random((32, 48, 3), dtype=np.float32)
+    sr = Upscaler(Repeat(multiple=8), tile=16, overlap=8, tile_mode=mode)(image)
+    np.testing.assert_allclose(sr, _large(image), atol=1e-3 if mode == "published-onnx" else 1e-6)
+
+
+def test_published_modes_refuse_what_they_cannot_do(rng):
+    upscaler = Upscaler(Repeat(multiple=8), tile=12, overlap=8, tile_mode="published")
+    with pytest.raises(ConfigError, match="multiple of the window"):
+        upscaler(rng.random((32, 48, 3), dtype=np.float32))
+    with pytest.raises(DataError, match="tile mode blend"):
+        Upscaler(Repeat(multiple=8), tile=8, tile_mode="published")(rng.random((3, 48, 3), dtype=np.float32))

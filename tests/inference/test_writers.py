@@ -1,0 +1,161 @@
+"""Files written row by row, read by other decoders: pixels, profile, EXIF, limits, nothing half-written."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppsr.errors import DataError
+from ppsr.inference import writers
+from ppsr.inference.metadata import exif_block
+from ppsr.inference.pictures import read_picture
+from ppsr.inference.writers import Target, fitting, open_writer
+from tests.inference.kinds import colours, exif, profile
+
+
+def _write(path, image, cuts=(1, 7, 20), **more):
+    pixels = image[..., None] if image.ndim == 2 else image
+    target = Target(*pixels.shape, pixels.dtype, **more)
+    edges = [0, *[cut for cut in cuts if cut < len(pixels)], len(pixels)]
+    with open_writer(path, target) as writer:
+        for first, last in pairwise(edges):
+            writer.write(pixels[first:last])
+
+
+def _decoded(path):
+    """As OpenCV reads it, RGB order."""
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+
+
+def _picture(channels, dtype, rng, height=50, width=37):
+    high = np.iinfo(dtype).max + 1
+    image = rng.integers(0, high, (height, width, channels)).astype(dtype)
+    image[10:30] = np.arange(width, dtype=dtype)[None, :, None]
+    return image[..., 0] if channels == 1 else image
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_png_and_tiff_are_exact(suffix, dtype, channels, tmp_path, rng):
+    image = _picture(channels, dtype, rng)
+    _write(tmp_path / f"a{suffix}", image)
+    if suffix == ".tif" and channels == 4 and dtype == np.uint8:  # OpenCV multiplies the alpha in
+        with Image.open(tmp_path / "a.tif") as opened:
+            np.testing.assert_array_equal(np.asarray(opened), image)
+    else:
+        np.testing.assert_array_equal(_decoded(tmp_path / f"a{suffix}"), image)
+    ours = read_picture(tmp_path / f"a{suffix}").pixels
+    np.testing.assert_array_equal(ours[..., 0] if channels == 1 else ours, image)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_gray_with_alpha_is_exact(suffix, tmp_path, rng):
+    image = _picture(2, np.uint8, rng)
+    _write(tmp_path / f"a{suffix}", image)
+    with Image.open(tmp_path / f"a{suffix}") as opened:
+        assert opened.mode == "LA"
+        np.testing.assert_array_equal(np.asarray(opened), image)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("width", [1, 2, 3, 36, 37])
+def test_bmp_is_exact_at_every_width(channels, width, tmp_path, rng):
+    image = _picture(channels, np.uint8, rng, width=width)
+    _write(tmp_path / "a.bmp", image)
+    with Image.open(tmp_path / "a.bmp") as opened:
+        np.testing.assert_array_equal(np.asarray(opened), image)
+    decoded = _decoded(tmp_path / "a.bmp")
+    decoded = decoded[..., 0] if channels == 1 and decoded.ndim == 3 else decoded
+    np.testing.assert_array_equal(decoded, image)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+@pytest.mark.parametrize("gray", [False, True])
+def test_jpeg_and_webp_are_near(suffix, on_disk, gray, tmp_path, monkeypatch):
+    if on_disk:
+        monkeypatch.setattr(writers, "_IN_MEMORY", 0)
+    image = colours()[..., 0] if gray else colours()
+    _write(tmp_path / f"a{suffix}", image, quality=98)
+    decoded = _decoded(tmp_path / f"a{suffix}")
+    decoded = decoded[..., 0] if gray and decoded.ndim == 3 else decoded
+    assert np.abs(decoded.astype(int) - image).mean() < 2
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_webp_keeps_alpha(channels, tmp_path, rng):
+    image = np.dstack([colours(), colours()[..., 0]])[..., 4 - channels :]
+    _write(tmp_path / "a.webp", np.ascontiguousarray(image), quality=98)
+    decoded = _decoded(tmp_path / "a.webp")
+    np.testing.assert_array_equal(decoded[..., 3], image[..., -1])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_profile_and_exif_arrive(suffix, channels, tmp_path):
+    if suffix == ".jpg" and channels == 4:
+        pytest.skip("JPEG has no alpha")
+    image = np.dstack([colours(), colours()[..., 0]])[..., :channels]
+    block = exif_block(exif(), image.shape[:2])
+    _write(tmp_path / f"a{suffix}", np.ascontiguousarray(image), icc=profile(), exif=block)
+    with Image.open(tmp_path / f"a{suffix}") as opened:
+        assert opened.info["icc_profile"] == profile()
+        tags = opened.getexif()
+        assert tags[0x010F] == "Maker"
+        assert tags.get(0x0112, 1) == 1
+        assert tags.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+        assert tags.get_ifd(0x8769)[0xA002] == image.shape[1]
+        assert tags.get_ifd(0x8825)[1] == "N"
+    assert _decoded(tmp_path / f"a{suffix}").shape == image.shape
+
+
+def test_long_profiles_take_several_jpeg_segments(tmp_path):
+    long = profile() + bytes(150_000)
+    _write(tmp_path / "a.jpg", colours(), icc=long)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert opened.info["icc_profile"] == long
+
+
+def test_formats_say_what_they_cannot_hold():
+    deep = np.dtype(np.uint16)
+    assert fitting(".png", Target(5, 5, 4, deep)) == (deep, [])
+    dtype, lost = fitting(".jpg", Target(5, 5, 3, deep))
+    assert dtype == np.uint8
+    assert "16 were reduced" in lost[0]
+    for suffix, target, message in (
+        (".jpg", Target(5, 65_501, 3, np.dtype(np.uint8)), "65,500 pixels a side"),
+        (".webp", Target(16_384, 5, 3, np.dtype(np.uint8)), "16,383 pixels a side"),
+        (".bmp", Target(40_000, 40_000, 3, np.dtype(np.uint8)), "4 GB"),
+        (".jpg", Target(5, 5, 4, np.dtype(np.uint8)), "no alpha"),
+        (".psd", Target(5, 5, 3, np.dtype(np.uint8)), "format '.psd' is unknown"),
+    ):
+        with pytest.raises(DataError, match=message):
+            fitting(suffix, target)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_an_interrupted_picture_leaves_nothing(suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr(writers, "_IN_MEMORY", 0)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_writer(tmp_path / f"a{suffix}", Target(24, 36, 3, np.dtype(np.uint8))) as writer,
+    ):
+        writer.write(colours()[:10])
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_over_four_gigabytes_are_refused_by_tiff(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(writers, "_FOUR_GIGABYTES", 3000)
+    with pytest.raises(DataError, match="4 GB"):
+        _write(tmp_path / "a.tif", rng.integers(0, 256, (50, 37, 3), dtype=np.uint8))
+    assert not list(tmp_path.iterdir())

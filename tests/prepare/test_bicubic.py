@@ -1,0 +1,90 @@
+"""Bicubic LR folders."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.errors import ConfigError
+from ppsr.imaging.io import decode_image, write_image
+from ppsr.prepare.bicubic import make_bicubic
+from tests.golden.files import Golden, assert_close, golden
+
+
+@pytest.fixture
+def source(tmp_path, rng):
+    write_image(tmp_path / "hr" / "a.png", rng.integers(0, 256, (27, 38, 3), dtype=np.uint8))
+    write_image(tmp_path / "hr" / "b.png", rng.integers(0, 65536, (24, 24), dtype=np.uint16))
+    return tmp_path / "hr"
+
+
+def test_lr_is_cut_to_each_scale_and_keeps_type_and_channels(source, tmp_path):
+    done = make_bicubic(source, tmp_path / "out", scales=(2, 4))
+    assert (done.written, done.exit_code) == (4, 0)
+    lr = tmp_path / "out" / "LR_bicubic"
+    assert decode_image(lr / "X2" / "ax2.png").shape == (13, 19, 3)
+    assert decode_image(lr / "X4" / "ax4.png").shape == (6, 9, 3)
+    deep = decode_image(lr / "X4" / "bx4.png")
+    assert (deep.shape, deep.dtype) == ((6, 6), np.uint16)
+    assert deep.max() > 255
+    assert not (tmp_path / "out" / "HR").exists()
+
+
+def test_hr_is_written_cut_to_the_common_multiple(source, tmp_path):
+    make_bicubic(source, tmp_path / "out", scales=(2, 3, 4), multiple=12)
+    assert decode_image(tmp_path / "out" / "HR" / "a.png").shape == (24, 36, 3)
+    assert decode_image(tmp_path / "out" / "LR_bicubic" / "X3" / "ax3.png").shape == (8, 12, 3)
+    assert (decode_image(tmp_path / "out" / "HR" / "a.png") == decode_image(source / "a.png")[:24, :36]).all()
+
+
+def test_a_second_run_writes_only_what_is_missing(source, tmp_path):
+    make_bicubic(source, tmp_path / "out", scales=(2,))
+    (tmp_path / "out" / "LR_bicubic" / "X2" / "ax2.png").unlink()
+    again = make_bicubic(source, tmp_path / "out", scales=(2,))
+    assert (again.written, again.present) == (1, 1)
+    assert make_bicubic(source, tmp_path / "out", scales=(2,), force=True).written == 2
+
+
+def test_too_small_pictures_are_skipped_and_broken_ones_fail(source, tmp_path):
+    write_image(source / "tiny.png", np.zeros((3, 9, 3), np.uint8))
+    (source / "broken.png").write_bytes(b"no picture")
+    done = make_bicubic(source, tmp_path / "out", scales=(4,))
+    assert done.skipped == {"tiny.png": "9 x 3 is too small"}
+    assert list(done.failed) == ["broken.png"]
+    assert (done.written, done.exit_code) == (2, 1)
+
+
+@pytest.mark.parametrize("options", [{"scales": ()}, {"scales": (1, 2)}, {"scales": (3, 4), "multiple": 4}])
+def test_impossible_scales_are_refused(source, tmp_path, options):
+    with pytest.raises(ConfigError):
+        make_bicubic(source, tmp_path / "out", **options)
+
+
+def test_hr_is_never_written_over_its_source(source, tmp_path):
+    (tmp_path / "set").mkdir()
+    source.rename(tmp_path / "set" / "HR")
+    with pytest.raises(ConfigError, match="lies in the source"):
+        make_bicubic(tmp_path / "set" / "HR", tmp_path / "set", multiple=12)
+    assert make_bicubic(tmp_path / "set" / "HR", tmp_path / "set").written == 6
+
+
+@golden("functions_matlab*")
+@pytest.mark.smoke
+def test_lr_equals_the_published_resize(path, tmp_path):
+    g = Golden(path)
+    image = np.round(np.clip(g["input/img"], 0, 1) * 255).astype(np.uint8)
+    write_image(tmp_path / "hr" / "a.png", image)
+    scales = [int(1 / eval_fraction(text)) for text in g.meta["scales"] if "/" in text]
+    scales = [s for s in scales if image.shape[0] % s == 0 and image.shape[1] % s == 0]
+    make_bicubic(tmp_path / "hr", tmp_path / "out", scales=scales)
+    for scale in scales:
+        index = g.meta["scales"].index(f"1/{scale}")
+        made = decode_image(tmp_path / "out" / "LR_bicubic" / f"X{scale}" / f"ax{scale}.png") / 255
+        # the input was rounded to 8 bit (each weight row sums to 1, with negative parts: below 2 steps), so
+        # was the result
+        assert_close(made, np.clip(g[f"output/hwc_scale{index}"], 0, 1), atol=2.5 / 255, what=f"x{scale}")
+
+
+def eval_fraction(text):
+    numerator, denominator = text.split("/")
+    return int(numerator) / int(denominator)

@@ -1,0 +1,125 @@
+"""Depth pairs for training and testing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from ppsr.errors import ConfigError
+from ppsr.imaging.io import decode_image, list_images, write_image
+from ppsr.imaging.resize import matlab_resize_integers
+from ppsr.metrics.evaluate import evaluate
+from ppsr.prepare.depth import make_depth_crops, make_depth_test, make_depth_training
+from tests.golden.files import Golden, assert_close, golden
+
+
+@pytest.fixture
+def depth(rng):
+    return np.clip(rng.normal(120, 40, (66, 83)), 1, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def source(tmp_path, depth):
+    write_image(tmp_path / "in" / "art.png", depth)
+    return tmp_path / "in"
+
+
+def test_training_pairs_are_cut_and_shrunk_with_noise_that_a_seed_decides(source, tmp_path, depth):
+    made = make_depth_training(source, tmp_path / "a")
+    assert (made.written, made.exit_code) == (2, 0)
+    hr, lr = (tmp_path / "a" / f"data_all_{kind}_x4" / "art_x4.png" for kind in ("HR", "LR"))
+    assert (decode_image(hr) == depth[:64, :80]).all()
+    clean = matlab_resize_integers(depth[:64, :80], 0.25)
+    noise = decode_image(lr).astype(float) - clean
+    assert noise.shape == (16, 20)
+    # variance 651 / depth, about 2.3 at depth 120, in 320 samples
+    assert 1.9 < noise.std() < 2.8
+    make_depth_training(source, tmp_path / "same")
+    make_depth_training(source, tmp_path / "other", seed=1)
+    name = "data_all_LR_x4/art_x4.png"
+    assert (tmp_path / "same" / name).read_bytes() == lr.read_bytes()
+    assert (tmp_path / "other" / name).read_bytes() != lr.read_bytes()
+
+
+def test_a_name_that_has_the_scale_already_does_not_get_it_twice(tmp_path, depth):
+    write_image(tmp_path / "in" / "art_x4.png", depth)
+    make_depth_training(tmp_path / "in", tmp_path / "out")
+    assert [p.name for p in list_images(tmp_path / "out", recursive=True)] == ["art_x4.png"] * 2
+
+
+def test_of_colour_pictures_the_first_channel_counts(tmp_path, depth):
+    write_image(tmp_path / "in" / "art.png", np.stack([depth, depth * 0, depth * 0], axis=2))
+    make_depth_training(tmp_path / "in", tmp_path / "out")
+    assert (decode_image(tmp_path / "out" / "data_all_HR_x4" / "art_x4.png") == depth[:64, :80]).all()
+
+
+def test_16_bit_maps_fail_because_the_noise_is_defined_on_8(tmp_path):
+    write_image(tmp_path / "in" / "deep.png", np.zeros((32, 32), np.uint16))
+    assert "8-bit" in make_depth_training(tmp_path / "in", tmp_path / "out").failed["deep.png"]
+
+
+def test_raw_test_maps_equal_what_evaluation_makes(source, tmp_path):
+    make_depth_test(source, tmp_path / "out")
+    hr, lr = tmp_path / "out" / "test_HR", tmp_path / "out" / "test_LR_x4"
+    read = evaluate("dsr", gt=hr, lq=lr, use_bicubic=True).sets[0].rows
+    made = evaluate("dsr", gt=source, use_bicubic=True).sets[0].rows
+    assert read["art_x4"] == made["art"]
+
+
+def test_the_intended_way_of_shrinking_needs_another_folder(source, tmp_path):
+    make_depth_test(source, tmp_path / "out")
+    with pytest.raises(ConfigError, match="'published': True"):
+        make_depth_test(source, tmp_path / "out", published=False)
+    make_depth_test(source, tmp_path / "intended", published=False)
+    name = "test_LR_x4/art_x4.png"
+    assert (tmp_path / "out" / name).read_bytes() != (tmp_path / "intended" / name).read_bytes()
+
+
+@golden("drn_dsr_protocol*")
+def test_mat_files_become_the_published_pictures(path, tmp_path):
+    g = Golden(path)
+    (tmp_path / "in").mkdir()
+    variables = {name: g[f"input/mat/{name}"] for name in ("im_gt_y", "im_b_y")}
+    savemat(tmp_path / "in" / "cones_x4.mat", variables, do_compression=True)
+    for published, expected in ((True, "lr_png"), (False, "lr_png_intended_cubic")):
+        out = tmp_path / expected
+        assert make_depth_test(tmp_path / "in", out, published=published).written == 2
+        assert_close(decode_image(out / "test_HR" / "cones_x4.png"), g["output/mat/hr_png"])
+        assert_close(decode_image(out / "test_LR_x4" / "cones_x4.png"), g[f"output/mat/{expected}"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"im_gt_y": np.ones((8, 8))}, "no variable im_b_y"),
+        ({"im_gt_y": np.ones((8, 8)), "im_b_y": np.ones((8, 4))}, "both must be"),
+        ({"im_gt_y": np.ones((8, 8), np.uint8), "im_b_y": np.ones((8, 8))}, "both must be"),
+        ({"im_gt_y": np.ones((8, 3)), "im_b_y": np.ones((8, 3))}, "smaller than 4 pixels"),
+        ({"im_gt_y": np.ones((8, 8)) * 200, "im_b_y": np.ones((8, 8))}, "the largest is 200"),
+        ({"im_gt_y": np.full((8, 8), np.nan), "im_b_y": np.ones((8, 8))}, "the largest is nan"),
+    ],
+)
+def test_mat_files_with_other_contents_fail_by_name(tmp_path, variables, reason):
+    (tmp_path / "in").mkdir()
+    savemat(tmp_path / "in" / "a.mat", variables)
+    done = make_depth_test(tmp_path / "in", tmp_path / "out")
+    assert reason in done.failed["a.mat"]
+    assert done.exit_code == 3
+
+
+def test_crops_of_hr_and_lr_show_the_same_places(tmp_path, rng):
+    small = rng.integers(1, 256, (12, 14), dtype=np.uint8)
+    write_image(tmp_path / "data_all_HR_x4" / "a_x4.png", small.repeat(4, axis=0).repeat(4, axis=1))
+    write_image(tmp_path / "data_all_LR_x4" / "a_x4.png", small)
+    done = make_depth_crops(tmp_path, size=32, step=16)
+    high, low = (list_images(tmp_path / f"data_all_{kind}_x4_sub") for kind in ("HR", "LR"))
+    assert done.written == len(high) + len(low) == 12
+    for a, b in zip(high, low, strict=True):
+        assert a.name == b.name
+        assert (decode_image(a)[::4, ::4] == decode_image(b)).all()
+
+
+def test_crops_that_do_not_fit_the_scale_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="multiples of the scale 4"):
+        make_depth_crops(tmp_path, size=30)

@@ -1,0 +1,130 @@
+"""LMDB stores: lossless, complete, resumed, verified."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from ppsr.datasets.sources import close_stores, open_store
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import decode_image, write_image
+from ppsr.prepare import lmdb_store
+from ppsr.prepare.lmdb_store import make_lmdb, verify_lmdb
+
+lmdb = pytest.importorskip("lmdb")
+
+
+@pytest.fixture
+def source(tmp_path, rng):
+    write_image(tmp_path / "in" / "a.png", rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    write_image(tmp_path / "in" / "deep.png", rng.integers(0, 65536, (7, 5), dtype=np.uint16))
+    write_image(tmp_path / "in" / "sub" / "v1.2.png", rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def store(source, tmp_path):
+    make_lmdb(source, tmp_path / "s.lmdb")
+    return tmp_path / "s.lmdb"
+
+
+def _change(store, key, value):
+    with lmdb.open(str(store)) as opened, opened.begin(write=True) as change:
+        if value is None:
+            change.delete(key.encode())
+        else:
+            change.put(key.encode(), value)
+
+
+def test_the_list_has_the_published_form_and_keys(store):
+    lines = (store / "meta_info.txt").read_text().splitlines()
+    assert lines == ["a.png (9,12,3) 1", "deep.png (7,5,1) 1", "v1.2.png (4,4,3) 1"]
+
+
+def test_pictures_are_stored_without_loss_in_the_order_that_opencv_reads(store, source):
+    with open_store(store).begin() as read:
+        for key, path in (("a", source / "a.png"), ("deep", source / "deep.png")):
+            image = cv2.imdecode(np.frombuffer(read.get(key.encode()), np.uint8), cv2.IMREAD_UNCHANGED)
+            original = decode_image(path)
+            assert image.dtype == original.dtype
+            assert (image == (original if original.ndim == 2 else original[..., ::-1])).all()
+    close_stores()
+
+
+def test_a_sound_store_is_verified(store):
+    assert (verify_lmdb(store).present, verify_lmdb(store).exit_code) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("a", None, "not in the store"),
+        ("a", b"\x89PNG broken", "not a readable"),
+        ("new", b"x", "not in the list"),
+        ("a", cv2.imencode(".png", np.zeros((2, 2, 3), np.uint8))[1].tobytes(), "the store holds"),
+    ],
+)
+def test_every_difference_from_the_list_is_found(store, key, value, reason):
+    _change(store, key, value)
+    failed = verify_lmdb(store).failed
+    assert list(failed) == [key]
+    assert reason in failed[key]
+
+
+def test_a_full_store_gets_more_room(source, tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(lmdb_store, "_FIRST_MAP", 1 << 16)
+    for number in range(4):
+        write_image(source / f"n{number}.png", rng.integers(0, 256, (99, 99, 3), dtype=np.uint8))
+    assert make_lmdb(source, tmp_path / "s.lmdb").written == 7
+    assert verify_lmdb(tmp_path / "s.lmdb").present == 7
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(lmdb_store, "_BATCH_BYTES", 1)
+    put = lmdb_store._put
+
+    def stop_at_second(store, batch):
+        if "deep" in batch:
+            raise KeyboardInterrupt
+        put(store, batch)
+
+    monkeypatch.setattr(lmdb_store, "_put", stop_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        make_lmdb(source, tmp_path / "s.lmdb")
+    assert not (tmp_path / "s.lmdb").exists()
+    monkeypatch.setattr(lmdb_store, "_put", put)
+    done = make_lmdb(source, tmp_path / "s.lmdb")
+    assert (done.written, done.present) == (2, 1)
+    assert verify_lmdb(tmp_path / "s.lmdb").present == 3
+
+
+def test_a_store_that_is_there_stays_unless_forced(store, source):
+    (source / "a.png").unlink()
+    assert make_lmdb(source, store).present == 3
+    assert make_lmdb(source, store, force=True).written == 2
+    assert verify_lmdb(store).present == 2
+
+
+def test_broken_pictures_are_named_and_left_out(source, tmp_path):
+    (source / "broken.png").write_bytes(b"no picture")
+    done = make_lmdb(source, tmp_path / "s.lmdb")
+    assert list(done.failed) == ["broken.png"]
+    assert (done.written, done.exit_code) == (3, 1)
+    assert verify_lmdb(tmp_path / "s.lmdb").present == 3
+
+
+def test_nothing_readable_leaves_no_store(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"no picture")
+    assert make_lmdb(tmp_path / "in", tmp_path / "s.lmdb").exit_code == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_wrong_names_and_levels_are_refused(source, tmp_path):
+    with pytest.raises(ConfigError, match=r"ends in \.lmdb"):
+        make_lmdb(source, tmp_path / "store")
+    with pytest.raises(ConfigError, match="0 to 9, got 10"):
+        make_lmdb(source, tmp_path / "s.lmdb", level=10)
+    with pytest.raises(DataError, match="no LMDB store"):
+        verify_lmdb(tmp_path / "s.lmdb")

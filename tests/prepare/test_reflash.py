@@ -1,0 +1,84 @@
+"""Reflash Dropout's benchmark as files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.degradations.reflash_benchmark import VARIANTS
+from ppsr.errors import ConfigError
+from ppsr.imaging.io import decode_image, write_image
+from ppsr.metrics.evaluate import evaluate
+from ppsr.prepare.bicubic import make_bicubic
+from ppsr.prepare.reflash import make_reflash_benchmark
+from tests.golden.files import Golden, assert_close, golden
+
+
+@pytest.fixture
+def source(tmp_path, rng):
+    for name in ("a", "b"):
+        write_image(tmp_path / "in" / f"{name}.png", rng.integers(0, 256, (34, 41, 3), dtype=np.uint8))
+    return tmp_path / "in"
+
+
+def test_eight_folders_and_cut_hr_are_written(source, tmp_path):
+    done = make_reflash_benchmark(source, tmp_path / "Set5")
+    assert (done.written, done.exit_code) == (2 * 9, 0)
+    assert decode_image(tmp_path / "Set5" / "HR" / "x4" / "a.png").shape == (32, 40, 3)
+    folders = {path.name for path in (tmp_path / "Set5" / "LR_degra").iterdir()}
+    assert folders == set(VARIANTS)
+    again = make_reflash_benchmark(source, tmp_path / "Set5")
+    assert (again.written, again.present) == (0, 18)
+
+
+def test_the_files_equal_what_evaluation_makes(source, tmp_path):
+    make_reflash_benchmark(source, tmp_path / "data" / "Set5", seed=3)
+    read = evaluate("reflash", data=tmp_path / "data", use_bicubic=True, seed=3)
+    made = evaluate("reflash", gt=source, name="Set5", use_bicubic=True, seed=3)
+    assert [score.rows for score in read.sets] == [score.rows for score in made.sets]
+    assert read.count == 16
+
+
+def test_a_source_that_is_the_hr_folder_stays_as_it_is(source, tmp_path):
+    (tmp_path / "Set5" / "HR").mkdir(parents=True)
+    hr = source.rename(tmp_path / "Set5" / "HR" / "x4")
+    before = (hr / "a.png").read_bytes()
+    assert make_reflash_benchmark(hr, tmp_path / "Set5", force=True).written == 16
+    assert (hr / "a.png").read_bytes() == before
+
+
+def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
+    (tmp_path / "Set5").mkdir()
+    hr = source.rename(tmp_path / "Set5" / "HR")
+    assert make_reflash_benchmark(hr, tmp_path / "Set5").written == 18
+    assert make_bicubic(hr, tmp_path / "Set5", scales=(2,)).written == 2
+    assert make_reflash_benchmark(hr, tmp_path / "Set5").present == 18
+
+
+def test_another_seed_needs_another_folder(source, tmp_path):
+    make_reflash_benchmark(source, tmp_path / "out")
+    with pytest.raises(ConfigError, match="'seed': 0"):
+        make_reflash_benchmark(source, tmp_path / "out", seed=1)
+
+
+def test_what_cannot_be_degraded_is_named(source, tmp_path, rng):
+    write_image(source / "deep.png", rng.integers(0, 65536, (20, 20), dtype=np.uint16))
+    write_image(source / "tiny.png", np.zeros((3, 20, 3), np.uint8))
+    done = make_reflash_benchmark(source, tmp_path / "out")
+    assert (list(done.failed), list(done.skipped)) == (["deep.png"], ["tiny.png"])
+
+
+@golden("functions_reflash_benchmark*")
+def test_degradations_without_noise_equal_the_published_script(path, tmp_path):
+    g = Golden(path)
+    image = g["input/gt"]
+    scale = image.shape[0] // g["output/bicubic"].shape[0]
+    write_image(tmp_path / "in" / "a.png", image)
+    make_reflash_benchmark(tmp_path / "in", tmp_path / "out", scale=scale)
+    clean = [variant for variant in g.meta["order"] if "noise" not in variant]
+    assert clean
+    for variant in clean:
+        made = decode_image(tmp_path / "out" / "LR_degra" / variant / "a.png")
+        # OpenCV's blur and libjpeg differ by a level or two between versions; the rest is exact
+        allowed = 2 * ("jepg" in variant) + ("blur" in variant)
+        assert_close(made, g[f"output/{variant}"], atol=allowed, what=variant)

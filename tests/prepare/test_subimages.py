@@ -1,0 +1,95 @@
+"""Windows of large pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import decode_image, list_images, write_image
+from ppsr.prepare.subimages import make_subimages, window_starts
+
+
+def test_a_last_window_is_flush_with_the_end():
+    assert window_starts(1000, 480, 240) == [0, 240, 480, 520]
+    assert window_starts(960, 480, 240) == [0, 240, 480]
+    assert window_starts(479, 480, 240) == []
+
+
+def test_a_remainder_up_to_the_threshold_is_given_up():
+    assert window_starts(1000, 480, 240, 40) == [0, 240, 480]
+    assert window_starts(1000, 480, 240, 39) == [0, 240, 480, 520]
+
+
+@given(st.integers(1, 200), st.integers(1, 60), st.integers(1, 60))
+def test_windows_lie_inside_and_reach_both_ends(side, size, step):
+    starts = window_starts(side, size, step)
+    assert bool(starts) == (side >= size)
+    assert starts == sorted(set(starts))
+    if starts:
+        assert (starts[0], starts[-1] + size) == (0, side)
+
+
+def test_windows_are_numbered_row_by_row(tmp_path, rng):
+    image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    write_image(tmp_path / "in" / "0001.png", image)
+    assert make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=8).written == 6
+    names = [path.name for path in list_images(tmp_path / "out")]
+    assert names == [f"0001_s{number:03d}.png" for number in range(1, 7)]
+    # lefts 0, 8, 14; tops 0, 4
+    assert (decode_image(tmp_path / "out" / "0001_s006.png") == image[4:20, 14:30]).all()
+
+
+def test_windows_of_hr_and_lr_have_equal_names_and_places(tmp_path, rng):
+    lr = rng.integers(0, 256, (10, 13, 3), dtype=np.uint8)
+    write_image(tmp_path / "lr" / "ax4.png", lr)
+    write_image(tmp_path / "hr" / "a.png", lr.repeat(4, axis=0).repeat(4, axis=1))
+    make_subimages(tmp_path / "hr", tmp_path / "hr_sub", size=32, step=16)
+    make_subimages(tmp_path / "lr", tmp_path / "lr_sub", size=8, step=4)
+    high, low = list_images(tmp_path / "hr_sub"), list_images(tmp_path / "lr_sub")
+    assert [p.name for p in high] == [p.name for p in low]
+    assert len(high) == 6
+    for a, b in zip(high, low, strict=True):
+        assert (decode_image(a)[::4, ::4] == decode_image(b)).all()
+
+
+def test_small_pictures_are_skipped_by_name(tmp_path):
+    write_image(tmp_path / "in" / "sub" / "a.png", np.zeros((8, 20), np.uint8))
+    write_image(tmp_path / "in" / "b.png", np.zeros((20, 20), np.uint8))
+    done = make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=16)
+    assert done.skipped == {"sub/a.png": "20 x 8 is smaller than a window of 16"}
+
+
+def test_windows_of_other_sizes_are_not_mixed_in(tmp_path):
+    write_image(tmp_path / "in" / "a.png", np.zeros((40, 40), np.uint8))
+    make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=8)
+    with pytest.raises(ConfigError, match="was made with"):
+        make_subimages(tmp_path / "in", tmp_path / "out", size=32, step=8, force=True)
+
+
+def test_names_that_differ_only_by_scale_are_refused(tmp_path):
+    for name in ("ax2", "ax4"):
+        write_image(tmp_path / "in" / f"{name}.png", np.zeros((40, 40), np.uint8))
+    with pytest.raises(DataError, match="results of the same name"):
+        make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=16)
+
+
+@pytest.mark.parametrize("options", [{"size": 0}, {"step": 0}, {"threshold": -1}])
+def test_impossible_sizes_are_refused(tmp_path, options):
+    with pytest.raises(ConfigError, match="at least"):
+        make_subimages(tmp_path, tmp_path / "out", **options)
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_same_files_as_one(tmp_path, rng):
+    for number in range(5):
+        write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    make_subimages(tmp_path / "in", tmp_path / "one", size=16, step=8, workers=1)
+    make_subimages(tmp_path / "in", tmp_path / "two", size=16, step=8, workers=2)
+    one, two = (
+        {path.name: path.read_bytes() for path in list_images(tmp_path / name)} for name in ("one", "two")
+    )
+    assert len(one) == 30
+    assert one == two

@@ -1,0 +1,63 @@
+"""Full-size networks against the key lists of the released ones: every name and every shape."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.generators.variants import find_variant
+from ppsr.weights.apply import load_state, transposed_keys
+
+KEYS = Path(__file__).parent / "keys"
+# list of keys -> variant with exactly these
+MODELS = {
+    "drct_x4": "DRCT_x4",
+    "drct_l_x4": "DRCT-L_x4",
+    "hat_s_x4": "HAT-S_x4",
+    "hat_x4": "HAT_x4",
+    "hat_l_x4": "HAT-L_x4",
+    "swinir_m_x4": "SwinIR-M_x4",
+    "swinir_real_m_x4": "SwinIR-Real-M_x4",
+}
+
+
+def read_keys(name: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """key -> (shape in PyTorch's layout, param or buffer)."""
+    lines = gzip.decompress((KEYS / f"{name}.tsv.gz").read_bytes()).decode().splitlines()[1:]
+    rows = [line.split("\t") for line in lines]
+    return {key: (tuple(int(n) for n in shape.split("x") if n), kind) for key, shape, _, kind in rows}
+
+
+def test_every_list_is_tested() -> None:
+    assert {p.name.removesuffix(".tsv.gz") for p in KEYS.glob("*.tsv.gz")} == set(MODELS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_and_buffers_are_those_of_the_released_network(name: str) -> None:
+    net = find_variant(MODELS[name]).build()
+    turned = transposed_keys(net)
+    ours = {
+        key: tuple(reversed(value.shape)) if key in turned else tuple(value.shape)
+        for key, value in net.state_dict().items()
+    }
+    published = read_keys(name)
+    assert ours == {key: shape for key, (shape, kind) in published.items() if kind == "param"}
+    buffers = [key for key, (_, kind) in published.items() if kind == "buffer"]
+    unknown = [key for key in buffers if not any(re.fullmatch(p, key) for p in net.ignored_keys)]
+    assert not unknown, "loading a released file would refuse these"
+
+
+def test_a_file_with_all_published_entries_loads_strictly() -> None:
+    net = find_variant("SwinIR-M_x4").build()
+    zeros = np.zeros(1, np.float32)
+    state = {
+        key: np.lib.stride_tricks.as_strided(zeros, shape, (0,) * len(shape))
+        for key, (shape, _) in read_keys("swinir_m_x4").items()
+    }
+    assert load_state(net, state, layout="torch") == []
+    assert not any(p.numpy().any() for p in net.parameters()[:5])
