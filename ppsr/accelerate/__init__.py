@@ -8,8 +8,8 @@ environment variable PPSR_ACCELERATE=0, read at the first use, switches both off
 from __future__ import annotations
 
 from ppsr.accelerate.conv import conv2d
-from ppsr.accelerate.process import enable
+from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
 from ppsr.accelerate.runtime import is_enabled, stock
 
-__all__ = ["conv2d", "enable", "is_enabled", "linear", "matmul", "stock"]
+__all__ = ["conv2d", "cpu_threads", "enable", "is_enabled", "linear", "matmul", "stock"]
