@@ -209,6 +209,11 @@ class HAT(SwinSkeleton):
         check_patch(patch_size)
         if img_size <= window_size:
             raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
+        if embed_dim < max(compress_ratio, squeeze_factor):
+            raise ConfigError(
+                f"HAT: embed_dim {embed_dim} is too narrow for compress_ratio {compress_ratio} and "
+                f"squeeze_factor {squeeze_factor}; it must be at least as large as both"
+            )
         check_upsampler("HAT", upsampler)
         super().__init__(
             img_size=img_size,
