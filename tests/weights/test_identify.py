@@ -71,7 +71,9 @@ def test_variant_is_recognised_and_rebuilt(name: str, arguments: dict[str, Any])
     check(name, arguments)
 
 
-RECORDED = [p for family in ("swinir", "hat", "drct") for p in sorted(DATA.glob(f"{family}_*.npz"))]
+RECORDED = [
+    p for family in ("swinir", "hat", "drct", "mamba_mamba") for p in sorted(DATA.glob(f"{family}_*.npz"))
+]
 LEFT_NO_TRACE = {"img_range", "drop_path_rate", "conv_scale", "patch_size", "qk_scale"}
 
 
