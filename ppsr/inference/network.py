@@ -10,11 +10,12 @@ from paddle import nn
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError
+from ppsr.inference.backends.exported import Export, find_export
 from ppsr.registry import build_generator, build_model
 from ppsr.weights import load_weights, read_state
 from ppsr.weights.identify import identify
 
-__all__ = ["load_network"]
+__all__ = ["load_network", "load_source"]
 
 
 def load_network(
@@ -52,6 +53,27 @@ def load_network(
     net = model.inference_net()
     net.eval()
     return net
+
+
+def load_source(config_file: Path | None, load: Path | None, model_dir: Path | None) -> nn.Layer | Path:
+    """What a command upscales with: a network from its weights, or the prefix of an exported one.
+
+    Args:
+        config_file: see `load_network`; not used for an export.
+        load: weights, or an export.
+        model_dir: folder or prefix of an export.
+
+    Raises:
+        ConfigError: not one of `load` and `model_dir`, or as `load_network`.
+        DataError: `model_dir` is no export.
+        WeightError: as `load_network`.
+    """
+    given = load or model_dir
+    if given is None or (load is not None and model_dir is not None):
+        raise ConfigError("give weights by --load, or an exported network by --model-dir, and not both")
+    if model_dir is not None:
+        return Export(model_dir).prefix
+    return find_export(given) or load_network(config_file, given)
 
 
 def _identified(load: str | Path) -> nn.Layer:
