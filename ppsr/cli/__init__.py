@@ -21,8 +21,8 @@ _MODULES: tuple[str, ...] = (
     "convert",
     "evaluate",
     "export",
-    "identify",
     "models",
+    "identify",  # adds to models
     "prepare",
     "upscale",
 )

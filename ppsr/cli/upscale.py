@@ -24,8 +24,12 @@ def upscale(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one input.")],
     load: Annotated[
-        Path | None, typer.Option(help="Weights: .pdparams, .pth or .safetensors; or an exported network.")
-    ] = None,
+        list[Path],
+        typer.Option(
+            help="Weights, of any kind, or an exported network; twice where generator and predictor are two "
+            "files."
+        ),
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
     model_dir: Annotated[
         Path | None, typer.Option(help="An exported network: its folder, or prefix.", metavar="EXPORT")
     ] = None,

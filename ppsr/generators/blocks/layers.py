@@ -65,6 +65,9 @@ class Linear(nn.Linear):
         attr = _uniform(1 / math.sqrt(in_features))
         super().__init__(in_features, out_features, weight_attr=attr, bias_attr=attr if bias else False)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return accelerate.linear(x, self.weight, self.bias)
+
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
     """LeakyReLU as a maximum, for 0 < slope < 1: Paddle 3.3's inference passes crash on the operator."""
