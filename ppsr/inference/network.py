@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from paddle import nn
 
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError
-from ppsr.registry import build_generator, build_model
+from ppsr.registry import MODELS, build_generator, build_model
 from ppsr.weights import load_weights, read_state
 from ppsr.weights.identify import identify
 
@@ -43,15 +45,21 @@ def load_network(
     config = load_config(config_file, overrides)
     if "model" not in config:
         raise ConfigError(f"{config.path} has no section 'model'")
-    section = dict(config["model"])
-    # losses and discriminators are for training; a config that needs their files still upscales
-    kept = {k: v for k, v in section.items() if not k.endswith("_criterion") and k != "discriminator"}
-    model = build_model({**kept, "pixel_criterion": {"name": "L1Loss"}})
+    model = build_model(_for_inference(dict(config["model"])))
     if load is not None:
         load_model(model, str(load))
     net = model.inference_net()
     net.eval()
     return net
+
+
+def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
+    """The model without what only training needs, so that a config whose losses need files still upscales."""
+    options = inspect.signature(MODELS.get(str(section.get("name")))).parameters
+    spare = [k for k, option in options.items() if k.endswith("_criterion") and option.default is None]
+    kept = {k: v for k, v in section.items() if k not in (*spare, "discriminator")}
+    # where losses are optional, there must be one
+    return {**kept, "pixel_criterion": {"name": "L1Loss"}} if "pixel_criterion" in spare else kept
 
 
 def _identified(load: str | Path) -> nn.Layer:
