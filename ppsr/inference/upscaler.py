@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
@@ -203,11 +204,15 @@ class Upscaler:
     def _measured(self, *, gpu: bool = False) -> float:
         """Bytes that the network takes per LR pixel, measured once."""
         if self._per_pixel is None:
+            single = copy(self)
+            single.ensemble = False  # eight passes take the time of eight and the memory of one and their sum
 
             def run(side: int) -> None:
-                self._planes(np.zeros((side, side, 3), np.float32))
+                single._planes(np.zeros((side, side, 3), np.float32))
 
             self._per_pixel = bytes_per_pixel(run, self.backend.facts.size_multiple, gpu=gpu)
+            if self.ensemble:
+                self._per_pixel += 3 * 3 * 4 * self.scale**2  # the sum, a turned result, their sum
         return self._per_pixel
 
     def bands(
