@@ -16,7 +16,17 @@ from ppsr.errors import PpsrError
 
 __all__ = ["main"]
 
-_MODULES: tuple[str, ...] = ("analyze", "convert", "evaluate", "models", "identify", "prepare", "upscale")
+_MODULES: tuple[str, ...] = (
+    "analyze",
+    "convert",
+    "doctor",
+    "evaluate",
+    "models",
+    "identify",
+    "prepare",
+    "serve",
+    "upscale",
+)
 
 
 def build_app() -> typer.Typer:
