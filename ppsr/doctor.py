@@ -43,7 +43,9 @@ OPTIONAL = {
     "onnx": ("paddle2onnx", "onnxruntime", "onnxslim"),
     "openvino": ("openvino",),
     "serve": ("gradio", "fastapi", "uvicorn"),
+    "ppgan": ("munch",),
 }
+_BARE = {"ppgan": "ppgan==2.1.0"}  # of an extra, what is installed without its own requirements
 _SAME = {  # other distributions of the same module
     "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "onnxruntime": ("onnxruntime-gpu",),
@@ -176,10 +178,15 @@ def _optional() -> Iterator[Line]:
     for extra, names in OPTIONAL.items():
         versions = {name: _version(name) for name in names}
         absent = [name for name, version in versions.items() if version is None]
+        commands = [f"pip install {' '.join(absent)}"] if absent else []
+        if extra in _BARE:
+            name = _BARE[extra].partition("=")[0]
+            versions[name] = _version(name)
+            commands += [f"pip install --no-deps {_BARE[extra]}"] if versions[name] is None else []
         text = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
-        if absent:
-            text = f"{text}{'; ' if text else ''}missing: pip install {' '.join(absent)}"
-        yield Line("optional", extra, "missing" if absent else "ok", text)
+        if commands:
+            text = f"{text}{'; ' if text else ''}missing: {' && '.join(commands)}"
+        yield Line("optional", extra, "missing" if commands else "ok", text)
 
 
 def _in_a_process(name: str, seconds: float) -> Iterator[Line]:

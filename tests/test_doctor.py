@@ -32,7 +32,7 @@ def test_the_packages_are_those_that_the_project_declares():
         (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]")[1]
     )
     for extra, listed in doctor.OPTIONAL.items():
-        line = re.search(rf"^{extra} = \[(.*)\]$", declared, re.M)
+        line = re.search(rf"^{extra} = \[(.*?)\]", declared, re.M)
         assert line, extra
         assert set(listed) == names(re.findall(r'"([^"]+)"', line[1])), extra
     extras = re.findall(r"^(\w+) = \[", declared.split("\n[")[0], re.M)
@@ -55,7 +55,7 @@ def test_missing_parts_come_with_their_install_line(monkeypatch):
     real = metadata.version
 
     def version(name):
-        if name in ("lmdb", "onnxruntime", "onnxslim", "scipy"):
+        if name in ("lmdb", "onnxruntime", "onnxslim", "scipy", "munch", "ppgan"):
             raise metadata.PackageNotFoundError(name)
         return "1.2.3" if name == "paddle2onnx" else real(name)
 
@@ -63,6 +63,8 @@ def test_missing_parts_come_with_their_install_line(monkeypatch):
     lines = _by_name(diagnose(checks=False))
     assert lines["lmdb"] == Line("optional", "lmdb", "missing", "missing: pip install lmdb")
     assert lines["onnx"].text == "paddle2onnx 1.2.3; missing: pip install onnxruntime onnxslim"
+    both = "missing: pip install munch && pip install --no-deps ppgan==2.1.0"
+    assert lines["ppgan"] == Line("optional", "ppgan", "missing", both)
     assert (lines["scipy"].state, lines["scipy"].text) == ("failed", "missing: pip install scipy")
     assert lines["analysis"].state == "ok"
 

@@ -21,8 +21,9 @@ _MODULES: tuple[str, ...] = (
     "convert",
     "doctor",
     "evaluate",
+    "export",
     "models",
-    "identify",
+    "identify",  # adds to models
     "prepare",
     "serve",
     "upscale",

@@ -78,7 +78,7 @@ def _optimizers(config: Config) -> list[tuple[str, ...]]:
     section = config.get("optimizer") or {}
     if "name" in section:
         return [("optimizer",)]
-    return [("optimizer", key) for key in section]
+    return [("optimizer", key) for key, value in section.items() if value is not None]
 
 
 def _lookup(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:

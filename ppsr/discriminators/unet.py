@@ -5,6 +5,8 @@ Real-ESRGAN, Wang et al., ICCVW 2021, arXiv:2107.10833.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from paddle import Tensor, nn
 
 from ppsr.generators.blocks import Conv2D, bilinear_upsample, leaky_relu
@@ -21,6 +23,8 @@ class UNetDiscriminatorSN(nn.Layer):
         num_feat: width of the first level.
         skip_connection: adds encoder features to the decoder.
     """
+
+    test_args: ClassVar[dict[str, Any]] = {"num_in_ch": 3, "num_feat": 2}
 
     def __init__(self, *, num_in_ch: int, num_feat: int = 64, skip_connection: bool = True) -> None:
         super().__init__()

@@ -93,7 +93,7 @@ class DRNGenerator(nn.Layer):
     """
 
     fp16_safe: ClassVar[bool] = True
-    test_args: ClassVar[dict[str, Any]] = {"scale": (2, 4), "n_blocks": 1, "n_feats": 4}
+    test_args: ClassVar[dict[str, Any]] = {"scale": (2, 4), "n_blocks": 1, "n_feats": 8}
 
     def __init__(
         self,

@@ -105,13 +105,15 @@ def build_optimizers(
 ) -> dict[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]:
     """Build one optimizer (`{name, net_names, ...}`, called "optim") or several by name.
 
+    An optimizer that is null was taken away from the base of a config.
+
     Returns:
         Name -> (optimizer, names of the networks it updates).
 
     Raises:
         ConfigError: a network is unknown or has two optimizers.
     """
-    sections = {"optim": cfg} if "name" in cfg else dict(cfg)
+    sections = {"optim": cfg} if "name" in cfg else {k: v for k, v in cfg.items() if v is not None}
     taken: dict[str, str] = {}
     built = {}
     for key, section in sections.items():

@@ -1,0 +1,106 @@
+"""The runs of benchmarks/recipes.py, and the report that they end in."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppsr.config import check_config, load_config
+from ppsr.degradations.reflash_benchmark import VARIANTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.chdir(ROOT)
+    yield importlib.import_module("recipes"), importlib.import_module("recipes_report")
+    for name in ("recipes", "recipes_report"):
+        sys.modules.pop(name)
+
+
+def _result(final: float, bicubic: float = 20.0, offset: float = 0.0) -> dict:
+    unseen = {key: 10.0 * place + offset for place, key in enumerate(VARIANTS)}
+    return {
+        "config": "configs/quickstart_reflash.yaml",
+        "seconds": 90,
+        "curve": [[100, final - 1], [200, final]],
+        "bicubic": bicubic,
+        "unseen": unseen,
+        "test": "data/val",
+    }
+
+
+def test_every_run_has_a_config_that_accepts_its_options(modules):
+    recipes, _ = modules
+    assert len({run.name for run in recipes.RUNS}) == len(recipes.RUNS)
+    for run in recipes.RUNS:
+        check_config(load_config(f"configs/{run.config}.yaml", run.options))
+
+
+def test_two_views_differ_from_align_by_the_alignment_alone(modules):
+    recipes, _ = modules
+    align, control = (
+        next(run for run in recipes.RUNS if run.variant == variant) for variant in ("align", "two views")
+    )
+    with_terms = load_config(f"configs/{align.config}.yaml", align.options)
+    without = load_config(f"configs/{control.config}.yaml", control.options)
+    criterion = without["model"]["align_criterion"]
+    assert (criterion.pop("linear_weight"), criterion.pop("nonlinear_weight")) == (0, 0)
+    for weight in ("linear_weight", "nonlinear_weight"):
+        assert with_terms["model"]["align_criterion"].pop(weight) > 0
+    assert with_terms == without
+
+
+def test_the_table_of_gains_subtracts_bicubic(modules):
+    _, report = modules
+    row = report.learning_table({"DRN x4": _result(21.25)}).splitlines()[-1]
+    assert row == "| DRN x4 | `quickstart_reflash.yaml` | 200 | 2 | 20.00 | 21.25 | +1.25 |"
+
+
+def test_trained_and_other_degradations_are_averaged_apart(modules):
+    _, report = modules
+    runs = {"plain": [_result(21), _result(22, offset=2.0)], "align": [_result(23)]}
+    rows = {
+        label: (base, scores)
+        for label, base, scores in report.unseen_rows(runs, dict.fromkeys(VARIANTS, 7.0))
+    }
+    keys = list(VARIANTS)
+    trained = [10.0 * keys.index(key) for key in report.KNOWN]
+    assert rows["mean of the 2 trained"][1]["plain"][0] == sum(trained) / 2
+    assert rows["mean of the 6 not trained"][1]["plain"] == pytest.approx(
+        [(280 - sum(trained)) / 6, (280 - sum(trained)) / 6 + 2]
+    )
+    assert rows["the mix itself"] == (20.0, {"plain": [21, 22], "align": [23]})
+    assert "21.50 ± 0.71 | 23.00 ± 0.00" in report.unseen_table(
+        report.unseen_rows(runs, dict.fromkeys(VARIANTS, 7.0))
+    )
+
+
+def test_the_report_draws_and_fills_the_page(modules, tmp_path, monkeypatch):
+    recipes, report = modules
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- learning -->\nold\n<!-- /learning -->\nb\n<!-- unseen -->\n<!-- /unseen -->\n")
+    monkeypatch.setattr(report, "PAGE", page)
+    monkeypatch.setattr(report, "IMAGES", tmp_path)
+    for name, value in (("plain_0", 21.0), ("align_0", 22.0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(_result(value)))
+    (tmp_path / "bicubic.json").write_text(json.dumps(dict.fromkeys(VARIANTS, 7.0)))
+    recipes.report(tmp_path)
+    text = page.read_text()
+    assert "old" not in text and text.startswith("a\n") and "+1.00" in text and "± 0.00" in text
+    assert (tmp_path / "recipes_learning.png").exists() and (tmp_path / "recipes_unseen.svg").exists()
+
+
+def test_a_page_without_its_place_is_named(modules, tmp_path, monkeypatch):
+    _, report = modules
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    monkeypatch.setattr(report, "PAGE", page)
+    with pytest.raises(SystemExit, match="learning"):
+        report.fill("learning", "text")
