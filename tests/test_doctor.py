@@ -39,18 +39,18 @@ def test_the_packages_are_those_that_the_project_declares():
     assert set(extras) == set(doctor.OPTIONAL)
 
 
-@pytest.mark.smoke
 @pytest.mark.slow
 def test_this_installation_is_well():
     done = CliRunner().invoke(cli.build_app(), ["doctor"])
     assert done.exit_code == 0, done.output
     assert done.output.startswith("System\n")
     assert done.output.endswith("No problem was found.\n")
-    for name in ("ppsr", "numpy", "onnx", "device", "forward", "export"):
+    for name in ("ppsr", "numpy", "onnx", "device", "forward", "export", "backend inference"):
         assert re.search(rf"^ +(ok|--)?  {name} ", done.output, re.M), name
     assert re.search(r"forward .* error \d\.\de[-+]\d\d", done.output)
 
 
+@pytest.mark.smoke
 def test_missing_parts_come_with_their_install_line(monkeypatch):
     real = metadata.version
 

@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 
 from ppsr.errors import ConfigError
+from ppsr.serve.models import named_models
 
-__all__ = ["named_models", "register"]
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +26,10 @@ def register(app: typer.Typer) -> None:
 def serve(
     load: Annotated[
         list[str],
-        typer.Option(help="Weights, as FILE or NAME=FILE; several times for several models."),
+        typer.Option(
+            help="FILE, NAME=FILE or NAME=FILE+FILE of weights, or the prefix of an exported network; "
+            "several times for several models."
+        ),
     ],
     config_file: Annotated[
         list[Path] | None,
@@ -47,6 +51,13 @@ def serve(
     max_requests: Annotated[
         int, typer.Option(min=1, help="Accepted at the same time; one is computed, the others wait.")
     ] = 4,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="paddle, inference, onnxruntime, openvino, tensorrt or auto; default: paddle for "
+            "weights, auto for exported networks."
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Half precision where it is safe.")] = False,
     api_only: Annotated[bool, typer.Option("--api-only", help="No page, only the HTTP interface.")] = False,
 ) -> None:
@@ -76,8 +87,8 @@ def serve(
     ):
         service = Service(Path(folder), limits, max_memory=memory)
         try:
-            for name, (weights, config) in models.items():
-                service.load(name, weights, config, half=half)
+            for name, (files, config) in models.items():
+                service.load(name, files, config, backend=backend, half=half)
             loopback = is_loopback(host)
             if api_only:
                 app = create_app(service, loopback=loopback)
@@ -100,35 +111,6 @@ def _require(packages: Sequence[str]) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"ppsr serve needs {', '.join(missing)}: pip install 'ppsr[serve]'")
-
-
-def named_models(load: Sequence[str], configs: Sequence[Path]) -> dict[str, tuple[Path, Path | None]]:
-    """Names of models -> weights and config.
-
-    Args:
-        load: FILE or NAME=FILE; without a name, that of the file.
-        configs: none, one for all, or one for each.
-
-    Raises:
-        ConfigError: another number of configs, two of one name, or a file that is not there.
-    """
-    if len(configs) not in (0, 1, len(load)):
-        raise ConfigError(
-            f"{len(configs)} configs for {len(load)} weight files; give none, one, or one for each"
-        )
-    shared = configs[0] if len(configs) == 1 else None
-    paired = [*configs] if len(configs) == len(load) else [shared] * len(load)
-    models: dict[str, tuple[Path, Path | None]] = {}
-    for text, config in zip(load, paired, strict=True):
-        name, _, file = text.rpartition("=") if "=" in text and not Path(text).exists() else ("", "", text)
-        weights = Path(file)
-        if not weights.is_file():
-            raise ConfigError(f"there is no weight file {weights}")
-        name = name or weights.stem
-        if name in models:
-            raise ConfigError(f"two models are called '{name}'; name them: --load NAME={weights}")
-        models[name] = (weights, config)
-    return models
 
 
 def _announce(host: str, port: int, *, loopback: bool, models: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +20,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import paddle
 
 from ppsr import accelerate
 from ppsr.errors import ConfigError, PpsrError, did_you_mean
 from ppsr.inference.backends.base import Backend
-from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
@@ -33,6 +35,7 @@ from ppsr.inference.pictures import opened, picture_kind
 from ppsr.inference.upscaler import Plan, Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
+from ppsr.serve.models import is_export
 from ppsr.serve.preview import Preview
 
 __all__ = ["LARGEST_TILE", "SMALLEST_TILE", "Job", "Options", "Result", "Service"]
@@ -171,6 +174,15 @@ class _Watched(Upscaler):
         self.watch.step()
 
 
+def _opened(files: Sequence[Path], config: Path | None, backend: str | None, half: bool) -> Backend:
+    """A backend for weights or an exported network."""
+    device = "gpu" if paddle.device.get_device().startswith("gpu") else "cpu"
+    options = BackendOptions(device=device, precision="fp16" if half else "fp32")
+    if is_export(files[0]):
+        return open_backend(files[0], backend or "auto", options)
+    return open_backend(load_network(config, files), backend or "paddle", options)
+
+
 class Service:
     """Models and the worker that applies them.
 
@@ -192,14 +204,30 @@ class Service:
         self._jobs: set[Job] = set()
         self._worker = ThreadPoolExecutor(1, "ppsr-serve", initializer=accelerate.enable)
 
-    def load(self, name: str, weights: Path, config: Path | None = None, *, half: bool = False) -> None:
+    def load(
+        self,
+        name: str,
+        files: Sequence[Path],
+        config: Path | None = None,
+        *,
+        backend: str | None = None,
+        half: bool = False,
+    ) -> None:
         """Load a model.
 
+        Args:
+            name: for the clients.
+            files: weights, or the prefix of an exported network.
+            config: names the network of the weights; None: they tell.
+            backend: None: Paddle for weights, the fastest for an exported network.
+            half: half precision where it is safe.
+
         Raises:
-            ConfigError: the name is taken, or the config is wrong.
+            ConfigError: the name is taken, the config is wrong, or the backend is not there.
+            DataError: an incomplete export.
             WeightError: the weights cannot be used.
         """
-        self.add(name, lambda: PaddleBackend(load_network(config, weights), half=half))
+        self.add(name, lambda: _opened(files, config, backend, half))
 
     def add(self, name: str, make: Callable[[], Backend]) -> None:
         """Add a model that a function makes, which runs in the worker's thread.

@@ -20,39 +20,6 @@ def weights(tmp_path):
     return [tmp_path / "a.pdparams", tmp_path / "b.pdparams"]
 
 
-def test_models_are_named_by_the_user_or_by_their_file(weights, tmp_path):
-    first, second = weights
-    config = tmp_path / "c.yaml"
-    assert serve.named_models([str(first), f"sharp={second}"], []) == {
-        "a": (first, None),
-        "sharp": (second, None),
-    }
-    assert serve.named_models(list(map(str, weights)), [config]) == {
-        "a": (first, config),
-        "b": (second, config),
-    }
-    other = tmp_path / "d.yaml"
-    assert [c for _, c in serve.named_models(list(map(str, weights)), [config, other]).values()] == [
-        config,
-        other,
-    ]
-
-
-def test_a_file_whose_name_has_an_equals_sign_is_a_file(tmp_path):
-    path = tmp_path / "lr=1.pdparams"
-    path.write_bytes(b"")
-    assert serve.named_models([str(path)], []) == {"lr=1": (path, None)}
-
-
-def test_models_of_one_name_and_missing_files_are_refused(weights, tmp_path):
-    with pytest.raises(ConfigError, match="two models are called 'a'"):
-        serve.named_models([str(weights[0]), f"a={weights[1]}"], [])
-    with pytest.raises(ConfigError, match="no weight file"):
-        serve.named_models([f"x={tmp_path / 'none.pdparams'}"], [])
-    with pytest.raises(ConfigError, match="2 configs for 1"):
-        serve.named_models([str(weights[0])], [tmp_path, tmp_path])
-
-
 def test_a_missing_package_is_named_with_its_install_line(weights, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gradio" else True)
     monkeypatch.setattr(sys, "argv", ["ppsr", "serve", "--load", str(weights[0])])
