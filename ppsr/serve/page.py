@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from ppsr.serve.api import create_app
 from ppsr.serve.limits import RefusedError
 from ppsr.serve.service import LARGEST_TILE, SMALLEST_TILE, Job, Options, Result, Service
+from ppsr.serve.texts import texts
 
 if TYPE_CHECKING:
     import gradio
@@ -114,7 +115,8 @@ def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
         allowed=lambda path: is_page_path(path, folder),
         inspect={_EVENTS: lambda body: checked_event(body, folder)},
     )
-    page = _build(service)
+    text = gr.I18n(**texts(service.limits))
+    page = _build(service, text)
     # Where a page is mounted instead of launched, gradio 6.31 leaves out its own check of the files that an
     # event
     # names, and copies any file of the machine to its folder.
@@ -123,6 +125,7 @@ def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
         app,
         page,
         path="",
+        i18n=text,
         max_file_size=service.limits.max_bytes,
         theme=gr.themes.Default(font=_FONT, font_mono=("ui-monospace", "monospace")),
         footer_links=[],
@@ -133,51 +136,49 @@ def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
     )
 
 
-def _build(service: Service) -> gradio.Blocks:
-    """Components and what they do."""
+def _build(service: Service, text: Callable[[str], Any]) -> gradio.Blocks:
+    """Components and what they do; `text` gives those of the browser's language."""
     import gradio as gr
 
     limits = service.limits
     models = [(f"{name} ({facts.network}, x{facts.scale})", name) for name, facts in service.models.items()]
     with gr.Blocks(title="ppsr", analytics_enabled=False, delete_cache=(_KEPT // 6, _KEPT)) as page:
-        gr.Markdown(
-            f"# ppsr\nPictures of up to {limits.max_pixels / 1e6:.1f} megapixels and "
-            f"{limits.max_bytes / 2**20:.0f} MiB. They stay on the machine that runs this page."
-        )
+        gr.Markdown("# ppsr")
+        gr.Markdown(text("intro"), elem_id="intro")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                picture = gr.File(label="Picture", file_types=_SUFFIXES, height=130, elem_id="picture")
-                model = gr.Dropdown(models, value=models[0][1], label="Model", elem_id="model")
+                picture = gr.File(label=text("picture"), file_types=_SUFFIXES, height=130, elem_id="picture")
+                model = gr.Dropdown(models, value=models[0][1], label=text("model"), elem_id="model")
                 with gr.Row():
-                    run = gr.Button("Upscale", variant="primary", elem_id="run")
-                    stop = gr.Button("Stop", elem_id="stop")
-                with gr.Accordion("Options", open=True):
+                    run = gr.Button(text("run"), variant="primary", elem_id="run")
+                    stop = gr.Button(text("stop"), elem_id="stop")
+                with gr.Accordion(text("options"), open=True):
                     tile = gr.Slider(
                         SMALLEST_TILE,
                         LARGEST_TILE,
                         value=256,
                         step=16,
-                        label="Tile (pixels)",
-                        info="Largest side of what is computed at once",
+                        label=text("tile"),
+                        info=text("tile_info"),
                         elem_id="tile",
                     )
                     memory = gr.Number(
-                        value=0, minimum=0, label="Memory (GB)", info="0: what is free", elem_id="memory"
+                        value=0, minimum=0, label=text("memory"), info=text("memory_info"), elem_id="memory"
                     )
                     outscale = gr.Number(
                         value=0,
                         minimum=0,
-                        label="Enlarge by",
-                        info="0: as the model does",
+                        label=text("outscale"),
+                        info=text("outscale_info"),
                         elem_id="outscale",
                     )
-                    extension = gr.Dropdown(_FORMATS, value="png", label="Format", elem_id="format")
+                    extension = gr.Dropdown(_FORMATS, value="png", label=text("format"), elem_id="format")
                     ensemble = gr.Checkbox(
-                        label="Self-ensemble", info="A little better, 8 times slower", elem_id="ensemble"
+                        label=text("ensemble"), info=text("ensemble_info"), elem_id="ensemble"
                     )
             with gr.Column(scale=3):
                 slider = gr.ImageSlider(
-                    label="Bicubic | model",
+                    label="Bicubic | model · 双三次插值 | 模型",  # gradio does not translate this one
                     format="png",
                     interactive=False,
                     buttons=["fullscreen"],
@@ -186,7 +187,7 @@ def _build(service: Service) -> gradio.Blocks:
                     elem_id="slider",
                 )
                 status = gr.Markdown(elem_id="status")
-                download = gr.DownloadButton("Download", interactive=False, elem_id="download")
+                download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")
         running = run.click(
             _handler(service),
             [picture, model, tile, memory, outscale, ensemble, extension],

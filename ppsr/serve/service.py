@@ -31,7 +31,7 @@ from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
-from ppsr.inference.pictures import opened, picture_kind
+from ppsr.inference.pictures import UNREADABLE, opened, picture_kind
 from ppsr.inference.upscaler import Plan, Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
@@ -356,7 +356,7 @@ class Service:
         try:
             with opened(source, kind) as image:
                 width, height = image.size
-        except (OSError, SyntaxError, ValueError) as error:  # of the many that Pillow raises, the usual
+        except UNREADABLE as error:
             raise RefusedError(
                 422, "cannot_upscale", f"cannot decode it: {_without_path(error, source)}"
             ) from None

@@ -51,8 +51,8 @@ def browser():
 class Visit:
     """A tab, with everything that it asked for and complained about."""
 
-    def __init__(self, browser, site):
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900})
+    def __init__(self, browser, site, locale="en-US"):
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, locale=locale)
         self.page = self.context.new_page()
         self.requests, self.failed, self.errors = [], [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -60,7 +60,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
         self.page.goto(site.url)
-        self.button("Upscale").wait_for()
+        self.page.locator("#run").wait_for()
 
     def _note(self, answer):
         if answer.status >= 400:
@@ -212,3 +212,21 @@ def test_a_file_above_the_limit_is_not_taken(visit, site, tmp_path, rng):
     visit.choose(path)
     visit.message("exceed")
     assert not list(site.temporary.rglob("heavy*"))
+
+
+@pytest.mark.parametrize(
+    ("locale", "run", "download"), [("en-US", "Upscale", "Download"), ("zh-CN", "放大", "下载")]
+)
+def test_the_texts_are_in_the_language_of_the_browser(browser, site, locale, run, download):
+    tab = Visit(browser, site, locale)
+    try:
+        assert tab.page.locator("#run").inner_text() == run
+        assert tab.page.locator("#download").inner_text() == download
+        text = tab.page.locator("body").inner_text()
+        assert ("0.2 百万像素" in text) == (locale == "zh-CN")
+        assert "[object" not in text
+        assert "__i18n" not in text
+        assert not tab.failed
+        assert not tab.errors
+    finally:
+        tab.context.close()
