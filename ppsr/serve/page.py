@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from ppsr.serve.api import create_app
 from ppsr.serve.limits import RefusedError
 from ppsr.serve.service import LARGEST_TILE, SMALLEST_TILE, Job, Options, Result, Service
-from ppsr.serve.texts import texts
+from ppsr.serve.texts import PREFIX, texts
 
 if TYPE_CHECKING:
     import gradio
@@ -116,7 +116,7 @@ def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
         inspect={_EVENTS: lambda body: checked_event(body, folder)},
     )
     text = gr.I18n(**texts(service.limits))
-    page = _build(service, text)
+    page = _build(service, lambda key: text(PREFIX + key))
     # Where a page is mounted instead of launched, gradio 6.31 leaves out its own check of the files that an
     # event
     # names, and copies any file of the machine to its folder.
@@ -178,7 +178,7 @@ def _build(service: Service, text: Callable[[str], Any]) -> gradio.Blocks:
                     )
             with gr.Column(scale=3):
                 slider = gr.ImageSlider(
-                    label="Bicubic | model · 双三次插值 | 模型",  # gradio does not translate this one
+                    label=text("slider"),
                     format="png",
                     interactive=False,
                     buttons=["fullscreen"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ppsr.serve.limits import Limits
 
-__all__ = ["texts"]
+__all__ = ["PREFIX", "texts"]
+
+PREFIX = "ppsr_"  # gradio has keys of its own, `slider` among them
 
 _TEXTS = {
     "intro": (
@@ -26,14 +28,15 @@ _TEXTS = {
     "format": ("Format", "格式"),
     "ensemble": ("Self-ensemble", "自集成"),
     "ensemble_info": ("A little better, 8 times slower", "效果略好，耗时 8 倍"),
+    "slider": ("Bicubic | model", "双三次插值 | 模型"),
     "download": ("Download", "下载"),
 }
 
 
 def texts(limits: Limits) -> dict[str, dict[str, str]]:
-    """Language -> key -> text."""
+    """Language -> key with `PREFIX` -> text."""
     numbers = {"pixels": limits.max_pixels / 1e6, "size": limits.max_bytes / 2**20}
     return {
-        language: {key: both[place].format(**numbers) for key, both in _TEXTS.items()}
+        language: {PREFIX + key: both[place].format(**numbers) for key, both in _TEXTS.items()}
         for place, language in enumerate(("en", "zh-CN"))
     }
