@@ -147,6 +147,17 @@ def _version(name: str) -> str | None:
     return None
 
 
+def _is_old() -> bool:
+    """Whether Paddle is older than 3."""
+    versions = (_version(name) for name in ("paddlepaddle", "paddlepaddle-gpu"))
+    return next(filter(None, versions), "").startswith("2.")
+
+
+def _constraints() -> str:
+    """What an install line needs beside an old Paddle."""
+    return " -c constraints/paddle26.txt" if _is_old() else ""
+
+
 def _required() -> Iterator[Line]:
     """Paddle and what ppsr cannot do without."""
     paddles = {n: v for n in ("paddlepaddle", "paddlepaddle-gpu") if (v := _version(n)) is not None}
@@ -160,14 +171,13 @@ def _required() -> Iterator[Line]:
         yield Line("package", "paddle", "ok", "built from source, or installed in another way")
     else:
         yield Line("package", "paddle", "failed", "missing: pip install paddlepaddle==3.3.1")
-    old = next(iter(paddles.values()), "").startswith("2.")
+    old, more = _is_old(), _constraints()
     for name in REQUIRED:
         version = _version(name)
         if version is None:
-            yield Line("package", name, "failed", f"missing: pip install {name}")
+            yield Line("package", name, "failed", f"missing: pip install {name}{more}")
         elif name == "numpy" and old and not version.startswith("1."):
-            cure = "pip install -r requirements.txt -c constraints/paddle26.txt"
-            text = f"{version} breaks under Paddle 2: {cure}"
+            text = f"{version} breaks under Paddle 2: pip install -r requirements.txt{more}"
             yield Line("package", name, "failed", text)
         else:
             yield Line("package", name, "ok", version)
@@ -178,7 +188,7 @@ def _optional() -> Iterator[Line]:
     for extra, names in OPTIONAL.items():
         versions = {name: _version(name) for name in names}
         absent = [name for name, version in versions.items() if version is None]
-        commands = [f"pip install {' '.join(absent)}"] if absent else []
+        commands = [f"pip install {' '.join(absent)}{_constraints()}"] if absent else []
         if extra in _BARE:
             name = _BARE[extra].partition("=")[0]
             versions[name] = _version(name)

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _POLL = 0.1  # seconds between two looks at whether the client is still there
 _BLOCK = 2**18
+_SPARE = 2
 _NAMES = ("model", "tile", "max_memory", "outscale", "ensemble", "format", "quality")
 _MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 _MEDIA |= {".bmp": "image/bmp", ".tif": "image/tiff", ".tiff": "image/tiff"}
@@ -56,6 +57,7 @@ def create_app(
         Guard,
         loopback=loopback,
         max_bytes=service.limits.max_bytes,
+        seconds=service.limits.upload_seconds + _SPARE,  # the interface itself answers before
         refuse=_refusal,
         allowed=lambda path: path.startswith("/api/") or (allowed is not None and allowed(path)),
         inspect=inspect or {},

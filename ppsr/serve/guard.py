@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -63,6 +65,24 @@ def _given(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
+def _hurried(receive: Receive, seconds: float) -> Receive:
+    """Ends a body that does not come in time, as if the client had gone; what comes after it has all time."""
+    end, complete = time.monotonic() + seconds, False
+
+    async def limited() -> Message:
+        nonlocal complete
+        if complete:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+        except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
+            message = {"type": "http.disconnect"}
+        complete = not message.get("more_body", False)
+        return message
+
+    return limited
+
+
 class Guard:
     """ASGI middleware.
 
@@ -73,6 +93,7 @@ class Guard:
         app: what is guarded.
         loopback: whether the service is bound to a loopback address; requests must then name one.
         max_bytes: of an uploaded file.
+        seconds: for receiving a body; then the connection counts as closed.
         refuse: makes the answer of a refusal.
         allowed: whether a path exists at all.
         inspect: for some paths, what raises for a body that is not served and returns it otherwise.
@@ -84,6 +105,7 @@ class Guard:
         *,
         loopback: bool,
         max_bytes: int,
+        seconds: float,
         refuse: Callable[[RefusedError], ASGIApp],
         allowed: Callable[[str], bool],
         inspect: Mapping[str, Callable[[bytes], bytes]],
@@ -91,6 +113,7 @@ class Guard:
         self.app = app
         self.loopback = loopback
         self.max_bytes = max_bytes
+        self.seconds = seconds
         self.refuse = refuse
         self.allowed = allowed
         self.inspect = inspect
@@ -112,6 +135,7 @@ class Guard:
                 message["headers"] = [*message["headers"], *more]
             await send(message)
 
+        receive = _hurried(receive, self.seconds)
         try:
             self._check(scope)
             if scope["path"] in self.inspect:

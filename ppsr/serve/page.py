@@ -29,11 +29,13 @@ __all__ = ["create_app_with_page", "is_page_path"]
 
 _POLL = 0.2  # seconds between two looks at the progress
 _KEPT = 3600  # seconds that uploads and results stay
+_UPLOADS = 64  # times the largest upload that the folder holds
 _WAITING = 32  # requests in the page's own queue
 _SUFFIXES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"]
 _FORMATS = ["png", "jpg", "webp", "tif", "bmp"]
 _FILES = "/gradio_api/file="
 _EVENTS = "/gradio_api/queue/join"
+_UPLOAD = "/gradio_api/upload"
 _PATHS = frozenset(
     {
         "/",
@@ -45,7 +47,7 @@ _PATHS = frozenset(
         "/gradio_api/queue/data",
         _EVENTS,
         "/gradio_api/reset",
-        "/gradio_api/upload",
+        _UPLOAD,
         "/gradio_api/upload_progress",
     }
 )
@@ -53,13 +55,20 @@ _FOLDERS = ("/assets/", "/static/", "/gradio_api/heartbeat/")
 _FONT = ("system-ui", "Segoe UI", "Noto Sans CJK SC", "Microsoft YaHei", "sans-serif")
 
 
-def is_page_path(path: str, folder: Path) -> bool:
+def is_page_path(path: str, folder: Path, room: int) -> bool:
     """Whether the page needs an address.
 
     Args:
         path: of the request.
         folder: files inside it may be fetched.
+        room: bytes that it may hold for more to be uploaded.
+
+    Raises:
+        RefusedError: an upload, and the folder holds more (429).
     """
+    if path == _UPLOAD and sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) > room:
+        message = "the uploads and results of the last hour fill the space for them; try again later"
+        raise RefusedError(429, "no_room", message, retry_after=_KEPT // 6)
     if path.startswith(_FILES):
         return _is_inside(path.removeprefix(_FILES), folder)
     return path in _PATHS or (path.startswith(_FOLDERS) and ".." not in path)
@@ -112,7 +121,7 @@ def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
     app = create_app(
         service,
         loopback=loopback,
-        allowed=lambda path: is_page_path(path, folder),
+        allowed=lambda path: is_page_path(path, folder, _UPLOADS * service.limits.max_bytes),
         inspect={_EVENTS: lambda body: checked_event(body, folder)},
     )
     text = gr.I18n(**texts(service.limits))

@@ -398,6 +398,7 @@ def test_the_worker_computes_with_all_cores():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged metadata
 def test_no_damaged_picture_breaks_the_service(tmp_path):
     """600 pictures of six kinds with changed, missing and inserted bytes: 200 or 4xx, each within 5 s."""
     rng = np.random.default_rng(0)

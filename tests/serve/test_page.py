@@ -20,8 +20,9 @@ from tests.serve.command import Command
 def test_files_are_fetched_from_the_own_folder_only(tmp_path):
     inside = tmp_path / "page"
     inside.mkdir()
+    room = 100
     (inside / "link").symlink_to("/etc")
-    assert is_page_path(f"/gradio_api/file={inside}/a/b.png", inside)
+    assert is_page_path(f"/gradio_api/file={inside}/a/b.png", inside, room)
     for path in (
         "/etc/passwd",
         f"{inside}/../x",
@@ -30,11 +31,11 @@ def test_files_are_fetched_from_the_own_folder_only(tmp_path):
         "http://127.0.0.1/",
         "",
     ):
-        assert not is_page_path(f"/gradio_api/file={path}", inside)
-    assert is_page_path("/", inside)
-    assert is_page_path("/assets/index.js", inside)
+        assert not is_page_path(f"/gradio_api/file={path}", inside, room)
+    assert is_page_path("/", inside, room)
+    assert is_page_path("/assets/index.js", inside, room)
     for path in ("/assets/../x", "/gradio_api/info", "/gradio_api/proxy=http://a", "/monitoring", "/login"):
-        assert not is_page_path(path, inside)
+        assert not is_page_path(path, inside, room)
 
 
 @pytest.mark.parametrize(
