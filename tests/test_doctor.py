@@ -82,9 +82,8 @@ def test_known_wrong_pairs_are_recognised(monkeypatch):
     lines = _by_name(diagnose(checks=False))
     assert lines["numpy"].state == "failed"
     assert "constraints/paddle26.txt" in lines["numpy"].text
-    assert lines["onnx"].text == (
-        "onnxruntime 1.9 (onnxruntime-gpu); missing: pip install paddle2onnx onnxslim -c constraints/paddle26.txt"
-    )
+    install = "pip install paddle2onnx onnxslim -c constraints/paddle26.txt"
+    assert lines["onnx"].text == f"onnxruntime 1.9 (onnxruntime-gpu); missing: {install}"
     versions.update({"paddlepaddle-gpu": "3.3.1", "numpy": "1.26.4"})
     lines = _by_name(diagnose(checks=False))
     assert lines["numpy"].state == "ok"

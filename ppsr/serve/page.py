@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as NotYet
 from concurrent.futures import wait
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ from fastapi import FastAPI
 
 from ppsr.serve.api import create_app
 from ppsr.serve.limits import RefusedError
-from ppsr.serve.service import LARGEST_TILE, SMALLEST_TILE, Job, Options, Result, Service
+from ppsr.serve.service import Job, Options, Result, Service
 from ppsr.serve.texts import PREFIX, texts
+from ppsr.serve.watched import LARGEST_TILE, SMALLEST_TILE
 
 if TYPE_CHECKING:
     import gradio
@@ -66,7 +68,7 @@ def is_page_path(path: str, folder: Path, room: int) -> bool:
     Raises:
         RefusedError: an upload, and the folder holds more (429).
     """
-    if path == _UPLOAD and sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) > room:
+    if path == _UPLOAD and _bytes_in(folder) > room:
         message = "the uploads and results of the last hour fill the space for them; try again later"
         raise RefusedError(429, "no_room", message, retry_after=_KEPT // 6)
     if path.startswith(_FILES):
@@ -95,6 +97,15 @@ def checked_event(body: bytes, folder: Path) -> bytes:
         elif isinstance(value, list):
             pending += value
     return json.dumps(event).encode()  # as it was understood here, should a key stand twice
+
+
+def _bytes_in(folder: Path) -> int:
+    """Size of all files below a folder, while others come and go."""
+    count = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            count += path.stat().st_size if path.is_file() else 0
+    return count
 
 
 def _is_inside(path: str, folder: Path) -> bool:
@@ -127,8 +138,7 @@ def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
     text = gr.I18n(**texts(service.limits))
     page = _build(service, lambda key: text(PREFIX + key))
     # Where a page is mounted instead of launched, gradio 6.31 leaves out its own check of the files that an
-    # event
-    # names, and copies any file of the machine to its folder.
+    # event names, and copies any file of the machine to its folder. `checked_event` does not depend on it.
     page.has_launched = True
     return gr.mount_gradio_app(
         app,

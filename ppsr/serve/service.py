@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,16 @@ from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
 from ppsr.inference.pictures import UNREADABLE, opened, picture_kind
-from ppsr.inference.upscaler import Plan, Upscaler
+from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
 from ppsr.serve.models import is_export
-from ppsr.serve.preview import Preview
+from ppsr.serve.watched import LARGEST_TILE, SMALLEST_TILE, WatchedUpscaler
 
-__all__ = ["LARGEST_TILE", "SMALLEST_TILE", "Job", "Options", "Result", "Service"]
+__all__ = ["Job", "Options", "Result", "Service"]
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_TILE, LARGEST_TILE = 16, 1024
 _LARGEST_OUTSCALE = 16
 _READABLE = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
 
@@ -120,60 +118,6 @@ class Job:
     future: Future[Result]
 
 
-class _Watched(Upscaler):
-    """An upscaler whose tiles are bounded, counted and shown. Used by one thread.
-
-    Attributes:
-        watch: of the present picture.
-        largest: side of its tiles.
-        preview: filled if `wants_preview`.
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        super().__init__(backend)
-        self.watch = Watch()
-        self.largest = LARGEST_TILE
-        self.wants_preview = False
-        self.preview: Preview | None = None
-
-    def plan(self, height: int, width: int, channels: int = 3) -> Plan:
-        """As memory allows, and no larger than the tile that the client chose."""
-        planned = super().plan(height, width, channels)
-        if 0 < planned.tiles.size <= self.largest or max(height, width) <= self.largest:
-            return planned
-        self.tile = self.largest
-        try:
-            return super().plan(height, width, channels)
-        finally:
-            self.tile = None
-
-    def bands(
-        self,
-        pixels: np.ndarray,
-        *,
-        plan: Plan | None = None,
-        on_tile: Callable[[], None] | None = None,
-    ) -> Iterator[np.ndarray]:
-        """See `Upscaler.bands`.
-
-        Raises:
-            RefusedError: the time is over, or the client has gone.
-        """
-        plan = plan or self.plan(*pixels.shape)
-        self.watch.total = plan.count
-        self.watch.check()
-        self.preview = Preview(pixels, self.size(*pixels.shape[:2])) if self.wants_preview else None
-        for band in super().bands(pixels, plan=plan, on_tile=partial(self._step, on_tile)):
-            if self.preview is not None:
-                self.preview.take(band)
-            yield band
-
-    def _step(self, on_tile: Callable[[], None] | None) -> None:
-        if on_tile is not None:
-            on_tile()
-        self.watch.step()
-
-
 def _opened(files: Sequence[Path], config: Path | None, backend: str | None, half: bool) -> Backend:
     """A backend for weights or an exported network."""
     device = "gpu" if paddle.device.get_device().startswith("gpu") else "cpu"
@@ -200,7 +144,7 @@ class Service:
         self.limits = limits or Limits()
         self.max_memory = max_memory
         self.admission = Admission(self.limits.max_requests)
-        self._models: dict[str, _Watched] = {}
+        self._models: dict[str, WatchedUpscaler] = {}
         self._jobs: set[Job] = set()
         self._worker = ThreadPoolExecutor(1, "ppsr-serve", initializer=accelerate.enable)
 
@@ -237,7 +181,7 @@ class Service:
         """
         if name in self._models:
             raise ConfigError(f"two models are called '{name}'; give one another name: NAME=FILE")
-        self._models[name] = self._worker.submit(lambda: _Watched(make())).result()
+        self._models[name] = self._worker.submit(lambda: WatchedUpscaler(make())).result()
 
     @property
     def models(self) -> dict[str, NetworkFacts]:
@@ -315,7 +259,7 @@ class Service:
         upscaler.outscale, upscaler.ensemble = options.outscale, options.ensemble
         asked = [m for m in (options.max_memory, self.max_memory) if m is not None]
         upscaler.max_memory = min(asked, default=None)
-        target = source.parent / "result" / f"{stem}_{name_of(upscaler)}.{options.extension}"
+        target = source.parent / "result" / f"{stem}_x{upscaler.factor:g}.{options.extension}"
         try:
             self._check_size(source, upscaler)
             report = upscale_picture(
@@ -375,12 +319,6 @@ class Service:
                     "too_many_pixels",
                     f"{what} has {count:,} pixels, allowed are {limit:,}; send a smaller one",
                 )
-
-
-def name_of(upscaler: Upscaler) -> str:
-    """What is appended to a name: x4."""
-    factor = upscaler.scale if upscaler.outscale is None else upscaler.outscale
-    return f"x{factor:g}"
 
 
 def _without_path(error: Exception, source: Path) -> str:

@@ -6,6 +6,9 @@ import numpy as np
 import paddle
 import pytest
 
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
+
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.export import export_network
 from ppsr.inference.upscaler import Upscaler
