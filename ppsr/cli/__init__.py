@@ -20,11 +20,13 @@ _MODULES: tuple[str, ...] = (
     "analyze",
     "convert",
     "convert_config",
+    "doctor",
     "evaluate",
     "export",
     "models",
     "identify",  # adds to models
     "prepare",
+    "serve",
     "upscale",
 )
 
