@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -91,7 +91,9 @@ class Guard:
 
     Args:
         app: what is guarded.
-        loopback: whether the service is bound to a loopback address; requests must then name one.
+        loopback: whether the service is bound to a loopback address; requests must then name one, or one of
+            `hosts`.
+        hosts: names under which a proxy of this machine passes requests on.
         max_bytes: of an uploaded file.
         seconds: for receiving a body; then the connection counts as closed.
         refuse: makes the answer of a refusal.
@@ -104,6 +106,7 @@ class Guard:
         app: ASGIApp,
         *,
         loopback: bool,
+        hosts: Collection[str] = (),
         max_bytes: int,
         seconds: float,
         refuse: Callable[[RefusedError], ASGIApp],
@@ -112,6 +115,7 @@ class Guard:
     ) -> None:
         self.app = app
         self.loopback = loopback
+        self.hosts = {name.lower() for name in hosts}
         self.max_bytes = max_bytes
         self.seconds = seconds
         self.refuse = refuse
@@ -153,10 +157,10 @@ class Guard:
         """
         headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
         host = headers.get("host", "")
-        if self.loopback and not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            raise RefusedError(
-                403, "wrong_host", f"the service is for this machine; '{host}' is another name"
-            )
+        name = urlsplit(f"//{host}").hostname or ""
+        if self.loopback and not is_loopback(name) and name not in self.hosts:
+            text = f"the service is for this machine and '{host}' is another name; --allow-host permits it"
+            raise RefusedError(403, "wrong_host", text)
         origin = headers.get("origin")
         foreign = headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD")
         if foreign or (origin is not None and urlsplit(origin).netloc != host):
