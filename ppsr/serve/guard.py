@@ -7,7 +7,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ppsr.serve.limits import RefusedError
 
@@ -81,6 +81,14 @@ def _hurried(receive: Receive, seconds: float) -> Receive:
         return message
 
     return limited
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; those of nothing where it is malformed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 class Guard:
@@ -157,13 +165,13 @@ class Guard:
         """
         headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _split(f"//{host}").hostname or ""
         if self.loopback and not is_loopback(name) and name not in self.hosts:
             text = f"the service is for this machine and '{host}' is another name; --allow-host permits it"
             raise RefusedError(403, "wrong_host", text)
         origin = headers.get("origin")
         foreign = headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD")
-        if foreign or (origin is not None and urlsplit(origin).netloc != host):
+        if foreign or (origin is not None and _split(origin).netloc != host):
             raise RefusedError(403, "foreign_origin", "requests from pages of other sites are not served")
         if not self.allowed(scope["path"]):
             raise RefusedError(404, "not_found", f"there is no {scope['path']}")
