@@ -19,6 +19,7 @@ __all__ = ["main"]
 _MODULES: tuple[str, ...] = (
     "analyze",
     "convert",
+    "convert_config",
     "doctor",
     "evaluate",
     "export",

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from ppsr.errors import DataError
 from ppsr.inference.metadata import exif_tags
@@ -117,6 +117,8 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_trunca
         raise DataError(f"{path}: {error}") from None
     except cv2.error as error:
         raise DataError(f"cannot decode {path}: {error.err}") from None
+    except UnidentifiedImageError:  # its text shows an object in memory
+        raise DataError(f"cannot decode {path}: its header is damaged") from None
     except (Image.DecompressionBombError, *UNREADABLE) as error:
         raise DataError(f"cannot decode {path}: {error}") from None
 
