@@ -31,6 +31,15 @@ __all__ = [
 
 T = TypeVar("T")
 
+NAMESPACES = {"ppgan": "ppsr.compat.ppgan_inward:component"}
+"""Names of other projects: prefix, as in `ppgan.LESRCNNGenerator` -> function of (kind, name)."""
+
+
+def _imported(target: str) -> Any:
+    """What "module:name" stands for."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
 
 class Registry:
     """Components of one kind by name."""
@@ -80,11 +89,13 @@ class Registry:
         """
         if name in self._objects:
             return self._objects[name]
+        prefix, _, foreign = name.partition(".")
+        if foreign and prefix in NAMESPACES:
+            return _imported(NAMESPACES[prefix])(self.kind, foreign)
         if name not in self.names():
             raise ConfigError(f"unknown {self.kind} '{name}'; {did_you_mean(name, self.names())}")
         if name not in self._objects:
-            module, _, attribute = self._targets[name].partition(":")
-            self._objects[name] = getattr(import_module(module), attribute)
+            self._objects[name] = _imported(self._targets[name])
         return self._objects[name]
 
     def build(self, cfg: Mapping[str, Any], **extra: Any) -> Any:

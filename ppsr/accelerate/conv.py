@@ -8,19 +8,14 @@ that require gradients, exist for Paddle's own convolution alone and raise other
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
-from functools import lru_cache
+from collections.abc import Sequence
 
 import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
-from paddle.base.core import AmpLevel
-from paddle.base.framework import _dygraph_tracer
 from paddle.nn import functional as F
 
+from ppsr.accelerate import runtime
 from ppsr.accelerate.onednn import (
     BIAS,
     DIFF_BIAS,
@@ -30,48 +25,12 @@ from ppsr.accelerate.onednn import (
     DST,
     SRC,
     WEIGHTS,
-    OneDnn,
-    OneDnnError,
 )
-from ppsr.accelerate.plans import Convolution, Plan, Plans
-from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
+from ppsr.accelerate.plans import Convolution, Plan
 
-__all__ = ["conv2d", "is_enabled", "stock"]
+__all__ = ["conv2d"]
 
-logger = logging.getLogger(__name__)
-
-_stock: ContextVar[bool] = ContextVar("stock", default=False)
 _FORWARD: frozenset[int] = frozenset()
-
-
-@contextlib.contextmanager
-def stock() -> Iterator[None]:
-    """Use Paddle's own convolution inside, whose gradients `paddle.grad` can select and derive again."""
-    token = _stock.set(True)
-    try:
-        yield
-    finally:
-        _stock.reset(token)
-
-
-def is_enabled() -> bool:
-    """Whether convolutions go through oneDNN here and now: it is there and nobody asked for stock."""
-    return not _stock.get() and _plans() is not None
-
-
-@lru_cache(maxsize=1)
-def _plans() -> Plans | None:
-    """The plans of this process, made at the first convolution; None where oneDNN is not to be used."""
-    if not accelerated():
-        logger.info("PPSR_ACCELERATE switches acceleration off: Paddle's own convolution is used")
-        return None
-    try:
-        library = OneDnn(paddle_libraries() / "libdnnl.so.3")
-    except OneDnnError as error:
-        logger.info("Paddle's own convolution is used: %s", error)
-        return None
-    logger.debug("convolutions go through oneDNN %s", library.version)
-    return Plans(library)
 
 
 def conv2d(
@@ -114,36 +73,20 @@ def _eager(
     dilation: int | Sequence[int],
     groups: int,
 ) -> Tensor:
-    plans = None if _stock.get() else _plans()
+    plans = runtime.usable_plans()
     conv = None
-    if plans is not None and all(map(_readable, (x, weight) if bias is None else (x, weight, bias))):
+    if plans is not None and runtime.readable(x, weight, bias):
         conv = _convolution(x, weight, bias, stride, padding, dilation, groups)
-    if plans is None or conv is None or _autocast():
+    if plans is None or conv is None or runtime.autocast():
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     wants = _wants(x, weight, bias) if paddle.is_grad_enabled() else _FORWARD
-    forward = Plan(conv, _FORWARD, _threads())
+    forward = Plan(conv, _FORWARD, runtime.threads())
     backward = forward._replace(wants=wants - {DIFF_BIAS} if DIFF_WEIGHTS not in wants else wants)
     if not plans.can(forward) or not plans.can(backward):
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     if wants:
         return _Convolution.apply(x, weight, bias, forward, backward)
     return _forward(x, weight, bias, forward)
-
-
-def _readable(tensor: Tensor) -> bool:
-    """Whether the tensor's memory is what its address says: dense float32 on the CPU."""
-    return tensor.dtype == paddle.float32 and tensor.place.is_cpu_place() and tensor.is_dense()
-
-
-def _autocast() -> bool:
-    """Whether Paddle would now choose another precision by itself; its tracer alone knows."""
-    return _dygraph_tracer()._amp_level != AmpLevel.O0
-
-
-def _threads() -> int:
-    """Threads that a primitive made now would use for good."""
-    runtime = openmp()
-    return 0 if runtime is None else runtime.omp_get_max_threads()
 
 
 def _wants(x: Tensor, weight: Tensor, bias: Tensor | None) -> frozenset[int]:
@@ -200,18 +143,12 @@ def _four(padding: int | str | Sequence) -> tuple[int, int, int, int] | None:
     return numbers if len(numbers) == 4 else None
 
 
-def _run(plan: Plan, arrays: dict[int, Tensor]) -> None:
-    plans = _plans()
-    assert plans is not None, "a plan exists only where oneDNN does"
-    plans.run(plan, {role: tensor.data_ptr() for role, tensor in arrays.items()})
-
-
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan) -> Tensor:
     y = paddle.empty(plan.convolution.y, paddle.float32)
     arrays = {SRC: x.contiguous(), WEIGHTS: weight.contiguous(), DST: y}
     if bias is not None:
         arrays[BIAS] = bias.contiguous()
-    _run(plan, arrays)
+    runtime.run(plan, arrays)
     return y
 
 
@@ -235,8 +172,7 @@ class _Convolution(PyLayer):
 
     @staticmethod
     def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
-            raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.stock()")
+        runtime.check_first_derivative()
         x, weight = ctx.saved_tensor()
         if ctx.versions != (x.inplace_version, weight.inplace_version):
             raise RuntimeError(
@@ -253,7 +189,7 @@ class _Convolution(PyLayer):
             results[DIFF_BIAS] = paddle.empty(weight.shape[:1], paddle.float32)
         arrays = {SRC: x.contiguous(), WEIGHTS: weight.contiguous(), DIFF_DST: grad.contiguous(), **results}
         if plan.wants:
-            _run(plan, arrays)
+            runtime.run(plan, arrays)
         if ctx.bias_wanted and DIFF_BIAS not in results:
             results[DIFF_BIAS] = grad.sum([0, 2, 3])
         gradients = (results.get(DIFF_SRC), results.get(DIFF_WEIGHTS), results.get(DIFF_BIAS))

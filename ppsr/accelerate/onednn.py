@@ -1,12 +1,14 @@
 """The oneDNN library inside Paddle's own wheel, through ctypes: no compiler, no dependency.
 
-Only what a 2-D float32 convolution needs is declared, from the C interface of oneDNN 3 (Intel, Apache
+Only what 2-D float32 convolutions and matrix products need is declared, from the C interface of oneDNN 3
+(Intel, Apache
 License 2.0), whose third major version keeps its binary interface; any other version is refused.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -57,6 +59,7 @@ _FUNCTIONS: dict[str, list] = {
     "convolution_forward_primitive_desc_create": [_PP, _P, c_int, c_int, *[_P] * 4, *_GEOMETRY, _P],
     "convolution_backward_data_primitive_desc_create": [_PP, _P, c_int, *[_P] * 3, *_GEOMETRY, _P, _P],
     "convolution_backward_weights_primitive_desc_create": [_PP, _P, c_int, *[_P] * 4, *_GEOMETRY, _P, _P],
+    "matmul_primitive_desc_create": [_PP, *[_P] * 6],
     "reorder_primitive_desc_create": [_PP, _P, _P, _P, _P, _P],
     "primitive_desc_destroy": [_P],
     "primitive_create": [_PP, _P],
@@ -151,11 +154,10 @@ class Steps:
         self._scratch: list[tuple[int, int]] = []  # memory object, offset
         self._scratch_at = 0
 
-    def plain(self, shape: Sequence[int]) -> int:
-        """Description of a contiguous float32 array."""
-        strides = [1]
-        for length in reversed(shape[1:]):
-            strides.insert(0, strides[0] * length)
+    def plain(self, shape: Sequence[int], strides: Sequence[int] | None = None) -> int:
+        """Description of a float32 array, contiguous unless `strides` tell otherwise."""
+        if strides is None:
+            strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
         return self._describe("memory_desc_create_with_strides", shape, dims(strides))
 
     def free(self, shape: Sequence[int]) -> int:
@@ -169,10 +171,11 @@ class Steps:
         """Description of a primitive, made by one of the library's functions."""
         return self._own("primitive_desc", self.library.create(function, *arguments))
 
-    def array(self, argument: int, shape: Sequence[int]) -> None:
-        """Announce a contiguous array of the caller, whose address `run` takes under `argument`."""
-        description = self.plain(shape)
+    def array(self, argument: int, shape: Sequence[int], strides: Sequence[int] | None = None) -> int:
+        """Announce an array of the caller, whose address `run` takes under `argument`; its description."""
+        description = self.plain(shape, strides)
         self._arrays[argument] = (self._memory(description), description)
+        return description
 
     def add(
         self, primitive_desc: int, inputs: Sequence[int], outputs: Sequence[int], same: Sequence[int]

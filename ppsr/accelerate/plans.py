@@ -1,4 +1,4 @@
-"""Convolutions prepared for oneDNN: a bounded number of plans, one scratch area."""
+"""Operations prepared for oneDNN: a bounded number of plans, one scratch area; and the convolutions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,12 +25,21 @@ from ppsr.accelerate.onednn import (
     dims,
 )
 
-__all__ = ["Convolution", "Plan", "Plans"]
+__all__ = ["Convolution", "Operation", "Plan", "Plans"]
 
 logger = logging.getLogger(__name__)
 
 _DIRECT, _TRAINING = 1, 64  # algorithm and propagation kind of oneDNN
 _ALIGNMENT = 64
+
+
+class Operation(Protocol):
+    """A key of the plans, which tells its own steps."""
+
+    def build(self, steps: Steps) -> None:
+        """Append what is to be computed."""
+
+    def __hash__(self) -> int: ...
 
 
 class Convolution(NamedTuple):
@@ -63,11 +72,15 @@ class Convolution(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to compute; `wants` is empty for the forward pass, else the gradients wanted."""
+    """A pass of a convolution; `wants` is empty for the forward pass, else the gradients wanted."""
 
     convolution: Convolution
     wants: frozenset[int]
     threads: int
+
+    def build(self, steps: Steps) -> None:
+        """Append the pass: SRC, WEIGHTS, BIAS -> DST, or the gradients from DIFF_DST."""
+        (_backward if self.wants else _forward)(steps, self)
 
 
 def _geometry(conv: Convolution) -> tuple:
@@ -76,11 +89,11 @@ def _geometry(conv: Convolution) -> tuple:
     return dims(conv.stride), dims(sparse), dims([top, left]), dims([bottom, right])
 
 
-def _prepare(library: OneDnn, plan: Plan) -> Steps:
-    """Steps of a plan; nothing is left behind where the library refuses one."""
+def _prepare(library: OneDnn, operation: Operation) -> Steps:
+    """Steps of an operation; nothing is left behind where the library refuses one."""
     steps = Steps(library)
     try:
-        (_backward if plan.wants else _forward)(steps, plan)
+        operation.build(steps)
     except OneDnnError:
         steps.close()
         raise
@@ -171,7 +184,7 @@ class Plans:
         self._library = library
         self._entries = entries
         self._scratch_limit = scratch_bytes
-        self._known: OrderedDict[Plan, Steps | None] = OrderedDict()
+        self._known: OrderedDict[Operation, Steps | None] = OrderedDict()
         self._scratch = np.empty(0, np.uint8)
         self._lock = threading.RLock()
         if hasattr(os, "register_at_fork"):
@@ -185,12 +198,12 @@ class Plans:
         """Size of the scratch area that is kept."""
         return self._scratch.nbytes
 
-    def can(self, plan: Plan) -> bool:
+    def can(self, plan: Operation) -> bool:
         """Prepare a plan; False where the library refuses it, which is logged once."""
         with self._lock:
             return self._steps(plan) is not None
 
-    def run(self, plan: Plan, addresses: dict[int, int]) -> None:
+    def run(self, plan: Operation, addresses: dict[int, int]) -> None:
         """Execute a plan that `can` accepted.
 
         Args:
@@ -207,14 +220,14 @@ class Plans:
             scratch = self._scratch_of(steps.scratch_bytes)
             steps.run(-(-scratch.ctypes.data // _ALIGNMENT) * _ALIGNMENT, addresses)
 
-    def _steps(self, plan: Plan) -> Steps | None:
+    def _steps(self, plan: Operation) -> Steps | None:
         if plan in self._known:
             self._known.move_to_end(plan)
             return self._known[plan]
         try:
             steps = _prepare(self._library, plan)
         except OneDnnError as error:
-            logger.info("Paddle's own convolution is used for %s: %s", plan.convolution, error)
+            logger.info("Paddle's own operator is used for %s: %s", plan, error)
             steps = None
         self._known[plan] = steps
         if len(self._known) > self._entries:

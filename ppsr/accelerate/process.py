@@ -14,7 +14,7 @@ import platform
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["accelerated", "enable", "openmp", "paddle_libraries"]
+__all__ = ["accelerated", "cpu_threads", "enable", "openmp", "paddle_libraries"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +27,31 @@ def accelerated() -> bool:
     return os.environ.get("PPSR_ACCELERATE", "1").lower() not in ("0", "false", "off", "no")
 
 
-def enable() -> None:
+def enable(threads: int | None = None) -> None:
     """Set threads, memory and views once, at the start of a command. Without glibc or OpenMP it only logs a
-    line."""
+    line.
+
+    Args:
+        threads: number of them; None: see `cpu_threads`.
+    """
     global _done  # noqa: PLW0603 - the process has one state
     if _done or not accelerated():
         return
     _done = True
     _keep_memory()
     _copy_when_transposing()
-    if not _user_chose_threads():
-        _set_threads(max(1, _cores() // _local_ranks()))
+    if threads is not None or not _user_chose_threads():
+        _set_threads(threads or cpu_threads())
+
+
+def cpu_threads() -> int:
+    """Threads that this process should use: OMP_NUM_THREADS where the user set it, else its share of the
+    cores."""
+    if _user_chose_threads():
+        chosen = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+        if chosen.isdigit() and int(chosen):
+            return int(chosen)
+    return max(1, _cores() // _local_ranks())
 
 
 def _user_chose_threads() -> bool:

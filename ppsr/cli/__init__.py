@@ -16,7 +16,16 @@ from ppsr.errors import PpsrError
 
 __all__ = ["main"]
 
-_MODULES: tuple[str, ...] = ("analyze", "convert", "evaluate", "models", "identify", "prepare", "upscale")
+_MODULES: tuple[str, ...] = (
+    "analyze",
+    "convert",
+    "evaluate",
+    "export",
+    "models",
+    "identify",  # adds to models
+    "prepare",
+    "upscale",
+)
 
 
 def build_app() -> typer.Typer:

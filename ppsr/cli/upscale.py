@@ -23,7 +23,10 @@ def upscale(
         list[str], typer.Argument(help="Pictures, videos, folders, or patterns in quotes.", metavar="IN...")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one input.")],
-    load: Annotated[Path, typer.Option(help="Weights: .pdparams, .pth or .safetensors.")],
+    load: Annotated[
+        list[Path],
+        typer.Option(help="Weights, of any kind; twice where generator and predictor are two files."),
+    ],
     config_file: Annotated[
         Path | None,
         typer.Option("-c", "--config-file", help="Names the network; otherwise the weights tell."),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from ppsr.compat.paddlegan_config import is_paddlegan_form, to_ppsr_form
 from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
 from ppsr.errors import ConfigError
 
@@ -54,7 +55,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         values, lines = merge(base_values, values), {**base_lines, **lines}
     for override in overrides:
         _override(values, lines, override)
-    return Config(values, path, lines)
+    config = Config(values, path, lines)
+    if is_paddlegan_form(config):
+        values, lines = to_ppsr_form(config)
+        return Config(values, path, lines)
+    return config
 
 
 def _read_mapping(path: Path) -> tuple[dict[str, Any], Lines]:

@@ -15,7 +15,7 @@ from ppsr.engine.distributed import Group
 from ppsr.generators.apply import super_resolve
 from ppsr.imaging.io import to_uint8, write_image
 
-__all__ = ["validate"]
+__all__ = ["score_picture", "validate"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +67,19 @@ def _score(
     save_folder: Path | None,
     index: int,
 ) -> list[float]:
-    """The metrics of one sample, then 1 if it was scored."""
     sr = super_resolve(net, paddle.to_tensor(np.asarray(sample["lq"])[None]))
-    picture = to_uint8(sr.numpy()[0].transpose(1, 2, 0))
+    return score_picture(sr.numpy()[0], sample, metrics, save_folder, index)
+
+
+def score_picture(
+    sr: np.ndarray,
+    sample: Mapping[str, Any],
+    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
+    save_folder: Path | None,
+    index: int,
+) -> list[float]:
+    """The metrics of one SR picture (CHW float32 in [0, 1]), then 1 if its sample has a ground truth."""
+    picture = to_uint8(sr.transpose(1, 2, 0))
     if save_folder is not None:
         stem = Path(str(sample.get("lq_path") or sample.get("gt_path") or f"{index:05d}")).stem
         write_image(save_folder / f"{stem}.png", picture)

@@ -14,6 +14,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.channel_attention import CAB
 from ppsr.generators.blocks.transformer import (
@@ -85,9 +86,9 @@ class OCAB(nn.Layer):
         q = self._heads(split_windows(qkv[:, :, :, : self.dim], size), size**2)
         keys_values = self._overlapping(qkv[:, :, :, self.dim :])
         k, v = (self._heads(part, far**2) for part in paddle.split(keys_values, 2, axis=-1))
-        attention = paddle.matmul(q * self.factor, k, transpose_y=True)
+        attention = accelerate.matmul(q * self.factor, k, transpose_y=True)
         attention = add_rows(attention, self._bias().astype(q.dtype))
-        out = paddle.matmul(F.softmax(attention, axis=-1), v).transpose([0, 2, 1, 3])
+        out = accelerate.matmul(F.softmax(attention, axis=-1), v).transpose([0, 2, 1, 3])
         out = merge_windows(out.reshape([-1, size**2, self.dim]), size, h, w)
         x = self.proj(out) + x
         return x + self.mlp(self.norm2(x))

@@ -80,6 +80,8 @@ def products_replaced() -> Iterator[_Counter]:
 
     targets: list[tuple[Any, str, Callable[..., Tensor]]] = [
         (accelerate, "conv2d", counter.conv2d),
+        (accelerate, "linear", counter.linear),
+        (accelerate, "matmul", counter.matmul),
         (F, "conv2d", counter.conv2d),
         (scan, "selective_scan", counter.selective_scan),
         (F, "linear", counter.linear),

@@ -209,9 +209,11 @@ class SwinIR(SwinSkeleton):
             self.conv_hr = Conv2D(64, 64, 3, padding=1)
             self.conv_last = Conv2D(64, in_chans, 3, padding=1)
 
+    reconstruct_shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
+
     def reconstruct(self, x: Tensor) -> Tensor:
         if self.upsampler != "nearest+conv":
-            return super().reconstruct(x)
+            return self.reconstruct_shuffled(x)
         body = self.conv_before_upsample(self.body(self.conv_first(x)))
         body = leaky_relu(self.conv_up1(nearest_upsample(body, 2)), 0.2)
         body = leaky_relu(self.conv_up2(nearest_upsample(body, 2)), 0.2)

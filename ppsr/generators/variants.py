@@ -1,4 +1,4 @@
-"""The published models by name: which network with which arguments, and what it costs."""
+"""The published models, and MambaDRCT, by name: which network with which arguments, and what it costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["VARIANTS", "Variant", "find_variant"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One published model.
+    """One model.
 
     Attributes:
         name: unique, ends with the scale.
@@ -22,7 +22,7 @@ class Variant:
         scale: enlargement.
         parameters: numbers in its parameters, frozen ones included.
         macs: multiply-accumulates for a 64x64 LR picture, of convolutions, linear layers, matrix products.
-        paper: where it was published.
+        paper: where it was published, or that it was not.
         kwargs: constructor arguments that differ from the network's defaults.
     """
 
@@ -47,6 +47,8 @@ _RCAN = "RCAN, ECCV 2018, arXiv:1807.02758"
 _SWINIR = "SwinIR, ICCVW 2021, arXiv:2108.10257"
 _HAT = "HAT, CVPR 2023, arXiv:2205.04437"
 _DRCT = "DRCT, CVPRW 2024, arXiv:2404.00722"
+_MAMBAIR = "MambaIR, ECCV 2024, arXiv:2402.15648"
+_MAMBADRCT = "none; defined here after a remark of DRCT's authors"
 _REALESRGAN = "Real-ESRGAN, ICCVW 2021, arXiv:2107.10833"
 
 
@@ -76,6 +78,30 @@ def _swinir_light(scale: int) -> dict[str, Any]:
     return _attention(4, scale, window=8, embed_dim=60, upsampler="pixelshuffledirect")
 
 
+def _state_space(groups: int, scale: int, **changes: Any) -> dict[str, Any]:
+    """The settings that MambaIR and MambaDRCT share."""
+    return {
+        "embed_dim": 180,
+        "depths": (6,) * groups,
+        "d_state": 16,
+        "upscale": scale,
+        "upsampler": "pixelshuffle",
+        **changes,
+    }
+
+
+def _mambair_light(scale: int) -> dict[str, Any]:
+    narrow = {"embed_dim": 60, "d_state": 10, "mlp_ratio": 1.2}
+    return _state_space(4, scale, upsampler="pixelshuffledirect", **narrow)
+
+
+def _mambadrct(scale: int, **changes: Any) -> dict[str, Any]:
+    return _state_space(6, scale, num_heads=(6,) * 6, **changes)
+
+
+# every second block of a group scans; the others keep their windows
+_HYBRID = {"mamba_blocks": (0, 1, 0, 1, 0), "img_size": 64, "window_size": 16, "mlp_ratio": 2}
+_FULL = {"expand": 2.0, "is_light_cab": False}
 _HAT_S = {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24}
 _SWINIR_REAL_L = {
     "embed_dim": 240,
@@ -227,6 +253,27 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("DRCT-XL_x4", "DRCT", 4, 32_061_099, 167_086_833_664, _DRCT, _attention(14, 4)),
     Variant("Real-DRCT-GAN_x4", "DRCT", 4, 14_139_579, 74_335_567_872, _DRCT, _attention(6, 4)),
     Variant("Real-HAT-GAN_x4", "HAT", 4, 20_772_507, 103_880_323_008, _HAT, _attention(6, 4)),
+    Variant("MambaIR_x2", "MambaIR", 2, 20_421_863, 89_329_364_928, _MAMBAIR, _state_space(6, 2)),
+    Variant("MambaIR_x3", "MambaIR", 3, 20_606_503, 90_119_729_088, _MAMBAIR, _state_space(6, 3)),
+    Variant("MambaIR_x4", "MambaIR", 4, 20_569_575, 91_830_218_688, _MAMBAIR, _state_space(6, 4)),
+    Variant("MambaIR-light_x2", "MambaIR", 2, 905_016, 4_110_046_848, _MAMBAIR, _mambair_light(2)),
+    Variant("MambaIR-light_x3", "MambaIR", 3, 913_131, 4_143_224_448, _MAMBAIR, _mambair_light(3)),
+    Variant("MambaIR-light_x4", "MambaIR", 4, 924_492, 4_189_673_088, _MAMBAIR, _mambair_light(4)),
+    Variant("MambaDRCT_x2", "MambaDRCT", 2, 12_862_019, 56_098_429_056, _MAMBADRCT, _mambadrct(2)),
+    Variant("MambaDRCT_x3", "MambaDRCT", 3, 13_046_659, 56_888_793_216, _MAMBADRCT, _mambadrct(3)),
+    Variant("MambaDRCT_x4", "MambaDRCT", 4, 13_009_731, 58_599_282_816, _MAMBADRCT, _mambadrct(4)),
+    Variant(
+        "MambaDRCT-H_x2", "MambaDRCT", 2, 13_661_711, 66_070_043_136, _MAMBADRCT, _mambadrct(2, **_HYBRID)
+    ),
+    Variant(
+        "MambaDRCT-H_x3", "MambaDRCT", 3, 13_846_351, 66_860_407_296, _MAMBADRCT, _mambadrct(3, **_HYBRID)
+    ),
+    Variant(
+        "MambaDRCT-H_x4", "MambaDRCT", 4, 13_809_423, 68_570_896_896, _MAMBADRCT, _mambadrct(4, **_HYBRID)
+    ),
+    Variant(
+        "MambaDRCT-full_x4", "MambaDRCT", 4, 28_553_277, 125_127_792_768, _MAMBADRCT, _mambadrct(4, **_FULL)
+    ),
 )
 
 

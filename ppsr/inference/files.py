@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.inference.inputs import VIDEO_SUFFIXES, Job, find_jobs, place_results
-from ppsr.inference.metadata import exif_block
+from ppsr.inference.metadata import exif_block, fitting_profile
 from ppsr.inference.pictures import MAX_PIXELS, read_picture
 from ppsr.inference.upscaler import Upscaler, quantise
 from ppsr.inference.video import upscale_video
@@ -77,13 +77,16 @@ def upscale_picture(
     except DataError as error:
         warnings.append(f"{error}; it is left out")
         exif = None
-    wanted = Target(*size, channels, picture.pixels.dtype, picture.icc, exif, options.quality)
-    dtype, losses = fitting(target.suffix, wanted)
+    dtype, losses = fitting(target.suffix, Target(*size, channels, picture.pixels.dtype))
     warnings += losses
+    icc = fitting_profile(picture.icc, channels, FORMATS[target.suffix.lower()])
+    if icc != picture.icc:
+        warnings.append("the colour profile does not describe the result's colours and is left out")
+    wanted = Target(*size, channels, dtype, icc, exif, options.quality)
     plan = upscaler.plan(height, width, channels)
     with (
         tqdm(total=plan.count, unit="tile", leave=False, disable=None if plan.count > 1 else True) as bar,
-        open_writer(target, Target(*size, channels, dtype, picture.icc, exif, options.quality)) as writer,
+        open_writer(target, wanted) as writer,
     ):
         for band in upscaler.bands(picture.pixels, plan=plan, on_tile=lambda: _step(bar)):
             for row in range(0, len(band), _CHUNK):
@@ -131,7 +134,7 @@ def upscale_files(
         lines stand in the report file, each written when its input is done.
 
     Raises:
-        DataError: the only source does not exist.
+        DataError: the only source does not exist, or there is no place for the report.
         ConfigError: one file name for several inputs, or an unknown format.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
@@ -142,10 +145,14 @@ def upscale_files(
         raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
     jobs = place_results(jobs, target, single=single, suffix=suffix, extension=extension)
     path = report or (target.parent if single else target) / "report.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
     taken: set[Path] = set()
     lines = []
-    with path.open("w", encoding="utf-8") as handle:
+    with handle:
         for job in tqdm(jobs, unit="file", disable=None if len(jobs) > 1 else True):
             line = _reported(upscaler, job, options, taken, single=single, skip_existing=skip_existing)
             lines.append(line)

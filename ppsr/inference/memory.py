@@ -18,6 +18,7 @@ from ppsr.errors import ConfigError
 __all__ = [
     "available_memory",
     "bytes_per_pixel",
+    "gpu_free",
     "is_out_of_memory",
     "parse_size",
     "release_memory",
@@ -66,7 +67,7 @@ def resident_memory() -> int | None:
 
 def available_memory() -> int | None:
     """Bytes that are free for this process: on the machine, in its container, by its limit; None: unknown."""
-    limits = [_free(), _container(Path("/sys/fs/cgroup")), _own_limit()]
+    limits = [_free(), _container(), _own_limit()]
     known = [limit for limit in limits if limit is not None]
     return max(0, min(known)) if known else None
 
@@ -80,17 +81,42 @@ def _free() -> int | None:
     return int(match[1]) * 1024 if match else None
 
 
-def _container(root: Path) -> int | None:
-    """What the control group leaves, versions 2 and 1."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return int((root / limit).read_text()) - int((root / used).read_text())
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return None
+def _container(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """What the control groups of this process leave, versions 2 and 1; those above it count as well."""
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    places = {"": Path(), "memory": Path()}
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        for controller in controllers.split(","):
+            if controller in places:
+                places[controller] = Path(place.lstrip("/"))
+    left = []
+    for group in (places[""], *places[""].parents):
+        left.append(_left(root / group, "memory.max", "memory.current", "inactive_file"))
+    for group in (places["memory"], *places["memory"].parents):
+        names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+        left.append(_left(root / "memory" / group, *names))
+    known = [size for size in left if size is not None]
+    return min(known) if known else None
+
+
+def _left(group: Path, limit: str, used: str, cached: str) -> int | None:
+    """What one control group leaves; files that the kernel merely remembers do not count as used."""
+    try:
+        size = int((group / limit).read_text()) - int((group / used).read_text())
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    try:
+        statistics = (group / "memory.stat").read_text(encoding="ascii")
+    except OSError:
+        return size
+    match = re.search(rf"^{cached} (\d+)$", statistics, re.M)
+    return size + (int(match[1]) if match else 0)
 
 
 def _own_limit() -> int | None:
@@ -101,6 +127,16 @@ def _own_limit() -> int | None:
         return None
     limit, used = resource.getrlimit(resource.RLIMIT_AS)[0], _status("VmSize")
     return None if limit == resource.RLIM_INFINITY or used is None else limit - used
+
+
+def gpu_free() -> int | None:
+    """Bytes of the current GPU that this process does not use; None: Paddle computes on the processor."""
+    import paddle
+
+    if not paddle.device.get_device().startswith("gpu"):
+        return None
+    total = int(paddle.device.cuda.get_device_properties().total_memory)
+    return max(0, total - int(paddle.device.cuda.memory_allocated()))
 
 
 def release_memory() -> None:
@@ -118,21 +154,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def bytes_per_pixel(run: Callable[[int], object], multiple: int = 1) -> float:
+def bytes_per_pixel(run: Callable[[int], object], multiple: int = 1, *, gpu: bool = False) -> float:
     """Memory that a network takes per LR pixel of a tile, measured on two small tiles.
 
     Args:
         run: computes a square tile of a side.
         multiple: sides are multiples of it.
+        gpu: measure the memory of the current GPU instead of the process's.
 
     Returns:
-        The growth of the process's peak divided by that of the area.
+        The growth of the peak divided by that of the area.
     """
     sides = [-(-side // multiple) * multiple for side in _SIDES]
     if sides[1] <= sides[0]:
         sides[1] = sides[0] + multiple
     run(sides[0])  # what is set up once does not count
-    peaks = [_peak(run, side) for side in sides]
+    peaks = [_gpu_peak(run, side) if gpu else _peak(run, side) for side in sides]
     if peaks[0] is None or peaks[1] is None or peaks[1] <= peaks[0]:
         logger.info("memory per pixel cannot be measured here; %d bytes are assumed", CAREFUL_BYTES_PER_PIXEL)
         return float(CAREFUL_BYTES_PER_PIXEL)
@@ -148,3 +185,15 @@ def _peak(run: Callable[[int], object], side: int) -> int | None:
         return None
     run(side)
     return _status("VmHWM")
+
+
+def _gpu_peak(run: Callable[[int], object], side: int) -> int:
+    """Largest use of the current GPU's memory while a tile is computed."""
+    import paddle
+
+    release_memory()
+    reset = getattr(paddle.device.cuda, "reset_max_memory_allocated", None)
+    if reset is not None:  # not in Paddle 2.6, whose peak only rises; tiles are measured in rising order
+        reset()
+    run(side)
+    return int(paddle.device.cuda.max_memory_allocated())

@@ -13,7 +13,14 @@ from PIL import Image
 
 from ppsr.errors import DataError
 
-__all__ = ["exif_block", "exif_tags", "jpeg_with_metadata", "parsed", "webp_with_metadata"]
+__all__ = [
+    "exif_block",
+    "exif_tags",
+    "fitting_profile",
+    "jpeg_with_metadata",
+    "parsed",
+    "webp_with_metadata",
+]
 
 _ORIENTATION, _EXIF, _GPS = 0x0112, 0x8769, 0x8825
 _WIDTH, _HEIGHT = 0xA002, 0xA003  # inside the EXIF part
@@ -23,6 +30,18 @@ _SEGMENT = 65_533  # bytes that a JPEG segment holds
 # what a TIFF says about its samples, which the result says itself
 _LAYOUT = {254, 255, *range(256, 270), 273, *range(275, 284), 284, 296, 297, 301, 317, 318, 319, 320}
 _LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
+
+
+def fitting_profile(icc: bytes | None, channels: int, kind: str) -> bytes | None:
+    """A colour profile, None if it describes other colours than the result has.
+
+    Args:
+        icc: profile.
+        channels: of the result.
+        kind: its format; WebP stores gray as RGB.
+    """
+    gray = channels < 3 and kind != "webp"
+    return icc if icc is None or icc[16:20] == (b"GRAY" if gray else b"RGB ") else None
 
 
 def exif_tags(image: Image.Image) -> Image.Exif:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,29 @@ from paddle import nn
 
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, WeightError
 from ppsr.registry import MODELS, build_generator, build_model
-from ppsr.weights import load_weights, read_state
-from ppsr.weights.identify import identify
+from ppsr.weights import apply_state, read_file
+from ppsr.weights.files import Layout, WeightFile
+from ppsr.weights.identify import State, identify
 
 __all__ = ["load_network"]
+
+Files = str | Path | Sequence[str | Path]
+_PREDICTOR = "DegradationPredictor"
 
 
 def load_network(
     config_file: str | Path | None = None,
-    load: str | Path | None = None,
+    load: Files | None = None,
     overrides: Iterable[str] = (),
 ) -> nn.Layer:
     """Build the inference network of a config, with weights.
 
     Args:
         config_file: a training config; only its `model` section is used. None: the weights tell.
-        load: weight file.
+        load: weight file; several where the published files hold one network each, such as CDDNet's generator
+            and its predictor.
         overrides: texts `a.b=value`.
 
     Returns:
@@ -38,16 +43,23 @@ def load_network(
         ConfigError: neither config nor weights, or the network needs the parts around it.
         WeightError: the weights do not fit, or belong to no known network.
     """
+    paths = [] if load is None else [load] if isinstance(load, (str, Path)) else list(load)
     if config_file is None:
-        if load is None:
+        if not paths:
             raise ConfigError("name the network by --config-file, or give its weights by --load")
-        return _identified(load)
+        return _identified(paths)
     config = load_config(config_file, overrides)
     if "model" not in config:
         raise ConfigError(f"{config.path} has no section 'model'")
-    model = build_model(_for_inference(dict(config["model"])))
-    if load is not None:
-        load_model(model, str(load))
+    section = dict(config["model"])
+    model = build_model(_for_inference(section))
+    if len(paths) == 1:
+        load_model(model, str(paths[0]))
+    else:
+        for role, (state, layout) in _parts(paths).items():
+            if role not in model.nets:
+                raise WeightError(f"one of the files holds a {role}, which {section['name']} does not have")
+            apply_state(model.nets[role], state, layout=layout)
     net = model.inference_net()
     net.eval()
     return net
@@ -62,16 +74,56 @@ def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "pixel_criterion": {"name": "L1Loss"}} if "pixel_criterion" in spare else kept
 
 
-def _identified(load: str | Path) -> nn.Layer:
-    """The network that a weight file alone tells.
+def _parts(paths: Sequence[str | Path]) -> dict[str, tuple[State, Layout]]:
+    """What inference takes from files: the generator's state, and the predictor's where there is one.
+
+    Raises:
+        WeightError: unreadable, or two files hold the same part.
+    """
+    parts: dict[str, tuple[State, Layout]] = {}
+    for path in paths:
+        file = read_file(path)
+        for role, state in _roles(file).items():
+            if role in parts:
+                raise WeightError(f"{path} is the second file with a {role}; give one of them")
+            parts[role] = state, file.layout
+    return parts
+
+
+def _roles(file: WeightFile) -> Mapping[str, State]:
+    if file.nested:
+        found = {"generator": file.state("generator")}
+        return {**found, "predictor": file.state("predictor")} if "predictor" in file.nets else found
+    state = file.state()
+    return {"predictor" if identify(state)[0] == _PREDICTOR else "generator": state}
+
+
+def _identified(paths: Sequence[str | Path]) -> nn.Layer:
+    """The network that weight files alone tell.
 
     Raises:
         ConfigError: it needs more than a picture.
+        WeightError: they belong to no known network, or do not fit together.
     """
-    name, arguments = identify(read_state(load))
-    net = build_generator(name, **arguments)
+    parts = _parts(paths)
+    named = {role: identify(state) for role, (state, _) in parts.items()}
+    names = ", ".join(map(str, paths))
+    if "generator" not in named:
+        raise ConfigError(f"{names} holds a {_PREDICTOR} alone; give the generator's file by --load too")
+    name, arguments = named["generator"]
+    net: Any = build_generator(name, **arguments)
+    loaded = {"generator": net}
     if hasattr(net, "example_inputs"):
-        raise ConfigError(f"{load} holds a {name}, which needs more than a picture; give --config-file too")
-    load_weights(net, load)
+        if "predictor" not in named:
+            raise ConfigError(
+                f"{names} holds a {name}, which needs more than a picture; give the file of its predictor by "
+                "a second --load"
+            )
+        sections = {role: {"name": found[0], **found[1]} for role, found in named.items()}
+        net = build_generator("BlindSR", **sections)
+        loaded = {role: getattr(net, role) for role in sections}
+    for role, part in loaded.items():
+        state, layout = parts[role]
+        apply_state(part, state, layout=layout)
     net.eval()
     return net

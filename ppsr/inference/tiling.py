@@ -28,6 +28,7 @@ _UNBOUNDED_OVERLAP = 32
 _LARGEST_TILE = 512  # beyond, tiles cost memory and save little time
 _SMALLEST_TILE = 16
 _SMALLEST_HALF = 8  # where halving ends
+_ROWS = 64  # handed on at once
 _SPARE = 1.25  # figures of small tiles against large ones: fragments, workspaces
 
 Region = tuple[int, int, int, int]  # top, bottom, left, right in LR pixels
@@ -73,10 +74,10 @@ def make_tiles(facts: NetworkFacts, size: int, overlap: int | None = None) -> Ti
     if size < 0 or (overlap is not None and overlap < 0):
         raise ConfigError(f"tile and overlap are not negative, got {size} and {overlap}")
     reach = _up(default_overlap(facts) if overlap is None else overlap, facts.size_multiple)
-    if size == 0:
-        return Tiles(0, reach)  # the overlap counts if memory turns out to be short
     radius = facts.receptive_radius
     fade = 0 if radius is not None and radius <= reach else reach // 2
+    if size == 0:
+        return Tiles(0, reach, fade)  # both count if memory turns out to be short
     return Tiles(_up(max(size, 2 * fade, 1), facts.size_multiple), reach, fade)
 
 
@@ -88,6 +89,7 @@ def largest_tiles(
     *,
     per_pixel: float,
     budget: int,
+    device_budget: int | None = None,
     overlap: int | None = None,
 ) -> tuple[Tiles, int]:
     """The whole picture if it fits into memory, else the largest tiles that do.
@@ -99,6 +101,7 @@ def largest_tiles(
         channels: of the picture, alpha included.
         per_pixel: bytes that the network takes per LR pixel of a tile.
         budget: bytes to be used.
+        device_budget: bytes that the network may use where it has a memory of its own; None: it has not.
         overlap: None: from the network.
 
     Returns:
@@ -108,24 +111,34 @@ def largest_tiles(
         DataError: not even the smallest tile fits.
     """
     per_row = width * facts.scale**2 * channels * 4  # finished SR values of one LR row
-    needed = round(_SPARE * per_pixel * height * width + height * per_row)
-    if needed <= budget:
+    needed, fits = _need(_SPARE * per_pixel * height * width, height * per_row, budget, device_budget)
+    if fits:
         return make_tiles(facts, 0, overlap), needed
     size = _up(min(_LARGEST_TILE, max(height, width)), facts.size_multiple)
     while size >= _SMALLEST_TILE:
         tiles = make_tiles(facts, size, overlap)
         side = tiles.size + 2 * tiles.overlap
-        needed = round(
-            _SPARE * per_pixel * min(side, height) * min(side, width)
-            + min(tiles.size + 4 * tiles.fade, height) * per_row
+        needed, fits = _need(
+            _SPARE * per_pixel * min(side, height) * min(side, width),
+            min(tiles.size + 4 * tiles.fade, height) * per_row,
+            budget,
+            device_budget,
         )
-        if needed <= budget:
+        if fits:
             return tiles, needed
         size = min(size - facts.size_multiple, int(size * 0.9)) // facts.size_multiple * facts.size_multiple
+    left = budget if device_budget is None else min(budget, device_budget)
     raise DataError(
         f"even the smallest tiles of a {width} x {height} picture need {needed / 1e6:.0f} MB and "
-        f"{budget / 1e6:.0f} MB are left; allow more memory, or use a smaller network or overlap"
+        f"{left / 1e6:.0f} MB are left; allow more memory, or use a smaller network or overlap"
     )
+
+
+def _need(network: float, rows: float, budget: int, device_budget: int | None) -> tuple[int, bool]:
+    """Bytes for a tile in the network and for finished rows, and whether there are as many."""
+    if device_budget is None:
+        return round(network + rows), network + rows <= budget
+    return round(network + rows), network <= device_budget and rows <= budget
 
 
 def _edges(length: int, tiles: Tiles, multiple: int) -> list[int]:
@@ -140,13 +153,18 @@ def _edges(length: int, tiles: Tiles, multiple: int) -> list[int]:
     return edges
 
 
+def _rise(fade: int) -> np.ndarray:
+    """Weights from 0 to 1 over 2 * fade pixels; with its mirror image it adds up to 1."""
+    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(2 * fade) + 0.5) / (2 * fade))).astype(np.float32)
+
+
 def _ramp(first: int, last: int, length: int, fade: int) -> np.ndarray:
     """Weights of a tile's SR rows or columns from `first - fade` to `last + fade`, all in SR pixels."""
     start, stop = max(0, first - fade), min(length, last + fade)
     weights = np.ones(stop - start, np.float32)
     if not fade:
         return weights
-    rise = (0.5 - 0.5 * np.cos(np.pi * (np.arange(2 * fade) + 0.5) / (2 * fade))).astype(np.float32)
+    rise = _rise(fade)
     if first > 0:
         weights[: 2 * fade] = rise
     if last < length:
@@ -165,6 +183,7 @@ class Tiler:
         scale: of the network.
         multiple: tiles start at multiples of it, so that windows lie as in the whole picture.
         tiles: how to cut.
+        halves: otherwise a tile without memory is an error.
         on_tile: called after each tile.
     """
 
@@ -175,12 +194,14 @@ class Tiler:
         scale: int,
         multiple: int,
         tiles: Tiles,
+        halves: bool = True,
         on_tile: Callable[[], None] | None = None,
     ) -> None:
         self.run = run
         self.scale = scale
         self.multiple = multiple
         self.tiles = tiles
+        self.halves = halves
         self.on_tile = on_tile
         self.halved = 0
         self._too_large: float = float("inf")
@@ -193,7 +214,9 @@ class Tiler:
         return _edges(length, self.tiles, self.multiple)
 
     def bands(self, picture: np.ndarray) -> Iterator[np.ndarray]:
-        """Finished SR rows from top to bottom: (rows, scale * W, C) float32.
+        """Finished SR rows from top to bottom: (up to 64 rows, scale * W, C) float32.
+
+        They are copies, so that the row of tiles they come from is gone before the next one is computed.
 
         Args:
             picture: (H, W, C), uint8, uint16, or float in [0, 1].
@@ -221,7 +244,9 @@ class Tiler:
                 band[: len(carry)] += carry
             kept = 2 * fade * scale if bottom < height else 0
             carry = band[len(band) - kept :].copy() if kept else None
-            yield band[: len(band) - kept]
+            for row in range(0, len(band) - kept, _ROWS):
+                yield band[row : min(row + _ROWS, len(band) - kept)].copy()
+            del band
 
     def _solve(self, picture: np.ndarray, region: Region) -> np.ndarray:
         """The SR of a region."""
@@ -237,12 +262,16 @@ class Tiler:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if not self.halves:
+                    raise DataError(
+                        f"memory is short for a tile of {area} pixels; give a smaller --tile, or leave the "
+                        "published tile mode, which computes no other tiles than it was asked for"
+                    ) from None
                 logger.warning("memory is short for a tile of %d pixels; it is halved", area)
             self._too_large = area
             self.halved += 1
             release_memory()
-        axis, parts = self._halves(region)
-        return np.concatenate([self._solve(picture, part) for part in parts], axis=axis)
+        return self._halved(picture, region)
 
     def _read(self, first: int, last: int, length: int) -> slice:
         """What is read for the part from `first` to `last`: wider by the overlap, on multiples."""
@@ -250,8 +279,8 @@ class Tiler:
         start = max(0, first - reach) // self.multiple * self.multiple
         return slice(start, min(length, _up(last + reach, self.multiple)))
 
-    def _halves(self, region: Region) -> tuple[int, tuple[Region, Region]]:
-        """Both halves of a region across its longer side.
+    def _halved(self, picture: np.ndarray, region: Region) -> np.ndarray:
+        """The SR of a region from its halves across the longer side, which are mixed like tiles.
 
         Raises:
             DataError: it is too small to be halved.
@@ -262,11 +291,22 @@ class Tiler:
                 f"memory is short even for a tile of {right - left} x {bottom - top} pixels; free some, or "
                 "use a smaller network or overlap"
             )
-        if bottom - top >= right - left:
-            middle = _up((top + bottom) // 2, self.multiple)
-            return 0, ((top, middle, left, right), (middle, bottom, left, right))
-        middle = _up((left + right) // 2, self.multiple)
-        return 1, ((top, bottom, left, middle), (top, bottom, middle, right))
+        down = bottom - top >= right - left
+        first, last = (top, bottom) if down else (left, right)
+        middle = _up((first + last) // 2, self.multiple)
+        fade = min(self.tiles.fade, (last - middle) // 2, (middle - first) // 2)
+        parts = (first, middle + fade), (middle - fade, last)
+        halves = [
+            self._solve(picture, (*part, left, right) if down else (top, bottom, *part)) for part in parts
+        ]
+        if fade:
+            rise, width = _rise(fade * self.scale), 2 * fade * self.scale
+            one, two = (half if down else half.swapaxes(0, 1) for half in halves)
+            weights = rise[:, None, None]
+            mixed = one[-width:] * (1 - weights) + two[:width] * weights
+            joined = np.concatenate([one[:-width], mixed, two[width:]])
+            return joined if down else joined.swapaxes(0, 1)
+        return np.concatenate(halves, axis=0 if down else 1)
 
 
 def as_float(pixels: np.ndarray) -> np.ndarray:

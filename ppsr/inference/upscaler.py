@@ -14,7 +14,13 @@ from paddle import nn
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.memory import available_memory, bytes_per_pixel, release_memory, resident_memory
+from ppsr.inference.memory import (
+    available_memory,
+    bytes_per_pixel,
+    gpu_free,
+    release_memory,
+    resident_memory,
+)
 from ppsr.inference.published_tiles import PUBLISHED_MODES, average_tiles, half_tiles, paste_tiles
 from ppsr.inference.rows import resize_rows
 from ppsr.inference.tiling import Tiler, Tiles, as_float, largest_tiles, make_tiles
@@ -58,7 +64,8 @@ class Upscaler:
         network: an LR -> SR network, or a backend that runs one.
         tile: side of a tile in LR pixels; 0: never cut; None: as large as memory allows.
         overlap: LR pixels that a tile is read wider on each side; None: from the network.
-        max_memory: bytes that the whole process may take; None: 70 % of what is free.
+        max_memory: bytes that the whole process may take, on a GPU those of its memory; None: 70 % of what
+            is free.
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
         ensemble: mean over the eight flips and turns.
         outscale: size of the result / size of the picture; None: the network's scale.
@@ -149,37 +156,51 @@ class Upscaler:
         facts, memory = self.backend.facts, None
         if self.tile_mode != "blend":
             return Plan(Tiles(), 1, None)
-        if self.tile is not None:
-            tiles = make_tiles(facts, self.tile, self.overlap)
-        elif height * width <= _SMALL and self.max_memory is None:
-            tiles = Tiles()
-        else:
-            budget = self._budget()
-            if budget is None:
-                tiles = Tiles()
-            else:
+        tiles = make_tiles(facts, self.tile or 0, self.overlap)
+        if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
+            device = self._device_budget()
+            budget = self._budget(self.max_memory if device is None else None)
+            if budget is not None:
                 tiles, memory = largest_tiles(
                     facts,
                     height,
                     width,
                     channels,
-                    per_pixel=self._measured(),
+                    per_pixel=self._measured(gpu=device is not None),
                     budget=budget,
+                    device_budget=device,
                     overlap=self.overlap,
                 )
-        tiler = Tiler(self._planes, scale=self.scale, multiple=facts.size_multiple, tiles=tiles)
-        return Plan(tiles, tiler.count(height, width), memory)
+        return Plan(tiles, self._tiler(tiles).count(height, width), memory)
 
-    def _budget(self) -> int | None:
+    def _tiler(self, tiles: Tiles, on_tile: Callable[[], None] | None = None) -> Tiler:
+        return Tiler(
+            self._planes,
+            scale=self.scale,
+            multiple=self.backend.facts.size_multiple,
+            tiles=tiles,
+            halves=self.tile_mode == "blend",
+            on_tile=on_tile,
+        )
+
+    @staticmethod
+    def _budget(limit: int | None) -> int | None:
         """Bytes that may be taken beside those the process has; None where the system does not tell."""
         release_memory()
-        if self.max_memory is not None:
+        if limit is not None:
             used = resident_memory()
-            return None if used is None else max(0, self.max_memory - used)
+            return None if used is None else max(0, limit - used)
         free = available_memory()
         return None if free is None else round(_SHARE_OF_FREE * free)
 
-    def _measured(self) -> float:
+    def _device_budget(self) -> int | None:
+        """Bytes of the GPU's memory that the network may take; None where it runs on the processor."""
+        free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
+        if free is None:
+            return None
+        return round(_SHARE_OF_FREE * free) if self.max_memory is None else min(self.max_memory, free)
+
+    def _measured(self, *, gpu: bool = False) -> float:
         """Bytes that the network takes per LR pixel, measured once."""
         if self._per_pixel is None:
             facts = self.backend.facts
@@ -188,7 +209,7 @@ class Upscaler:
                 super_resolve(self.backend, np.zeros((1, facts.channels, side, side), np.float32))
 
             # a gray network computes the three channels of a picture as three pictures
-            self._per_pixel = bytes_per_pixel(run, facts.size_multiple) * (3 // facts.channels)
+            self._per_pixel = bytes_per_pixel(run, facts.size_multiple, gpu=gpu) * (3 // facts.channels)
         return self._per_pixel
 
     def bands(
@@ -220,14 +241,7 @@ class Upscaler:
                 pixels = pixels[..., :-1]
             else:
                 pixels = fill_transparent(pixels)
-        tiler = Tiler(
-            self._planes,
-            scale=self.scale,
-            multiple=self.backend.facts.size_multiple,
-            tiles=plan.tiles,
-            on_tile=on_tile,
-        )
-        bands = tiler.bands(pixels)
+        bands = self._tiler(plan.tiles, on_tile).bands(pixels)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
             if flat_alpha is None:

@@ -97,6 +97,7 @@ def _copied(
     plan = upscaler.plan(height, width)
     size = upscaler.size(height, width)
     encoder = _encoder(writer, stream, size, deep, crf)
+    _set_aspect(encoder, stream, turned=round(first.rotation / 90) % 2 == 1)
     sounds = {sound.index: _copy_stream(writer, sound) for sound in reader.streams.audio}
     try:
         writer.start_encoding()
@@ -125,12 +126,15 @@ def _copied(
                 bar.update()
     writer.mux(encoder.encode(None))
     other = len(reader.streams) - 1 - len(sounds)
+    warnings = [f"{other} streams that are neither the picture nor sound are left out"] if other else []
+    if first.interlaced_frame:
+        warnings.append("its frames are interlaced and were upscaled as they are; deinterlace it first")
     return {
         "size": [width, height],
         "output_size": [size[1], size[0]],
         "frames": count,
         "tiles": str(plan),
-        "warnings": [f"{other} streams that are neither the picture nor sound are left out"] if other else [],
+        "warnings": warnings,
     }
 
 
@@ -172,6 +176,13 @@ def _encoder(writer: Any, stream: Any, size: tuple[int, int], deep: bool, crf: i
             setattr(context, name, value)
     context.color_range = _NARROW
     return encoder
+
+
+def _set_aspect(encoder: Any, stream: Any, *, turned: bool) -> None:
+    """Pixels that are not square stay so, as on DVDs."""
+    aspect = stream.codec_context.sample_aspect_ratio
+    if aspect:
+        encoder.codec_context.sample_aspect_ratio = 1 / aspect if turned else aspect
 
 
 def _copy_stream(writer: Any, stream: Any) -> Any:

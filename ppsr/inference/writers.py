@@ -1,14 +1,14 @@
 """Writing pictures row by row, so that memory does not grow with them.
 
-PNG, TIFF and BMP are written as the rows come. The encoders of JPEG and WebP want the whole picture: its rows
-go to a file on disk that is mapped into memory, which the system can take out again.
+PNG, JPEG, TIFF and BMP are written as the rows come. WebP's encoder wants the whole picture: its rows go to a
+file on disk that is mapped into memory, which the system can take out again.
 """
 
 from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 FORMATS |= {".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff"}
 _SIDES = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383, "bmp": 2**31 - 1, "tiff": 2**31 - 1}
 _FOUR_GIGABYTES = 2**32 - 2**20
-_IN_MEMORY = 2**26  # bytes of a JPEG or WebP picture that need no file
+_IN_MEMORY = 2**26  # bytes of a WebP picture that need no file
 _LEVEL = 4  # of zlib: beyond it time doubles for a few per cent
 _IDAT = 2**20
 _STRIP = 16  # rows
@@ -234,16 +234,80 @@ class _Bmp(_Writer):
         self.handle.flush()
 
 
-class _Canvas(_Writer):
-    """JPEG or WebP from a picture that lies on disk if it is large."""
+class _Jpeg(_Writer):
+    """Baseline JPEG without subsampled colours, made of strips that are encoded one by one.
 
-    def __init__(self, handle: BinaryIO, target: Target, kind: str, place: Path) -> None:
+    ITU-T T.81: blocks of 8 x 8 pixels depend on each other only through the running mean, which restart
+    markers reset. With one marker per row of blocks and eight rows a strip, the data of the strips follow
+    each other as if encoded at once, joined by the eighth marker; only the height in the header differs.
+    """
+
+    _ROWS = 64
+
+    def __init__(self, handle: BinaryIO, target: Target) -> None:
         self.handle = handle
         self.target = target
-        self.kind = kind
-        # WebP has no gray
-        self.colours = max(3, target.channels) if kind == "webp" and target.channels != 2 else target.channels
-        self.colours = 4 if self.colours == 2 else self.colours
+        self.pending = np.empty((0, target.width, target.channels), np.uint8)
+        self.begun = False
+        self.options = [
+            cv2.IMWRITE_JPEG_QUALITY,
+            min(100, max(1, target.quality)),
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+            cv2.IMWRITE_JPEG_RST_INTERVAL,
+            -(-target.width // 8),
+        ]
+
+    def write(self, rows: np.ndarray) -> None:
+        self.pending = np.concatenate([self.pending, rows])
+        while len(self.pending) >= self._ROWS:
+            self._strip(self.pending[: self._ROWS])
+            self.pending = self.pending[self._ROWS :]
+
+    def _strip(self, rows: np.ndarray) -> None:
+        pixels = np.ascontiguousarray(rows[..., ::-1])
+        try:
+            done, buffer = cv2.imencode(".jpg", pixels, self.options)
+        except cv2.error as error:
+            raise DataError(f"cannot encode jpeg: {error.err}") from None
+        if not done:
+            raise DataError(f"rows of {pixels.shape} cannot be encoded as jpeg")
+        jpeg = buffer.tobytes()
+        frame, data = _jpeg_marks(jpeg)
+        if self.begun:
+            self.handle.write(b"\xff\xd7")  # the restart marker with the number 7
+        else:
+            height = self.target.height.to_bytes(2, "big")
+            header = jpeg[: frame + 5] + height + jpeg[frame + 7 : data]
+            self.handle.write(jpeg_with_metadata(header, self.target.icc, self.target.exif))
+            self.begun = True
+        self.handle.write(jpeg[data:-2])
+
+    def finish(self) -> None:
+        if len(self.pending):
+            self._strip(self.pending)
+        self.handle.write(b"\xff\xd9")
+
+
+def _jpeg_marks(jpeg: bytes) -> tuple[int, int]:
+    """Where a JPEG's frame header and its data begin."""
+    at, frame = 2, 0
+    while True:
+        marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if marker == 0xC0:
+            frame = at
+        at += 2 + length
+        if marker == 0xDA:
+            return frame, at
+
+
+class _WebP(_Writer):
+    """WebP from a picture that lies on disk if it is large."""
+
+    def __init__(self, handle: BinaryIO, target: Target, place: Path) -> None:
+        self.handle = handle
+        self.target = target
+        self.colours = 4 if target.channels in (2, 4) else 3  # there is no gray
         shape = (target.height, target.width, self.colours)
         self.place: Path | None = None
         if np.prod(shape) > _IN_MEMORY:
@@ -254,35 +318,21 @@ class _Canvas(_Writer):
         self.row = 0
 
     def write(self, rows: np.ndarray) -> None:
-        order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[rows.shape[2]]
-        order = [0, 0, 0] if rows.shape[2] == 1 and self.colours == 3 else order
+        order = {1: [0, 0, 0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[rows.shape[2]]
         self.canvas[self.row : self.row + len(rows)] = rows[..., order]
         self.row += len(rows)
 
     def finish(self) -> None:
-        quality = min(100, max(1, self.target.quality))
-        options = (
-            [cv2.IMWRITE_WEBP_QUALITY, quality]
-            if self.kind == "webp"
-            else [
-                cv2.IMWRITE_JPEG_QUALITY,
-                quality,
-                cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-                cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-            ]
-        )
+        target = self.target
+        options = [cv2.IMWRITE_WEBP_QUALITY, min(100, max(1, target.quality))]
         try:
-            done, buffer = cv2.imencode(f".{self.kind}", self.canvas, options)
+            done, buffer = cv2.imencode(".webp", self.canvas, options)
         except cv2.error as error:
-            raise DataError(f"cannot encode {self.kind}: {error.err}") from None
+            raise DataError(f"cannot encode webp: {error.err}") from None
         if not done:
-            raise DataError(f"a picture of {self.canvas.shape} cannot be encoded as {self.kind}")
-        target, content = self.target, buffer.tobytes()
-        if self.kind == "jpeg":
-            content = jpeg_with_metadata(content, target.icc, target.exif)
-        else:
-            content = webp_with_metadata(content, (target.height, target.width), target.icc, target.exif)
-        self.handle.write(content)
+            raise DataError(f"a picture of {self.canvas.shape} cannot be encoded as webp")
+        size = target.height, target.width
+        self.handle.write(webp_with_metadata(buffer.tobytes(), size, target.icc, target.exif))
 
     def close(self) -> None:
         """Remove the file of a large picture."""
@@ -305,19 +355,17 @@ def open_writer(path: Path, target: Target) -> Iterator[_Writer]:
     kind = FORMATS[path.suffix.lower()]
     with atomic_path(path) as temporary:
         with temporary.open("wb") as handle:
-            writer: _Writer
-            if kind in ("jpeg", "webp"):
-                canvas = _Canvas(handle, target, kind, temporary.with_suffix(".rows"))
+            if kind == "webp":
+                canvas = _WebP(handle, target, temporary.with_suffix(".rows"))
                 try:
                     yield canvas
                     canvas.finish()
                 finally:
                     canvas.close()
             else:
-                if kind == "png":
-                    writer = _Png(handle, target)
-                else:
-                    writer = _Tiff(handle, target) if kind == "tiff" else _Bmp(handle, target)
+                makers: dict[str, Callable[[BinaryIO, Target], _Writer]]
+                makers = {"png": _Png, "jpeg": _Jpeg, "tiff": _Tiff, "bmp": _Bmp}
+                writer = makers[kind](handle, target)
                 yield writer
                 writer.finish()
         _check(temporary, target)

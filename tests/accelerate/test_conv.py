@@ -17,6 +17,7 @@ from paddle.nn import functional as F
 
 from ppsr import accelerate
 from ppsr.accelerate import conv as module
+from ppsr.accelerate import runtime
 from ppsr.generators.blocks.layers import Conv2D
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
@@ -208,7 +209,7 @@ def test_autocast_is_left_to_paddle(rng, monkeypatch):
     tensors = [paddle.to_tensor(a) for a in _case(rng, (1, 3, 9, 8), (2, 3, 3, 3))]
     calls = []
     real = F.conv2d
-    monkeypatch.setattr(module, "_autocast", lambda: True)
+    monkeypatch.setattr(runtime, "autocast", lambda: True)
     monkeypatch.setattr(module.F, "conv2d", lambda *a: calls.append(1) or real(*a))
     accelerate.conv2d(*tensors)
     assert calls == [1]
@@ -217,12 +218,12 @@ def test_autocast_is_left_to_paddle(rng, monkeypatch):
 def test_autocast_is_seen_in_the_tracer(monkeypatch):
     from paddle.base.core import AmpLevel
 
-    assert not module._autocast()
-    tracer = module._dygraph_tracer()
+    assert not runtime.autocast()
+    tracer = runtime._dygraph_tracer()
     previous = tracer._amp_level
     try:
         tracer._amp_level = AmpLevel.O1
-        assert module._autocast()
+        assert runtime.autocast()
     finally:
         tracer._amp_level = previous
 

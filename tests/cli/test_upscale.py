@@ -15,8 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr import cli
+from ppsr.errors import ConfigError, WeightError
 from ppsr.imaging.io import read_image, write_image
+from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
+from ppsr.registry import GENERATORS
+from ppsr.weights.apply import transposed_keys
+from ppsr.weights.files import write_state
 from tests.inference.helpers import small_network
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +50,64 @@ def test_weights_alone_are_enough(files):
     sr = read_image(place / "out" / "a.png")
     expected = Upscaler(net)(read_image(place / "in" / "a.png"))
     assert np.abs(sr - expected).max() <= 0.5 / 255 + 1e-6
+
+
+def _saved(path, name, **more):
+    """Weights of a network in the published layout; returns the network."""
+    net = small_network(name, **more)
+    layout = "torch" if path.suffix == ".pth" else "paddle"
+    turned = transposed_keys(net) if layout == "torch" else set()
+    state = {k: v.numpy().T if k in turned else v.numpy() for k, v in net.state_dict().items()}
+    write_state(path, {"params_ema": state} if layout == "torch" else state, layout=layout)
+    return net
+
+
+FAMILIES = [
+    name
+    for name in GENERATORS.names()
+    if name not in ("BlindSR", "CDDNet", "DegradationPredictor", "DRNDual")  # see the two tests below
+]
+
+
+@pytest.mark.parametrize("suffix", [".pdparams", ".pth", ".safetensors"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_runs_from_its_weights_alone(name, suffix, tmp_path, rng):
+    net = _saved(tmp_path / f"net{suffix}", name)
+    image = rng.random((13, 17, 3), dtype=np.float32)
+    again = Upscaler(load_network(None, tmp_path / f"net{suffix}"))
+    np.testing.assert_array_equal(again(image), Upscaler(net)(image))
+
+
+def test_a_generator_and_its_predictor_may_be_two_published_files(tmp_path, rng):
+    blind = small_network("BlindSR")
+    for part, name in (("generator", "net_g"), ("predictor", "net_p")):
+        net = getattr(blind, part)
+        turned = transposed_keys(net)
+        state = {k: v.numpy().T if k in turned else v.numpy() for k, v in net.state_dict().items()}
+        write_state(tmp_path / f"{name}.pth", {"params": state}, layout="torch")
+    image = rng.random((13, 17, 3), dtype=np.float32)
+    files = [tmp_path / "net_g.pth", tmp_path / "net_p.pth"]
+    np.testing.assert_array_equal(Upscaler(load_network(None, files))(image), Upscaler(blind)(image))
+    with pytest.raises(ConfigError, match="second --load"):
+        load_network(None, files[:1])
+    with pytest.raises(ConfigError, match="generator's file"):
+        load_network(None, files[1:])
+    with pytest.raises(WeightError, match="second file with a generator"):
+        load_network(None, [*files, files[0]])
+
+
+def test_weights_that_training_saved_need_no_config(tmp_path, rng):
+    """By network, with averages and a discriminator beside them."""
+    blind = small_network("BlindSR")
+    parts = {role: getattr(blind, role).state_dict() for role in ("generator", "predictor")}
+    parts["generator_ema"] = parts.pop("generator")
+    parts["generator"] = {k: v * 0 for k, v in parts["generator_ema"].items()}
+    parts["discriminator"] = {"conv0.weight": paddle.ones([1, 1])}
+    nested = {role: {k: v.numpy() for k, v in state.items()} for role, state in parts.items()}
+    write_state(tmp_path / "net.pdparams", nested, layout="paddle")
+    image = rng.random((13, 17, 3), dtype=np.float32)
+    sr = Upscaler(load_network(None, tmp_path / "net.pdparams"))(image)
+    np.testing.assert_array_equal(sr, Upscaler(blind)(image))
 
 
 def test_options_reach_the_result(files):

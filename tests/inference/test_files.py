@@ -157,6 +157,33 @@ def test_profile_and_exif_pass_from_any_format_to_any_other(upscaler, tmp_path):
                 assert image.getexif()[0x010F] == "Maker"
 
 
+def _gray_profile():
+    """The header of a profile for gray, as far as programs look at it here."""
+    return profile()[:16] + b"GRAY" + profile()[20:]
+
+
+def test_profiles_of_other_colours_than_the_results_are_left_out(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours()[..., 0], "PNG", icc_profile=_gray_profile()))
+    (tmp_path / "b.png").write_bytes(packed(colours(), "PNG", icc_profile=_gray_profile()))
+    for name, ext, kept in (
+        ("a", "png", True),
+        ("a", "jpg", True),
+        ("a", "webp", False),
+        ("b", "png", False),
+    ):
+        [report] = upscale_files(upscaler, tmp_path / f"{name}.png", tmp_path / f"{name}_x.{ext}")
+        assert (report["status"] == "ok") == kept, report
+        with Image.open(report["output"]) as image:
+            assert ("icc_profile" in image.info) == kept
+
+
+def test_a_report_that_cannot_be_written_is_named_at_once(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DataError, match="cannot write the report"):
+        upscale_files(upscaler, tmp_path / "a.png", tmp_path / "file" / "out")
+
+
 def test_damaged_exif_is_left_out_with_a_warning(upscaler, tmp_path, monkeypatch):
     def fail(self, offset=8):
         raise ValueError("bad tag")

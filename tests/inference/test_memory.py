@@ -26,19 +26,80 @@ def test_other_texts_are_refused(text):
 def test_a_container_limits_what_is_free(tmp_path):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
-    assert memory._container(tmp_path) == 600_000
+    nobody = tmp_path / "none"
+    assert memory._container(tmp_path, nobody) == 600_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._container(tmp_path) is None
+    assert memory._container(tmp_path, nobody) is None
     old = tmp_path / "memory"
     old.mkdir()
     (old / "memory.limit_in_bytes").write_text("500\n")
     (old / "memory.usage_in_bytes").write_text("200\n")
-    assert memory._container(tmp_path) == 300
+    assert memory._container(tmp_path, nobody) == 300
+
+
+def test_the_group_of_this_process_and_those_above_it_limit_what_is_free(tmp_path):
+    membership = tmp_path / "cgroup"
+    membership.write_text("9:name=systemd:/\n4:cpu,memory:/jobs/one\n0::/slice/job\n")
+    inner, old = tmp_path / "slice" / "job", tmp_path / "memory" / "jobs" / "one"
+    for folder in (inner, old):
+        folder.mkdir(parents=True)
+    (inner / "memory.max").write_text("900\n")
+    (inner / "memory.current").write_text("200\n")
+    assert memory._container(tmp_path, membership) == 700
+    (inner.parent / "memory.max").write_text("500\n")
+    (inner.parent / "memory.current").write_text("200\n")
+    assert memory._container(tmp_path, membership) == 300
+    (old / "memory.limit_in_bytes").write_text("100\n")
+    (old / "memory.usage_in_bytes").write_text("90\n")
+    assert memory._container(tmp_path, membership) == 10
+
+
+def test_files_that_the_kernel_remembers_do_not_count_as_used(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("990\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 800\nactive_file 90\n")
+    assert memory._container(tmp_path, tmp_path / "none") == 810
+
+
+class _Cuda:
+    """A GPU of 1000 bytes of which 300 are in use, and 10 per pixel while something is computed."""
+
+    peak = 0
+
+    @staticmethod
+    def get_device_properties():
+        return type("Properties", (), {"total_memory": 1000})
+
+    @staticmethod
+    def memory_allocated():
+        return 300
+
+    def max_memory_allocated(self):
+        return self.peak
+
+    def empty_cache(self):
+        pass
+
+
+def test_a_gpu_counts_with_its_own_memory(monkeypatch):
+    import paddle
+
+    cuda = _Cuda()
+    monkeypatch.setattr(paddle.device, "cuda", cuda)
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    assert memory.gpu_free() == 700
+
+    def run(side):
+        cuda.peak = max(cuda.peak, 300 + 10 * side**2)
+
+    assert bytes_per_pixel(run, gpu=True) == pytest.approx(10)
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "cpu")
+    assert memory.gpu_free() is None
 
 
 def test_the_smallest_limit_counts(monkeypatch):
     monkeypatch.setattr(memory, "_free", lambda: 100)
-    monkeypatch.setattr(memory, "_container", lambda root: 70)
+    monkeypatch.setattr(memory, "_container", lambda: 70)
     monkeypatch.setattr(memory, "_own_limit", lambda: None)
     assert available_memory() == 70
     monkeypatch.setattr(memory, "_own_limit", lambda: -5)

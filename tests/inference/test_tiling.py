@@ -118,6 +118,78 @@ def test_halved_tiles_of_a_real_network_equal_the_whole_picture(rng):
         failed.clear()
 
 
+def test_halves_are_mixed_where_the_network_sees_without_bound(rng):
+    """A cut without mixing would show as a step; a tile too large for memory must not."""
+    net = small_network("SwinIR", upscale=2)
+    image = np.repeat(np.repeat(rng.random((12, 12, 3), dtype=np.float32), 8, 0), 8, 1)
+    multiple = net.size_multiple
+    whole = Upscaler(net, tile=0)(image)
+    backend = Upscaler(net).backend
+    run = backend.run
+    limit = (96 * 96) * 3 // 4
+
+    def limited(x):
+        if x.shape[2] * x.shape[3] > limit:
+            raise MemoryError
+        return run(x)
+
+    backend.run = limited
+    errors = {}
+    for overlap in (0, 2 * multiple):
+        errors[overlap] = np.abs(Upscaler(backend, tile=0, overlap=overlap)(image) - whole)
+    assert errors[2 * multiple].max() < errors[0].max() / 3
+    assert errors[2 * multiple].mean() < errors[0].mean() / 3
+
+
+@pytest.mark.parametrize("size", [(40, 30), (100, 120)])
+def test_halves_of_an_uncut_picture_have_the_default_overlap(size, rng, monkeypatch):
+    """Also where pictures are too small to be measured, or where sizes of memory are unknown."""
+    monkeypatch.setattr("ppsr.inference.upscaler.available_memory", lambda: None)
+    net = small_network()
+    image = rng.random((*size, 3), dtype=np.float32)
+    whole = Upscaler(net, tile=0)(image)
+    backend = Upscaler(net).backend
+    run = backend.run
+    limit = size[0] * size[1] * 4 // 5
+
+    def limited(x):
+        if x.shape[2] * x.shape[3] > limit:
+            raise MemoryError
+        return run(x)
+
+    backend.run = limited
+    np.testing.assert_allclose(Upscaler(backend)(image), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["published", "published-inference", "published-onnx"])
+def test_a_published_tile_mode_never_computes_other_tiles(mode, rng):
+    backend = ShortOfMemory(300, MemoryError(), multiple=4)
+    image = rng.random((64, 64, 3), dtype=np.float32)
+    with pytest.raises(DataError, match="smaller --tile"):
+        Upscaler(backend, tile_mode=mode, tile=32, overlap=4)(image)
+    fits = ShortOfMemory(1100, MemoryError(), multiple=4)
+    sr = Upscaler(fits, tile_mode=mode, tile=16, overlap=4)(image)
+    np.testing.assert_allclose(sr, image.repeat(2, 0).repeat(2, 1), atol=1e-3)
+
+
+def test_rows_are_handed_on_a_few_at_a_time(rng):
+    image = rng.random((200, 20, 3), dtype=np.float32)
+    bands = list(Upscaler(Repeat(), tile=0).bands(image))
+    assert max(len(band) for band in bands) <= 64
+    assert all(band.base is None for band in bands)  # a view would keep the whole row of tiles alive
+    np.testing.assert_array_equal(np.concatenate(bands), image.repeat(2, 0).repeat(2, 1))
+
+
+def test_a_network_on_a_gpu_counts_against_its_memory_and_rows_against_that_of_the_machine():
+    facts = _facts(receptive_radius=10)
+    sizes = {"per_pixel": 2000, "height": 3000, "width": 4000, "channels": 3}
+    tiles, _ = largest_tiles(facts, **sizes, budget=10**9, device_budget=10**8)
+    side = tiles.size + 2 * tiles.overlap
+    assert 0.7e8 < 1.25 * 2000 * side**2 <= 1e8
+    with pytest.raises(DataError, match="and 1 MB are left"):
+        largest_tiles(facts, **sizes, budget=10**9, device_budget=10**6)
+
+
 def test_a_size_that_failed_is_not_tried_again(rng):
     attempts = []
 

@@ -31,14 +31,18 @@ def _make(
     height=48,
     width=64,
     sound=True,
-    codec="libx264",
+    codec=None,
     layout="yuv420p",
+    aspect=None,
     rotation=0,
     matrix=5,
     wide=False,
 ):
     with av.open(str(path), "w") as writer:
+        codec = codec or ("libvpx-vp9" if path.suffix == ".webm" else "libx264")
         stream = writer.add_stream(codec, rate=12, options={"crf": "4"})
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         stream.width, stream.height, stream.pix_fmt = width, height, layout
         stream.codec_context.time_base = Fraction(1, 12)
         stream.codec_context.colorspace = matrix
@@ -111,8 +115,15 @@ def test_colours_stay(matrix, wide, tmp_path):
             assert np.abs(shift).max() < (3 if wide else 1), (path, shift)
 
 
+def test_pixels_that_are_not_square_stay_so(tmp_path):
+    source = _make(tmp_path / "a.mp4", sound=False, aspect=Fraction(16, 15))
+    upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as reader:
+        assert reader.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
+
+
 def test_odd_sizes_are_kept(tmp_path):
-    source = _make(tmp_path / "a.mp4", size=(34, 50), sound=False)
+    source = _make(tmp_path / "a.mp4", height=34, width=50, sound=False)
     [report] = upscale_files(Upscaler(Repeat(), outscale=1.5), source, tmp_path / "b.mp4")
     assert report["output_size"] == [75, 51]
     assert _read(tmp_path / "b.mp4")[0][0][1].shape == (51, 75, 3)

@@ -91,6 +91,21 @@ def test_jpeg_and_webp_are_near(suffix, on_disk, gray, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (64, 40), (65, 33), (200, 72), (640, 24)])
+def test_jpeg_by_strips_equals_jpeg_at_once(size, gray, tmp_path, rng):
+    """The same pixels from two other decoders, whatever rows come at a time."""
+    image = rng.integers(0, 256, size if gray else (*size, 3), dtype=np.uint8)
+    _write(tmp_path / "a.jpg", image, cuts=(3, 70, 71, 150), quality=90)
+    factor = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, whole = cv2.imencode(".jpg", image[..., ::-1] if not gray else image, [1, 90, *factor])
+    expected = cv2.imdecode(whole, cv2.IMREAD_UNCHANGED)
+    expected = expected if gray else expected[..., ::-1]
+    np.testing.assert_array_equal(_decoded(tmp_path / "a.jpg"), expected)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert np.abs(np.asarray(opened).astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 def test_webp_keeps_alpha(channels, tmp_path, rng):
     image = np.dstack([colours(), colours()[..., 0]])[..., 4 - channels :]

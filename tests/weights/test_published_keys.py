@@ -20,6 +20,8 @@ MODELS = {
     "hat_s_x4": "HAT-S_x4",
     "hat_x4": "HAT_x4",
     "hat_l_x4": "HAT-L_x4",
+    "mambair_x4": "MambaIR_x4",
+    "mambair_light_x4": "MambaIR-light_x4",
     "swinir_m_x4": "SwinIR-M_x4",
     "swinir_real_m_x4": "SwinIR-Real-M_x4",
 }

@@ -65,6 +65,9 @@ class Linear(nn.Linear):
         attr = _uniform(1 / math.sqrt(in_features))
         super().__init__(in_features, out_features, weight_attr=attr, bias_attr=attr if bias else False)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return accelerate.linear(x, self.weight, self.bias)
+
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
     """LeakyReLU as a maximum, for 0 < slope < 1: Paddle 3.3's inference passes crash on the operator."""
@@ -102,12 +105,12 @@ def bilinear_upsample(x: Tensor, scale: int, *, composite: bool = False) -> Tens
     if paddle.in_dynamic_mode() and not composite:
         return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
     n, c, h, w = x.shape
-    above = paddle.concat([x[:, :, :1], x[:, :, :-1]], axis=2)
-    below = paddle.concat([x[:, :, 1:], x[:, :, -1:]], axis=2)
-    rows = paddle.stack(_phases(above, x, below, scale), axis=3).reshape([n, c, h * scale, w])
-    left = paddle.concat([rows[:, :, :, :1], rows[:, :, :, :-1]], axis=3)
-    right = paddle.concat([rows[:, :, :, 1:], rows[:, :, :, -1:]], axis=3)
-    return paddle.stack(_phases(left, rows, right, scale), axis=4).reshape([n, c, h * scale, w * scale])
+    tall = paddle.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)  # no empty part where a side is 1
+    rows = paddle.stack(_phases(tall[:, :, :-2], x, tall[:, :, 2:], scale), axis=3)
+    rows = rows.reshape([n, c, h * scale, w])
+    wide = paddle.concat([rows[:, :, :, :1], rows, rows[:, :, :, -1:]], axis=3)
+    columns = paddle.stack(_phases(wide[:, :, :, :-2], rows, wide[:, :, :, 2:], scale), axis=4)
+    return columns.reshape([n, c, h * scale, w * scale])
 
 
 def _phases(before: Tensor, x: Tensor, after: Tensor, scale: int) -> list[Tensor]:

@@ -282,18 +282,21 @@ class _Scan(PyLayer):
         plan: _Plan,
     ) -> tuple[Tensor, Tensor]:
         ctx.plan = plan
+        ctx.wanted = [not x.stop_gradient for x in (dt, u, A, B, C)]
         ctx.save_for_backward(dt, u, A, B, C)
         return _forward(_Steps(dt, dt * u, B, C), A, plan)
 
     @staticmethod
     def backward(
         ctx: paddle.autograd.PyLayerContext, grad_y: Tensor, grad_last: Tensor
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
             raise RuntimeError("selective_scan has no second derivative")
         dt, u, A, B, C = ctx.saved_tensor()
         grads, grad_a = _backward(_Steps(dt, dt * u, B, C), A, ctx.plan, grad_y, grad_last)
-        return grads.dt + grads.inflow * u, grads.inflow * dt, grad_a, grads.B, grads.C
+        found = (grads.dt + grads.inflow * u, grads.inflow * dt, grad_a, grads.B, grads.C)
+        # Paddle refuses the gradient of an input that asks for none, such as a frozen weight
+        return tuple(x if wanted else None for x, wanted in zip(found, ctx.wanted, strict=True))
 
 
 class _Softplus(PyLayer):
@@ -426,7 +429,7 @@ def selective_scan(
 
     Raises:
         ConfigError: the channels do not divide into the groups of B and C.
-        RuntimeError: a second derivative is asked for.
+        RuntimeError: a second derivative is asked for (Paddle may wrap it in an OSError).
     """
     dtype = precision(u)
     rows, channels, length = u.shape

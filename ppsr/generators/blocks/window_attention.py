@@ -15,6 +15,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.transformer import TokenLinear
 
@@ -161,7 +162,7 @@ class WindowAttention(nn.Layer):
         tokens = self.window_size**2
         qkv = self.qkv(x).reshape([-1, tokens, 3, self.num_heads, self.dim // self.num_heads])
         q, k, v = qkv.transpose([2, 0, 3, 1, 4]).unbind(0)
-        attention = paddle.matmul(q * self.factor, k, transpose_y=True)
+        attention = accelerate.matmul(q * self.factor, k, transpose_y=True)
         bias = self.bias().astype(attention.dtype)
         if mask is None:
             attention = add_rows(attention, bias)
@@ -172,5 +173,5 @@ class WindowAttention(nn.Layer):
             attention = add_rows(attention.reshape(shape), bias)
             attention = attention.reshape([-1, self.num_heads, tokens, tokens])
         attention = self.attn_drop(F.softmax(attention, axis=-1))
-        x = paddle.matmul(attention, v).transpose([0, 2, 1, 3]).reshape([-1, tokens, self.dim])
+        x = accelerate.matmul(attention, v).transpose([0, 2, 1, 3]).reshape([-1, tokens, self.dim])
         return self.proj_drop(self.proj(x))

@@ -1,0 +1,143 @@
+"""Time and memory of the selective scan's forms against Paddle's own gradient of the loop over tokens.
+
+    OMP_NUM_THREADS=1 python benchmarks/selective_scan.py
+    python benchmarks/selective_scan.py --quick                       # the shortest length alone, once
+
+One JSON line per form, pass and length:
+    {"name": "selective_scan", "case": "chosen forward+backward L=4096", "value": <seconds>, "unit": "s",
+     "cpu_seconds": ..., "memory_mb": ..., "faster_than_plain": ..., "memory_of_plain": ...,
+     "seconds_per_token_vs_shortest": ...}
+
+plain is the recurrence as it is written, token after token, differentiated by Paddle; sequential and chunked
+are the two forms of `ppsr.generators.blocks.selective_scan`, chosen is what it takes by itself. Each
+case has a process of its own: `memory_mb` is what the pass adds to the largest memory of the process. The
+inputs are those of the four directions of a state-space layer with an inner width of 120: 480 channels of 16
+states, one picture. Ratios are of processor time, which a busy machine disturbs less than it does the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+DIRECTIONS, INNER, STATES = 4, 120, 16
+LENGTHS = (1024, 4096, 16384)
+CHUNKS = {"sequential": 0, "chunked": 64, "chosen": None}
+PASSES = ("forward", "forward+backward")
+
+
+def plain_scan(u, delta, A, B, C, D):
+    """As `selective_scan` with softplus, and nothing done to make it fast."""
+    import paddle
+    from paddle.nn import functional as F
+
+    rows, channels, length = u.shape
+    states = A.shape[1]
+
+    def by_token(x):
+        """(R, G, N, L) -> (L, R, D, N): what a group shares, for each of its channels."""
+        shared = x.unsqueeze(2).expand([rows, DIRECTIONS, channels // DIRECTIONS, states, length])
+        return shared.reshape([rows, channels, states, length]).transpose([3, 0, 1, 2])
+
+    dt = F.softplus(delta).transpose([2, 0, 1]).unsqueeze(-1)
+    inflow = dt * u.transpose([2, 0, 1]).unsqueeze(-1) * by_token(B)
+    decay = paddle.exp(dt * A)
+    C = by_token(C)
+    state, outputs = paddle.zeros([rows, channels, states]), []
+    for t in range(length):
+        state = decay[t] * state + inflow[t]
+        outputs.append((state * C[t]).sum(-1))
+    return paddle.stack(outputs, axis=-1) + u * D.unsqueeze(-1)
+
+
+def measure(form: str, what: str, length: int, runs: int) -> dict:
+    """One case, in this process, which should be a fresh one."""
+    import numpy as np
+    import paddle
+
+    from ppsr.generators.blocks.selective_scan import selective_scan
+
+    paddle.set_device("cpu")
+    channels = DIRECTIONS * INNER
+    rng = np.random.default_rng(0)
+
+    def tensor(*shape):
+        return paddle.to_tensor(rng.standard_normal(shape, dtype=np.float32), stop_gradient=False)
+
+    shared = (1, DIRECTIONS, STATES)
+    inputs = {"u": tensor(1, channels, length), "delta": tensor(1, channels, length)}
+    inputs["A"] = paddle.to_tensor(-np.tile(np.arange(1, STATES + 1, dtype=np.float32), (channels, 1)))
+    inputs["A"].stop_gradient = False
+    inputs |= {"B": tensor(*shared, length), "C": tensor(*shared, length), "D": tensor(channels)}
+    weight = paddle.to_tensor(rng.standard_normal((1, channels, length), dtype=np.float32))
+
+    def once():
+        scan = plain_scan if form == "plain" else selective_scan
+        more = {} if form == "plain" else {"delta_softplus": True, "chunk": CHUNKS[form]}
+        if what == "forward":
+            with paddle.no_grad():
+                scan(**inputs, **more).numpy()
+            return
+        (scan(**inputs, **more) * weight).sum().backward()
+        for x in inputs.values():
+            x.clear_gradient()
+
+    def peak() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    before = peak()
+    once()
+    memory = peak() - before
+    wall, cpu = [], []
+    for _ in range(runs):
+        start = time.perf_counter(), time.process_time()
+        once()
+        wall.append(time.perf_counter() - start[0])
+        cpu.append(time.process_time() - start[1])
+    return {"seconds": min(wall), "cpu_seconds": min(cpu), "memory_mb": memory}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="the shortest length alone, timed once")
+    parser.add_argument("--runs", type=int, default=3, help="timed runs per case, of which the best counts")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    # read by the libraries when a child process imports them
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
+    runs = 1 if arguments.quick else arguments.runs
+    per_token: dict[tuple[str, str], float] = {}
+    for length in LENGTHS[:1] if arguments.quick else LENGTHS:
+        for what in PASSES:
+            plain: dict = {}
+            for form in ("plain", *CHUNKS):
+                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                    found = pool.submit(measure, form, what, length, runs).result()
+                plain = plain or found
+                rate = found["cpu_seconds"] / length
+                shortest = per_token.setdefault((form, what), rate)
+                line = {
+                    "name": "selective_scan",
+                    "case": f"{form} {what} L={length}",
+                    "value": round(found["seconds"], 3),
+                    "unit": "s",
+                    "cpu_seconds": round(found["cpu_seconds"], 3),
+                    "memory_mb": round(found["memory_mb"], 1),
+                    "faster_than_plain": round(plain["cpu_seconds"] / found["cpu_seconds"], 2),
+                    "memory_of_plain": round(found["memory_mb"] / plain["memory_mb"], 3),
+                    "seconds_per_token_vs_shortest": round(rate / shortest, 2),
+                }
+                print(json.dumps(line), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

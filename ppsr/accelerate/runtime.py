@@ -1,0 +1,103 @@
+"""Whether oneDNN may be used here and now, and running its plans on tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from functools import lru_cache
+
+import paddle
+from paddle import Tensor
+from paddle.base.core import AmpLevel
+from paddle.base.framework import _dygraph_tracer
+
+from ppsr.accelerate.onednn import OneDnn, OneDnnError
+from ppsr.accelerate.plans import Operation, Plans
+from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
+
+__all__ = [
+    "autocast",
+    "check_first_derivative",
+    "is_enabled",
+    "readable",
+    "run",
+    "stock",
+    "threads",
+    "usable_plans",
+]
+
+logger = logging.getLogger(__name__)
+
+_stock: ContextVar[bool] = ContextVar("stock", default=False)
+
+
+@contextlib.contextmanager
+def stock() -> Iterator[None]:
+    """Use Paddle's own operators inside, whose gradients `paddle.grad` can select and derive again."""
+    token = _stock.set(True)
+    try:
+        yield
+    finally:
+        _stock.reset(token)
+
+
+def is_enabled() -> bool:
+    """Whether oneDNN is used here and now: it is there and nobody asked for stock."""
+    return usable_plans() is not None
+
+
+def usable_plans() -> Plans | None:
+    """The plans of this process, or None where Paddle's own operators are to be used."""
+    return None if _stock.get() else _plans()
+
+
+@lru_cache(maxsize=1)
+def _plans() -> Plans | None:
+    """Made at the first operation; None where oneDNN is not to be used at all."""
+    if not accelerated():
+        logger.info("PPSR_ACCELERATE switches acceleration off: Paddle's own operators are used")
+        return None
+    try:
+        library = OneDnn(paddle_libraries() / "libdnnl.so.3")
+    except OneDnnError as error:
+        logger.info("Paddle's own operators are used: %s", error)
+        return None
+    logger.debug("convolutions and matrix products go through oneDNN %s", library.version)
+    return Plans(library)
+
+
+def readable(*tensors: Tensor | None) -> bool:
+    """Whether every tensor's memory is what its address says: dense float32 on the CPU."""
+    return all(
+        t is None or (t.dtype == paddle.float32 and t.place.is_cpu_place() and t.is_dense()) for t in tensors
+    )
+
+
+def autocast() -> bool:
+    """Whether Paddle would now choose another precision by itself; its tracer alone knows."""
+    return _dygraph_tracer()._amp_level != AmpLevel.O0
+
+
+def threads() -> int:
+    """Threads that a primitive made now would use for good."""
+    runtime = openmp()
+    return 0 if runtime is None else runtime.omp_get_max_threads()
+
+
+def run(operation: Operation, arrays: Mapping[int, Tensor]) -> None:
+    """Execute an operation on contiguous tensors by argument number."""
+    plans = _plans()
+    assert plans is not None, "an operation exists only where oneDNN does"
+    plans.run(operation, {role: tensor.data_ptr() for role, tensor in arrays.items()})
+
+
+def check_first_derivative() -> None:
+    """Refuse a second derivative, whose result would count as a constant.
+
+    Raises:
+        RuntimeError: the backward pass is recorded.
+    """
+    if paddle.is_grad_enabled():  # only under create_graph
+        raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.stock()")

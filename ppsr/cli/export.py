@@ -1,0 +1,199 @@
+"""`ppsr export`, `ppsr backends` and `tools/export_model.py`, which has PaddleGAN's flags."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ppsr.errors import ConfigError, PpsrError
+
+if TYPE_CHECKING:
+    from ppsr.inference.backends.exported import Export
+
+__all__ = ["export_model", "register"]
+
+Device = Annotated[str, typer.Option(help="cpu, gpu or gpu:N.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Of the CPU; default: all cores.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("export")(export)
+    app.command("backends")(backends)
+
+
+def export(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Path of the files without suffixes.", metavar="PREFIX")
+    ],
+    load: Annotated[Path | None, typer.Option(help="Weights: .pdparams, .pth or .safetensors.")] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("-c", "--config-file", help="Names the network; otherwise the weights tell."),
+    ] = None,
+    formats: Annotated[str, typer.Option(help="Of paddle and onnx.")] = "paddle,onnx",
+    size: Annotated[str, typer.Option(help="N,C,H,W of the input; -1 stands for any.")] = "-1,-1,-1,-1",
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Export a network for Paddle Inference, ONNX Runtime, OpenVINO and TensorRT.
+
+    Every backend that is installed is compared with the network first; nothing is written when one differs.
+    """
+    from ppsr import accelerate
+
+    accelerate.enable(threads)
+    from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.export import export_network
+    from ppsr.inference.network import load_network
+
+    _log_to_console()
+    net = load_network(config_file, load)
+    options = BackendOptions(device=device, threads=threads)
+    made = export_network(net, output, formats=formats.split(","), shape=parse_size(size), options=options)
+    _print_survey(made)
+
+
+def backends(
+    prefix: Annotated[Path, typer.Argument(help="An exported network.", metavar="PREFIX")],
+    device: Device = "cpu",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
+    threads: Threads = None,
+) -> None:
+    """Compare and time the backends of this machine on an exported network; `--backend auto` then knows the
+    fastest.
+
+    Exit code 3 when none is right.
+    """
+    from ppsr.inference.backends.exported import BackendOptions, Export
+    from ppsr.inference.export import record_survey
+
+    _log_to_console()
+    options = BackendOptions(device=device, precision=precision, threads=threads)
+    if not _print_survey(record_survey(Export(prefix), options)):
+        raise typer.Exit(3)
+
+
+def parse_size(text: str) -> list[int | None]:
+    """`1,3,-1,-1` as numbers, with None for -1.
+
+    Raises:
+        ConfigError: not four whole numbers, or a size below 1 that is not -1.
+    """
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) != 4 or any(size < 1 and size != -1 for size in sizes):
+        raise ConfigError(f"an input size is N,C,H,W with -1 for any, such as -1,3,-1,-1; got '{text}'")
+    return [None if size == -1 else size for size in sizes]
+
+
+def _log_to_console() -> None:
+    from ppsr.engine.loggers import setup_logging
+
+    setup_logging(None)
+
+
+def _print_survey(export: Export) -> bool:
+    """A line per file and per backend; returns whether a backend passed."""
+    facts = export.facts
+    print(
+        f"{facts.network} x{facts.scale}: {', '.join(s for s in export.entries['files'])} at {export.prefix}"
+    )
+    probes = export.entries["survey"]["probes"]
+    passed = [p for p in probes if not p["reason"]]
+    for p in probes:
+        if p["reason"]:
+            print(f"  {p['backend']:<12} failed: {p['reason']}")
+        else:
+            print(
+                f"  {p['backend']:<12} error {p['error']:.1e}  {p['psnr']:6.1f} dB  {p['seconds']:.4f} s  "
+                f"{p['memory_mb']:.0f} MB"
+            )
+    if passed:
+        best = min(passed, key=lambda p: p["seconds"])
+        print(f"  auto takes {best['backend']}")
+    return bool(passed)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Export the inference network of a config.")
+    parser.add_argument("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration")
+    parser.add_argument("--load", required=True, metavar="FILE", help="weights")
+    parser.add_argument(
+        "-s",
+        "--inputs_size",
+        default="-1,-1,-1,-1",
+        metavar="N,C,H,W",
+        help="-1 stands for any size (write -s=-1,3,-1,-1); default: any",
+    )
+    parser.add_argument("--output_dir", default="inference_model", help="folder of the files")
+    parser.add_argument("--model_name", help="name of the files; default: <model>_generator")
+    parser.add_argument(
+        "--export_serving_model", default="False", metavar="BOOL", help="Paddle Serving's form: not available"
+    )
+    parser.add_argument(
+        "-o",
+        "--opt",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override config keys",
+    )
+    parser.add_argument("--formats", help="of paddle and onnx; default: paddle, and onnx where installed")
+    parser.add_argument("--device", default="cpu", help="of the comparison: cpu, gpu or gpu:N")
+    return parser.parse_args(argv)
+
+
+def export_model(argv: Sequence[str] | None = None) -> int:
+    """Entry point of tools/export_model.py; returns the exit code."""
+    arguments = _arguments(argv)
+    try:
+        _export_model(arguments)
+    except PpsrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _export_model(arguments: argparse.Namespace) -> None:
+    from ppsr import accelerate
+
+    if arguments.export_serving_model.lower() not in ("false", "0", "no", "none", ""):
+        raise ConfigError(
+            "Paddle Serving's form is not available: its client has no wheel for the Python versions that "
+            "Paddle 3 has; serve the export by `ppsr serve`, or by any runtime that reads ONNX"
+        )
+    sizes = [text for text in arguments.inputs_size.split(";") if text]
+    if len(sizes) != 1:
+        raise ConfigError(f"the inference network has one input; --inputs_size names {len(sizes)}")
+    shape = parse_size(sizes[0])
+    accelerate.enable()
+    from ppsr.config import load_config
+    from ppsr.inference import onnx_graph
+    from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.export import export_network
+    from ppsr.inference.network import load_network
+
+    _log_to_console()
+    config = load_config(arguments.config_file, arguments.opt)
+    net = load_network(arguments.config_file, arguments.load, arguments.opt)
+    name = arguments.model_name or f"{config['model']['name'].lower()}_generator"
+    formats = arguments.formats or ("paddle" if onnx_graph.missing_packages() else "paddle,onnx")
+    made = export_network(
+        net,
+        Path(arguments.output_dir, name),
+        formats=formats.split(","),
+        shape=shape,
+        options=BackendOptions(device=arguments.device),
+    )
+    logging.getLogger(__name__).info("exported to %s", made.prefix)
+    _print_survey(made)

@@ -1,0 +1,125 @@
+"""`tools/inference.py`: an exported network on the test set of a config, with PaddleGAN's flags."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppsr.errors import ConfigError, PpsrError
+
+if TYPE_CHECKING:
+    from ppsr.inference.backends.exported import BackendOptions
+
+__all__ = ["main"]
+
+# PaddleGAN's --run_mode: backend and precision
+_RUN_MODES = {
+    "auto": ("auto", "fp32"),
+    "fluid": ("inference", "fp32"),
+    "paddle": ("inference", "fp32"),
+    "trt_fp32": ("tensorrt", "fp32"),
+    "trt_fp16": ("tensorrt", "fp16"),
+}
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """PaddleGAN's flags, and --backend, --precision, --cpu_threads."""
+    parser = argparse.ArgumentParser(description="Run an exported network on the test set of a config.")
+    add = parser.add_argument
+    add("--model_path", required=True, metavar="PREFIX", help="the exported files without suffixes")
+    add("--model_type", help="name of the folder below --output_path; default: the network's name")
+    add("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration with dataset.test")
+    add("-o", "--opt", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
+    add("--output_path", default="infer_output", help="folder of the results")
+    add("--device", help="cpu, gpu or gpu:N; default: gpu where Paddle has one")
+    add("--run_mode", choices=list(_RUN_MODES), default="auto", help="PaddleGAN's name of a backend")
+    add("--backend", help="auto, inference, onnxruntime, openvino or tensorrt; wins over --run_mode")
+    add("--precision", help="fp32, fp16 or bf16; wins over --run_mode")
+    add("--cpu_threads", type=int, help="default: all cores")
+    add("--batch_size", type=int, default=1, help="neighbouring pictures of one size that run together")
+    add("--seed", type=int, help="accepted for PaddleGAN's scripts; nothing is random here")
+    add("--trt_min_shape", type=int, default=1, help="smallest side of a TensorRT engine")
+    add("--trt_max_shape", type=int, default=1280, help="largest side")
+    add("--trt_opt_shape", type=int, default=640, help="usual side")
+    add("--min_subgraph_size", type=int, default=3, help="operations that TensorRT must join at least")
+    add("--use_dynamic_shape", default="True", help="accepted; the export states whether its sizes are open")
+    add("--trt_calib_mode", default="False", help="int8 calibration: not available")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parse_arguments(argv)
+    try:
+        return _run(arguments)
+    except PpsrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ppsr import accelerate
+    from ppsr.config import check_config, load_config
+
+    config = load_config(arguments.config_file, arguments.opt)
+    experiment = check_config(config)
+    if experiment.dataset.test is None:
+        raise ConfigError(f"{config.path}: the section 'dataset.test' names the pictures; it is not there")
+    accelerate.enable(arguments.cpu_threads)
+    from ppsr.engine.loader import build_dataset
+    from ppsr.engine.loggers import setup_logging
+    from ppsr.engine.trainer import build_metrics
+    from ppsr.files import atomic_write
+    from ppsr.inference.backends.choose import open_backend
+    from ppsr.inference.evaluate import evaluate_backend
+
+    setup_logging(None)
+    name, options = _backend_options(arguments)
+    backend = open_backend(arguments.model_path, name, options)
+    dataset, _ = build_dataset(experiment.dataset.test)
+    folder = Path(arguments.output_path) / (arguments.model_type or backend.facts.network)
+    result = evaluate_backend(
+        backend,
+        dataset,
+        build_metrics(experiment),
+        batch_size=arguments.batch_size,
+        save_folder=folder,
+    )
+    lines = [f"Metric {key}: {value:.4f}" for key, value in result.mean.items()]
+    atomic_write(folder / "metric.txt", "".join(f"{line}\n" for line in lines))
+    report = {"backend": backend.name, "mean": result.mean, "count": len(dataset), "seconds": result.seconds}
+    atomic_write(folder / "metrics.json", json.dumps(report, indent=1))
+    print("\n".join(lines))
+    print(f"{len(dataset)} pictures on {backend.name} in {result.seconds:.3f} s: {folder}")
+    return 0
+
+
+def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions]:
+    from ppsr.inference.backends.exported import BackendOptions
+
+    if arguments.trt_calib_mode.lower() not in ("false", "0", "no"):
+        raise ConfigError("int8 calibration is not available; use --run_mode trt_fp16 or trt_fp32")
+    if arguments.batch_size < 1:
+        raise ConfigError(f"--batch_size must be at least 1, got {arguments.batch_size}")
+    name, precision = _RUN_MODES[arguments.run_mode]
+    options = BackendOptions(
+        device=arguments.device or _default_device(),
+        precision=arguments.precision or precision,
+        threads=arguments.cpu_threads,
+        min_side=arguments.trt_min_shape,
+        opt_side=arguments.trt_opt_shape,
+        max_side=arguments.trt_max_shape,
+        max_batch=arguments.batch_size,
+        min_subgraph=arguments.min_subgraph_size,
+    )
+    return arguments.backend or name, options
+
+
+def _default_device() -> str:
+    import paddle
+
+    return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"

@@ -1,0 +1,97 @@
+"""PaddleGAN's networks and losses in configurations of ppsr: `name: ppgan.LESRCNNGenerator`.
+
+The registries look a name with this prefix up here. A network is given the facts that ppsr reads of every
+generator; its parameters keep their names, so PaddleGAN's weight files fit.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+
+from ppsr.compat.ppgan_import import load_ppgan
+from ppsr.errors import ConfigError, did_you_mean
+
+__all__ = ["component"]
+
+_KINDS = {"generator": "generators", "discriminator": "discriminators", "criterion": "criterions"}
+_PROBE = 16  # side of the picture by which the scale is found
+
+
+@cache
+def component(kind: str, name: str) -> Callable[..., Any]:
+    """A function that builds a component of PaddleGAN and takes the arguments of its constructor.
+
+    Args:
+        kind: "generator", "discriminator" or "criterion".
+        name: as PaddleGAN registers it.
+
+    Raises:
+        ConfigError: another kind, an unknown name (with the nearest), or PaddleGAN is not installed.
+    """
+    if kind not in _KINDS:
+        raise ConfigError(
+            f"'ppgan.{name}': of PaddleGAN, {', '.join(_KINDS)} can be named here, but no {kind}"
+        )
+    load_ppgan()
+    builder = import_module(f"ppgan.models.{_KINDS[kind]}.builder")
+    registered = getattr(builder, f"{kind.upper()}S")._obj_map
+    if name not in registered:
+        raise ConfigError(f"PaddleGAN has no {kind} '{name}'; {did_you_mean(name, registered)}")
+    constructor = registered[name]
+    signature = inspect.signature(constructor)
+
+    def build(**options: Any) -> Any:
+        built = constructor(**options)
+        if kind == "generator":
+            arguments = signature.bind(**options)
+            arguments.apply_defaults()
+            _add_facts(built, f"ppgan.{name}", arguments.arguments)
+        return _Summed(built) if kind == "criterion" else built
+
+    vars(build)["__signature__"] = signature  # names of options are checked against it
+    return build
+
+
+class _Summed:
+    """A loss whose parts are added; PaddleGAN's perceptual loss returns two, of which one may be None."""
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        self.loss = loss
+
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
+        result = self.loss(*inputs, **options)
+        if not isinstance(result, tuple):
+            return result
+        return paddle.add_n([part for part in result if part is not None])
+
+
+def _add_facts(net: nn.Layer, name: str, arguments: Mapping[str, Any]) -> None:
+    """State `scale` and `rgb_range`. The scale is measured, since not every network says it.
+
+    Raises:
+        ConfigError: the network does not turn a picture into an equal or larger one.
+    """
+    net.rgb_range = float(arguments.get("rgb_range", 1))
+    picture = paddle.zeros([1, int(arguments.get("in_nc", 3)), _PROBE, _PROBE])
+    net.eval()
+    try:
+        with paddle.no_grad():
+            output = net(picture)
+    except Exception as error:  # whatever a network raises that wants other inputs than a picture
+        raise ConfigError(f"{name} does not take an LR picture alone: {error}") from error
+    net.train()
+    output = output[-1] if isinstance(output, (list, tuple)) else output
+    height, width = output.shape[2:] if isinstance(output, Tensor) and output.ndim == 4 else (0, 0)
+    if not height or height != width or height % _PROBE:
+        raise ConfigError(
+            f"{name} does not make an SR picture: {_PROBE} pixels a side became {height} x {width}"
+        )
+    if getattr(net, "scale", None) != height // _PROBE:
+        net.scale = height // _PROBE

@@ -1,0 +1,198 @@
+"""What all backends of exported networks share: their files, their options, checks of the input."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ppsr.accelerate import cpu_threads
+from ppsr.errors import ConfigError, DataError
+from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
+
+__all__ = ["BackendOptions", "Export", "ExportedBackend", "sha256"]
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """How a backend computes.
+
+    Attributes:
+        device: cpu, gpu or gpu:N.
+        precision: fp32, fp16 or bf16, as far as the backend has them.
+        threads: of the CPU; None: OMP_NUM_THREADS or all cores.
+        min_side, opt_side, max_side: smallest, usual and largest side of a picture that a TensorRT engine is
+            built for.
+        max_batch: largest batch of that engine.
+        min_subgraph: operations that TensorRT must be able to join before it takes them.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int | None = None
+    min_side: int = 1
+    opt_side: int = 640
+    max_side: int = 1280
+    max_batch: int = 1
+    min_subgraph: int = 3
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+        kind, _, index = self.device.partition(":")
+        if kind not in ("cpu", "gpu") or (index and not index.isdigit()):
+            raise ConfigError(f"device is cpu, gpu or gpu:N; got {self.device!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, got {self.threads}")
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self.device.startswith("gpu")
+
+    @property
+    def gpu_index(self) -> int:
+        """Number of the GPU."""
+        return int(self.device.partition(":")[2] or 0)
+
+    @property
+    def cpu_threads(self) -> int:
+        """Number of threads, decided."""
+        return self.threads or cpu_threads()
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Export:
+    """The files of an exported network, found by their common prefix.
+
+    Args:
+        prefix: path without suffixes; the name of one of the files is accepted as well.
+
+    Raises:
+        DataError: incomplete or altered.
+    """
+
+    def __init__(self, prefix: str | Path) -> None:
+        self.prefix = self._find(Path(prefix))
+        self.facts, self.entries = NetworkFacts.read(self.path(FACTS_SUFFIX))
+
+    @staticmethod
+    def _find(given: Path) -> Path:
+        suffixes = (FACTS_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
+        for name in (given.name, *(given.name.removesuffix(s) for s in suffixes if given.name.endswith(s))):
+            if given.with_name(name + FACTS_SUFFIX).is_file():
+                return given.with_name(name)
+        raise DataError(
+            f"{given}{FACTS_SUFFIX} is not there: {given} is not the prefix of a complete export; "
+            "make one with `ppsr export`"
+        )
+
+    def path(self, suffix: str) -> Path:
+        """The file of this suffix."""
+        return self.prefix.with_name(self.prefix.name + suffix)
+
+    def file(self, *suffixes: str) -> Path:
+        """The first of some files that belongs to the export, checked against its digest.
+
+        Raises:
+            DataError: it has none of them, or another file took its place.
+        """
+        known = self.entries.get("files", {})
+        for suffix in suffixes:
+            if suffix in known:
+                path = self.path(suffix)
+                if not path.is_file() or sha256(path) != known[suffix]:
+                    raise DataError(f"{path} is missing or not the file that was exported; export again")
+                return path
+        raise DataError(
+            f"{self.prefix} was exported without {' or '.join(suffixes)}; export again with `--formats`"
+        )
+
+    @property
+    def shape(self) -> Sequence[int | None]:
+        """The input shape; None stands for any size."""
+        return self.entries.get("input_shape") or (None, None, None, None)
+
+
+class ExportedBackend(ABC):
+    """An exported network in some runtime. Calls of several threads take turns.
+
+    Args:
+        export: the files.
+        options: how to compute.
+
+    Raises:
+        ConfigError: the runtime lacks an option.
+        DataError: the files are incomplete.
+    """
+
+    name: str
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+
+    def __init__(self, export: Export, options: BackendOptions) -> None:
+        if options.precision not in self.precisions:
+            raise ConfigError(
+                f"backend {self.name} computes in {', '.join(self.precisions)}, not in {options.precision}"
+            )
+        self.export = export
+        self.facts = export.facts
+        self.options = options
+        self._turn = threading.Lock()
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """See `Backend`.
+
+        Raises:
+            DataError: a shape that the export does not take.
+        """
+        fits = x.ndim == len(self.export.shape) and all(
+            fixed in (None, size) for fixed, size in zip(self.export.shape, x.shape, strict=True)
+        )
+        if not fits or x.shape[1] != self.facts.channels:
+            wanted = [fixed or "any" for fixed in self.export.shape]
+            raise DataError(
+                f"{self.export.prefix} takes pictures of shape {wanted} with {self.facts.channels} channels, "
+                f"got {list(x.shape)}"
+            )
+        with self._turn:
+            return self._run(np.ascontiguousarray(x, np.float32))
+
+    @abstractmethod
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        """The computation."""
+
+
+def processor_flags() -> frozenset[str]:
+    """Instruction sets of the processor as Linux names them; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return frozenset()
+    line: Any = next((line for line in text.splitlines() if line.startswith("flags")), ":")
+    return frozenset(line.partition(":")[2].split())
+
+
+def require_bf16(flags: frozenset[str] | None = None) -> None:
+    """Raises ConfigError where the processor has no bfloat16 arithmetic."""
+    flags = processor_flags() if flags is None else flags
+    if not flags & {"avx512_bf16", "amx_bf16", "avx_ne_convert"}:
+        raise ConfigError(
+            "this processor has no bfloat16 arithmetic (avx512_bf16 or amx_bf16), so bf16 would only be "
+            "slower; use fp32"
+        )

@@ -1,0 +1,80 @@
+"""ONNX Runtime: on CPU, on CUDA, and through its TensorRT provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ppsr.errors import ConfigError
+from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend
+
+__all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
+
+
+class OnnxRuntimeBackend(ExportedBackend):
+    """See `ExportedBackend`."""
+
+    name = "onnxruntime"
+
+    def __init__(self, export: Export, options: BackendOptions) -> None:
+        super().__init__(export, options)
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.cpu_threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        # with an arena the memory of the largest picture so far would never be given back
+        settings.enable_cpu_mem_arena = False
+        wanted = self._providers()
+        for provider, _ in wanted:
+            if provider not in onnxruntime.get_available_providers():
+                raise ConfigError(
+                    f"the installed onnxruntime has no {provider} (it has "
+                    f"{', '.join(onnxruntime.get_available_providers())}); install onnxruntime-gpu"
+                )
+        self._session = onnxruntime.InferenceSession(str(export.file(".onnx")), settings, providers=wanted)
+        self._input = self._session.get_inputs()[0].name
+
+    def _providers(self) -> list[tuple[str, dict[str, Any]]]:
+        cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
+        if not self.options.on_gpu:
+            return cpu
+        return [("CUDAExecutionProvider", {"device_id": self.options.gpu_index}), *cpu]
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        return self._session.run(None, {self._input: x})[-1].astype(np.float32, copy=False)
+
+
+class TensorRtBackend(OnnxRuntimeBackend):
+    """TensorRT, as a provider of ONNX Runtime; builds its engine for a range of sizes when it is opened.
+
+    Engines are kept beside the export, in `<prefix>.tensorrt`.
+    """
+
+    name = "tensorrt"
+    precisions = ("fp32", "fp16")
+
+    def _providers(self) -> list[tuple[str, dict[str, Any]]]:
+        options = self.options
+        if not options.on_gpu:
+            raise ConfigError("TensorRT computes on a GPU: give --device gpu")
+
+        def profile(batch: int, side: int) -> str:
+            unit = self.facts.size_multiple
+            side = -(-side // unit) * unit
+            return f"image:{batch}x{self.facts.channels}x{side}x{side}"
+
+        engine = {
+            "device_id": options.gpu_index,
+            "trt_fp16_enable": options.precision == "fp16",
+            "trt_min_subgraph_size": options.min_subgraph,
+            "trt_engine_cache_enable": True,
+            "trt_engine_cache_path": str(self.export.path(".tensorrt")),
+        }
+        if None in self.export.shape:
+            engine["trt_profile_min_shapes"] = profile(1, options.min_side)
+            engine["trt_profile_opt_shapes"] = profile(1, options.opt_side)
+            engine["trt_profile_max_shapes"] = profile(options.max_batch, options.max_side)
+        return [("TensorrtExecutionProvider", engine), *super()._providers()]

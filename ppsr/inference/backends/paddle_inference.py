@@ -1,0 +1,54 @@
+"""Paddle Inference, the runtime inside Paddle's own wheel: fused operations, oneDNN on CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ppsr.errors import ConfigError
+from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, require_bf16
+
+__all__ = ["PaddleInferenceBackend"]
+
+
+class PaddleInferenceBackend(ExportedBackend):
+    """See `ExportedBackend`. oneDNN is used where the export was proven with it."""
+
+    name = "inference"
+    precisions = ("fp32", "fp16", "bf16")
+
+    def __init__(self, export: Export, options: BackendOptions) -> None:
+        super().__init__(export, options)
+        from paddle import inference
+
+        config = inference.Config(str(export.file(".json", ".pdmodel")), str(export.file(".pdiparams")))
+        config.disable_glog_info()
+        if options.on_gpu:
+            half = options.precision == "fp16"
+            types = inference.PrecisionType
+            config.enable_use_gpu(100, options.gpu_index, types.Half if half else types.Float32)
+        else:
+            self._use_cpu(config)
+        self._predictor = inference.create_predictor(config)
+        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+
+    def _use_cpu(self, config: Any) -> None:
+        if self.options.precision == "fp16":
+            raise ConfigError("Paddle Inference has no half precision on a CPU; use --precision fp32 or bf16")
+        config.disable_gpu()
+        config.set_cpu_math_library_num_threads(self.options.cpu_threads)
+        if not self.export.entries.get("onednn", True):
+            config.disable_mkldnn()
+            return
+        config.enable_mkldnn()
+        if self.options.precision == "bf16":
+            require_bf16()
+            config.enable_mkldnn_bfloat16()
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        self._input.reshape(x.shape)
+        self._input.copy_from_cpu(x)
+        self._predictor.run()
+        return self._output.copy_to_cpu().astype(np.float32, copy=False)

@@ -1,0 +1,231 @@
+"""Exporting a network: a Paddle graph and an ONNX graph for pictures of any size, proven before they exist.
+
+Beside the graphs `<prefix>.json` (or `.pdmodel`, as the Paddle version has it) and `<prefix>.onnx` lie the
+parameters `.pdiparams`, the network's facts `.facts.json` and, in `.proof.npz`, pictures with the network's
+answers, by which every backend is checked here and again wherever the export is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+
+from ppsr.errors import ConfigError, PpsrError
+from ppsr.files import atomic_write
+from ppsr.inference import onnx_graph
+from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.backends.exported import BackendOptions, Export, sha256
+from ppsr.inference.backends.survey import survey, survey_record
+from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
+from ppsr.inference.proof import PROOF_SUFFIX, TOLERANCE, make_proof
+
+__all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network", "record_survey"]
+
+logger = logging.getLogger(__name__)
+
+FORMATS = ("paddle", "onnx")
+INPUT_NAME = "image"
+Shape = Sequence[int | None]
+ANY_SIZE: Shape = (None, None, None, None)
+_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdiparams.info", ".onnx", PROOF_SUFFIX)
+
+
+class ExportError(PpsrError):
+    """A backend does not compute what the network computes; nothing was written."""
+
+
+class _SrOnly(nn.Layer):
+    """The SR picture of a network that may give several pictures, the SR last."""
+
+    def __init__(self, net: nn.Layer, *, several: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.several = several
+
+    def forward(self, image: Tensor) -> Tensor:
+        output = self.net(image)
+        return output[-1] if self.several else output
+
+
+def export_network(
+    net: nn.Layer,
+    prefix: str | Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    shape: Shape = ANY_SIZE,
+    options: BackendOptions | None = None,
+    tolerance: float = TOLERANCE,
+    prove: bool = True,
+) -> Export:
+    """Export a network and compare every installed backend with it; only then do the files appear.
+
+    Args:
+        net: LR -> SR network; put into evaluation mode.
+        prefix: path of the files without suffixes. An export of this name is replaced.
+        formats: of "paddle" and "onnx"; the Paddle graph is always made, because ONNX is made from it.
+        shape: (N, C, H, W) of the input; None stands for any size.
+        options: for the comparison.
+        tolerance: largest error of a backend, relative to the largest value.
+        prove: False leaves the comparison to the caller.
+
+    Raises:
+        ConfigError: the network takes more than a picture, or a package for ONNX is missing.
+        ExportError: a backend is wrong or crashes.
+    """
+    _check_formats(formats)
+    prefix = Path(prefix)
+    options = options or BackendOptions()
+    if hasattr(net, "example_inputs"):
+        raise ConfigError(
+            f"{type(net).__name__} needs more than a picture; export the composite that inference runs"
+        )
+    net.eval()
+    reference = PaddleBackend(net)
+    facts = reference.facts
+    _check_shape(shape, facts)
+    with _aside(prefix) as temporary:
+        make_proof(reference.run, facts, shape).save(_with(temporary, PROOF_SUFFIX))
+        graph = _trace(net, temporary, facts, shape)
+        if "onnx" in formats:
+            onnx_graph.convert(graph, _with(temporary, ".pdiparams"), _with(temporary, ".onnx"))
+        entries = {
+            "input_name": INPUT_NAME,
+            "input_shape": list(shape),
+            "onednn": True,
+            "files": {s: sha256(_with(temporary, s)) for s in _SUFFIXES if _with(temporary, s).is_file()},
+        }
+        _write_facts(temporary, facts, entries)
+        if prove:
+            _prove(temporary, facts, entries, options, tolerance)
+    return Export(prefix)
+
+
+def _prove(
+    prefix: Path, facts: NetworkFacts, entries: dict[str, Any], options: BackendOptions, tolerance: float
+) -> None:
+    """Compare every installed backend, and note the results in the facts file.
+
+    Paddle Inference is tried once more without oneDNN, whose graph passes break on some layers.
+
+    Raises:
+        ExportError: one of them fails.
+    """
+    probes = survey(Export(prefix), options, tolerance=tolerance)
+    if any(p.backend == "inference" and not p.passed for p in probes) and not options.on_gpu:
+        logger.warning("Paddle Inference is tried again without oneDNN")
+        entries["onednn"] = False
+        _write_facts(prefix, facts, entries)
+        again = survey(Export(prefix), options, tolerance=tolerance, names=["inference"])
+        probes = [*again, *(p for p in probes if p.backend != "inference")]
+    failed = [f"{p.backend}: {p.reason}" for p in probes if not p.passed]
+    if failed:
+        raise ExportError(
+            f"nothing is written, because the exported {facts.network} is not the network on "
+            f"{'; '.join(failed)}"
+        )
+    entries["survey"] = survey_record(probes, options)
+    _write_facts(prefix, facts, entries)
+
+
+def record_survey(export: Export, options: BackendOptions) -> Export:
+    """Try the backends of this machine and keep the result in the facts file, for `auto` to use.
+
+    A backend that fails is noted as failed.
+    """
+    probes = survey(export, options)
+    entries = {k: v for k, v in export.entries.items() if not hasattr(export.facts, k)}
+    entries["survey"] = survey_record(probes, options)
+    _write_facts(export.prefix, export.facts, entries)
+    return Export(export.prefix)
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ConfigError(f"formats are {', '.join(FORMATS)}; got {', '.join(unknown) or 'none'}")
+    if "onnx" in formats and onnx_graph.missing_packages():
+        raise ConfigError(
+            f"ONNX needs {', '.join(onnx_graph.missing_packages())}: pip install 'ppsr[onnx]', "
+            "or export with --formats paddle"
+        )
+
+
+def _check_shape(shape: Shape, facts: NetworkFacts) -> None:
+    if len(shape) != len(ANY_SIZE) or shape[1] not in (None, facts.channels):
+        raise ConfigError(f"an input is N,{facts.channels},H,W with -1 for any size; got {list(shape)}")
+    for size in shape[2:]:
+        if size is not None and (size < 1 or size % facts.size_multiple):
+            raise ConfigError(
+                f"{facts.network} takes sizes that are multiples of {facts.size_multiple}, got {size}"
+            )
+
+
+def _with(prefix: Path, suffix: str) -> Path:
+    return prefix.with_name(prefix.name + suffix)
+
+
+def _write_facts(prefix: Path, facts: NetworkFacts, entries: dict[str, Any]) -> None:
+    atomic_write(_with(prefix, FACTS_SUFFIX), facts.to_json(**entries))
+
+
+def _trace(net: nn.Layer, prefix: Path, facts: NetworkFacts, shape: Shape) -> Path:
+    """Save the graph; returns its file."""
+    unit = facts.size_multiple
+    with paddle.no_grad():
+        output = net(paddle.zeros([shape[0] or 1, facts.channels, shape[2] or unit, shape[3] or unit]))
+    wrapper = _SrOnly(net, several=isinstance(output, (list, tuple)))
+    wrapper.eval()
+    spec = [
+        paddle.static.InputSpec(
+            [-1 if s is None else s for s in (shape[0], facts.channels, *shape[2:])], "float32", INPUT_NAME
+        )
+    ]
+    with _forwards_kept(net):
+        static = paddle.jit.to_static(wrapper, input_spec=spec, full_graph=True)
+        paddle.jit.save(static, str(prefix))
+    return next(p for s in (".json", ".pdmodel") if (p := _with(prefix, s)).is_file())
+
+
+@contextmanager
+def _forwards_kept(net: nn.Layer) -> Iterator[None]:
+    """Undo what tracing does to a network: each layer gets a rewritten `forward`, slower in dynamic mode."""
+    before = [(layer, layer.__dict__.get("forward")) for layer in net.sublayers(include_self=True)]
+    try:
+        yield
+    finally:
+        for layer, forward in before:
+            if forward is None:
+                layer.__dict__.pop("forward", None)
+            else:
+                layer.__dict__["forward"] = forward
+
+
+@contextmanager
+def _aside(prefix: Path) -> Iterator[Path]:
+    """A prefix in a hidden folder beside the final one; its files are moved when the block ends well.
+
+    The facts file goes away first and comes back last, so that a reader never finds a mixture.
+    """
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    folder = prefix.parent / f".{prefix.name}.tmp-{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder / prefix.name
+        _with(prefix, FACTS_SUFFIX).unlink(missing_ok=True)
+        for suffix in (*_SUFFIXES, FACTS_SUFFIX):
+            made, final = _with(folder / prefix.name, suffix), _with(prefix, suffix)
+            if made.is_file():
+                made.replace(final)
+            else:
+                final.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

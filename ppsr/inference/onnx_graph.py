@@ -1,0 +1,84 @@
+"""From a Paddle graph to an ONNX file.
+
+Paddle 3.3 stores some float attributes with 64 bits where paddle2onnx 2.1 reads 32: LeakyReLU slopes and
+group-norm epsilons become garbage without a message (https://github.com/PaddlePaddle/Paddle2ONNX/issues/1646).
+A copy of the graph with the narrower type is converted instead. paddle2onnx ends the process when it fails,
+so it runs in a process of its own: `python -m ppsr.inference.onnx_graph GRAPH PARAMETERS OUT.onnx`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ppsr.errors import ConfigError
+
+__all__ = ["OPSET", "convert", "missing_packages"]
+
+OPSET = 17
+
+
+def missing_packages() -> list[str]:
+    """What `convert` needs and is not installed."""
+    return [name for name in ("paddle2onnx", "onnx", "onnxslim") if importlib.util.find_spec(name) is None]
+
+
+def convert(graph: Path, parameters: Path, target: Path) -> None:
+    """Write the ONNX form of a saved Paddle graph.
+
+    Args:
+        graph: .json or .pdmodel.
+        parameters: .pdiparams.
+        target: .onnx.
+
+    Raises:
+        ConfigError: a package is missing, or an operation has no ONNX form.
+    """
+    missing = missing_packages()
+    if missing:
+        raise ConfigError(
+            f"ONNX needs {', '.join(missing)}: pip install 'ppsr[onnx]', or export with --formats paddle"
+        )
+    with tempfile.TemporaryDirectory(prefix="ppsr-onnx-") as folder:
+        narrow = Path(folder, graph.name)
+        content = graph.read_bytes()
+        if graph.suffix == ".json":
+            content = content.replace(b'"0.a_f64"', b'"0.a_f32"')
+        narrow.write_bytes(content)
+        raw = Path(folder, "raw.onnx")
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(narrow), str(parameters), str(raw)],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode or not raw.is_file():
+            raise ConfigError(
+                f"paddle2onnx cannot convert {graph}:\n{(done.stdout + done.stderr).strip()[-2000:]}"
+            )
+        _simplify(raw, target)
+
+
+def _simplify(raw: Path, target: Path) -> None:
+    import onnx
+    import onnxslim
+
+    model = onnxslim.slim(onnx.load(str(raw)))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+def _main(graph: str, parameters: str, target: str) -> None:
+    import paddle2onnx
+
+    # the default optimize_tool would install packages by pip
+    paddle2onnx.export(graph, parameters, target, opset_version=OPSET, optimize_tool="None")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

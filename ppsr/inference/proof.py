@@ -1,0 +1,119 @@
+"""Whether a backend computes the same as the network: pictures, the network's answers, and a measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppsr.errors import DataError
+from ppsr.inference.facts import NetworkFacts
+
+__all__ = ["PROOF_SUFFIX", "TOLERANCE", "Proof", "example_pictures", "make_proof", "relative_error"]
+
+PROOF_SUFFIX = ".proof.npz"
+TOLERANCE = (
+    1e-4  # of the largest value; other orders of summation in float32 stay below 1e-5 in deep networks
+)
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray, rgb_range: float = 1.0) -> float:
+    """Largest difference, relative to the largest expected value; infinite for another shape or NaN."""
+    if actual.shape != expected.shape or not np.isfinite(actual).all():
+        return math.inf
+    # a network that answers next to nothing must not pass or fail by rounding alone
+    scale = max(float(np.abs(expected).max()), 1e-3 * rgb_range)
+    return float(np.abs(actual.astype(np.float64) - expected).max()) / scale
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Pictures and what the network made of them.
+
+    Attributes:
+        inputs: (N, C, H, W) float32 in 0..rgb_range, of different N, H and W.
+        outputs: the SR pictures.
+        rgb_range: of both.
+    """
+
+    inputs: Sequence[np.ndarray]
+    outputs: Sequence[np.ndarray]
+    rgb_range: float = 1.0
+
+    def error(self, run: Run) -> float:
+        """Largest relative error of a function over all pictures."""
+        return max(
+            relative_error(run(x), y, self.rgb_range) for x, y in zip(self.inputs, self.outputs, strict=True)
+        )
+
+    def psnr(self, run: Run) -> float:
+        """PSNR in dB of a function's pictures against the network's, over all values, both clipped as
+        pictures are. Infinite where they agree."""
+        squares, count = 0.0, 0
+        for x, y in zip(self.inputs, self.outputs, strict=True):
+            expected, actual = np.clip(y, 0, self.rgb_range), np.clip(run(x), 0, self.rgb_range)
+            squares += float(((actual.astype(np.float64) - expected) ** 2).sum())
+            count += y.size
+        return 10 * math.log10(self.rgb_range**2 * count / squares) if squares else math.inf
+
+    def save(self, path: Path) -> None:
+        """Write to a .npz file."""
+        arrays = {
+            f"{kind}{i}": a for kind in ("inputs", "outputs") for i, a in enumerate(getattr(self, kind))
+        }
+        with path.open("wb") as handle:
+            np.savez(handle, rgb_range=np.float32(self.rgb_range), **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Proof:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                count = sum(name.startswith("inputs") for name in arrays)
+                inputs, outputs = ([arrays[f"{k}{i}"] for i in range(count)] for k in ("inputs", "outputs"))
+                return cls(inputs, outputs, float(arrays["rgb_range"]))
+        except (OSError, KeyError, ValueError, EOFError) as error:
+            raise DataError(f"cannot read {path}: {error}; export again") from None
+
+
+def example_pictures(
+    facts: NetworkFacts, shape: Sequence[int | None] = (None, None, None, None)
+) -> list[np.ndarray]:
+    """Two inputs of different batch sizes, heights and widths, where the shape leaves these open.
+
+    Noise on slopes: every frequency, and values over the whole range.
+    """
+    unit = facts.size_multiple
+    rng = np.random.default_rng(0)
+    pictures = []
+    for n, h, w in ((1, 20, 31), (2, 33, 17)):
+        usual = (n, facts.channels, -(-h // unit) * unit, -(-w // unit) * unit)
+        size = [want if fixed is None else fixed for want, fixed in zip(usual, shape, strict=True)]
+        slope = np.linspace(0, 1, size[2])[:, None] * np.linspace(0.2, 1, size[3])
+        picture = 0.7 * slope + 0.3 * rng.random(size)
+        pictures.append((picture * facts.rgb_range).astype(np.float32))
+    return pictures
+
+
+def make_proof(
+    run: Run, facts: NetworkFacts, shape: Sequence[int | None] = (None, None, None, None)
+) -> Proof:
+    """Ask the network itself.
+
+    Raises:
+        DataError: its answers are not finite.
+    """
+    inputs = example_pictures(facts, shape)
+    outputs = [run(x) for x in inputs]
+    if not all(np.isfinite(y).all() for y in outputs):
+        raise DataError(f"{facts.network} gives values that are not finite; its weights are broken")
+    return Proof(inputs, outputs, facts.rgb_range)

@@ -1,0 +1,121 @@
+"""Detectors of networks of convolutions: SRResNet, RRDB, SRVGG, CDDNet and its predictor, DRN, RCAN."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppsr.weights.identify.shapes import Found, State, count, root, steps
+
+__all__ = ["drn", "drn_dual", "predictor", "rcan", "residual", "rrdbnet", "srvgg"]
+
+
+def _rgb_range(state: State) -> float:
+    """Largest value of a picture, from the mean that is subtracted first (about 0.45 of it)."""
+    return 255.0 if float(np.abs(state["sub_mean.bias"]).max()) > 2 else 1.0
+
+
+def msrresnet(state: State) -> Found:
+    first, last = state["conv_first.weight"].shape, state["conv_last.weight"].shape
+    up1 = state["upconv1.weight"].shape
+    return "MSRResNet", {
+        "num_in_ch": first[1],
+        "num_out_ch": last[0],
+        "num_feat": first[0],
+        "num_block": count(state, r"body\.?(\d+)\."),
+        "upscale": 4 if "upconv2.weight" in state else root(up1[0] / up1[1]),
+    }
+
+
+def rrdbnet(state: State) -> Found:
+    width, folded = state["conv_first.weight"].shape[:2]
+    out = state["conv_last.weight"].shape[0]
+    fold = {1: 1, 4: 2, 16: 4}.get(folded // out if folded % out == 0 else 1, 1)
+    return "RRDBNet", {
+        "num_in_ch": folded // fold**2,
+        "num_out_ch": out,
+        "scale": 4 // fold,
+        "num_feat": width,
+        "num_block": count(state, r"body\.(\d+)\."),
+        "num_grow_ch": state["body.0.rdb1.conv1.weight"].shape[0],
+    }
+
+
+def srvgg(state: State) -> Found:
+    width, channels = state["body.0.weight"].shape[:2]
+    last = max(int(key.split(".")[1]) for key in state)
+    return "SRVGGNetCompact", {
+        "num_in_ch": channels,
+        "num_out_ch": channels,
+        "num_feat": width,
+        "num_conv": (last - 2) // 2,
+        "upscale": root(state[f"body.{last}.weight"].shape[0] / channels),
+        "act_type": "prelu" if "body.1.weight" in state else "relu",
+    }
+
+
+def cddnet(state: State) -> Found:
+    models, width, channels = state["conv_first.weight"].shape[:3]
+    scale = 1
+    for name in ("upconv1.weight", "upconv2.weight"):
+        if name in state:
+            scale *= root(state[name].shape[1] / state[name].shape[2])
+    attention = any(key.startswith("RC.") for key in state)
+    facts = {
+        "num_in_ch": channels,
+        "num_out_ch": state["conv_last.weight"].shape[1],
+        "num_feat": width,
+        "num_block": count(state, r"body\.(\d+)\."),
+        "num_models": models,
+        "upscale": scale,
+        "use_rc": attention,
+    }
+    return "CDDNet", facts if attention else {**facts, "column_dropout": 0.0, "row_dropout": 0.0}
+
+
+def residual(state: State) -> Found:
+    """Expert convolutions have one axis more than plain ones."""
+    return cddnet(state) if state["conv_first.weight"].ndim == 5 else msrresnet(state)
+
+
+def predictor(state: State) -> Found:
+    first = state["ConvNet.0.weight"].shape
+    return "DegradationPredictor", {
+        "in_nc": first[1],
+        "nf": first[0],
+        "num_params": state["ConvNet.10.weight"].shape[0],
+        "num_networks": state["MappingNet.1.bias"].shape[0],
+        "use_bias": "ConvNet.2.bias" in state,
+    }
+
+
+def drn(state: State) -> Found:
+    width, colors, kernel = state["head.weight"].shape[:3]
+    return "DRNGenerator", {
+        "scale": tuple(2 ** (i + 1) for i in range(count(state, r"down\.(\d+)\."))),
+        "n_blocks": count(state, r"up_blocks\.0\.(\d+)\.body\."),
+        "n_feats": width,
+        "n_colors": colors,
+        "rgb_range": _rgb_range(state),
+        "kernel_size": kernel,
+    }
+
+
+def drn_dual(state: State) -> Found:
+    width, channels = state["dual_module.0.0.weight"].shape[:2]
+    out = state["dual_module.1.weight"].shape[0]
+    return "DRNDual", {"in_channels": channels, "n_feats": width, "out_channels": out}
+
+
+def rcan(state: State) -> Found:
+    width, colors, kernel = state["head.0.weight"].shape[:3]
+    narrow = state["body.0.body.0.body.3.conv_du.0.weight"].shape[0]
+    return "RCAN", {
+        "scale": steps(state, "tail.0."),
+        "n_resgroups": count(state, r"body\.(\d+)\.body\."),
+        "n_resblocks": count(state, r"body\.0\.body\.(\d+)\.body\."),
+        "n_feats": width,
+        "n_colors": colors,
+        "rgb_range": _rgb_range(state),
+        "kernel_size": kernel,
+        "reduction": width // narrow,
+    }

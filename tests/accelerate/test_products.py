@@ -1,0 +1,161 @@
+"""The fast products against Paddle's own: values, gradients, and what must fall back to them."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from paddle.nn import functional as F
+
+from ppsr import accelerate
+from ppsr.accelerate import products as module
+from ppsr.generators.blocks.layers import Linear
+
+pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
+
+TOLERANCE = 5e-6  # relative to the largest sum of absolute terms; float32 sums in another order
+
+
+@pytest.fixture(autouse=True)
+def any_size_is_worthwhile(monkeypatch):
+    monkeypatch.setattr(module, "_WORTHWHILE", 0)
+
+
+def _compute(function, arrays, trainable, upstream=np.positive):
+    tensors = [
+        None if a is None else paddle.to_tensor(a, stop_gradient=not t)
+        for a, t in zip(arrays, trainable, strict=True)
+    ]
+    y = function(*tensors)
+    if not y.stop_gradient:
+        noise = np.random.default_rng(7).standard_normal(list(y.shape), np.float32)
+        y.backward(paddle.to_tensor(upstream(noise)))
+    return [y, *(None if t is None or t.grad is None else t.grad for t in tensors)]
+
+
+def _check(fast, plain, arrays, trainable):
+    got, expected = _compute(fast, arrays, trainable), _compute(plain, arrays, trainable)
+    absolute = [None if a is None else np.abs(a) for a in arrays]
+    scales = _compute(plain, absolute, trainable, np.abs)
+    for a, b, scale in zip(got, expected, scales, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert list(a.shape) == list(b.shape)
+            assert np.abs(a.numpy() - b.numpy()).max() <= TOLERANCE * scale.numpy().max()
+
+
+sizes = st.integers(1, 40)
+
+
+@settings(
+    max_examples=int(os.environ.get("PPSR_SWEEP", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    lead=st.lists(st.integers(1, 4), max_size=2),
+    size=st.tuples(sizes, sizes, sizes),
+    turned=st.tuples(st.booleans(), st.booleans()),
+    trainable=st.tuples(st.booleans(), st.booleans()),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_products_and_their_gradients_equal_the_stock_ones(lead, size, turned, trainable, seed):
+    rng = np.random.default_rng(seed)
+    m, k, n = size
+    x = rng.standard_normal([*lead, *((k, m) if turned[0] else (m, k))], np.float32)
+    y = rng.standard_normal([*lead, *((n, k) if turned[1] else (k, n))], np.float32)
+    _check(
+        lambda a, b: accelerate.matmul(a, b, *turned),
+        lambda a, b: paddle.matmul(a, b, *turned),
+        (x, y),
+        trainable,
+    )
+
+
+@settings(
+    max_examples=int(os.environ.get("PPSR_SWEEP", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    lead=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    size=st.tuples(sizes, sizes),
+    bias=st.booleans(),
+    trainable=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_linear_layers_and_their_gradients_equal_the_stock_ones(lead, size, bias, trainable, seed):
+    rng = np.random.default_rng(seed)
+    arrays = (
+        rng.standard_normal([*lead, size[0]], np.float32),
+        rng.standard_normal(size, np.float32),
+        rng.standard_normal(size[1], np.float32) if bias else None,
+    )
+    _check(accelerate.linear, F.linear, arrays, trainable)
+
+
+@pytest.mark.smoke
+def test_the_products_of_a_window_attention_take_the_fast_path(rng, monkeypatch):
+    monkeypatch.setattr(paddle, "matmul", _must_not_be_called)
+    monkeypatch.setattr(module.F, "linear", _must_not_be_called)
+    x = paddle.to_tensor(rng.standard_normal((4, 16, 12), np.float32))
+    tokens = Linear(12, 36)(x)
+    q, k = tokens[:, :, :12], tokens[:, :, 12:24]
+    accelerate.matmul(q, k, transpose_y=True).sum().backward()
+
+
+def _must_not_be_called(*_args, **_kwargs):
+    raise AssertionError("Paddle's own product was called")
+
+
+def test_a_small_product_is_left_to_paddle(rng, monkeypatch):
+    monkeypatch.setattr(module, "_WORTHWHILE", 1 << 19)
+    monkeypatch.setattr(module, "_apply", _must_not_be_called)
+    x = paddle.to_tensor(rng.standard_normal((8, 8), np.float32))
+    accelerate.matmul(x, x)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [((3,), (3,)), ((2, 3, 4), (4, 5)), ((1, 3, 4), (2, 4, 5)), ((3, 4), (4,))]
+)
+def test_broadcasts_are_left_to_paddle(rng, x, y):
+    a, b = (paddle.to_tensor(rng.standard_normal(shape, np.float32)) for shape in (x, y))
+    np.testing.assert_array_equal(accelerate.matmul(a, b).numpy(), paddle.matmul(a, b).numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_other_types_are_left_to_paddle(rng, dtype, monkeypatch):
+    monkeypatch.setattr(module, "_apply", _must_not_be_called)
+    x = paddle.to_tensor(rng.standard_normal((8, 8), np.float32)).astype(dtype)
+    if dtype == "float64":
+        assert accelerate.matmul(x, x).dtype == paddle.float64
+    else:
+        assert not module._usable(module.Product(0, 8, 8, 8, False, False, False, 1), x, x, None)
+
+
+def test_shapes_that_do_not_fit_raise_what_paddle_raises(rng):
+    x = paddle.to_tensor(rng.standard_normal((4, 5), np.float32))
+    with pytest.raises(ValueError, match=r"[Ii]nput"):
+        accelerate.matmul(x, x)
+
+
+def test_a_second_derivative_is_refused_and_stock_has_it(rng):
+    x = paddle.to_tensor(rng.standard_normal((6, 6), np.float32), stop_gradient=False)
+    with pytest.raises((RuntimeError, OSError), match="second derivative"):
+        paddle.grad(accelerate.matmul(x, x).sum(), x, create_graph=True)
+    with accelerate.stock():
+        (first,) = paddle.grad(accelerate.matmul(x, x).sum(), x, create_graph=True)
+    assert not first.stop_gradient
+
+
+def test_a_factor_changed_in_place_is_refused(rng):
+    x = paddle.to_tensor(rng.standard_normal((6, 6), np.float32), stop_gradient=False)
+    y = paddle.to_tensor(rng.standard_normal((6, 6), np.float32))
+    z = accelerate.matmul(x, y)
+    y.add_(paddle.ones([6, 6]))
+    with pytest.raises((RuntimeError, OSError), match="in place"):
+        z.sum().backward()

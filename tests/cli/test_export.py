@@ -1,0 +1,178 @@
+"""`ppsr export`, `ppsr backends`, tools/export_model.py and tools/inference.py, one after the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ppsr.cli import build_app
+from ppsr.cli.export import export_model, parse_size
+from ppsr.cli.inference import main as run_inference
+from ppsr.cli.train import main as train
+from ppsr.errors import ConfigError, PpsrError
+from ppsr.generators.apply import super_resolve
+from ppsr.imaging.io import read_image, to_uint8, write_image
+from ppsr.weights import write_state
+from tests.inference.exports import network
+
+CONFIG = """# A test.
+total_iters: 1
+output_dir: {root}/runs
+model:
+  name: SRModel
+  generator: {{name: MSRResNet, num_feat: 8, num_block: 1, upscale: 2}}
+  pixel_criterion: {{name: L1Loss}}
+dataset:
+  test: {{name: SRDataset, gt_folder: {root}/gt, lq_folder: {root}/lq, scale: 2}}
+validate:
+  save_img: true
+  metrics:
+    psnr: {{name: PSNR, crop_border: 2, test_y_channel: true}}
+    ssim: {{name: SSIM, crop_border: 2, test_y_channel: true}}
+"""
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config, weights that fit it, and four pictures, three of which have one size."""
+    root = tmp_path_factory.mktemp("cli")
+    (root / "net.yaml").write_text(CONFIG.format(root=root))
+    net = network("MSRResNet", num_feat=8, num_block=1, upscale=2)
+    write_state(root / "net.pdparams", {"generator": {k: v.numpy() for k, v in net.state_dict().items()}})
+    rng = np.random.default_rng(0)
+    for name, height in (("a", 12), ("b", 12), ("c", 16), ("d", 16)):
+        gt = rng.integers(0, 256, (2 * height, 28, 3), dtype=np.uint8)
+        write_image(root / "gt" / f"{name}.png", gt)
+        write_image(root / "lq" / f"{name}.png", gt[::2, ::2])
+    arguments = ["-c", f"{root}/net.yaml", "--load", f"{root}/net.pdparams", "--formats", "paddle"]
+    code = export_model([*arguments, "--output_dir", f"{root}/exported", "-s=-1,3,-1,-1"])
+    assert code == 0
+    return root
+
+
+def printed_metrics(text: str) -> dict[str, float]:
+    lines = [line.split("Metric ")[1].split(": ") for line in text.splitlines() if "Metric " in line]
+    return {name: float(value) for name, value in lines}
+
+
+@pytest.mark.slow
+def test_exported_network_scores_as_the_network_does(
+    workshop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The export is made by the fixture; its name is PaddleGAN's."""
+    assert (workshop / "exported" / "srmodel_generator.pdiparams").is_file()
+    config, weights = f"{workshop}/net.yaml", f"{workshop}/net.pdparams"
+    assert train(["-c", config, "--evaluate-only", "--load", weights, "--no-cuda"]) == 0
+    dygraph = printed_metrics(capsys.readouterr().out)
+    assert set(dygraph) == {"psnr", "ssim"}
+    for batch_size in (1, 3):
+        output = workshop / f"out{batch_size}"
+        arguments = [
+            "-c",
+            config,
+            "--model_path",
+            f"{workshop}/exported/srmodel_generator",
+            "--device",
+            "cpu",
+        ]
+        arguments += ["--output_path", str(output), "--model_type", "srresnet", "--run_mode", "fluid"]
+        assert run_inference([*arguments, "--batch_size", str(batch_size), "--seed", "123"]) == 0
+        assert printed_metrics(capsys.readouterr().out) == pytest.approx(dygraph, abs=2e-3)
+        report = json.loads((output / "srresnet" / "metrics.json").read_text())
+        assert report["count"] == 4
+        assert report["backend"] == "inference"
+        assert printed_metrics((output / "srresnet" / "metric.txt").read_text()) == pytest.approx(
+            report["mean"], abs=1e-4
+        )
+        for name in "abcd":
+            assert read_image(output / "srresnet" / f"{name}.png").shape[1] == 28
+
+
+def test_pictures_are_those_of_the_network(workshop: Path) -> None:
+    import paddle
+
+    from ppsr.inference.network import load_network
+
+    output = workshop / "pictures"
+    arguments = ["-c", f"{workshop}/net.yaml", "--model_path", f"{workshop}/exported/srmodel_generator"]
+    assert run_inference([*arguments, "--output_path", str(output), "--backend", "inference"]) == 0
+    net = load_network(workshop / "net.yaml", workshop / "net.pdparams")
+    lq = read_image(workshop / "lq" / "c.png").transpose(2, 0, 1)[None]
+    expected = to_uint8(super_resolve(net, paddle.to_tensor(lq)).numpy()[0].transpose(1, 2, 0))
+    actual = to_uint8(read_image(output / "MSRResNet" / "c.png"))
+    assert np.abs(actual.astype(int) - expected).max() <= 1  # a value at a rounding boundary
+
+
+@pytest.mark.slow
+def test_export_command_proves_and_backends_command_records(workshop: Path) -> None:
+    prefix = workshop / "recognised" / "net"
+    runner = CliRunner()
+    done = runner.invoke(
+        build_app(),
+        ["export", "--load", f"{workshop}/net.pdparams", "-o", str(prefix), "--formats", "paddle"],
+    )
+    assert done.exit_code == 0, done.output
+    assert "MSRResNet x2: .json, .pdiparams" in done.output or ".pdmodel" in done.output
+    assert "auto takes inference" in done.output
+    before = json.loads(prefix.with_name("net.facts.json").read_text())
+    done = runner.invoke(build_app(), ["backends", str(prefix), "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    after = json.loads(prefix.with_name("net.facts.json").read_text())
+    assert after["survey"]["machine"]["threads"] == 1
+    assert {k: v for k, v in after.items() if k != "survey"} == {
+        k: v for k, v in before.items() if k != "survey"
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-s", "1,3,48,48;1,3,24,24"], "one input; --inputs_size names 2"),
+        (["-s", "1,3,48"], "such as -1,3,-1,-1; got '1,3,48'"),
+        (["--export_serving_model", "True"], "Paddle Serving's form is not available"),
+        (["--formats", "caffe"], "formats are paddle, onnx"),
+        (["-o", "model.generator.num_feet=8"], "did you mean"),
+    ],
+)
+def test_wrong_export_flags_are_answered(
+    workshop: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    given = ["-c", f"{workshop}/net.yaml", "--load", f"{workshop}/net.pdparams", *arguments]
+    assert export_model([*given, "--output_dir", f"{workshop}/wrong"]) == 2
+    assert message in capsys.readouterr().err
+    assert not list((workshop / "wrong").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trt_calib_mode", "True"], "int8 calibration is not available"),
+        (["--batch_size", "0"], "at least 1"),
+        (["--backend", "tensorflow"], "unknown backend"),
+        (["--device", "xpu"], "device is cpu, gpu or gpu:N"),
+        (["--model_path", "nothing"], "not the prefix of a complete export"),
+        (["-o", "dataset.test=null"], "dataset.test"),
+    ],
+)
+def test_wrong_inference_flags_are_answered(
+    workshop: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    given = ["-c", f"{workshop}/net.yaml", "--model_path", f"{workshop}/exported/srmodel_generator"]
+    assert run_inference([*given, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_backends_command_refuses_what_is_no_export(tmp_path: Path) -> None:
+    done = CliRunner().invoke(build_app(), ["backends", str(tmp_path / "net")])
+    assert isinstance(done.exception, PpsrError)
+
+
+def test_sizes_are_numbers_or_any() -> None:
+    assert parse_size("-1,3,-1,16") == [None, 3, None, 16]
+    for text in ("", "1,3,0,16", "1,3,-2,16", "1,3,a,16"):
+        with pytest.raises(ConfigError):
+            parse_size(text)

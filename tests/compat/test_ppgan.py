@@ -1,0 +1,370 @@
+"""The bridge to PaddleGAN, run with the released package."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import subprocess
+import sys
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+
+from ppsr.cli.train import main
+from ppsr.compat.ppgan_outward import PpganDataset, build_criterion, build_dataset
+from ppsr.criterions.perceptual import PerceptualLoss
+from ppsr.errors import ConfigError
+from ppsr.metrics.psnr_ssim import PSNR
+from ppsr.models.base import Batch
+from ppsr.models.drn import DRNModel
+from ppsr.registry import CRITERIONS, DATASETS, DISCRIMINATORS, GENERATORS, METRICS, MODELS
+from ppsr.weights import load_state, read_file
+from tests.compat.pictures import make_pairs
+
+pytest.importorskip("ppgan", reason="PaddleGAN is not installed: pip install --no-deps ppgan==2.1.0")
+pytest.importorskip("munch", reason="PaddleGAN needs munch: pip install munch")
+bridge = pytest.importorskip("ppsr.compat.ppgan")
+
+NETWORK = {"num_feat": 4, "num_block": 1, "upscale": 2}
+
+
+def _data(folder, **changes):
+    gt, lq = make_pairs(folder, scale=2)
+    return {"gt_folder": str(gt), "lq_folder": str(lq), "scale": 2, **changes}
+
+
+def _ppgan_config(folder, model, train, test):
+    """A configuration as PaddleGAN's users write it."""
+    return {
+        "total_iters": 10,
+        "output_dir": str(folder / "ppgan"),
+        "min_max": "(0., 1.)",
+        "model": model,
+        "dataset": {"train": {"batch_size": 2, **train}, "test": test},
+        "lr_scheduler": {"name": "MultiStepDecay", "learning_rate": 0.001, "milestones": [8]},
+        "optimizer": {"name": "Adam", "net_names": ["generator"], "beta1": 0.9, "beta2": 0.99},
+        "validate": {
+            "interval": 10,
+            "save_img": False,
+            "metrics": {
+                "psnr": {"name": "PPSR_PSNR", "crop_border": 2, "test_y_channel": True},
+                "theirs": {"name": "PSNR", "crop_border": 2, "test_y_channel": True},
+            },
+        },
+        "log_config": {"interval": 5, "visiual_interval": 5},
+        "snapshot_config": {"interval": 10},
+    }
+
+
+def _trainer(folder, config, *, is_train=True):
+    from ppgan.engine.trainer import Trainer
+    from ppgan.utils.config import get_config
+
+    path = folder / "theirs.yaml"
+    path.write_text(yaml.safe_dump(config))
+    cfg = get_config(str(path))
+    cfg.update(is_train=is_train, profiler_options=None, amp=False, amp_level="O1")  # what their set-up adds
+    paddle.seed(1)
+    return Trainer(cfg)
+
+
+def _scores(text):
+    """Values of the lines `Metric name: value` of a log."""
+    return {name: float(value) for name, value in re.findall(r"Metric (\w+): ([-\d.]+)", text)}
+
+
+@pytest.fixture
+def log(caplog):
+    """PaddleGAN's messages, which its own set-up may have cut off from the root logger."""
+    theirs = logging.getLogger("ppgan")
+    before = theirs.propagate
+    theirs.propagate = True
+    with caplog.at_level("INFO", logger="ppgan"):
+        yield caplog
+    theirs.propagate = before
+
+
+def test_importing_registers_everything_under_the_prefix_and_leaves_no_stand_in():
+    ours = (GENERATORS, DISCRIMINATORS, CRITERIONS, DATASETS, METRICS, MODELS)
+    for registry, (_, theirs, _) in zip(ours, bridge._KINDS, strict=True):
+        assert registry.names()
+        assert {f"PPSR_{name}" for name in registry.names()} <= set(theirs._obj_map)
+    bridge.register_all()  # twice is no error
+    assert "paddle.fluid" not in sys.modules
+
+
+def test_their_trainer_trains_our_network_and_our_evaluation_agrees(tmp_path, log):
+    """A network, a loss, data sets and a metric of ours, ten iterations; then the weights come back to us."""
+    config = _ppgan_config(
+        tmp_path,
+        {
+            "name": "BaseSRModel",
+            "generator": {"name": "PPSR_MSRResNet", **NETWORK},
+            "pixel_criterion": {"name": "PPSR_L1Loss"},
+        },
+        {"name": "PPSR_SRDataset", "use_hflip": True, **_data(tmp_path, gt_size=16)},
+        {"name": "PPSR_SRDataset", **_data(tmp_path)},
+    )
+    trainer = _trainer(tmp_path, config)
+    before = {key: value.numpy() for key, value in trainer.model.nets["generator"].state_dict().items()}
+    trainer.train()
+    theirs = _scores(log.text)
+    assert "Iter: 10/10" in log.text
+    assert theirs["psnr"] == pytest.approx(theirs["theirs"], abs=2e-4)  # theirs computes in float32
+    weights = tmp_path / "ppgan" / "iter_10_weight.pdparams"
+    after = read_file(weights).state("generator")
+    assert set(after) == set(before)
+    assert all(np.abs(after[key] - before[key]).max() > 0 for key in before)
+
+    path = tmp_path / "ours.yaml"
+    ours = {
+        "total_iters": 1,
+        "output_dir": str(tmp_path / "ours"),
+        "model": {
+            "name": "SRModel",
+            "generator": {"name": "MSRResNet", **NETWORK},
+            "pixel_criterion": {"name": "L1Loss"},
+        },
+        "dataset": {"test": {"name": "SRDataset", **_data(tmp_path)}},
+        "validate": {"metrics": {"psnr": {"name": "PSNR", "crop_border": 2, "test_y_channel": True}}},
+    }
+    path.write_text(yaml.safe_dump(ours))
+    for file in (weights, tmp_path / "ppgan" / "iter_10_checkpoint.pdparams"):
+        assert main(["--device", "cpu", "-c", str(path), "--evaluate-only", "--load", str(file)]) == 0
+    for result in (tmp_path / "ours").glob("*/metrics.json"):
+        assert json.loads(result.read_text())["mean"]["psnr"] == pytest.approx(theirs["psnr"], abs=1e-4)
+
+
+def test_our_trainer_trains_their_network_and_their_evaluation_agrees(tmp_path, log, capsys):
+    """Both the network and the loss are theirs; then the weights go back to their Trainer."""
+    config = {
+        "total_iters": 3,
+        "output_dir": str(tmp_path / "ours"),
+        "model": {
+            "name": "SRModel",
+            "generator": {"name": "ppgan.LESRCNNGenerator", "scale": 2},
+            "pixel_criterion": {"name": "ppgan.CharbonnierLoss", "reduction": "mean"},
+        },
+        "dataset": {
+            "train": {"name": "SRDataset", "batch_size": 2, **_data(tmp_path, gt_size=16)},
+            "test": {"name": "SRDataset", **_data(tmp_path)},
+        },
+        "lr_scheduler": {"name": "ConstantLR", "learning_rate": 0.001},
+        "optimizer": {"name": "Adam", "net_names": ["generator"]},
+        "validate": {
+            "interval": 3,
+            "metrics": {"ours": {"name": "PSNR", "crop_border": 2, "test_y_channel": True}},
+        },
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert main(["--device", "cpu", "-c", str(path)]) == 0
+    ours = _scores(capsys.readouterr().out)["ours"]
+    (weights,) = (tmp_path / "ours").glob("*/iter_3_weight.pdparams")
+
+    theirs = _ppgan_config(
+        tmp_path,
+        {"name": "BaseSRModel", "generator": {"name": "LESRCNNGenerator", "scale": 2}},
+        {"name": "PPSR_SRDataset", **_data(tmp_path, gt_size=16)},
+        {
+            "name": "SRDataset",
+            **_data(tmp_path),
+            "preprocess": [
+                {"name": "LoadImageFromFile", "key": "lq"},
+                {"name": "LoadImageFromFile", "key": "gt"},
+                {
+                    "name": "Transforms",
+                    "input_keys": ["lq", "gt"],
+                    "pipeline": [
+                        {"name": "Transpose", "keys": ["image", "image"]},
+                        {"name": "Normalize", "mean": [0.0], "std": [255.0], "keys": ["image", "image"]},
+                    ],
+                },
+            ],
+        },
+    )
+    trainer = _trainer(tmp_path, theirs, is_train=False)
+    trainer.load(str(weights))
+    trainer.test()
+    scores = _scores(log.text)
+    assert scores["theirs"] == pytest.approx(ours, abs=2e-4)
+    assert scores["psnr"] == pytest.approx(ours, abs=2e-4)
+
+
+def test_their_trainer_runs_our_algorithm(tmp_path, log):
+    """CDDNet and its predictor under PaddleGAN's Trainer: two networks, degradation, a regression loss."""
+    gt = _data(tmp_path)["gt_folder"]
+    model = {
+        "name": "PPSR_CDDNet",
+        "generator": {"name": "CDDNet", "num_feat": 4, "num_block": 1, "num_models": 2, "upscale": 2},
+        "predictor": {"name": "DegradationPredictor", "nf": 4, "num_params": 33, "num_networks": 2},
+        "pixel_criterion": {"name": "L1Loss"},
+        "regression_criterion": {"name": "L1Loss"},
+    }
+    train = {"name": "PPSR_DASRDataset", "gt_folder": gt, "scale": 2, "gt_size": 16, "crop_pad_size": 80}
+    config = _ppgan_config(tmp_path, model, train, {"name": "PPSR_SRDataset", **_data(tmp_path)})
+    config["total_iters"] = 2
+    config["optimizer"]["net_names"] = ["generator", "predictor"]
+    config["validate"]["interval"] = 2
+    config["log_config"] = {"interval": 1, "visiual_interval": 2}
+    trainer = _trainer(tmp_path, config)
+    before = trainer.model.nets["predictor"].state_dict()
+    before = {key: value.numpy() for key, value in before.items()}
+    trainer.train()
+    assert "l_regression" in log.text
+    assert np.isfinite(_scores(log.text)["psnr"])
+    after = trainer.model.nets["predictor"].state_dict()
+    assert any(np.abs(after[key].numpy() - before[key]).max() > 0 for key in before)
+    assert (tmp_path / "ppgan" / "visual_train" / "iter002_output.png").is_file()
+
+
+def test_drn_has_the_losses_of_theirs_on_the_same_batch():
+    from ppgan.models.drn_model import DRN
+    from ppgan.utils.config import AttrDict
+
+    generator = AttrDict(
+        name="DRNGenerator", scale=(2, 4), n_blocks=1, n_feats=4, n_colors=3, rgb_range=255, negval=0.2
+    )
+    paddle.seed(2)
+    theirs = DRN(generator, pixel_criterion={"name": "L1Loss"})
+    ours = DRNModel(generator={**generator, "train_mean_shift": False}, style="paddledepth")
+    for name, net in theirs.nets.items():
+        load_state(ours.nets[name], {key: value.numpy() for key, value in net.state_dict().items()})
+    rng = np.random.default_rng(0)
+    sides = {"lq": 8, "lq_x2": 16, "gt": 32}
+    pictures = {k: rng.random((2, 3, s, s), dtype=np.float32) for k, s in sides.items()}
+    losses = ours.losses(Batch({key: paddle.to_tensor(value) for key, value in pictures.items()}))
+    given = {key.replace("_", ""): paddle.to_tensor(value * 255) for key, value in pictures.items()}
+    theirs.setup_input({**given, "lq_path": ["", ""]})
+    parameters = [p for net in theirs.nets.values() for p in net.parameters()]
+    optimizer = paddle.optimizer.SGD(0.0, parameters)
+    theirs.train_iter({"optimG": optimizer, "optimD": optimizer})
+    assert float(losses["l_primary"]) == pytest.approx(float(theirs.losses["loss_promary"]), rel=1e-5)
+    assert float(losses["l_dual"]) == pytest.approx(float(theirs.losses["loss_dual"]), rel=1e-5)
+
+
+def test_their_drn_trains_our_generator_on_our_pyramids(tmp_path):
+    from ppgan.models.drn_model import DRN
+    from ppgan.utils.config import AttrDict
+
+    gt, lq = make_pairs(tmp_path, scale=4)
+    options = {"gt_folder": str(gt), "lq_folder": str(lq), "scale": 4, "gt_size": 32, "rgb_range": 255}
+    (batch, *_) = paddle.io.DataLoader(build_dataset("PyramidDataset", options), batch_size=2)
+    generator = AttrDict(
+        name="PPSR_DRNGenerator", scale=[2, 4], n_blocks=1, n_feats=4, n_colors=3, negval=0.2
+    )
+    model = DRN(generator, pixel_criterion={"name": "PPSR_L1Loss"})
+    before = model.nets["generator"].head.weight.numpy()
+    model.setup_input(batch)
+    assert model.lqx2.shape[2:] == [16, 16]
+    parameters = [p for net in model.nets.values() for p in net.parameters()]
+    optimizer = paddle.optimizer.SGD(0.001, parameters)
+    model.train_iter({"optimG": optimizer, "optimD": optimizer})
+    assert float(model.losses["loss_total"]) > 1  # pictures are in 0..255
+    assert np.abs(model.nets["generator"].head.weight.numpy() - before).max() > 0
+
+
+def test_networks_of_theirs_get_the_facts_that_we_read():
+    net = GENERATORS.build({"name": "ppgan.RRDBNet", "in_nc": 3, "out_nc": 3, "nf": 4, "nb": 1, "gc": 4})
+    assert (net.scale, net.rgb_range) == (4, 1.0)
+    net = GENERATORS.build({"name": "ppgan.DRNGenerator", "scale": (2,), "n_blocks": 1, "n_feats": 16})
+    assert (net.scale, net.rgb_range) == (2, 255.0)
+    assert not any(name.startswith("ppgan") for name in GENERATORS.names())
+
+
+@pytest.mark.parametrize(
+    ("registry", "cfg", "message"),
+    [
+        (GENERATORS, {"name": "ppgan.LESRCNN"}, "PaddleGAN has no generator 'LESRCNN'; did you mean"),
+        (GENERATORS, {"name": "ppgan.LESRCNNGenerator", "scal": 2}, "no option 'scal'; did you mean 'scale'"),
+        (GENERATORS, {"name": "ppgan.DCGenerator", "input_nz": 4, "input_nc": 3, "output_nc": 3}, "LR"),
+        (METRICS, {"name": "ppgan.FID"}, "can be named here, but no metric"),
+    ],
+)
+def test_what_cannot_be_used_of_theirs_is_named(registry, cfg, message):
+    with pytest.raises(ConfigError, match=message):
+        registry.build(cfg)
+
+
+def test_a_window_network_takes_any_size_under_the_prefix():
+    options = {**GENERATORS.get("SwinIR").test_args}
+    net = bridge.PPGAN_GENERATORS.get("PPSR_SwinIR")(**options)
+    assert net.size_multiple > 1
+    plain = GENERATORS.build({"name": "SwinIR", **options})
+    load_state(plain, {key: value.numpy() for key, value in net.state_dict().items()})
+    net.eval()
+    plain.eval()
+    side = net.size_multiple
+    picture = paddle.rand([1, 3, side, side])
+    np.testing.assert_array_equal(net(picture).numpy(), plain(picture).numpy())
+    assert list(net(picture[:, :, :-1, :-2]).shape[2:]) == [(side - 1) * net.scale, (side - 2) * net.scale]
+
+
+def test_every_visit_of_a_sample_has_a_window_of_its_own_also_from_new_workers(tmp_path):
+    gt, lq = make_pairs(tmp_path, scale=4)
+    options = {"gt_folder": str(gt), "lq_folder": str(lq), "scale": 4, "gt_size": 16, "rgb_range": 255}
+    dataset = build_dataset("PyramidDataset", options)
+    assert isinstance(dataset, PpganDataset)
+    first = [dataset[0]["gt"] for _ in range(6)]
+    assert len({picture.tobytes() for picture in first}) > 1
+    assert first[0].max() > 1
+    assert dataset[0]["lqx2"].shape == (3, 8, 8)
+    again = build_dataset("PyramidDataset", options)
+    np.testing.assert_array_equal(again[0]["gt"], first[0])
+    before = dataset._visits[0]
+    for _ in range(2):  # PaddleGAN makes a new iterator, and so new workers, for every epoch
+        list(paddle.io.DataLoader(dataset, batch_size=2, num_workers=1, use_shared_memory=False))
+    assert dataset._visits[0] == before + 2
+
+
+def test_degradation_on_the_device_is_refused_by_name(tmp_path):
+    gt, _ = make_pairs(tmp_path, scale=2)
+    options = {"gt_folder": str(gt), "scale": 2, "gt_size": 16, "crop_pad_size": 80}
+    dataset = build_dataset("DASRDataset", options)
+    assert dataset.dataset.backend == "host"
+    assert dataset[0]["lq_path"] == dataset[0]["gt_path"]
+    with pytest.raises(ConfigError, match=r"PPSR_DASRDataset.*backend: host"):
+        build_dataset("DASRDataset", {**options, "degradation": {"backend": "device"}})
+
+
+def test_a_metric_gathers_means_of_pictures_and_of_sequences(rng):
+    metric = bridge.PPGAN_METRICS.get("PPSR_PSNR")(crop_border=1)
+    pictures = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    plain = PSNR(crop_border=1)
+    a, b = plain(pictures[0], pictures[1]), plain(pictures[2], pictures[3])
+    metric.update([pictures[0], pictures[2]], [pictures[1], pictures[3]])
+    metric.update(pictures[0], pictures[1])
+    assert metric.accumulate() == pytest.approx((2 * a + b) / 3)
+    metric.reset()
+    metric.update([pictures[0], pictures[2]], [pictures[1], pictures[3]], is_seq=True)
+    assert metric.results == [pytest.approx((a + b) / 2)]
+    metric.reset()
+    assert metric.accumulate() == 0.0
+
+
+def test_the_perceptual_loss_returns_the_pair_that_their_models_unpack(monkeypatch):
+    parts = {"style": paddle.to_tensor(2.0)}
+    monkeypatch.setattr(PerceptualLoss, "__init__", lambda self: super(PerceptualLoss, self).__init__())
+    monkeypatch.setattr(PerceptualLoss, "parts", lambda self, sr, gt: parts)
+    percep, style = build_criterion("PerceptualLoss", {})(None, None)
+    assert percep is None
+    assert float(style) == 2
+
+
+def test_the_command_runs_their_main_program(tmp_path):
+    """Their command line, their evaluation, our network: in a process of its own, as a user calls it."""
+    config = _ppgan_config(
+        tmp_path,
+        {"name": "BaseSRModel", "generator": {"name": "PPSR_MSRResNet", **NETWORK}},
+        {"name": "PPSR_SRDataset", **_data(tmp_path, gt_size=16)},
+        {"name": "PPSR_SRDataset", **_data(tmp_path)},
+    )
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "ppsr.compat.ppgan", "-c", str(path), "--evaluate-only"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Metric psnr:" in done.stdout

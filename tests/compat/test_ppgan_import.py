@@ -1,0 +1,75 @@
+"""Without PaddleGAN, and its import on this Paddle."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import paddle
+import pytest
+
+import ppsr
+from ppsr.cli.train import main
+from ppsr.compat.ppgan_import import INSTALL, MissingPpganError, load_ppgan, soft_relu
+from ppsr.registry import GENERATORS
+
+
+@pytest.fixture
+def absent(monkeypatch):
+    """As if ppgan were not installed."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "ppgan"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ppgan", None)
+
+
+@pytest.mark.smoke
+def test_one_message_names_the_install_line(absent):
+    with pytest.raises(MissingPpganError, match="install it by: pip install munch") as error:
+        load_ppgan()
+    assert INSTALL in str(error.value)
+    assert isinstance(error.value, ImportError)
+
+
+def test_the_command_line_prints_that_message_alone(absent, tmp_path, capsys):
+    path = tmp_path / "config.yaml"
+    path.write_text("total_iters: 1\nmodel: {name: SRModel, generator: {name: ppgan.NotBuiltYet}}\n")
+    assert main(["-c", str(path), "--device", "cpu"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert INSTALL in printed
+    assert f"{path}:2" in printed
+
+
+def test_importing_the_bridge_without_ppgan_says_the_same(absent, monkeypatch):
+    monkeypatch.delitem(sys.modules, "ppsr.compat.ppgan", raising=False)
+    with pytest.raises(ImportError, match="install it by: pip install munch"):
+        import_module("ppsr.compat.ppgan")
+
+
+def _imported_modules(path):
+    """Every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_core_never_imports_the_bridge():
+    package = Path(ppsr.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if any("ppgan" in name for name in _imported_modules(path))
+    }
+    assert found
+    assert all(name.startswith("compat/ppgan") for name in found)
+    assert "ppgan" not in " ".join(GENERATORS.names())
+
+
+def test_the_stand_in_is_the_logarithm_of_one_plus_the_exponential():
+    x = paddle.to_tensor([-3.0, 0.0, 5.0])
+    assert paddle.allclose(soft_relu(x), paddle.nn.functional.softplus(x), atol=1e-6)
+    assert float(soft_relu(paddle.to_tensor(100.0))) == pytest.approx(40.0)

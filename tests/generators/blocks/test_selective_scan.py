@@ -1,0 +1,177 @@
+"""The selective scan: its two forms, the traced one, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ppsr.errors import ConfigError
+from ppsr.generators.blocks.selective_scan import selective_scan, softplus
+
+INPUTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
+
+
+def inputs(seed: int, length: int, *, rows: int = 2, groups: int = 2, per_group: int = 3, states: int = 4):
+    """Random arguments in float64 by name; A is negative."""
+    rng = np.random.default_rng(seed)
+    channels = groups * per_group
+    return {
+        "u": rng.normal(size=(rows, channels, length)),
+        "delta": rng.normal(size=(rows, channels, length)),
+        "A": -np.exp(rng.normal(size=(channels, states))),
+        "B": rng.normal(size=(rows, groups, states, length)),
+        "C": rng.normal(size=(rows, groups, states, length)),
+        "D": rng.normal(size=channels),
+        "delta_bias": rng.normal(size=channels),
+    }
+
+
+def token_by_token(u, delta, A, B, C, D, delta_bias):
+    """The recurrence written down with numpy; returns y and the last state."""
+    dt = np.logaddexp(0, delta + delta_bias[:, None])
+    per_group = u.shape[1] // B.shape[1]
+    B, C = B.repeat(per_group, axis=1), C.repeat(per_group, axis=1)
+    state, y = np.zeros((*u.shape[:2], A.shape[1])), np.empty_like(u)
+    for t in range(u.shape[2]):
+        step = dt[:, :, t, None]
+        state = np.exp(step * A) * state + step * B[..., t] * u[:, :, t, None]
+        y[:, :, t] = (C[..., t] * state).sum(-1) + D * u[:, :, t]
+    return y, state
+
+
+def run(arrays, chunk, dtype="float64"):
+    """y, last state, and the gradients of a weighted sum of both."""
+    tensors = {k: paddle.to_tensor(a.astype(dtype), stop_gradient=False) for k, a in arrays.items()}
+    y, last = selective_scan(**tensors, delta_softplus=True, return_last_state=True, chunk=chunk)
+    weight = np.random.default_rng(9).normal(size=y.shape).astype(dtype)
+    ((y * paddle.to_tensor(weight)).sum() + (last * 0.3).sum()).backward()
+    return y.numpy(), last.numpy(), {k: t.grad.numpy() for k, t in tensors.items()}
+
+
+def relative(actual, expected):
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("chunk", [0, 1, 5, 8, 64])
+@pytest.mark.parametrize("length", [1, 7, 40])
+def test_both_forms_equal_the_recurrence_written_down(chunk, length):
+    arrays = inputs(0, length)
+    expected, state = token_by_token(**arrays)
+    y, last, _ = run(arrays, chunk)
+    assert relative(y, expected) <= 1e-12
+    assert relative(last, state) <= 1e-12
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 100))
+def test_chunks_change_neither_result_nor_gradients(length, chunk, seed):
+    arrays = inputs(seed, length)
+    y, last, gradients = run(arrays, 0)
+    chunked_y, chunked_last, chunked_gradients = run(arrays, chunk)
+    assert relative(chunked_y, y) <= 1e-12
+    assert relative(chunked_last, last) <= 1e-12
+    for name, gradient in gradients.items():
+        error = np.abs(chunked_gradients[name] - gradient).max()
+        # A has no gradient but rounding where a single token has no state before it
+        assert error <= 1e-12 * max(1, np.abs(gradient).max()), name
+
+
+@pytest.mark.parametrize("chunk", [0, 4])
+@pytest.mark.parametrize("name", INPUTS)
+def test_gradient_is_the_slope_of_the_result(name, chunk):
+    arrays = inputs(3, 11)
+    rng = np.random.default_rng(4)
+    direction = rng.normal(size=arrays[name].shape)
+    _, _, gradients = run(arrays, chunk)
+    weight = np.random.default_rng(9).normal(size=arrays["u"].shape)
+
+    def value(shift):
+        y, last = token_by_token(**{**arrays, name: arrays[name] + shift * direction})
+        return (y * weight).sum() + 0.3 * last.sum()
+
+    slope = (value(1e-5) - value(-1e-5)) / 2e-5
+    assert (gradients[name] * direction).sum() == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("frozen", [{"A"}, {"u", "C"}, {"delta", "B", "delta_bias"}])
+def test_frozen_inputs_leave_the_gradients_of_the_others_as_they_are(frozen):
+    arrays = inputs(5, 9)
+    tensors = {k: paddle.to_tensor(a, stop_gradient=k in frozen) for k, a in arrays.items()}
+    y, last = selective_scan(**tensors, delta_softplus=True, return_last_state=True)
+    weight = np.random.default_rng(9).normal(size=y.shape)
+    ((y * paddle.to_tensor(weight)).sum() + (last * 0.3).sum()).backward()
+    _, _, expected = run(arrays, None)
+    for name, tensor in tensors.items():
+        if name in frozen:
+            assert tensor.grad is None
+        else:
+            np.testing.assert_allclose(tensor.grad.numpy(), expected[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [None, 0, 16])
+def test_long_sequences_with_large_steps_stay_finite(chunk):
+    """exp(dt A) underflows to zero here; nothing may divide by it."""
+    arrays = inputs(1, 300, rows=1, groups=1, per_group=2)
+    arrays["delta"] = arrays["delta"] * 50
+    y, last, gradients = run(arrays, chunk, "float32")
+    expected, state = token_by_token(**arrays)
+    assert relative(y, expected) <= 1e-5
+    assert relative(last, state) <= 1e-5
+    assert all(np.isfinite(g).all() for g in gradients.values())
+
+
+def test_length_decides_the_form_and_not_the_result():
+    """Long and narrow scans are cut by themselves; the result is that of one token after the other."""
+    arrays = inputs(2, 200, rows=1, groups=1, per_group=1, states=2)
+    expected, _ = token_by_token(**arrays)
+    assert relative(run(arrays, None)[0], expected) <= 1e-12
+
+
+@pytest.mark.smoke
+def test_softplus_and_its_gradient_hold_for_very_negative_numbers():
+    x = np.array([-80, -20, -12, -7, -1e-3, 0, 1e-3, 7, 19.5, 30], np.float32)
+    tensor = paddle.to_tensor(x, stop_gradient=False)
+    y = softplus(tensor)
+    y.sum().backward()
+    exact = np.logaddexp(0, x.astype(np.float64))
+    np.testing.assert_allclose(y.numpy(), exact, rtol=3e-7)
+    np.testing.assert_allclose(tensor.grad.numpy(), 1 / (1 + np.exp(-x.astype(np.float64))), rtol=1e-6)
+
+
+def test_a_second_derivative_is_refused():
+    tensors = {k: paddle.to_tensor(a, stop_gradient=False) for k, a in inputs(0, 5).items()}
+    y = selective_scan(**tensors, delta_softplus=True)
+    # Paddle wraps the error in an OSError
+    with pytest.raises((RuntimeError, OSError), match="no second derivative"):
+        paddle.grad(y.sum(), tensors["u"], create_graph=True)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4, 5), (2, 5, 4, 5)])
+def test_groups_that_do_not_divide_the_channels_are_named(shape):
+    tensors = {k: paddle.to_tensor(a) for k, a in inputs(0, 5).items()}
+    with pytest.raises(ConfigError, match="6 channels do not divide"):
+        selective_scan(**{**tensors, "B": paddle.zeros(shape, "float64")})
+
+
+class _Traced(paddle.nn.Layer):
+    def forward(self, u, delta, A, B, C):
+        return selective_scan(u, delta, A, B, C, delta_softplus=True)
+
+
+@pytest.mark.slow
+def test_a_graph_of_open_length_gives_the_same(tmp_path):
+    names = ("u", "delta", "A", "B", "C")
+    shapes = ([None, 6, None], [None, 6, None], [6, 4], [None, 2, 4, None], [None, 2, 4, None])
+    specs = [paddle.static.InputSpec(s, "float32") for s in shapes]
+    paddle.jit.save(_Traced(), str(tmp_path / "scan"), input_spec=specs)
+    loaded = paddle.jit.load(str(tmp_path / "scan"))
+    for length in (1, 31, 32, 33, 100):
+        arrays = inputs(length, length)
+        expected, _ = token_by_token(**{**arrays, "D": np.zeros(6), "delta_bias": np.zeros(6)})
+        y = loaded(*(paddle.to_tensor(arrays[name].astype(np.float32)) for name in names))
+        assert relative(y.numpy(), expected) <= 1e-5, length

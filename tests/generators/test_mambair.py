@@ -1,0 +1,116 @@
+"""MambaIR and MambaDRCT: arguments, sizes, and everything that any network goes through."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.analysis.feature_maps import feature_maps
+from ppsr.analysis.lam import LamSettings, lam
+from ppsr.config import load_config
+from ppsr.errors import ConfigError
+from ppsr.generators.variants import find_variant
+from ppsr.inference.facts import facts_of
+from ppsr.inference.upscaler import Upscaler
+from ppsr.registry import GENERATORS
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+both = pytest.mark.parametrize("name", ["MambaIR", "MambaDRCT"])
+
+
+def build(name: str, **more):
+    cls = GENERATORS.get(name)
+    paddle.seed(0)
+    net = cls(**{**cls.test_args, **more})
+    net.eval()
+    return net
+
+
+@pytest.mark.parametrize("name", ["MambaIR_x4", "MambaIR-light_x4", "MambaDRCT_x4"])
+def test_config_has_the_arguments_of_the_named_model(name: str) -> None:
+    variant = find_variant(name)
+    file = name.lower().replace("-", "_")
+    config = dict(load_config(CONFIGS / f"{file}.yaml")["model"]["generator"])
+    assert config.pop("name") == variant.generator
+    defaults = {
+        key: parameter.default
+        for key, parameter in inspect.signature(GENERATORS.get(variant.generator)).parameters.items()
+    }
+    without_effect = {"img_size", "window_size", "mlp_ratio"} if "DRCT" in name else set()
+
+    def settings(arguments):
+        merged = {**defaults, **arguments}
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in merged.items() if k not in without_effect
+        }
+
+    assert settings(config) == settings(variant.kwargs)
+
+
+def test_only_kept_windows_restrict_the_size() -> None:
+    assert facts_of(build("MambaDRCT", mamba_blocks=[1, 1, 1, 1, 1])).size_multiple == 1
+    assert facts_of(build("MambaDRCT")).size_multiple == 4
+    assert facts_of(build("MambaIR")).size_multiple == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mamba_blocks": [1, 1]}, "5 flags"),
+        ({"mamba_blocks": [1, 2, 0, 0, 0]}, "5 flags"),
+        ({"mamba_type": "mamba2"}, "vss or ssmlp"),
+        ({"upsampler": "nearest+conv"}, "pixelshuffle"),
+        ({"embed_dim": 20}, "30"),
+    ],
+)
+def test_wrong_arguments_of_mambadrct_are_named(arguments, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build("MambaDRCT", **arguments)
+
+
+def test_wrong_upsampler_of_mambair_is_named() -> None:
+    with pytest.raises(ConfigError, match="'nearest' is unknown"):
+        build("MambaIR", upsampler="nearest")
+
+
+@both
+def test_recomputing_changes_no_gradient(name: str) -> None:
+    x = paddle.rand([1, 3, 8, 8])
+    found = []
+    for use_checkpoint in (False, True):
+        net = build(name, use_checkpoint=use_checkpoint, drop_path_rate=0.0)
+        net.train()
+        net(x).mean().backward()
+        found.append({key: p.grad.numpy() for key, p in net.named_parameters()})
+    for key, gradient in found[0].items():
+        np.testing.assert_allclose(found[1][key], gradient, atol=1e-7, err_msg=key)
+
+
+@both
+def test_tiles_with_an_overlap_come_near_the_whole_picture(name: str, rng: np.random.Generator) -> None:
+    """A scan sees without bound, so tiles differ; the more they overlap, the less."""
+    net = build(name)
+    image = np.repeat(np.repeat(rng.random((4, 4, 3), dtype=np.float32), 8, 0), 8, 1)
+    whole = Upscaler(net, tile=0)(image)
+    errors = [np.abs(Upscaler(net, tile=16, overlap=o)(image) - whole).max() for o in (0, 8)]
+    assert errors[1] < errors[0] / 2
+    assert errors[1] < 0.05 * np.abs(whole).max()
+
+
+@both
+def test_attribution_and_feature_maps_are_made(name: str, rng: np.random.Generator) -> None:
+    net = build(name)
+    lq = rng.random((3, 10, 13), dtype=np.float32)
+    result = lam(net, lq, LamSettings(window=6, fold=2, kernel_size=3))
+    assert result.sr.shape == (3, 20, 26)
+    assert result.map.max() == 1
+    assert 0 < result.diffusion_index < 100
+    maps = feature_maps(net, lq, ["norm", "conv_first"])
+    assert {layer: values.shape[0] for layer, (_, values) in maps.items()} == {
+        "norm": net.conv_first.weight.shape[0],
+        "conv_first": net.conv_first.weight.shape[0],
+    }

@@ -1,0 +1,291 @@
+"""The interface of the backends, and the steps around a network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import super_resolve as tensor_super_resolve
+from ppsr.inference import onnx_graph
+from ppsr.inference.backends import ReducedPrecision, self_ensemble, super_resolve
+from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.backends.exported import BackendOptions, Export, require_bf16
+from ppsr.inference.backends.onnx_runtime import TensorRtBackend
+from ppsr.inference.backends.probe import Probe, probe
+from ppsr.inference.backends.survey import fastest, recorded_survey, survey_record
+from ppsr.inference.export import export_network
+from ppsr.inference.facts import NetworkFacts, facts_of
+from ppsr.registry import GENERATORS
+from tests.inference.exports import network
+
+SR_NETWORKS = [name for name in GENERATORS.names() if getattr(GENERATORS.get(name), "produces_image", True)]
+
+
+class Repeat:
+    """Enlarges by repetition, which commutes with flips and turns; fails where it is told to."""
+
+    name = "repeat"
+
+    def __init__(self, *, multiple: int = 1, rgb_range: float = 1.0, nan: bool = False) -> None:
+        self.facts = NetworkFacts("Repeat", scale=2, size_multiple=multiple, rgb_range=rgb_range)
+        self.nan = nan
+        self.seen: list[np.ndarray] = []
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        self.seen.append(x)
+        y = x.repeat(2, axis=2).repeat(2, axis=3)
+        return y * np.float32(np.nan) if self.nan else y
+
+
+class OverflowingRepeat(Repeat):
+    def run_float32(self, x: np.ndarray) -> np.ndarray:
+        return x.repeat(2, axis=2).repeat(2, axis=3)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", SR_NETWORKS)
+def test_facts_are_those_that_the_network_states(name: str) -> None:
+    cls = GENERATORS.get(name)
+    net = cls(**cls.test_args)
+    facts = facts_of(net)
+    assert facts.network == name
+    assert facts.scale == net.scale
+    assert facts.rgb_range == float(getattr(net, "rgb_range", 1.0))
+    assert facts.size_multiple == getattr(net, "size_multiple", 1)
+    assert facts.receptive_radius == net.receptive_radius
+
+
+def test_channels_of_a_gray_network_are_found() -> None:
+    gray = GENERATORS.build(
+        {"name": "MSRResNet", "num_in_ch": 1, "num_out_ch": 1, "num_feat": 4, "num_block": 1}
+    )
+    drn = GENERATORS.get("DRNGenerator")
+    assert facts_of(gray).channels == 1
+    assert facts_of(drn(**{**drn.test_args, "n_colors": 1})).channels == 1
+
+
+def test_facts_of_a_network_that_makes_no_picture_are_refused() -> None:
+    predictor = GENERATORS.get("DegradationPredictor")
+    with pytest.raises(ConfigError, match="does not turn LR pictures"):
+        facts_of(predictor(**predictor.test_args))
+
+
+def test_facts_survive_their_file(tmp_path: Path) -> None:
+    facts = NetworkFacts("HAT", 4, channels=1, rgb_range=255.0, size_multiple=16, receptive_radius=None)
+    path = tmp_path / "x.facts.json"
+    path.write_text(facts.to_json(paddle="3.3.1"))
+    read, entries = NetworkFacts.read(path)
+    assert read == facts
+    assert entries["paddle"] == "3.3.1"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"network": 1}'])
+def test_file_that_describes_no_network_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.facts.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match="does not describe"):
+        NetworkFacts.read(path)
+    with pytest.raises(DataError, match="export again"):
+        NetworkFacts.read(tmp_path / "missing")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", ["MSRResNet", "DRNGenerator", "SwinIR"])
+def test_dygraph_backend_equals_the_network(name: str, rng: np.random.Generator) -> None:
+    cls = GENERATORS.get(name)
+    paddle.seed(0)
+    net = cls(**cls.test_args)
+    lq = rng.random((2, 3, 9, 13), dtype=np.float32)
+    backend = PaddleBackend(net)
+    expected = tensor_super_resolve(net, paddle.to_tensor(lq)).numpy()
+    np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-6)
+
+
+def test_range_and_multiple_of_the_network_are_respected(rng: np.random.Generator) -> None:
+    backend = Repeat(multiple=8, rgb_range=255.0)
+    lq = rng.random((1, 3, 9, 3), dtype=np.float32)
+    sr = super_resolve(backend, lq)
+    np.testing.assert_allclose(sr, lq.repeat(2, 2).repeat(2, 3), rtol=1e-6)
+    assert backend.seen[0].shape == (1, 3, 16, 8)
+    assert 128 < backend.seen[0].max() <= 255
+    assert backend.seen[0].dtype == np.float32
+
+
+def test_self_ensemble_turns_every_view_back(rng: np.random.Generator) -> None:
+    backend = Repeat()
+    lq = rng.random((1, 3, 5, 7), dtype=np.float32)
+    np.testing.assert_allclose(self_ensemble(backend, lq), lq.repeat(2, 2).repeat(2, 3), rtol=1e-6)
+    assert len({x.tobytes() for x in backend.seen}) == 8
+
+
+def test_overflow_is_computed_again_and_broken_weights_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    lq = np.ones((1, 3, 4, 4), np.float32)
+    overflowing = OverflowingRepeat(nan=True)
+    assert isinstance(overflowing, ReducedPrecision)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(super_resolve(overflowing, lq), np.ones((1, 3, 8, 8), np.float32))
+    assert "full precision" in caplog.text
+    with pytest.raises(DataError, match="not finite"):
+        super_resolve(Repeat(nan=True), lq)
+
+
+def test_half_precision_where_there_is_none_is_refused_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    paddle.set_device("cpu")
+    for name in ("MSRResNet", "HAT"):
+        cls = GENERATORS.get(name)
+        with caplog.at_level(logging.WARNING):
+            assert not PaddleBackend(cls(**cls.test_args), half=True).half
+    assert caplog.text.count("float32 is used") == 2
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export with all formats that can be made here, whose survey is not recorded."""
+    formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
+    prefix = tmp_path_factory.mktemp("export") / "net"
+    export_network(network("MSRResNet"), prefix, formats=formats, prove=False)
+    return prefix
+
+
+def set_entries(prefix: Path, target: Path, **entries) -> Path:
+    """A copy of an export whose facts file says something else."""
+    for path in prefix.parent.glob(f"{prefix.name}.*"):
+        shutil.copy(path, target / path.name)
+    facts = target / f"{prefix.name}.facts.json"
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), **entries}))
+    return target / prefix.name
+
+
+@pytest.mark.parametrize("name", ["inference", "onnxruntime", "openvino"])
+def test_backend_equals_the_network_at_other_sizes(
+    name: str, exported: Path, rng: np.random.Generator
+) -> None:
+    if name != "inference":
+        pytest.importorskip(name)
+    net = network("MSRResNet")
+    backend = open_backend(exported, name, BackendOptions(threads=1))
+    assert backend.name == name
+    kept = []
+    for shape in ((1, 3, 6, 11), (3, 3, 13, 4)):
+        lq = rng.random(shape, dtype=np.float32)
+        expected = tensor_super_resolve(net, paddle.to_tensor(lq)).numpy()
+        kept.append((super_resolve(backend, lq), expected))
+    for actual, expected in kept:  # after all calls: a result must not lie in memory that is used again
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["inference", "onnxruntime", "openvino"])
+def test_calls_of_several_threads_do_not_mix(name: str, exported: Path, rng: np.random.Generator) -> None:
+    if name != "inference":
+        pytest.importorskip(name)
+    backend = open_backend(exported, name, BackendOptions(threads=1))
+    pictures = [rng.random((1, 3, 4 + i % 5, 6 + i % 3), dtype=np.float32) for i in range(24)]
+    alone = [backend.run(x) for x in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(backend.run, pictures))
+    for x, y in zip(together, alone, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+def test_auto_takes_the_fastest_of_a_survey_of_this_machine(exported: Path, tmp_path: Path) -> None:
+    options = BackendOptions(threads=1)
+    probes = [
+        Probe("openvino", error=0.0, seconds=0.1, reason="wrong"),
+        Probe("inference", error=0.0, seconds=0.2),
+        Probe("onnxruntime", error=0.0, seconds=0.3),
+    ]
+    copy = set_entries(exported, tmp_path, survey=survey_record(probes, options))
+    assert recorded_survey(Export(copy), options) == probes
+    assert open_backend(copy, "auto", options).name == "inference"
+    assert recorded_survey(Export(copy), BackendOptions(threads=2)) is None
+    assert recorded_survey(Export(exported), options) is None
+
+
+@pytest.mark.slow
+def test_auto_surveys_where_nothing_is_recorded(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        backend = open_backend(exported, "auto", BackendOptions(threads=1))
+    assert backend.name in ("inference", "onnxruntime", "openvino")
+    assert f"backend {backend.name} is the fastest of" in caplog.text
+
+
+@pytest.mark.slow
+def test_network_in_memory_runs_on_every_backend(rng: np.random.Generator) -> None:
+    net = network("DRNGenerator")
+    lq = rng.random((1, 3, 5, 8), dtype=np.float32)
+    expected = tensor_super_resolve(net, paddle.to_tensor(lq)).numpy()
+    names = ["paddle", "inference", "auto"]
+    names += [n for n in ("onnxruntime", "openvino") if importlib.util.find_spec(n)]
+    for name in names:
+        if name in ("onnxruntime", "openvino") and onnx_graph.missing_packages():
+            continue
+        backend = open_backend(net, name, BackendOptions(threads=1))
+        assert name in ("auto", backend.name)
+        np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_crash_and_missing_answer_of_a_backend_are_results(exported: Path, tmp_path: Path) -> None:
+    missing = probe("onnxruntime", Export(set_entries(exported, tmp_path, files={})), BackendOptions())
+    assert not missing.passed
+    assert "exit code 1" in missing.reason
+    late = probe("inference", Export(exported), BackendOptions(), timeout=0.05)
+    assert late.reason == "no answer within 0.05 s"
+    with pytest.raises(DataError, match="no backend runs this export"):
+        fastest([missing, late])
+
+
+def test_names_and_options_that_do_not_exist_are_refused(exported: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'openvino'"):
+        open_backend(exported, "openvin")
+    with pytest.raises(ConfigError, match="runs networks from weights"):
+        open_backend(exported, "paddle")
+    with pytest.raises(ConfigError, match="no half precision on a CPU"):
+        open_backend(exported, "inference", BackendOptions(precision="fp16"))
+    for options in ({"precision": "int8"}, {"device": "tpu"}, {"device": "gpu:x"}, {"threads": 0}):
+        with pytest.raises(ConfigError):
+            BackendOptions(**options)
+
+
+@pytest.mark.smoke
+def test_bfloat16_needs_a_processor_that_has_it() -> None:
+    require_bf16(frozenset({"avx2", "amx_bf16"}))
+    with pytest.raises(ConfigError, match="use fp32"):
+        require_bf16(frozenset({"avx2", "avx512f"}))
+
+
+def test_backends_that_need_a_gpu_say_so_without_one(exported: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    with pytest.raises(ConfigError, match="give --device gpu"):
+        open_backend(exported, "tensorrt")
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(ConfigError, match="has no TensorrtExecutionProvider"):
+            open_backend(exported, "tensorrt", BackendOptions(device="gpu"))
+
+
+def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported: Path, tmp_path: Path) -> None:
+    copy = set_entries(exported, tmp_path, size_multiple=16)
+    backend = TensorRtBackend.__new__(TensorRtBackend)  # opening it needs a GPU; its options do not
+    backend.export, backend.facts = Export(copy), Export(copy).facts
+    backend.options = BackendOptions(
+        device="gpu:1", precision="fp16", min_side=1, opt_side=640, max_side=1290, max_batch=4
+    )
+    name, options = backend._providers()[0]
+    assert name == "TensorrtExecutionProvider"
+    assert options["trt_profile_min_shapes"] == "image:1x3x16x16"
+    assert options["trt_profile_opt_shapes"] == "image:1x3x640x640"
+    assert options["trt_profile_max_shapes"] == "image:4x3x1296x1296"
+    assert options["trt_fp16_enable"]
+    assert options["device_id"] == 1

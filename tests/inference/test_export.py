@@ -1,0 +1,250 @@
+"""Exports: proven before they exist, whole or not there, and refused when they were altered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import super_resolve as tensor_super_resolve
+from ppsr.inference import onnx_graph
+from ppsr.inference.backends import super_resolve
+from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backends.exported import BackendOptions, Export, sha256
+from ppsr.inference.backends.survey import installed
+from ppsr.inference.export import ExportError, export_network, record_survey
+from ppsr.inference.facts import facts_of
+from ppsr.inference.proof import Proof, example_pictures, make_proof, relative_error
+from ppsr.registry import GENERATORS
+from tests.inference.exports import Doubling, network
+
+PICTURE_NETWORKS = [
+    name
+    for name in GENERATORS.names()
+    if getattr(GENERATORS.get(name), "produces_image", True)
+    and not hasattr(GENERATORS.get(name), "example_inputs")
+]
+needs_onnx = pytest.mark.skipif(bool(onnx_graph.missing_packages()), reason="the extra onnx is not installed")
+
+
+def formats() -> list[str]:
+    return ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PICTURE_NETWORKS)
+def test_every_network_is_exported_and_right_on_every_installed_backend(name: str, tmp_path: Path) -> None:
+    net = network(name)
+    export = export_network(net, tmp_path / "net", formats=formats())
+    probes = export.entries["survey"]["probes"]
+    assert {p["backend"] for p in probes} == set(installed(export, BackendOptions()))
+    assert all(p["error"] <= 1e-5 for p in probes)
+    assert export.facts == facts_of(net)
+
+
+@pytest.mark.smoke
+def test_export_enlarges_pictures_of_any_size_as_the_network_does(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    net = network("MSRResNet")
+    export_network(net, tmp_path / "a.b" / "net", formats=["paddle"], prove=False)
+    backend = open_backend(tmp_path / "a.b" / "net", "inference")
+    for shape in ((1, 3, 7, 30), (3, 3, 24, 5), (1, 3, 1, 1)):
+        lq = rng.random(shape, dtype=np.float32)
+        expected = tensor_super_resolve(net, paddle.to_tensor(lq)).numpy()
+        np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-5)
+
+
+def test_network_of_several_pictures_exports_the_last(tmp_path: Path, rng: np.random.Generator) -> None:
+    net = network("DRNGenerator")
+    export_network(net, tmp_path / "net", formats=["paddle"], prove=False)
+    lq = rng.random((1, 3, 9, 6), dtype=np.float32)
+    sr = super_resolve(open_backend(tmp_path / "net", "inference"), lq)
+    np.testing.assert_allclose(sr, tensor_super_resolve(net, paddle.to_tensor(lq)).numpy(), atol=1e-5)
+
+
+@pytest.mark.smoke
+def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    net = network("MSRResNet")
+    x = paddle.rand([1, 3, 8, 8])
+    before = net(x).numpy()
+    export_network(net, tmp_path / "net", formats=["paddle"], prove=False)
+    np.testing.assert_array_equal(net(x).numpy(), before)
+    assert not [layer for layer in net.sublayers(include_self=True) if "forward" in vars(layer)]
+    net.train()
+    net(x).mean().backward()
+    assert all(p.grad is not None for p in net.parameters() if not p.stop_gradient)
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_wrong_backend_writes_nothing_and_keeps_the_previous_export(tmp_path: Path) -> None:
+    """paddle2onnx writes the exact GELU in place of the approximation: an error of about 1e-3."""
+    prefix = tmp_path / "net"
+    export_network(Doubling(), prefix, formats=["paddle"], prove=False)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(ExportError, match=r"nothing is written.*results differ"):
+        export_network(Doubling(nn.GELU(approximate=True)), prefix, tolerance=1e-5)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_activation_that_breaks_paddles_passes_is_still_exported_right(tmp_path: Path) -> None:
+    """With Paddle 3.3 this graph crashes Paddle Inference under oneDNN, and its plain ONNX form is wrong."""
+    net = Doubling(nn.LeakyReLU(0.2))
+    export = export_network(net, tmp_path / "net")
+    probes = {p["backend"]: p for p in export.entries["survey"]["probes"]}
+    assert probes["inference"]["error"] <= 1e-5
+    assert probes["onnxruntime"]["error"] <= 1e-5
+    backend = open_backend(tmp_path / "net", "inference")
+    x = np.random.default_rng(1).random((1, 3, 5, 4), dtype=np.float32)
+    np.testing.assert_allclose(backend.run(x), net(paddle.to_tensor(x)).numpy(), atol=1e-5)
+
+
+def test_new_export_replaces_every_file_of_the_previous_one(tmp_path: Path) -> None:
+    prefix = tmp_path / "net"
+    export_network(network("MSRResNet"), prefix, formats=["paddle"], prove=False)
+    (tmp_path / "net.onnx").write_bytes(b"of the previous export")
+    export = export_network(network("SRVGGNetCompact"), prefix, formats=["paddle"], prove=False)
+    assert export.facts.network == "SRVGGNetCompact"
+    assert not (tmp_path / "net.onnx").exists()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_altered_or_incomplete_files_are_refused(tmp_path: Path) -> None:
+    prefix = tmp_path / "net"
+    export_network(network("MSRResNet"), prefix, formats=["paddle"], prove=False)
+    parameters = tmp_path / "net.pdiparams"
+    parameters.write_bytes(parameters.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(DataError, match="not the file that was exported"):
+        open_backend(prefix, "inference")
+    (tmp_path / "net.facts.json").unlink()
+    with pytest.raises(DataError, match="not the prefix of a complete export"):
+        open_backend(prefix)
+
+
+def test_files_whose_answers_changed_are_refused(tmp_path: Path) -> None:
+    """Digests that fit, but another network: the proof speaks."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    export_network(network("MSRResNet", 0), one, formats=["paddle"], prove=False)
+    export_network(network("MSRResNet", 1), other, formats=["paddle"], prove=False)
+    for suffix in (".json", ".pdmodel", ".pdiparams", ".facts.json"):
+        if other.with_name("other" + suffix).exists():
+            other.with_name("other" + suffix).replace(one.with_name("one" + suffix))
+    facts = json.loads((tmp_path / "one.facts.json").read_text())
+    facts["files"][".proof.npz"] = sha256(tmp_path / "one.proof.npz")
+    (tmp_path / "one.facts.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="does not compute MSRResNet as it was exported"):
+        open_backend(one, "inference")
+
+
+def test_prefix_is_found_from_any_file_of_the_export(tmp_path: Path) -> None:
+    export = export_network(network("MSRResNet"), tmp_path / "net.x4", formats=["paddle"], prove=False)
+    for path in tmp_path.iterdir():
+        if path.suffix in (".pdiparams", ".json", ".pdmodel"):
+            assert Export(path).prefix == export.prefix
+
+
+def test_fixed_shape_takes_that_shape_alone(tmp_path: Path, rng: np.random.Generator) -> None:
+    net = network("MSRResNet")
+    export_network(net, tmp_path / "net", formats=["paddle"], shape=(1, 3, 6, 8), prove=False)
+    backend = open_backend(tmp_path / "net", "inference")
+    x = rng.random((1, 3, 6, 8), dtype=np.float32)
+    np.testing.assert_allclose(backend.run(x), net(paddle.to_tensor(x)).numpy(), atol=1e-5)
+    for shape in ((1, 3, 6, 9), (2, 3, 6, 8), (1, 1, 6, 8)):
+        with pytest.raises(DataError, match="takes pictures of shape"):
+            backend.run(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 8, 8), (1, 3, 8), (1, 3, 8, 0), (1, 3, 9, 8)])
+def test_shape_that_the_network_does_not_take_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        export_network(network("SwinIR"), tmp_path / "net", shape=shape, formats=["paddle"], prove=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_formats_and_networks_that_cannot_be_exported_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="formats are paddle, onnx; got caffe"):
+        export_network(network("MSRResNet"), tmp_path / "net", formats=["caffe"])
+    with pytest.raises(ConfigError, match="more than a picture"):
+        export_network(network("CDDNet"), tmp_path / "net")
+    with pytest.raises(ConfigError, match="does not turn LR pictures"):
+        export_network(network("DegradationPredictor"), tmp_path / "net")
+
+
+def test_missing_package_for_onnx_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_graph, "missing_packages", lambda: ["paddle2onnx"])
+    with pytest.raises(ConfigError, match=r"ONNX needs paddle2onnx.*ppsr\[onnx\]"):
+        export_network(network("MSRResNet"), tmp_path / "net")
+
+
+@needs_onnx
+def test_graph_that_cannot_be_converted_says_why(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "bad.pdiparams").write_bytes(b"")
+    with pytest.raises(ConfigError, match="paddle2onnx cannot convert"):
+        onnx_graph.convert(tmp_path / "bad.json", tmp_path / "bad.pdiparams", tmp_path / "bad.onnx")
+    assert not (tmp_path / "bad.onnx").exists()
+
+
+def test_broken_weights_are_not_exported(tmp_path: Path) -> None:
+    net = Doubling()
+    net.last.bias.set_value(np.full(net.last.bias.shape, np.nan, np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        export_network(net, tmp_path / "net", formats=["paddle"], prove=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_survey_is_recorded_without_touching_the_rest(tmp_path: Path) -> None:
+    export = export_network(network("MSRResNet"), tmp_path / "net", formats=formats(), prove=False)
+    assert "survey" not in export.entries
+    again = record_survey(export, BackendOptions(threads=1))
+    assert {p["backend"] for p in again.entries["survey"]["probes"]} == set(
+        installed(export, BackendOptions())
+    )
+    assert {k: v for k, v in again.entries.items() if k != "survey"} == export.entries
+
+
+def test_error_is_relative_and_infinite_for_another_shape_or_nan() -> None:
+    y = np.array([[1.0, -4.0]], np.float32)
+    assert relative_error(y + np.float32(0.5), y) == pytest.approx(0.125)
+    assert relative_error(y[:, :1], y) == np.inf
+    assert relative_error(np.array([[1.0, np.nan]], np.float32), y) == np.inf
+    assert relative_error(np.full((1, 2), 1e-3, np.float32), np.zeros((1, 2), np.float32)) == pytest.approx(1)
+
+
+def test_proof_survives_its_file_and_knows_other_answers(tmp_path: Path) -> None:
+    facts = facts_of(network("DRNGenerator"))
+    proof = make_proof(lambda x: x.repeat(2, 2), facts)
+    proof.save(tmp_path / "proof.npz")
+    read = Proof.load(tmp_path / "proof.npz")
+    assert [x.shape for x in read.inputs] == [x.shape for x in example_pictures(facts)]
+    assert read.error(lambda x: x.repeat(2, 2)) == 0
+    assert read.error(lambda x: x.repeat(2, 2) * np.float32(1.01)) == pytest.approx(0.01, rel=1e-3)
+    assert read.psnr(lambda x: x.repeat(2, 2)) == np.inf
+    shifted = read.psnr(lambda x: np.where(x > 250, x, x + facts.rgb_range / 100).repeat(2, 2))
+    assert shifted == pytest.approx(40, abs=0.3)
+    (tmp_path / "proof.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match="export again"):
+        Proof.load(tmp_path / "proof.npz")
+
+
+def test_example_pictures_differ_in_every_open_size() -> None:
+    for name in ("MSRResNet", "HAT"):
+        facts = facts_of(network(name))
+        first, second = example_pictures(facts)
+        for x in (first, second):
+            assert not x.shape[2] % facts.size_multiple
+            assert not x.shape[3] % facts.size_multiple
+        assert all(a != b for a, b in zip(first.shape, second.shape, strict=True) if a != 3)
+    assert [x.shape for x in example_pictures(facts_of(Doubling()), (1, 3, 8, None))] == [
+        (1, 3, 8, 31),
+        (1, 3, 8, 17),
+    ]
