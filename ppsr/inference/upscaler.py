@@ -160,6 +160,7 @@ class Upscaler:
         tiles = make_tiles(facts, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             device = self._device_budget()
+            per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
             budget = self._budget(self.max_memory if device is None else None)
             if budget is not None:
                 tiles, memory = largest_tiles(
@@ -167,7 +168,7 @@ class Upscaler:
                     height,
                     width,
                     channels,
-                    per_pixel=self._measured(gpu=device is not None),
+                    per_pixel=per_pixel,
                     budget=budget,
                     device_budget=device,
                     overlap=self.overlap,
