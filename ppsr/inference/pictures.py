@@ -24,11 +24,11 @@ from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 from ppsr.errors import DataError
 from ppsr.inference.metadata import exif_tags
 
-__all__ = ["MAX_PIXELS", "Picture", "opened", "picture_kind", "read_picture"]
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Picture", "opened", "picture_kind", "read_picture"]
 
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
-_UNREADABLE = (  # what Pillow raises on damaged files
+UNREADABLE = (  # what Pillow raises on damaged files
     OSError,
     SyntaxError,
     ValueError,
@@ -119,7 +119,7 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_trunca
         raise DataError(f"cannot decode {path}: {error.err}") from None
     except UnidentifiedImageError:  # its text shows an object in memory
         raise DataError(f"cannot decode {path}: its header is damaged") from None
-    except (Image.DecompressionBombError, *_UNREADABLE) as error:
+    except (Image.DecompressionBombError, *UNREADABLE) as error:
         raise DataError(f"cannot decode {path}: {error}") from None
 
 
