@@ -131,18 +131,22 @@ def _recede(C: Tensor, grad_y: Tensor, decay: Tensor, grad: Tensor) -> tuple[lis
 
 
 def _fold(x: Tensor, chunk: int) -> Tensor:
-    """(L, R, G, ., .) -> (chunk, chunks, R, G, ., .); tokens that are missing are zero and change nothing."""
+    """(L, R, G, ., .) -> (chunk, chunks, R, G, ., .); tokens that are missing are zero and change nothing.
+
+    Shapes are given as in `[0, -1, ...]`, so that ONNX Runtime has no two open numbers to find.
+    """
     length, rows, groups, m, n = x.shape
     missing = paddle.zeros([chunk - 1, rows, groups, m, n], x.dtype)
     whole = (length + chunk - 1) // chunk * chunk
-    x = paddle.concat([x, missing])[:whole].reshape([-1, chunk, rows, groups, m, n])
-    return x.transpose([1, 0, 2, 3, 4, 5])
+    x = paddle.concat([x, missing])[:whole].transpose([1, 0, 2, 3, 4])
+    return x.reshape([0, -1, chunk, groups, m, n]).transpose([2, 1, 0, 3, 4, 5])
 
 
 def _unfold(x: Tensor, length: int) -> Tensor:
     """Inverse of `_fold`."""
-    _, _, rows, groups, m, n = x.shape
-    return x.transpose([1, 0, 2, 3, 4, 5]).reshape([-1, rows, groups, m, n])[:length]
+    *_, groups, m, n = x.shape
+    x = x.transpose([2, 1, 0, 3, 4, 5]).reshape([0, -1, groups, m, n])
+    return x.transpose([1, 0, 2, 3, 4])[:length]
 
 
 def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
@@ -446,7 +450,7 @@ def selective_scan(
         dt = softplus(dt)
 
     def time_first(x: Tensor, m: int, n: int) -> Tensor:
-        return x.reshape([rows, groups, m, n, length]).transpose([4, 0, 1, 2, 3])
+        return x.reshape([0, groups, m, n, -1]).transpose([4, 0, 1, 2, 3])
 
     B, C = (_grouped(x.astype(dtype), groups, rows, length) for x in (B, C))
     A = A.astype(dtype).reshape([groups, per_group, states]).transpose([0, 2, 1])
@@ -464,7 +468,7 @@ def selective_scan(
     else:
         steps = _Steps(tensors[0], tensors[0] * tensors[1], *tensors[3:])
         y, last, _ = _forward(steps, tensors[2], _Plan(_TRACED_CHUNK, _TRACED_PART))
-    y = y.transpose([1, 2, 4, 0, 3]).reshape([rows, channels, length])
+    y = y.transpose([1, 2, 4, 0, 3]).reshape([0, channels, -1])
     if D is not None:
         y = y + values * D.astype(dtype).unsqueeze(-1)
     if z is not None:
