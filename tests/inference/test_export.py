@@ -40,7 +40,8 @@ def formats() -> list[str]:
 @pytest.mark.parametrize("name", PICTURE_NETWORKS)
 def test_every_network_is_exported_and_right_on_every_installed_backend(name: str, tmp_path: Path) -> None:
     net = network(name)
-    export = export_network(net, tmp_path / "net", formats=formats())
+    wanted = formats() if getattr(net, "onnx", True) else ["paddle"]
+    export = export_network(net, tmp_path / "net", formats=wanted)
     probes = export.entries["survey"]["probes"]
     assert {p["backend"] for p in probes} == set(installed(export, BackendOptions()))
     assert all(p["error"] <= 1e-5 for p in probes)
