@@ -5,7 +5,7 @@ PADDLE ?= paddlepaddle==3.3.1
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check
 
-.PHONY: install quickstart test lint types unit smoke26 format clean
+.PHONY: install quickstart test lint types unit tipc smoke26 format clean
 
 # The environment sees the packages of its parent, so that a GPU build of Paddle that is already there is used;
 # the CPU wheel is installed only where `import paddle` fails.
@@ -38,6 +38,14 @@ types: $(VENV)/.installed-dev
 # One process per core; libraries stay single-threaded there, so that two workers do not fight over two cores.
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# Train, evaluate, export and infer each model of test_tipc; the tests do it for one.
+tipc: $(VENV)/.installed
+	@export PATH="$(abspath $(BIN)):$$PATH"; \
+	for file in test_tipc/configs/*/train_infer_python.txt; do \
+		bash test_tipc/prepare.sh $$file lite_train_lite_infer && \
+		bash test_tipc/test_train_inference_python.sh $$file lite_train_lite_infer || exit 1; \
+	done
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

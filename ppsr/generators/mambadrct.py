@@ -80,7 +80,6 @@ class MambaDRCT(SwinSkeleton):
     """
 
     fp16_safe: ClassVar[bool] = False
-    onnx: ClassVar[bool] = False  # ONNX Runtime takes the open number of tokens for 1
     onednn: ClassVar[bool] = False  # Paddle Inference runs the scan in half the time without it
     ignored_keys: ClassVar[tuple[str, ...]] = (r".*attn_mask", r".*relative_position_index")
     test_args: ClassVar[dict[str, Any]] = {

@@ -48,7 +48,6 @@ class MambaIR(SwinSkeleton):
     """
 
     fp16_safe: ClassVar[bool] = False  # never tried in half precision; the recurrence is in float32 anyway
-    onnx: ClassVar[bool] = False  # ONNX Runtime takes the open number of tokens for 1
     onednn: ClassVar[bool] = False  # Paddle Inference runs the scan in half the time without it
     test_args: ClassVar[dict[str, Any]] = {
         "embed_dim": 32,

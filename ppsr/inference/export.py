@@ -77,12 +77,10 @@ def export_network(
         prove: False leaves the comparison to the caller.
 
     Raises:
-        ConfigError: the network takes more than a picture or does not work as ONNX, or a package is missing.
+        ConfigError: the network takes more than a picture, or a package for ONNX is missing.
         ExportError: a backend is wrong or crashes.
     """
     _check_formats(formats)
-    if "onnx" in formats and not getattr(net, "onnx", True):
-        raise ConfigError(f"{type(net).__name__} does not work as ONNX; export it with --formats paddle")
     prefix = Path(prefix)
     options = options or BackendOptions()
     if hasattr(net, "example_inputs"):

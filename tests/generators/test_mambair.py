@@ -14,7 +14,6 @@ from ppsr.analysis.lam import LamSettings, lam
 from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.variants import find_variant
-from ppsr.inference import onnx_graph
 from ppsr.inference.backends import super_resolve
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
@@ -104,14 +103,6 @@ def test_tiles_with_an_overlap_come_near_the_whole_picture(name: str, rng: np.ra
     errors = [np.abs(Upscaler(net, tile=16, overlap=o)(image) - whole).max() for o in (0, 8)]
     assert errors[1] < errors[0] / 2
     assert errors[1] < 0.05 * np.abs(whole).max()
-
-
-@pytest.mark.skipif(bool(onnx_graph.missing_packages()), reason="the extra onnx is not installed")
-@both
-def test_an_export_to_onnx_is_refused_before_anything_is_made(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--formats paddle"):
-        export_network(build(name), tmp_path / "net", formats=["paddle", "onnx"])
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

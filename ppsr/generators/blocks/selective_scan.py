@@ -85,7 +85,13 @@ def _decay(dt: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
 
 def _like(A: Tensor, x: Tensor) -> Tensor:
     """A in the shape of x; the repeated matrix of a scan is longer in time than its last part."""
-    return A[: x.shape[0]] if A.ndim == x.ndim else A.expand_as(x)
+    return A[: x.shape[0]] if A.ndim == x.ndim else _spread(A, x)
+
+
+def _spread(x: Tensor, like: Tensor) -> Tensor:
+    """x repeated to the shape of another, where products without broadcasting are faster. Runtimes that read
+    graphs broadcast well, and ONNX Runtime refuses this repetition with open sizes."""
+    return x.expand_as(like) if paddle.in_dynamic_mode() else x
 
 
 def _advance(steps: _Steps, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -131,22 +137,18 @@ def _recede(C: Tensor, grad_y: Tensor, decay: Tensor, grad: Tensor) -> tuple[lis
 
 
 def _fold(x: Tensor, chunk: int) -> Tensor:
-    """(L, R, G, ., .) -> (chunk, chunks, R, G, ., .); tokens that are missing are zero and change nothing.
-
-    Shapes are given as in `[0, -1, ...]`, so that ONNX Runtime has no two open numbers to find.
-    """
+    """(L, R, G, ., .) -> (chunk, chunks, R, G, ., .); tokens that are missing are zero and change nothing."""
     length, rows, groups, m, n = x.shape
     missing = paddle.zeros([chunk - 1, rows, groups, m, n], x.dtype)
     whole = (length + chunk - 1) // chunk * chunk
-    x = paddle.concat([x, missing])[:whole].transpose([1, 0, 2, 3, 4])
-    return x.reshape([0, -1, chunk, groups, m, n]).transpose([2, 1, 0, 3, 4, 5])
+    x = paddle.concat([x, missing])[:whole].reshape([-1, chunk, rows, groups, m, n])
+    return x.transpose([1, 0, 2, 3, 4, 5])
 
 
 def _unfold(x: Tensor, length: int) -> Tensor:
     """Inverse of `_fold`."""
-    *_, groups, m, n = x.shape
-    x = x.transpose([2, 1, 0, 3, 4, 5]).reshape([0, -1, groups, m, n])
-    return x.transpose([1, 0, 2, 3, 4])[:length]
+    _, _, rows, groups, m, n = x.shape
+    return x.transpose([1, 0, 2, 3, 4, 5]).reshape([-1, rows, groups, m, n])[:length]
 
 
 def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
@@ -170,7 +172,9 @@ def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
 
 
 def _repeat(A: Tensor, steps: _Steps, size: int) -> Tensor:
-    """A for each token of a part, so that products need no broadcasting."""
+    """A for each token of a part, so that products need no broadcasting; see `_spread`."""
+    if not paddle.in_dynamic_mode():
+        return A
     lead = list(steps.dt.shape[1:-3])
     return A.expand([size, *lead, *A.shape])
 
@@ -216,7 +220,7 @@ def _forward(steps: _Steps, A: Tensor, plan: _Plan) -> tuple[Tensor, Tensor, lis
     elapsed = _Steps(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
     for i, part in enumerate(elapsed.parts(plan.part)):
         _, left = _decay(part.dt, repeated)
-        outputs[i] = outputs[i] + paddle.matmul(part.C, left * before.expand_as(left))
+        outputs[i] = outputs[i] + paddle.matmul(part.C, left * _spread(before, left))
     return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1], starts
 
 
@@ -450,7 +454,7 @@ def selective_scan(
         dt = softplus(dt)
 
     def time_first(x: Tensor, m: int, n: int) -> Tensor:
-        return x.reshape([0, groups, m, n, -1]).transpose([4, 0, 1, 2, 3])
+        return x.reshape([rows, groups, m, n, length]).transpose([4, 0, 1, 2, 3])
 
     B, C = (_grouped(x.astype(dtype), groups, rows, length) for x in (B, C))
     A = A.astype(dtype).reshape([groups, per_group, states]).transpose([0, 2, 1])
@@ -468,7 +472,7 @@ def selective_scan(
     else:
         steps = _Steps(tensors[0], tensors[0] * tensors[1], *tensors[3:])
         y, last, _ = _forward(steps, tensors[2], _Plan(_TRACED_CHUNK, _TRACED_PART))
-    y = y.transpose([1, 2, 4, 0, 3]).reshape([0, channels, -1])
+    y = y.transpose([1, 2, 4, 0, 3]).reshape([rows, channels, length])
     if D is not None:
         y = y + values * D.astype(dtype).unsqueeze(-1)
     if z is not None:

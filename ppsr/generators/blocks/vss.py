@@ -29,13 +29,9 @@ _SQUEEZE = 30
 _COMPRESS, _COMPRESS_LIGHT = 3, 2
 
 
-def _reversed(x: Tensor) -> Tensor:
-    """The last axis backwards; gathered in a graph, because ONNX has no flip of an axis of open length."""
-    if paddle.in_dynamic_mode():
-        return x.flip(x.ndim - 1)
-    # counted on the tensor: ONNX Runtime takes a range of open length for one of length 1, or for a slice
-    count = paddle.cumsum(paddle.ones_like(x[:1, :1, :1].reshape([-1]), dtype="int64"))
-    return paddle.index_select(x, count[-1:] - count, axis=x.ndim - 1)
+def _reverse(x: Tensor) -> Tensor:
+    """The last of four axes from its end; flip has no ONNX form for an axis of open length."""
+    return x.flip(3) if paddle.in_dynamic_mode() else x[:, :, :, ::-1]
 
 
 class SS2D(nn.Layer):
@@ -105,20 +101,18 @@ class SS2D(nn.Layer):
             Four times (N, D, H * W), pixels row by row: along rows, along columns, both backwards.
         """
         n, d, h, w = x.shape
-        # never h * w: ONNX Runtime takes the product of two open numbers, which it both calls -1, for 1
-        rows = x.reshape([0, 0, -1])
-        columns = x.transpose([0, 1, 3, 2]).reshape([0, 0, -1])
-        length = rows.shape[2]
+        rows = x.reshape([n, d, h * w])
+        columns = x.transpose([0, 1, 3, 2]).reshape([n, d, h * w])
         onward = paddle.stack([rows, columns], axis=1)
-        sequences = paddle.concat([onward, _reversed(onward)], axis=1)  # (N, 4, D, L)
+        sequences = paddle.concat([onward, _reverse(onward)], axis=1)  # (N, 4, D, L)
         # the shape is said again because Paddle infers a batch of one for a product with a broadcast matrix
         projected = paddle.matmul(self.x_proj_weight.unsqueeze(0), sequences)
-        projected = projected.reshape([n, _DIRECTIONS, self.dt_rank + 2 * self.d_state, length])
+        projected = projected.reshape([n, _DIRECTIONS, self.dt_rank + 2 * self.d_state, h * w])
         sizes = [self.dt_rank, self.d_state, self.d_state]
         dt, b, c = paddle.split(projected, sizes, axis=2)
         y = scan.selective_scan(
-            sequences.reshape([0, _DIRECTIONS * d, -1]),
-            paddle.matmul(self.dt_projs_weight.unsqueeze(0), dt).reshape([n, _DIRECTIONS * d, length]),
+            sequences.reshape([n, _DIRECTIONS * d, h * w]),
+            paddle.matmul(self.dt_projs_weight.unsqueeze(0), dt).reshape([n, _DIRECTIONS * d, h * w]),
             -paddle.exp(self.A_logs.astype(scan.precision(x))),
             b,
             c,
@@ -126,10 +120,10 @@ class SS2D(nn.Layer):
             delta_bias=self.dt_projs_bias.reshape([-1]),
             delta_softplus=True,
         )
-        onward, backward = paddle.split(y.reshape([n, _DIRECTIONS, d, length]), 2, axis=1)
+        onward, backward = paddle.split(y.reshape([n, _DIRECTIONS, d, h * w]), 2, axis=1)
         results = []
-        for pair in (onward, _reversed(backward)):
-            by_columns = pair[:, 1].reshape([n, d, w, h]).transpose([0, 1, 3, 2]).reshape([0, 0, -1])
+        for pair in (onward, _reverse(backward)):
+            by_columns = pair[:, 1].reshape([n, d, w, h]).transpose([0, 1, 3, 2]).reshape([n, d, h * w])
             results += [pair[:, 0], by_columns]
         return results
 
