@@ -21,6 +21,7 @@ __all__ = ["is_paddlegan_form", "to_ppsr_form"]
 
 logger = logging.getLogger(__name__)
 
+_PLAIN_MODELS = ("BaseSRModel", "RCANModel")
 _OWN_CRITERIONS = ("L1Loss", "MSELoss", "CharbonnierLoss")
 _WITHOUT_EFFECT = ("to_static", "image_shape", "use_init_weight", "params", "max_eval_steps")
 _FLIPS = {
@@ -33,9 +34,9 @@ Place = tuple[str, ...]
 
 
 def is_paddlegan_form(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration has PaddleGAN's lists of preprocessing, or its plain SR model."""
+    """Whether a configuration has PaddleGAN's lists of preprocessing, or one of its plain SR models."""
     model, sections = config.get("model"), config.get("dataset")
-    if isinstance(model, Mapping) and model.get("name") == "BaseSRModel":
+    if isinstance(model, Mapping) and model.get("name") in _PLAIN_MODELS:
         return True
     return isinstance(sections, Mapping) and any(
         isinstance(section, Mapping) and "preprocess" in section for section in sections.values()
@@ -64,12 +65,13 @@ class _Translation:
         model = _mapping(self.config, ("model",))
         if model.get("name") == "DRN":
             values["model"], unit = self._drn(model)
-        elif model.get("name") == "BaseSRModel":
-            values["model"], unit = self._plain_sr(model), 1.0
+        elif model.get("name") in _PLAIN_MODELS:
+            values["model"], unit = self._plain_sr(model)
         else:
             raise self._error(
                 ("model", "name"),
-                f"PaddleGAN's model {model.get('name')!r} has no counterpart; DRN and BaseSRModel have",
+                f"PaddleGAN's model {model.get('name')!r} has no counterpart; "
+                f"{', '.join(('DRN', *_PLAIN_MODELS))} have",
             )
         sections = _mapping(self.config, ("dataset",))
         values["dataset"] = {
@@ -103,18 +105,30 @@ class _Translation:
         result["generator"] = {"train_mean_shift": False, **generator}
         return {"style": "paddledepth", **result}, float(generator.get("rgb_range", 255))
 
-    def _plain_sr(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        result = self._without_ignored(model)
+    def _plain_sr(self, model: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+        """One network with a pixel loss, and the largest value of its pictures."""
+        result = {**self._without_ignored(model), "name": "SRModel"}
         generator = _mapping(self.config, ("model", "generator"))
-        result["generator"] = {**generator, "name": _foreign(generator.get("name"))}
-        for key in [key for key in result if key.endswith("_criterion")]:
-            criterion = _mapping(self.config, ("model", key))
-            if criterion.get("name") not in _OWN_CRITERIONS:
-                criterion = {**criterion, "name": _foreign(criterion.get("name"))}
-            elif criterion["name"] == "CharbonnierLoss":
-                criterion = {"reduction": "sum", **criterion}  # the default there
-            result[key] = criterion
-        return {**result, "name": "SRModel"}
+        if generator.get("name") != "RCAN":
+            result["generator"] = {**generator, "name": _foreign(generator.get("name"))}
+            result |= {key: self._criterion(key) for key in result if key.endswith("_criterion")}
+            return result, 1.0
+        unit = float(generator.get("rgb_range", 255))
+        criterion = dict(_mapping(self.config, ("model", "pixel_criterion")))
+        if criterion.get("name") != "L1Loss":
+            raise self._error(("model", "pixel_criterion"), "with RCAN, L1Loss alone has a counterpart")
+        # ours compares pictures in [0, 1]
+        criterion["loss_weight"] = unit * criterion.get("loss_weight", 1.0)
+        return {**result, "pixel_criterion": criterion}, unit
+
+    def _criterion(self, key: str) -> dict[str, Any]:
+        """A loss, ours where it is the same."""
+        criterion = _mapping(self.config, ("model", key))
+        if criterion.get("name") not in _OWN_CRITERIONS:
+            return {**criterion, "name": _foreign(criterion.get("name"))}
+        if criterion["name"] == "CharbonnierLoss":
+            return {"reduction": "sum", **criterion}  # the default there
+        return dict(criterion)
 
     def _dataset(self, place: Place, section: Any, unit: float, *, pyramid: bool) -> Any:
         if not isinstance(section, Mapping) or "preprocess" not in section:

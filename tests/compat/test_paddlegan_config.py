@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ppsr.cli.train import main
+from ppsr.compat.paddlegan_config import is_paddlegan_form
 from ppsr.config import check_config, load_config
 from ppsr.errors import ConfigError
 from tests.compat.pictures import make_pairs
@@ -133,3 +134,29 @@ def test_the_plain_model_names_networks_of_paddlegan_and_keeps_its_defaults(tmp_
         False,
     )
     assert "'model.to_static' has no effect" in caplog.text
+
+
+def test_rcan_has_the_loss_of_pictures_up_to_255(tmp_path):
+    text = PLAIN.replace("BaseSRModel", "RCANModel").replace("LESRCNNGenerator", "RCAN")
+    path = tmp_path / "rcan.yaml"
+    path.write_text(text.replace("CharbonnierLoss", "L1Loss").replace("std: 255.", "std: 1."))
+    config = load_config(path, ["optimizer.name=Adam", "optimizer.net_names=[generator]"])
+    check_config(config)
+    assert config["model"] == {
+        "name": "SRModel",
+        "generator": {"name": "RCAN", "scale": 2},
+        "pixel_criterion": {"name": "L1Loss", "loss_weight": 255.0},
+    }
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="with RCAN, L1Loss alone"):
+        load_config(path)
+
+
+def test_a_file_of_ours_is_left_alone(tmp_path):
+    ours = Path(__file__).parents[2] / "configs" / "drn_x4.yaml"
+    assert not is_paddlegan_form(load_config(ours))
+    path = tmp_path / "base.yaml"
+    path.write_text(f"base: {DRN}\ntotal_iters: 5\n")  # and one of theirs can be a base
+    config = load_config(path)
+    assert (config["total_iters"], config["dataset"]["train"]["name"]) == (5, "PyramidDataset")
+    check_config(config)

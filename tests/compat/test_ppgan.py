@@ -66,7 +66,7 @@ def _trainer(folder, config, *, is_train=True):
     path = folder / "theirs.yaml"
     path.write_text(yaml.safe_dump(config))
     cfg = get_config(str(path))
-    cfg.update(is_train=is_train, profiler_options=None)
+    cfg.update(is_train=is_train, profiler_options=None, amp=False, amp_level="O1")  # what their set-up adds
     paddle.seed(1)
     return Trainer(cfg)
 
@@ -168,7 +168,7 @@ def test_our_trainer_trains_their_network_and_their_evaluation_agrees(tmp_path, 
     theirs = _ppgan_config(
         tmp_path,
         {"name": "BaseSRModel", "generator": {"name": "LESRCNNGenerator", "scale": 2}},
-        {},
+        {"name": "PPSR_SRDataset", **_data(tmp_path, gt_size=16)},
         {
             "name": "SRDataset",
             **_data(tmp_path),
@@ -246,6 +246,27 @@ def test_drn_has_the_losses_of_theirs_on_the_same_batch():
     assert float(losses["l_dual"]) == pytest.approx(float(theirs.losses["loss_dual"]), rel=1e-5)
 
 
+def test_their_drn_trains_our_generator_on_our_pyramids(tmp_path):
+    from ppgan.models.drn_model import DRN
+    from ppgan.utils.config import AttrDict
+
+    gt, lq = make_pairs(tmp_path, scale=4)
+    options = {"gt_folder": str(gt), "lq_folder": str(lq), "scale": 4, "gt_size": 32, "rgb_range": 255}
+    (batch, *_) = paddle.io.DataLoader(build_dataset("PyramidDataset", options), batch_size=2)
+    generator = AttrDict(
+        name="PPSR_DRNGenerator", scale=[2, 4], n_blocks=1, n_feats=4, n_colors=3, negval=0.2
+    )
+    model = DRN(generator, pixel_criterion={"name": "PPSR_L1Loss"})
+    before = model.nets["generator"].head.weight.numpy()
+    model.setup_input(batch)
+    assert model.lqx2.shape[2:] == [16, 16]
+    parameters = [p for net in model.nets.values() for p in net.parameters()]
+    optimizer = paddle.optimizer.SGD(0.001, parameters)
+    model.train_iter({"optimG": optimizer, "optimD": optimizer})
+    assert float(model.losses["loss_total"]) > 1  # pictures are in 0..255
+    assert np.abs(model.nets["generator"].head.weight.numpy() - before).max() > 0
+
+
 def test_networks_of_theirs_get_the_facts_that_we_read():
     net = GENERATORS.build({"name": "ppgan.RRDBNet", "in_nc": 3, "out_nc": 3, "nf": 4, "nb": 1, "gc": 4})
     assert (net.scale, net.rgb_range) == (4, 1.0)
@@ -299,6 +320,16 @@ def test_every_visit_of_a_sample_has_a_window_of_its_own_also_from_new_workers(t
     assert dataset._visits[0] == before + 2
 
 
+def test_degradation_on_the_device_is_refused_by_name(tmp_path):
+    gt, _ = make_pairs(tmp_path, scale=2)
+    options = {"gt_folder": str(gt), "scale": 2, "gt_size": 16, "crop_pad_size": 80}
+    dataset = build_dataset("DASRDataset", options)
+    assert dataset.dataset.backend == "host"
+    assert dataset[0]["lq_path"] == dataset[0]["gt_path"]
+    with pytest.raises(ConfigError, match=r"PPSR_DASRDataset.*backend: host"):
+        build_dataset("DASRDataset", {**options, "degradation": {"backend": "device"}})
+
+
 def test_a_metric_gathers_means_of_pictures_and_of_sequences(rng):
     metric = bridge.PPGAN_METRICS.get("PPSR_PSNR")(crop_border=1)
     pictures = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
@@ -328,7 +359,7 @@ def test_the_command_runs_their_main_program(tmp_path):
     config = _ppgan_config(
         tmp_path,
         {"name": "BaseSRModel", "generator": {"name": "PPSR_MSRResNet", **NETWORK}},
-        {},
+        {"name": "PPSR_SRDataset", **_data(tmp_path, gt_size=16)},
         {"name": "PPSR_SRDataset", **_data(tmp_path)},
     )
     path = tmp_path / "config.yaml"
