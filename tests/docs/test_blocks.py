@@ -12,7 +12,8 @@ targets,
   scripts, sub-commands, options exist; `--config-file` commands of tools/main.py have a config that checks
   with
   their overrides, component by component. Python must compile.
-* `<!-- run by: make X -->` names a target that exists and that .ci/run or a workflow calls.
+* `<!-- run by: make X -->` names a target that exists and that .ci/run or a workflow calls;
+  `<!-- run by: tests/... -->` a test that exists. These blocks are checked like those with needs.
 * Blocks in YAML are YAML. Blocks of a translation are those of the English page, comments aside.
 """
 
@@ -68,6 +69,8 @@ def test_a_config_is_yaml(block):
 @by_id([b for b in BLOCKS if b.marks])
 def test_a_mark_says_something(block):
     assert all(block.marks.values())
+    for path in re.findall(r"tests/[\w/.]+", block.marks.get("run by", "")):
+        assert (ROOT / path).exists(), path
     for target in re.findall(r"make ([\w-]+)", block.marks.get("run by", "")):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
         workflows = [*(ROOT / ".github" / "workflows").glob("*.yml"), ROOT / ".ci" / "run"]
