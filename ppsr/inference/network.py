@@ -11,12 +11,13 @@ from paddle import nn
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
+from ppsr.inference.backends.exported import Export, find_export
 from ppsr.registry import build_generator, build_model
 from ppsr.weights import apply_state, read_file
 from ppsr.weights.files import Layout, WeightFile
 from ppsr.weights.identify import State, identify
 
-__all__ = ["load_network"]
+__all__ = ["load_network", "load_source"]
 
 Files = str | Path | Sequence[str | Path]
 _PREDICTOR = "DegradationPredictor"
@@ -64,6 +65,29 @@ def load_network(
     net = model.inference_net()
     net.eval()
     return net
+
+
+def load_source(
+    config_file: str | Path | None, load: Sequence[Path], model_dir: str | Path | None
+) -> nn.Layer | Path:
+    """What a command upscales with: a network from its weights, or the prefix of an exported one.
+
+    Args:
+        config_file: see `load_network`; not used for an export.
+        load: weight files, or an export.
+        model_dir: folder or prefix of an export.
+
+    Raises:
+        ConfigError: not one of `load` and `model_dir`, or as `load_network`.
+        DataError: `model_dir` is no export.
+        WeightError: as `load_network`.
+    """
+    if bool(load) == (model_dir is not None):
+        raise ConfigError("give weights by --load, or an exported network by --model-dir, and not both")
+    if model_dir is not None:
+        return Export(model_dir).prefix
+    exported = find_export(load[0]) if len(load) == 1 else None
+    return exported or load_network(config_file, load)
 
 
 def _parts(paths: Sequence[str | Path]) -> dict[str, tuple[State, Layout]]:

@@ -85,7 +85,13 @@ def _decay(dt: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
 
 def _like(A: Tensor, x: Tensor) -> Tensor:
     """A in the shape of x; the repeated matrix of a scan is longer in time than its last part."""
-    return A[: x.shape[0]] if A.ndim == x.ndim else A.expand_as(x)
+    return A[: x.shape[0]] if A.ndim == x.ndim else _spread(A, x)
+
+
+def _spread(x: Tensor, like: Tensor) -> Tensor:
+    """x repeated to the shape of another, where products without broadcasting are faster. Runtimes that read
+    graphs broadcast well, and ONNX Runtime refuses this repetition with open sizes."""
+    return x.expand_as(like) if paddle.in_dynamic_mode() else x
 
 
 def _advance(steps: _Steps, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -166,7 +172,9 @@ def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
 
 
 def _repeat(A: Tensor, steps: _Steps, size: int) -> Tensor:
-    """A for each token of a part, so that products need no broadcasting."""
+    """A for each token of a part, so that products need no broadcasting; see `_spread`."""
+    if not paddle.in_dynamic_mode():
+        return A
     lead = list(steps.dt.shape[1:-3])
     return A.expand([size, *lead, *A.shape])
 
@@ -212,7 +220,7 @@ def _forward(steps: _Steps, A: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
     elapsed = _Steps(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
     for i, part in enumerate(elapsed.parts(plan.part)):
         _, left = _decay(part.dt, repeated)
-        outputs[i] = outputs[i] + paddle.matmul(part.C, left * before.expand_as(left))
+        outputs[i] = outputs[i] + paddle.matmul(part.C, left * _spread(before, left))
     return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1]
 
 

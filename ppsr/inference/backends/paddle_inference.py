@@ -13,7 +13,8 @@ __all__ = ["PaddleInferenceBackend"]
 
 
 class PaddleInferenceBackend(ExportedBackend):
-    """See `ExportedBackend`. oneDNN is used where the export was proven with it."""
+    """See `ExportedBackend`. oneDNN is used where the export was proven with it, unless
+    the options forbid it."""
 
     name = "inference"
     precisions = ("fp32", "fp16", "bf16")
@@ -39,7 +40,7 @@ class PaddleInferenceBackend(ExportedBackend):
             raise ConfigError("Paddle Inference has no half precision on a CPU; use --precision fp32 or bf16")
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(self.options.cpu_threads)
-        if not self.export.entries.get("onednn", True):
+        if not (self.options.onednn and self.export.entries.get("onednn", True)):
             config.disable_mkldnn()
             return
         config.enable_mkldnn()

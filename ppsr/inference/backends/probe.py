@@ -23,11 +23,11 @@ from ppsr import accelerate
 from ppsr.inference.backends.exported import BackendOptions, Export
 from ppsr.inference.proof import PROOF_SUFFIX, TOLERANCE, Proof, example_pictures
 
-__all__ = ["Probe", "probe"]
+__all__ = ["TIMED_SIDE", "Probe", "probe"]
 
 logger = logging.getLogger(__name__)
 
-_SIDE = 48  # of the picture that is timed, unless told
+TIMED_SIDE = 48  # of the picture that is timed, unless told
 _RUNS = 3
 
 
@@ -141,7 +141,7 @@ def _answer(request: dict) -> dict:
     error = proof.error(backend.run)
     psnr = min(proof.psnr(backend.run), 200.0)  # JSON has no infinity
     unit = export.facts.size_multiple
-    side = -(-_SIDE // unit) * unit
+    side = -(-TIMED_SIDE // unit) * unit
     shape = request["shape"] or [
         fixed or size
         for fixed, size in zip(export.shape, (1, export.facts.channels, side, side), strict=True)
