@@ -1,6 +1,6 @@
 """Every recipe learns: small runs on a CPU, and the experiment on degradations that were never trained.
 
-Each run is one command of `tools/main.py` in a folder of its own; a run that was stopped goes on where it
+Each run is what `tools/main.py` does, in a folder of its own; a run that was stopped goes on where it
 was, a finished one is left as it is. Then the curves are drawn and the tables of docs/recipes.md filled,
 which `--report` does alone.
 
@@ -18,9 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +62,7 @@ def _experiment(seed: int, variants: tuple[str, ...]) -> list[Run]:
     for variant in variants:
         config, weights = VARIANTS[variant]
         options = tuple(f"model.align_criterion.{weight}" for weight in weights)
+        options += ("validate.interval=800",) if seed else ()  # the curve is drawn of seed 0
         name = f"{variant.replace(' ', '_')}_{seed}"
         runs.append(Run(name, TITLES.get(variant, ""), config, seed, options, variant))
     return runs
@@ -87,7 +86,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="names of runs, or their beginnings, with commas")
+    parser.add_argument(
+        "--only", default="", help="names of runs, or their beginnings, with commas, in this order"
+    )
     parser.add_argument("--report", action="store_true", help="draw and write what is there, train nothing")
     parser.add_argument("--output", type=Path, default=Path("output/recipes"))
     parser.add_argument("--train", default=str(SAMPLES / "train"), help="HR pictures of the experiment")
@@ -100,7 +101,7 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     if not arguments.report:
         prepare()
-        chosen = [run for run in RUNS if run.name.startswith(tuple(arguments.only.split(",")))]
+        chosen = [run for name in arguments.only.split(",") for run in RUNS if run.name.startswith(name)]
         for number, run in enumerate(chosen, 1):
             print(f"[{number}/{len(chosen)}] {run.name}", flush=True)
             perform(run, arguments)
@@ -122,6 +123,7 @@ def prepare() -> None:
 
 def perform(run: Run, arguments: argparse.Namespace) -> None:
     """Train one run, or the rest of it, and write what came out to `<output>/<name>.json`."""
+    from ppsr.cli.train import main as train
     from ppsr.files import atomic_write
 
     target = arguments.output / f"{run.name}.json"
@@ -132,21 +134,14 @@ def perform(run: Run, arguments: argparse.Namespace) -> None:
     if run.variant:
         options += [f"dataset.train.gt_folder={arguments.train}", f"dataset.test.gt_folder={arguments.test}"]
     config = f"configs/{run.config}.yaml"
-    command = [sys.executable, "-u", "tools/main.py", "--config-file", config, "--seed", str(run.seed)]
-    command += ["--device", "cpu", "--resume", "auto", "-o", *options]
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    started = time.time()
-    with (arguments.output / f"{run.name}.log").open("a", encoding="utf-8") as log:
-        code = subprocess.run(command, stdout=log, check=False).returncode
+    command = ["--config-file", config, "--seed", str(run.seed), "--device", "cpu", "--resume", "auto"]
+    code = train([*command, "-o", *options])
     if code:
-        sys.exit(
-            f"{run.name} ended with {code}; see {arguments.output / run.name}.log; the same command goes on"
-        )
+        sys.exit(f"{run.name} ended with {code}; run this again to go on")
     result = {
         "seed": run.seed,
         "config": config,
         "options": list(run.options),
-        "seconds": round(time.time() - started),
         **learned(folder, config, options),
     }
     if run.variant:

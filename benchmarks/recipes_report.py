@@ -31,13 +31,13 @@ def unseen(by_variant: dict[str, list[dict]], bicubic: dict[str, float]) -> None
 
 def learning_table(results: dict[str, dict]) -> str:
     """Markdown: one row per recipe."""
-    head = ("recipe", "config", "steps", "minutes", "bicubic", "at the end", "gain")
+    head = ("recipe", "config", "steps", "bicubic", "at the end", "gain")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for title, result in results.items():
         step, last = result["curve"][-1]
         base = result["bicubic"]
         lines.append(
-            f"| {title} | `{Path(result['config']).name}` | {step} | {result['seconds'] / 60:.0f} "
+            f"| {title} | `{Path(result['config']).name}` | {step} "
             f"| {base:.2f} | {last:.2f} | {last - base:+.2f} |"
         )
     return "\n".join(lines)

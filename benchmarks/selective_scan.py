@@ -10,7 +10,7 @@ One JSON line per form, pass and length:
 
 plain is the recurrence as it is written, token after token, differentiated by Paddle; sequential and chunked
 are the two forms of `ppsr.generators.blocks.selective_scan`, chosen is what it takes by itself. Each
-case has a process of its own: `memory_mb` is what the pass adds to the largest memory of the process. The
+case has a process of its own: `memory_mb` is what the passes add to the largest memory of the process. The
 inputs are those of the four directions of a state-space layer with an inner width of 120: 480 channels of 16
 states, one picture. Ratios are of processor time, which a busy machine disturbs less than it does the clock.
 """
@@ -92,23 +92,21 @@ def measure(form: str, what: str, length: int, runs: int) -> dict:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     before = peak()
-    once()
-    memory = peak() - before
     wall, cpu = [], []
     for _ in range(runs):
         start = time.perf_counter(), time.process_time()
         once()
         wall.append(time.perf_counter() - start[0])
         cpu.append(time.process_time() - start[1])
-    return {"seconds": min(wall), "cpu_seconds": min(cpu), "memory_mb": memory}
+    return {"seconds": min(wall), "cpu_seconds": min(cpu), "memory_mb": peak() - before}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="the shortest length alone, timed once")
-    parser.add_argument("--runs", type=int, default=3, help="timed runs per case, of which the best counts")
+    parser.add_argument("--quick", action="store_true", help="the shortest length alone, once")
+    parser.add_argument("--runs", type=int, default=3, help="runs per case, of which the best counts")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     # read by the libraries when a child process imports them

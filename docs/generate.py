@@ -36,7 +36,7 @@ PAGES = {
 # What leads to the same place on the site
 ALIASES = {"README.md": "index.md", "README_cn.md": "index.md"}
 NAVIGATION: dict[str, list[str]] = {
-    "Start": ["index", "get-started", "troubleshooting"],
+    "Start": ["index", "get-started", "troubleshooting", "doctor"],
     "Use": ["upscaling", "data", "degradation", "training", "recipes", "distributed", "evaluation"],
     "Deploy": ["deployment", "serve", "performance", "weights"],
     "Understand": ["analysis"],

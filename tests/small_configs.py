@@ -89,6 +89,7 @@ def _names_a_block(dropout: Mapping[str, Any] | None) -> bool:
 def _shrink_dataset(section: dict[str, Any], folder: Path, side: int) -> None:
     scale = section.get("scale", 1)
     channels = 1 if section["name"] == "DepthDataset" else 3
+    section.pop("filename_tmpl", None)  # the pictures made here have the same names in all folders
     hr = _pictures(folder / f"hr{channels}", side, channels)
     for key, value in section.items():
         if key == "gt_folder":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.backends.exported import Export, find_export
-from ppsr.registry import build_generator, build_model
+from ppsr.registry import MODELS, build_generator, build_model
 from ppsr.weights import apply_state, read_file
 from ppsr.weights.files import Layout, WeightFile
 from ppsr.weights.identify import State, identify
@@ -51,16 +52,13 @@ def load_network(
     config = load_config(config_file, overrides)
     if "model" not in config:
         raise ConfigError(f"{config.path} has no section 'model'")
-    section = dict(config["model"])
-    # losses and discriminators are for training; a config that needs their files still upscales
-    kept = {k: v for k, v in section.items() if not k.endswith("_criterion") and k != "discriminator"}
-    model = build_model({**kept, "pixel_criterion": {"name": "L1Loss"}})
+    model = build_model(_for_inference(dict(config["model"])))
     if len(paths) == 1:
         load_model(model, str(paths[0]))
     else:
         for role, (state, layout) in _parts(paths).items():
             if role not in model.nets:
-                raise WeightError(f"one of the files holds a {role}, which {section['name']} does not have")
+                raise WeightError(f"one of the files holds a {role}, which {config['model']['name']} does not have")
             apply_state(model.nets[role], state, layout=layout)
     net = model.inference_net()
     net.eval()
@@ -112,6 +110,15 @@ def _roles(file: WeightFile) -> Mapping[str, State]:
         return {**found, "predictor": file.state("predictor")} if "predictor" in file.nets else found
     state = file.state()
     return {"predictor" if identify(state)[0] == _PREDICTOR else "generator": state}
+
+
+def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
+    """The model without what only training needs, so that a config whose losses need files still upscales."""
+    options = inspect.signature(MODELS.get(str(section.get("name")))).parameters
+    spare = [k for k, option in options.items() if k.endswith("_criterion") and option.default is None]
+    kept = {k: v for k, v in section.items() if k not in (*spare, "discriminator")}
+    # where losses are optional, there must be one
+    return {**kept, "pixel_criterion": {"name": "L1Loss"}} if "pixel_criterion" in spare else kept
 
 
 def _identified(paths: Sequence[str | Path]) -> nn.Layer:

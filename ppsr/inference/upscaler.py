@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -241,13 +242,15 @@ class Upscaler:
     def _measured(self, *, gpu: bool = False) -> float:
         """Bytes that the network takes per LR pixel, measured once."""
         if self._per_pixel is None:
-            facts = self.backend.facts
+            single = copy(self)
+            single.ensemble = False  # eight passes take the time of eight and the memory of one and their sum
 
             def run(side: int) -> None:
-                super_resolve(self.backend, np.zeros((1, facts.channels, side, side), np.float32))
+                single._planes(np.zeros((side, side, 3), np.float32))
 
-            # a gray network computes the three channels of a picture as three pictures
-            self._per_pixel = bytes_per_pixel(run, facts.size_multiple, gpu=gpu) * (3 // facts.channels)
+            self._per_pixel = bytes_per_pixel(run, self.backend.facts.size_multiple, gpu=gpu)
+            if self.ensemble:
+                self._per_pixel += 3 * 3 * 4 * self.scale**2  # the sum, a turned result, their sum
         return self._per_pixel
 
     def bands(
@@ -301,7 +304,7 @@ class Upscaler:
         else:
             sr = self._resolve(np.ascontiguousarray(np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))))
             sr = sr[0].transpose(1, 2, 0)
-        sr = np.clip(sr, 0, 1)
+        np.clip(sr, 0, 1, out=sr)
         return (sr @ _LUMA)[..., None] if tile.shape[2] < sr.shape[2] else sr
 
     def _resolve(self, lq: np.ndarray) -> np.ndarray:

@@ -198,6 +198,14 @@ def test_memory_decides_about_tiles(rng):
     np.testing.assert_allclose(upscaler(image), Upscaler(net, tile=0)(image), atol=1e-5)
 
 
+def test_memory_is_measured_on_single_passes():
+    backend = Repeat()
+    upscaler = Upscaler(backend, ensemble=True)
+    assert upscaler._measured() > 3 * 3 * 4 * 2**2
+    assert len(backend.seen) == 3
+    assert upscaler.ensemble
+
+
 def test_memory_per_pixel_is_measured_and_plausible():
     upscaler = Upscaler(small_network("MSRResNet"))
     measured = upscaler._measured()

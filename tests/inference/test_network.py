@@ -1,0 +1,34 @@
+"""Networks from configs: only the parts that inference needs are built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ppsr.errors import ConfigError
+from ppsr.inference.network import load_network
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL = ("model.generator.num_feat=8", "model.generator.num_block=1")
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("drn_x4", ("model.generator.n_blocks=1", "model.generator.n_feats=4")),
+        ("realsrresnet_align_x4", SMALL),
+        ("real_hat_gan_x4", ("model.generator.depths=[1]", "model.generator.num_heads=[2]")),
+    ],
+)
+def test_a_config_of_any_model_gives_its_network_without_files_of_losses(name, overrides):
+    net = load_network(CONFIGS / f"{name}.yaml", overrides=overrides)
+    assert net.scale == 4
+    assert not net.training
+
+
+def test_an_unknown_model_is_named(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("model: {name: SRModle}\n")
+    with pytest.raises(ConfigError, match="SRModle"):
+        load_network(config)
