@@ -58,7 +58,9 @@ def load_network(
     else:
         for role, (state, layout) in _parts(paths).items():
             if role not in model.nets:
-                raise WeightError(f"one of the files holds a {role}, which {config['model']['name']} does not have")
+                raise WeightError(
+                    f"one of the files holds a {role}, which {config['model']['name']} does not have"
+                )
             apply_state(model.nets[role], state, layout=layout)
     net = model.inference_net()
     net.eval()
