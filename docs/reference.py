@@ -83,7 +83,8 @@ def _cell(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{_cell(text)}`" if text else ""
+    """Code in a table's cell, where a bar needs no escape."""
+    return f"`{' '.join(text.split())}`" if text else ""
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
