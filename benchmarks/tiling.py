@@ -152,13 +152,14 @@ def equality(case: str, net, size: int, tile: int) -> dict:
 
 def memory(name: str, width: int, height: int, limit: int) -> dict:
     """Peak of this process, which should be a fresh one."""
-    from ppsr.inference.memory import resident_memory
+    from ppsr.inference.memory import release_memory, resident_memory
     from ppsr.inference.upscaler import Upscaler
 
     net = build(name)
     pixels = picture(height, width)
     upscaler = Upscaler(net, max_memory=limit * 10**6)
     plan = upscaler.plan(height, width)
+    release_memory()
     predicted = ((resident_memory() or 0) + (plan.memory or 0)) / 1e6
     for _ in upscaler.bands(pixels, plan=plan):
         pass

@@ -41,6 +41,10 @@ def serve(
         str, typer.Option(help="Address to listen on; others than loopback are open.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 7860,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name under which a proxy of this machine passes requests on; several times."),
+    ] = None,
     max_memory: Annotated[
         str | None, typer.Option(help="Of the process, such as 2GB; default: 70 % of what is free.")
     ] = None,
@@ -90,12 +94,13 @@ def serve(
             for name, (files, config) in models.items():
                 service.load(name, files, config, backend=backend, half=half)
             loopback = is_loopback(host)
+            hosts = allow_host or ()
             if api_only:
-                app = create_app(service, loopback=loopback)
+                app = create_app(service, loopback=loopback, hosts=hosts)
             else:
                 from ppsr.serve.page import create_app_with_page
 
-                app = create_app_with_page(service, loopback=loopback)
+                app = create_app_with_page(service, loopback=loopback, hosts=hosts)
             _announce(host, listening.getsockname()[1], loopback=loopback, models=list(models))
             make_server(app).run(sockets=[listening])
         finally:

@@ -174,9 +174,16 @@ class Pipeline:
     def _error(self, place: Place, text: str) -> ConfigError:
         return self.translation._error(place, text)
 
+    def _name(self, place: Place, step: Any) -> str:
+        if not isinstance(step, Mapping) or not isinstance(step.get("name"), str):
+            raise self._error(place, f"a step is a mapping with a 'name', got {step!r}")
+        if not isinstance(step.get("keys", []), list):
+            raise self._error((*place, "keys"), f"a list is needed, got {step['keys']!r}")
+        return step["name"]
+
     def add(self, place: Place, step: Mapping[str, Any]) -> None:
         """Take one step of the list."""
-        name = step.get("name")
+        name = self._name(place, step)
         if name == "LoadImageFromFile":
             if (
                 step.get("key") not in self.names
@@ -196,7 +203,7 @@ class Pipeline:
 
     def transform(self, place: Place, transform: Mapping[str, Any]) -> None:
         """Take one transform of the step Transforms."""
-        name = transform.get("name")
+        name = self._name(place, transform)
         if name == "SRPairedRandomCrop":
             self._crop(place, transform)
             return

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 TILE_MODES = ("blend", *PUBLISHED_MODES)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SHARE_OF_FREE = 0.7
+_SHARE_OF_LIMIT = 0.95  # predictions have been up to 4 % too low
 _SMALL = 128 * 128  # pixels of a picture that is never worth measuring for
 _PUBLISHED_PAD = 32
 
@@ -177,6 +178,7 @@ class Upscaler:
         tiles = make_tiles(facts, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             device = self._device_budget()
+            per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
             budget = self._budget(self.max_memory if device is None else None)
             if budget is not None:
                 tiles, memory = largest_tiles(
@@ -184,7 +186,7 @@ class Upscaler:
                     height,
                     width,
                     channels,
-                    per_pixel=self._measured(gpu=device is not None),
+                    per_pixel=per_pixel,
                     budget=budget,
                     device_budget=device,
                     overlap=self.overlap,
@@ -228,7 +230,7 @@ class Upscaler:
         release_memory()
         if limit is not None:
             used = resident_memory()
-            return None if used is None else max(0, limit - used)
+            return None if used is None else max(0, round(_SHARE_OF_LIMIT * limit) - used)
         free = available_memory()
         return None if free is None else round(_SHARE_OF_FREE * free)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -39,6 +39,7 @@ def create_app(
     service: Service,
     *,
     loopback: bool = True,
+    hosts: Collection[str] = (),
     allowed: Callable[[str], bool] | None = None,
     inspect: Mapping[str, Callable[[bytes], bytes]] | None = None,
 ) -> FastAPI:
@@ -47,6 +48,7 @@ def create_app(
     Args:
         service: what answers.
         loopback: whether it is bound to a loopback address.
+        hosts: names that requests may use beside those of loopback.
         allowed: whether a path outside `/api/` exists; None: none does.
         inspect: see `Guard`.
     """
@@ -56,6 +58,7 @@ def create_app(
     app.add_middleware(
         Guard,
         loopback=loopback,
+        hosts=hosts,
         max_bytes=service.limits.max_bytes,
         seconds=service.limits.upload_seconds + _SPARE,  # the interface itself answers before
         refuse=_refusal,

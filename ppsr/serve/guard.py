@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ppsr.serve.limits import RefusedError
 
@@ -83,6 +83,14 @@ def _hurried(receive: Receive, seconds: float) -> Receive:
     return limited
 
 
+def _split(address: str) -> SplitResult:
+    """The parts of an address; those of nothing where it is malformed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
 class Guard:
     """ASGI middleware.
 
@@ -91,7 +99,9 @@ class Guard:
 
     Args:
         app: what is guarded.
-        loopback: whether the service is bound to a loopback address; requests must then name one.
+        loopback: whether the service is bound to a loopback address; requests must then name one, or one of
+            `hosts`.
+        hosts: names under which a proxy of this machine passes requests on.
         max_bytes: of an uploaded file.
         seconds: for receiving a body; then the connection counts as closed.
         refuse: makes the answer of a refusal.
@@ -104,6 +114,7 @@ class Guard:
         app: ASGIApp,
         *,
         loopback: bool,
+        hosts: Collection[str] = (),
         max_bytes: int,
         seconds: float,
         refuse: Callable[[RefusedError], ASGIApp],
@@ -112,6 +123,7 @@ class Guard:
     ) -> None:
         self.app = app
         self.loopback = loopback
+        self.hosts = {name.lower() for name in hosts}
         self.max_bytes = max_bytes
         self.seconds = seconds
         self.refuse = refuse
@@ -153,13 +165,13 @@ class Guard:
         """
         headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
         host = headers.get("host", "")
-        if self.loopback and not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            raise RefusedError(
-                403, "wrong_host", f"the service is for this machine; '{host}' is another name"
-            )
+        name = _split(f"//{host}").hostname or ""
+        if self.loopback and not is_loopback(name) and name not in self.hosts:
+            text = f"the service is for this machine and '{host}' is another name; --allow-host permits it"
+            raise RefusedError(403, "wrong_host", text)
         origin = headers.get("origin")
         foreign = headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD")
-        if foreign or (origin is not None and urlsplit(origin).netloc != host):
+        if foreign or (origin is not None and _split(origin).netloc != host):
             raise RefusedError(403, "foreign_origin", "requests from pages of other sites are not served")
         if not self.allowed(scope["path"]):
             raise RefusedError(404, "not_found", f"there is no {scope['path']}")

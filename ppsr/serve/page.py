@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import TimeoutError as NotYet
 from concurrent.futures import wait
 from contextlib import suppress
@@ -116,12 +116,13 @@ def _is_inside(path: str, folder: Path) -> bool:
         return False
 
 
-def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
+def create_app_with_page(service: Service, *, loopback: bool = True, hosts: Collection[str] = ()) -> FastAPI:
     """The application of `create_app` with the page at `/`. Once per process: gradio has one folder.
 
     Args:
         service: with its models.
         loopback: whether it is bound to a loopback address.
+        hosts: names that requests may use beside those of loopback.
     """
     folder = service.folder / "page"
     folder.mkdir(exist_ok=True)
@@ -132,6 +133,7 @@ def create_app_with_page(service: Service, *, loopback: bool = True) -> FastAPI:
     app = create_app(
         service,
         loopback=loopback,
+        hosts=hosts,
         allowed=lambda path: is_page_path(path, folder, _UPLOADS * service.limits.max_bytes),
         inspect={_EVENTS: lambda body: checked_event(body, folder)},
     )

@@ -74,7 +74,7 @@ def _rgb(frame):
     wide = int(frame.color_range) == 2
     exact = frame.reformat(format="yuv444p10le", src_color_range=2 if wide else 1, dst_color_range=1)
     matrix = 1 if int(frame.colorspace) == 1 else 5
-    return exact.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray() / 257.0
+    return exact.reformat(format="rgb48le", src_colorspace=matrix, dst_colorspace=5).to_ndarray() / 257.0
 
 
 def _read(path):

@@ -231,6 +231,8 @@ def test_other_addresses_do_not_exist(site, method, path, status):
         ({"Host": "evil.example"}, "wrong_host"),
         ({"Host": "127.0.0.1.evil.example:80"}, "wrong_host"),
         ({"Host": ""}, "wrong_host"),
+        ({"Host": "[::1"}, "wrong_host"),
+        ({"Origin": "http://["}, "foreign_origin"),
         ({"Origin": "https://evil.example"}, "foreign_origin"),
         ({"Origin": "null"}, "foreign_origin"),
         ({"Sec-Fetch-Site": "cross-site"}, "foreign_origin"),

@@ -28,7 +28,7 @@ class Inner:
         await send({"type": "http.response.body", "body": b""})
 
 
-def _visit(parts, *, inspect=None, seconds=5.0, path="/", delay=0.0):
+def _visit(parts, *, inspect=None, seconds=5.0, path="/", delay=0.0, host="localhost:1", hosts=()):
     """Status of the answer, and the application after it got these parts of a body."""
     inner, sent, pending = Inner(), [], list(parts)
 
@@ -48,19 +48,26 @@ def _visit(parts, *, inspect=None, seconds=5.0, path="/", delay=0.0):
     guard = Guard(
         inner,
         loopback=True,
+        hosts=hosts,
         max_bytes=100,
         seconds=seconds,
         refuse=refuse,
         allowed=lambda path: True,
         inspect=inspect or {},
     )
-    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"host", b"localhost:1")]}
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"host", host.encode())]}
     asyncio.run(guard(scope, receive, send))
     return sent[0]["status"], inner
 
 
 def test_a_body_passes_unchanged():
     assert _visit([b"ab", b"", b"c"])[1].body == b"abc"
+
+
+def test_a_proxy_may_pass_requests_on_under_a_name_that_is_allowed():
+    assert _visit([b""], host="hub.example:443")[0] == 403
+    assert _visit([b""], host="hub.example:443", hosts=["Hub.example"])[0] == 200
+    assert _visit([b""], host="a.hub.example", hosts=["hub.example"])[0] == 403
 
 
 def test_an_inspected_body_is_what_the_inspection_returns():

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ppsr.compat.options.draft import Draft
+from ppsr.compat.options.draft import Draft, text
 from ppsr.errors import ConfigError
 from ppsr.registry import Registry
 
@@ -31,17 +31,17 @@ class Component:
     unused: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_row(draft: Draft, key: str, table: Mapping[str, Any], what: str) -> Any:
+def find_row(draft: Draft, key: str, table: Mapping[str, Any], what: str, hint: str = "") -> Any:
     """The row of a table that a key of the source names.
 
     Raises:
         ConfigError: the key is missing or names something that has no counterpart.
     """
-    name = draft.read(key)
+    name = draft.read(key, text)
     if name not in table:
         raise ConfigError(
             f"{draft.where(key)}: the {what} '{name}' has no counterpart; "
-            f"these have: {', '.join(sorted(table))}"
+            f"these have: {', '.join(sorted(table))}{hint}"
         )
     return table[name]
 

@@ -83,7 +83,7 @@ def convert_levels(draft: Draft) -> None:
     if changes:
         draft.put("dataset.train.degradation", changes, _DATA)
     names = draft.read("degree_list", items)
-    chances = draft.read("degree_prob", items)
+    chances = draft.read("degree_prob", lambda value: [number(entry) for entry in items(value)])
     if len(chances) != len(names):
         raise ConfigError(
             f"{draft.where('degree_prob')}: degree_prob has {len(chances)} values, degree_list {len(names)}"
@@ -108,7 +108,7 @@ def _changed_stage(draft: Draft, stage: Stage, ending: str) -> dict[str, Any]:
             value = draft.read("second_blur_prob", number, published) if ending == "2" else published
         else:
             key = f"{_DATA}.{option}{ending}" if option in _OF_DATA else f"{option}{ending}"
-            value = draft.read(key, default=published)
+            value = draft.read(key, number if option in _SINGLE else items, published)
         if value != (list(published) if isinstance(value, list) else published):
             changed[option] = value
     return changed

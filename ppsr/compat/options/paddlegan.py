@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ppsr.compat.options.components import Component, convert_component, find_row
-from ppsr.compat.options.draft import Conversion, Draft, Rule, flag, items, mapping, number, text, whole
+from ppsr.compat.options.draft import Conversion, Draft, Rule, flag, items, number, text, whole
 from ppsr.compat.paddlegan_config import WITHOUT_EFFECT, Pipeline, Place, Translation
 from ppsr.config.loader import Config
 from ppsr.errors import ConfigError
@@ -114,6 +114,8 @@ _TAKEN = frozenset(
     ]
 )
 
+_BRIDGE = ". Where ppgan is installed, tools/main.py runs many of its files as they are"
+
 
 def convert_paddlegan(draft: Draft, test_set: str | None) -> Conversion:
     """Convert a configuration.
@@ -127,7 +129,7 @@ def convert_paddlegan(draft: Draft, test_set: str | None) -> Conversion:
     """
     if test_set is not None:
         raise ConfigError(f"{draft.path} has one test set; leave the choice of '{test_set}' out")
-    algorithm: _Algorithm = find_row(draft, "model.name", _MODELS, "model")
+    algorithm: _Algorithm = find_row(draft, "model.name", _MODELS, "model", _BRIDGE)
     draft.trains = "train" in draft.keys("dataset")
     _model(draft, algorithm)
     draft.apply(_TOP)
@@ -142,7 +144,7 @@ def convert_paddlegan(draft: Draft, test_set: str | None) -> Conversion:
 
 def _model(draft: Draft, algorithm: _Algorithm) -> None:
     draft.put("model.name", algorithm.name, "model.name")
-    row = find_row(draft, "model.generator.name", _GENERATORS, "generator")
+    row = find_row(draft, "model.generator.name", _GENERATORS, "generator", _BRIDGE)
     convert_component(draft, "model.generator", "model.generator", row, GENERATORS)
     for source, target in algorithm.criterion.items():
         key = f"model.{source}"
@@ -216,14 +218,15 @@ def _dataset(draft: Draft, split: str, algorithm: _Algorithm, depth: bool) -> No
     draft.apply(_LOADER, source, target)
 
 
-def _steps(place: Place, steps: list[Any]) -> Iterator[tuple[Place, dict[str, Any], bool]]:
+def _steps(place: Place, steps: list[Any]) -> Iterator[tuple[Place, Any, bool]]:
     """Steps, their places, and whether they stand inside Transforms; those come before it."""
     for index, step in enumerate(steps):
         inner = (*place, str(index))
-        pipeline = mapping(step).get("pipeline")
-        if isinstance(pipeline, list):
-            yield from ((p, s, True) for p, s, _ in _steps((*inner, "pipeline"), pipeline))
-        yield inner, {**step, "pipeline": []} if "pipeline" in step else step, False
+        if isinstance(step, Mapping) and isinstance(step.get("pipeline"), list):
+            yield from ((p, s, True) for p, s, _ in _steps((*inner, "pipeline"), step["pipeline"]))
+            yield inner, {**step, "pipeline": []}, False
+        else:
+            yield inner, step, False
 
 
 def _preprocessing(draft: Draft, source: str, target: str, *, pyramid: bool) -> None:
@@ -237,7 +240,7 @@ def _preprocessing(draft: Draft, source: str, target: str, *, pyramid: bool) -> 
         try:
             (pipeline.transform if nested else pipeline.add)(inner, step)
         except ConfigError as error:
-            if step.get("name") in ("Normalize", "Transforms"):
+            if not isinstance(step, Mapping) or step.get("name") in ("Normalize", "Transforms"):
                 raise
             draft.lose(key, _WHERE.sub("", str(error)))
             continue

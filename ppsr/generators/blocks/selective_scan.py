@@ -65,7 +65,7 @@ def _plan(x: Tensor, width: int, chunk: int | None) -> _Plan:
         chunk: tokens of a chunk as wished; 0 is one chunk; None chooses.
     """
     length = x.shape[0]
-    widest, part = (2**10, 2**18) if x.place.is_cpu_place() else (2**21, 2**24)
+    widest, part = (2**10, 2**17) if x.place.is_cpu_place() else (2**21, 2**24)
     if chunk is None:
         chunks = min(widest // width, length // _SHORTEST_CHUNK)
         chunk = -(-length // chunks) if chunks > 1 else 0

@@ -27,6 +27,7 @@ def convert(tmp_path):
 
 DRCT = files.transformer_train("DRCT", 4, "scratch")
 REFLASH = files.reflash_train("MSRResNet_details")
+DASR = files.dasr_train(cddnet=False)
 PADDLE = paddle_files.config("DRN", paddle_files.drn_generator(), total=20, size=360, batch=2, depth=True)
 
 
@@ -201,6 +202,10 @@ def test_stores_bring_their_own_lists(convert):
         (DRCT.replace("  metrics:", "  met.rics:"), "holds a dot"),
         (REFLASH.replace("jpeg_range2: [30, 95]\n", ""), "the key 'jpeg_range2' is missing"),
         (REFLASH.replace("gt_usm: True\n", ""), "the key 'gt_usm' is missing"),
+        (DASR.replace("degree_prob: [0.3", "degree_prob: [x"), "'degree_prob' is ['x', 0.3, 0.4]: a number"),
+        (DASR.replace("degree_prob: [0.3, ", "degree_prob: ["), "degree_prob has 2 values, degree_list 3"),
+        (DASR.replace("gray_noise_prob_weak1: 0.4", "gray_noise_prob_weak1: [1]"), "a number is needed"),
+        ("model_type: [SRModel]\nnetwork_g: {type: DRCT}\n", "'model_type' is ['SRModel']: text is needed"),
         ("just a text", "holds no keys"),
         ("", "holds no keys"),
         ("a: 1\na: 2\n", "the key 'a' is given twice"),
