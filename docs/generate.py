@@ -58,7 +58,7 @@ NAVIGATION: dict[str, list[str]] = {
         "reference/commands",
     ],
     "Python": ["reference/api/index", "reference/api/core"],
-    "Project": ["changes", "security", "contributing"],
+    "Project": ["changes", "security", "contributing", "dependencies"],
 }
 _LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 _FENCE = re.compile(r"^(```|~~~)")

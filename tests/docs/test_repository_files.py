@@ -56,3 +56,13 @@ def test_links_of_the_readme_lead_somewhere():
     for name in ("README.md", "README_cn.md", "CONTRIBUTING.md", "SECURITY.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):
             assert (ROOT / target).exists(), f"{name}: {target}"
+
+
+def test_every_requirement_is_explained():
+    listed = read("requirements.txt") + read("requirements-dev.txt")
+    names = {m[1] for line in listed.splitlines() if (m := re.match(r"([A-Za-z][\w.-]*)", line))}
+    extras = read("pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    names |= set(re.findall(r'"([A-Za-z][\w-]*)', extras))
+    page = read("docs/dependencies.md")
+    assert names
+    assert not [name for name in names if not re.search(rf"\b{re.escape(name)}\b", page)]
