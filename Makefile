@@ -5,7 +5,7 @@ PADDLE ?= paddlepaddle==3.3.1
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check
 
-.PHONY: install quickstart test lint types unit docs smoke26 format clean
+.PHONY: install quickstart test lint types unit docs tipc smoke26 format clean
 
 # The environment sees the packages of its parent, so that a GPU build of Paddle that is already there is used;
 # the CPU wheel is installed only where `import paddle` fails.
@@ -43,6 +43,14 @@ unit: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f build/mkdocs.yml
+
+# Train, evaluate, export and infer each model of test_tipc; the tests do it for one.
+tipc: $(VENV)/.installed
+	@export PATH="$(abspath $(BIN)):$$PATH"; \
+	for file in test_tipc/configs/*/train_infer_python.txt; do \
+		bash test_tipc/prepare.sh $$file lite_train_lite_infer && \
+		bash test_tipc/test_train_inference_python.sh $$file lite_train_lite_infer || exit 1; \
+	done
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

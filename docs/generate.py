@@ -32,6 +32,7 @@ PAGES = {
     "CHANGELOG.md": "changes.md",
     "SECURITY.md": "security.md",
     "CONTRIBUTING.md": "contributing.md",
+    "test_tipc/README.md": "tipc.md",
 }
 # What leads to the same place on the site
 ALIASES = {"README.md": "index.md", "README_cn.md": "index.md"}
@@ -41,7 +42,7 @@ NAVIGATION: dict[str, list[str]] = {
     "Deploy": ["deployment", "serve", "performance", "weights"],
     "Understand": ["analysis"],
     "Systems": ["cddnet", "drn", "drct", "mambadrct", "reflash", "align"],
-    "Extend": ["extending", "migrate", "paddlegan"],
+    "Extend": ["extending", "migrate", "paddlegan", "tipc"],
     "Reference": [
         "reference/sections",
         "reference/generators",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -67,10 +68,17 @@ def build_stream(
             num_workers=options.num_workers,
             use_shared_memory=options.use_shared_memory,
             return_list=True,
+            worker_init_fn=_leave_signals_to_the_run,
         )
         batches = _from_workers(loader)
     finish = getattr(dataset, "finish_batch", None)
     return batches if finish is None else _finished(batches, finish)
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """A scheduler signals the whole process group; the run ends its workers itself, after it has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None]) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ from paddle import Tensor
 
 from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
+from ppsr.errors import PpsrError
 from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.solver.ema import EMA
 from ppsr.solver.schedules import Schedule
@@ -25,8 +26,10 @@ logger = logging.getLogger(__name__)
 Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]
 
 
-class TooManySkipsError(RuntimeError):
+class TooManySkipsError(PpsrError):
     """Losses or gradients stayed non-finite; the last good checkpoint is untouched."""
+
+    exit_code = 1
 
 
 @dataclass

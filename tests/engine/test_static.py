@@ -32,7 +32,7 @@ def test_traced_training_gives_the_losses_and_weights_of_dynamic_training(tmp_pa
     for name, net in nets.items():
         other = dict(traced[name].named_parameters())
         for key, parameter in net.named_parameters():
-            # a step of Adam is as long as the rate, 1e-3, whatever the gradient: a tenth tells right from wrong
+            # a step of Adam is as long as the rate, 1e-3: a tenth of it tells right from wrong
             difference = np.abs(parameter.numpy() - other[key].numpy())
             assert np.median(difference) <= 1e-4, (name, key)
 
