@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,6 @@ def prepare() -> None:
 
 def perform(run: Run, arguments: argparse.Namespace) -> None:
     """Train one run, or the rest of it, and write what came out to `<output>/<name>.json`."""
-    from ppsr.cli.train import main as train
     from ppsr.files import atomic_write
 
     target = arguments.output / f"{run.name}.json"
@@ -134,8 +134,10 @@ def perform(run: Run, arguments: argparse.Namespace) -> None:
     if run.variant:
         options += [f"dataset.train.gt_folder={arguments.train}", f"dataset.test.gt_folder={arguments.test}"]
     config = f"configs/{run.config}.yaml"
-    command = ["--config-file", config, "--seed", str(run.seed), "--device", "cpu", "--resume", "auto"]
-    code = train([*command, "-o", *options])
+    # a process of its own: loaders leave their workers behind until it ends
+    command = [sys.executable, "-u", "tools/main.py", "--config-file", config, "--seed", str(run.seed)]
+    command += ["--device", "cpu", "--resume", "auto", "-o", *options]
+    code = subprocess.run(command, check=False).returncode
     if code:
         sys.exit(f"{run.name} ended with {code}; run this again to go on")
     result = {
