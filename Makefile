@@ -5,7 +5,7 @@ PADDLE ?= paddlepaddle==3.3.1
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check
 
-.PHONY: install quickstart test lint types unit smoke26 format clean
+.PHONY: install quickstart test lint types unit docs tipc smoke26 format clean
 
 # The environment sees the packages of its parent, so that a GPU build of Paddle that is already there is used;
 # the CPU wheel is installed only where `import paddle` fails.
@@ -39,6 +39,19 @@ types: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
+# The documentation site in site/; a broken link, a page outside the navigation or a wrong anchor is an error.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f build/mkdocs.yml
+
+# Train, evaluate, export and infer each model of test_tipc; the tests do it for one.
+tipc: $(VENV)/.installed
+	@export PATH="$(abspath $(BIN)):$$PATH"; \
+	for file in test_tipc/configs/*/train_infer_python.txt; do \
+		bash test_tipc/prepare.sh $$file lite_train_lite_infer && \
+		bash test_tipc/test_train_inference_python.sh $$file lite_train_lite_infer || exit 1; \
+	done
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -51,4 +64,4 @@ smoke26:
 	OMP_NUM_THREADS=1 .venv26/bin/python -m pytest -n auto --dist loadfile -m smoke
 
 clean:
-	rm -rf $(VENV) .venv26 build dist .ruff_cache .mypy_cache .pytest_cache
+	rm -rf $(VENV) .venv26 build dist site .ruff_cache .mypy_cache .pytest_cache

@@ -53,10 +53,11 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, int], tuple[int, int]]
 CASES = ("train_step", "inference")
 PADDLE, TORCH = ("stock", "accelerated"), ("torch", "torch_channels_last")
 SCALE = 4
-_PAUSE = 0.3  # seconds between turns, in which the last worker's idle threads stop spinning
+PAUSE = 0.3  # seconds between turns, in which the last worker's idle threads stop spinning
 
 
-def _inputs(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def pictures(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """LR and HR pictures."""
     rng = np.random.default_rng(1)
     return (
         rng.random((n, 3, size, size), np.float32),
@@ -78,7 +79,7 @@ class PaddleWork:
         )
         self._paddle = paddle
         paddle.seed(0)
-        registered, arguments, self._eval, self._train = NETWORKS[name]
+        registered, arguments, self.eval_case, self._train = NETWORKS[name]
         self.net = build_generator(registered, **arguments)
         rng = np.random.default_rng(0)
         for parameter in self.net.parameters():
@@ -89,12 +90,12 @@ class PaddleWork:
         self._adam = paddle.optimizer.Adam(1e-4, parameters=self.net.parameters())
 
     def _arrays(self, n: int, size: int) -> tuple[list, Any]:
-        lq, gt = _inputs(n, size)
+        lq, gt = pictures(n, size)
         more = self.net.example_inputs(n, size, size)[1:] if hasattr(self.net, "example_inputs") else ()
         return [self._paddle.to_tensor(a) for a in (lq, *more)], self._paddle.to_tensor(gt)
 
     def inference(self) -> np.ndarray:
-        inputs, _ = self._arrays(*self._eval)
+        inputs, _ = self._arrays(*self.eval_case)
         self.net.eval()
         with self._paddle.no_grad():
             return self.net(*inputs).numpy()
@@ -116,21 +117,21 @@ class TorchWork:
         import torch
 
         self._torch = torch
-        torch.set_num_threads(_cores())
+        torch.set_num_threads(cores())
         torch.manual_seed(0)
         self._layout = torch.channels_last if variant == "torch_channels_last" else torch.contiguous_format
-        _, arguments, self._eval, self._train = NETWORKS[name]
+        _, arguments, self.eval_case, self._train = NETWORKS[name]
         make = {"srresnet": _torch_srresnet, "rrdb": _torch_rrdb}[name]
         self.net = make(torch, arguments["num_feat"], arguments["num_block"]).to(memory_format=self._layout)
         self._adam = torch.optim.Adam(self.net.parameters(), 1e-4)
 
     def _arrays(self, n: int, size: int) -> list:
-        arrays = (self._torch.from_numpy(a) for a in _inputs(n, size))
+        arrays = (self._torch.from_numpy(a) for a in pictures(n, size))
         return [a.contiguous(memory_format=self._layout) for a in arrays]
 
     def inference(self) -> np.ndarray:
         with self._torch.no_grad():
-            return self.net(self._arrays(*self._eval)[0]).numpy()
+            return self.net(self._arrays(*self.eval_case)[0]).numpy()
 
     def train_step(self) -> np.ndarray:
         lq, gt = self._arrays(*self._train)
@@ -222,13 +223,15 @@ def _torch_rrdb(torch: Any, width: int, blocks: int, grow: int = 32) -> Any:
     return Net()
 
 
-def _cores() -> int:
+def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def work(variant: str, name: str, case: str, result: Path) -> None:
+def work(variant: str, name: str, case: str, result: Path, size: int | None = None) -> None:
     """Worker: three calls that warm up and whose results are stored, then one timed call per input line."""
     job = (PaddleWork if variant in PADDLE else TorchWork)(variant, name)
+    if size is not None:
+        job.eval_case = 1, size
     call = getattr(job, case)
     np.save(result, np.stack([call() for _ in range(3)]))
     print("ready", flush=True)
@@ -243,7 +246,7 @@ def work(variant: str, name: str, case: str, result: Path) -> None:
 def _start(variant: str, name: str, case: str, folder: Path, torch_python: str) -> subprocess.Popen:
     environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "PPSR_ACCELERATE")}
     if variant == "stock":
-        environment.update(PPSR_ACCELERATE="0", OMP_NUM_THREADS=str(_cores()))
+        environment.update(PPSR_ACCELERATE="0", OMP_NUM_THREADS=str(cores()))
     arguments = [
         "--worker",
         variant,
@@ -261,7 +264,7 @@ def _start(variant: str, name: str, case: str, folder: Path, torch_python: str) 
     )  # fmt: skip
 
 
-def _answer(process: subprocess.Popen) -> str:
+def answer(process: subprocess.Popen) -> str:
     """The next line of a worker that is one of ours; Paddle prints lines of its own."""
     assert process.stdout is not None
     for line in process.stdout:
@@ -281,14 +284,14 @@ def measure(
     try:
         for variant in variants:
             workers[variant] = _start(variant, name, case, folder, torch_python)
-            _answer(workers[variant])
+            answer(workers[variant])
         load = os.getloadavg()[0]
         for _ in range(repeats):
             for variant, process in workers.items():
-                time.sleep(_PAUSE)
+                time.sleep(PAUSE)
                 assert process.stdin is not None
                 print(file=process.stdin, flush=True)
-                seconds, peak = json.loads(_answer(process))
+                seconds, peak = json.loads(answer(process))
                 times[variant].append(seconds)
                 peaks[variant] = round(peak)
     finally:
@@ -306,7 +309,7 @@ def measure(
         "peak_mib": peaks,
         "error_vs_stock": float(np.abs(fast - stock).max() / np.abs(stock).max()),
         "repeats": repeats,
-        "cores": _cores(),
+        "cores": cores(),
         "load": round(load, 2),
     }
     return line
@@ -320,9 +323,10 @@ def main() -> None:
     parser.add_argument("--torch-python", default=os.environ.get("PPSR_TORCH_PYTHON", sys.executable))
     parser.add_argument("--worker", choices=(*PADDLE, *TORCH), help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)  # of the picture of `inference`
     options = parser.parse_args()
     if options.worker:
-        work(options.worker, options.name[0], options.case[0], options.result)
+        work(options.worker, options.name[0], options.case[0], options.result, options.size)
         return
     from ppsr.registry import GENERATORS
 

@@ -6,13 +6,14 @@
 One JSON line per form, pass and length:
     {"name": "selective_scan", "case": "chosen forward+backward L=4096", "value": <seconds>, "unit": "s",
      "cpu_seconds": ..., "memory_mb": ..., "faster_than_plain": ..., "memory_of_plain": ...,
-     "seconds_per_token_vs_shortest": ...}
+     "microseconds_per_token": ..., "backward_cpu_seconds": ..., "backward_faster_than_plain": ...}
 
 plain is the recurrence as it is written, token after token, differentiated by Paddle; sequential and chunked
 are the two forms of `ppsr.generators.blocks.selective_scan`, chosen is what it takes by itself. Each
-case has a process of its own: `memory_mb` is what the pass adds to the largest memory of the process. The
+case has a process of its own: `memory_mb` is what the passes add to the largest memory of the process. The
 inputs are those of the four directions of a state-space layer with an inner width of 120: 480 channels of 16
-states, one picture. Ratios are of processor time, which a busy machine disturbs less than it does the clock.
+states, one picture. Ratios and microseconds are of processor time, which a busy machine disturbs less than it
+does the clock.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 DIRECTIONS, INNER, STATES = 4, 120, 16
 LENGTHS = (1024, 4096, 16384)
+SHORT = 32
 CHUNKS = {"sequential": 0, "chunked": 64, "chosen": None}
 PASSES = ("forward", "forward+backward")
 
@@ -46,84 +48,99 @@ def plain_scan(u, delta, A, B, C, D):
         return shared.reshape([rows, channels, states, length]).transpose([3, 0, 1, 2])
 
     dt = F.softplus(delta).transpose([2, 0, 1]).unsqueeze(-1)
-    inflow = dt * u.transpose([2, 0, 1]).unsqueeze(-1) * by_token(B)
-    decay = paddle.exp(dt * A)
-    C = by_token(C)
+    # unbound, because the gradient of an index has the size of the whole tensor: quadratic in the length
+    inflow = paddle.unbind(dt * u.transpose([2, 0, 1]).unsqueeze(-1) * by_token(B))
+    decay = paddle.unbind(paddle.exp(dt * A))
     state, outputs = paddle.zeros([rows, channels, states]), []
-    for t in range(length):
-        state = decay[t] * state + inflow[t]
-        outputs.append((state * C[t]).sum(-1))
+    for factor, addition, weights in zip(decay, inflow, paddle.unbind(by_token(C)), strict=True):
+        state = factor * state + addition
+        outputs.append((state * weights).sum(-1))
     return paddle.stack(outputs, axis=-1) + u * D.unsqueeze(-1)
+
+
+def make_inputs(length: int) -> dict:
+    """Random tensors that ask for gradients, by the names of the arguments."""
+    import numpy as np
+    import paddle
+
+    rng = np.random.default_rng(0)
+    channels, shared = DIRECTIONS * INNER, (1, DIRECTIONS, STATES, length)
+    arrays = {
+        "u": rng.standard_normal((1, channels, length), dtype=np.float32),
+        "delta": rng.standard_normal((1, channels, length), dtype=np.float32),
+        "A": -np.tile(np.arange(1, STATES + 1, dtype=np.float32), (channels, 1)),
+        "B": rng.standard_normal(shared, dtype=np.float32),
+        "C": rng.standard_normal(shared, dtype=np.float32),
+        "D": rng.standard_normal(channels, dtype=np.float32),
+    }
+    return {name: paddle.to_tensor(array, stop_gradient=False) for name, array in arrays.items()}
 
 
 def measure(form: str, what: str, length: int, runs: int) -> dict:
     """One case, in this process, which should be a fresh one."""
-    import numpy as np
     import paddle
 
     from ppsr.generators.blocks.selective_scan import selective_scan
 
     paddle.set_device("cpu")
-    channels = DIRECTIONS * INNER
-    rng = np.random.default_rng(0)
 
-    def tensor(*shape):
-        return paddle.to_tensor(rng.standard_normal(shape, dtype=np.float32), stop_gradient=False)
+    def scan(inputs):
+        if form == "plain":
+            return plain_scan(**inputs)
+        return selective_scan(**inputs, delta_softplus=True, chunk=CHUNKS[form])
 
-    shared = (1, DIRECTIONS, STATES)
-    inputs = {"u": tensor(1, channels, length), "delta": tensor(1, channels, length)}
-    inputs["A"] = paddle.to_tensor(-np.tile(np.arange(1, STATES + 1, dtype=np.float32), (channels, 1)))
-    inputs["A"].stop_gradient = False
-    inputs |= {"B": tensor(*shared, length), "C": tensor(*shared, length), "D": tensor(channels)}
-    weight = paddle.to_tensor(rng.standard_normal((1, channels, length), dtype=np.float32))
-
-    def once():
-        scan = plain_scan if form == "plain" else selective_scan
-        more = {} if form == "plain" else {"delta_softplus": True, "chunk": CHUNKS[form]}
+    def once(inputs) -> float:
+        """Processor time of the backward pass alone."""
         if what == "forward":
             with paddle.no_grad():
-                scan(**inputs, **more).numpy()
-            return
-        (scan(**inputs, **more) * weight).sum().backward()
+                scan(inputs).numpy()
+            return 0.0
+        y = scan(inputs)
+        start = time.process_time()
+        y.backward(inputs["u"].detach())
         for x in inputs.values():
             x.clear_gradient()
+        return time.process_time() - start
 
     def peak() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
+    once(make_inputs(SHORT))  # what the first call of an operation costs is not the scan's
+    inputs = make_inputs(length)
     before = peak()
-    once()
-    memory = peak() - before
-    wall, cpu = [], []
+    wall, cpu, backward = [], [], []
     for _ in range(runs):
         start = time.perf_counter(), time.process_time()
-        once()
+        backward.append(once(inputs))
         wall.append(time.perf_counter() - start[0])
         cpu.append(time.process_time() - start[1])
-    return {"seconds": min(wall), "cpu_seconds": min(cpu), "memory_mb": memory}
+    return {
+        "seconds": min(wall),
+        "cpu_seconds": min(cpu),
+        "backward_cpu_seconds": min(backward),
+        "memory_mb": peak() - before,
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="the shortest length alone, timed once")
-    parser.add_argument("--runs", type=int, default=3, help="timed runs per case, of which the best counts")
+    parser.add_argument("--quick", action="store_true", help="the shortest length alone, once")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="tokens")
+    parser.add_argument("--runs", type=int, default=3, help="runs per case, of which the best counts")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     # read by the libraries when a child process imports them
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
     runs = 1 if arguments.quick else arguments.runs
-    per_token: dict[tuple[str, str], float] = {}
-    for length in LENGTHS[:1] if arguments.quick else LENGTHS:
+    for length in arguments.lengths[:1] if arguments.quick else arguments.lengths:
         for what in PASSES:
             plain: dict = {}
             for form in ("plain", *CHUNKS):
                 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                     found = pool.submit(measure, form, what, length, runs).result()
                 plain = plain or found
-                rate = found["cpu_seconds"] / length
-                shortest = per_token.setdefault((form, what), rate)
                 line = {
                     "name": "selective_scan",
                     "case": f"{form} {what} L={length}",
@@ -133,8 +150,14 @@ def main() -> int:
                     "memory_mb": round(found["memory_mb"], 1),
                     "faster_than_plain": round(plain["cpu_seconds"] / found["cpu_seconds"], 2),
                     "memory_of_plain": round(found["memory_mb"] / plain["memory_mb"], 3),
-                    "seconds_per_token_vs_shortest": round(rate / shortest, 2),
+                    "microseconds_per_token": round(1e6 * found["cpu_seconds"] / length, 1),
                 }
+                if what != "forward":
+                    ratio = plain["backward_cpu_seconds"] / found["backward_cpu_seconds"]
+                    line |= {
+                        "backward_cpu_seconds": round(found["backward_cpu_seconds"], 3),
+                        "backward_faster_than_plain": round(ratio, 2),
+                    }
                 print(json.dumps(line), flush=True)
     return 0
 

@@ -9,7 +9,13 @@ __all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean
 
 
 class PpsrError(ValueError):
-    """Something the user gave cannot be used; the message says what was got, what is allowed, what to do."""
+    """Something the user gave cannot be used; the message says what was got, what is allowed, what to do.
+
+    Attributes:
+        exit_code: of the command that it ends.
+    """
+
+    exit_code: int = 2
 
 
 class ConfigError(PpsrError):

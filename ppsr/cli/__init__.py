@@ -19,11 +19,14 @@ __all__ = ["main"]
 _MODULES: tuple[str, ...] = (
     "analyze",
     "convert",
+    "convert_config",
+    "doctor",
     "evaluate",
     "export",
     "models",
     "identify",  # adds to models
     "prepare",
+    "serve",
     "upscale",
 )
 

@@ -32,7 +32,10 @@ def export(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Path of the files without suffixes.", metavar="PREFIX")
     ],
-    load: Annotated[Path | None, typer.Option(help="Weights: .pdparams, .pth or .safetensors.")] = None,
+    load: Annotated[
+        list[Path],
+        typer.Option(help="Weights, of any kind; twice where generator and predictor are two files."),
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
     config_file: Annotated[
         Path | None,
         typer.Option("-c", "--config-file", help="Names the network; otherwise the weights tell."),

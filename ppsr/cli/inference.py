@@ -99,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions]:
-    from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.backends.exported import BackendOptions, default_device
 
     if arguments.trt_calib_mode.lower() not in ("false", "0", "no"):
         raise ConfigError("int8 calibration is not available; use --run_mode trt_fp16 or trt_fp32")
@@ -107,7 +107,7 @@ def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions
         raise ConfigError(f"--batch_size must be at least 1, got {arguments.batch_size}")
     name, precision = _RUN_MODES[arguments.run_mode]
     options = BackendOptions(
-        device=arguments.device or _default_device(),
+        device=arguments.device or default_device(),
         precision=arguments.precision or precision,
         threads=arguments.cpu_threads,
         min_side=arguments.trt_min_shape,
@@ -117,9 +117,3 @@ def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions
         min_subgraph=arguments.min_subgraph_size,
     )
     return arguments.backend or name, options
-
-
-def _default_device() -> str:
-    import paddle
-
-    return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except PpsrError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
@@ -166,7 +166,7 @@ def _train(
     found = find_run(config, experiment, arguments.resume) if arguments.resume else None
     folder = found or _common_folder(group, config, experiment)
     setup_logging(folder, group.rank)
-    trainer = Trainer(config, experiment, model, group, folder)
+    trainer = Trainer(config, experiment, model, group, folder, profiler_options=arguments.profiler_options)
     if found is not None and not trainer.resume():
         logger.warning("%s holds no valid checkpoint; starting from the beginning", found)
     return trainer.train()

@@ -25,12 +25,30 @@ def upscale(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one input.")],
     load: Annotated[
         list[Path],
-        typer.Option(help="Weights, of any kind; twice where generator and predictor are two files."),
-    ],
+        typer.Option(
+            help="Weights, of any kind, or an exported network; twice where generator and predictor are two "
+            "files."
+        ),
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    model_dir: Annotated[
+        Path | None, typer.Option(help="An exported network: its folder, or prefix.", metavar="EXPORT")
+    ] = None,
     config_file: Annotated[
         Path | None,
         typer.Option("-c", "--config-file", help="Names the network; otherwise the weights tell."),
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="auto (the fastest that is right), paddle, inference, onnxruntime, openvino, tensorrt; "
+            "default: paddle for weights, auto for an export."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, gpu or gpu:N; default: gpu where Paddle has one.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16, as the backend has it.")] = "fp32",
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU; default: all cores.")] = None,
     outscale: Annotated[
         float | None, typer.Option(help="Final size / input size, any number; default: the network's.")
     ] = None,
@@ -72,15 +90,20 @@ def upscale(
     Exit code 1 when some inputs failed, 2 for wrong options, 3 when nothing was usable."""
     from ppsr import accelerate
 
-    accelerate.enable()
+    accelerate.enable(threads)
+    from ppsr.inference.backends.exported import BackendOptions, default_device
     from ppsr.inference.files import FileOptions, exit_code, upscale_files
     from ppsr.inference.memory import parse_size
-    from ppsr.inference.network import load_network
+    from ppsr.inference.network import load_source
     from ppsr.inference.upscaler import Upscaler
 
     signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
+    options = BackendOptions(device=device or default_device(), precision=precision, threads=threads)
+    options.use_device()
     upscaler = Upscaler(
-        load_network(config_file, load),
+        load_source(config_file, load, model_dir),
+        backend=backend,
+        options=options,
         tile=tile,
         overlap=overlap,
         max_memory=None if max_memory is None else parse_size(max_memory),
@@ -89,6 +112,8 @@ def upscale(
         outscale=outscale,
         half=half,
     )
+    note = getattr(upscaler.backend, "note", "")
+    print(f"backend {upscaler.backend.name}{f' ({note})' if note else ''}")
     reports = upscale_files(
         upscaler,
         sources,

@@ -17,13 +17,13 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from ppsr.config.loader import Config
 
-__all__ = ["is_paddlegan_form", "to_ppsr_form"]
+__all__ = ["WITHOUT_EFFECT", "Pipeline", "Translation", "is_paddlegan_form", "to_ppsr_form"]
 
 logger = logging.getLogger(__name__)
 
 _PLAIN_MODELS = ("BaseSRModel", "RCANModel")
 _OWN_CRITERIONS = ("L1Loss", "MSELoss", "CharbonnierLoss")
-_WITHOUT_EFFECT = ("to_static", "image_shape", "use_init_weight", "params", "max_eval_steps")
+WITHOUT_EFFECT = ("to_static", "image_shape", "use_init_weight", "params", "max_eval_steps")
 _FLIPS = {
     "PairedRandomHorizontalFlip": "mirror",
     "PairedRandomVerticalFlip": "upside down",
@@ -52,10 +52,12 @@ def to_ppsr_form(config: Config) -> tuple[dict[str, Any], dict[Place, str]]:
     Raises:
         ConfigError: a model, data set, loss or transform without counterpart.
     """
-    return _Translation(config).run()
+    return Translation(config).run()
 
 
-class _Translation:
+class Translation:
+    """One configuration being translated; gives errors their places."""
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.lines = dict(config.lines)
@@ -87,10 +89,10 @@ class _Translation:
         return ConfigError(f"{self.config.where(*place)}: {'.'.join(place)}: {text}")
 
     def _without_ignored(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        for key in _WITHOUT_EFFECT:
+        for key in WITHOUT_EFFECT:
             if model.get(key):
                 logger.warning("%s: 'model.%s' has no effect here", self.config.where("model", key), key)
-        return {key: value for key, value in model.items() if key not in _WITHOUT_EFFECT}
+        return {key: value for key, value in model.items() if key not in WITHOUT_EFFECT}
 
     def _drn(self, model: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """DRN, and the largest value of its pictures."""
@@ -139,7 +141,7 @@ class _Translation:
             )
         own = {key: value for key, value in section.items() if key != "preprocess"}
         steps = section["preprocess"] if isinstance(section["preprocess"], list) else [section["preprocess"]]
-        pipeline = _Pipeline(self, place, int(own.get("scale", 4)), unit)
+        pipeline = Pipeline(self, place, int(own.get("scale", 4)), unit)
         for number, step in enumerate(steps):
             pipeline.add((*place, "preprocess", str(number)), step)
         options = pipeline.options()
@@ -150,7 +152,7 @@ class _Translation:
         return {**options, **own}
 
 
-class _Pipeline:
+class Pipeline:
     """A list `preprocess`, step by step, as options of a data set.
 
     Args:
@@ -160,7 +162,7 @@ class _Pipeline:
         unit: largest value of a picture that the networks expect, 1 or 255.
     """
 
-    def __init__(self, translation: _Translation, place: Place, scale: int, unit: float) -> None:
+    def __init__(self, translation: Translation, place: Place, scale: int, unit: float) -> None:
         self.translation = translation
         self.place = place
         self.scale = scale
@@ -172,9 +174,16 @@ class _Pipeline:
     def _error(self, place: Place, text: str) -> ConfigError:
         return self.translation._error(place, text)
 
+    def _name(self, place: Place, step: Any) -> str:
+        if not isinstance(step, Mapping) or not isinstance(step.get("name"), str):
+            raise self._error(place, f"a step is a mapping with a 'name', got {step!r}")
+        if not isinstance(step.get("keys", []), list):
+            raise self._error((*place, "keys"), f"a list is needed, got {step['keys']!r}")
+        return step["name"]
+
     def add(self, place: Place, step: Mapping[str, Any]) -> None:
         """Take one step of the list."""
-        name = step.get("name")
+        name = self._name(place, step)
         if name == "LoadImageFromFile":
             if (
                 step.get("key") not in self.names
@@ -186,14 +195,15 @@ class _Pipeline:
             if step.get("input_keys") != ["lq", "gt"]:
                 raise self._error((*place, "input_keys"), "must be [lq, gt]")
             for number, transform in enumerate(step.get("pipeline", [])):
-                self._transform((*place, "pipeline", str(number)), transform)
+                self.transform((*place, "pipeline", str(number)), transform)
             if step.get("output_keys", self.names) != self.names:
                 raise self._error((*place, "output_keys"), f"must be {self.names} for this pipeline")
         else:
             raise self._error(place, f"PaddleGAN's step {name!r} has no counterpart")
 
-    def _transform(self, place: Place, transform: Mapping[str, Any]) -> None:
-        name = transform.get("name")
+    def transform(self, place: Place, transform: Mapping[str, Any]) -> None:
+        """Take one transform of the step Transforms."""
+        name = self._name(place, transform)
         if name == "SRPairedRandomCrop":
             self._crop(place, transform)
             return

@@ -77,6 +77,8 @@ class StepOptions(_Section):
     accumulate: int = Field(1, ge=1, description="batches per optimizer step")
     clip_norm: float | None = Field(None, gt=0, description="global gradient norm, per optimizer")
     max_skips: int = Field(100, ge=1, description="non-finite steps in a row after which the run stops")
+    to_static: bool = Field(False, description="train on graphs that paddle.jit.to_static traces")
+    channels_last: bool = Field(False, description="let Paddle choose NHWC on a GPU with mixed precision")
 
 
 class Load(_Section):

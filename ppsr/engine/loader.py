@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 import numpy as np
@@ -61,16 +67,32 @@ def build_stream(
             _as_tensors(default_collate_fn([dataset[key] for key in keys])) for keys in sampler
         )
     else:
+        over = RawValue(ctypes.c_bool, False)
+        atexit.register(setattr, over, "value", True)  # before multiprocessing ends its children
         loader = paddle.io.DataLoader(
             dataset,
             batch_sampler=sampler,
             num_workers=options.num_workers,
             use_shared_memory=options.use_shared_memory,
             return_list=True,
+            worker_init_fn=partial(_outlive_signals, over),
         )
         batches = _from_workers(loader)
     finish = getattr(dataset, "finish_batch", None)
     return batches if finish is None else _finished(batches, finish)
+
+
+def _outlive_signals(over: Any, _: int) -> None:
+    """A scheduler signals the whole process group. The run still needs its workers for the step it is in,
+    saves,
+    and ends them itself when it is `over`."""
+
+    def handle(*_: object) -> None:
+        if over.value:
+            os._exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
 
 
 def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None]) -> Iterator[Batch]:

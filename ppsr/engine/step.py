@@ -5,7 +5,8 @@ clipping, skipping of non-finite steps, optimizer, moving average.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import paddle
@@ -13,6 +14,7 @@ from paddle import Tensor
 
 from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
+from ppsr.errors import PpsrError
 from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.solver.ema import EMA
 from ppsr.solver.schedules import Schedule
@@ -24,8 +26,10 @@ logger = logging.getLogger(__name__)
 Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]
 
 
-class TooManySkipsError(RuntimeError):
+class TooManySkipsError(PpsrError):
     """Losses or gradients stayed non-finite; the last good checkpoint is untouched."""
+
+    exit_code = 1
 
 
 @dataclass
@@ -46,6 +50,7 @@ class TrainStep:
     skipped: int = 0
     skipped_in_a_row: int = 0
     scalers: dict[str, paddle.amp.GradScaler] = field(default_factory=dict)
+    graphs: dict[tuple[str, bool], Callable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # stop_gradient is toggled from phase to phase, so what the networks themselves freeze is noted once
@@ -63,6 +68,15 @@ class TrainStep:
             for optimizer, names in self.optimizers.values():
                 nets = [self.model.nets[name] for name in names]
                 paddle.amp.decorate(nets, optimizer, level="O2", dtype=self.precision.dtype)
+        if self.options.channels_last:
+            self._choose_layout()
+
+    def _choose_layout(self) -> None:
+        """Paddle's layout tuning: NHWC where the tensor cores want it."""
+        if not self.amp:
+            logger.warning("step.channels_last has an effect on a GPU with precision.amp only")
+            return
+        paddle.incubate.autotune.set_config({"layout": {"enable": True}})
 
     def run(self, batches: Sequence[Batch], step: int, seed: int) -> dict[str, float]:
         """Run all phases on the micro-batches of one step.
@@ -103,7 +117,10 @@ class TrainStep:
         scaler = self.scalers[next(iter(used))]
         finite = True
         for batch in batches:
-            with paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype):
+            with (
+                paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype),
+                self._traced(phase),
+            ):
                 losses = phase.losses(batch)
             if not losses:
                 return True
@@ -123,6 +140,25 @@ class TrainStep:
         for optimizer, _ in used.values():
             optimizer.clear_grad()
         return finite
+
+    @contextmanager
+    def _traced(self, phase: Phase) -> Iterator[None]:
+        """With `to_static`, the networks run as traced graphs inside.
+
+        A graph keeps which parameters were frozen when it was traced, so a network that is trained in one
+        phase and frozen in another has two.
+        """
+        nets = self.model.nets if self.options.to_static else {}
+        try:
+            for name, net in nets.items():
+                key = name, name in phase.nets
+                if key not in self.graphs:
+                    self.graphs[key] = paddle.jit.to_static(net.forward, full_graph=True)
+                net.forward = self.graphs[key]
+            yield
+        finally:
+            for net in nets.values():
+                net.__dict__.pop("forward", None)
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
         values = [value.astype("float32") for value in losses.values()]

@@ -19,6 +19,7 @@ from ppsr.engine.distributed import Group
 from ppsr.engine.evaluator import validate
 from ppsr.engine.loader import build_dataset, build_stream
 from ppsr.engine.loggers import ScalarLog, StepClock
+from ppsr.engine.profiling import StepProfiler
 from ppsr.engine.run import CHECKPOINTS
 from ppsr.engine.signals import StopRequest
 from ppsr.engine.state import State
@@ -50,10 +51,18 @@ class Trainer:
         model: the algorithm, with weights of earlier stages loaded.
         group: the processes that train together.
         folder: the run's folder.
+        profiler_options: see `StepProfiler`; None for no profiler.
     """
 
     def __init__(
-        self, config: Config, experiment: Experiment, model: BaseModel, group: Group, folder: Path
+        self,
+        config: Config,
+        experiment: Experiment,
+        model: BaseModel,
+        group: Group,
+        folder: Path,
+        *,
+        profiler_options: str | None = None,
     ) -> None:
         if experiment.optimizer is None or experiment.lr_scheduler is None:
             raise ConfigError(f"{config.path}: training needs the sections 'optimizer' and 'lr_scheduler'")
@@ -86,6 +95,7 @@ class Trainer:
             )
         self.store = CheckpointStore(folder / CHECKPOINTS, keep=experiment.snapshot_config.keep)
         self.metrics = build_metrics(experiment)
+        self.profiler = StepProfiler(profiler_options, folder)
         self.saves_failed = 0
         self.saves_done = 0
 
@@ -140,6 +150,8 @@ class Trainer:
                 state.step += 1
                 bar.update()
                 self._after_step(losses, batches, clock, scalars_log)
+                if self.profiler.step():
+                    break
                 if self._stop_requested(stop):
                     self.save()
                     logger.warning(
@@ -148,6 +160,7 @@ class Trainer:
                         state.step,
                     )
                     return stop.exit_code
+        self.profiler.close()
         self._finish(scalars_log)
         bar.close()
         return 1 if self.saves_failed and not self.saves_done else 0
@@ -250,7 +263,7 @@ class Trainer:
             log.close()
         logger.info(
             "finished %d steps, %d skipped; results in %s",
-            self.total,
+            self.state.step,
             self.state.trainer.skipped,
             self.folder,
         )

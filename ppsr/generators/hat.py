@@ -48,6 +48,17 @@ class HAB(SwinBlock):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
+def _surround(x: Tensor, margin: int) -> Tensor:
+    """Zeros around a token map (N, H, W, C), at most as wide as the map; oneDNN pads other axes in a
+    graph."""
+    if paddle.in_dynamic_mode():
+        return F.pad(x, [0, 0, margin, margin, margin, margin, 0, 0])
+    rows = paddle.zeros_like(x[:, :margin])
+    x = paddle.concat([rows, x, rows], axis=1)
+    columns = paddle.zeros_like(x[:, :, :margin])
+    return paddle.concat([columns, x, columns], axis=2)
+
+
 class OCAB(nn.Layer):
     """Attention of each window to a larger one around it; zeros beyond the border take part."""
 
@@ -94,7 +105,7 @@ class OCAB(nn.Layer):
         return x + self.mlp(self.norm2(x))
 
     def _heads(self, tokens: Tensor, count: int) -> Tensor:
-        split = tokens.reshape([-1, count, self.num_heads, self.dim // self.num_heads])
+        split = tokens.reshape([tokens.shape[0], count, self.num_heads, self.dim // self.num_heads])
         return split.transpose([0, 2, 1, 3])
 
     def _bias(self) -> Tensor:
@@ -110,7 +121,7 @@ class OCAB(nn.Layer):
         _, h, w, c = x.shape
         size, far = self.window_size, self.overlap
         margin = (far - size) // 2
-        blocks = F.pad(x, [0, 0, size, size, size, size, 0, 0])
+        blocks = _surround(x, size)
         rows, columns = h // size, w // size
         blocks = blocks.reshape([-1, rows + 2, size, (columns + 2) * size, c])
         tall = paddle.concat([blocks[:, :-2], blocks[:, 1:-1], blocks[:, 2:]], axis=2)

@@ -48,6 +48,7 @@ class MambaIR(SwinSkeleton):
     """
 
     fp16_safe: ClassVar[bool] = False  # never tried in half precision; the recurrence is in float32 anyway
+    onednn: ClassVar[bool] = False  # Paddle Inference runs the scan in half the time without it
     test_args: ClassVar[dict[str, Any]] = {
         "embed_dim": 32,
         "depths": [1, 1],

@@ -99,7 +99,7 @@ def export_network(
         entries = {
             "input_name": INPUT_NAME,
             "input_shape": list(shape),
-            "onednn": True,
+            "onednn": bool(getattr(net, "onednn", True)),
             "files": {s: sha256(_with(temporary, s)) for s in _SUFFIXES if _with(temporary, s).is_file()},
         }
         _write_facts(temporary, facts, entries)
@@ -119,7 +119,8 @@ def _prove(
         ExportError: one of them fails.
     """
     probes = survey(Export(prefix), options, tolerance=tolerance)
-    if any(p.backend == "inference" and not p.passed for p in probes) and not options.on_gpu:
+    failed_once = any(p.backend == "inference" and not p.passed for p in probes)
+    if failed_once and entries["onednn"] and not options.on_gpu:
         logger.warning("Paddle Inference is tried again without oneDNN")
         entries["onednn"] = False
         _write_facts(prefix, facts, entries)

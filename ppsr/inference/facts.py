@@ -18,7 +18,7 @@ _CHANNEL_NAMES = ("num_in_ch", "in_chans", "n_colors", "in_nc")
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """NetworkFacts of a network from LR to SR pictures.
+    """Facts of a network from LR to SR pictures.
 
     Attributes:
         network: name of its class.

@@ -60,8 +60,7 @@ def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = 
         elif path.exists() or path.is_symlink():
             jobs.append(Job(path))
         elif glob.has_magic(str(source)):
-            found = sorted(map(Path, _matching(str(source))))
-            jobs += [Job(p, skip="a folder") if p.is_dir() else _judged(p, Path()) for p in found]
+            jobs += _of_pattern(str(source))
         elif len(sources) == 1:
             raise DataError(f"there is no file or folder {source}")
         else:
@@ -69,9 +68,19 @@ def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = 
     return jobs
 
 
-def _matching(pattern: str) -> list[str]:
-    """Paths that match; `**` stands for any folders. Unlike Path.glob, it takes absolute patterns."""
-    return glob.glob(pattern, recursive=True)  # noqa: PTH207
+def _of_pattern(pattern: str) -> list[Job]:
+    """Paths that match, in order, in the folders below the part of the pattern without wildcards.
+
+    `**` stands for any folders. Unlike Path.glob, glob takes absolute patterns.
+    """
+    parts = Path(pattern).parts
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    root = Path(*parts[:fixed])
+    found = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207
+    return [
+        Job(path, skip="a folder") if path.is_dir() else _judged(path, path.parent.relative_to(root))
+        for path in found
+    ]
 
 
 def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:

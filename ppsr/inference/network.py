@@ -12,12 +12,13 @@ from paddle import nn
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
+from ppsr.inference.backends.exported import Export, find_export
 from ppsr.registry import MODELS, build_generator, build_model
 from ppsr.weights import apply_state, read_file
 from ppsr.weights.files import Layout, WeightFile
 from ppsr.weights.identify import State, identify
 
-__all__ = ["load_network"]
+__all__ = ["load_network", "load_source"]
 
 Files = str | Path | Sequence[str | Path]
 _PREDICTOR = "DegradationPredictor"
@@ -51,27 +52,42 @@ def load_network(
     config = load_config(config_file, overrides)
     if "model" not in config:
         raise ConfigError(f"{config.path} has no section 'model'")
-    section = dict(config["model"])
-    model = build_model(_for_inference(section))
+    model = build_model(_for_inference(dict(config["model"])))
     if len(paths) == 1:
         load_model(model, str(paths[0]))
     else:
         for role, (state, layout) in _parts(paths).items():
             if role not in model.nets:
-                raise WeightError(f"one of the files holds a {role}, which {section['name']} does not have")
+                raise WeightError(
+                    f"one of the files holds a {role}, which {config['model']['name']} does not have"
+                )
             apply_state(model.nets[role], state, layout=layout)
     net = model.inference_net()
     net.eval()
     return net
 
 
-def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
-    """The model without what only training needs, so that a config whose losses need files still upscales."""
-    options = inspect.signature(MODELS.get(str(section.get("name")))).parameters
-    spare = [k for k, option in options.items() if k.endswith("_criterion") and option.default is None]
-    kept = {k: v for k, v in section.items() if k not in (*spare, "discriminator")}
-    # where losses are optional, there must be one
-    return {**kept, "pixel_criterion": {"name": "L1Loss"}} if "pixel_criterion" in spare else kept
+def load_source(
+    config_file: str | Path | None, load: Sequence[Path], model_dir: str | Path | None
+) -> nn.Layer | Path:
+    """What a command upscales with: a network from its weights, or the prefix of an exported one.
+
+    Args:
+        config_file: see `load_network`; not used for an export.
+        load: weight files, or an export.
+        model_dir: folder or prefix of an export.
+
+    Raises:
+        ConfigError: not one of `load` and `model_dir`, or as `load_network`.
+        DataError: `model_dir` is no export.
+        WeightError: as `load_network`.
+    """
+    if bool(load) == (model_dir is not None):
+        raise ConfigError("give weights by --load, or an exported network by --model-dir, and not both")
+    if model_dir is not None:
+        return Export(model_dir).prefix
+    exported = find_export(load[0]) if len(load) == 1 else None
+    return exported or load_network(config_file, load)
 
 
 def _parts(paths: Sequence[str | Path]) -> dict[str, tuple[State, Layout]]:
@@ -96,6 +112,15 @@ def _roles(file: WeightFile) -> Mapping[str, State]:
         return {**found, "predictor": file.state("predictor")} if "predictor" in file.nets else found
     state = file.state()
     return {"predictor" if identify(state)[0] == _PREDICTOR else "generator": state}
+
+
+def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
+    """The model without what only training needs, so that a config whose losses need files still upscales."""
+    options = inspect.signature(MODELS.get(str(section.get("name")))).parameters
+    spare = [k for k, option in options.items() if k.endswith("_criterion") and option.default is None]
+    kept = {k: v for k, v in section.items() if k not in (*spare, "discriminator")}
+    # where losses are optional, there must be one
+    return {**kept, "pixel_criterion": {"name": "L1Loss"}} if "pixel_criterion" in spare else kept
 
 
 def _identified(paths: Sequence[str | Path]) -> nn.Layer:

@@ -19,16 +19,16 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from ppsr.errors import DataError
 from ppsr.inference.metadata import exif_tags
 
-__all__ = ["MAX_PIXELS", "Picture", "opened", "picture_kind", "read_picture"]
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Picture", "opened", "picture_kind", "read_picture"]
 
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
-_UNREADABLE = (  # what Pillow raises on damaged files
+UNREADABLE = (  # what Pillow raises on damaged files
     OSError,
     SyntaxError,
     ValueError,
@@ -117,7 +117,9 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_trunca
         raise DataError(f"{path}: {error}") from None
     except cv2.error as error:
         raise DataError(f"cannot decode {path}: {error.err}") from None
-    except (Image.DecompressionBombError, *_UNREADABLE) as error:
+    except UnidentifiedImageError:  # its text shows an object in memory
+        raise DataError(f"cannot decode {path}: its header is damaged") from None
+    except (Image.DecompressionBombError, *UNREADABLE) as error:
         raise DataError(f"cannot decode {path}: {error}") from None
 
 

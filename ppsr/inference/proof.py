@@ -45,21 +45,30 @@ class Proof:
     outputs: Sequence[np.ndarray]
     rgb_range: float = 1.0
 
+    def compare(self, run: Run) -> tuple[float, float]:
+        """How far a function is from the network over all pictures, which it computes once.
+
+        Returns:
+            The largest relative error; and the PSNR in dB over all values, both clipped as pictures are,
+            infinite where they agree.
+        """
+        error, squares, count = 0.0, 0.0, 0
+        for x, expected in zip(self.inputs, self.outputs, strict=True):
+            actual = run(x)
+            error = max(error, relative_error(actual, expected, self.rgb_range))
+            if actual.shape == expected.shape:
+                clipped = [np.clip(y, 0, self.rgb_range).astype(np.float64) for y in (actual, expected)]
+                squares += float(((clipped[0] - clipped[1]) ** 2).sum())
+                count += expected.size
+        return error, 10 * math.log10(self.rgb_range**2 * count / squares) if squares else math.inf
+
     def error(self, run: Run) -> float:
         """Largest relative error of a function over all pictures."""
-        return max(
-            relative_error(run(x), y, self.rgb_range) for x, y in zip(self.inputs, self.outputs, strict=True)
-        )
+        return self.compare(run)[0]
 
     def psnr(self, run: Run) -> float:
-        """PSNR in dB of a function's pictures against the network's, over all values, both clipped as
-        pictures are. Infinite where they agree."""
-        squares, count = 0.0, 0
-        for x, y in zip(self.inputs, self.outputs, strict=True):
-            expected, actual = np.clip(y, 0, self.rgb_range), np.clip(run(x), 0, self.rgb_range)
-            squares += float(((actual.astype(np.float64) - expected) ** 2).sum())
-            count += y.size
-        return 10 * math.log10(self.rgb_range**2 * count / squares) if squares else math.inf
+        """PSNR in dB of a function's pictures against the network's."""
+        return self.compare(run)[1]
 
     def save(self, path: Path) -> None:
         """Write to a .npz file."""

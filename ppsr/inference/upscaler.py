@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +15,9 @@ from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
+from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.backends.exported import BackendOptions, Export, default_device
 from ppsr.inference.memory import (
     available_memory,
     bytes_per_pixel,
@@ -32,6 +36,7 @@ logger = logging.getLogger(__name__)
 TILE_MODES = ("blend", *PUBLISHED_MODES)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SHARE_OF_FREE = 0.7
+_SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
 _SMALL = 128 * 128  # pixels of a picture that is never worth measuring for
 _PUBLISHED_PAD = 32
 
@@ -61,7 +66,10 @@ class Upscaler:
     """A network with the steps around it.
 
     Args:
-        network: an LR -> SR network, or a backend that runs one.
+        network: an LR -> SR network, the path of an exported one (prefix, or folder), or an open backend.
+        backend: "paddle", "inference", "onnxruntime", "openvino", "tensorrt", or "auto" for the fastest that
+            is installed and right; None: a network as it is, an export by "auto".
+        options: device, precision and threads of the backend.
         tile: side of a tile in LR pixels; 0: never cut; None: as large as memory allows.
         overlap: LR pixels that a tile is read wider on each side; None: from the network.
         max_memory: bytes that the whole process may take, on a GPU those of its memory; None: 70 % of what
@@ -69,21 +77,24 @@ class Upscaler:
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
         ensemble: mean over the eight flips and turns.
         outscale: size of the result / size of the picture; None: the network's scale.
-        half: half precision where the network and the device allow it; only for a network, a backend has its
-            own precision.
+        half: half precision where the network and the device allow it; short for that precision in
+            `options`.
 
     Attributes:
         scale: of the network.
         backend: what computes.
 
     Raises:
-        ConfigError: an option has a value that is not allowed.
+        ConfigError: an option has a value that is not allowed, or a package is missing.
+        DataError: an export is incomplete, or this machine computes it wrongly.
     """
 
     def __init__(
         self,
-        network: nn.Layer | Backend,
+        network: nn.Layer | Backend | str | Path,
         *,
+        backend: str | None = None,
+        options: BackendOptions | None = None,
         tile: int | None = None,
         overlap: int | None = None,
         max_memory: int | None = None,
@@ -100,8 +111,16 @@ class Upscaler:
             raise ConfigError(f"a tile is not negative, got {tile}; 0 means the whole picture")
         if ensemble and tile_mode != "blend":
             raise ConfigError("the published tile modes have no self-ensemble; use tile mode blend")
-        own = isinstance(network, nn.Layer)
-        self.backend: Backend = PaddleBackend(network, half=half) if own else network
+        if isinstance(network, (str, Path)):
+            _require_open_sizes(Export(network))
+        if isinstance(network, (nn.Layer, str, Path)):
+            options = options or BackendOptions(device=default_device())
+            options = replace(options, precision="fp16") if half else options
+            self.backend: Backend = open_backend(network, backend, options)
+        elif backend is not None or options is not None or half:
+            raise ConfigError("an open backend has its own precision and options; give those when opening it")
+        else:
+            self.backend = network
         facts = self.backend.facts
         if facts.channels not in (1, 3):
             raise ConfigError(f"{facts.network} works on {facts.channels} channels; pictures have 1 or 3")
@@ -159,6 +178,7 @@ class Upscaler:
         tiles = make_tiles(facts, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             device = self._device_budget()
+            per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
             budget = self._budget(self.max_memory if device is None else None)
             if budget is not None:
                 tiles, memory = largest_tiles(
@@ -166,12 +186,33 @@ class Upscaler:
                     height,
                     width,
                     channels,
-                    per_pixel=self._measured(gpu=device is not None),
+                    per_pixel=per_pixel,
                     budget=budget,
                     device_budget=device,
                     overlap=self.overlap,
                 )
+        tiles = self._within_engine(tiles, height, width)
         return Plan(tiles, self._tiler(tiles).count(height, width), memory)
+
+    def _within_engine(self, tiles: Tiles, height: int, width: int) -> Tiles:
+        """Smaller tiles where the backend was built for sides up to a limit.
+
+        Raises:
+            ConfigError: the limit leaves nothing beside the overlap.
+        """
+        limit = getattr(self.backend, "largest_side", None)
+        read = tiles.size + 2 * tiles.overlap if tiles.size else max(height, width)
+        if limit is None or min(read, max(height, width)) <= limit:
+            return tiles
+        facts = self.backend.facts
+        reach = make_tiles(facts, limit, self.overlap)
+        inner = limit - 2 * reach.overlap - 2 * reach.fade  # the last tile of a row may be wider by two fades
+        if inner < max(2 * reach.fade, facts.size_multiple):
+            raise ConfigError(
+                f"backend {self.backend.name} takes sides up to {limit}, which twice the overlap "
+                f"{reach.overlap} fills; give a smaller overlap or open it for larger sides"
+            )
+        return make_tiles(facts, inner, self.overlap)
 
     def _tiler(self, tiles: Tiles, on_tile: Callable[[], None] | None = None) -> Tiler:
         return Tiler(
@@ -189,7 +230,7 @@ class Upscaler:
         release_memory()
         if limit is not None:
             used = resident_memory()
-            return None if used is None else max(0, limit - used)
+            return None if used is None else max(0, round(_SHARE_OF_LIMIT * limit) - used)
         free = available_memory()
         return None if free is None else round(_SHARE_OF_FREE * free)
 
@@ -203,13 +244,15 @@ class Upscaler:
     def _measured(self, *, gpu: bool = False) -> float:
         """Bytes that the network takes per LR pixel, measured once."""
         if self._per_pixel is None:
-            facts = self.backend.facts
+            single = copy(self)
+            single.ensemble = False  # eight passes take the time of eight and the memory of one and their sum
 
             def run(side: int) -> None:
-                super_resolve(self.backend, np.zeros((1, facts.channels, side, side), np.float32))
+                single._planes(np.zeros((side, side, 3), np.float32))
 
-            # a gray network computes the three channels of a picture as three pictures
-            self._per_pixel = bytes_per_pixel(run, facts.size_multiple, gpu=gpu) * (3 // facts.channels)
+            self._per_pixel = bytes_per_pixel(run, self.backend.facts.size_multiple, gpu=gpu)
+            if self.ensemble:
+                self._per_pixel += 3 * 3 * 4 * self.scale**2  # the sum, a turned result, their sum
         return self._per_pixel
 
     def bands(
@@ -263,7 +306,7 @@ class Upscaler:
         else:
             sr = self._resolve(np.ascontiguousarray(np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))))
             sr = sr[0].transpose(1, 2, 0)
-        sr = np.clip(sr, 0, 1)
+        np.clip(sr, 0, 1, out=sr)
         return (sr @ _LUMA)[..., None] if tile.shape[2] < sr.shape[2] else sr
 
     def _resolve(self, lq: np.ndarray) -> np.ndarray:
@@ -287,6 +330,15 @@ class Upscaler:
         if self.tile_mode == "published-onnx":
             return half_tiles(run, lq, **common, pad=pad)
         return average_tiles(run, lq, **common, overlap=pad)
+
+
+def _require_open_sizes(export: Export) -> None:
+    """Raises ConfigError for an export that takes pictures of one size alone."""
+    if export.shape[2] is not None or export.shape[3] is not None:
+        raise ConfigError(
+            f"{export.prefix} was exported for the input shape {list(export.shape)}; to upscale pictures of "
+            "any size, export it with open sizes (-1)"
+        )
 
 
 def _check(pixels: np.ndarray) -> None:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_BT601 = 5
+_BT601 = 5  # also stands for RGB, which has no matrix: otherwise versions of PyAV take the frame's
 # FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not on this way
 _EXACT = "yuv444p10le"
 _NARROW, _WIDE = 1, 2  # luma from 16 to 235 (also what results have), or from 0 to 255
@@ -199,8 +199,15 @@ def _matrix(frame: Any) -> int:
 def _pixels(frame: Any) -> np.ndarray:
     """H x W x 3 RGB uint16."""
     spread = _WIDE if int(frame.color_range) == _WIDE else _NARROW
-    exact = frame.reformat(format=_EXACT, src_color_range=spread, dst_color_range=_NARROW)
-    return exact.reformat(format="rgb48le", src_colorspace=_matrix(frame)).to_ndarray()
+    matrix = _matrix(frame)
+    exact = frame.reformat(
+        format=_EXACT,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=spread,
+        dst_color_range=_NARROW,
+    )
+    return exact.reformat(format="rgb48le", src_colorspace=matrix, dst_colorspace=_BT601).to_ndarray()
 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
@@ -211,5 +218,6 @@ def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
 def _frame(av: ModuleType, sr: np.ndarray, source: Any, encoder: Any) -> Any:
     """A frame of the result in the encoder's layout and the source's matrix."""
     frame = av.VideoFrame.from_ndarray(sr, format="rgb48le")
-    exact = frame.reformat(format=_EXACT, dst_colorspace=_matrix(source))
-    return exact.reformat(format=encoder.pix_fmt)
+    matrix = _matrix(source)
+    exact = frame.reformat(format=_EXACT, src_colorspace=_BT601, dst_colorspace=matrix)
+    return exact.reformat(format=encoder.pix_fmt, src_colorspace=matrix, dst_colorspace=matrix)

@@ -13,6 +13,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
+from ppsr.criterions.gan import r1_penalty
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator
 from ppsr.models.base import BaseModel, Batch, Phase, build_criterion, build_discriminator, build_net
@@ -38,6 +39,9 @@ class SRModel(BaseModel):
         gan_gt_usm: the same for what the discriminator is shown as real.
         net_d_iters: discriminator steps per generator step.
         net_d_init_iters: steps in which only the discriminator learns.
+        r1_reg_weight: of the R1 penalty on real pictures (gamma); 0 leaves it out. Not with step.to_static,
+            whose graphs have no second derivative.
+        net_d_reg_every: steps from one R1 penalty to the next, which then counts that many times.
     """
 
     trained: tuple[str, ...] = ("generator",)
@@ -56,6 +60,8 @@ class SRModel(BaseModel):
         gan_gt_usm: bool = False,
         net_d_iters: int = 1,
         net_d_init_iters: int = 0,
+        r1_reg_weight: float = 0.0,
+        net_d_reg_every: int = 16,
     ) -> None:
         super().__init__()
         if (discriminator is None) != (gan_criterion is None):
@@ -76,6 +82,8 @@ class SRModel(BaseModel):
         self.gan_gt_usm = gan_gt_usm
         self.net_d_iters = net_d_iters
         self.net_d_init_iters = net_d_init_iters
+        self.r1_reg_weight = r1_reg_weight
+        self.net_d_reg_every = net_d_reg_every
 
     def phases(self) -> list[Phase]:
         phases = [Phase(self.trained, self.generator_losses)]
@@ -123,10 +131,14 @@ class SRModel(BaseModel):
     def discriminator_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of the discriminator phase on the real and the generated picture."""
         net = self.nets["discriminator"]
-        real = net(self.target(batch, self.gan_gt_usm))
+        target = self.target(batch, self.gan_gt_usm)
+        real = net(target)
         fake = net(batch["sr"])
         batch.logs = {"out_d_real": real.mean(), "out_d_fake": fake.mean()}
-        return {
+        losses = {
             "l_d_real": self.gan_criterion(real, True, is_disc=True),
             "l_d_fake": self.gan_criterion(fake, False, is_disc=True),
         }
+        if self.r1_reg_weight and self.step % self.net_d_reg_every == 0:
+            losses["l_d_r1"] = r1_penalty(net, target) * (self.r1_reg_weight / 2 * self.net_d_reg_every)
+        return losses

@@ -154,7 +154,7 @@ def test_wrong_export_flags_are_answered(
         (["--batch_size", "0"], "at least 1"),
         (["--backend", "tensorflow"], "unknown backend"),
         (["--device", "xpu"], "device is cpu, gpu or gpu:N"),
-        (["--model_path", "nothing"], "not the prefix of a complete export"),
+        (["--model_path", "nothing"], "nor the prefix of a complete one"),
         (["-o", "dataset.test=null"], "dataset.test"),
     ],
 )

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from ppsr import cli
 from ppsr.errors import ConfigError, WeightError
 from ppsr.imaging.io import read_image, write_image
+from ppsr.inference.export import export_network
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
@@ -123,6 +124,18 @@ def test_options_reach_the_result(files):
     assert np.abs(sr - expected).max() <= 0.5 / 255 + 1e-5
 
 
+@pytest.mark.parametrize("flag", ["--model-dir", "--load"])
+def test_exported_network_upscales_and_its_backend_is_named(files, flag):
+    place, net = files
+    export_network(net, place / "exported" / "net", formats=["paddle"], prove=False)
+    given = ["upscale", str(place / "in"), "-o", str(place / "out"), flag, str(place / "exported")]
+    done = CliRunner().invoke(cli.build_app(), [*given, "--backend", "inference", "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    assert "backend inference\n" in done.output
+    expected = Upscaler(net)(read_image(place / "in" / "a.png"))
+    assert np.abs(read_image(place / "out" / "a.png") - expected).max() <= 0.5 / 255 + 1e-5
+
+
 def test_some_failures_are_exit_code_1_and_named(files):
     (files[0] / "in" / "b.png").write_bytes(b"broken")
     done = _run(files)
@@ -145,6 +158,10 @@ def test_nothing_usable_is_exit_code_3(files):
         (["in", "--max-memory", "lots"], "no amount of memory"),
         (["in", "--ext", "jp2"], "format 'jp2' is unknown"),
         (["missing.png"], "there is no file or folder"),
+        (["in", "--backend", "openvin"], "did you mean 'openvino'"),
+        (["in", "--model-dir", "exported"], "and not both"),
+        (["in", "--device", "tpu"], "device is cpu, gpu or gpu:N"),
+        (["in", "--precision", "bf16"], "backend paddle computes in fp32"),
     ],
 )
 def test_wrong_options_are_exit_code_2(files, arguments, message, monkeypatch, capsys):

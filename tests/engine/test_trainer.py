@@ -14,6 +14,7 @@ import numpy as np
 import paddle
 import pytest
 
+from ppsr.cli.train import main
 from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.engine.step import TooManySkipsError
 from ppsr.weights import read_file
@@ -194,6 +195,26 @@ def test_sigterm_saves_the_present_step_and_exits_143(tmp_path):
     (run,) = (tmp_path / "output").iterdir()
     (checkpoint,) = (run / "checkpoints").iterdir()
     assert int(checkpoint.name.split("_")[1]) >= 3
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_process_group_saves_as_well(tmp_path):
+    config = write_config(
+        tmp_path, total_iters=100_000, snapshot_config={"interval": 50_000}, log_config={"interval": 1}
+    )
+    process = _run("-c", config, "-o", "dataset.train.num_workers=1", start_new_session=True)
+    _wait_for_step(process, 3)
+    os.killpg(process.pid, signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, output
+    (run,) = (tmp_path / "output").iterdir()
+    assert list((run / "checkpoints").iterdir())
+
+
+def test_too_many_skipped_steps_end_the_command_with_a_message(tmp_path, capsys):
+    overrides = ["step.max_skips=2", "lr_scheduler.learning_rate=1e30", "ema=null"]
+    assert main(["-c", str(write_config(tmp_path)), "--device", "cpu", "-o", *overrides]) == 1
+    assert "2 steps in a row were not finite" in capsys.readouterr().err
 
 
 def test_paddle_global_state_does_not_matter_for_the_stream(tmp_path):

@@ -14,6 +14,10 @@ from ppsr.analysis.lam import LamSettings, lam
 from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.variants import find_variant
+from ppsr.inference.backends import super_resolve
+from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.export import export_network
 from ppsr.inference.facts import facts_of
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
@@ -99,6 +103,20 @@ def test_tiles_with_an_overlap_come_near_the_whole_picture(name: str, rng: np.ra
     errors = [np.abs(Upscaler(net, tile=16, overlap=o)(image) - whole).max() for o in (0, 8)]
     assert errors[1] < errors[0] / 2
     assert errors[1] < 0.05 * np.abs(whole).max()
+
+
+@pytest.mark.slow
+@both
+def test_export_asks_for_no_onednn_and_enlarges_as_the_network_does(
+    name: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    net = build(name)
+    export_network(net, tmp_path / "net", formats=["paddle"], prove=False)
+    backend = open_backend(tmp_path / "net", "inference")
+    assert backend.export.entries["onednn"] is False
+    lq = rng.random((1, 3, 9, 14), dtype=np.float32)
+    expected = super_resolve(PaddleBackend(net), lq)
+    np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-5)
 
 
 @both

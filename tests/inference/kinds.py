@@ -35,11 +35,11 @@ def half(jpeg):
     return jpeg[: (jpeg.rindex(b"\xff\xda") + len(jpeg)) // 2]
 
 
-def by_opencv(suffix, image):
+def by_opencv(suffix, image, options=()):
     """Bytes of a picture as OpenCV writes it; RGB order in, any depth."""
     order = {2: Ellipsis, 3: [2, 1, 0], 4: [2, 1, 0, 3]}
     pixels = image if image.ndim == 2 else image[..., order[image.shape[2]]]
-    done, content = cv2.imencode(suffix, np.ascontiguousarray(pixels))
+    done, content = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
     assert done
     return content.tobytes()
 
@@ -127,7 +127,11 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
         "animated.png": (packed(rgb, "PNG", **pages), rgb),
         "pages.tif": (packed(rgb, "TIFF", **pages), rgb),
         "photo.avif": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(64), None),
-        "float32.tif": (by_opencv(".tiff", rgb.astype(np.float32) / 255), None),
+        # without compression: some versions of OpenCV otherwise store logarithms in 16 bits
+        "float32.tif": (
+            by_opencv(".tiff", rgb.astype(np.float32) / 255, [cv2.IMWRITE_TIFF_COMPRESSION, 1]),
+            None,
+        ),
         "float32_gray.tif": (packed(rgb[..., 0].astype(np.float32), "TIFF"), None),
         "empty.png": (b"", None),
         "text.png": (b"no picture at all\n" * 5, None),

@@ -19,7 +19,7 @@ from ppsr.inference.backends.exported import BackendOptions, Export, sha256
 from ppsr.inference.backends.survey import installed
 from ppsr.inference.export import ExportError, export_network, record_survey
 from ppsr.inference.facts import facts_of
-from ppsr.inference.proof import Proof, example_pictures, make_proof, relative_error
+from ppsr.inference.proof import PROOF_SUFFIX, Proof, example_pictures, make_proof, relative_error
 from ppsr.registry import GENERATORS
 from tests.inference.exports import Doubling, network
 
@@ -39,11 +39,16 @@ def formats() -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURE_NETWORKS)
 def test_every_network_is_exported_and_right_on_every_installed_backend(name: str, tmp_path: Path) -> None:
+    """Paddle Inference with oneDNN and without; at two sizes and two batch sizes other than the traced
+    ones."""
     net = network(name)
     export = export_network(net, tmp_path / "net", formats=formats())
     probes = export.entries["survey"]["probes"]
     assert {p["backend"] for p in probes} == set(installed(export, BackendOptions()))
     assert all(p["error"] <= 1e-5 for p in probes)
+    assert export.entries["onednn"], "Paddle Inference is right without oneDNN alone"
+    plain = open_backend(export.prefix, "inference", BackendOptions(onednn=False))
+    assert Proof.load(export.path(PROOF_SUFFIX)).error(plain.run) <= 1e-5
     assert export.facts == facts_of(net)
 
 
@@ -125,7 +130,7 @@ def test_altered_or_incomplete_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not the file that was exported"):
         open_backend(prefix, "inference")
     (tmp_path / "net.facts.json").unlink()
-    with pytest.raises(DataError, match="not the prefix of a complete export"):
+    with pytest.raises(DataError, match="nor the prefix of a complete one"):
         open_backend(prefix)
 
 
@@ -149,6 +154,10 @@ def test_prefix_is_found_from_any_file_of_the_export(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         if path.suffix in (".pdiparams", ".json", ".pdmodel"):
             assert Export(path).prefix == export.prefix
+    assert Export(tmp_path).prefix == export.prefix
+    (tmp_path / "other.facts.json").write_text(export.facts.to_json())
+    with pytest.raises(DataError, match="neither a folder with a single export"):
+        Export(tmp_path)
 
 
 def test_fixed_shape_takes_that_shape_alone(tmp_path: Path, rng: np.random.Generator) -> None:

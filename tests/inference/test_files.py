@@ -57,8 +57,22 @@ def test_results_inside_the_input_folder_are_not_inputs(folder, upscaler):
 def test_patterns_choose(folder, upscaler, tmp_path):
     reports = upscale_files(upscaler, str(folder / "**" / "*.png"), tmp_path / "out")
     assert sorted(r["path"] for r in reports) == [str(folder / "a.png"), str(folder / "sub" / "a.png")]
+    assert _files(tmp_path / "out") == ["a.png", "sub/a.png"]
     assert upscale_files(upscaler, str(folder / "*.tif"), tmp_path / "out") == []
     assert exit_code([]) == 3
+
+
+def test_patterns_keep_the_folders_that_they_leave_open(folder, upscaler, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    for pattern, names in (
+        ("*/a.png", ["sub/a.png"]),
+        ("su?/*.png", ["sub/a.png"]),
+        ("sub/*.png", ["a.png"]),
+        ("*.jpg", ["b.png"]),
+    ):
+        target = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        assert exit_code(upscale_files(upscaler, pattern, target)) == 0
+        assert _files(target) == names, pattern
 
 
 def test_several_inputs_and_one_that_is_missing(folder, upscaler, tmp_path):

@@ -34,6 +34,7 @@ def _make(
     codec=None,
     layout="yuv420p",
     aspect=None,
+    late=0,
     rotation=0,
     matrix=5,
     wide=False,
@@ -55,7 +56,7 @@ def _make(
             frame = av.VideoFrame.from_ndarray(picture.astype(np.uint16) * 257, format="rgb48le")
             frame = frame.reformat(format="yuv444p10le", dst_colorspace=matrix)
             frame = frame.reformat(format=layout, src_color_range=1, dst_color_range=2 if wide else 1)
-            frame.pts, frame.time_base = stamp, Fraction(1, 12)
+            frame.pts, frame.time_base = stamp + late, Fraction(1, 12)
             writer.mux(stream.encode(frame))
         writer.mux(stream.encode(None))
         if audio is not None:
@@ -73,7 +74,7 @@ def _rgb(frame):
     wide = int(frame.color_range) == 2
     exact = frame.reformat(format="yuv444p10le", src_color_range=2 if wide else 1, dst_color_range=1)
     matrix = 1 if int(frame.colorspace) == 1 else 5
-    return exact.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray() / 257.0
+    return exact.reformat(format="rgb48le", src_colorspace=matrix, dst_colorspace=5).to_ndarray() / 257.0
 
 
 def _read(path):
@@ -113,6 +114,27 @@ def test_colours_stay(matrix, wide, tmp_path):
             shift = frame.mean((0, 1)) - expected.mean((0, 1))
             # FFmpeg's scaler loses a level between the ranges; one taken for the other would cost ten
             assert np.abs(shift).max() < (3 if wide else 1), (path, shift)
+
+
+def _stamps(path):
+    """Seconds of the frames and of the packets of sound."""
+    with av.open(str(path)) as reader:
+        frames = [frame.time for frame in reader.decode(video=0)]
+    with av.open(str(path)) as reader:
+        return frames, [float(p.pts * p.time_base) for p in reader.demux(audio=0) if p.size]
+
+
+@pytest.mark.parametrize("late", [0, 9])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_sound_stays_with_the_pictures(suffix, late, tmp_path):
+    source = _make(tmp_path / f"a{suffix}", late=late)
+    [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
+    assert report["status"] == "ok", report
+    frames, sound = _stamps(source)
+    frames_after, sound_after = _stamps(tmp_path / "out" / f"a{suffix}")
+    assert frames[0] == pytest.approx(late / 12, abs=2e-3)
+    assert frames_after == pytest.approx(frames, abs=2e-3)
+    assert sound_after == pytest.approx(sound, abs=2e-3)
 
 
 def test_pixels_that_are_not_square_stay_so(tmp_path):

@@ -9,8 +9,8 @@ github.com/state-spaces/mamba has it as a CUDA kernel. Two exact forms stand her
 through the tokens one after the other. The chunked one cuts the sequence, goes through all chunks at once
 from a zero state, carries the states from chunk to chunk, and goes through all chunks once more; as states
 are only multiplied by exp(dt A) <= 1, nothing grows, whatever the length. It is for devices that need wide
-operations, and for graphs of open length. The backward pass keeps the inputs alone and computes the states
-again, a few tokens at a time.
+operations, and for graphs of open length. The backward pass computes the states again, a few tokens at a
+time: the sequential form keeps its inputs and one state in some dozens, the chunked one its inputs alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _plan(x: Tensor, width: int, chunk: int | None) -> _Plan:
         chunk: tokens of a chunk as wished; 0 is one chunk; None chooses.
     """
     length = x.shape[0]
-    widest, part = (2**10, 2**18) if x.place.is_cpu_place() else (2**21, 2**24)
+    widest, part = (2**10, 2**17) if x.place.is_cpu_place() else (2**21, 2**24)
     if chunk is None:
         chunks = min(widest // width, length // _SHORTEST_CHUNK)
         chunk = -(-length // chunks) if chunks > 1 else 0
@@ -85,7 +85,13 @@ def _decay(dt: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
 
 def _like(A: Tensor, x: Tensor) -> Tensor:
     """A in the shape of x; the repeated matrix of a scan is longer in time than its last part."""
-    return A[: x.shape[0]] if A.ndim == x.ndim else A.expand_as(x)
+    return A[: x.shape[0]] if A.ndim == x.ndim else _spread(A, x)
+
+
+def _spread(x: Tensor, like: Tensor) -> Tensor:
+    """x repeated to the shape of another, where products without broadcasting are faster. Runtimes that read
+    graphs broadcast well, and ONNX Runtime refuses this repetition with open sizes."""
+    return x.expand_as(like) if paddle.in_dynamic_mode() else x
 
 
 def _advance(steps: _Steps, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -166,7 +172,9 @@ def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
 
 
 def _repeat(A: Tensor, steps: _Steps, size: int) -> Tensor:
-    """A for each token of a part, so that products need no broadcasting."""
+    """A for each token of a part, so that products need no broadcasting; see `_spread`."""
+    if not paddle.in_dynamic_mode():
+        return A
     lead = list(steps.dt.shape[1:-3])
     return A.expand([size, *lead, *A.shape])
 
@@ -180,40 +188,40 @@ def _start(steps: _Steps, A: Tensor) -> Tensor:
     return paddle.zeros([*list(steps.dt.shape[1:-2]), *A.shape[-2:]], steps.dt.dtype)
 
 
-def _before(steps: _Steps, A: Tensor, repeated: Tensor, plan: _Plan) -> Tensor:
-    """The state before the sequence, or before each chunk of it."""
-    zero = _start(steps, A)
-    if plan.chunk is None:
-        return zero
-    end = zero
+def _chunk_starts(steps: _Steps, A: Tensor, repeated: Tensor, plan: _Plan) -> list[Tensor]:
+    """The states before each part of all chunks."""
+    zero = end = _start(steps, A)
     for _, _, states in _walk(steps, repeated, zero, plan.part):
         end = states[-1]
-    return _carry(_chunk_decay(steps, A), end, zero[0])
+    before = _carry(_chunk_decay(steps, A), end, zero[0])
+    return [start for _, start, _ in _walk(steps, repeated, before, plan.part)]
 
 
-def _forward(steps: _Steps, A: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
-    """Outputs (L, R, G, 1, P) and the last state (R, G, N, P).
+def _forward(steps: _Steps, A: Tensor, plan: _Plan) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Outputs (L, R, G, 1, P), the last state (R, G, N, P), and the states before each part.
 
-    Chunks add to their outputs what is left, at each token, of the state that they should have begun with.
+    Chunks begin at zero here, so that their states are not the true ones; they add to their outputs what is
+    left, at each token, of the state that they should have begun with.
     """
     length = steps.dt.shape[0]
     if plan.chunk is not None:
         steps = _Steps(*(_fold(x, plan.chunk) for x in steps))
     repeated = _repeat(A, steps, plan.part)
     zero = state = _start(steps, A)
-    outputs = []
-    for part, _, states in _walk(steps, repeated, zero, plan.part):
+    outputs, starts = [], []
+    for part, start, states in _walk(steps, repeated, zero, plan.part):
         outputs.append(paddle.matmul(part.C, paddle.stack(states)))
+        starts.append(start)
         state = states[-1]
     if plan.chunk is None:
-        return paddle.concat(outputs), state
+        return paddle.concat(outputs), state, starts
     decay = _chunk_decay(steps, A)
     before = _carry(decay, state, zero[0])
     elapsed = _Steps(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
     for i, part in enumerate(elapsed.parts(plan.part)):
         _, left = _decay(part.dt, repeated)
-        outputs[i] = outputs[i] + paddle.matmul(part.C, left * before.expand_as(left))
-    return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1]
+        outputs[i] = outputs[i] + paddle.matmul(part.C, left * _spread(before, left))
+    return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1], starts
 
 
 def _after(steps: _Steps, A: Tensor, repeated: Tensor, plan: _Plan, grad_y: Tensor, last: Tensor) -> Tensor:
@@ -230,15 +238,17 @@ def _split(x: Tensor, plan: _Plan) -> list[Tensor]:
 
 
 def _backward(
-    steps: _Steps, A: Tensor, plan: _Plan, grad_y: Tensor, grad_last: Tensor
+    steps: _Steps, A: Tensor, plan: _Plan, grad_y: Tensor, grad_last: Tensor, starts: list[Tensor]
 ) -> tuple[_Steps, Tensor]:
-    """Gradients of the steps, in their shapes, and of A."""
+    """Gradients of the steps, in their shapes, and of A; `starts` are needed where there are no chunks."""
     length = steps.dt.shape[0]
     if plan.chunk is not None:
         steps, grad_y = _Steps(*(_fold(x, plan.chunk) for x in steps)), _fold(grad_y, plan.chunk)
     repeated = _repeat(A, steps, plan.part)
-    starts = [start for _, start, _ in _walk(steps, repeated, _before(steps, A, repeated, plan), plan.part)]
-    grad = grad_last if plan.chunk is None else _after(steps, A, repeated, plan, grad_y, grad_last)
+    grad = grad_last
+    if plan.chunk is not None:
+        starts = _chunk_starts(steps, A, repeated, plan)
+        grad = _after(steps, A, repeated, plan, grad_y, grad_last)
     ones = paddle.ones([1, A.shape[-2]], A.dtype)
     grads, grad_a = [], paddle.zeros_like(starts[0])
     parts = zip(steps.parts(plan.part), _split(grad_y, plan), starts, strict=True)
@@ -283,8 +293,9 @@ class _Scan(PyLayer):
     ) -> tuple[Tensor, Tensor]:
         ctx.plan = plan
         ctx.wanted = [not x.stop_gradient for x in (dt, u, A, B, C)]
-        ctx.save_for_backward(dt, u, A, B, C)
-        return _forward(_Steps(dt, dt * u, B, C), A, plan)
+        y, last, starts = _forward(_Steps(dt, dt * u, B, C), A, plan)
+        ctx.save_for_backward(dt, u, A, B, C, *(starts if plan.chunk is None else ()))
+        return y, last
 
     @staticmethod
     def backward(
@@ -292,8 +303,8 @@ class _Scan(PyLayer):
     ) -> tuple[Tensor | None, ...]:
         if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
             raise RuntimeError("selective_scan has no second derivative")
-        dt, u, A, B, C = ctx.saved_tensor()
-        grads, grad_a = _backward(_Steps(dt, dt * u, B, C), A, ctx.plan, grad_y, grad_last)
+        dt, u, A, B, C, *starts = ctx.saved_tensor()
+        grads, grad_a = _backward(_Steps(dt, dt * u, B, C), A, ctx.plan, grad_y, grad_last, starts)
         found = (grads.dt + grads.inflow * u, grads.inflow * dt, grad_a, grads.B, grads.C)
         # Paddle refuses the gradient of an input that asks for none, such as a frozen weight
         return tuple(x if wanted else None for x, wanted in zip(found, ctx.wanted, strict=True))
@@ -460,7 +471,7 @@ def selective_scan(
             y, last = _Scan.apply(*tensors, plan)
     else:
         steps = _Steps(tensors[0], tensors[0] * tensors[1], *tensors[3:])
-        y, last = _forward(steps, tensors[2], _Plan(_TRACED_CHUNK, _TRACED_PART))
+        y, last, _ = _forward(steps, tensors[2], _Plan(_TRACED_CHUNK, _TRACED_PART))
     y = y.transpose([1, 2, 4, 0, 3]).reshape([rows, channels, length])
     if D is not None:
         y = y + values * D.astype(dtype).unsqueeze(-1)

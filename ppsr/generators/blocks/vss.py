@@ -29,6 +29,11 @@ _SQUEEZE = 30
 _COMPRESS, _COMPRESS_LIGHT = 3, 2
 
 
+def _reverse(x: Tensor) -> Tensor:
+    """The last of four axes from its end; flip has no ONNX form for an axis of open length."""
+    return x.flip(3) if paddle.in_dynamic_mode() else x[:, :, :, ::-1]
+
+
 class SS2D(nn.Layer):
     """Gated state-space layer: tokens (N, H, W, C) -> (N, H, W, C).
 
@@ -99,7 +104,7 @@ class SS2D(nn.Layer):
         rows = x.reshape([n, d, h * w])
         columns = x.transpose([0, 1, 3, 2]).reshape([n, d, h * w])
         onward = paddle.stack([rows, columns], axis=1)
-        sequences = paddle.concat([onward, onward.flip(3)], axis=1)  # (N, 4, D, L)
+        sequences = paddle.concat([onward, _reverse(onward)], axis=1)  # (N, 4, D, L)
         # the shape is said again because Paddle infers a batch of one for a product with a broadcast matrix
         projected = paddle.matmul(self.x_proj_weight.unsqueeze(0), sequences)
         projected = projected.reshape([n, _DIRECTIONS, self.dt_rank + 2 * self.d_state, h * w])
@@ -117,7 +122,7 @@ class SS2D(nn.Layer):
         )
         onward, backward = paddle.split(y.reshape([n, _DIRECTIONS, d, h * w]), 2, axis=1)
         results = []
-        for pair in (onward, backward.flip(3)):
+        for pair in (onward, _reverse(backward)):
             by_columns = pair[:, 1].reshape([n, d, w, h]).transpose([0, 1, 3, 2]).reshape([n, d, h * w])
             results += [pair[:, 0], by_columns]
         return results

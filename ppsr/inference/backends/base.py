@@ -62,7 +62,8 @@ def super_resolve(backend: Backend, lq: np.ndarray) -> np.ndarray:
             sr = backend.run_float32(ready)
         if not np.isfinite(sr).all():
             raise DataError("the network gave values that are not finite; its weights are broken")
-    return sr[:, :, : height * facts.scale, : width * facts.scale] / np.float32(facts.rgb_range)
+    sr = sr[:, :, : height * facts.scale, : width * facts.scale]
+    return sr if facts.rgb_range == 1 else sr / np.float32(facts.rgb_range)
 
 
 def self_ensemble(backend: Backend, lq: np.ndarray) -> np.ndarray:

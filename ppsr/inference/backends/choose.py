@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ppsr.inference import onnx_graph
 from ppsr.inference.backends.base import Backend
 from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend
-from ppsr.inference.backends.probe import Probe
+from ppsr.inference.backends.probe import TIMED_SIDE, Probe
 from ppsr.inference.backends.survey import BACKENDS, backend_class, fastest, recorded_survey, survey
 from ppsr.inference.export import export_network
 from ppsr.inference.facts import NetworkFacts
@@ -27,15 +27,16 @@ __all__ = ["open_backend"]
 
 logger = logging.getLogger(__name__)
 
-_TIMED_SIDE = 48
-
 
 class _Reduced:
     """A backend of fewer bits, with its full-precision twin, which is opened when it is first needed."""
 
-    def __init__(self, fast: ExportedBackend, open_full: Callable[[], Backend]) -> None:
+    def __init__(self, fast: ExportedBackend, open_full: Callable[[], Backend], note: str) -> None:
         self.name: str = fast.name
         self.facts: NetworkFacts = fast.facts
+        self.largest_side = fast.largest_side
+        self.note = note
+        self.temporary_folder: tempfile.TemporaryDirectory | None = None
         self._fast = fast
         self._open_full = open_full
         self._full: Backend | None = None
@@ -49,15 +50,16 @@ class _Reduced:
 
 
 def open_backend(
-    source: nn.Layer | str | Path, name: str = "auto", options: BackendOptions | None = None
+    source: nn.Layer | str | Path, name: str | None = None, options: BackendOptions | None = None
 ) -> Backend:
     """Make a network ready to run.
 
     Args:
-        source: a network in dynamic mode, or the prefix of an exported one.
+        source: a network in dynamic mode, or the prefix or folder of an exported one.
         name: "paddle" runs a network as it is; "inference", "onnxruntime", "openvino" and "tensorrt" run an
             export (a network is exported to a temporary folder first); "auto" takes the fastest that is
-            installed and right, and logs which.
+            installed and right, and its `note` and the log say which. None: a network as it is, an export by
+            "auto".
         options: device, precision, threads.
 
     Raises:
@@ -65,23 +67,28 @@ def open_backend(
         DataError: an incomplete export, or one that this machine computes wrongly.
     """
     options = options or BackendOptions()
-    if name not in BACKENDS:
+    if name is not None and name not in BACKENDS:
         raise ConfigError(f"unknown backend '{name}'; {did_you_mean(name, BACKENDS)}")
     if isinstance(source, nn.Layer):
-        return _open_network(source, name, options)
+        return _open_network(source, name or "paddle", options)
     if name == "paddle":
         raise ConfigError(
             "backend paddle runs networks from weights (--load); an export runs on 'inference', which is "
             "Paddle's runtime, or on 'auto'"
         )
-    return _open_export(Export(source), name, options)
+    return _open_export(Export(source), name or "auto", options)
 
 
-def _open_export(export: Export, name: str, options: BackendOptions) -> Backend:
+def _open_export(export: Export, name: str, options: BackendOptions) -> ExportedBackend | _Reduced:
+    if options.precision == "fp16" and not export.facts.fp16_safe:
+        logger.warning("%s is not safe in half precision; float32 is used", export.facts.network)
+        options = replace(options, precision="fp32")
+    note = ""
     if name == "auto":
         probes = recorded_survey(export, options) or survey(export, options)
         name = fastest(probes)
-        logger.info("backend %s is the fastest of %s", name, ", ".join(p.backend for p in probes))
+        note = _why(probes)
+        logger.info("backend %s: %s", name, note)
     try:
         backend = backend_class(name)(export, options)
     except ImportError as error:
@@ -90,10 +97,20 @@ def _open_export(export: Export, name: str, options: BackendOptions) -> Backend:
     proof = Proof.load(export.file(PROOF_SUFFIX))
     if options.precision == "fp32":
         _require_equal(backend, proof)
+        backend.note = note
         return backend
-    psnr = proof.psnr(backend.run)
-    logger.info("%s in %s: %.2f dB from the full precision", name, options.precision, psnr)
-    return _Reduced(backend, lambda: _open_export(export, name, replace(options, precision="fp32")))
+    loss = f"{options.precision}, {proof.psnr(backend.run):.2f} dB from full precision"
+    logger.info("backend %s: %s", name, loss)
+    full = replace(options, precision="fp32")
+    return _Reduced(backend, lambda: _open_export(export, name, full), "; ".join(filter(None, [note, loss])))
+
+
+def _why(probes: Sequence[Probe]) -> str:
+    """What `auto` found, fastest first."""
+    passed = sorted((p for p in probes if p.passed), key=lambda p: p.seconds or 0.0)
+    listed = [f"{p.backend} {1000 * (p.seconds or 0.0):.0f} ms" for p in passed]
+    listed += [f"{p.backend} not usable" for p in probes if not p.passed]
+    return f"the fastest of {', '.join(listed)}"
 
 
 def _require_equal(backend: ExportedBackend, proof: Proof) -> None:
@@ -107,38 +124,45 @@ def _require_equal(backend: ExportedBackend, proof: Proof) -> None:
 
 def _open_network(net: nn.Layer, name: str, options: BackendOptions) -> Backend:
     """Export to a temporary folder, which lives as long as the backend."""
+    if name == "paddle" and options.precision == "bf16":
+        raise ConfigError("backend paddle computes in fp32, and in fp16 on a GPU; use backend auto for bf16")
     dygraph = PaddleBackend(net, half=options.precision == "fp16")
     if name == "paddle":
         return dygraph
-    formats = ["paddle"]
-    if name in ("onnxruntime", "openvino", "tensorrt") or (
-        name == "auto" and not onnx_graph.missing_packages()
-    ):
-        formats.append("onnx")
     folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
     started = time.perf_counter()
-    export = export_network(net, Path(folder.name, "net"), formats=formats, options=options, prove=False)
+    export = export_network(
+        net, Path(folder.name, "net"), formats=_formats(name), options=options, prove=False
+    )
+    note = ""
     if name == "auto":
-        probes = [_time_dygraph(dygraph), *survey(export, options)]
+        own = [_time_dygraph(dygraph)] if options.precision == "fp32" or dygraph.half else []
+        probes = [*own, *survey(export, options)]
         name = fastest(probes)
-        logger.info("backend %s is the fastest of %s", name, ", ".join(p.backend for p in probes))
+        note = _why(probes)
+        logger.info("backend %s: %s", name, note)
         if name == "paddle":
+            dygraph.note = note
             return dygraph
     backend = _open_export(export, name, options)
-    backend.temporary_folder = folder  # type: ignore[attr-defined]
-    logger.info(
-        "%s was exported for %s in %.1f s; `ppsr export` does this once and for all",
-        backend.facts.network,
-        name,
-        time.perf_counter() - started,
-    )
+    backend.temporary_folder = folder
+    backend.note = "; ".join(filter(None, [note, backend.note]))
+    seconds = time.perf_counter() - started
+    logger.info("exported for %s in %.1f s; `ppsr export` does this once and for all", name, seconds)
     return backend
+
+
+def _formats(name: str) -> list[str]:
+    """What a backend reads; for "auto", all that can be made here."""
+    if name == "inference" or (name == "auto" and onnx_graph.missing_packages()):
+        return ["paddle"]
+    return ["paddle", "onnx"]
 
 
 def _time_dygraph(backend: PaddleBackend) -> Probe:
     """As the other backends are timed, but in this process."""
     facts = backend.facts
-    side = -(-_TIMED_SIDE // facts.size_multiple) * facts.size_multiple
+    side = -(-TIMED_SIDE // facts.size_multiple) * facts.size_multiple
     x = example_pictures(facts, (1, facts.channels, side, side))[0]
     backend.run(x)
     times = []

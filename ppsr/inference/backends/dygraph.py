@@ -25,6 +25,7 @@ class PaddleBackend:
     """
 
     name = "paddle"
+    note = ""
 
     def __init__(self, net: nn.Layer, *, half: bool = False) -> None:
         net.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,9 +17,10 @@ from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 
-__all__ = ["BackendOptions", "Export", "ExportedBackend", "sha256"]
+__all__ = ["BackendOptions", "Export", "ExportedBackend", "default_device", "find_export", "sha256"]
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+_FILE_SUFFIXES = (FACTS_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class BackendOptions:
         device: cpu, gpu or gpu:N.
         precision: fp32, fp16 or bf16, as far as the backend has them.
         threads: of the CPU; None: OMP_NUM_THREADS or all cores.
+        onednn: False keeps Paddle Inference from oneDNN on a CPU.
         min_side, opt_side, max_side: smallest, usual and largest side of a picture that a TensorRT engine is
             built for.
         max_batch: largest batch of that engine.
@@ -38,6 +41,7 @@ class BackendOptions:
     device: str = "cpu"
     precision: str = "fp32"
     threads: int | None = None
+    onednn: bool = True
     min_side: int = 1
     opt_side: int = 640
     max_side: int = 1280
@@ -63,10 +67,31 @@ class BackendOptions:
         """Number of the GPU."""
         return int(self.device.partition(":")[2] or 0)
 
+    def use_device(self) -> None:
+        """Let Paddle's dynamic mode compute there as well.
+
+        Raises:
+            ConfigError: this Paddle has no GPU, or not this one.
+        """
+        import paddle
+
+        if self.on_gpu and not (
+            default_device() == "gpu" and self.gpu_index < paddle.device.cuda.device_count()
+        ):
+            raise ConfigError(f"there is no {self.device} that this Paddle can use; use --device cpu")
+        paddle.set_device(f"gpu:{self.gpu_index}" if self.on_gpu else "cpu")
+
     @property
     def cpu_threads(self) -> int:
         """Number of threads, decided."""
         return self.threads or cpu_threads()
+
+
+def default_device() -> str:
+    """gpu where this Paddle has one, else cpu."""
+    import paddle
+
+    return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
 
 
 def sha256(path: Path) -> str:
@@ -78,30 +103,41 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def find_export(given: Path) -> Path | None:
+    """The prefix of the export that a path means, if any.
+
+    Args:
+        given: path without suffixes, one of the files, or a folder that holds a single export.
+    """
+    if given.is_dir():
+        found = [p.with_name(p.name.removesuffix(FACTS_SUFFIX)) for p in given.glob(f"*{FACTS_SUFFIX}")]
+        return found[0] if len(found) == 1 else None
+    for suffix in ("", *_FILE_SUFFIXES):
+        name = given.name.removesuffix(suffix) if given.name.endswith(suffix) else ""
+        if name and given.with_name(name + FACTS_SUFFIX).is_file():
+            return given.with_name(name)
+    return None
+
+
 class Export:
     """The files of an exported network, found by their common prefix.
 
     Args:
-        prefix: path without suffixes; the name of one of the files is accepted as well.
+        prefix: path without suffixes, one of the files, or a folder that holds a single export.
 
     Raises:
         DataError: incomplete or altered.
     """
 
     def __init__(self, prefix: str | Path) -> None:
-        self.prefix = self._find(Path(prefix))
+        found = find_export(Path(prefix))
+        if found is None:
+            raise DataError(
+                f"{prefix} is neither a folder with a single export nor the prefix of a complete one: a file "
+                f"{Path(prefix).name}{FACTS_SUFFIX} belongs to it; make one with `ppsr export`"
+            )
+        self.prefix = found
         self.facts, self.entries = NetworkFacts.read(self.path(FACTS_SUFFIX))
-
-    @staticmethod
-    def _find(given: Path) -> Path:
-        suffixes = (FACTS_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
-        for name in (given.name, *(given.name.removesuffix(s) for s in suffixes if given.name.endswith(s))):
-            if given.with_name(name + FACTS_SUFFIX).is_file():
-                return given.with_name(name)
-        raise DataError(
-            f"{given}{FACTS_SUFFIX} is not there: {given} is not the prefix of a complete export; "
-            "make one with `ppsr export`"
-        )
 
     def path(self, suffix: str) -> Path:
         """The file of this suffix."""
@@ -137,6 +173,11 @@ class ExportedBackend(ABC):
         export: the files.
         options: how to compute.
 
+    Attributes:
+        note: for the user: why this backend, and what it costs.
+        largest_side: of a picture; None: any.
+        temporary_folder: of the files, removed with the backend; None: they are kept.
+
     Raises:
         ConfigError: the runtime lacks an option.
         DataError: the files are incomplete.
@@ -144,6 +185,9 @@ class ExportedBackend(ABC):
 
     name: str
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    note = ""
+    largest_side: int | None = None
+    temporary_folder: tempfile.TemporaryDirectory | None = None
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         if options.precision not in self.precisions:

@@ -44,6 +44,14 @@ class OnnxRuntimeBackend(ExportedBackend):
         return [("CUDAExecutionProvider", {"device_id": self.options.gpu_index}), *cpu]
 
     def _run(self, x: np.ndarray) -> np.ndarray:
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        try:
+            return self._compute(x)
+        except (state.Fail, state.RuntimeException) as error:  # which are no RuntimeError
+            raise RuntimeError(str(error)) from None
+
+    def _compute(self, x: np.ndarray) -> np.ndarray:
         return self._session.run(None, {self._input: x})[-1].astype(np.float32, copy=False)
 
 
@@ -63,7 +71,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
 
         def profile(batch: int, side: int) -> str:
             unit = self.facts.size_multiple
-            side = -(-side // unit) * unit
+            side = max(1, side // unit) * unit
             return f"image:{batch}x{self.facts.channels}x{side}x{side}"
 
         engine = {
@@ -74,7 +82,9 @@ class TensorRtBackend(OnnxRuntimeBackend):
             "trt_engine_cache_path": str(self.export.path(".tensorrt")),
         }
         if None in self.export.shape:
+            colours = 3 // self.facts.channels  # a gray network computes colours as a batch
             engine["trt_profile_min_shapes"] = profile(1, options.min_side)
             engine["trt_profile_opt_shapes"] = profile(1, options.opt_side)
-            engine["trt_profile_max_shapes"] = profile(options.max_batch, options.max_side)
+            engine["trt_profile_max_shapes"] = profile(max(options.max_batch, colours), options.max_side)
+            self.largest_side = options.max_side // self.facts.size_multiple * self.facts.size_multiple
         return [("TensorrtExecutionProvider", engine), *super()._providers()]

@@ -11,9 +11,12 @@ from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBac
 
 __all__ = ["PaddleInferenceBackend"]
 
+_NAMELESS = "std::exception"  # all that remains of an allocation inside oneDNN that failed
+
 
 class PaddleInferenceBackend(ExportedBackend):
-    """See `ExportedBackend`. oneDNN is used where the export was proven with it."""
+    """See `ExportedBackend`. oneDNN is used where the export was proven with it, unless
+    the options forbid it."""
 
     name = "inference"
     precisions = ("fp32", "fp16", "bf16")
@@ -39,7 +42,7 @@ class PaddleInferenceBackend(ExportedBackend):
             raise ConfigError("Paddle Inference has no half precision on a CPU; use --precision fp32 or bf16")
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(self.options.cpu_threads)
-        if not self.export.entries.get("onednn", True):
+        if not (self.options.onednn and self.export.entries.get("onednn", True)):
             config.disable_mkldnn()
             return
         config.enable_mkldnn()
@@ -50,5 +53,10 @@ class PaddleInferenceBackend(ExportedBackend):
     def _run(self, x: np.ndarray) -> np.ndarray:
         self._input.reshape(x.shape)
         self._input.copy_from_cpu(x)
-        self._predictor.run()
+        try:
+            self._predictor.run()
+        except RuntimeError as error:
+            if str(error) != _NAMELESS:
+                raise
+            raise MemoryError("Paddle Inference ended without a reason, which it does for memory") from None
         return self._output.copy_to_cpu().astype(np.float32, copy=False)

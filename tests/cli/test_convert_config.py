@@ -1,0 +1,56 @@
+"""`ppsr convert-config`."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from ppsr.cli import build_app
+from ppsr.config import check_config, load_config
+from tests.compat.options import files
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "train_DRCT.yml"
+    text = files.transformer_train("DRCT", 4, "scratch").replace("mlp_ratio: 2", "mlp_ratio: 2\n  shiny: 3")
+    path.write_text(text)
+    return path
+
+
+def _run(*arguments):
+    return CliRunner().invoke(build_app(), ["convert-config", *map(str, arguments)])
+
+
+@pytest.mark.smoke
+def test_it_writes_a_config_that_checks_and_prints_what_is_lost(source, tmp_path):
+    target = tmp_path / "drct.yaml"
+    result = _run(source, "-o", target)
+    assert result.exit_code == 0
+    assert "network_g.shiny: 3" in result.output
+    assert "shiny" in target.read_text()
+    experiment = check_config(load_config(target))
+    assert experiment.total_iters == 500_000
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [("drct.txt", "must end in .yaml"), ("train_DRCT.yml", "is the file to convert")]
+)
+def test_a_wrong_target_is_refused(source, tmp_path, output, message):
+    before = source.read_text()
+    result = _run(source, "-o", tmp_path / output)
+    assert result.exit_code != 0
+    assert message in str(result.exception)
+    assert source.read_text() == before
+
+
+def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path):
+    (tmp_path / "bad.yml").write_text("x: 1\n")
+    result = _run(tmp_path / "bad.yml", "-o", tmp_path / "out.yaml")
+    assert "no option file" in str(result.exception)
+    assert not (tmp_path / "out.yaml").exists()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    result = _run(tmp_path / "none.yml", "-o", tmp_path / "out.yaml")
+    assert "cannot read the option file" in str(result.exception)

@@ -1,0 +1,68 @@
+"""Files that services and programs read agree with the project."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from ppsr import __version__
+from tests.docs.blocks import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_runs_make_targets_and_nothing_else(path):
+    targets = set(re.findall(r"^([\w-]+):", read("Makefile"), flags=re.M))
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert commands
+    for command in commands:
+        program, *wanted = command.split()
+        assert program == "make"
+        assert set(wanted) <= targets
+
+
+def test_tests_smoke_test_quickstart_and_documentation_run_on_every_change():
+    commands = " ".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
+    for target in ("test", "smoke26", "quickstart", "docs"):
+        assert f"make {target}\n" in commands
+
+
+def test_citation_and_changelog_have_the_version():
+    assert yaml.safe_load(read("CITATION.cff"))["version"] == __version__
+    assert re.search(r"^## (\S+)", read("CHANGELOG.md"), flags=re.M)[1] == __version__
+
+
+def test_every_change_is_told_in_both_languages():
+    entries = re.split(r"^\* ", read("CHANGELOG.md"), flags=re.M)[1:]
+    assert entries
+    assert not [entry for entry in entries if not re.search("[\u4e00-\u9fff]", entry)]
+
+
+def test_pre_commit_lints_with_the_same_ruff():
+    pinned = re.search(r"^ruff==(\S+)", read("requirements-dev.txt"), flags=re.M)[1]
+    hooks = {repo["repo"]: repo["rev"] for repo in yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]}
+    assert hooks["https://github.com/astral-sh/ruff-pre-commit"] == f"v{pinned}"
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for name in ("README.md", "README_cn.md", "CONTRIBUTING.md", "SECURITY.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):
+            assert (ROOT / target).exists(), f"{name}: {target}"
+
+
+def test_every_requirement_is_explained():
+    listed = read("requirements.txt") + read("requirements-dev.txt")
+    names = {m[1] for line in listed.splitlines() if (m := re.match(r"([A-Za-z][\w.-]*)", line))}
+    extras = read("pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    names |= set(re.findall(r'"([A-Za-z][\w-]*)', extras))
+    page = read("docs/dependencies.md")
+    assert names
+    assert not [name for name in names if not re.search(rf"\b{re.escape(name)}\b", page)]

@@ -1,0 +1,76 @@
+"""The documentation site builds without a warning, and its generated pages hold what the code holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from docs.reference import parse_docstring
+from ppsr import registry
+from tests.docs.blocks import ROOT
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site") / "build"
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "-o", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_strictly(sources):
+    pytest.importorskip("mkdocs_static_i18n")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(sources / "mkdocs.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = sources.parent / "site"
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("index.html")}
+    assert {"index.html", "zh/index.html", "extending/index.html", "reference/generators/index.html"} <= pages
+    assert "快速开始" in (site / "zh" / "get-started" / "index.html").read_text(encoding="utf-8")
+
+
+def test_every_component_and_option_stands_in_the_reference(sources):
+    for page, components in (("generators", registry.GENERATORS), ("datasets", registry.DATASETS)):
+        text = (sources / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+        for name in components.names():
+            section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+            assert section, name
+            for option in registry.inspect.signature(components.get(name)).parameters:
+                given = option in getattr(components.get(name), "given_by_engine", ())
+                assert (f"| `{option}` |" in section) is not given, f"{name}.{option}"
+
+
+def test_a_docstring_is_split_into_its_sections():
+    doc = parse_docstring(
+        """First line.
+
+        More text: not a section.
+
+        Args:
+            one: text that goes
+                on.
+            two (int): other.
+
+        Raises:
+            ValueError: never.
+        """
+    )
+    assert doc.text == "First line.\n\nMore text: not a section."
+    assert doc.sections["Args"] == [("one", "text that goes on."), ("two", "other.")]
+    assert doc.sections["Raises"] == [("ValueError", "never.")]
+
+
+def test_a_link_to_nothing_is_an_error(tmp_path):
+    from docs.generate import with_site_links
+
+    page = ROOT / "docs" / "index.md"
+    broken: list[str] = []
+    copy = tmp_path / "page.md"
+    copy.write_text("[a](nowhere.md)\n```\n[b](also-nowhere.md)\n```\n", encoding="utf-8")
+    with_site_links(copy, "page.md", tmp_path, broken)
+    assert len(broken) == 1
+    assert with_site_links(page, "index.md", tmp_path, []).count("](data.md)") == 1
