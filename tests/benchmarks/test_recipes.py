@@ -59,6 +59,7 @@ def test_two_views_differ_from_align_by_the_alignment_alone(modules):
     assert with_terms == without
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_scored_once(modules, tmp_path):
     recipes, _ = modules
     rng = np.random.default_rng(0)
