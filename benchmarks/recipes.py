@@ -72,7 +72,7 @@ RUNS = (
     *_experiment(0, ("plain", "dropout", "align")),
     Run("drn", "DRN x4", "quickstart_drn"),
     Run("drct", "DRCT x2", "quickstart_drct_x2"),
-    Run("cddnet", "CDDNet x4", "quickstart", 0, ("validate.interval=100", "validate.save_img=false")),
+    Run("cddnet", "CDDNet x4", "quickstart"),
     *_experiment(1, ("plain", "dropout", "align")),
     *_experiment(2, ("plain", "dropout", "align")),
     Run("swinir", "SwinIR x2", "quickstart_swinir_x2"),

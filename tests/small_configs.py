@@ -52,7 +52,7 @@ class UnknownConfigError(AssertionError):
 def shrunk(path: Path, data: Path) -> Config:
     """The config with small networks, one step, and every file that it names made below `data`."""
     config = load_config(path)
-    _shrink_networks(config["model"])
+    shrink_networks(config["model"])
     for split, side in (("train", SIDE), ("test", TEST_SIDE)):
         if split in config["dataset"]:
             _shrink_dataset(config["dataset"][split], data / f"{split}{side}", side)
@@ -69,7 +69,8 @@ def shrunk(path: Path, data: Path) -> Config:
     return config
 
 
-def _shrink_networks(section: dict[str, Any]) -> None:
+def shrink_networks(section: dict[str, Any]) -> None:
+    """Give the networks of a model section the sizes of their `test_args`, in place."""
     for value in section.values():
         if isinstance(value, dict) and (
             value.get("name") in GENERATORS or value.get("name") in DISCRIMINATORS
@@ -143,7 +144,7 @@ def _stage(generator: Mapping[str, Any], stem: str, data: Path) -> Path:
     """Weights as the earlier stage leaves them: of the config of that name, or of the same network at x2."""
     if (CONFIGS / f"{stem}.yaml").exists():
         earlier = load_config(CONFIGS / f"{stem}.yaml")["model"]
-        _shrink_networks(earlier)
+        shrink_networks(earlier)
         options = earlier["generator"]
     elif stem.endswith("_X2_DIV2K"):
         options = {**generator, "scale": 2}

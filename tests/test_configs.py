@@ -1,7 +1,8 @@
-"""Every config runs: one step that moves every network it trains, and one validation."""
+"""Every config runs: one step that moves every network it trains, one validation, one export."""
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ppsr.config import check_config
+from ppsr.config import check_config, load_config
 from ppsr.engine.distributed import Group
 from ppsr.engine.stages import load_stages
 from ppsr.engine.trainer import Trainer
+from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.export import export_network
+from ppsr.inference.proof import PROOF_SUFFIX, Proof
 from ppsr.registry import build_model
-from tests.small_configs import CONFIGS, shrunk
+from tests.small_configs import CONFIGS, shrink_networks, shrunk
 
 every_config = pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 
@@ -48,3 +53,29 @@ def test_every_config_takes_a_step_and_validates(path: Path, data: Path, tmp_pat
         assert math.isfinite(trainer.state.best)
     else:
         assert list((tmp_path / "visual_test").glob("*.png"))
+
+
+def inference_networks() -> dict[str, dict[str, Any]]:
+    """The shrunk model of every config by the first config that has these networks; scales and sizes of
+    training differ much more than what is exported."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        model = load_config(path)["model"]
+        shrink_networks(model)
+        networks = {k: v for k, v in model.items() if k in ("generator", "predictor")}
+        key = json.dumps({k: v for k, v in networks.items() if v}, sort_keys=True)
+        found.setdefault(key, (path.stem, model))
+    return dict(found.values())
+
+
+MODELS = inference_networks()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", MODELS)
+def test_the_networks_of_every_config_export_and_stay_equal(stem: str, tmp_path: Path) -> None:
+    training_only = ("perceptual_criterion", "gan_criterion", "discriminator", "artifact_criterion")
+    model = build_model({k: v for k, v in MODELS[stem].items() if k not in training_only})
+    export = export_network(model.inference_net(), tmp_path / "net", formats=["paddle"], prove=False)
+    backend = open_backend(export.prefix, "inference", BackendOptions(onednn=False))
+    assert Proof.load(export.path(PROOF_SUFFIX)).error(backend.run) <= 1e-5

@@ -247,6 +247,7 @@ class Tiler:
             for row in range(0, len(band) - kept, _ROWS):
                 yield band[row : min(row + _ROWS, len(band) - kept)].copy()
             del band
+            release_memory()  # holes between what stays would add up over a tall picture
 
     def _solve(self, picture: np.ndarray, region: Region) -> np.ndarray:
         """The SR of a region."""

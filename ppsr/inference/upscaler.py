@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 TILE_MODES = ("blend", *PUBLISHED_MODES)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SHARE_OF_FREE = 0.7
-_SHARE_OF_LIMIT = 0.95  # predictions have been up to 4 % too low
+_SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
 _SMALL = 128 * 128  # pixels of a picture that is never worth measuring for
 _PUBLISHED_PAD = 32
 

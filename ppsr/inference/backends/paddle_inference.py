@@ -11,6 +11,8 @@ from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBac
 
 __all__ = ["PaddleInferenceBackend"]
 
+_NAMELESS = "std::exception"  # all that remains of an allocation inside oneDNN that failed
+
 
 class PaddleInferenceBackend(ExportedBackend):
     """See `ExportedBackend`. oneDNN is used where the export was proven with it, unless
@@ -51,5 +53,10 @@ class PaddleInferenceBackend(ExportedBackend):
     def _run(self, x: np.ndarray) -> np.ndarray:
         self._input.reshape(x.shape)
         self._input.copy_from_cpu(x)
-        self._predictor.run()
+        try:
+            self._predictor.run()
+        except RuntimeError as error:
+            if str(error) != _NAMELESS:
+                raise
+            raise MemoryError("Paddle Inference ended without a reason, which it does for memory") from None
         return self._output.copy_to_cpu().astype(np.float32, copy=False)
