@@ -28,8 +28,9 @@ def main() -> None:
     )
     for name in ("lq", "sr", "gt", "out"):
         parser.add_argument(name, type=Path)
-    for name, value in (("top", 0), ("left", 0), ("side", 120)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--top", type=int, default=0)
+    parser.add_argument("--left", type=int, default=0)
+    parser.add_argument("--side", type=int, default=120)
     parser.add_argument("--title", default="ppsr", help="over the SR picture")
     options = parser.parse_args()
     lq, sr, gt = (read_image(path) for path in (options.lq, options.sr, options.gt))
