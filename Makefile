@@ -18,7 +18,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(PIP) install --progress-bar off -r requirements-dev.txt
-	$(PIP) install --progress-bar off --no-deps ppgan==2.1.0  # its pins (numba 0.53.1, ...) cannot be installed
+	-$(PIP) install --progress-bar off --no-deps ppgan==2.1.0  # its pins (numba 0.53.1, ...) cannot be installed
 	@touch $@
 
 install: $(VENV)/.installed

@@ -44,6 +44,7 @@ OPTIONAL = {
     "openvino": ("openvino",),
     "serve": ("gradio", "fastapi", "uvicorn"),
     "ppgan": ("munch",),
+    "docs": ("mkdocs-material", "mkdocs-static-i18n"),
 }
 _BARE = {"ppgan": "ppgan==2.1.0"}  # of an extra, what is installed without its own requirements
 _SAME = {  # other distributions of the same module

@@ -16,7 +16,8 @@ from ppsr.imaging.io import write_image
 from tests.analysis.networks import write_network
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [path for path in ALL if not path.stem.startswith("aistudio_")]
 
 
 def _code(path: Path) -> list[str]:

@@ -28,7 +28,8 @@ def test_a_tile_is_no_larger_than_the_client_chose(upscaler, largest, count):
 
 def test_a_tile_is_no_larger_than_memory_allows(upscaler):
     per_pixel = upscaler._measured()
-    upscaler.max_memory = (resident_memory() or 0) + round(100 * 100 * per_pixel) + 40_000_000
+    # a twelfth of the limit is kept free
+    upscaler.max_memory = round(1.1 * ((resident_memory() or 0) + 100 * 100 * per_pixel + 40_000_000))
     size = upscaler.plan(6000, 6000).tiles.size
     assert 0 < size < 1024
     upscaler.largest = 16
