@@ -93,7 +93,7 @@ def _write_pictures(folder: Path) -> None:
         write(samples / "train" / f"{Path(name).stem}.png", 136)
     for name in VALIDATION:
         stem = Path(name).stem
-        image = write(samples / "val" / f"{stem}.png", 96)
+        image = write(samples / "val" / f"{stem}.png", 112)
         write_image(samples / "val_LRx4" / f"{stem}.png", matlab_resize(image, 0.25))
     for name in ("baby", "bird"):
         image = write(folder / "data" / "Set5" / "HR" / f"{name}.png", 96)
