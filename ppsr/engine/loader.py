@@ -108,11 +108,16 @@ def _from_workers(loader: Any) -> Iterator[Batch]:
     Raises:
         DataError: a worker stopped.
     """
+    batches = iter(loader)
     try:
-        for item in loader:
+        for item in batches:
             yield Batch(item)
     except SystemError as error:
         raise DataError("a loader worker stopped; its own error stands above this message") from error
+    finally:
+        batches._try_shutdown_all(
+            timeout=5
+        )  # a thread of Paddle's keeps the workers of a dropped iterator alive
 
 
 def _as_tensors(batch: Mapping[str, Any]) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import numpy as np
 import pytest
 from paddle.io import Dataset
@@ -56,3 +58,13 @@ def test_broken_items_are_replaced_by_the_next_with_any_number_of_workers(worker
 def test_too_many_broken_items_end_training_with_any_number_of_workers(workers):
     with pytest.raises(DataError):
         _epoch(_Numbers(40, {5, 22}), workers)
+
+
+@pytest.mark.slow
+def test_a_stream_that_is_given_up_leaves_no_worker_behind():
+    before = set(multiprocessing.active_children())
+    stream = _stream(_Numbers(40, set()), workers=2)
+    next(stream)
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    stream.close()
+    assert not set(multiprocessing.active_children()) - before

@@ -50,7 +50,9 @@ def cases() -> dict[str, tuple[object, str, dict[str, int]]]:
 
 def flatten(value: object, prefix: str = "") -> dict[str, np.ndarray]:
     """Arrays by path; plain values as arrays too."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    items = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
     if items is None:
         return {prefix: np.asarray(value)}
     result: dict[str, np.ndarray] = {}
