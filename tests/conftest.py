@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,13 +14,10 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(autouse=True)
-def package_log_as_it_was() -> Iterator[None]:
-    """A command that ran in this process leaves no handler on a stream that pytest has closed since."""
+def package_log_of_a_new_process() -> None:
+    """A command that ran in this process, in a test or a fixture, left handlers on streams that are
+    closed."""
     logger = logging.getLogger("ppsr")
-    level, propagate, handlers = logger.level, logger.propagate, list(logger.handlers)
-    yield
-    for handler in set(logger.handlers) - set(handlers):
-        handler.close()
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logger.propagate = propagate
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True

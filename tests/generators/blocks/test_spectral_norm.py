@@ -7,8 +7,9 @@ from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
 
 
 def test_iterations_converge_to_the_largest_singular_value(rng):
+    paddle.seed(0)  # two nearly equal singular values would need many more iterations
     conv = SpectralNormConv2D(3, 5, 3, padding=1)
-    for _ in range(100):
+    for _ in range(300):
         conv.iterate()
     matrix = conv.weight_orig.numpy().reshape(5, -1).astype(np.float64)
     assert abs(float(conv.sigma()) - np.linalg.svd(matrix, compute_uv=False)[0]) < 1e-5
