@@ -14,7 +14,7 @@ from ppsr.datasets.paired import SRDataset
 from ppsr.engine.run import newest_run
 from ppsr.imaging import read_image, to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
-from ppsr.inference.files import upscale_files
+from ppsr.inference.files import exit_code, upscale_files
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.psnr_ssim import psnr, ssim
@@ -53,11 +53,13 @@ def main() -> int:
     write_image(picture, before_after(upscaler, "chelsea"))
     print_table(scores)
     print(f"before (bicubic), after, truth: {picture}")
-    print(f"{len(reports)} upscaled pictures: {run / 'upscaled'}")
+    print(f"{sum(line['status'] == 'ok' for line in reports)} upscaled pictures: {run / 'upscaled'}")
     print(f"weights: {weights}")
     print(f"{time.perf_counter() - started:.0f} s in all")
-    better = scores["CDDNet"][0] > scores["bicubic"][0] and scores["CDDNet"][1] > scores["bicubic"][1]
-    return 0 if better and all(r["status"] == "ok" for r in reports) else 1
+    better = all(ours > theirs for ours, theirs in zip(scores["CDDNet"], scores["bicubic"], strict=True))
+    if not better:
+        print("the network is not better than bicubic; see log.txt of the run", file=sys.stderr)
+    return exit_code(reports) or int(not better)
 
 
 def compare(upscaler: Upscaler) -> dict[str, tuple[float, float]]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from ppsr.errors import ConfigError, PpsrError
 
-__all__ = ["Admission", "Limits", "RefusedError", "Watch"]
+__all__ = ["CANCELLED", "Admission", "Limits", "RefusedError", "Watch"]
+
+CANCELLED = "cancelled"  # the code of a request that was stopped
 
 
 class RefusedError(PpsrError):
@@ -130,7 +132,7 @@ class Watch:
             RefusedError: cancelled (499), or the time is over (422).
         """
         if self._cancelled.is_set():
-            raise RefusedError(499, "cancelled", "the request was cancelled")
+            raise RefusedError(499, CANCELLED, "the request was cancelled")
         if time.monotonic() > self._end:
             raise RefusedError(
                 422,

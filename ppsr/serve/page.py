@@ -4,14 +4,12 @@ Nothing is sent to or loaded from other machines: analytics are off, fonts are t
 addresses that the page needs exist. Uploads and results lie in the service's folder and go after an hour.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as NotYet
-from concurrent.futures import wait
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from ppsr.serve.api import create_app
-from ppsr.serve.limits import RefusedError
+from ppsr.serve.limits import CANCELLED, RefusedError
 from ppsr.serve.service import Job, Options, Result, Service
 from ppsr.serve.texts import PREFIX, texts
 from ppsr.serve.watched import LARGEST_TILE, SMALLEST_TILE
@@ -157,11 +155,10 @@ def create_app_with_page(service: Service, *, loopback: bool = True, hosts: Coll
     )
 
 
-def _build(service: Service, text: Callable[[str], Any]) -> gradio.Blocks:
+def _build(service: Service, text: Callable[[str], Any]) -> "gradio.Blocks":
     """Components and what they do; `text` gives those of the browser's language."""
     import gradio as gr
 
-    limits = service.limits
     models = [(f"{name} ({facts.network}, x{facts.scale})", name) for name, facts in service.models.items()]
     with gr.Blocks(title="ppsr", analytics_enabled=False, delete_cache=(_KEPT // 6, _KEPT)) as page:
         gr.Markdown("# ppsr")
@@ -209,28 +206,32 @@ def _build(service: Service, text: Callable[[str], Any]) -> gradio.Blocks:
                 )
                 status = gr.Markdown(elem_id="status")
                 download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")
-        running = run.click(
-            _handler(service),
+        upscale, end = _handlers(service)
+        run.click(
+            upscale,
             [picture, model, tile, memory, outscale, ensemble, extension],
             [slider, status, download],
-            concurrency_limit=limits.max_requests,
+            concurrency_limit=None,  # the service's admission is the limit
             show_progress_on=[slider],
             api_visibility="private",
         )
-        stop.click(
-            lambda: ("Stopped.", gr.DownloadButton(interactive=False)),
-            None,
-            [status, download],
-            cancels=[running],
-            api_visibility="private",
-        )
+        # Without `cancels`: gradio's would end the request first and still show what it had sent before.
+        stop.click(end, None, None, api_visibility="private")
         page.queue(max_size=_WAITING)
     return page
 
 
-def _handler(service: Service) -> Callable[..., Iterator[tuple[Any, ...]]]:
-    """What the button does."""
+# No `from __future__ import annotations` here: gradio reads those of the handlers, where `gr` is local.
+def _handlers(service: Service) -> tuple[Callable[..., Iterator[tuple[Any, ...]]], Callable[..., None]]:
+    """What the buttons for starting and stopping do."""
     import gradio as gr
+
+    jobs: dict[str | None, Job] = {}  # of each open tab
+
+    def end(request: gr.Request) -> None:
+        job = jobs.get(request.session_hash)
+        if job is not None:
+            job.stop()
 
     def upscale(
         picture: str | None,
@@ -240,6 +241,7 @@ def _handler(service: Service) -> Callable[..., Iterator[tuple[Any, ...]]]:
         outscale: float | None,
         ensemble: bool,
         extension: str,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio recognises the argument by its default
     ) -> Iterator[tuple[Any, ...]]:
         if picture is None:
@@ -256,6 +258,7 @@ def _handler(service: Service) -> Callable[..., Iterator[tuple[Any, ...]]]:
             with service.admission.enter(), service.own_folder() as place:
                 source = Path(shutil.copyfile(given, place / "picture"))
                 job = service.submit(source, model, options, preview=True, stem=given.stem)
+                jobs[request.session_hash] = job
                 try:
                     for _ in _unfinished(job):
                         total = job.watch.total
@@ -266,13 +269,17 @@ def _handler(service: Service) -> Callable[..., Iterator[tuple[Any, ...]]]:
                         f"Download {result.path.name}", str(result.path), interactive=True
                     )
                     yield result.preview, _summary(result), button  # gradio copies the file
-                finally:  # also when the page is closed or stopped
-                    job.watch.cancel()
-                    wait([job.future])
-        except RefusedError as refused:
-            raise gr.Error(str(refused), print_exception=False) from None
+                finally:  # also when the page is closed
+                    del jobs[request.session_hash]
+                    job.stop()
+                    with suppress(CancelledError):
+                        job.future.exception()  # the folder stays until the worker has left it
+        except (CancelledError, RefusedError) as ended:
+            if isinstance(ended, RefusedError) and ended.code != CANCELLED:
+                raise gr.Error(str(ended), print_exception=False) from None
+            yield gr.skip(), "Stopped.", gr.DownloadButton(interactive=False)
 
-    return upscale
+    return upscale, end
 
 
 def _unfinished(job: Job) -> Iterator[None]:

@@ -117,6 +117,11 @@ class Job:
     watch: Watch
     future: Future[Result]
 
+    def stop(self) -> None:
+        """Take it out of the queue, or end it after the present tile."""
+        self.watch.cancel()
+        self.future.cancel()
+
 
 def _opened(files: Sequence[Path], config: Path | None, backend: str | None, half: bool) -> Backend:
     """A backend for weights or an exported network."""

@@ -176,11 +176,17 @@ def test_options_reach_the_result(visit, site, tmp_path, rng):
     assert "tiles of" in visit.status("→")
 
 
+def _take_long(tab, path):
+    """Begin what takes far longer than a test looks at it."""
+    tab.pick("#model", "other")
+    tab.page.locator("#tile input[type=number]").fill("16")
+    tab.page.locator("#ensemble input").check()
+    tab.upscale(path)
+    tab.status("Tile ")
+
+
 def test_progress_is_shown_and_stop_stops(visit, site, tmp_path, rng):
-    visit.page.locator("#tile input[type=number]").fill("16")
-    visit.page.locator("#ensemble input").check()
-    visit.upscale(_picture(tmp_path, rng, 440, 500, "large.png")[0])
-    visit.status("Tile ")
+    _take_long(visit, _picture(tmp_path, rng, 440, 500, "large.png")[0])
     visit.page.locator("#slider").get_by_text("tiles").first.wait_for(timeout=_SECONDS)
     visit.button("Stop").click()
     visit.status("Stopped.")
@@ -191,6 +197,25 @@ def test_progress_is_shown_and_stop_stops(visit, site, tmp_path, rng):
         visit.page.wait_for_timeout(100)
     assert state["requests"] == 0
     assert state["tiles"] is None
+    assert visit.page.locator("#status").inner_text() == "Stopped."
+
+
+def test_a_picture_that_waits_is_stopped_at_once(browser, site, visit, tmp_path, rng):
+    path = _picture(tmp_path, rng, 440, 500, "large.png")[0]
+    second = Visit(browser, site)
+    try:
+        _take_long(visit, path)
+        second.upscale(path)
+        second.status("Waiting for another picture")
+        second.button("Stop").click()
+        second.status("Stopped.")
+        assert "Tile " in visit.page.locator("#status").inner_text()
+        visit.button("Stop").click()
+        visit.status("Stopped.")
+        assert second.page.locator("#status").inner_text() == "Stopped."
+        assert not second.errors
+    finally:
+        second.context.close()
 
 
 def test_mistakes_are_explained(visit, tmp_path, rng):

@@ -97,8 +97,9 @@ def test_what_waits_when_the_service_closes_is_cancelled(tmp_path, rng):
     source.write_bytes(encoded(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
     jobs = [service.submit(source, None, Options()) for _ in range(2)]
     assert gate.reached.wait(10)
-    jobs[0].watch.cancel()
-    assert jobs[1].future.cancel()
+    for job in jobs:
+        job.stop()
+    assert jobs[1].future.cancelled()
     gate.open.set()
     service.close()
     with pytest.raises(RefusedError, match="cancelled"):
