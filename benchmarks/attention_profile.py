@@ -8,8 +8,7 @@ One JSON line per network and variant, for one group of the published width (180
      "additions": ..., "other": ..., "share_outside_products": ..., "load": ...}
 
 The parts are seconds of one more step under Paddle's profiler; `share_outside_products` is the part of that
-step
-outside matrix products and convolutions. Each variant runs in a process of its own.
+step outside matrix products and convolutions. Each variant runs in a process of its own.
 
     python benchmarks/attention_profile.py --only DRCT
 """

@@ -4,8 +4,7 @@
     mkdocs build --strict -f build/mkdocs.yml
 
 Pages outside docs/ (data/README.md, CHANGELOG.md, ...) become pages of the site, and links to files that are
-no
-pages lead to copies of them. A link to nothing is an error here already, with page and target.
+no pages lead to copies of them. A link to nothing is an error here already, with page and target.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Registries of components by name, in PaddleGAN's manner, resolved lazily.
 
 A registry belongs to a package whose ``__init__`` lists ``name -> "module:Class"``. Listing names imports
-nothing
-heavy, and a module that cannot be imported breaks only its own names.
+nothing heavy, and a module that cannot be imported breaks only its own names.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Fast CPU execution. The rest of the package only knows the names listed here.
 
 `enable()` sets threads and memory of the process, at the start of a command; convolutions and products need
-no call. The
-environment variable PPSR_ACCELERATE=0, read at the first use, switches both off.
+no call. The environment variable PPSR_ACCELERATE=0, read at the first use, switches both off.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The oneDNN library inside Paddle's own wheel, through ctypes: no compiler, no dependency.
 
 Only what 2-D float32 convolutions and matrix products need is declared, from the C interface of oneDNN 3
-(Intel, Apache
-License 2.0), whose third major version keeps its binary interface; any other version is refused.
+(Intel, Apache License 2.0), whose third major version keeps its binary interface; any other version is
+refused.
 """
 
 from __future__ import annotations

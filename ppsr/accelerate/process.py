@@ -83,8 +83,7 @@ def _keep_memory() -> None:
 
 def _copy_when_transposing() -> None:
     """Let transpose and slices copy at once, by kernels that are 20 to 30 times faster on a CPU than the
-    later copy
-    out of a strided view. A GPU is left alone."""
+    later copy out of a strided view. A GPU is left alone."""
     import paddle
 
     if paddle.get_device() == "cpu":

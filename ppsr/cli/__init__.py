@@ -1,8 +1,7 @@
 """The `ppsr` command. Each module of this package adds its commands in `register(app)`.
 
 Importing these modules must stay cheap: paddle and OpenCV are imported inside the commands, so that `--help`
-and
-usage errors answer at once.
+and usage errors answer at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """YAML text -> plain values, with the line of every key. Nothing is executed, nothing is guessed.
 
 Scalars follow YAML 1.2's core schema, so that ``1e-4`` is a number, ``NO`` a string and ``010`` ten.
-PaddleGAN's
-configurations write tuples as strings, such as ``(2, 4)``; these are read as lists of literals.
+PaddleGAN's configurations write tuples as strings, such as ``(2, 4)``; these are read as lists of literals.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Wang et al., "Navigating Beyond Dropout: An Intriguing Solution towards Generalizable Image Super-Resolution",
 CVPR 2024, arXiv:2402.18929; https://github.com/Dreamzz5/Simple-Align. The random Fourier features are those
-of
-StableNet (Zhang et al., CVPR 2021), with which the released code shares the routine.
+of StableNet (Zhang et al., CVPR 2021), with which the released code shares the routine.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ __all__ = ["AlignmentLoss", "fourier_features", "statistics_distance"]
 
 def statistics_distance(p: Tensor, q: Tensor) -> Tensor:
     """First- plus second-order distance of vectors (..., C): mean squared difference of the vectors, and of
-    their
-    outer products, over all C and C x C entries. Shape (...)."""
+    their outer products, over all C and C x C entries. Shape (...)."""
     first = (p - q).square().mean(axis=-1)
     outer_p = p.unsqueeze(-1) * p.unsqueeze(-2)
     outer_q = q.unsqueeze(-1) * q.unsqueeze(-2)
@@ -48,8 +46,7 @@ class AlignmentLoss:
     """Linear and non-linear alignment of the pooled features of two views.
 
     The features are centred over the pairs of this process, separately per view, so a batch of one pair has
-    the
-    loss zero, and under distributed training each rank uses its own pairs.
+    the loss zero, and under distributed training each rank uses its own pairs.
 
     Args:
         linear_weight: factor on the distance of the centred features (1 as published).

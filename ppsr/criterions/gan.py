@@ -28,9 +28,12 @@ class GANLoss(nn.Layer):
         real_label_val: target of real pictures (vanilla and lsgan).
         fake_label_val: target of generated ones.
         loss_weight: factor in the generator phase; the discriminator's losses are not weighted.
+        r1_reg_weight: of the R1 penalty on real pictures (gamma); 0 leaves it out. Not with step.to_static,
+            whose graphs have no second derivative.
+        net_d_reg_every: steps from one R1 penalty to the next, which then counts that many times.
 
     Raises:
-        ConfigError: another type.
+        ConfigError: another type, or an interval below 1.
     """
 
     def __init__(
@@ -40,14 +43,24 @@ class GANLoss(nn.Layer):
         real_label_val: float = 1.0,
         fake_label_val: float = 0.0,
         loss_weight: float = 1.0,
+        r1_reg_weight: float = 0.0,
+        net_d_reg_every: int = 16,
     ) -> None:
         super().__init__()
+        if net_d_reg_every < 1:
+            raise ConfigError(f"net_d_reg_every is 1 or more, got {net_d_reg_every}")
         if gan_type not in _TYPES:
             raise ConfigError(f"unknown gan_type '{gan_type}'; {did_you_mean(gan_type, _TYPES)}")
         self.gan_type = gan_type
         self.real_label_val = real_label_val
         self.fake_label_val = fake_label_val
         self.loss_weight = loss_weight
+        self.r1_reg_weight = r1_reg_weight
+        self.net_d_reg_every = net_d_reg_every
+
+    def r1_weight(self, step: int) -> float:
+        """Factor of `r1_penalty` in a step; 0 where it is not needed."""
+        return 0.0 if step % self.net_d_reg_every else self.r1_reg_weight / 2 * self.net_d_reg_every
 
     def forward(self, logits: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
         """Score logits that should look real or generated; `is_disc` in the discriminator's phase."""

@@ -47,8 +47,7 @@ class PyramidDataset(SRDataset):
         level_folders: factor from LR -> folder of pictures of that size, named as the LR ones.
         level_source: how sizes without a folder are made from the HR picture: "matlab" (bicubic with
             antialiasing of the whole picture, 8 bit) or "opencv" (PaddleGAN: bicubic without antialiasing of
-            the
-            window).
+            the window).
         filename_tmpl: base name of LR (and middle) pictures, `{}` standing for the HR one.
         meta_info: list of HR names.
         use_hflip: random mirroring.

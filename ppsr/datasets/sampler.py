@@ -15,9 +15,9 @@ class EpochBatchSampler(BatchSampler):
     """Endless batches of (epoch, index) pairs.
 
     The global order of an epoch is a permutation drawn from (seed, epoch). Batch k of the run takes the next
-    world x batch_size entries of the concatenated epochs, of which rank r gets every world-th. So the
-    samples of a step
-    do not depend on how many ranks share them, and a run goes on exactly after `start_batch` batches.
+    world x batch_size entries of the concatenated epochs, of which rank r gets every world-th. So the samples
+    of a step do not depend on how many ranks share them, and a run goes on exactly after `start_batch`
+    batches.
 
     Args:
         length: samples in the dataset.

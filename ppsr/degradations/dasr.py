@@ -1,10 +1,9 @@
 """DASR's three levels of degradation, and the 33 numbers that describe what was done.
 
-Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216; used unchanged by CDDNet. Differences from the released
-code: every
-sample has its own choices (there: one per batch), kernels of side 7 occur, and the sinc cut-off keeps its
-place in the
-description (there it is overwritten by 1 when the second blur acts; `published_description` gives that back).
+Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216; used unchanged by CDDNet. Differences from the released code:
+every sample has its own choices (there: one per batch), kernels of side 7 occur, and the sinc cut-off keeps
+its place in the description (there it is overwritten by 1 when the second blur acts; `published_description`
+gives that back).
 """
 
 from __future__ import annotations
@@ -201,8 +200,7 @@ def describe(choices: Choices, level: Level, *, published_description: bool = Fa
     Index: 0-3 first kernel (side, sigma x, sigma y, rotation), 4-7 second, 8-9 sinc (side, cut-off), 10-13
         first resize
     (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot Gaussian/Poisson), 22-25
-    second, 26-27 JPEG
-    qualities, 28-29 order of the final resize and JPEG, 30-32 mode of the final resize.
+    second, 26-27 JPEG qualities, 28-29 order of the final resize and JPEG, 30-32 mode of the final resize.
 
     Args:
         choices: what was drawn.

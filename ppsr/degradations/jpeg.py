@@ -1,8 +1,7 @@
 """JPEG compression as a function of floats: what DiffJPEG computes, in NumPy.
 
 After mlomnitz/DiffJPEG as used by Real-ESRGAN: 4:2:0 chroma, Annex K tables (luma transposed, which is kept
-because the
-published networks were trained with it), tables neither rounded nor clamped, no entropy coding.
+because the published networks were trained with it), tables neither rounded nor clamped, no entropy coding.
 """
 
 from __future__ import annotations

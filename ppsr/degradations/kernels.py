@@ -159,8 +159,7 @@ def mixed_kernel(
     """Draw a kernel of a random family.
 
     The order of the draws is that of the published code: family, sigma_x, then sigma_y and rotation if
-    anisotropic,
-    then whether beta lies below 1, beta, and the multiplicative noise.
+    anisotropic, then whether beta lies below 1, beta, and the multiplicative noise.
 
     Raises:
         ConfigError: an unknown family.

@@ -1,8 +1,8 @@
 """Training-pair pool: pairs of many batches are mixed, so that one batch holds many degradations.
 
-Real-ESRGAN (Wang et al., ICCVW 2021). The published pool of DASR keeps pictures only, so that the
-degradation parameters
-no longer belong to them; here every tensor of a pair travels together unless `queue_params` is off.
+Real-ESRGAN (Wang et al., ICCVW 2021). The published pool of DASR keeps pictures only, so that the degradation
+parameters no longer belong to them; here every tensor of a pair travels together unless `queue_params` is
+off.
 """
 
 from __future__ import annotations

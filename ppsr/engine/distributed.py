@@ -1,9 +1,8 @@
 """Several processes: start, averages of gradients, common decisions.
 
 Gradients are averaged by one all-reduce per data type after backward, instead of a wrapper around each
-network. So
-phases may freeze networks, run a network several times or leave parameters unused, and every rank ends
-bit-equal.
+network. So phases may freeze networks, run a network several times or leave parameters unused, and every rank
+ends bit-equal.
 """
 
 from __future__ import annotations

@@ -84,8 +84,7 @@ def build_stream(
 
 def _outlive_signals(over: Any, _: int) -> None:
     """A scheduler signals the whole process group. The run still needs its workers for the step it is in,
-    saves,
-    and ends them itself when it is `over`."""
+    saves, and ends them itself when it is `over`."""
 
     def handle(*_: object) -> None:
         if over.value:

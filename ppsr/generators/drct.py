@@ -1,8 +1,7 @@
 """DRCT: dense residual connected transformer.
 
-Hsu, Lee, Chou, CVPRW 2024, arXiv:2404.00722; https://github.com/ming053l/DRCT. Constructor arguments that
-the published
-code accepts and ignores are accepted here for its option files, and said to be so.
+Hsu, Lee, Chou, CVPRW 2024, arXiv:2404.00722; https://github.com/ming053l/DRCT. Constructor arguments that the
+published code accepts and ignores are accepted here for its option files, and said to be so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """SwinIR: image restoration with shifted-window transformers.
 
 Liang et al., ICCVW 2021, arXiv:2108.10257; https://github.com/JingyunLiang/SwinIR. The networks do not pad:
-pictures have
-sides that are multiples of the window, see `ppsr.generators.apply`.
+pictures have sides that are multiples of the window, see `ppsr.generators.apply`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Reading and writing pictures: RGB, float32 in [0, 1], height x width x channels.
 
 The range follows the file's sample type (8 or 16 bit), never its values. Names of any alphabet work on every
-system,
-because files are read and written as bytes.
+system, because files are read and written as bytes.
 """
 
 from __future__ import annotations

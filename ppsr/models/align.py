@@ -1,9 +1,8 @@
 """Simple-Align: any generator, regularised by aligning the features of two degraded views of each picture.
 
 Wang et al., CVPR 2024, arXiv:2402.18929; https://github.com/Dreamzz5/Simple-Align. The released code switches
-the regulariser on by the substring `reg` in the experiment's name and reads an attribute of one network;
-here it
-is a model of its own, and the feature any layer's output.
+the regulariser on by the substring `reg` in the experiment's name and reads an attribute of one network; here
+it is a model of its own, and the feature any layer's output.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ class AlignModel(SRModel):
     """SRModel on batches with a second view, `lq_view2`, of the same window of `gt`.
 
     Both views go through the generator as one batch, and every loss of SRModel counts both. A training-pair
-    pool
-    keeps the views of a picture together; the published settings use none (`queue_size: 0`).
+    pool keeps the views of a picture together; the published settings use none (`queue_size: 0`).
 
     Args:
         generator: any LR -> SR network.

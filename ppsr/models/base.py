@@ -1,8 +1,7 @@
 """What a training algorithm declares: its networks and, per iteration, phases of losses.
 
 An algorithm never calls backward, steps an optimizer or knows of mixed precision: the engine does, the same
-way for
-all of them.
+way for all of them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Training CDDNet and DASR: a degradation predictor steers the generator and learns with it.
 
-Liang, Zeng, Zhang, "Efficient and Degradation-Adaptive Network for Real-World Image Super-Resolution"
-(DASR), ECCV 2022,
-arXiv:2203.14216; CDDNet, https://github.com/Aries1213/CDDNet. Differences from the released code: the
-    predictor's targets
-travel through the training-pair pool together with their pictures, and the averaged generator runs without a
-tape.
+Liang, Zeng, Zhang, "Efficient and Degradation-Adaptive Network for Real-World Image Super-Resolution" (DASR),
+ECCV 2022, arXiv:2203.14216; CDDNet, https://github.com/Aries1213/CDDNet. Differences from the released code:
+the predictor's targets travel through the training-pair pool together with their pictures, and the averaged
+generator runs without a tape.
 """
 
 from __future__ import annotations

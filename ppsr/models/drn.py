@@ -32,8 +32,8 @@ class DRNModel(BaseModel):
     ground truth. These count with the cycle alone: dual_0(... dual_{P-1}(SR)) against LR.
 
     Losses are L1 means in the generator's own range (0..255 as published). The networks are called
-    `generator`,
-    `dual_model_0`, `dual_model_1`, ...; give them one optimizer each, or all duals one, by `net_names`.
+    `generator`, `dual_model_0`, `dual_model_1`, ...; give them one optimizer each, or all duals one, by
+    `net_names`.
 
     Args:
         generator: network LR -> list of pictures at x1, x2, ..., scale, with the attribute `scales`.

@@ -1,8 +1,7 @@
 """Super-resolution with any generator: pixel, perceptual, artifact and adversarial losses, each optional.
 
 With a pixel loss alone this is the PSNR-oriented recipe of SRResNet, RRDB, SwinIR, HAT and DRCT; with all of
-them it is
-Real-ESRGAN's (Wang et al., ICCVW 2021, arXiv:2107.10833), as Real-DRCT-GAN uses it.
+them it is Real-ESRGAN's (Wang et al., ICCVW 2021, arXiv:2107.10833), as Real-DRCT-GAN uses it.
 """
 
 from __future__ import annotations
@@ -33,15 +32,12 @@ class SRModel(BaseModel):
         pixel_criterion: SR against GT.
         perceptual_criterion: SR against GT in feature space.
         artifact_criterion: LDL; needs averaged parameters (`ema`).
-        gan_criterion: adversarial loss; its `loss_weight` counts for the generator only.
+        gan_criterion: adversarial loss, a GANLoss; its `loss_weight` counts for the generator only.
         l1_gt_usm: whether the pixel loss uses the sharpened target.
         percep_gt_usm: the same for the perceptual loss.
         gan_gt_usm: the same for what the discriminator is shown as real.
         net_d_iters: discriminator steps per generator step.
         net_d_init_iters: steps in which only the discriminator learns.
-        r1_reg_weight: of the R1 penalty on real pictures (gamma); 0 leaves it out. Not with step.to_static,
-            whose graphs have no second derivative.
-        net_d_reg_every: steps from one R1 penalty to the next, which then counts that many times.
     """
 
     trained: tuple[str, ...] = ("generator",)
@@ -60,8 +56,6 @@ class SRModel(BaseModel):
         gan_gt_usm: bool = False,
         net_d_iters: int = 1,
         net_d_init_iters: int = 0,
-        r1_reg_weight: float = 0.0,
-        net_d_reg_every: int = 16,
     ) -> None:
         super().__init__()
         if (discriminator is None) != (gan_criterion is None):
@@ -82,8 +76,6 @@ class SRModel(BaseModel):
         self.gan_gt_usm = gan_gt_usm
         self.net_d_iters = net_d_iters
         self.net_d_init_iters = net_d_init_iters
-        self.r1_reg_weight = r1_reg_weight
-        self.net_d_reg_every = net_d_reg_every
 
     def phases(self) -> list[Phase]:
         phases = [Phase(self.trained, self.generator_losses)]
@@ -139,6 +131,7 @@ class SRModel(BaseModel):
             "l_d_real": self.gan_criterion(real, True, is_disc=True),
             "l_d_fake": self.gan_criterion(fake, False, is_disc=True),
         }
-        if self.r1_reg_weight and self.step % self.net_d_reg_every == 0:
-            losses["l_d_r1"] = r1_penalty(net, target) * (self.r1_reg_weight / 2 * self.net_d_reg_every)
+        weight = self.gan_criterion.r1_weight(self.step)
+        if weight:
+            losses["l_d_r1"] = r1_penalty(net, target) * weight
         return losses

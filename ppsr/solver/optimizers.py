@@ -1,8 +1,8 @@
 """Paddle's optimizers under PaddleGAN's option names, and their state under structured parameter names.
 
 Paddle keys optimizer state by automatic names (`conv2d_20.w_0_moment1_0`), which depend on what else was
-built in
-the process. Here it is saved as `<net>.<parameter>/moment1_0`, and the key set is checked when it is loaded.
+built in the process. Here it is saved as `<net>.<parameter>/moment1_0`, and the key set is checked when it is
+loaded.
 """
 
 from __future__ import annotations

@@ -5,13 +5,11 @@ Found are all fenced blocks of docs/**/*.md, README*.md, data/README*.md, CONTRI
 * Shell and Python blocks without a mark are run, a page's blocks one after the other in one temporary copy
 with
   tiny pictures and weights (`tests/docs/workspace.py`). There `tools/main.py` adds `-o` overrides that end
-  every
-  training after two steps of one sample. A command that fails fails the test.
+  every training after two steps of one sample. A command that fails fails the test.
 * Blocks marked `<!-- needs: ... -->` are checked without being run: the shell accepts their syntax; make
 targets,
   scripts, sub-commands, options exist; `--config-file` commands of tools/main.py have a config that checks
-  with
-  their overrides, component by component. Python must compile.
+  with their overrides, component by component. Python must compile.
 * `<!-- run by: make X -->` names a target that exists and that .ci/run or a workflow calls;
   `<!-- run by: tests/... -->` a test that exists. These blocks are checked like those with needs.
 * Blocks in YAML are YAML. Blocks of a translation are those of the English page, comments aside.

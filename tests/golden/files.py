@@ -1,8 +1,7 @@
 """Golden files: outputs of the published code on fixed weights and inputs.
 
 The folder is `tests/golden/data`, or the one named by the environment variable PPSR_GOLDEN_DIR: the same
-tests run
-on any other files of the same families.
+tests run on any other files of the same families.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ NETS = {
 
 
 def test_the_r1_penalty_counts_for_the_steps_that_go_without(rng):
-    model = SRModel(**NETS, r1_reg_weight=10.0, net_d_reg_every=4)
+    gan = {**NETS["gan_criterion"], "r1_reg_weight": 10.0, "net_d_reg_every": 4}
+    model = SRModel(**{**NETS, "gan_criterion": gan})
     pictures = [paddle.to_tensor(rng.random((2, 3, 16, 16), dtype=np.float32)) for _ in range(2)]
     seen = []
     for model.step in range(8):

@@ -2,8 +2,7 @@
 
 The option files spread them over two sections (blur kernels with the data set, all else at the top), with
 endings for the round or level. Real-ESRGAN: Wang et al., ICCVW 2021, arXiv:2107.10833; DASR: Liang et al.,
-ECCV
-2022, arXiv:2203.14216.
+ECCV 2022, arXiv:2203.14216.
 """
 
 from __future__ import annotations

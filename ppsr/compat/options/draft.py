@@ -1,8 +1,8 @@
 """What all converters share: a source that is read key by key, and the configuration that grows from it.
 
 Every key of the source ends in one of four places: converted, lost (no counterpart), said otherwise (a flag,
-a
-rule of ours), or null. Whatever no converter has asked for counts as lost, so nothing is dropped in silence.
+a rule of ours), or null. Whatever no converter has asked for counts as lost, so nothing is dropped in
+silence.
 """
 
 from __future__ import annotations

@@ -41,8 +41,7 @@ def relative_index(size: int, other: int | None = None) -> np.ndarray:
     """Row of the bias table for each pair of a token of a window and one of another (larger) window.
 
     The offsets between a window and a larger one are negative in the published code and rely on wrapping
-    around; here
-    they are taken modulo the table's length, which is the same row.
+    around; here they are taken modulo the table's length, which is the same row.
     """
     other = other or size
     span = size + other - 1
@@ -102,8 +101,7 @@ def add_rows(x: Tensor, row: Tensor) -> Tensor:
     """x + row, where `row` has the shape of one sample of x.
 
     On a CPU as a matrix product with a column of ones, forward and backward: Paddle's broadcasting kernels
-    use one
-    thread and cost ten times as much.
+    use one thread and cost ten times as much.
     """
     if not (paddle.in_dynamic_mode() and x.place.is_cpu_place()):
         return x + row
