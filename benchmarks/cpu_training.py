@@ -17,15 +17,16 @@ import json
 import logging
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from interleaved import take_turns
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,6 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, int], tuple[int, int]]
 CASES = ("train_step", "inference")
 PADDLE, TORCH = ("stock", "accelerated"), ("torch", "torch_channels_last")
 SCALE = 4
-PAUSE = 0.3  # seconds between turns, in which the last worker's idle threads stop spinning
 
 
 def pictures(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -262,41 +262,14 @@ def _start(variant: str, name: str, case: str, folder: Path, torch_python: str) 
     )  # fmt: skip
 
 
-def answer(process: subprocess.Popen) -> str:
-    """The next line of a worker that is one of ours; Paddle prints lines of its own."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(("ready", "[")):
-            return line
-    raise RuntimeError(f"a worker ended with code {process.wait()}: {process.args}")
-
-
 def measure(
     name: str, case: str, repeats: int, folder: Path, torch_python: str, torch: bool
 ) -> dict[str, Any]:
     """One interleaved run of all variants."""
     variants = [*PADDLE, *(TORCH if torch and name in ("srresnet", "rrdb") else ())]
-    workers: dict[str, subprocess.Popen] = {}
-    times: dict[str, list[float]] = {v: [] for v in variants}
-    peaks: dict[str, int] = {}
-    try:
-        for variant in variants:
-            workers[variant] = _start(variant, name, case, folder, torch_python)
-            answer(workers[variant])
-        load = os.getloadavg()[0]
-        for _ in range(repeats):
-            for variant, process in workers.items():
-                time.sleep(PAUSE)
-                assert process.stdin is not None
-                print(file=process.stdin, flush=True)
-                seconds, peak = json.loads(answer(process))
-                times[variant].append(seconds)
-                peaks[variant] = round(peak)
-    finally:
-        for process in workers.values():
-            process.kill()
-            process.wait()
-    medians = {v: statistics.median(t) for v, t in times.items()}
+    start = partial(_start, name=name, case=case, folder=folder, torch_python=torch_python)
+    turns = take_turns(variants, start, repeats)
+    medians = turns.seconds
     stock, fast = (np.load(folder / f"{v}.npy") for v in PADDLE)
     line = {"name": name, "case": case, "value": round(medians["accelerated"], 4), "unit": "s"}
     for variant in variants:
@@ -304,11 +277,11 @@ def measure(
             line[f"ratio_vs_{variant}"] = round(medians["accelerated"] / medians[variant], 3)
     line |= {
         "seconds": {v: round(t, 4) for v, t in medians.items()},
-        "peak_mib": peaks,
+        "peak_mib": turns.peak_mib,
         "error_vs_stock": float(np.abs(fast - stock).max() / np.abs(stock).max()),
         "repeats": repeats,
         "cores": cores(),
-        "load": round(load, 2),
+        "load": round(turns.load, 2),
     }
     return line
 

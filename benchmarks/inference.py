@@ -31,7 +31,6 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,7 +39,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cpu_training import NETWORKS, PAUSE, TORCH, PaddleWork, answer, cores, pictures
+from cpu_training import NETWORKS, TORCH, PaddleWork, cores, pictures
+from interleaved import take_turns
 
 NAMES = ("srresnet", "rrdb")
 BACKENDS = ("auto", "inference", "onnxruntime", "openvino")
@@ -180,30 +180,15 @@ def measure_time(
     macs, usable = _once("export", name, size, folder)  # a backend that is wrong ends it
     measured = ["paddle", "auto", *usable]
     variants = ["dygraph", "matmul", *measured, *(TORCH if torch else ())]
-    workers: dict[str, subprocess.Popen] = {}
-    times: dict[str, list[float]] = {v: [] for v in variants}
-    peaks: dict[str, int] = {}
-    try:
-        for variant in variants:
-            workers[variant] = subprocess.Popen(
-                _command(variant, name, size, folder, torch_python),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(variant),
-            )  # fmt: skip
-            answer(workers[variant])
-        load = os.getloadavg()[0]
-        for _ in range(repeats):
-            for variant, process in workers.items():
-                time.sleep(PAUSE)
-                assert process.stdin is not None
-                print(file=process.stdin, flush=True)
-                seconds, peak = json.loads(answer(process))
-                times[variant].append(seconds)
-                peaks[variant] = round(peak)
-    finally:
-        for process in workers.values():
-            process.kill()
-            process.wait()
-    medians = {v: statistics.median(t) for v, t in times.items()}
+
+    def start(variant: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            _command(variant, name, size, folder, torch_python),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(variant),
+        )  # fmt: skip
+
+    turns = take_turns(variants, start, repeats)
+    medians = turns.seconds
     product = medians["matmul"] / MATMUL_SIDE**3  # seconds of a multiply-accumulate
     stock = np.load(folder / "dygraph.npy")
     lines = []
@@ -224,10 +209,10 @@ def measure_time(
             "error_vs_dygraph": float(f"{difference:.2g}"),
             "seconds": {v: round(medians[v], 4) for v in (variant, "dygraph", *(TORCH if torch else ()))},
             "matmul_gmacs_per_second": round(1e-9 / product, 1),
-            "peak_mib": peaks[variant],
+            "peak_mib": turns.peak_mib[variant],
             "repeats": repeats,
             "cores": cores(),
-            "load": round(load, 2),
+            "load": round(turns.load, 2),
         }
         lines.append(line)
     return lines

@@ -166,18 +166,12 @@ class _Convolution(PyLayer):
     ) -> Tensor:
         ctx.backward_plan = backward
         ctx.bias_wanted = bias is not None and not bias.stop_gradient
-        ctx.save_for_backward(x, weight)
-        ctx.versions = x.inplace_version, weight.inplace_version
+        runtime.keep(ctx, x, weight)
         return _forward(x, weight, bias, forward)
 
     @staticmethod
     def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
-        runtime.check_first_derivative()
-        x, weight = ctx.saved_tensor()
-        if ctx.versions != (x.inplace_version, weight.inplace_version):
-            raise RuntimeError(
-                "an input of conv2d was changed in place between its forward and backward pass"
-            )
+        x, weight = runtime.kept(ctx)
         plan = ctx.backward_plan
         shapes = {DIFF_SRC: x, DIFF_WEIGHTS: weight}
         results = {

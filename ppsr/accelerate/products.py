@@ -159,18 +159,12 @@ class _Product(PyLayer):
     ) -> Tensor:
         ctx.product = product
         ctx.wanted = wanted
-        ctx.save_for_backward(x, y)
-        ctx.versions = x.inplace_version, y.inplace_version
+        runtime.keep(ctx, x, y)
         return _compute(product, x, y, bias)
 
     @staticmethod
     def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
-        runtime.check_first_derivative()
-        x, y = ctx.saved_tensor()
-        if ctx.versions != (x.inplace_version, y.inplace_version):
-            raise RuntimeError(
-                "a factor of a product was changed in place between its forward and backward pass"
-            )
+        x, y = runtime.kept(ctx)
         product: Product = ctx.product
         tx, ty = product.transpose_x, product.transpose_y
         rows, inner, columns = product.rows, product.inner, product.columns

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 
 import paddle
 from paddle import Tensor
+from paddle.autograd import PyLayerContext
 from paddle.base.core import AmpLevel
 from paddle.base.framework import _dygraph_tracer
 
@@ -19,8 +20,9 @@ from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
 
 __all__ = [
     "autocast",
-    "check_first_derivative",
     "is_enabled",
+    "keep",
+    "kept",
     "readable",
     "run",
     "stock",
@@ -93,11 +95,22 @@ def run(operation: Operation, arrays: Mapping[int, Tensor]) -> None:
     plans.run(operation, {role: tensor.data_ptr() for role, tensor in arrays.items()})
 
 
-def check_first_derivative() -> None:
-    """Refuse a second derivative, whose result would count as a constant.
+def keep(ctx: PyLayerContext, *tensors: Tensor) -> None:
+    """Save what a backward pass computes with, to be had back by `kept`."""
+    ctx.save_for_backward(*tensors)
+    ctx.versions = [t.inplace_version for t in tensors]
+
+
+def kept(ctx: PyLayerContext) -> Sequence[Tensor]:
+    """What the forward pass gave to `keep`, as it was then.
 
     Raises:
-        RuntimeError: the backward pass is recorded.
+        RuntimeError: the backward pass is recorded, so a second derivative would take its result for a
+            constant; or a tensor was changed in place since.
     """
     if paddle.is_grad_enabled():  # only under create_graph
         raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.stock()")
+    tensors = ctx.saved_tensor()
+    if ctx.versions != [t.inplace_version for t in tensors]:
+        raise RuntimeError("an input was changed in place between the forward and the backward pass")
+    return tensors

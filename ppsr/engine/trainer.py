@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ class Trainer:
         bar = tqdm(
             total=self.total, initial=state.step, disable=None if self.group.is_main else True, unit="step"
         )
-        with StopRequest() as stop:
+        with closing(bar), closing(self.profiler), StopRequest() as stop:
             while state.step < self.total:
                 started = time.perf_counter()
                 batches = [self._next(stream) for _ in range(accumulate)]
@@ -160,9 +161,7 @@ class Trainer:
                         state.step,
                     )
                     return stop.exit_code
-        self.profiler.close()
         self._finish(scalars_log)
-        bar.close()
         return 1 if self.saves_failed and not self.saves_done else 0
 
     def _next(self, stream: Iterator[Batch]) -> Batch:
