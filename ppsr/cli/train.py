@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ppsr.errors import PpsrError
 from ppsr.files import atomic_write
@@ -145,15 +145,15 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
     folder = _common_folder(group, config, experiment)
     setup_logging(folder, group.rank)
     pictures = folder / "visual_test" if experiment.validate_.save_img else None
-    scores: dict[str, Any] = validate(
-        model.inference_net(), dataset, build_metrics(experiment), group, save_folder=pictures
-    )
+    score = validate(model.inference_net(), dataset, build_metrics(experiment), group, save_folder=pictures)
     if group.is_main:
-        for name, value in scores.items():
+        for name, value in score.means.items():
             logger.info("Metric %s: %.4f", name, value)
-        atomic_write(folder / "metrics.json", json.dumps({"mean": scores, "count": len(dataset)}, indent=1))
+        problems = [problem._asdict() for problem in score.problems]
+        report = {"mean": score.means, "count": len(score.rows), "pictures": score.rows, "problems": problems}
+        atomic_write(folder / "metrics.json", json.dumps(report, indent=1))
         logger.info("results in %s", folder)
-    return 0
+    return score.exit_code
 
 
 def _train(

@@ -171,6 +171,8 @@ def _readable(
             f"{config.where(*path)}: unknown key '{dotted}'; "
             f"{did_you_mean(path[-1], _siblings(path, fields))}"
         )
+    if first["type"] == "value_error":  # a check of our own, which tells everything itself
+        return ConfigError(f"{config.where(*path)}: {first['ctx']['error']}")
     return ConfigError(f"{config.where(*path)}: '{dotted}' is {first['input']!r}: {first['msg'].lower()}")
 
 

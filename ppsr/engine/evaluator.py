@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from paddle import nn
 from ppsr.engine.distributed import Group
 from ppsr.generators.apply import super_resolve
 from ppsr.imaging.io import to_uint8, write_image
+from ppsr.metrics.scoring import Metric, Problem, SetScore, Triple, score_set
 
-__all__ = ["score_picture", "validate"]
+__all__ = ["compared", "validate"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,68 +24,76 @@ logger = logging.getLogger(__name__)
 def validate(
     net: nn.Layer,
     dataset: Any,
-    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
+    metrics: Mapping[str, Metric],
     group: Group,
     *,
     save_folder: Path | None = None,
     limit: int | None = None,
-) -> dict[str, float]:
-    """Mean of each metric over a dataset of {lq, gt, lq_path} samples (CHW float32 in [0, 1]).
+) -> SetScore:
+    """Score a network on a dataset of {lq, gt, lq_path} samples (CHW float32 in [0, 1]).
 
-    Each round gives every rank one picture and ends in a reduction, so that no rank waits long for another.
+    A sample that cannot be read has no score; it is logged, and counts in no mean.
 
     Args:
         net: LR -> SR network; it is left in the mode it was in.
-        dataset: indexable; a missing `gt` yields pictures but no scores.
+        dataset: indexable; a missing `gt` leaves only metrics that need none.
         metrics: name -> function of two HWC uint8 RGB pictures.
         group: processes that share the work.
         save_folder: where SR pictures are written, if at all.
         limit: number of samples to use.
     """
     count = len(dataset) if limit is None else min(limit, len(dataset))
+
+    def tell(done: int) -> None:
+        if group.is_main and done % max(1, count // 10) == 0:
+            logger.info("Test iter: [%d/%d]", done, count)
+
     was_training = net.training
     net.eval()
-    totals = np.zeros(len(metrics) + 1)
-    for first in range(0, count, group.world):
-        index = first + group.rank
-        row = [0.0] * len(totals)
-        if index < count:
-            row = _score(net, dataset[index], metrics, save_folder, index)
-        totals += group.sum(row)
-        if group.is_main and first % max(1, count // 10) == 0:
-            logger.info("Test iter: [%d/%d]", first, count)
+    score = score_set(_Samples(net, dataset, count, save_folder), metrics, group=group, on_round=tell)
     if was_training:
         net.train()
-    if not totals[-1]:
-        return {}
-    return {name: float(total / totals[-1]) for name, total in zip(metrics, totals[:-1], strict=True)}
+    for problem in score.problems if group.is_main else ():
+        logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
+    return score
 
 
-def _score(
-    net: nn.Layer,
-    sample: Mapping[str, Any],
-    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
-    save_folder: Path | None,
-    index: int,
-) -> list[float]:
-    sr = super_resolve(net, paddle.to_tensor(np.asarray(sample["lq"])[None]))
-    return score_picture(sr.numpy()[0], sample, metrics, save_folder, index)
+class _Samples:
+    """The samples of a dataset, enlarged by a network."""
+
+    problems: Sequence[Problem] = ()
+
+    def __init__(self, net: nn.Layer, dataset: Any, count: int, save_folder: Path | None) -> None:
+        self.net = net
+        self.dataset = dataset
+        self.names = [f"{index:05d}" for index in range(count)]
+        self.save_folder = save_folder
+
+    def read(self, name: str) -> Triple:
+        """Enlarge a sample, write the picture.
+
+        Raises:
+            DataError: it is unreadable.
+        """
+        sample = self.dataset[int(name)]
+        sr = super_resolve(self.net, paddle.to_tensor(np.asarray(sample["lq"])[None]))
+        return compared(sr.numpy()[0], sample, self.save_folder, name)
 
 
-def score_picture(
-    sr: np.ndarray,
-    sample: Mapping[str, Any],
-    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
-    save_folder: Path | None,
-    index: int,
-) -> list[float]:
-    """The metrics of one SR picture (CHW float32 in [0, 1]), then 1 if its sample has a ground truth."""
+def compared(sr: np.ndarray, sample: Mapping[str, Any], save_folder: Path | None, name: str) -> Triple:
+    """What is scored of a sample; its picture is written if there is a folder.
+
+    Args:
+        sr: CHW float32 in [0, 1].
+        sample: with `gt`, of which the part that SR covers counts, or without.
+        save_folder: for the picture.
+        name: of the picture where the sample knows no path.
+    """
     picture = to_uint8(sr.transpose(1, 2, 0))
     if save_folder is not None:
-        stem = Path(str(sample.get("lq_path") or sample.get("gt_path") or f"{index:05d}")).stem
+        stem = Path(str(sample.get("lq_path") or sample.get("gt_path") or name)).stem
         write_image(save_folder / f"{stem}.png", picture)
     if sample.get("gt") is None:
-        return [0.0] * (len(metrics) + 1)
+        return Triple(None, picture, None)
     gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))
-    gt = gt[: picture.shape[0], : picture.shape[1]]
-    return [*(float(metric(picture, gt)) for metric in metrics.values()), 1.0]
+    return Triple(None, picture, gt[: picture.shape[0], : picture.shape[1]])

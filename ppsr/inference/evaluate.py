@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ppsr.engine.evaluator import score_picture
+from ppsr.engine.evaluator import compared
 from ppsr.inference.backends.base import Backend, super_resolve
+from ppsr.metrics.scoring import Metric, SetScore, score_picture
 
 __all__ = ["Scores", "evaluate_backend"]
 
@@ -27,7 +29,7 @@ class Scores:
 def evaluate_backend(
     backend: Backend,
     dataset: Any,
-    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
+    metrics: Mapping[str, Metric],
     *,
     batch_size: int = 1,
     save_folder: Path | None = None,
@@ -36,12 +38,12 @@ def evaluate_backend(
 
     Args:
         backend: the network.
-        dataset: indexable; a missing `gt` yields pictures but no scores.
+        dataset: indexable; a missing `gt` leaves only metrics that need none.
         metrics: name -> function of two HWC uint8 RGB pictures.
         batch_size: largest number of neighbouring samples of one size that run together.
         save_folder: where SR pictures are written, if at all.
     """
-    totals = np.zeros(len(metrics) + 1)
+    score = SetScore("", "")
     seconds, index = 0.0, 0
     for batch in _batches(dataset, batch_size):
         lq = np.stack([np.asarray(sample["lq"], np.float32) for sample in batch])
@@ -49,12 +51,10 @@ def evaluate_backend(
         pictures = super_resolve(backend, lq)
         seconds += time.perf_counter() - started
         for sample, sr in zip(batch, pictures, strict=True):
-            totals += score_picture(sr, sample, metrics, save_folder, index)
+            name = f"{index:05d}"
+            score_picture(score, name, partial(compared, sr, sample, save_folder, name), metrics)
             index += 1
-    if not totals[-1]:
-        return Scores({}, seconds)
-    mean = {name: float(total / totals[-1]) for name, total in zip(metrics, totals[:-1], strict=True)}
-    return Scores(mean, seconds)
+    return Scores(score.means, seconds)
 
 
 def _batches(dataset: Any, size: int) -> Iterator[list[Mapping[str, Any]]]:

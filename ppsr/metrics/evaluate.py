@@ -6,27 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from typing import Protocol as Interface
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.metrics.protocols import Protocol, find_protocol
-from ppsr.metrics.scoring import PictureSource, SetScore, SetTask, Upscale, bicubic, merged, score_set
+from ppsr.metrics.scoring import PictureSource, Ranks, SetScore, SetTask, Upscale, bicubic, score_set
 from ppsr.registry import METRICS
 
 __all__ = ["Evaluation", "evaluate"]
-
-
-class Ranks(Interface):
-    """Processes that share the work; `ppsr.engine.distributed.Group` is one."""
-
-    rank: int
-    world: int
-
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-
-    def gather(self, value: Any) -> list[Any]:
-        """Every rank's value, in rank order."""
 
 
 @dataclass
@@ -68,9 +54,8 @@ class Evaluation:
     @property
     def exit_code(self) -> int:
         """0 all pictures have a score, 1 some have none, 3 none has one."""
-        if not self.count:
-            return 3
-        return int(any(score.problems for score in self.sets))
+        codes = [score.exit_code for score in self.sets]
+        return 3 if set(codes) == {3} else int(any(codes))
 
 
 def evaluate(
@@ -147,13 +132,11 @@ def evaluate(
         )
         for task in tasks
     ]
-    if group is None:
-        return Evaluation(chosen, scale, method, [score_set(s, built) for s in sources], sources)
-    scores = []
-    for source in sources:
-        part = score_set(source, built, rank=group.rank, world=group.world, wait=group.barrier)
-        scores.append(merged(group.gather(part)))
-    return Evaluation(chosen, scale, method, scores, sources, is_main=group.rank == 0)
+    scores = [
+        score_set(source, built, name=task.name, variant=task.variant, group=group)
+        for task, source in zip(tasks, sources, strict=True)
+    ]
+    return Evaluation(chosen, scale, method, scores, sources, is_main=group is None or group.rank == 0)
 
 
 def _network(config_file: str | Path | None, load: str | Path | None, scale: int) -> Upscale:

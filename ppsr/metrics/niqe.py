@@ -77,6 +77,7 @@ class NIQE:
 
     name = "niqe"
     higher_is_better = False
+    no_reference = True
 
     def __init__(
         self, *, parameters: str | Path | None = None, crop_border: int = 0, convert_to: str = "y"

@@ -1,11 +1,16 @@
-"""Scoring one set of pictures: every picture once, every failure named."""
+"""Scoring one set of pictures: every picture once, every failure named.
+
+Validation, `--evaluate-only`, `tools/inference.py` and `ppsr evaluate` all score here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from typing import Protocol as Interface
 
 import numpy as np
 
@@ -15,7 +20,18 @@ from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.pairing import find_pictures, pair_pictures
 from ppsr.metrics.protocols import Protocol, mod_crop, seeded
 
-__all__ = ["PictureSource", "Problem", "SetScore", "SetTask", "Triple", "bicubic", "merged", "score_set"]
+__all__ = [
+    "PictureSource",
+    "Problem",
+    "Ranks",
+    "SetScore",
+    "SetTask",
+    "Source",
+    "Triple",
+    "bicubic",
+    "score_picture",
+    "score_set",
+]
 
 Metric = Callable[[np.ndarray, Any], float]
 Upscale = Callable[[np.ndarray], np.ndarray]
@@ -44,7 +60,7 @@ class SetScore:
     Attributes:
         name: of the set.
         variant: degradation, or "".
-        rows: picture -> metric -> value.
+        rows: picture -> metric -> value; without truth, the metrics that need none.
         problems: pictures without a score.
         notes: remarks for the report.
     """
@@ -58,10 +74,48 @@ class SetScore:
     @property
     def means(self) -> dict[str, float]:
         """Arithmetic mean of each metric over the pictures that have a score."""
-        if not self.rows:
-            return {}
-        names = next(iter(self.rows.values()))
-        return {metric: float(np.mean([row[metric] for row in self.rows.values()])) for metric in names}
+        names = dict.fromkeys(metric for row in self.rows.values() for metric in row)
+        return {
+            metric: float(np.mean([row[metric] for row in self.rows.values() if metric in row]))
+            for metric in names
+        }
+
+    @property
+    def exit_code(self) -> int:
+        """0 all pictures have a score, 1 some have none, 3 none has one."""
+        return int(bool(self.problems)) if self.rows else 3
+
+
+class Ranks(Interface):
+    """Processes that share the work; `ppsr.engine.distributed.Group` is one."""
+
+    rank: int
+    world: int
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in rank order."""
+
+
+class Source(Interface):
+    """Pictures of one set."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Those of the pictures, in the order of work."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Pictures that are known to have no score."""
+
+    def read(self, name: str) -> Triple:
+        """A picture, by name.
+
+        Raises:
+            DataError: it cannot be had.
+        """
 
 
 @dataclass(frozen=True)
@@ -137,6 +191,11 @@ class PictureSource:
                 Problem(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
             ]
 
+    @property
+    def names(self) -> list[str]:
+        """Of the pictures, sorted."""
+        return sorted(self.files)
+
     def read(self, name: str) -> Triple:
         """The pictures of one name, HR cut to the part that LR covers.
 
@@ -200,46 +259,67 @@ def _size(image: np.ndarray) -> str:
 
 
 def score_set(
-    source: PictureSource,
+    source: Source,
     metrics: Mapping[str, Metric],
     *,
-    rank: int = 0,
-    world: int = 1,
-    wait: Callable[[], None] = lambda: None,
+    name: str = "",
+    variant: str = "",
+    group: Ranks | None = None,
+    on_round: Callable[[int], None] = lambda done: None,
 ) -> SetScore:
-    """Score this rank's share of a set: every `world`-th picture.
+    """Score a set; of several ranks, each scores every `world`-th picture and has all scores in the end.
+
+    The ranks wait for each other after every picture, because some backends give up on a rank that is half a
+    minute behind.
 
     Args:
         source: the pictures.
         metrics: name -> function of SR and HR, uint8 RGB.
-        rank: of this process.
-        world: number of processes.
-        wait: for the other ranks, after each round of one picture per rank; some backends give up on a rank
-            that is half a minute behind.
+        name: of the set.
+        variant: degradation, or "".
+        group: processes that share the work.
+        on_round: called before each round, of one picture per rank, with the number of finished pictures.
     """
-    score = SetScore(source.task.name, source.task.variant)
+    rank, world = (0, 1) if group is None else (group.rank, group.world)
+    score = SetScore(name, variant)
     if rank == 0:
         score.problems += source.problems
-    names = sorted(source.files)
+    names = source.names
     for first in range(0, len(names), world):
+        on_round(first)
         if first + rank < len(names):
-            _score_picture(source, names[first + rank], metrics, score)
-        wait()
-    return score
+            picture = names[first + rank]
+            score_picture(score, picture, partial(source.read, picture), metrics)
+        if group is not None:
+            group.barrier()
+    return score if group is None else _merged(group.gather(score))
 
 
-def _score_picture(source: PictureSource, name: str, metrics: Mapping[str, Metric], score: SetScore) -> None:
-    """Add the scores of one picture, or why it has none."""
+def score_picture(
+    score: SetScore, name: str, read: Callable[[], Triple], metrics: Mapping[str, Metric]
+) -> None:
+    """Add the scores of one picture, or why it has none.
+
+    Args:
+        score: of its set.
+        name: of the picture.
+        read: gives it.
+        metrics: see `score_set`. Without truth, only those with the attribute `no_reference` count.
+    """
     try:
-        triple = source.read(name)
-        score.rows[name] = {key: float(metric(triple.sr, triple.gt)) for key, metric in metrics.items()}
+        triple = read()
+        score.rows[name] = {
+            key: float(metric(triple.sr, triple.gt))
+            for key, metric in metrics.items()
+            if triple.gt is not None or getattr(metric, "no_reference", False)
+        }
     except _PictureError as error:
         score.problems.append(Problem(name, error.kind, str(error)))
     except DataError as error:
         score.problems.append(Problem(name, "not scored", str(error)))
 
 
-def merged(parts: list[SetScore]) -> SetScore:
+def _merged(parts: list[SetScore]) -> SetScore:
     """The shares of all ranks as one."""
     rows = {name: row for part in parts for name, row in part.rows.items()}
     problems = sorted({problem for part in parts for problem in part.problems})

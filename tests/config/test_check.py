@@ -34,6 +34,7 @@ def test_a_right_config_passes_with_defaults(path):
         ("model.pixel_criterion.name=L1Los", "did you mean 'L1Loss'"),
         ("model.generator.num_feat=wide", "'model.generator.num_feat' is 'wide'"),
         ("total_iters=1.5", "'total_iters' is 1.5"),
+        ("total_iters=null", "tiny.yaml: give total_iters or epochs"),
         ("lr_scheduler.milestones=12", "'lr_scheduler.milestones' is 12"),
         ("dataset.train.name=DASRDataste", "did you mean 'DASRDataset'"),
         ("dataset.train.batch_sise=2", "did you mean 'batch_size'"),

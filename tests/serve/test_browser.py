@@ -75,7 +75,7 @@ class Visit:
     def upscale(self, path):
         """Upload a picture and press the button."""
         self.choose(path)
-        self.page.locator("#picture").get_by_text(path.suffix).first.wait_for()
+        self.page.locator("#picture a[href]").wait_for()  # the name is already there while it uploads
         self.button("Upscale").click()
 
     def result(self):

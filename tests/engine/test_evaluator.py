@@ -1,0 +1,112 @@
+"""`tools/main.py --evaluate-only` scores as `ppsr evaluate` does."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+
+from ppsr.cli.train import main
+from ppsr.engine.distributed import Group
+from ppsr.engine.evaluator import validate
+from ppsr.errors import DataError
+from ppsr.generators.msrresnet import MSRResNet
+from ppsr.imaging.io import read_image, write_image
+from ppsr.metrics.evaluate import evaluate
+from tests.inference.helpers import small_network
+
+OPTIONS = {"num_feat": 4, "num_block": 1, "upscale": 2}
+SCORED = {
+    "psnr": {"name": "PSNR", "crop_border": 2, "test_y_channel": True},
+    "ssim": {"name": "SSIM", "crop_border": 2, "test_y_channel": True},
+}
+
+
+@pytest.fixture
+def workshop(tmp_path, rng):
+    """A network with weights, a config that names it, four pairs of pictures of several sizes."""
+    paddle.save(MSRResNet(**OPTIONS).state_dict(), str(tmp_path / "net.pdparams"))
+    for index, name in enumerate("abcd"):
+        gt = rng.integers(0, 256, (24 + 2 * index, 30, 3), dtype=np.uint8)
+        write_image(tmp_path / "gt" / f"{name}.png", gt)
+        write_image(tmp_path / "lq" / f"{name}.png", gt[::2, ::2])
+    folders = {f"{name}_folder": str(tmp_path / name) for name in ("gt", "lq")}
+    generator = {"name": "MSRResNet", **OPTIONS}
+    config = {
+        "total_iters": 1,
+        "output_dir": str(tmp_path / "output"),
+        "model": {"name": "SRModel", "generator": generator, "pixel_criterion": {"name": "L1Loss"}},
+        "dataset": {"test": {"name": "SRDataset", "scale": 2, **folders}},
+        "validate": {"save_img": True, "metrics": SCORED},
+    }
+    (tmp_path / "net.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path
+
+
+def _evaluate_only(folder):
+    weights = str(folder / "net.pdparams")
+    code = main(["-c", str(folder / "net.yaml"), "--evaluate-only", "--load", weights, "--no-cuda"])
+    (written,) = (folder / "output").glob("*/metrics.json")
+    return code, json.loads(written.read_text())
+
+
+def test_both_commands_give_the_same_scores(workshop):
+    code, ours = _evaluate_only(workshop)
+    folders = {"gt": workshop / "gt", "lq": workshop / "lq"}
+    theirs = evaluate(scale=2, load=workshop / "net.pdparams", metrics=["psnr", "ssim"], **folders)
+    assert code == theirs.exit_code == 0
+    assert ours["count"] == theirs.count == 4
+    assert list(ours["pictures"].values()) == list(theirs.sets[0].rows.values())
+    assert ours["mean"] == theirs.means
+
+
+def test_an_unreadable_picture_is_named_and_the_others_are_scored(workshop, capsys):
+    (workshop / "lq" / "b.png").write_bytes(b"no picture")
+    code, report = _evaluate_only(workshop)
+    assert code == 1
+    assert report["count"] == 3
+    assert [problem["name"] for problem in report["problems"]] == ["00001"]
+    assert "b.png" in report["problems"][0]["reason"]
+    assert "sample 00001 is not scored" in capsys.readouterr().out
+    assert sorted(p.stem for p in (workshop / "output").glob("*/visual_test/*.png")) == ["a", "c", "d"]
+
+
+class _Blind:
+    """Three samples without truth, of which the second is broken."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index == 1:
+            raise DataError("two.png is truncated")
+        return {"lq": np.full((3, 8, 8), index / 4, np.float32), "lq_path": f"{index}.png"}
+
+
+class _Brightness:
+    """A metric that needs no truth."""
+
+    no_reference = True
+
+    def __call__(self, sr, gt=None):
+        assert gt is None
+        return float(sr.mean())
+
+
+def test_without_truth_only_metrics_that_need_none_count(tmp_path):
+    def needs_truth(sr, gt):
+        raise AssertionError
+
+    net = small_network("MSRResNet")
+    net.train()
+    metrics = {"psnr": needs_truth, "brightness": _Brightness()}
+    score = validate(net, _Blind(), metrics, Group(), save_folder=tmp_path)
+    pictures = [255 * read_image(tmp_path / f"{index}.png") for index in (0, 2)]
+    assert net.training
+    assert set(score.means) == {"brightness"}
+    assert score.means["brightness"] == pytest.approx(np.mean([p.mean() for p in pictures]), rel=1e-5)
+    assert [(p.name, p.reason) for p in score.problems] == [("00001", "two.png is truncated")]
+    assert validate(net, _Blind(), metrics, Group(), limit=1).exit_code == 0
