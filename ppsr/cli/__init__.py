@@ -51,7 +51,7 @@ def main() -> None:
         build_app()()
     except PpsrError as error:
         print(f"ppsr: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("ppsr: interrupted", file=sys.stderr)
         sys.exit(130)

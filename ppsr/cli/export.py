@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppsr.errors import ConfigError, PpsrError
+from ppsr.cli.flags import add_overrides, ended
+from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppsr.inference.backends.exported import Export
@@ -142,15 +143,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--export_serving_model", default="False", metavar="BOOL", help="Paddle Serving's form: not available"
     )
-    parser.add_argument(
-        "-o",
-        "--opt",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override config keys",
-    )
+    add_overrides(parser)
     parser.add_argument("--formats", help="of paddle and onnx; default: paddle, and onnx where installed")
     parser.add_argument("--device", default="cpu", help="of the comparison: cpu, gpu or gpu:N")
     return parser.parse_args(argv)
@@ -158,16 +151,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def export_model(argv: Sequence[str] | None = None) -> int:
     """Entry point of tools/export_model.py; returns the exit code."""
-    arguments = _arguments(argv)
-    try:
-        _export_model(arguments)
-    except PpsrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return ended(partial(_export_model, _arguments(argv)))
 
 
-def _export_model(arguments: argparse.Namespace) -> None:
+def _export_model(arguments: argparse.Namespace) -> int:
     from ppsr import accelerate
 
     if arguments.export_serving_model.lower() not in ("false", "0", "no", "none", ""):
@@ -200,3 +187,4 @@ def _export_model(arguments: argparse.Namespace) -> None:
     )
     logging.getLogger(__name__).info("exported to %s", made.prefix)
     _print_survey(made)
+    return 0

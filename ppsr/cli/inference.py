@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppsr.errors import ConfigError, PpsrError
+from ppsr.cli.flags import add_overrides, ended
+from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppsr.inference.backends.exported import BackendOptions
@@ -33,7 +34,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--model_path", required=True, metavar="PREFIX", help="the exported files without suffixes")
     add("--model_type", help="name of the folder below --output_path; default: the network's name")
     add("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration with dataset.test")
-    add("-o", "--opt", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override keys")
+    add_overrides(parser)
     add("--output_path", default="infer_output", help="folder of the results")
     add("--device", help="cpu, gpu or gpu:N; default: gpu where Paddle has one")
     add("--run_mode", choices=list(_RUN_MODES), default="auto", help="PaddleGAN's name of a backend")
@@ -53,12 +54,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parse_arguments(argv)
-    try:
-        return _run(arguments)
-    except PpsrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(partial(_run, parse_arguments(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> int:

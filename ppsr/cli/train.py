@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppsr.errors import PpsrError
+from ppsr.cli.flags import add_overrides, ended
 from ppsr.files import atomic_write
 
 if TYPE_CHECKING:
@@ -28,15 +28,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """PaddleGAN's flags, and --device, --dry-run, --load-partial."""
     parser = argparse.ArgumentParser(description="Train or evaluate from a config file.")
     parser.add_argument("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration")
-    parser.add_argument(
-        "-o",
-        "--opt",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override config keys",
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--resume", metavar="RUN", help="a run's or checkpoint's folder, or 'auto' for the newest"
     )
@@ -59,12 +51,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = parse_arguments(argv)
-    try:
-        return _run(arguments)
-    except PpsrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return ended(partial(_run, parse_arguments(argv)))
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
