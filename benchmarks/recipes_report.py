@@ -1,4 +1,4 @@
-"""Tables and figures of docs/recipes.md, from the results of recipes.py."""
+"""Tables and figures of docs/recipes.md and docs/recipes.zh.md, from the results of recipes.py."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ import statistics
 import sys
 from pathlib import Path
 
-PAGE = Path("docs/recipes.md")
+PAGE = Path("docs/recipes.md")  # its translation is recipes.zh.md beside it
 IMAGES = Path("docs/images")
 KNOWN = ("bicubic", "blur2_bicubic")  # within the mix of quickstart_reflash.yaml; the other six are not
+# Wording of the tables -> of the Chinese page's
+CHINESE = (
+    (
+        r"recipe \| config \| steps \| bicubic \| at the end \| gain",
+        "方案 | 配置 | 步数 | 双三次 | 结束时 | 增益",
+    ),
+    (r"SRResNet, dropout", "SRResNet，dropout"),
+    (r"SRResNet, aligned", "SRResNet，对齐"),
+    (r"degradation \| bicubic", "退化 | 双三次"),
+    (r"mean of the (\d+) trained", r"训练过的 \1 种的均值"),
+    (r"mean of the (\d+) not trained", r"未训练过的 \1 种的均值"),
+    (r"the mix itself", "混合退化本身"),
+    (r"PSNR in dB, RGB, border 4", "PSNR 以 dB 计，RGB，裁边 4"),
+    (r"; mean ± standard deviation over seeds \((.*)\)\.", r"；各种子的均值 ± 标准差（种子数：\1）。"),
+)
 
 # label, score of bicubic, scores of each variant's seeds
 Row = tuple[str, float, dict[str, list[float]]]
@@ -130,16 +145,24 @@ def draw_unseen(rows: list[Row]) -> None:
     save_figure(figure, IMAGES / "recipes_unseen", {"rows": report})
 
 
+def in_chinese(text: str) -> str:
+    """A table as the Chinese page has it."""
+    for english, chinese in CHINESE:
+        text = re.sub(english, chinese, text)
+    return text
+
+
 def fill(name: str, text: str) -> None:
-    """Replace what stands between the page's markers `<!-- name -->` and `<!-- /name -->`.
+    """Replace what stands between the markers `<!-- name -->` and `<!-- /name -->` of both pages.
 
     Raises:
-        SystemExit: the page has no such markers.
+        SystemExit: a page has no such markers.
     """
     from ppsr.files import atomic_write
 
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    page, count = pattern.subn(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text("utf-8"))
-    if not count:
-        sys.exit(f"{PAGE} has no place <!-- {name} -->")
-    atomic_write(PAGE, page)
+    for page, table in ((PAGE, text), (PAGE.with_suffix(".zh.md"), in_chinese(text))):
+        filled, count = pattern.subn(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", page.read_text("utf-8"))
+        if not count:
+            sys.exit(f"{page} has no place <!-- {name} -->")
+        atomic_write(page, filled)

@@ -109,7 +109,10 @@ def test_trained_and_other_degradations_are_averaged_apart(modules):
 def test_the_report_draws_and_fills_the_page(modules, tmp_path, monkeypatch):
     recipes, report = modules
     page = tmp_path / "page.md"
-    page.write_text("a\n<!-- learning -->\nold\n<!-- /learning -->\nb\n<!-- unseen -->\n<!-- /unseen -->\n")
+    chinese = tmp_path / "page.zh.md"
+    places = "a\n<!-- learning -->\nold\n<!-- /learning -->\nb\n<!-- unseen -->\n<!-- /unseen -->\n"
+    for path in (page, chinese):
+        path.write_text(places)
     monkeypatch.setattr(report, "PAGE", page)
     monkeypatch.setattr(report, "IMAGES", tmp_path)
     for name, value in (("plain_0", 21.0), ("align_0", 22.0)):
@@ -118,7 +121,18 @@ def test_the_report_draws_and_fills_the_page(modules, tmp_path, monkeypatch):
     recipes.report(tmp_path)
     text = page.read_text()
     assert "old" not in text and text.startswith("a\n") and "+1.00" in text and "± 0.00" in text
+    assert chinese.read_text("utf-8") == report.in_chinese(text)
     assert (tmp_path / "recipes_learning.png").exists() and (tmp_path / "recipes_unseen.svg").exists()
+
+
+@pytest.mark.parametrize("name", ["learning", "unseen"])
+def test_the_chinese_page_has_the_tables_of_the_english_one(name, modules):
+    _, report = modules
+    english, chinese = (
+        path.read_text("utf-8").partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+        for path in (report.PAGE, report.PAGE.with_suffix(".zh.md"))
+    )
+    assert english and chinese == report.in_chinese(english)
 
 
 def test_a_page_without_its_place_is_named(modules, tmp_path, monkeypatch):
