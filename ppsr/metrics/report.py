@@ -35,6 +35,8 @@ def metric_lines(evaluation: Evaluation) -> Iterator[str]:
         for name, value in score.means.items():
             yield f"Metric {name}: {value:.4f}"
         yield from (f"{kind}: {name}: {reason}" for name, kind, reason in score.problems)
+    if evaluation.absent:
+        yield f"not there: {', '.join(evaluation.absent)}"
 
 
 def _label(score: SetScore) -> str:
@@ -64,7 +66,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     ]
     head = {"protocol": evaluation.protocol.name, "scale": evaluation.scale, "method": evaluation.method}
     first = {key: results[0][key] for key in ("count", "mean", "images", "problems")}
-    return {**head, **(first if len(results) == 1 else {}), "sets": results}
+    return {**head, **(first if len(results) == 1 else {}), "sets": results, "absent": evaluation.absent}
 
 
 def to_csv(evaluation: Evaluation) -> str:
@@ -96,6 +98,8 @@ def to_markdown(evaluation: Evaluation) -> str:
     if protocol.variants and len(evaluation.sets) > 1:
         lines += _pivot(evaluation)
     lines += _means(evaluation)
+    if evaluation.absent:
+        lines += [f"Not there: {', '.join(evaluation.absent)}.", ""]
     for score in evaluation.sets:
         lines += _published(evaluation, score)
     for score in evaluation.sets:
@@ -132,7 +136,10 @@ def _pivot(evaluation: Evaluation) -> list[str]:
     lines = []
     for metric in {name: None for s in evaluation.sets for name in s.means}:
         header = [metric, *(evaluation.protocol.variants[v] for v in variants)]
-        rows = [[n, *(f"{cells.get((n, v), {}).get(metric, math.nan):.2f}" for v in variants)] for n in names]
+        rows = [
+            [n, *(f"{cells[n, v][metric]:.2f}" if metric in cells.get((n, v), {}) else "" for v in variants)]
+            for n in names
+        ]
         lines += _table(header, rows)
     return lines
 

@@ -11,7 +11,7 @@ import pytest
 from ppsr.imaging.io import read_image, write_image
 from ppsr.metrics.evaluate import evaluate
 from ppsr.metrics.published import PUBLISHED, references
-from ppsr.metrics.report import metric_lines, to_markdown, write_report
+from ppsr.metrics.report import metric_lines, to_json, to_markdown, write_report
 
 
 @pytest.fixture
@@ -73,6 +73,25 @@ def test_the_table_of_the_reflash_paper_has_a_column_per_degradation(tmp_path, r
     write_image(tmp_path / "gt" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
     text = to_markdown(evaluate("reflash", gt=tmp_path / "gt", use_bicubic=True))
     assert "| psnr | clean | blur | noise | jpeg | blur+noise |" in text
+
+
+def test_a_degradation_without_pictures_is_an_empty_cell(tmp_path, rng):
+    for place in ("gt", "lr/blur2_bicubic"):
+        side = 32 if place == "gt" else 8
+        write_image(tmp_path / place / "a.png", rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+    result = evaluate("reflash", gt=tmp_path / "gt", lq=tmp_path / "lr", use_bicubic=True)
+    text = to_markdown(result)
+    assert f"|  | {result.sets[1].means['psnr']:.2f} |  |" in text
+    assert "nan" not in text
+    assert "missing: bicubic: there is no folder" in text
+    write_report(result, tmp_path / "out")
+
+
+def test_sets_that_are_not_there_are_named(result):
+    expected = "Set14, B100, Urban100, Manga109"
+    assert f"not there: {expected}" in list(metric_lines(result))
+    assert f"Not there: {expected}." in to_markdown(result)
+    assert to_json(result)["absent"] == expected.split(", ")
 
 
 def test_every_published_number_has_a_source_and_is_found():
