@@ -93,7 +93,7 @@ def evaluate(
         lq: LR pictures; left out, they are made from HR where the protocol can.
         data: folder of the protocol's sets.
         sets: those of `data`; None takes all that are there.
-        name: of the single set; by default found in its path.
+        name: of the single set, without `data`; by default found in its path.
         upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
         use_bicubic: score MATLAB's bicubic enlargement.
         config_file: names the network.
@@ -102,7 +102,7 @@ def evaluate(
         metric_options: more constructor arguments by metric, such as {"pe": {"definition": "published"}}.
         lr_of_script: LR pictures made here follow the released script ("published") or its intention
             ("intended"), where the two differ.
-        seed: of noise in LR pictures made here.
+        seed: of noise in LR pictures made here, at least 0.
         group: processes that share the work.
 
     Raises:
@@ -113,6 +113,10 @@ def evaluate(
     chosen = find_protocol(protocol, scale)
     if lr_of_script not in ("published", "intended"):
         raise ConfigError(f"lr_of_script is published or intended, got {lr_of_script!r}")
+    if lr_of_script == "intended" and not chosen.scripts_differ:
+        raise ConfigError(f"protocol '{protocol}' makes LR in one way; only dsr knows an intended one")
+    if seed < 0:
+        raise ConfigError(f"seed is at least 0, got {seed}")
     configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
     ways = {"sr": sr, "upscale": upscale, "use_bicubic": use_bicubic or None, "load": load or config_file}
     given = [way for way, value in ways.items() if value is not None]
@@ -172,6 +176,10 @@ def _tasks(
 ) -> tuple[list[SetTask], list[str]]:
     """The sets and degradations to score, and the protocol's sets that `data` does not hold."""
     if data is None:
+        if sets:
+            raise ConfigError(
+                "sets chooses among those of data; without it give gt, and name to name the set"
+            )
         if protocol.gt_layout is not None and gt is None:
             raise ConfigError(f"protocol '{protocol.name}' needs HR pictures: give gt, or data")
         if protocol.gt_layout is None and sr is None and lq is None:
@@ -184,6 +192,10 @@ def _tasks(
         return _variants(protocol, label, gt=gt, lq=lq, sr=sr), []
     if gt is not None or lq is not None:
         raise ConfigError("give either data, or gt and lq")
+    if name is not None:
+        raise ConfigError(
+            "name is for one set given by gt or lq; those of data have their names: choose by sets"
+        )
     tasks, absences = [], []
     for label in sets or protocol.sets:
         gt_place = (

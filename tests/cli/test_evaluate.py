@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
+from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
 
 
@@ -44,6 +46,45 @@ def test_nothing_scored_is_exit_code_3(folders):
     for path in (folders / "sr").iterdir():
         path.write_bytes(b"broken")
     assert _run(folders, "--sr", str(folders / "sr")).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--definition", "published"), "--definition is for rmse, mad, pe; measured here: psnr, ssim"),
+        (("--protocol", "dsr", "--metrics", "psnr", "--definition", "safe"), "measured here: psnr"),
+        (("--lpips-weights", "x.pth"), "--lpips-weights is for lpips"),
+        (("--niqe-parameters", "x.npz"), "--niqe-parameters is for niqe"),
+        (("--metrics", "psnr,,ssim"), "--metrics is names with commas between them"),
+        (("--sets", "Set5"), "sets chooses among those of data"),
+    ],
+)
+def test_an_option_without_effect_is_refused(folders, arguments, message):
+    done = _run(folders, "--bicubic", *arguments)
+    assert isinstance(done.exception, ConfigError)
+    assert message in str(done.exception)
+
+
+def test_a_negative_seed_is_a_usage_error(folders):
+    done = _run(folders, "--bicubic", "--seed", "-1")
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+def test_blanks_between_names_do_not_count(folders):
+    done = _run(folders, "--bicubic", "--metrics", "psnr, ssim")
+    assert done.exit_code == 0, done.output
+    for name in ("Set5", "Set14"):
+        shutil.copytree(folders / "gt", folders / "data" / name / "HR")
+    given = ["evaluate", "-o", str(folders / "out"), "--data", str(folders / "data"), "--sets", "Set5, Set14"]
+    done = CliRunner().invoke(build_app(), [*given, "--bicubic"])
+    assert done.exit_code == 0, done.output
+    assert "Set14: mean over 2 pictures" in done.output
+
+
+def test_the_definition_reaches_the_metrics_that_take_it(folders):
+    done = _run(folders, "--bicubic", "--protocol", "dsr", "--metrics", "rmse", "--definition", "wrong")
+    assert "definition is one of safe, published" in str(done.exception)
 
 
 def test_bicubic_needs_no_pictures_but_hr(folders):

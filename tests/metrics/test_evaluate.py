@@ -190,6 +190,12 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"gt": None}, "needs HR pictures"),
         ({"protocol": "dasr"}, "needs LR pictures.*dasr-valid"),
         ({"data": "x"}, "either data, or gt and lq"),
+        ({"seed": -1}, "seed is at least 0, got -1"),
+        ({"sets": ["Set5"]}, "sets chooses among those of data"),
+        ({"gt": None, "data": "x", "name": "foo"}, "name is for one set"),
+        ({"lr_of_script": "intended"}, "only dsr"),
+        ({"metric_options": {"rmse": {"definition": "safe"}}}, "'rmse' have no effect.*psnr, ssim"),
+        ({"metrics": ["psnr"], "metric_options": {"ssim": {}}}, "'ssim' have no effect"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(folders, arguments, message):
