@@ -18,7 +18,7 @@ from ppsr.files import atomic_write
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.evaluate import Evaluation
-from ppsr.metrics.published import references
+from ppsr.metrics.published import Difference, differences
 from ppsr.metrics.scoring import SetScore, Triple
 from ppsr.registry import METRICS
 
@@ -29,18 +29,26 @@ _ERROR_GAIN = 4
 
 
 def metric_lines(evaluation: Evaluation) -> Iterator[str]:
-    """What is printed: `Metric psnr: 32.1234` below the name of each set, then what has no score."""
+    """What is printed: `Metric psnr: 32.1234` below the name of each set, then what has no score, and how far
+    the means are from published ones."""
     for score in evaluation.sets:
         yield f"{_label(score)}: mean over {len(score.rows)} pictures"
         for name, value in score.means.items():
             yield f"Metric {name}: {value:.4f}"
         yield from (f"{kind}: {name}: {reason}" for name, kind, reason in score.problems)
+        for d in _differences(evaluation, score):
+            published = f"{d.published:g} published of {d.method}"
+            yield f"{d.metric} minus {published}: {d.difference:+.4f} ({d.source})"
     if evaluation.absent:
         yield f"not there: {', '.join(evaluation.absent)}"
 
 
 def _label(score: SetScore) -> str:
     return f"{score.name} {score.variant}".strip()
+
+
+def _differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
+    return differences(evaluation.protocol.name, score.name, evaluation.scale, score.variant, score.means)
 
 
 def _finite(value: float) -> float | str:
@@ -56,6 +64,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             "variant": score.variant,
             "count": len(score.rows),
             "mean": {name: _finite(value) for name, value in score.means.items()},
+            "published": [
+                {**d._asdict(), "difference": _finite(d.difference)} for d in _differences(evaluation, score)
+            ],
             "images": {
                 name: {metric: _finite(value) for metric, value in row.items()}
                 for name, row in score.rows.items()
@@ -65,18 +76,22 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         for score in evaluation.sets
     ]
     head = {"protocol": evaluation.protocol.name, "scale": evaluation.scale, "method": evaluation.method}
-    first = {key: results[0][key] for key in ("count", "mean", "images", "problems")}
+    first = {key: results[0][key] for key in ("count", "mean", "published", "images", "problems")}
     return {**head, **(first if len(results) == 1 else {}), "sets": results, "absent": evaluation.absent}
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """A line per picture, then the means."""
+    """A line per picture, then the means, then published ones, each with the difference to it."""
     metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["set", "variant", "picture", *metrics])
     for score in evaluation.sets:
-        for name, row in {**score.rows, f"mean of {len(score.rows)}": score.means}.items():
+        rows = {**score.rows, f"mean of {len(score.rows)}": score.means}
+        for d in _differences(evaluation, score):
+            rows.setdefault(f"published: {d.method}", {})[d.metric] = d.published
+            rows.setdefault(f"mean minus published: {d.method}", {})[d.metric] = d.difference
+        for name, row in rows.items():
             writer.writerow([score.name, score.variant, name, *(row.get(m, "") for m in metrics)])
     return buffer.getvalue()
 
@@ -145,12 +160,9 @@ def _pivot(evaluation: Evaluation) -> list[str]:
 
 
 def _published(evaluation: Evaluation, score: SetScore) -> list[str]:
-    found = references(evaluation.protocol.name, score.name, evaluation.scale, score.variant)
     rows = [
-        [r.method, metric, f"{value:g}", f"{score.means[metric] - value:+.4f}", r.source]
-        for r in found
-        for metric, value in r.scores.items()
-        if metric in score.means
+        [d.method, d.metric, f"{d.published:g}", f"{d.difference:+.4f}", d.source]
+        for d in _differences(evaluation, score)
     ]
     if not rows:
         return []

@@ -40,19 +40,48 @@ def test_json_holds_every_picture_and_the_mean(result, tmp_path):
     assert written["problems"][0]["name"] == "c"
 
 
-def test_csv_ends_with_the_mean(result, tmp_path):
+def test_csv_has_the_mean_and_the_difference_to_published_numbers(result, tmp_path):
     write_report(result, tmp_path / "out", grid=False)
     with (tmp_path / "out" / "metrics.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert [row["picture"] for row in rows] == ["a", "b", "mean of 2"]
-    assert float(rows[-1]["psnr"]) == pytest.approx(result.means["psnr"])
+    assert [row["picture"] for row in rows[:3]] == ["a", "b", "mean of 2"]
+    assert float(rows[2]["psnr"]) == pytest.approx(result.means["psnr"])
+    named = {row["picture"]: row for row in rows[3:]}
+    assert float(named["published: bicubic"]["psnr"]) == 28.42
+    assert float(named["mean minus published: bicubic"]["psnr"]) == pytest.approx(
+        result.means["psnr"] - 28.42
+    )
+    assert named["mean minus published: bicubic"]["ssim"] == ""
+    assert float(named["mean minus published: DRN-S (PaddleGAN)"]["ssim"]) == pytest.approx(
+        result.means["ssim"] - 0.8999
+    )
+
+
+def test_json_and_lines_show_the_difference_to_published_numbers(result):
+    written = to_json(result)
+    assert written["published"] == written["sets"][0]["published"]
+    (bicubic,) = [d for d in written["published"] if d["method"] == "bicubic"]
+    assert (bicubic["metric"], bicubic["published"]) == ("psnr", 28.42)
+    assert bicubic["difference"] == pytest.approx(result.means["psnr"] - 28.42)
+    assert bicubic["source"]
+    line = next(x for x in metric_lines(result) if "of bicubic" in x)
+    assert line.startswith(f"psnr minus 28.42 published of bicubic: {result.means['psnr'] - 28.42:+.4f} (")
+
+
+def test_a_set_without_published_numbers_shows_none(tmp_path, rng):
+    write_image(tmp_path / "own" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
+    result = evaluate(gt=tmp_path / "own", use_bicubic=True)
+    assert to_json(result)["published"] == []
+    assert not any("published" in line for line in metric_lines(result))
 
 
 def test_an_infinite_score_is_valid_json(tmp_path, rng):
     for folder in ("gt", "sr"):
         write_image(tmp_path / folder / "a.png", np.full((32, 32, 3), 7, np.uint8))
-    write_report(evaluate(gt=tmp_path / "gt", sr=tmp_path / "sr"), tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["mean"]["psnr"] == "inf"
+    write_report(evaluate(gt=tmp_path / "gt", sr=tmp_path / "sr", name="Set5"), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["mean"]["psnr"] == "inf"
+    assert written["published"][0]["difference"] == "inf"
 
 
 def test_markdown_shows_the_difference_to_published_numbers(result):
