@@ -54,8 +54,10 @@ def evaluate_pictures(
     Exit code 1 when some pictures have no score, 3 when none has."""
     from ppsr.metrics.evaluate import evaluate
     from ppsr.metrics.protocols import find_protocol
-    from ppsr.metrics.report import metric_lines, write_report
+    from ppsr.metrics.report import check_folder, metric_lines, write_report
 
+    folder = output or Path("output") / f"evaluate-{protocol}-x{scale}"
+    check_folder(folder)
     wanted = _parts("--metrics", metrics)
     options = _metric_options(
         wanted or find_protocol(protocol, scale).metrics,
@@ -85,7 +87,6 @@ def evaluate_pictures(
         return
     for line in metric_lines(result):
         print(line)
-    folder = output or Path("output") / f"evaluate-{protocol}-x{scale}"
     write_report(result, folder, grid=grid)
     print(f"report in {folder}")
     if result.exit_code:

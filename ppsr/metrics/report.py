@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
@@ -22,7 +23,7 @@ from ppsr.metrics.published import Difference, differences
 from ppsr.metrics.scoring import SetScore, Triple
 from ppsr.registry import METRICS
 
-__all__ = ["draw_grid", "metric_lines", "to_json", "to_markdown", "write_report"]
+__all__ = ["check_folder", "draw_grid", "metric_lines", "to_json", "to_markdown", "write_report"]
 
 _CAPTION = 22
 _ERROR_GAIN = 4
@@ -180,6 +181,20 @@ def _pictures(score: SetScore) -> list[str]:
         lines += [f"Without a score: {len(score.problems)}", ""]
         lines += [*(f"- {kind}: {name}: {reason}" for name, kind, reason in score.problems), ""]
     return lines
+
+
+def check_folder(folder: str | Path) -> None:
+    """Find out before long work whether a report can be written; makes nothing.
+
+    Raises:
+        ConfigError: the path or a part of it is a file, or the folder must not be written to.
+    """
+    folder = Path(folder).absolute()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not place.is_dir():
+        raise ConfigError(f"the report needs a folder, and {place} is a file; name another output")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{place} must not be written to; name another output")
 
 
 def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = True) -> None:
