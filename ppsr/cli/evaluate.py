@@ -43,7 +43,10 @@ def evaluate_pictures(
     lr: Annotated[
         str, typer.Option(help="LR made here, as the script does or means: published, intended.")
     ] = ("published"),
-    lpips_weights: Annotated[Path | None, typer.Option(help="torchvision's AlexNet file.")] = None,
+    lpips_net: Annotated[str | None, typer.Option(help="Network of lpips: alex (default) or vgg.")] = None,
+    lpips_weights: Annotated[
+        Path | None, typer.Option(help="torchvision's file of the lpips network: AlexNet or VGG16.")
+    ] = None,
     niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of noise in LR pictures made here.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.")] = None,
@@ -62,6 +65,7 @@ def evaluate_pictures(
     options = _metric_options(
         wanted or find_protocol(protocol, scale).metrics,
         ("--definition", ("rmse", "mad", "pe"), "definition", definition),
+        ("--lpips-net", ("lpips",), "net", lpips_net),
         ("--lpips-weights", ("lpips",), "weights", lpips_weights),
         ("--niqe-parameters", ("niqe",), "parameters", niqe_parameters),
     )

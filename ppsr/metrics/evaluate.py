@@ -27,6 +27,7 @@ class Evaluation:
         sources: where the pictures of each entry come from, for looking at them again.
         is_main: this process writes files.
         absent: sets of the protocol that the data folder does not hold.
+        options: constructor arguments of metrics that the protocol leaves open or that differ from it.
     """
 
     protocol: Protocol
@@ -36,6 +37,7 @@ class Evaluation:
     sources: list[PictureSource]
     is_main: bool = True
     absent: list[str] = field(default_factory=list)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -143,7 +145,9 @@ def evaluate(
         for task, source in zip(tasks, sources, strict=True)
     ]
     is_main = group is None or group.rank == 0
-    return Evaluation(chosen, scale, method, scores, sources, is_main=is_main, absent=absent)
+    return Evaluation(
+        chosen, scale, method, scores, sources, is_main=is_main, absent=absent, options=metric_options or {}
+    )
 
 
 def _network(config_file: str | Path | None, load: str | Path | None, scale: int) -> Upscale:

@@ -175,7 +175,7 @@ PROTOCOLS = {
         ),
         Protocol(
             name="dasr",
-            about="DASR's validation sets: type 1 weak, 2 standard, 3 severe; LPIPS of AlexNet on RGB",
+            about="DASR's validation sets: type 1 weak, 2 standard, 3 severe; LPIPS of AlexNet by default",
             color="Y of BT.601, not rounded; LPIPS: RGB",
             border=4,
             borderless=("lpips",),

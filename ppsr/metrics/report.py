@@ -32,6 +32,8 @@ _ERROR_GAIN = 4
 def metric_lines(evaluation: Evaluation) -> Iterator[str]:
     """What is printed: `Metric psnr: 32.1234` below the name of each set, then what has no score, and how far
     the means are from published ones."""
+    if evaluation.options:
+        yield f"options: {_options(evaluation)}"
     for score in evaluation.sets:
         yield f"{_label(score)}: mean over {len(score.rows)} pictures"
         for name, value in score.means.items():
@@ -50,6 +52,14 @@ def _label(score: SetScore) -> str:
 
 def _differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
     return differences(evaluation.protocol.name, score.name, evaluation.scale, score.variant, score.means)
+
+
+def _options(evaluation: Evaluation) -> str:
+    """`lpips net=vgg; rmse definition=published`."""
+    return "; ".join(
+        f"{name} " + ", ".join(f"{key}={value}" for key, value in arguments.items())
+        for name, arguments in evaluation.options.items()
+    )
 
 
 def _finite(value: float) -> float | str:
@@ -76,7 +86,15 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         }
         for score in evaluation.sets
     ]
-    head = {"protocol": evaluation.protocol.name, "scale": evaluation.scale, "method": evaluation.method}
+    head: dict[str, Any] = {
+        "protocol": evaluation.protocol.name,
+        "scale": evaluation.scale,
+        "method": evaluation.method,
+    }
+    head["options"] = {
+        name: {key: str(value) for key, value in arguments.items()}
+        for name, arguments in evaluation.options.items()
+    }
     first = {key: results[0][key] for key in ("count", "mean", "published", "images", "problems")}
     return {**head, **(first if len(results) == 1 else {}), "sets": results, "absent": evaluation.absent}
 
@@ -111,6 +129,8 @@ def to_markdown(evaluation: Evaluation) -> str:
         f"{protocol.about}. Channels: {protocol.color}. Border: {border} px. Rounding: {protocol.rounding}.",
         "",
     ]
+    if evaluation.options:
+        lines += [f"Options of metrics: {_options(evaluation)}.", ""]
     if protocol.variants and len(evaluation.sets) > 1:
         lines += _pivot(evaluation)
     lines += _means(evaluation)

@@ -54,6 +54,7 @@ def test_nothing_scored_is_exit_code_3(folders):
         (("--definition", "published"), "--definition is for rmse, mad, pe; measured here: psnr, ssim"),
         (("--protocol", "dsr", "--metrics", "psnr", "--definition", "safe"), "measured here: psnr"),
         (("--lpips-weights", "x.pth"), "--lpips-weights is for lpips"),
+        (("--lpips-net", "vgg"), "--lpips-net is for lpips"),
         (("--niqe-parameters", "x.npz"), "--niqe-parameters is for niqe"),
         (("--metrics", "psnr,,ssim"), "--metrics is names with commas between them"),
         (("--sets", "Set5"), "sets chooses among those of data"),
@@ -73,6 +74,37 @@ def test_an_output_that_is_a_file_is_refused_before_scoring(folders, place, monk
     assert isinstance(done.exception, ConfigError)
     assert f"{folders / 't.jpg'} is a file" in str(done.exception)
     assert (folders / "t.jpg").read_bytes() == b"kept"
+
+
+def _run_dasr(folders, *arguments):
+    for path in (folders / "gt").iterdir():
+        write_image(folders / "type1" / path.name, np.zeros((8, 10, 3), np.uint8))
+    return _run(folders, "--protocol", "dasr", "--lq", str(folders / "type1"), "--bicubic", *arguments)
+
+
+@pytest.mark.parametrize(("net", "file"), [("alex", "alexnet-owt"), ("vgg", "vgg16")])
+def test_the_network_of_lpips_is_chosen(folders, net, file):
+    done = _run_dasr(folders, "--lpips-net", net, "--lpips-weights", str(folders / "none.pth"))
+    assert isinstance(done.exception, ConfigError)
+    assert f"LPIPS ({net})" in str(done.exception)
+    assert file in str(done.exception)
+
+
+def test_an_unknown_network_of_lpips_is_refused(folders):
+    done = _run_dasr(folders, "--lpips-net", "vg")
+    assert isinstance(done.exception, ConfigError)
+    assert "vgg" in str(done.exception)
+
+
+def test_chosen_options_of_metrics_stand_in_every_output(folders):
+    done = _run(
+        folders, "--bicubic", "--protocol", "dsr", "--metrics", "psnr,rmse", "--definition", "published"
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("options: rmse definition=published\n")
+    written = json.loads((folders / "out" / "metrics.json").read_text())
+    assert written["options"] == {"rmse": {"definition": "published"}}
+    assert "Options of metrics: rmse definition=published." in (folders / "out" / "report.md").read_text()
 
 
 def test_a_negative_seed_is_a_usage_error(folders):
