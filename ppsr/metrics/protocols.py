@@ -33,6 +33,7 @@ class Protocol:
         metrics: name -> entry of METRICS with options; the first one orders the pictures.
         borderless: metrics that see the whole picture.
         rounding: of the pictures before they are compared.
+        pairing: how HR pictures find their LR or SR.
         gt_layout: where HR pictures lie below the data folder; None where there is no truth.
         lq_layout: where LR pictures lie.
         sets: names of the sets, as folders.
@@ -57,6 +58,7 @@ class Protocol:
     scripts_differ: bool = False
     borderless: tuple[str, ...] = ()
     rounding: str = "8 bit, half to even"
+    pairing: str = "by name: equal, else undecorated, else begun by HR's"
 
     def metric_configs(
         self, scale: int, names: tuple[str, ...] | None, options: Mapping[str, Mapping[str, Any]]
@@ -194,6 +196,7 @@ PROTOCOLS = {
             border=0,
             scales=(1, 2, 3, 4, 8),
             metrics={"niqe": {"name": "NIQE"}},
+            pairing="none, as there is no truth",
             gt_layout=None,
             lq_layout="LR",
             sets=("real",),

@@ -38,10 +38,12 @@ class Difference(NamedTuple):
 _LITERATURE = "the bicubic column of the x2, x3, x4 tables of the literature"
 _DRN = "DRN's and DRC's release pages"
 _GAN = "PaddleGAN's documentation, drns_x4"
+_SWINIR = "SwinIR's paper, arXiv:2108.10257, table 2 (trained on DF2K)"
 _HAT = "HAT's release page"
+_HAT_PAPER = "HAT's paper, arXiv:2205.04437 (trained on DF2K)"
 _DRCT = "DRCT's release page"
 _DEPTH = "PaddleDepth's release page"
-_REFLASH = "headline figure of Reflash Dropout; it does not print its set, taken as Set5"
+_REFLASH = "headline figure of Reflash Dropout (its set is not printed, taken as Set5)"
 
 _CLASSIC = [
     *[
@@ -57,15 +59,72 @@ _CLASSIC = [
 ]
 
 
+_SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
+
+
 def _x4(method: str, source: str, *psnr: float) -> Iterator[Reference]:
-    for dataset, value in zip(("Set5", "Set14", "B100", "Urban100", "Manga109"), psnr, strict=True):
+    for dataset, value in zip(_SETS, psnr, strict=True):
         yield Reference("classic", dataset, 4, method, {"psnr": value}, source)
 
 
+def _pairs(method: str, scale: int, source: str, *scores: tuple[float, float]) -> Iterator[Reference]:
+    """PSNR and SSIM of the five sets."""
+    for dataset, (psnr, ssim) in zip(_SETS, scores, strict=True):
+        yield Reference("classic", dataset, scale, method, {"psnr": psnr, "ssim": ssim}, source)
+
+
 _ATTENTION = [
-    *_x4("SwinIR", _HAT, 32.92, 29.09, 27.92, 27.45, 32.03),
+    *_pairs(
+        "SwinIR",
+        2,
+        _SWINIR,
+        (38.42, 0.9623),
+        (34.46, 0.9250),
+        (32.53, 0.9041),
+        (33.81, 0.9427),
+        (39.92, 0.9797),
+    ),
+    *_pairs(
+        "SwinIR",
+        3,
+        _SWINIR,
+        (34.97, 0.9318),
+        (30.93, 0.8534),
+        (29.46, 0.8145),
+        (29.75, 0.8826),
+        (35.12, 0.9537),
+    ),
+    *_pairs(
+        "SwinIR",
+        4,
+        _SWINIR,
+        (32.92, 0.9044),
+        (29.09, 0.7950),
+        (27.92, 0.7489),
+        (27.45, 0.8254),
+        (32.03, 0.9260),
+    ),
+    *_pairs(
+        "HAT",
+        2,
+        _HAT_PAPER,
+        (38.63, 0.9630),
+        (34.86, 0.9274),
+        (32.62, 0.9053),
+        (34.45, 0.9466),
+        (40.26, 0.9809),
+    ),
     *_x4("HAT-S", _HAT, 32.92, 29.15, 27.97, 27.87, 32.35),
-    *_x4("HAT", _HAT, 33.04, 29.23, 28.00, 27.97, 32.48),
+    *_pairs(
+        "HAT",
+        4,
+        _HAT_PAPER,
+        (33.04, 0.9056),
+        (29.23, 0.7973),
+        (28.00, 0.7517),
+        (27.97, 0.8368),
+        (32.48, 0.9292),
+    ),
     *_x4("HAT-L (ImageNet)", _HAT, 33.30, 29.47, 28.09, 28.60, 33.09),
     *_x4("DRCT", _DRCT, 33.11, 29.35, 28.18, 28.06, 32.59),
     *_x4("DRCT-L (ImageNet)", _DRCT, 33.37, 29.54, 28.16, 28.70, 33.14),
@@ -82,7 +141,7 @@ _DEPTH_ROWS = [
     )
     for method, scores, note in (
         ("WAFP-Net", (42.0344, 0.9834, 2.5561, 0.9246), ""),
-        ("PMBANet", (41.0418, 0.9825, 2.4728, 0.6278), "; PSNR not on Y, so not comparable"),
+        ("PMBANet", (41.0418, 0.9825, 2.4728, 0.6278), " (PSNR not on Y, so not comparable)"),
         ("RCAN", (42.5297, 0.9850, 2.4401, 0.6685), ""),
         ("DRN-S", (42.4906, 0.9850, 2.4634, 0.6506), ""),
     )
