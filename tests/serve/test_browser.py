@@ -1,7 +1,8 @@
 """The page of the real command, used through a real browser.
 
 Playwright drives the Chromium of the system; without one these tests are skipped. The environment variable
-PPSR_SCREENSHOTS names a folder to keep the pictures of the page in.
+PPSR_SCREENSHOTS names a folder to keep a picture of the page in, serve.jpg, and PPSR_SCREENSHOT_WEIGHTS the
+weights of the model that it shows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ pytest.importorskip("gradio", reason="needs the extra 'serve'")
 pytest.importorskip("playwright", reason="needs the package 'playwright'")
 
 from playwright.sync_api import sync_playwright
+from skimage.data import chelsea
 
+from ppsr.imaging.io import write_image
+from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler
 from tests.serve.command import Command
 
@@ -130,11 +134,40 @@ def test_a_picture_goes_in_and_comes_out_larger(visit, site, tmp_path, rng):
     shown = visit.page.locator("#slider img")
     sizes = shown.evaluate_all("all => all.map(i => [i.naturalWidth, i.naturalHeight])")
     assert sizes == [[60 * net.scale, 40 * net.scale]] * 2
-    if "PPSR_SCREENSHOTS" in os.environ:
-        visit.page.screenshot(path=Path(os.environ["PPSR_SCREENSHOTS"]) / "serve.png")
     assert all(address.startswith(site.url) for address in visit.requests)
     assert not visit.failed
     assert not visit.errors
+
+
+def test_a_photograph_is_shown_as_the_documentation_shows_it(browser, tmp_path):
+    """docs/images/serve.jpg is what this test saw."""
+    weights = os.environ.get("PPSR_SCREENSHOT_WEIGHTS")
+    options = ("--load", f"real-srresnet={weights}") if weights else ()
+    photograph = np.clip(matlab_resize(chelsea()[2:-2, 1:-2] / 255, 0.25), 0, 1)
+    height, width = photograph.shape[:2]
+    write_image(tmp_path / "chelsea.png", photograph)
+    own = Command(tmp_path, *options)
+    tab = Visit(browser, own)
+    try:
+        if weights:
+            tab.pick("#model", "real-srresnet")
+        tab.page.locator("#tile input[type=number]").fill("64")
+        tab.upscale(tmp_path / "chelsea.png")
+        scale = 4 if weights else own.nets["small"].scale
+        assert f"{width} × {height} → {width * scale} × {height * scale}" in tab.status("→")
+        assert tab.result()[1] == f"chelsea_x{scale}.png"
+        tab.page.locator("#slider img").nth(1).wait_for()
+        tab.page.wait_for_timeout(500)
+        if "PPSR_SCREENSHOTS" in os.environ:
+            path = Path(os.environ["PPSR_SCREENSHOTS"]) / "serve.jpg"
+            tab.page.screenshot(path=path, type="jpeg", quality=85)
+        seen = tab.seen().astype(float)
+        assert seen[100:400, 100:-100].std() > 20  # no empty frame
+        assert not tab.failed
+        assert not tab.errors
+    finally:
+        tab.context.close()
+        own.end()
 
 
 def test_the_slider_moves_between_before_and_after(visit, tmp_path, rng):
