@@ -1,0 +1,122 @@
+"""TIFF files of 16 bits in every arrangement of their samples, and those that lie about themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.errors import DataError
+from ppsr.inference.pictures import read_picture
+from tests.inference.kinds import tiff
+
+
+def _read(path, content):
+    path.write_bytes(content)
+    return read_picture(path)
+
+
+def _samples(rng, channels, height=45, width=37):
+    return rng.integers(0, 2**16, (height, width, channels)).astype(np.uint16)
+
+
+def test_planes_of_16_bits_are_the_picture_and_nothing_else(tmp_path):
+    """Whoever takes them for rows of RGB shows two planes of memory that nobody wrote."""
+    image = np.zeros((64, 96, 3), np.uint16)
+    image[...] = 60000, 30000, 100
+    content = tiff(image, planar=True)
+    for _ in range(2):
+        np.testing.assert_array_equal(_read(tmp_path / "a.tif", content).pixels, image)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"order": ">"},
+        {"deflate": True},
+        {"deflate": True, "order": ">"},
+        {"tile": 16},
+        {"tile": 32, "deflate": True},
+        {"rows": 100},
+        {"big": True},
+        {"big": True, "order": ">", "deflate": True},
+    ],
+    ids=str,
+)
+def test_16_bits_are_exact_in_every_arrangement(channels, planar, how, tmp_path, rng):
+    image = _samples(rng, channels)
+    content = tiff(image, planar=planar, **how)
+    np.testing.assert_array_equal(_read(tmp_path / "a.tif", content).pixels, image)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_other_readers_see_the_same_picture(planar, channels, tmp_path, rng):
+    """The files of these tests are what they are taken for."""
+    tifffile = pytest.importorskip("tifffile")
+    image = _samples(rng, channels)
+    (tmp_path / "a.tif").write_bytes(tiff(image, planar=planar, deflate=True))
+    pixels = tifffile.imread(tmp_path / "a.tif")
+    pixels = np.moveaxis(pixels, 0, 2) if planar and channels > 1 else pixels.reshape(image.shape)
+    np.testing.assert_array_equal(pixels, image)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_16_bits_are_turned_as_8_bits_are(orientation, planar, tmp_path, rng):
+    image = _samples(rng, 3, 9, 16) // 257 * 257
+    tags = {274: [orientation]}
+    deep = _read(tmp_path / "a.tif", tiff(image, planar=planar, tags=tags)).pixels
+    flat = _read(tmp_path / "b.tif", tiff((image // 257).astype(np.uint8), tags=tags)).pixels
+    np.testing.assert_array_equal(deep, flat.astype(np.uint16) * 257)
+
+
+def test_a_very_wide_picture_of_16_bits_is_exact(tmp_path, rng):
+    image = _samples(rng, 3, 2, 500_000)
+    np.testing.assert_array_equal(_read(tmp_path / "a.tif", tiff(image, deflate=True)).pixels, image)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({279: [100] * 7}, "data is damaged"),
+        ({273: [8], 279: [1554]}, "where its parts are"),
+        ({273: [2**31] * 7}, "beyond its end"),
+        ({279: [2**31] * 7}, "where its parts are"),
+        ({278: [0]}, "how large its parts are"),
+        ({258: [16, 8, 16]}, "unsigned gray or RGB"),
+        ({339: [2, 2, 2]}, "unsigned gray or RGB"),
+        ({262: [5]}, "unsigned gray or RGB"),
+    ],
+)
+def test_damaged_and_foreign_files_are_refused(tags, message, tmp_path, rng):
+    with pytest.raises(DataError, match=message):
+        _read(tmp_path / "a.tif", tiff(_samples(rng, 3), tags=tags))
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_every_truncated_file_is_refused(deflate, tmp_path, rng):
+    content = tiff(_samples(rng, 3, 9, 7), deflate=deflate, rows=3)
+    for length in range(4, len(content) - 8, 11):
+        with pytest.raises(DataError):
+            _read(tmp_path / "a.tif", content[:length])
+
+
+def test_damaged_data_never_shows_memory(tmp_path, rng):
+    """Strips that hold fewer rows than stated are an error."""
+    image = _samples(rng, 3)
+    content = bytearray(tiff(image, deflate=True))
+    for place in range(40, 2000, 97):
+        broken = bytes(content[:place]) + bytes([content[place] ^ 0x55]) + bytes(content[place + 1 :])
+        seen = []
+        for _ in range(2):
+            try:
+                seen.append(_read(tmp_path / "a.tif", broken).pixels)
+            except DataError:
+                seen.append(None)
+        assert (seen[0] is None) == (seen[1] is None)
+        if seen[0] is not None:
+            np.testing.assert_array_equal(seen[0], seen[1])
