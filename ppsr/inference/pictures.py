@@ -23,9 +23,9 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ppsr.errors import DataError
 from ppsr.inference.metadata import exif_tags
-from ppsr.inference.tiff import Tiff
+from ppsr.inference.tiff import MAX_PAGES, Tiff
 
-__all__ = ["MAX_PIXELS", "UNREADABLE", "Picture", "opened", "picture_kind", "read_picture"]
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Picture", "picture_kind", "picture_size", "read_picture"]
 
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
@@ -139,11 +139,12 @@ def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -
         tiff.check()
         if tiff.bits == 16:
             return _deep_tiff(tiff, warnings)
-    with opened(io.BytesIO(content), kind) as image:
+    with _opened(io.BytesIO(content), kind) as image:
         _check_size(image.size, max_pixels)
         if kind == "png":
             _check_png(content)
-        _count(int(getattr(image, "n_frames", 1)), warnings)
+        # Pillow's count of a TIFF's pages takes time that grows with their square
+        _count(tiff.pages() if kind == "tiff" else int(getattr(image, "n_frames", 1)), warnings)
         icc = image.info.get("icc_profile")
         if depth == 16:
             # Pillow decodes a whole PNG in search of EXIF
@@ -170,7 +171,8 @@ def _deep_tiff(tiff: Tiff, warnings: list[str]) -> Picture:
 def _count(frames: int, warnings: list[str]) -> None:
     """Warn of more frames than the one that is used."""
     if frames > 1:
-        warnings.append(f"{frames} frames or pages, the first is used")
+        number = f"{frames}" if frames <= MAX_PAGES else f"more than {MAX_PAGES:,}"
+        warnings.append(f"{number} frames or pages, the first is used")
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -179,7 +181,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @contextmanager
-def opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
+def _opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
     """Pillow's view of a file by its header, without Pillow's own limit of the size: ours is checked then."""
     with _pillow:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -189,6 +191,25 @@ def opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
         yield image
+
+
+def picture_size(path: Path, kind: str) -> tuple[int, int]:
+    """Width and height that a file states, before it is turned upright; nothing is decoded.
+
+    Args:
+        path: a file.
+        kind: from `picture_kind`, one that is supported.
+
+    Raises:
+        DataError: a TIFF is damaged.
+        OSError: as the rest of `UNREADABLE`, Pillow finds the file damaged.
+    """
+    if kind == "tiff":
+        with path.open("rb") as handle:
+            tiff = Tiff(handle)
+            return tiff.width, tiff.height
+    with _opened(path, kind) as image:
+        return image.size
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

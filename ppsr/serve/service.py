@@ -30,7 +30,7 @@ from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
-from ppsr.inference.pictures import UNREADABLE, opened, picture_kind
+from ppsr.inference.pictures import UNREADABLE, picture_kind, picture_size
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
@@ -303,8 +303,7 @@ class Service:
             what = f"{kind.upper()}, which is not supported" if kind else "not a picture"
             raise RefusedError(415, "not_a_picture", f"the file is {what}; send {', '.join(_READABLE)}")
         try:
-            with opened(source, kind) as image:
-                width, height = image.size
+            width, height = picture_size(source, kind)
         except UNREADABLE as error:
             raise RefusedError(
                 422, "cannot_upscale", f"cannot decode it: {_without_path(error, source)}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import time
+
 import numpy as np
 import pytest
 
@@ -120,3 +123,40 @@ def test_damaged_data_never_shows_memory(tmp_path, rng):
         assert (seen[0] is None) == (seen[1] is None)
         if seen[0] is not None:
             np.testing.assert_array_equal(seen[0], seen[1])
+
+
+def with_pages(count):
+    """A TIFF of 8 bits whose directory is followed by empty ones."""
+    content = tiff(np.full((4, 5), 7, np.uint8))
+    size = len(content)
+    at = int.from_bytes(content[4:8], "little")
+    follow = at + 2 + 12 * int.from_bytes(content[at : at + 2], "little")
+    chain = b"".join(b"\0\0" + (size + 6 * number).to_bytes(4, "little") for number in range(1, count - 1))
+    return content[:follow] + size.to_bytes(4, "little") + content[follow + 4 :] + chain + bytes(6)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(3, "3 frames or pages"), (20_000, "more than 10,000 frames or pages")]
+)
+def test_pages_are_counted_in_no_time(count, text, tmp_path):
+    """Decoders that go through all of them from the start for each of them take 10 s."""
+    started = time.perf_counter()
+    picture = _read(tmp_path / "a.tif", with_pages(count))
+    assert time.perf_counter() - started < 2
+    assert picture.warnings == (f"{text}, the first is used",)
+    np.testing.assert_array_equal(picture.pixels, np.full((4, 5, 1), 7))
+
+
+def test_a_chain_of_pages_may_lead_back(tmp_path):
+    content = bytearray(with_pages(3))
+    content[-4:] = content[4:8]
+    assert _read(tmp_path / "a.tif", bytes(content)).warnings == ("3 frames or pages, the first is used",)
+
+
+def test_tags_that_claim_more_than_the_file_are_not_read(tmp_path):
+    """Each of 300 tags takes the same 64 kB; with more of both, memory would be gone."""
+    filling = bytes(2**16)
+    tags = b"".join(struct.pack("<HHII", 1000 + number, 7, len(filling), 8) for number in range(300))
+    content = struct.pack("<2sHI", b"II", 42, 8 + len(filling)) + filling + struct.pack("<H", 300) + tags
+    with pytest.raises(DataError, match="its tags claim 19,660,800 of"):
+        _read(tmp_path / "a.tif", content + bytes(4))

@@ -450,3 +450,15 @@ def test_the_commands_of_the_documentation_work(tmp_path, pixels):
             subprocess.run([*command, text], cwd=place, check=True, capture_output=True, timeout=60)
             np.testing.assert_array_equal(np.asarray(Image.open(place / "OUT.png")), _doubled(pixels))
             (place / "OUT.png").unlink()
+
+
+def test_a_tiff_of_many_pages_does_not_hold_up_the_others(tmp_path):
+    """Its pages are counted in time that grows with their number, not with the square of it."""
+    from tests.inference.test_tiff import with_pages
+
+    with served(tmp_path) as site:
+        answer = site.upscale(with_pages(20_000))
+    assert answer.status == 200
+    report = json.loads(answer.headers["x-ppsr-report"])
+    assert "more than 10,000 frames" in report["warnings"][0]
+    assert report["seconds"] < 2
