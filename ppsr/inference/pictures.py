@@ -120,7 +120,9 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_trunca
     except cv2.error as error:
         raise DataError(f"cannot decode {path}: {error.err}") from None
     except UnidentifiedImageError:  # its text shows an object in memory
-        raise DataError(f"cannot decode {path}: its header is damaged") from None
+        why = f"it is {Tiff(io.BytesIO(content))}, " if kind == "tiff" else "its header is "
+        why += "which is damaged or not supported" if kind == "tiff" else "damaged"
+        raise DataError(f"cannot decode {path}: {why}") from None
     except (Image.DecompressionBombError, *UNREADABLE) as error:
         raise DataError(f"cannot decode {path}: {error}") from None
 

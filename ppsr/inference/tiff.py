@@ -83,6 +83,10 @@ class Tiff:
         kind, count, place = self._tags.get(_PROFILE, (7, 0, 0))
         self.icc = self._read(place, count) if count and kind in (1, 7) else None
 
+    def __str__(self) -> str:
+        meaning = self._first(_PHOTOMETRIC, self._plain)
+        return f"a TIFF of {self.samples} samples of {self.bits} bits a pixel of photometric kind {meaning}"
+
     def _read(self, place: int, count: int) -> bytes:
         """Bytes of the file.
 

@@ -6,6 +6,7 @@ pictures at once are not faster than one after the other on a CPU, and memory is
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import shutil
@@ -42,6 +43,7 @@ __all__ = ["Job", "Options", "Result", "Service"]
 logger = logging.getLogger(__name__)
 
 _LARGEST_OUTSCALE = 16
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READABLE = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
 
 
@@ -280,6 +282,12 @@ class Service:
             raise
         except PpsrError as error:
             raise RefusedError(422, "cannot_upscale", _without_path(error, source)) from None
+        except OSError as error:
+            logger.error("%s: %s", name, error)
+            reason = error.strerror or type(error).__name__  # without the paths of the service
+            if error.errno in _NO_ROOM:
+                raise RefusedError(507, "no_room", f"the result cannot be stored: {reason}") from None
+            raise RefusedError(422, "cannot_upscale", f"cannot read or write the picture: {reason}") from None
         except (cv2.error, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

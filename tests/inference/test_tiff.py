@@ -32,7 +32,7 @@ def test_planes_of_16_bits_are_the_picture_and_nothing_else(tmp_path):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize(
     "how",
@@ -160,3 +160,10 @@ def test_tags_that_claim_more_than_the_file_are_not_read(tmp_path):
     content = struct.pack("<2sHI", b"II", 42, 8 + len(filling)) + filling + struct.pack("<H", 300) + tags
     with pytest.raises(DataError, match="its tags claim 19,660,800 of"):
         _read(tmp_path / "a.tif", content + bytes(4))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_files_of_many_samples_are_refused_by_their_number(dtype, tmp_path, rng):
+    image = rng.integers(0, 256, (9, 8, 7)).astype(dtype)
+    with pytest.raises(DataError, match=r"TIFF .*7 samples"):
+        _read(tmp_path / "a.tif", tiff(image, tags={338: [0] * 4}))
