@@ -152,6 +152,10 @@ def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -
             # Pillow decodes a whole PNG in search of EXIF
             exif = exif_tags(image.getexif()) if b"eXIf" in content else Image.Exif()
             pixels = _deep_png(content, gray=content[25] in (0, 4))
+            clear = image.info.get("transparency")
+            if content[25] == 0 and clear is not None:  # OpenCV leaves it out of gray, not out of colours
+                alpha = np.where(pixels == clear, 0, 65_535).astype(np.uint16)
+                pixels = np.concatenate([pixels, alpha], axis=2)
         else:
             if kind == "jpeg":
                 image = _whole_jpeg(content, image, allow_truncated, warnings)  # noqa: PLW2901
@@ -165,6 +169,8 @@ def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -
 def _deep_tiff(tiff: Tiff, warnings: list[str]) -> Picture:
     """A TIFF of 16 bits, of which Pillow knows few."""
     _count(tiff.pages(), warnings)
+    if tiff.spare:
+        warnings.append("the sample behind the colours is no alpha and is left out")
     return Picture(
         _upright(tiff.deep(), tiff.orientation), "tiff", tiff.icc, exif_tags(tiff.exif()), tuple(warnings)
     )

@@ -173,8 +173,8 @@ class Tiff:
             DataError: neither unsigned integers of up to 16 bits, nor gray or RGB with at most an alpha.
         """
         kinds, depths = self._values(_FORMAT), self._values(_BITS)
-        kind = kinds[0] if kinds else 1
-        if kind == 3 or self.bits > 16:
+        kind = max(kinds, default=1)
+        if kind in (2, 3) or self.bits > 16:
             name = _NAMES.get(kind, "unknown")
             raise DataError(f"{self.bits}-bit {name} samples are not supported; convert it to 8 or 16 bit")
         if self.bits == 16 and (
@@ -226,7 +226,18 @@ class Tiff:
                 for top in range(0, self.height, _BLOCK):
                     part = pixels[top : top + _BLOCK, left : left + step]
                     np.add.accumulate(part, axis=1, out=part)
-        return pixels
+        if not self.spare:
+            return _straight(pixels) if self._extra() == 1 else pixels
+        return np.ascontiguousarray(pixels[..., :-1])
+
+    @property
+    def spare(self) -> bool:
+        """Whether the samples behind the colours mean something else than alpha."""
+        return self.samples in (2, 4) and self._extra() == 0
+
+    def _extra(self) -> int:
+        """What is behind the colours: 0 anything, 1 alpha that is multiplied into them, 2 plain alpha."""
+        return self._first(_EXTRA, 2)
 
     def _gray(
         self,
@@ -274,3 +285,13 @@ class Tiff:
         if pixels is None or pixels.dtype != np.uint16 or pixels.size != self.height * self.width * samples:
             raise DataError("the TIFF's data is damaged, or packed in a way that is not supported")
         return pixels.reshape(self.height, self.width, samples)
+
+
+def _straight(pixels: np.ndarray) -> np.ndarray:
+    """Divide the alpha out of the colours; in place."""
+    for top in range(0, len(pixels), _BLOCK):
+        part = pixels[top : top + _BLOCK]
+        alpha = part[..., -1:].astype(np.float64)
+        colours = part[..., :-1] * (65_535 / np.maximum(alpha, 1))
+        part[..., :-1] = np.minimum(np.rint(colours), 65_535)
+    return pixels

@@ -45,15 +45,16 @@ def by_opencv(suffix, image, options=()):
     return content.tobytes()
 
 
+def _chunk(kind, data):
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
 def png(width, height, depth, colour, content, *, end=True, before=b""):
     """A PNG from its parts; the sizes may lie."""
 
-    def chunk(kind, data):
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([depth, colour, 0, 0, 0])
-    body = chunk(b"IHDR", header) + before + chunk(b"IDAT", content)
-    return b"\x89PNG\r\n\x1a\n" + body + (chunk(b"IEND", b"") if end else b"")
+    body = _chunk(b"IHDR", header) + before + _chunk(b"IDAT", content)
+    return b"\x89PNG\r\n\x1a\n" + body + (_chunk(b"IEND", b"") if end else b"")
 
 
 def tiff(image, *, order="<", planar=False, tile=None, rows=7, deflate=False, big=False, tags=None):
@@ -138,6 +139,13 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
     webp = packed(rgb, "WEBP", lossless=True, **pages)
     la16 = np.dstack([deep[..., 0], deep[..., 1]]).astype(">u2")
     la16_png = png(WIDTH, HEIGHT, 16, 4, zlib.compress(b"".join(b"\0" + row.tobytes() for row in la16)))
+    key = deep[4:5, 3:4].astype(">u2")
+    see_through_16 = {}
+    for colour, pixels, value in ((0, deep[..., :1], key[..., :1]), (2, deep, key)):
+        rows = b"".join(b"\0" + row.tobytes() for row in pixels.astype(">u2"))
+        made = png(WIDTH, HEIGHT, 16, colour, zlib.compress(rows), before=_chunk(b"tRNS", value.tobytes()))
+        alpha = np.where((pixels == value).all(axis=2, keepdims=True), 0, 65_535).astype(np.uint16)
+        see_through_16[colour] = made, np.concatenate([pixels, alpha], axis=2)
     bad = bytearray(plain)
     bad[plain.index(b"IDAT") + 30] ^= 0x55
     files: dict[str, tuple[bytes, np.ndarray | None]] = {
@@ -151,6 +159,8 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
         "rgb16.png": (by_opencv(".png", deep), deep),
         "rgba16.png": (by_opencv(".png", np.dstack([deep, deep[..., 0]])), np.dstack([deep, deep[..., 0]])),
         "la16.png": (la16_png, la16.astype(np.uint16)),
+        "gray16_clear.png": see_through_16[0],
+        "rgb16_clear.png": see_through_16[2],
         "dark16.png": (by_opencv(".png", deep // 257), deep // 257),
         "rgb16.tif": (by_opencv(".tiff", deep), deep),
         "gray8.png": (packed(rgb[..., 0], "PNG"), rgb[..., 0]),

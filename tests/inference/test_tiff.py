@@ -91,7 +91,7 @@ def test_a_very_wide_picture_of_16_bits_is_exact(tmp_path, rng):
         ({279: [2**31] * 7}, "where its parts are"),
         ({278: [0]}, "how large its parts are"),
         ({258: [16, 8, 16]}, "unsigned gray or RGB"),
-        ({339: [2, 2, 2]}, "unsigned gray or RGB"),
+        ({339: [4, 4, 4]}, "unsigned gray or RGB"),
         ({262: [5]}, "unsigned gray or RGB"),
     ],
 )
@@ -167,3 +167,33 @@ def test_files_of_many_samples_are_refused_by_their_number(dtype, tmp_path, rng)
     image = rng.integers(0, 256, (9, 8, 7)).astype(dtype)
     with pytest.raises(DataError, match=r"TIFF .*7 samples"):
         _read(tmp_path / "a.tif", tiff(image, tags={338: [0] * 4}))
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_that_is_multiplied_in_is_divided_out(channels, planar, tmp_path, rng):
+    image = _samples(rng, channels)
+    image[0, 0, -1], image[0, 1, -1] = 0, 1
+    straight, alpha = image[..., :-1], image[..., -1:].astype(float)
+    stored = np.concatenate([np.rint(straight * alpha / 65_535).astype(np.uint16), image[..., -1:]], axis=2)
+    pixels = _read(tmp_path / "a.tif", tiff(stored, planar=planar, tags={338: [1]})).pixels
+    np.testing.assert_array_equal(pixels[..., -1:], alpha)
+    error = np.abs(pixels[..., :-1].astype(float) - straight) * (alpha > 0)
+    assert (error <= 1 + 0.5 * 65_535 / np.maximum(alpha, 1)).all()
+    assert error[alpha[..., 0] > 60_000].max() <= 1
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_sample_that_is_no_alpha_is_left_out_with_a_warning(channels, tmp_path, rng):
+    image = _samples(rng, channels)
+    picture = _read(tmp_path / "a.tif", tiff(image, tags={338: [0]}))
+    np.testing.assert_array_equal(picture.pixels, image[..., :-1])
+    assert "no alpha" in picture.warnings[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_signed_samples_are_refused(dtype, tmp_path, rng):
+    image = rng.integers(0, 256, (9, 8, 3)).astype(dtype)
+    bits = 8 * image.dtype.itemsize
+    with pytest.raises(DataError, match=f"{bits}-bit signed samples are not supported"):
+        _read(tmp_path / "a.tif", tiff(image, tags={339: [2, 2, 2]}))
