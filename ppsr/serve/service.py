@@ -6,6 +6,7 @@ pictures at once are not faster than one after the other on a CPU, and memory is
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import shutil
@@ -30,7 +31,7 @@ from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
-from ppsr.inference.pictures import UNREADABLE, opened, picture_kind
+from ppsr.inference.pictures import UNREADABLE, picture_kind, picture_size
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
@@ -42,6 +43,7 @@ __all__ = ["Job", "Options", "Result", "Service"]
 logger = logging.getLogger(__name__)
 
 _LARGEST_OUTSCALE = 16
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READABLE = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
 
 
@@ -280,6 +282,12 @@ class Service:
             raise
         except PpsrError as error:
             raise RefusedError(422, "cannot_upscale", _without_path(error, source)) from None
+        except OSError as error:
+            logger.error("%s: %s", name, error)
+            reason = error.strerror or type(error).__name__  # without the paths of the service
+            if error.errno in _NO_ROOM:
+                raise RefusedError(507, "no_room", f"the result cannot be stored: {reason}") from None
+            raise RefusedError(422, "cannot_upscale", f"cannot read or write the picture: {reason}") from None
         except (cv2.error, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -303,8 +311,7 @@ class Service:
             what = f"{kind.upper()}, which is not supported" if kind else "not a picture"
             raise RefusedError(415, "not_a_picture", f"the file is {what}; send {', '.join(_READABLE)}")
         try:
-            with opened(source, kind) as image:
-                width, height = image.size
+            width, height = picture_size(source, kind)
         except UNREADABLE as error:
             raise RefusedError(
                 422, "cannot_upscale", f"cannot decode it: {_without_path(error, source)}"
