@@ -29,11 +29,12 @@ from ppsr.inference.published_tiles import PUBLISHED_MODES, average_tiles, half_
 from ppsr.inference.rows import resize_rows
 from ppsr.inference.tiling import Tiler, Tiles, as_float, largest_tiles, make_tiles
 
-__all__ = ["TILE_MODES", "Plan", "Upscaler", "quantise"]
+__all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler", "quantise"]
 
 logger = logging.getLogger(__name__)
 
 TILE_MODES = ("blend", *PUBLISHED_MODES)
+SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SHARE_OF_FREE = 0.7
 _SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
@@ -76,7 +77,7 @@ class Upscaler:
             is free.
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
         ensemble: mean over the eight flips and turns.
-        outscale: size of the result / size of the picture; None: the network's scale.
+        outscale: size of the result / size of the picture, 1/16 to 64; None: the network's scale.
         half: half precision where the network and the device allow it; short for that precision in
             `options`.
 
@@ -105,12 +106,17 @@ class Upscaler:
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
-        if outscale is not None and not 0 < outscale <= 64:
-            raise ConfigError(f"outscale lies above 0 and at most at 64, got {outscale}")
+        if outscale is not None and not SMALLEST_OUTSCALE <= outscale <= 64:
+            raise ConfigError(f"outscale is 1/16 to 64, got {outscale}")
         if tile is not None and tile < 0:
             raise ConfigError(f"a tile is not negative, got {tile}; 0 means the whole picture")
         if ensemble and tile_mode != "blend":
             raise ConfigError("the published tile modes have no self-ensemble; use tile mode blend")
+        if max_memory is not None and tile_mode != "blend":
+            raise ConfigError(
+                "the published tile modes keep to no limit of memory; give a tile instead of it, or "
+                "use tile mode blend"
+            )
         if isinstance(network, (str, Path)):
             _require_open_sizes(Export(network))
         if isinstance(network, (nn.Layer, str, Path)):
@@ -170,7 +176,7 @@ class Upscaler:
         """How a picture of this size will be computed, decided before it is.
 
         Raises:
-            DataError: memory is short even for the smallest tile.
+            DataError: memory is short even for the smallest tile, or the process already takes all of it.
         """
         facts, memory = self.backend.facts, None
         if self.tile_mode != "blend":
@@ -226,11 +232,21 @@ class Upscaler:
 
     @staticmethod
     def _budget(limit: int | None) -> int | None:
-        """Bytes that may be taken beside those the process has; None where the system does not tell."""
+        """Bytes that may be taken beside those the process has; None where the system does not tell.
+
+        Raises:
+            DataError: the process already takes more than the limit.
+        """
         release_memory()
         if limit is not None:
             used = resident_memory()
-            return None if used is None else max(0, round(_SHARE_OF_LIMIT * limit) - used)
+            usable = round(_SHARE_OF_LIMIT * limit)
+            if used is not None and used >= usable:
+                raise DataError(
+                    f"the process already takes {used / 1e6:.0f} MB, of a limit of {limit / 1e6:.0f} MB "
+                    f"{usable / 1e6:.0f} MB are used; allow more memory"
+                )
+            return None if used is None else usable - used
         free = available_memory()
         return None if free is None else round(_SHARE_OF_FREE * free)
 

@@ -20,7 +20,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
 from ppsr.inference.upscaler import Upscaler
 
-__all__ = ["upscale_video"]
+__all__ = ["upscale_video", "video_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,24 @@ def _pyav() -> ModuleType:
     except ImportError:
         raise ConfigError("videos need PyAV: pip install 'ppsr[video]'") from None
     return av
+
+
+def video_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a video as it is stored; None: it cannot be read.
+
+    Raises:
+        ConfigError: PyAV is missing.
+    """
+    av = _pyav()
+    try:
+        with av.open(str(path)) as reader:
+            return (
+                (reader.streams.video[0].height, reader.streams.video[0].width)
+                if reader.streams.video
+                else None
+            )
+    except av.error.FFmpegError:
+        return None
 
 
 def upscale_video(upscaler: Upscaler, source: Path, target: Path, *, crf: int = 18) -> dict[str, Any]:

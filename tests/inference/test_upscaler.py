@@ -218,6 +218,8 @@ def test_memory_per_pixel_is_measured_and_plausible():
     [
         ({"tile_mode": "blended"}, "did you mean 'blend'"),
         ({"outscale": 0}, "outscale"),
+        ({"outscale": 1e-9}, "outscale is 1/16 to 64"),
+        ({"max_memory": 10**9, "tile_mode": "published"}, "no limit of memory"),
         ({"tile": -1}, "not negative"),
         ({"ensemble": True, "tile_mode": "published"}, "no self-ensemble"),
     ],
