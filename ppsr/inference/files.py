@@ -47,7 +47,7 @@ class FileOptions:
     Attributes:
         quality: of JPEG and WebP, 1 to 100.
         max_pixels: larger pictures are refused.
-        allow_truncated: accept JPEG files with a part missing.
+        allow_truncated: accept JPEG files with a part missing, and damaged videos.
         crf: constant rate factor of videos, 0 (lossless) to 51.
         max_output_pixels: larger results are refused, before they are computed; None: 16 times `max_pixels`.
     """
@@ -70,8 +70,8 @@ class FileOptions:
         limit = _GROWTH * self.max_pixels if self.max_output_pixels is None else self.max_output_pixels
         if size[0] * size[1] > limit:
             raise DataError(
-                f"the result of {size[1]} x {size[0]} has {size[0] * size[1]:,} pixels, allowed are {limit:,}; "
-                "raise the limit (--max-pixels) or lower --outscale"
+                f"the result of {size[1]} x {size[0]} has {size[0] * size[1]:,} pixels, allowed are "
+                f"{limit:,}; raise the limit (--max-pixels) or lower --outscale"
             )
 
 
@@ -293,5 +293,9 @@ def _done(upscaler: Upscaler, job: Job, options: FileOptions, single: bool) -> R
     if job.is_video != (job.target.suffix.lower() in CONTAINERS):
         raise DataError(f"{job.source} cannot become {job.target}: one is a video, the other a picture")
     if job.is_video:
-        return upscale_video(upscaler, job.source, job.target, crf=options.crf)
+        if (size := video_size(job.source)) is not None:
+            options.check_result(upscaler.size(*size))
+        return upscale_video(
+            upscaler, job.source, job.target, crf=options.crf, allow_truncated=options.allow_truncated
+        )
     return upscale_picture(upscaler, job.source, job.target, options, keep_name=single)

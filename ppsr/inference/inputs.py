@@ -13,6 +13,7 @@ from pathlib import Path
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.containers import HEAD, is_video_head
 from ppsr.inference.pictures import picture_kind
+from ppsr.inference.video import fitting_container
 from ppsr.inference.writers import FORMATS
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
-CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4
+CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
 _PICTURE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript
@@ -216,7 +217,9 @@ def place_results(
 def _result_name(job: Job, suffix: str, ending: str) -> str:
     own = job.source.suffix.lower()
     if job.is_video:
-        ending = own if own in CONTAINERS else ".mp4"
+        ending = (
+            own if own in CONTAINERS else ".mp4" if job.skip is not None else fitting_container(job.source)
+        )
     elif ending == ".same":
         ending = own if own in FORMATS else ".png"
     return f"{job.source.stem}{suffix}{ending}"
