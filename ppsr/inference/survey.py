@@ -20,7 +20,7 @@ from ppsr.inference.containers import stated_size
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Survey", "decoded", "survey"]
+__all__ = ["Survey", "decoded", "survey", "time_stamp"]
 
 _STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there
 _TRANSPORT_PACKETS = (188, 192, 204)
@@ -58,6 +58,14 @@ def decoded(packet: av.Packet) -> list[av.VideoFrame] | None:
         return None
 
 
+def time_stamp(frame: av.VideoFrame, reader: av.container.InputContainer) -> int | None:
+    """When a frame is shown, in the stream's unit of time; None: the file does not tell.
+
+    AVI states the order of decoding alone, from which FFmpeg guesses times that do not rise.
+    """
+    return frame.dts if reader.format.name == "avi" else frame.pts
+
+
 def survey(source: Path) -> Survey:
     """Decode all frames of a video once.
 
@@ -67,7 +75,7 @@ def survey(source: Path) -> Survey:
     import av
 
     first, stamps = None, []
-    undecodable = damaged = 0
+    count = undecodable = damaged = 0
     end = 0.0
     with av.open(str(source)) as reader:
         stream = reader.streams.video[0]
@@ -82,8 +90,11 @@ def survey(source: Path) -> Survey:
             undecodable += frames is None
             for frame in frames or ():
                 first = first or frame
+                count += 1
                 damaged += bool(frame.is_corrupt)
-                stamps.append(frame.time)
+                stamp = time_stamp(frame, reader)
+                if stamp is not None:
+                    stamps.append(float(stamp * stream.time_base))
         kind = reader.format.name.split(",")[0]
         length, rate = (reader.duration or 0) / 1e6, float(stream.average_rate or 25)
     if first is None:
@@ -99,12 +110,12 @@ def survey(source: Path) -> Survey:
         f"frames that cannot be decoded: {undecodable}": undecodable > 0,
     }
     found = tuple(text for text, holds in faults.items() if holds)
-    return Survey(first, len(stamps), found, () if found else _holes(stamps))
+    return Survey(first, count, found, () if found else _holes(stamps))
 
 
-def _holes(stamps: Sequence[float | None]) -> tuple[str, ...]:
-    """A warning for each hole between frames that come evenly elsewhere."""
-    times = np.array([stamp for stamp in stamps if stamp is not None])
+def _holes(stamps: Sequence[float]) -> tuple[str, ...]:
+    """A warning for each hole between frames, in seconds, that come evenly elsewhere."""
+    times = np.array(stamps)
     if len(times) < 2 * _FRAMES:
         return ()
     steps = np.diff(times)

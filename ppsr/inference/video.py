@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
-from ppsr.inference.survey import Survey, decoded, survey
+from ppsr.inference.survey import Survey, decoded, survey, time_stamp
 from ppsr.inference.upscaler import Upscaler
 
 __all__ = ["fitting_container", "upscale_video", "video_size"]
@@ -166,7 +166,8 @@ def _copied(
                     writer.mux(packet)
                 continue
             for frame in decoded(packet) or ():  # the survey has told of those that cannot be
-                pts = frame.pts if frame.pts is not None else _next(last, stream)
+                stamp = time_stamp(frame, reader)
+                pts = stamp if stamp is not None else _next(last, stream)
                 if last is not None and pts <= last:
                     raise DataError(f"{source}: the time stamps of its frames do not rise at {frame.time} s")
                 lq = _upright(_pixels(frame), frame)

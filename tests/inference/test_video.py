@@ -245,6 +245,18 @@ def test_damaged_and_truncated_videos_are_refused_before_they_are_computed(suffi
     assert whole["status"] == "ok", whole
 
 
+def test_avi_files_whose_frames_are_stored_in_another_order_keep_theirs(tmp_path):
+    source = _noise(tmp_path / "a.avi", "libx264")
+    [report] = upscale_files(Upscaler(Repeat(scale=1)), source, tmp_path / "out")
+    assert report["status"] == "ok", report
+    before, after = _read(source)[0], _read(tmp_path / "out" / "a.mp4")[0]
+    assert [np.abs(b - a).mean() < 12 for (_, b), (_, a) in zip(before, after, strict=True)] == [True] * 30
+    steps = np.diff([time for time, _ in after])
+    np.testing.assert_allclose(steps, 1 / 20, atol=1e-3)
+    [damaged] = upscale_files(Upscaler(Repeat()), _damaged(source)[1], tmp_path / "out")
+    assert damaged["status"] != "ok"
+
+
 def test_a_cut_mp4_whose_index_stands_first_is_refused(tmp_path):
     source = _make(tmp_path / "b.mp4", sound=False, movflags="faststart")
     content = source.read_bytes()
