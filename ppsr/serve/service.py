@@ -32,7 +32,7 @@ from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
 from ppsr.inference.pictures import UNREADABLE, picture_kind, picture_size
-from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.upscaler import SMALLEST_OUTSCALE, Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
 from ppsr.serve.models import is_export
@@ -54,7 +54,7 @@ class Options:
     Attributes:
         tile: largest side of a tile in LR pixels, 16 to 1024. Between two tiles a request can be stopped.
         max_memory: bytes that the process may take; None: the service's own setting.
-        outscale: size of the result / size of the picture, above 0 and at most 16; None: the network's.
+        outscale: size of the result / size of the picture, 1/16 to 16; None: the network's.
         ensemble: mean over the eight flips and turns.
         extension: format of the result.
         quality: of JPEG and WebP, 1 to 100.
@@ -76,8 +76,8 @@ class Options:
             <= self.tile
             <= LARGEST_TILE,
             f"max_memory is above 0, got {self.max_memory}": self.max_memory is None or self.max_memory > 0,
-            f"outscale is above 0 and at most {_LARGEST_OUTSCALE}, got {self.outscale}": self.outscale is None
-            or 0 < self.outscale <= _LARGEST_OUTSCALE,
+            f"outscale is 1/16 to {_LARGEST_OUTSCALE}, got {self.outscale}": self.outscale is None
+            or SMALLEST_OUTSCALE <= self.outscale <= _LARGEST_OUTSCALE,
             f"format '{self.extension}' is unknown; {did_you_mean(self.extension, _extensions())}": (
                 self.extension in _extensions()
             ),
@@ -273,7 +273,11 @@ class Service:
                 upscaler,
                 source,
                 target,
-                FileOptions(options.quality, self.limits.max_pixels),
+                FileOptions(
+                    options.quality,
+                    self.limits.max_pixels,
+                    max_output_pixels=self.limits.max_output_pixels,
+                ),
                 keep_name=False,
             )
             shown = upscaler.preview

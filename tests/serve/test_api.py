@@ -155,6 +155,7 @@ def test_models_and_state_are_listed(tmp_path):
         ({"tile": 8}, 400, "bad_option", "tile is 16 to 1024, got 8"),
         ({"tile": "big"}, 400, "bad_option", "tile: .*integer.*'big'"),
         ({"outscale": 17}, 400, "bad_option", "outscale"),
+        ({"outscale": "1e-300"}, 400, "bad_option", "outscale"),
         ({"outscale": "nan"}, 400, "bad_option", "outscale"),
         ({"max_memory": "lots"}, 400, "bad_option", "no amount of memory"),
         ({"format": "../x.png"}, 400, "bad_option", "format"),
