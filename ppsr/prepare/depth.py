@@ -133,7 +133,7 @@ def make_depth_test(
         DataError: neither .mat files nor pictures.
     """
     source, target = Path(source), Path(target)
-    files = sorted(source.glob("*.mat")) or gather_unique(source, partial(_name, scale=scale))
+    files = sorted(source.glob("[!.]*.mat")) or gather_unique(source, partial(_name, scale=scale))
     options = {"published": published, "seed": seed}
     _claim(target, "dsr-test", options, source=source, layout=(_TEST_HR, _TEST_LR), scale=scale)
     job = partial(_test_pair, target=target, scale=scale, published=published, seed=seed, force=force)
