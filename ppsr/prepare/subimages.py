@@ -12,7 +12,8 @@ import numpy as np
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import decode_image
 from ppsr.metrics.protocols import mod_crop
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
+from ppsr.prepare.records import claim
 
 __all__ = ["make_subimages", "window_starts"]
 
@@ -57,7 +58,7 @@ def make_subimages(
 
     Raises:
         ConfigError: sizes that are not positive, or the target lies in the source, or holds windows of other
-            sizes.
+            sizes or of another source.
         DataError: no pictures, or two whose windows would have the same names.
     """
     target = Path(target)
