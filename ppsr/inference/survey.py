@@ -96,6 +96,7 @@ def survey(source: Path) -> Survey:
                 if stamp is not None:
                     stamps.append(float(stamp * stream.time_base))
         kind = reader.format.name.split(",")[0]
+        expected = stream.frames if kind == "avi" else 0  # in MP4 also those that an edit list leaves out
         length, rate = (reader.duration or 0) / 1e6, float(stream.average_rate or 25)
     if first is None:
         raise DataError(f"{source} has no frame that can be decoded")
@@ -110,21 +111,22 @@ def survey(source: Path) -> Survey:
         f"frames that cannot be decoded: {undecodable}": undecodable > 0,
     }
     found = tuple(text for text, holds in faults.items() if holds)
-    return Survey(first, count, found, () if found else _holes(stamps))
+    warnings = [] if found else _holes(stamps)
+    if not found and count + 1 < expected:  # those left out on purpose are counted as well
+        warnings.append(f"{count} of {expected} frames are there")
+    return Survey(first, count, found, tuple(warnings))
 
 
-def _holes(stamps: Sequence[float]) -> tuple[str, ...]:
+def _holes(stamps: Sequence[float]) -> list[str]:
     """A warning for each hole between frames, in seconds, that come evenly elsewhere."""
     times = np.array(stamps)
     if len(times) < 2 * _FRAMES:
-        return ()
+        return []
     steps = np.diff(times)
     usual = float(np.median(steps))
     wide = steps > _HOLE * usual
     wide[0] = False  # AVI files begin with empty frames where the encoder held some back
     even = np.abs(steps[1:][~wide[1:]] - usual) <= _EVEN * usual
     if not even.all() or wide.sum() > max(1, len(steps) // _STEPS_PER_HOLE):
-        return ()
-    return tuple(
-        f"no frames between {times[at]:.2f} and {times[at + 1]:.2f} s" for at in np.flatnonzero(wide)
-    )
+        return []
+    return [f"no frames between {times[at]:.2f} and {times[at + 1]:.2f} s" for at in np.flatnonzero(wide)]
