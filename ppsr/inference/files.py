@@ -24,7 +24,7 @@ from ppsr.inference.inputs import (
     place_results,
 )
 from ppsr.inference.metadata import exif_block, fitting_profile
-from ppsr.inference.pictures import MAX_PIXELS, UNREADABLE, opened, picture_kind, read_picture
+from ppsr.inference.pictures import MAX_PIXELS, UNREADABLE, picture_header, picture_kind, read_picture
 from ppsr.inference.upscaler import Upscaler, quantise
 from ppsr.inference.video import upscale_video, video_size
 from ppsr.inference.writers import FORMATS, Target, fitting, open_writer
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 _CHUNK = 32  # rows that are rounded and packed at once
 _GROWTH = 16  # results may have as many times the pixels that inputs may have
 _NO_ALPHA = ("jpeg", "bmp")
-_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 Report = dict[str, Any]
 
 
@@ -263,9 +262,9 @@ def _header(path: Path) -> tuple[tuple[int, int], bool] | None:
             kind = picture_kind(handle.read(32))
         if kind is None:
             return None
-        with opened(path, kind) as image:
-            return (image.height, image.width), image.mode in _ALPHA_MODES or "transparency" in image.info
-    except UNREADABLE:
+        header = picture_header(path, kind)
+        return (header.height, header.width), header.alpha
+    except (DataError, *UNREADABLE):
         return None
 
 

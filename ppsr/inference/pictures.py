@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +25,8 @@ from ppsr.errors import DataError
 from ppsr.inference.metadata import exif_tags
 from ppsr.inference.tiff import MAX_PAGES, Tiff
 
-__all__ = ["MAX_PIXELS", "UNREADABLE", "Picture", "picture_kind", "picture_size", "read_picture"]
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Header", "Picture", "picture_header", "picture_kind", "read_picture"]
 
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
@@ -55,6 +56,14 @@ _TURNS = {  # EXIF orientation -> what makes it upright
 _ORIENTATION = 0x0112
 _TRAILER = 2**16  # cameras write their own data behind the end of a JPEG
 _pillow = threading.Lock()
+
+
+class Header(NamedTuple):
+    """Width and height as they are stored, and whether there is alpha."""
+
+    width: int
+    height: int
+    alpha: bool
 
 
 @dataclass(frozen=True)
@@ -201,8 +210,8 @@ def _opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
         yield image
 
 
-def picture_size(path: Path, kind: str) -> tuple[int, int]:
-    """Width and height that a file states, before it is turned upright; nothing is decoded.
+def picture_header(path: Path, kind: str) -> Header:
+    """What a file states, before it is turned upright; nothing is decoded.
 
     Args:
         path: a file.
@@ -215,9 +224,9 @@ def picture_size(path: Path, kind: str) -> tuple[int, int]:
     if kind == "tiff":
         with path.open("rb") as handle:
             tiff = Tiff(handle)
-            return tiff.width, tiff.height
+            return Header(tiff.width, tiff.height, tiff.samples in (2, 4) and not tiff.spare)
     with _opened(path, kind) as image:
-        return image.size
+        return Header(*image.size, image.mode in _ALPHA_MODES or "transparency" in image.info)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

@@ -31,7 +31,7 @@ from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
-from ppsr.inference.pictures import UNREADABLE, picture_kind, picture_size
+from ppsr.inference.pictures import UNREADABLE, picture_header, picture_kind
 from ppsr.inference.upscaler import SMALLEST_OUTSCALE, Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
@@ -315,7 +315,7 @@ class Service:
             what = f"{kind.upper()}, which is not supported" if kind else "not a picture"
             raise RefusedError(415, "not_a_picture", f"the file is {what}; send {', '.join(_READABLE)}")
         try:
-            width, height = picture_size(source, kind)
+            width, height, _ = picture_header(source, kind)
         except UNREADABLE as error:
             raise RefusedError(
                 422, "cannot_upscale", f"cannot decode it: {_without_path(error, source)}"
