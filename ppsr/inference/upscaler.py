@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from paddle import nn
 
@@ -34,6 +33,7 @@ from ppsr.inference.published_tiles import (
 )
 from ppsr.inference.rows import resize_rows
 from ppsr.inference.tiling import Tiler, Tiles, as_float, largest_tiles, make_tiles
+from ppsr.inference.transparent import Filled
 
 __all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler", "quantise"]
 
@@ -307,14 +307,15 @@ class Upscaler:
         plan = plan or self.plan(height, width, channels)
         logger.info("%d x %d: %s", width, height, plan)
         flat_alpha = None
+        readable: np.ndarray | Filled = pixels
         if channels in (2, 4):
             alpha = pixels[..., -1]
             if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
                 flat_alpha = as_float(alpha[:1, :1]).item()
-                pixels = pixels[..., :-1]
-            else:
-                pixels = fill_transparent(pixels)
-        bands = self._tiler(plan.tiles, on_tile).bands(pixels)
+                readable = pixels[..., :-1]
+            elif alpha.min() == 0:
+                readable = Filled(pixels)
+        bands = self._tiler(plan.tiles, on_tile).bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
             if flat_alpha is None:
@@ -390,27 +391,6 @@ def _check(pixels: np.ndarray) -> None:
         raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DataError("the picture has values that are not finite")
-
-
-def fill_transparent(pixels: np.ndarray) -> np.ndarray:
-    """Give fully transparent pixels the colour of the nearest visible one.
-
-    Editors leave any colour there, often black; a network would spread it into the visible edge as a halo.
-
-    Args:
-        pixels: H x W x 2 or 4, alpha last, not constant.
-    """
-    hidden = pixels[..., -1] == 0
-    if not hidden.any():
-        return pixels
-    _, nearest = cv2.distanceTransformWithLabels(
-        hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    colours = np.zeros((int(nearest.max()) + 1, pixels.shape[2] - 1), pixels.dtype)
-    colours[nearest[~hidden]] = pixels[~hidden][:, :-1]
-    filled = pixels.copy()
-    filled[hidden, :-1] = colours[nearest[hidden]]
-    return filled
 
 
 def quantise(band: np.ndarray, dtype: np.dtype) -> np.ndarray:
