@@ -17,7 +17,7 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.imaging.io import read_image, to_uint8
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.pairing import find_pictures, pair_pictures
+from ppsr.metrics.pairing import by_name, find_pictures, pair_pictures
 from ppsr.metrics.protocols import Protocol, mod_crop, seeded
 
 __all__ = [
@@ -131,6 +131,7 @@ class SetTask:
         gt: HR pictures; None without truth.
         lq: LR pictures; None makes them from HR.
         sr: finished SR pictures; None upscales LR.
+        absent: why the set has no pictures, where its place is known to be empty.
     """
 
     name: str
@@ -138,6 +139,7 @@ class SetTask:
     gt: str | Path | None = None
     lq: str | Path | None = None
     sr: str | Path | None = None
+    absent: str = ""
 
 
 def bicubic(scale: int) -> Upscale:
@@ -177,22 +179,32 @@ class PictureSource:
         self.seed = seed
         self.published = published
         self.problems: list[Problem] = []
+        # name -> (HR, SR or LR)
+        self.files: dict[str, tuple[Path | None, Path | None]] = {}
+        if task.absent:
+            self.problems.append(Problem(task.variant or task.name, "missing", task.absent))
+            return
         given = task.sr if task.sr is not None else task.lq
         others = find_pictures(given) if given is not None else None
-        # name -> (HR, SR or LR)
-        self.files: dict[str, tuple[Path | None, Path | None]]
         if task.gt is None:
-            self.files = {path.stem: (None, path) for path in others or []}
+            named, duplicates = by_name(others or [])
+            self.files = {name: (None, path) for name, path in named.items()}
         elif others is None:
-            self.files = {path.stem: (path, None) for path in find_pictures(task.gt)}
+            named, duplicates = by_name(find_pictures(task.gt))
+            self.files = {name: (path, None) for name, path in named.items()}
         else:
             pairing = pair_pictures(find_pictures(task.gt), others)
+            duplicates = pairing.duplicates
             self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
             kind = "SR" if task.sr is not None else "LR"
             self.problems += [Problem(n, "missing", f"has no {kind} picture") for n in pairing.missing]
             self.problems += [
                 Problem(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
             ]
+        self.problems += [
+            Problem(left.name, "duplicate", f"{taken} has the same name and is taken instead")
+            for left, taken in duplicates.items()
+        ]
 
     @property
     def names(self) -> list[str]:

@@ -476,7 +476,7 @@ def test_no_damaged_picture_breaks_the_service(tmp_path):
 def test_the_commands_of_the_documentation_work(tmp_path, pixels):
     page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
     blocks = {
-        kind: re.search(rf"```{kind}\n(.*?127.0.0.1:7860.*?)```", page, re.S)[1]
+        kind: re.search(rf"```{kind}\n((?:(?!```).)*127.0.0.1:7860/api.*?)```", page, re.S)[1]
         for kind in ("bash", "python")
     }
     place = tmp_path / "user"
