@@ -15,7 +15,7 @@ from typing import Protocol as Interface
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.imaging.io import read_image, to_uint8
+from ppsr.imaging.io import read_own, to_rgb, to_uint8
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.pairing import by_name, find_pictures, pair_pictures
 from ppsr.metrics.protocols import Protocol, mod_crop, seeded
@@ -218,11 +218,13 @@ class PictureSource:
             PictureError: they cannot be compared.
         """
         gt_path, other_path = self.files[name]
-        gt = None if gt_path is None else _read(gt_path)
-        other = None if other_path is None else _read(other_path)
+        own = None if gt_path is None else _read(gt_path)
+        gt = None if own is None else to_rgb(own)
+        other = None if other_path is None else to_rgb(_read(other_path))
         if self.task.sr is not None and other is not None:
             return Triple(None, *aligned(other, gt, self.scale))
-        lq = self._degraded(gt, name) if other is None and gt is not None else other
+        # gray pictures are degraded as gray ones, so that noise is gray too
+        lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
         if lq is None or self.upscale is None:
             raise PictureError("unreadable", "there is neither an LR picture nor a way to make one")
         sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
@@ -262,13 +264,13 @@ def aligned(sr: np.ndarray, gt: np.ndarray | None, scale: int) -> tuple[np.ndarr
 
 
 def _read(path: Path) -> np.ndarray:
-    """uint8 RGB.
+    """uint8, RGB or H x W gray.
 
     Raises:
         PictureError: unreadable.
     """
     try:
-        return to_uint8(read_image(path))
+        return to_uint8(read_own(path))
     except DataError as error:
         raise PictureError("unreadable", str(error)) from None
 

@@ -84,6 +84,15 @@ class Summary:
         yield from (f"skipped: {name}: {reason}" for name, reason in self.skipped.items())
         yield from (f"failed: {name}: {reason}" for name, reason in self.failed.items())
 
+    def require_all(self) -> None:
+        """Go on only if nothing failed.
+
+        Raises:
+            DataError: something did; it names what and why.
+        """
+        if self.failed:
+            raise DataError("; ".join(f"{name}: {reason}" for name, reason in self.failed.items()))
+
     @property
     def exit_code(self) -> int:
         """0 all good, 1 some failed, 3 nothing usable."""

@@ -17,6 +17,8 @@ from ppsr.prepare.records import Record
 __all__ = ["FORMS", "make_list"]
 
 FORMS = ("shape", "name")
+# the only files that are read as gray; of others, such as gray JPEG or RGBA, every reader makes RGB
+_GRAY = {"PNG": ("1", "L", "I", "I;16", "I;16B"), "TIFF": ("1", "L", "LA", "I;16", "I;16B")}
 _ORIENTATION = 274  # EXIF; 5 to 8 exchange the sides
 
 
@@ -101,7 +103,7 @@ def _inspect(path: Path, *, smallest: int, verify: bool) -> Outcome:
 
 
 def _header(path: Path) -> tuple[int, int, int]:
-    """Height, width and channels of a picture, from its header, upright.
+    """Height, width and channels of a picture as it is read, upright, from its header.
 
     Raises:
         DataError: it has none.
@@ -110,6 +112,6 @@ def _header(path: Path) -> tuple[int, int, int]:
         with Image.open(path) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             height, width = (image.width, image.height) if turned else (image.height, image.width)
-            return height, width, 3 if image.mode == "P" else len(image.getbands())
+            return height, width, 1 if image.mode in _GRAY.get(image.format or "", ()) else 3
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable picture: {error}") from None

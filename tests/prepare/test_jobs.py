@@ -72,6 +72,12 @@ def test_exit_codes(summary, code):
     assert summary.exit_code == code
 
 
+def test_one_may_go_on_only_if_nothing_failed():
+    Summary(written=1, skipped={"a": "small"}).require_all()
+    with pytest.raises(DataError, match="a: broken; b: missing"):
+        Summary(written=1, failed={"a": "broken", "b": "missing"}).require_all()
+
+
 def test_a_merged_summary_keeps_names_apart():
     whole = Summary(written=1)
     whole.merge(Summary(written=2, failed={"a": "x"}), "hr")

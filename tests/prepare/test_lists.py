@@ -8,7 +8,7 @@ from PIL import Image
 
 from ppsr.datasets.files import gather_pictures
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import write_image
+from ppsr.imaging.io import decode_image, write_image
 from ppsr.prepare.lists import make_list
 
 
@@ -33,6 +33,34 @@ def test_both_published_forms(folder, tmp_path):
 def test_a_list_is_read_back_as_the_same_files(folder, tmp_path, form):
     make_list(folder, tmp_path / "list.txt", form=form)
     assert gather_pictures(folder, tmp_path / "list.txt") == gather_pictures(folder)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [
+        (suffix, mode)
+        for suffix, modes in {
+            "png": "1 L LA P RGB RGBA I;16",
+            "tif": "1 L LA P RGB RGBA CMYK I;16",
+            "jpg": "1 L RGB CMYK",
+            "bmp": "1 L P RGB RGBA",
+            "webp": "L P RGB RGBA",
+        }.items()
+        for mode in modes.split()
+    ],
+)
+def test_listed_shapes_are_those_that_are_read(tmp_path, rng, suffix, mode):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / f"a.{suffix}"
+    if mode == "I;16":
+        picture = Image.fromarray(rng.integers(0, 65536, (96, 90), dtype=np.uint16))
+    else:
+        picture = Image.fromarray(rng.integers(0, 256, (96, 90, 3), dtype=np.uint8)).convert(mode)
+    picture.save(path)
+    make_list(tmp_path / "in", tmp_path / "list.txt")
+    shape = decode_image(path).shape
+    height, width, channels = (*shape, 1)[:3]
+    assert (tmp_path / "list.txt").read_text() == f"a.{suffix} ({height},{width},{channels})\n"
 
 
 def test_small_and_broken_pictures_are_left_out_by_name(folder, tmp_path):
