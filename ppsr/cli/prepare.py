@@ -65,14 +65,24 @@ def subimages(
     size: Annotated[int, typer.Option(min=1, help="Side of a window.")] = 480,
     step: Annotated[int, typer.Option(min=1, help="Distance of windows.")] = 240,
     threshold: Annotated[int, typer.Option(min=0, help="Remaining pixels that are given up.")] = 0,
+    mod_crop: Annotated[int, typer.Option(min=1, help="First cut pictures to multiples of this.")] = 1,
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Overlapping windows of large pictures, as PNG."""
+    """Overlapping windows of large pictures, as PNG.
+
+    Windows of HR and LR show the same places where all four numbers of HR are those of LR times the scale."""
     from ppsr.prepare.subimages import make_subimages
 
     done = make_subimages(
-        source, output, size=size, step=step, threshold=threshold, workers=workers, force=force
+        source,
+        output,
+        size=size,
+        step=step,
+        threshold=threshold,
+        multiple=mod_crop,
+        workers=workers,
+        force=force,
     )
     _report(done, output)
 

@@ -16,7 +16,7 @@ import numpy as np
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.datasets.paired import SRDataset, to_chw
 from ppsr.datasets.sources import read_image
-from ppsr.datasets.transforms import Integers, augment, crop_window, random_crop_or_pad
+from ppsr.datasets.transforms import Integers, augment, crop_window, cut_excess, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.resize import matlab_resize
 
@@ -120,7 +120,7 @@ class PyramidDataset(SRDataset):
         pictures = {1: lq, self.scale: gt}
         for factor in self.factors:
             if factor in self.level_paths:
-                pictures[factor] = read_image(self.level_paths[factor][index])
+                pictures[factor] = cut_excess(read_image(self.level_paths[factor][index]), lq, factor)
             elif self.level_source == "matlab":
                 small = matlab_resize(gt, factor / self.scale)
                 pictures[factor] = np.round(np.clip(small, 0, 1) * 255).astype(np.float32) / 255

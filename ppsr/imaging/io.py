@@ -26,6 +26,9 @@ _SIDE_LIMITS = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     """Pictures of a folder by suffix, sorted by name.
 
+    Hidden ones, whose name or sub-folder begins with a dot, are left out: remains of killed runs, and what
+    macOS and trash bins keep beside pictures.
+
     Raises:
         DataError: no such folder.
     """
@@ -33,7 +36,13 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     pattern = "**/*" if recursive else "*"
-    return sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return sorted(
+        p
+        for p in folder.glob(pattern)
+        if p.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+        and p.is_file()
+    )
 
 
 def decode_image(path: str | Path, *, keep_alpha: bool = False) -> np.ndarray:
