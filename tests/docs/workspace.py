@@ -103,11 +103,19 @@ def _write_pictures(folder: Path) -> None:
             folder / "data" / "Set5" / "LR_bicubic" / "X4" / f"{name}x4.png", matlab_resize(image, 0.25)
         )
         write_image(folder / "results" / "Set5" / f"{name}.png", image)
-    for name, side in (("DIV2K/DIV2K_train_HR/0001", 488), ("DIV2K/DIV2K_valid_HR/0801", 96)):
+    sides = {
+        "DIV2K/DIV2K_train_HR/0001": 488,
+        "DIV2K/DIV2K_valid_HR/0801": 96,
+        "Flickr2K/Flickr2K_HR/000001": 488,
+        "OST/animal/OST_001": 408,
+        "RealSRSet/dog": 24,
+        "real/LR/street": 24,
+    }
+    for name, side in sides.items():
         write(folder / "data" / f"{name}.png", side)
     write(folder / "data" / "ImageNet" / "n01440764" / "n01440764_10026.png", 96)
-    for name in ("data_all/cones", "test_data/teddy"):
-        write_image(folder / "data" / f"{name}.png", write(folder / "IN" / "picture.png", 136)[..., 0])
+    for name, side in (("data_all/cones", 376), ("test_data/teddy", 136)):
+        write_image(folder / "data" / f"{name}.png", write(folder / "IN" / "picture.png", side)[..., 0])
 
 
 def _write_video(path: Path) -> None:
