@@ -55,6 +55,10 @@ def evaluate_pictures(
     """Score a network, bicubic enlargement or finished pictures by a named protocol.
 
     Exit code 1 when some pictures have no score, 3 when none has."""
+    from ppsr import accelerate
+
+    group = _ranks()
+    accelerate.enable()
     from ppsr.metrics.evaluate import evaluate
     from ppsr.metrics.protocols import find_protocol
     from ppsr.metrics.report import check_folder, metric_lines, write_report
@@ -85,7 +89,7 @@ def evaluate_pictures(
         metric_options=options,
         lr_of_script=lr,
         seed=seed,
-        group=_ranks(),
+        group=group,
     )
     if not result.is_main:
         return

@@ -39,7 +39,7 @@ class MambaIR(SwinSkeleton):
         use_checkpoint: recompute blocks in backward instead of keeping their activations.
         upscale: factor.
         img_range: range of the normalised input.
-        upsampler: pixelshuffle, pixelshuffledirect (with light convolutions in every block) or ''
+        upsampler: pixelshuffle, pixelshuffledirect (with light convolutions in every block), or '' or None
             (denoising, upscale 1).
         resi_connection: 1conv or 3conv.
 
@@ -74,10 +74,11 @@ class MambaIR(SwinSkeleton):
         use_checkpoint: bool = False,
         upscale: int = 2,
         img_range: float = 1.0,
-        upsampler: str = "",
+        upsampler: str | None = "",
         resi_connection: str = "1conv",
     ) -> None:
         check_patch(patch_size)
+        upsampler = upsampler or ""
         if upsampler not in _UPSAMPLERS:
             raise ConfigError(
                 f"MambaIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:2])} or ''"

@@ -120,7 +120,7 @@ class SwinIR(SwinSkeleton):
         use_checkpoint: recompute blocks in backward instead of keeping their activations.
         upscale: factor.
         img_range: range of the normalised input.
-        upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x4) or '' (denoising, upscale 1).
+        upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x4), or '' or None (denoising, upscale 1).
         resi_connection: 1conv or 3conv.
     """
 
@@ -158,10 +158,11 @@ class SwinIR(SwinSkeleton):
         use_checkpoint: bool = False,
         upscale: int = 2,
         img_range: float = 1.0,
-        upsampler: str = "",
+        upsampler: str | None = "",
         resi_connection: str = "1conv",
     ) -> None:
         check_patch(patch_size)
+        upsampler = upsampler or ""
         if upsampler not in _UPSAMPLERS:
             raise ConfigError(
                 f"SwinIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:3])} or ''"

@@ -42,7 +42,8 @@ def find_pictures(place: str | Path) -> list[Path]:
     place = Path(place)
     if any(sign in place.name for sign in "*?["):
         matched = place.parent.glob(place.name)
-        pictures = sorted(p for p in matched if p.suffix.lower() in IMAGE_SUFFIXES)
+        visible = (p for p in matched if not p.name.startswith("."))
+        pictures = sorted(p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES)
     else:
         pictures = list_images(place)
     if not pictures:

@@ -127,8 +127,7 @@ def _reflash_lq(
 def _depth_lq(
     gt: np.ndarray, scale: int, variant: str, rng: np.random.Generator, published: bool
 ) -> np.ndarray:
-    lq = benchmark_lr(gt[..., 0], scale=scale, rng=rng, published=published)
-    return np.repeat(lq[..., None], 3, axis=2)
+    return benchmark_lr(gt if gt.ndim == 2 else gt[..., 0], scale=scale, rng=rng, published=published)
 
 
 _CLASSIC_SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")

@@ -23,7 +23,15 @@ from ppsr.metrics.published import Difference, differences
 from ppsr.metrics.scoring import SetScore, Triple
 from ppsr.registry import METRICS
 
-__all__ = ["check_folder", "draw_grid", "metric_lines", "to_json", "to_markdown", "write_report"]
+__all__ = [
+    "check_folder",
+    "draw_grid",
+    "metric_lines",
+    "set_to_json",
+    "to_json",
+    "to_markdown",
+    "write_report",
+]
 
 _CAPTION = 22
 _ERROR_GAIN = 4
@@ -67,22 +75,29 @@ def _finite(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
+def set_to_json(score: SetScore) -> dict[str, Any]:
+    """Count, mean, images and problems of a set."""
+    return {
+        "count": len(score.rows),
+        "mean": {name: _finite(value) for name, value in score.means.items()},
+        "images": {
+            name: {metric: _finite(value) for metric, value in row.items()}
+            for name, row in score.rows.items()
+        },
+        "problems": [problem._asdict() for problem in score.problems],
+    }
+
+
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Per picture and mean; with one set its entries also stand at the top."""
     results = [
         {
             "set": score.name,
             "variant": score.variant,
-            "count": len(score.rows),
-            "mean": {name: _finite(value) for name, value in score.means.items()},
+            **set_to_json(score),
             "published": [
                 {**d._asdict(), "difference": _finite(d.difference)} for d in _differences(evaluation, score)
             ],
-            "images": {
-                name: {metric: _finite(value) for metric, value in row.items()}
-                for name, row in score.rows.items()
-            },
-            "problems": [problem._asdict() for problem in score.problems],
         }
         for score in evaluation.sets
     ]

@@ -58,7 +58,7 @@ def test_batches_do_not_change_the_result(net, rng):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["SwinIR", "DRNGenerator", "MSRResNet", "BlindSR"])
+@pytest.mark.parametrize("name", ["SwinIR", "DRNGenerator", "MSRResNet", "BlindSR", "MambaIR", "MambaDRCT"])
 def test_any_generator_takes_any_size(name, rng):
     """Windows that do not divide the picture, a range of 255 and lists of outputs are taken care of."""
     net = build_generator(name, **GENERATORS.get(name).test_args)

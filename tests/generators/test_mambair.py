@@ -76,6 +76,14 @@ def test_wrong_arguments_of_mambadrct_are_named(arguments, message) -> None:
         build("MambaDRCT", **arguments)
 
 
+@pytest.mark.parametrize("name", ["MambaIR", "SwinIR"])
+def test_no_upsampler_is_written_as_none_too(name: str) -> None:
+    x = paddle.rand([1, 3, 8, 8])
+    empty, none = (build(name, upsampler=value, upscale=1) for value in ("", None))
+    np.testing.assert_array_equal(none(x).numpy(), empty(x).numpy())
+    assert none(x).shape == x.shape
+
+
 def test_wrong_upsampler_of_mambair_is_named() -> None:
     with pytest.raises(ConfigError, match="'nearest' is unknown"):
         build("MambaIR", upsampler="nearest")

@@ -439,9 +439,11 @@ def selective_scan(
         (R, D, L) in the type of u, and the last state if wanted.
 
     Raises:
-        ConfigError: the channels do not divide into the groups of B and C.
+        ConfigError: the channels do not divide into the groups of B and C, or a negative chunk.
         RuntimeError: a second derivative is asked for (Paddle may wrap it in an OSError).
     """
+    if chunk is not None and chunk < 0:
+        raise ConfigError(f"selective_scan: chunk is 0, a number of tokens, or None to choose; got {chunk}")
     dtype = precision(u)
     rows, channels, length = u.shape
     states = A.shape[1]

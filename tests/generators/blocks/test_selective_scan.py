@@ -158,6 +158,12 @@ def test_groups_that_do_not_divide_the_channels_are_named(shape):
         selective_scan(**{**tensors, "B": paddle.zeros(shape, "float64")})
 
 
+def test_a_negative_chunk_is_an_error() -> None:
+    tensors = {k: paddle.to_tensor(a) for k, a in inputs(0, 8).items()}
+    with pytest.raises(ConfigError, match="got -1"):
+        selective_scan(**tensors, chunk=-1)
+
+
 class _Traced(paddle.nn.Layer):
     def forward(self, u, delta, A, B, C):
         return selective_scan(u, delta, A, B, C, delta_softplus=True)
