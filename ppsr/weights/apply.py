@@ -11,6 +11,7 @@ import numpy as np
 from paddle import nn
 
 from ppsr.errors import WeightError
+from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.files import read_file
 from ppsr.weights.identify import identify
 
@@ -60,7 +61,7 @@ def load_state(
             continue
         array = np.asarray(value)
         if array.dtype == np.uint16:  # how Paddle stores bfloat16
-            array = (array.astype(np.uint32) << 16).view(np.float32)
+            array = from_bits(array)
         if key in turn and array.ndim == 2:
             array = array.T
         if list(array.shape) != list(own[key].shape):

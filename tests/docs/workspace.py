@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,7 @@ def make_workspace(folder: Path, *, copies: bool = False) -> Path:
     for path in (folder / "bin").iterdir():
         path.chmod(0o755)
     _write_pictures(folder)
+    _write_video(folder / "clip.mp4")
     _write_weights(folder)
     return folder
 
@@ -106,6 +108,22 @@ def _write_pictures(folder: Path) -> None:
     write(folder / "data" / "ImageNet" / "n01440764" / "n01440764_10026.png", 96)
     for name in ("data_all/cones", "test_data/teddy"):
         write_image(folder / "data" / f"{name}.png", write(folder / "IN" / "picture.png", 136)[..., 0])
+
+
+def _write_video(path: Path) -> None:
+    """Four frames of 16 x 24 pixels, if PyAV is there; the page's own commands then install it first."""
+    if find_spec("av") is None:
+        return
+    import av
+
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 24, 16, "yuv420p"
+        for _ in range(4):
+            pixels = rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def _write_weights(folder: Path) -> None:
