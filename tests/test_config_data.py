@@ -83,6 +83,22 @@ def test_weights_of_earlier_stages_have_a_config_or_stand_on_the_page(path: Path
             assert (ROOT / "configs" / f"{file.stem}.yaml").exists() or f"`{file.name}`" in page, text
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_has_a_size_and_a_source_of_every_set(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table = re.search(r"\|---\|---\|---\|---\|\n((?:\|.*\|\n)+)", text)
+    assert table is not None
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
+    assert len(rows) > 10
+    for cells in rows:
+        assert len(cells) == 4
+        assert all(cells), cells
+        public = re.match(
+            "`(Set5|DIV2K/.*train|Flickr|OST|ImageNet|Manga|T91|Real|data_all|test_data|pre)", cells[0]
+        )
+        assert not public or "http" in cells[3], cells
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_workspace(tmp_path_factory.mktemp("data") / "work")
