@@ -115,8 +115,8 @@ def prepare() -> None:
     from ppsr.prepare.dasr_valid import make_dasr_validation
     from ppsr.prepare.samples import make_samples
 
-    make_samples(SAMPLES)
-    make_dasr_validation(SAMPLES / "val", SAMPLES / "val_LRx4", kind=2)
+    make_samples(SAMPLES).require_all()
+    make_dasr_validation(SAMPLES / "val", SAMPLES / "val_LRx4", kind=2).require_all()
     for split in ("train", "val"):
         make_bicubic(SAMPLES / split, SAMPLES / f"{split}_bicubic", scales=(2, 4))
 

@@ -75,6 +75,7 @@ NARROW = {
 }
 MEMORY = (
     ("SRVGGNetCompact", 600, 400, 700),
+    ("SRVGGNetCompact", 3000, 2000, 700, True),
     ("SRVGGNetCompact", 1500, 1000, 700),
     ("SRVGGNetCompact", 1500, 1000, 1000),
     ("MSRResNet", 300, 200, 700),
@@ -150,15 +151,18 @@ def equality(case: str, net, size: int, tile: int) -> dict:
     }
 
 
-def memory(name: str, width: int, height: int, limit: int) -> dict:
+def memory(name: str, width: int, height: int, limit: int, clear: bool = False) -> dict:
     """Peak of this process, which should be a fresh one."""
     from ppsr.inference.memory import release_memory, resident_memory
     from ppsr.inference.upscaler import Upscaler
 
     net = build(name)
     pixels = picture(height, width)
+    if clear:  # alpha that is seen through at half of the places
+        alpha = np.where(pixels[..., :1] > 127, pixels[..., :1], 0)
+        pixels = np.concatenate([pixels, alpha], axis=2)
     upscaler = Upscaler(net, max_memory=limit * 10**6)
-    plan = upscaler.plan(height, width)
+    plan = upscaler.plan(*pixels.shape)
     release_memory()
     predicted = ((resident_memory() or 0) + (plan.memory or 0)) / 1e6
     for _ in upscaler.bands(pixels, plan=plan):
@@ -166,7 +170,7 @@ def memory(name: str, width: int, height: int, limit: int) -> dict:
     measured = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     return {
         "name": "memory",
-        "case": f"{name} {width}x{height}",
+        "case": f"{name} {width}x{height}{' RGBA' if clear else ''}",
         "value": round(predicted),
         "unit": "MB",
         "ratio_vs_measured": round(predicted / measured, 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +10,21 @@ from pathlib import Path
 
 __all__ = ["atomic_path", "atomic_write"]
 
+_LONGEST_SUFFIX = 16
+
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; it is moved into place when the block ends without an error.
 
-    The temporary name keeps the suffix, so that writers which choose the format by suffix work.
+    The temporary name keeps the suffix, so that writers which choose the format by suffix work, and is short,
+    so that `target` may have the longest name that the disk takes.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.tmp-{os.getpid()}{target.suffix}")
+    mark = hashlib.blake2s(os.fsencode(target.name), digest_size=6).hexdigest()
+    suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
+    temporary = target.with_name(f".tmp-{os.getpid()}-{mark}{suffix}")
     try:
         yield temporary
         with temporary.open("rb") as handle:

@@ -35,8 +35,8 @@ def main() -> int:
         return 2
     started = time.perf_counter()
     print("1/4 pictures: those that scikit-image ships")
-    make_samples(SAMPLES)
-    make_dasr_validation(SAMPLES / "val", SAMPLES / "val_LRx4", kind=2)
+    make_samples(SAMPLES).require_all()
+    make_dasr_validation(SAMPLES / "val", SAMPLES / "val_LRx4", kind=2).require_all()
     print("2/4 training a small CDDNet on random degradations")
     code = train(["--config-file", str(CONFIG)])
     if code:

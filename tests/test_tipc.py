@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,22 @@ def project(tmp_path: Path) -> Path:
 
 def lines_of(file: Path) -> list[str]:
     return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def test_the_kept_log_has_the_five_steps_of_every_model():
+    lines = (TIPC / "results" / "results_python.txt").read_text(encoding="utf-8").splitlines()
+    found = [
+        re.fullmatch(r"Run successfully with command - (\w+) - python (\S+) (.*) - \S+\.log", x)
+        for x in lines
+    ]
+    assert all(found)
+    steps = ["tools/main.py", "tools/main.py", "tools/export_model.py", "tools/inference.py"]
+    expected = {
+        (file.parent.name, step) for file in FILES for step in (*steps, "test_tipc/compare_results.py")
+    }
+    assert {(match[1], match[2]) for match in found} == expected
+    assert len(found) == 5 * len(FILES)
+    assert sum("--evaluate-only" in match[3] for match in found) == len(FILES)
 
 
 def overrides(file: Path) -> list[str]:

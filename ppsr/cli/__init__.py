@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-from ppsr.errors import PpsrError
+from ppsr.cli.flags import ended
 
 __all__ = ["main"]
 
@@ -47,11 +47,4 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command. Exit codes: 0 all good, 1 some inputs failed, 2 usage or config error, 3 nothing
     usable."""
-    try:
-        build_app()()
-    except PpsrError as error:
-        print(f"ppsr: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("ppsr: interrupted", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(ended(build_app(), name="ppsr"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppsr.engine.distributed import Group
@@ -34,13 +37,18 @@ def evaluate_pictures(
     ] = None,
     bicubic: Annotated[bool, typer.Option("--bicubic", help="Score bicubic enlargement.")] = False,
     metrics: Annotated[str | None, typer.Option(help="Those wanted, by commas.")] = None,
-    definition: Annotated[str, typer.Option(help="Of rmse, mad, pe: safe or published.")] = "safe",
+    definition: Annotated[
+        str | None, typer.Option(help="Of rmse, mad, pe: safe (default) or published.")
+    ] = None,
     lr: Annotated[
         str, typer.Option(help="LR made here, as the script does or means: published, intended.")
     ] = ("published"),
-    lpips_weights: Annotated[Path | None, typer.Option(help="torchvision's AlexNet file.")] = None,
+    lpips_net: Annotated[str | None, typer.Option(help="Network of lpips: alex (default) or vgg.")] = None,
+    lpips_weights: Annotated[
+        Path | None, typer.Option(help="torchvision's file of the lpips network: AlexNet or VGG16.")
+    ] = None,
     niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
-    seed: Annotated[int, typer.Option(help="Of noise in LR pictures made here.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise in LR pictures made here.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.")] = None,
     grid: Annotated[bool, typer.Option(help="Draw the best and the worst picture.")] = True,
 ) -> None:
@@ -52,11 +60,19 @@ def evaluate_pictures(
     group = _ranks()
     accelerate.enable()
     from ppsr.metrics.evaluate import evaluate
-    from ppsr.metrics.report import metric_lines, write_report
+    from ppsr.metrics.protocols import find_protocol
+    from ppsr.metrics.report import check_folder, metric_lines, write_report
 
-    options: dict[str, dict[str, Any]] = {key: {"definition": definition} for key in ("rmse", "mad", "pe")}
-    options["lpips"] = {"weights": lpips_weights}
-    options["niqe"] = {"parameters": niqe_parameters}
+    folder = output or Path("output") / f"evaluate-{protocol}-x{scale}"
+    check_folder(folder)
+    wanted = _parts("--metrics", metrics)
+    options = _metric_options(
+        wanted or find_protocol(protocol, scale).metrics,
+        ("--definition", ("rmse", "mad", "pe"), "definition", definition),
+        ("--lpips-net", ("lpips",), "net", lpips_net),
+        ("--lpips-weights", ("lpips",), "weights", lpips_weights),
+        ("--niqe-parameters", ("niqe",), "parameters", niqe_parameters),
+    )
     result = evaluate(
         protocol,
         scale=scale,
@@ -64,12 +80,12 @@ def evaluate_pictures(
         sr=sr,
         lq=lq,
         data=data,
-        sets=sets.split(",") if sets else None,
+        sets=_parts("--sets", sets),
         name=name,
         use_bicubic=bicubic,
         config_file=config_file,
         load=load,
-        metrics=metrics.split(",") if metrics else None,
+        metrics=wanted,
         metric_options=options,
         lr_of_script=lr,
         seed=seed,
@@ -79,11 +95,41 @@ def evaluate_pictures(
         return
     for line in metric_lines(result):
         print(line)
-    folder = output or Path("output") / f"evaluate-{protocol}-x{scale}"
     write_report(result, folder, grid=grid)
     print(f"report in {folder}")
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+def _parts(option: str, text: str | None) -> list[str] | None:
+    """What stands between commas, without blanks; None where the option is not given."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise ConfigError(f"{option} is names with commas between them, got {text!r}")
+    return parts
+
+
+def _metric_options(
+    measured: Iterable[str], *given: tuple[str, tuple[str, ...], str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Constructor arguments by metric, of (option, metrics that take it, argument, value or None).
+
+    Raises:
+        ConfigError: an option is given that no measured metric takes.
+    """
+    measured = list(measured)
+    options: dict[str, dict[str, Any]] = {}
+    for option, takers, argument, value in given:
+        if value is None:
+            continue
+        affected = [name for name in takers if name in measured]
+        if not affected:
+            raise ConfigError(f"{option} is for {', '.join(takers)}; measured here: {', '.join(measured)}")
+        for name in affected:
+            options.setdefault(name, {})[argument] = value
+    return options
 
 
 def _ranks() -> Group | None:

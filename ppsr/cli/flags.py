@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
+import logging
 import sys
 from collections.abc import Callable
 
 from ppsr.errors import PpsrError
 
 __all__ = ["add_overrides", "ended"]
+
+logger = logging.getLogger(__name__)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +28,30 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def ended(run: Callable[[], int]) -> int:
-    """Run a command; an error that is meant for its user is one line and its exit code."""
+def ended(run: Callable[[], int], *, name: str = "error") -> int:
+    """Run a command; an error that its user can act on is one line and its exit code.
+
+    Args:
+        run: returns its exit code.
+        name: begins the line.
+
+    Returns:
+        The exit code: that of a `PpsrError`, 2 where the system refuses a file, 130 when interrupted.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return run()
     except PpsrError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno is None:  # Paddle's own errors are OSErrors too
+            raise
+        logger.debug("the system refused", exc_info=True)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"{name}: {where}{error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130

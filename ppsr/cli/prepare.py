@@ -44,18 +44,22 @@ def _report(summary: Summary, target: Path) -> None:
 
 
 @prepare.command()
-def samples(output: Annotated[Path, typer.Option("-o")] = Path("data/samples"), force: Force = False) -> None:
+def samples(
+    output: Annotated[Path, typer.Option("-o", help="Folder of the results.")] = Path("data/samples"),
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
     """Real pictures that come with scikit-image: HR for training and validation, and degraded LR for
     validation."""
     from ppsr.prepare.dasr_valid import make_dasr_validation
     from ppsr.prepare.samples import make_samples
 
-    written = make_samples(output, force=force)
-    degraded = make_dasr_validation(output / "val", output / "val_LRx4", kind=2, force=force)
-    print(
-        f"{output}: {written['train']} training and {written['val']} validation pictures, "
-        f"{degraded.written} LR"
-    )
+    done = make_samples(output, workers=workers, force=force)
+    if not done.failed:
+        lr = output / "val_LRx4"
+        degraded = make_dasr_validation(output / "val", lr, kind=2, workers=workers, force=force)
+        done.merge(degraded, lr.name)
+    _report(done, output)
 
 
 @prepare.command()
@@ -65,14 +69,24 @@ def subimages(
     size: Annotated[int, typer.Option(min=1, help="Side of a window.")] = 480,
     step: Annotated[int, typer.Option(min=1, help="Distance of windows.")] = 240,
     threshold: Annotated[int, typer.Option(min=0, help="Remaining pixels that are given up.")] = 0,
+    mod_crop: Annotated[int, typer.Option(min=1, help="First cut pictures to multiples of this.")] = 1,
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Overlapping windows of large pictures, as PNG."""
+    """Overlapping windows of large pictures, as PNG.
+
+    Windows of HR and LR show the same places where all four numbers of HR are those of LR times the scale."""
     from ppsr.prepare.subimages import make_subimages
 
     done = make_subimages(
-        source, output, size=size, step=step, threshold=threshold, workers=workers, force=force
+        source,
+        output,
+        size=size,
+        step=step,
+        threshold=threshold,
+        multiple=mod_crop,
+        workers=workers,
+        force=force,
     )
     _report(done, output)
 

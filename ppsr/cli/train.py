@@ -83,6 +83,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.load:
         _load(model, arguments.load, partial=arguments.load_partial)
     if arguments.evaluate_only:
+        if not (arguments.load or experiment.load):
+            logger.warning("no --load and no load section: these are the scores of random weights")
         return _evaluate(config, experiment, model, group)
     if arguments.dry_run:
         from ppsr.engine.dry_run import dry_run
@@ -125,6 +127,7 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
     from ppsr.engine.loggers import setup_logging
     from ppsr.engine.trainer import build_metrics
     from ppsr.errors import ConfigError
+    from ppsr.metrics.report import set_to_json
 
     if experiment.dataset.test is None:
         raise ConfigError(f"{config.path}: --evaluate-only needs the section 'dataset.test'")
@@ -136,9 +139,8 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
     if group.is_main:
         for name, value in score.means.items():
             logger.info("Metric %s: %.4f", name, value)
-        problems = [problem._asdict() for problem in score.problems]
-        report = {"mean": score.means, "count": len(score.rows), "pictures": score.rows, "problems": problems}
-        atomic_write(folder / "metrics.json", json.dumps(report, indent=1))
+        report = json.dumps(set_to_json(score), indent=1, allow_nan=False)
+        atomic_write(folder / "metrics.json", report)
         logger.info("results in %s", folder)
     return score.exit_code
 

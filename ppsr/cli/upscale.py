@@ -78,7 +78,8 @@ def upscale(
     ] = False,
     max_pixels: Annotated[int, typer.Option(min=1, help="Larger pictures are refused.")] = 2**27,
     allow_truncated: Annotated[
-        bool, typer.Option("--allow-truncated", help="Take JPEG files with a part missing.")
+        bool,
+        typer.Option("--allow-truncated", help="Take JPEG files with a part missing, and damaged videos."),
     ] = False,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Of videos; smaller is better.")] = 18,
     report: Annotated[

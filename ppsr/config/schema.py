@@ -85,7 +85,7 @@ class Load(_Section):
     """Weights of an earlier stage, by network."""
 
     path: str
-    partial: bool = False
+    partial: bool | list[str] = Field(False, description="what may differ")
     expand_experts: bool = False
 
 

@@ -68,7 +68,5 @@ class DepthDataset(SRDataset):
         )
         self.channels = channels
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, Path, Path]:
-        gt_path, lq_path = self.pairs[index]
-        gt, lq = (np.repeat(read_plane(path), self.channels, axis=2) for path in (gt_path, lq_path))
-        return gt, lq, gt_path, lq_path
+    def _picture(self, path: Path) -> np.ndarray:
+        return np.repeat(read_plane(path), self.channels, axis=2)

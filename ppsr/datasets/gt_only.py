@@ -14,11 +14,11 @@ import numpy as np
 from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures
-from ppsr.datasets.sources import read_image
+from ppsr.datasets.sources import read_own
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, did_you_mean
-from ppsr.imaging.io import to_uint8
+from ppsr.imaging.io import to_rgb, to_uint8
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 from ppsr.metrics.protocols import mod_crop, seeded
 
@@ -81,7 +81,7 @@ class GTDataset(Dataset):
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
             gt, path = self._read(key if isinstance(key, int) else key[1])
-            lq = self._shrunk(gt, seeded(self.seed, self.degradation or "", path.stem))
+            gt, lq = self._pair(gt, seeded(self.seed, self.degradation or "", path.stem))
             if lq is not None:
                 gt = gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale]
             return self._item(gt, lq, path)
@@ -89,7 +89,7 @@ class GTDataset(Dataset):
             raise ConfigError(f"gt_size {self.gt_size} must be a multiple of the scale {self.scale}")
         gt, path = self.bad.read(key[1], self._read)
         rng = np.random.default_rng([self.seed, *key])
-        lq = self._shrunk(gt, rng)
+        gt, lq = self._pair(gt, rng)
         if lq is None:
             (gt,) = self._augmented([random_crop_or_pad(gt, self.gt_size, Integers(rng))], rng)
         else:
@@ -101,7 +101,12 @@ class GTDataset(Dataset):
         return augment(pictures, rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
 
     def _read(self, index: int) -> tuple[np.ndarray, Path]:
-        return mod_crop(read_image(self.paths[index]), self.scale), self.paths[index]
+        return mod_crop(read_own(self.paths[index]), self.scale), self.paths[index]
+
+    def _pair(self, gt: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """HR and LR of three channels; gray pictures are degraded as gray ones, so that noise is gray too."""
+        lq = self._shrunk(gt, rng)
+        return to_rgb(gt), None if lq is None else to_rgb(lq)
 
     def _shrunk(self, gt: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
         """LR in [0, 1], in steps of 8 bit."""

@@ -10,7 +10,7 @@ from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.datasets.sources import read_image
-from ppsr.datasets.transforms import augment, paired_crop
+from ppsr.datasets.transforms import augment, cut_excess, paired_crop
 
 __all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
 
@@ -23,7 +23,9 @@ def to_chw(image: np.ndarray) -> np.ndarray:
 class SRDataset(Dataset):
     """Pairs by name; whole pictures for evaluation, random windows for training.
 
-    Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path.
+    Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path. Rows and columns of HR that LR does not
+        cover,
+    fewer than `scale`, are cut off.
 
     Args:
         gt_folder: HR pictures, searched recursively, or an LMDB store (`name.lmdb`).
@@ -65,7 +67,11 @@ class SRDataset(Dataset):
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, Path, Path]:
         gt_path, lq_path = self.pairs[index]
-        return read_image(gt_path), read_image(lq_path), gt_path, lq_path
+        lq = self._picture(lq_path)
+        return cut_excess(self._picture(gt_path), lq, self.scale), lq, gt_path, lq_path
+
+    def _picture(self, path: Path) -> np.ndarray:
+        return read_image(path)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):

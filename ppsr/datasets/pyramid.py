@@ -16,11 +16,12 @@ import numpy as np
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.datasets.paired import SRDataset, to_chw
 from ppsr.datasets.sources import read_image
-from ppsr.datasets.transforms import Integers, augment, crop_window, random_crop_or_pad
+from ppsr.datasets.transforms import Integers, augment, crop_window, cut_excess, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import to_uint8
 from ppsr.imaging.resize import matlab_resize
 
-__all__ = ["PyramidDataset", "middle_sizes"]
+__all__ = ["PyramidDataset", "middle_sizes", "opencv_level"]
 
 _SOURCES = ("matlab", "opencv")
 
@@ -34,6 +35,17 @@ def middle_sizes(scale: int) -> tuple[int, ...]:
     if scale < 2 or scale & (scale - 1):
         raise ConfigError(f"scale must be 2, 4, 8, ..., got {scale}")
     return tuple(2**k for k in range(1, scale.bit_length() - 1))
+
+
+def opencv_level(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """PaddleGAN's picture of a size between LR and HR: OpenCV's bicubic of 8 bit, without antialiasing.
+
+    Args:
+        gt: H x W x C float32 in [0, 1].
+        size: (height, width).
+    """
+    shrunk = cv2.resize(to_uint8(gt), size[::-1], interpolation=cv2.INTER_CUBIC)
+    return shrunk.reshape(*size, gt.shape[2]).astype(np.float32) / 255
 
 
 class PyramidDataset(SRDataset):
@@ -120,7 +132,7 @@ class PyramidDataset(SRDataset):
         pictures = {1: lq, self.scale: gt}
         for factor in self.factors:
             if factor in self.level_paths:
-                pictures[factor] = read_image(self.level_paths[factor][index])
+                pictures[factor] = cut_excess(read_image(self.level_paths[factor][index]), lq, factor)
             elif self.level_source == "matlab":
                 small = matlab_resize(gt, factor / self.scale)
                 pictures[factor] = np.round(np.clip(small, 0, 1) * 255).astype(np.float32) / 255
@@ -144,8 +156,7 @@ class PyramidDataset(SRDataset):
         }
         for factor in set(self.factors) - set(windows):
             size = (side * factor, side * factor)
-            shrunk = cv2.resize(np.round(windows[self.scale] * 255).astype(np.uint8), size, interpolation=2)
-            windows[factor] = shrunk.astype(np.float32) / 255
+            windows[factor] = opencv_level(windows[self.scale], size)
         order = sorted(windows)
         turned = augment([windows[f] for f in order], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
         return self._item(dict(zip(order, turned, strict=True)), 1.0, str(lq_path), str(gt_path))

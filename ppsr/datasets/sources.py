@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging import io
-from ppsr.imaging.io import decode_image, list_images
+from ppsr.imaging.io import decode_image, list_images, to_rgb
 
 __all__ = [
     "STORE_LIST",
@@ -28,6 +27,7 @@ __all__ = [
     "load_lmdb",
     "open_store",
     "read_image",
+    "read_own",
     "read_plane",
     "read_store_list",
 ]
@@ -124,16 +124,22 @@ def _decode(path: Path) -> np.ndarray:
         return decode_stored(read.get(path.stem.encode()) or b"", path)
 
 
+def read_own(path: Path) -> np.ndarray:
+    """A picture of a folder or store with its own channels: H x W or H x W x 3 RGB, float32 in [0, 1].
+
+    Raises:
+        DataError: missing or broken.
+    """
+    return _unit(_decode(path))
+
+
 def read_image(path: Path) -> np.ndarray:
     """A picture of a folder or store as H x W x 3 RGB float32 in [0, 1]; gray is repeated.
 
     Raises:
         DataError: missing or broken.
     """
-    if path.parent.suffix != STORE_SUFFIX:
-        return io.read_image(path)
-    image = _unit(_decode(path))
-    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    return to_rgb(read_own(path))
 
 
 def read_plane(path: Path) -> np.ndarray:

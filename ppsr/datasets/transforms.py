@@ -9,7 +9,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 
-__all__ = ["augment", "crop_window", "flip_horizontally", "paired_crop", "random_crop_or_pad"]
+__all__ = ["augment", "crop_window", "cut_excess", "flip_horizontally", "paired_crop", "random_crop_or_pad"]
 
 
 class _Integers(Protocol):
@@ -44,6 +44,23 @@ def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.nda
         top, left = draws.randint(0, height - size), draws.randint(0, width - size)
         image = image[top : top + size, left : left + size]
     return np.ascontiguousarray(image)
+
+
+def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:
+    """A picture without the up to `factor` - 1 rows and columns that its shrunk version cannot show.
+
+    Args:
+        large: H x W x C.
+        small: h x w x C, made of the first h * factor rows and w * factor columns.
+        factor: size of the one / size of the other.
+
+    Returns:
+        h * factor x w * factor x C; pictures that do not belong together as they are.
+    """
+    height, width = (side * factor for side in small.shape[:2])
+    if 0 <= large.shape[0] - height < factor and 0 <= large.shape[1] - width < factor:
+        return large[:height, :width]
+    return large
 
 
 def paired_crop(

@@ -14,7 +14,7 @@ from paddle import nn
 from ppsr.engine.distributed import Group
 from ppsr.generators.apply import super_resolve
 from ppsr.imaging.io import to_uint8, write_image
-from ppsr.metrics.scoring import Metric, Problem, SetScore, Triple, score_set
+from ppsr.metrics.scoring import Metric, PictureError, Problem, SetScore, Triple, aligned, score_set
 
 __all__ = ["compared", "validate"]
 
@@ -77,23 +77,32 @@ class _Samples:
         """
         sample = self.dataset[int(name)]
         sr = super_resolve(self.net, paddle.to_tensor(np.asarray(sample["lq"])[None]))
-        return compared(sr.numpy()[0], sample, self.save_folder, name)
+        return compared(sr.numpy()[0], sample, self.net.scale, self.save_folder, name)
 
 
-def compared(sr: np.ndarray, sample: Mapping[str, Any], save_folder: Path | None, name: str) -> Triple:
+def compared(
+    sr: np.ndarray, sample: Mapping[str, Any], scale: int, save_folder: Path | None, name: str
+) -> Triple:
     """What is scored of a sample; its picture is written if there is a folder.
 
     Args:
         sr: CHW float32 in [0, 1].
-        sample: with `gt`, of which the part that SR covers counts, or without.
+        sample: with `gt`, whose up to scale - 1 rows and columns beyond SR do not count, or without.
+        scale: SR size / LR size.
         save_folder: for the picture.
         name: of the picture where the sample knows no path.
+
+    Raises:
+        PictureError: `gt` has another size.
     """
     picture = to_uint8(sr.transpose(1, 2, 0))
+    stem = Path(str(sample.get("lq_path") or sample.get("gt_path") or name)).stem
     if save_folder is not None:
-        stem = Path(str(sample.get("lq_path") or sample.get("gt_path") or name)).stem
         write_image(save_folder / f"{stem}.png", picture)
     if sample.get("gt") is None:
-        return Triple(None, picture, None)
+        return Triple(None, picture, None, stem)
     gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))
-    return Triple(None, picture, gt[: picture.shape[0], : picture.shape[1]])
+    try:
+        return Triple(None, *aligned(picture, gt, scale), stem)
+    except PictureError as error:
+        raise PictureError(error.kind, f"{stem}: {error}") from None

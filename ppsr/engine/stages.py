@@ -21,7 +21,7 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load]) -> None:
 
     Raises:
         ConfigError: the algorithm has no such network.
-        WeightError: a file does not fit and `partial` is off.
+        WeightError: a file does not fit and `partial` does not accept that.
     """
     for name, stage in stages.items():
         if name not in model.nets:

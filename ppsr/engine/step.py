@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import paddle
 from paddle import Tensor
@@ -62,12 +63,21 @@ class TrainStep:
         if self.precision.amp and not self.amp:
             logger.warning("mixed precision has no effect on CPU: training in float32")
         use_scaler = self.amp and self.precision.dtype == "float16"
+        unsafe = [name for name, net in self.model.nets.items() if not getattr(net, "fp16_safe", True)]
+        self.in_float32 = unsafe if use_scaler else []
+        if self.in_float32:
+            logger.warning(
+                "%s stays in float32, because its activations leave the range of float16; "
+                "precision.dtype=bfloat16 has the range",
+                ", ".join(self.in_float32),
+            )
         for name in self.optimizers:
             self.scalers[name] = paddle.amp.GradScaler(enable=use_scaler, init_loss_scaling=2.0**15)
         if self.amp and self.precision.level == "O2":
             for optimizer, names in self.optimizers.values():
-                nets = [self.model.nets[name] for name in names]
-                paddle.amp.decorate(nets, optimizer, level="O2", dtype=self.precision.dtype)
+                nets = [self.model.nets[name] for name in names if name not in self.in_float32]
+                if nets:
+                    paddle.amp.decorate(nets, optimizer, level="O2", dtype=self.precision.dtype)
         if self.options.channels_last:
             self._choose_layout()
 
@@ -119,7 +129,7 @@ class TrainStep:
         for batch in batches:
             with (
                 paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype),
-                self._traced(phase),
+                self._forwards(phase),
             ):
                 losses = phase.losses(batch)
             if not losses:
@@ -142,22 +152,24 @@ class TrainStep:
         return finite
 
     @contextmanager
-    def _traced(self, phase: Phase) -> Iterator[None]:
-        """With `to_static`, the networks run as traced graphs inside.
+    def _forwards(self, phase: Phase) -> Iterator[None]:
+        """Inside, networks that are not safe in float16 run in float32, and with `to_static` all as graphs.
 
         A graph keeps which parameters were frozen when it was traced, so a network that is trained in one
         phase and frozen in another has two.
         """
-        nets = self.model.nets if self.options.to_static else {}
         try:
-            for name, net in nets.items():
-                key = name, name in phase.nets
-                if key not in self.graphs:
-                    self.graphs[key] = paddle.jit.to_static(net.forward, full_graph=True)
-                net.forward = self.graphs[key]
+            for name, net in self.model.nets.items():
+                if self.options.to_static:
+                    key = name, name in phase.nets
+                    if key not in self.graphs:
+                        self.graphs[key] = paddle.jit.to_static(net.forward, full_graph=True)
+                    net.forward = self.graphs[key]
+                if name in self.in_float32:
+                    net.forward = _without_autocast(net.forward)
             yield
         finally:
-            for net in nets.values():
+            for net in self.model.nets.values():
                 net.__dict__.pop("forward", None)
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
@@ -187,6 +199,16 @@ class TrainStep:
                 f"{self.skipped_in_a_row} steps in a row were not finite; lower the learning rate or look at "
                 "the data. The last good checkpoint is kept."
             )
+
+
+def _without_autocast(forward: Callable) -> Callable:
+    """A forward pass in float32, whatever its inputs were computed in."""
+
+    def run(*inputs: Any) -> Any:
+        with paddle.amp.auto_cast(False):
+            return forward(*(x.astype("float32") if isinstance(x, Tensor) else x for x in inputs))
+
+    return run
 
 
 def _gradient_norm(parameters: Sequence[Tensor]) -> Tensor:

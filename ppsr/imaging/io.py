@@ -16,7 +16,16 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import atomic_write
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "list_images", "read_image", "to_uint8", "write_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "decode_image",
+    "list_images",
+    "read_image",
+    "read_own",
+    "to_rgb",
+    "to_uint8",
+    "write_image",
+]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _MAX = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
@@ -26,6 +35,9 @@ _SIDE_LIMITS = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     """Pictures of a folder by suffix, sorted by name.
 
+    Hidden ones, whose name or sub-folder begins with a dot, are left out: remains of killed runs, and what
+    macOS and trash bins keep beside pictures.
+
     Raises:
         DataError: no such folder.
     """
@@ -33,7 +45,13 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     pattern = "**/*" if recursive else "*"
-    return sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return sorted(
+        p
+        for p in folder.glob(pattern)
+        if p.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+        and p.is_file()
+    )
 
 
 def decode_image(path: str | Path, *, keep_alpha: bool = False) -> np.ndarray:
@@ -70,6 +88,21 @@ def _keeps_depth(content: bytes) -> bool:
     return content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] in (b"II*\0", b"MM\0*")
 
 
+def read_own(path: str | Path) -> np.ndarray:
+    """Read a picture with the channels that its file has: H x W or H x W x 3 RGB, float32 in [0, 1].
+
+    Raises:
+        DataError: as `decode_image`.
+    """
+    image = decode_image(path)
+    return image.astype(np.float32) / _MAX[image.dtype]
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """Repeat an H x W gray picture to three channels; others stay as they are."""
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
 def read_image(path: str | Path, *, gray: bool = False) -> np.ndarray:
     """Read a picture as H x W x 3 RGB float32 in [0, 1]; gray ones are repeated to three channels.
 
@@ -80,12 +113,11 @@ def read_image(path: str | Path, *, gray: bool = False) -> np.ndarray:
     Raises:
         DataError: as `decode_image`.
     """
-    image = decode_image(path)
-    values = image.astype(np.float32) / _MAX[image.dtype]
+    values = read_own(path)
     if gray:
         plane = values if values.ndim == 2 else values @ np.array([0.299, 0.587, 0.114], np.float32)
         return plane[..., None].astype(np.float32)
-    return np.repeat(values[..., None], 3, axis=2) if values.ndim == 2 else values
+    return to_rgb(values)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -52,7 +52,8 @@ def evaluate_backend(
         seconds += time.perf_counter() - started
         for sample, sr in zip(batch, pictures, strict=True):
             name = f"{index:05d}"
-            score_picture(score, name, partial(compared, sr, sample, save_folder, name), metrics)
+            read = partial(compared, sr, sample, backend.facts.scale, save_folder, name)
+            score_picture(score, name, read, metrics)
             index += 1
     return Scores(score.means, seconds)
 

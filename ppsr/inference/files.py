@@ -14,11 +14,19 @@ import cv2
 from tqdm import tqdm
 
 from ppsr.errors import ConfigError, DataError, PpsrError
-from ppsr.inference.inputs import VIDEO_SUFFIXES, Job, find_jobs, place_results
+from ppsr.inference.inputs import (
+    CONTAINERS,
+    Job,
+    check_place,
+    check_regular,
+    find_jobs,
+    is_file_name,
+    place_results,
+)
 from ppsr.inference.metadata import exif_block, fitting_profile
-from ppsr.inference.pictures import MAX_PIXELS, read_picture
+from ppsr.inference.pictures import MAX_PIXELS, UNREADABLE, picture_header, picture_kind, read_picture
 from ppsr.inference.upscaler import Upscaler, quantise
-from ppsr.inference.video import upscale_video
+from ppsr.inference.video import upscale_video, video_size
 from ppsr.inference.writers import FORMATS, Target, fitting, open_writer
 
 __all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_picture"]
@@ -26,6 +34,8 @@ __all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_picture"]
 logger = logging.getLogger(__name__)
 
 _CHUNK = 32  # rows that are rounded and packed at once
+_GROWTH = 16  # results may have as many times the pixels that inputs may have
+_NO_ALPHA = ("jpeg", "bmp")
 Report = dict[str, Any]
 
 
@@ -35,15 +45,33 @@ class FileOptions:
 
     Attributes:
         quality: of JPEG and WebP, 1 to 100.
-        max_pixels: larger pictures are refused, before and after enlarging by 16 times as many.
-        allow_truncated: accept JPEG files with a part missing.
+        max_pixels: larger pictures are refused.
+        allow_truncated: accept JPEG files with a part missing, and damaged videos.
         crf: constant rate factor of videos, 0 (lossless) to 51.
+        max_output_pixels: larger results are refused, before they are computed; None: 16 times `max_pixels`.
     """
 
     quality: int = 95
     max_pixels: int = MAX_PIXELS
     allow_truncated: bool = False
     crf: int = 18
+    max_output_pixels: int | None = None
+
+    def check_result(self, size: tuple[int, int]) -> None:
+        """Raise for a result that is too large.
+
+        Args:
+            size: its height and width.
+
+        Raises:
+            DataError: it has too many pixels.
+        """
+        limit = _GROWTH * self.max_pixels if self.max_output_pixels is None else self.max_output_pixels
+        if size[0] * size[1] > limit:
+            raise DataError(
+                f"the result of {size[1]} x {size[0]} has {size[0] * size[1]:,} pixels, allowed are "
+                f"{limit:,}; raise the limit (--max-pixels) or lower --outscale"
+            )
 
 
 def upscale_picture(
@@ -62,14 +90,15 @@ def upscale_picture(
         Entries of its report: output, size and output_size (width, height), tiles, warnings.
 
     Raises:
-        DataError: it cannot be read, computed or written.
+        DataError: it cannot be read, computed or written, or the result is too large.
         OSError: the disk is full, or the folder cannot be written.
     """
     picture = read_picture(source, max_pixels=options.max_pixels, allow_truncated=options.allow_truncated)
     height, width, channels = picture.pixels.shape
     size = upscaler.size(height, width)
+    options.check_result(size)
     warnings = list(picture.warnings)
-    if not keep_name and channels in (2, 4) and FORMATS[target.suffix.lower()] in ("jpeg", "bmp"):
+    if not keep_name and channels in (2, 4) and FORMATS[target.suffix.lower()] in _NO_ALPHA:
         warnings.append(f"{target.suffix} has no alpha, png is written instead")
         target = target.with_suffix(".png")
     try:
@@ -125,7 +154,7 @@ def upscale_files(
         suffix: appended to the names.
         extension: format of pictures, or "same".
         recursive: go into the folders of folders.
-        skip_existing: leave out inputs whose result is there, as after an interruption.
+        skip_existing: leave out inputs whose result is there and has its size, as after an interruption.
         options: for reading and writing.
         report: file of the report; None: `report.jsonl` beside the results.
 
@@ -135,19 +164,23 @@ def upscale_files(
 
     Raises:
         DataError: the only source does not exist, or there is no place for the report.
-        ConfigError: one file name for several inputs, or an unknown format.
+        ConfigError: one file name for several inputs, an unknown format, or a suffix with slashes.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     options = options or FileOptions()
-    single = _is_file_name(target)
+    single = is_file_name(target)
     jobs = find_jobs(sources, target, recursive=recursive)
-    if single and (len(sources) > 1 or len(jobs) > 1 or Path(sources[0]).is_dir()):
+    several = len(sources) > 1 or len(jobs) > 1 or Path(sources[0]).is_dir()
+    if not several:
+        check_place(target)
+    if single and several:
         raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
     jobs = place_results(jobs, target, single=single, suffix=suffix, extension=extension)
     path = report or (target.parent if single else target) / "report.jsonl"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("w", encoding="utf-8")
+        # bytes of a name that are not text become JSON's own escapes
+        handle = path.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
     taken: set[Path] = set()
@@ -170,10 +203,6 @@ def exit_code(reports: Sequence[Report]) -> int:
     return 1 if failed else 0
 
 
-def _is_file_name(target: Path) -> bool:
-    return target.suffix.lower() in FORMATS.keys() | VIDEO_SUFFIXES and not target.is_dir()
-
-
 def _reported(
     upscaler: Upscaler,
     job: Job,
@@ -189,7 +218,7 @@ def _reported(
     try:
         if job.skip is not None:
             line.update(status="skipped", reason=job.skip)
-        elif skip_existing and (there := _existing(job.target, single)) is not None:
+        elif skip_existing and (there := _existing(upscaler, job, single)) is not None:
             line.update(status="skipped", reason="the result is there", output=str(there))
         else:
             _check_target(job, taken)
@@ -204,10 +233,39 @@ def _reported(
     return line
 
 
-def _existing(target: Path, single: bool) -> Path | None:
-    """The result of a former run; pictures with alpha may have become PNG."""
-    candidates = [target] if single else [target, target.with_suffix(".png")]
-    return next((path for path in candidates if path.is_file()), None)
+def _existing(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
+    """The result of a former run with these options, judged by its name and size."""
+    target = job.target
+    read = _video_header if job.is_video else _header
+    source = read(job.source)
+    if source is None:
+        return None
+    size, alpha = source
+    if alpha and not single and FORMATS[target.suffix.lower()] in _NO_ALPHA:
+        target = target.with_suffix(".png")
+    there = read(target)
+    # what is turned by its EXIF changes sides
+    return target if there is not None and sorted(there[0]) == sorted(upscaler.size(*size)) else None
+
+
+def _video_header(path: Path) -> tuple[tuple[int, int], bool] | None:
+    """As `_header`, of a video."""
+    size = video_size(path) if path.is_file() else None
+    return None if size is None else (size, False)
+
+
+def _header(path: Path) -> tuple[tuple[int, int], bool] | None:
+    """Height and width of a picture file as it is stored, and whether it has alpha; None: it is none."""
+    try:
+        check_regular(path)
+        with path.open("rb") as handle:
+            kind = picture_kind(handle.read(32))
+        if kind is None:
+            return None
+        header = picture_header(path, kind)
+        return (header.height, header.width), header.alpha
+    except (DataError, *UNREADABLE):
+        return None
 
 
 def _check_target(job: Job, taken: set[Path]) -> None:
@@ -230,8 +288,13 @@ def _done(upscaler: Upscaler, job: Job, options: FileOptions, single: bool) -> R
     Raises:
         DataError: it cannot be done, or the given name is of the other kind.
     """
-    if job.is_video != (job.target.suffix.lower() in VIDEO_SUFFIXES):
+    check_regular(job.source)
+    if job.is_video != (job.target.suffix.lower() in CONTAINERS):
         raise DataError(f"{job.source} cannot become {job.target}: one is a video, the other a picture")
     if job.is_video:
-        return upscale_video(upscaler, job.source, job.target, crf=options.crf)
+        if (size := video_size(job.source)) is not None:
+            options.check_result(upscaler.size(*size))
+        return upscale_video(
+            upscaler, job.source, job.target, crf=options.crf, allow_truncated=options.allow_truncated
+        )
     return upscale_picture(upscaler, job.source, job.target, options, keep_name=single)

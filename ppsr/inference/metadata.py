@@ -44,9 +44,8 @@ def fitting_profile(icc: bytes | None, channels: int, kind: str) -> bytes | None
     return icc if icc is None or icc[16:20] == (b"GRAY" if gray else b"RGB ") else None
 
 
-def exif_tags(image: Image.Image) -> Image.Exif:
+def exif_tags(exif: Image.Exif) -> Image.Exif:
     """The EXIF of an opened picture; that of a TIFF without what describes its samples."""
-    exif = image.getexif()
     for tag in list(exif):
         if tag in _LAYOUT:
             del exif[tag]

@@ -15,16 +15,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ppsr.errors import DataError
 from ppsr.inference.metadata import exif_tags
+from ppsr.inference.tiff import MAX_PAGES, Tiff
 
-__all__ = ["MAX_PIXELS", "UNREADABLE", "Picture", "opened", "picture_kind", "read_picture"]
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Header", "Picture", "picture_header", "picture_kind", "read_picture"]
 
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
@@ -51,8 +53,17 @@ _TURNS = {  # EXIF orientation -> what makes it upright
     7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
     8: lambda a: a.transpose(1, 0, 2)[::-1],
 }
+_ORIENTATION = 0x0112
 _TRAILER = 2**16  # cameras write their own data behind the end of a JPEG
 _pillow = threading.Lock()
+
+
+class Header(NamedTuple):
+    """Width and height as they are stored, and whether there is alpha."""
+
+    width: int
+    height: int
+    alpha: bool
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,9 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_trunca
     except cv2.error as error:
         raise DataError(f"cannot decode {path}: {error.err}") from None
     except UnidentifiedImageError:  # its text shows an object in memory
-        raise DataError(f"cannot decode {path}: its header is damaged") from None
+        why = f"it is {Tiff(io.BytesIO(content))}, " if kind == "tiff" else "its header is "
+        why += "which is damaged or not supported" if kind == "tiff" else "damaged"
+        raise DataError(f"cannot decode {path}: {why}") from None
     except (Image.DecompressionBombError, *UNREADABLE) as error:
         raise DataError(f"cannot decode {path}: {error}") from None
 
@@ -130,36 +143,62 @@ def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -
         DataError: as `read_picture`.
     """
     warnings: list[str] = []
+    depth = content[24] if kind == "png" and len(content) > 25 else 8
     if kind == "tiff":
-        depth = _tiff_depth(content, max_pixels)
-    else:
-        depth = content[24] if kind == "png" and len(content) > 25 else 8
-    with opened(io.BytesIO(content), kind) as image:
+        tiff = Tiff(io.BytesIO(content))
+        _check_size((tiff.width, tiff.height), max_pixels)
+        tiff.check()
+        if tiff.bits == 16:
+            return _deep_tiff(tiff, warnings)
+    with _opened(io.BytesIO(content), kind) as image:
         _check_size(image.size, max_pixels)
         if kind == "png":
             _check_png(content)
-        frames = int(getattr(image, "n_frames", 1))
-        if frames > 1:
-            warnings.append(f"{frames} frames or pages, the first is used")
+        # Pillow's count of a TIFF's pages takes time that grows with their square
+        _count(tiff.pages() if kind == "tiff" else int(getattr(image, "n_frames", 1)), warnings)
         icc = image.info.get("icc_profile")
         if depth == 16:
             # Pillow decodes a whole PNG in search of EXIF
-            exif = exif_tags(image) if kind == "tiff" or b"eXIf" in content else Image.Exif()
-            pixels = _sixteen_bit(content, gray=kind == "png" and content[25] in (0, 4))
+            exif = exif_tags(image.getexif()) if b"eXIf" in content else Image.Exif()
+            pixels = _deep_png(content, gray=content[25] in (0, 4))
+            clear = image.info.get("transparency")
+            if content[25] == 0 and clear is not None:  # OpenCV leaves it out of gray, not out of colours
+                alpha = np.where(pixels == clear, 0, 65_535).astype(np.uint16)
+                pixels = np.concatenate([pixels, alpha], axis=2)
         else:
             if kind == "jpeg":
                 image = _whole_jpeg(content, image, allow_truncated, warnings)  # noqa: PLW2901
             image.load()
-            exif = exif_tags(image)
+            exif = exif_tags(image.getexif())
             pixels, icc = _eight_bit(image, icc, warnings)
-    turn = None if kind == "tiff" else _TURNS.get(exif.get(0x0112, 1))  # both decoders turn TIFF files
-    if turn is not None:
-        pixels = np.ascontiguousarray(turn(pixels))
-    return Picture(pixels, kind, icc, exif, tuple(warnings))
+    orientation = 1 if kind == "tiff" else exif.get(_ORIENTATION, 1)  # Pillow turns TIFF files itself
+    return Picture(_upright(pixels, orientation), kind, icc, exif, tuple(warnings))
+
+
+def _deep_tiff(tiff: Tiff, warnings: list[str]) -> Picture:
+    """A TIFF of 16 bits, of which Pillow knows few."""
+    _count(tiff.pages(), warnings)
+    if tiff.spare:
+        warnings.append("the sample behind the colours is no alpha and is left out")
+    return Picture(
+        _upright(tiff.deep(), tiff.orientation), "tiff", tiff.icc, exif_tags(tiff.exif()), tuple(warnings)
+    )
+
+
+def _count(frames: int, warnings: list[str]) -> None:
+    """Warn of more frames than the one that is used."""
+    if frames > 1:
+        number = f"{frames}" if frames <= MAX_PAGES else f"more than {MAX_PAGES:,}"
+        warnings.append(f"{number} frames or pages, the first is used")
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    turn = _TURNS.get(orientation)
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
 @contextmanager
-def opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
+def _opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
     """Pillow's view of a file by its header, without Pillow's own limit of the size: ours is checked then."""
     with _pillow:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -169,6 +208,25 @@ def opened(source: Path | BinaryIO, kind: str) -> Iterator[Image.Image]:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
         yield image
+
+
+def picture_header(path: Path, kind: str) -> Header:
+    """What a file states, before it is turned upright; nothing is decoded.
+
+    Args:
+        path: a file.
+        kind: from `picture_kind`, one that is supported.
+
+    Raises:
+        DataError: a TIFF is damaged.
+        OSError: as the rest of `UNREADABLE`, Pillow finds the file damaged.
+    """
+    if kind == "tiff":
+        with path.open("rb") as handle:
+            tiff = Tiff(handle)
+            return Header(tiff.width, tiff.height, tiff.samples in (2, 4) and not tiff.spare)
+    with _opened(path, kind) as image:
+        return Header(*image.size, image.mode in _ALPHA_MODES or "transparency" in image.info)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -236,33 +294,8 @@ def _whole_jpeg(
     return ends[0]
 
 
-def _tiff_depth(content: bytes, max_pixels: int) -> int:
-    """Bits per sample of a TIFF, from its tags alone.
-
-    Raises:
-        DataError: samples other than integers of up to 16 bits, too large, or damaged.
-    """
-    stream = io.BytesIO(content)
-    header = stream.read(16 if content[2:3] == b"+" or content[3:4] == b"+" else 8)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(header)
-    stream.seek(tags.next)
-    tags.load(stream)
-    _check_size((_first(tags.get(256, 0)), _first(tags.get(257, 0))), max_pixels)
-    bits, sample = _first(tags.get(258, 1)), _first(tags.get(339, 1))
-    if sample == 3 or bits > 16:
-        name = {1: "unsigned", 2: "signed", 3: "float"}.get(sample, "unknown")
-        raise DataError(f"{bits}-bit {name} samples are not supported; convert it to 8 or 16 bit")
-    if bits == 16 and (sample != 1 or _first(tags.get(262, 2)) not in (1, 2)):
-        raise DataError("a 16-bit TIFF must hold unsigned gray or RGB samples")
-    return bits
-
-
-def _first(value: Any) -> int:
-    return int(value[0] if isinstance(value, tuple) else value)
-
-
-def _sixteen_bit(content: bytes, *, gray: bool) -> np.ndarray:
-    """H x W x C of 16 bits, RGB order.
+def _deep_png(content: bytes, *, gray: bool) -> np.ndarray:
+    """H x W x C of a PNG of 16 bits, RGB order.
 
     Raises:
         DataError: the data is damaged.

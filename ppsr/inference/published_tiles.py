@@ -14,6 +14,7 @@ A tile that fails fails the picture; the published loops silently reuse the tile
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import product
 
@@ -21,7 +22,15 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 
-__all__ = ["PUBLISHED_MODES", "average_tiles", "half_tiles", "mirror_pad", "paste_tiles", "reflect_pad"]
+__all__ = [
+    "PUBLISHED_MODES",
+    "average_tiles",
+    "count_tiles",
+    "half_tiles",
+    "mirror_pad",
+    "paste_tiles",
+    "reflect_pad",
+]
 
 Run = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) -> (N, C, scale * H, scale * W), no padding
 _ONNX_MULTIPLE = 16
@@ -105,6 +114,11 @@ def paste_tiles(run: Run, lq: np.ndarray, *, scale: int, window: int, tile: int,
     return sr[:, :, : height * scale, : width * scale]
 
 
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where the tiles begin on an axis; the last ends with it."""
+    return [*range(0, length - tile, tile - overlap), length - tile]
+
+
 def average_tiles(
     run: Run, lq: np.ndarray, *, scale: int, window: int, tile: int, overlap: int
 ) -> np.ndarray:
@@ -122,7 +136,7 @@ def average_tiles(
     tile = min(tile, *padded.shape[2:])
     if overlap >= tile:
         raise ConfigError(f"the overlap {overlap} must be smaller than the tile {tile}")
-    starts = [[*range(0, length - tile, tile - overlap), length - tile] for length in padded.shape[2:]]
+    starts = [_starts(length, tile, overlap) for length in padded.shape[2:]]
     total = np.zeros((*lq.shape[:2], *(scale * length for length in padded.shape[2:])), np.float32)
     count = np.zeros(total.shape[2:], np.float32)
     for top, left in product(*starts):
@@ -149,6 +163,27 @@ def half_tiles(run: Run, lq: np.ndarray, *, scale: int, window: int, tile: int, 
         return run(padded)[:, :, : part.shape[2] * scale, : part.shape[3] * scale]
 
     return np.clip(_pasted(half, lq, scale, tile, pad) if tile else half(lq), 0, 1)
+
+
+def count_tiles(mode: str, height: int, width: int, *, window: int, tile: int, overlap: int) -> int:
+    """How often a mode runs the network for a picture.
+
+    Args:
+        mode: one of `PUBLISHED_MODES`.
+        height: of the LR picture.
+        width: of the LR picture.
+        window: of the network.
+        tile: side of a tile; 0: the whole picture.
+        overlap: as the mode takes it.
+    """
+    if not tile:
+        return 1
+    if mode == "published-inference":
+        sides = [length + window - length % window for length in (height, width)]
+        tile = min(tile, *sides)
+        return math.prod(len(_starts(side, tile, min(overlap, tile - 1))) for side in sides)
+    multiple = window if mode == "published" else 1
+    return math.prod(-(-(length + -length % multiple) // tile) for length in (height, width))
 
 
 PUBLISHED_MODES = ("published", "published-inference", "published-onnx")

@@ -18,6 +18,7 @@ import numpy as np
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.memory import is_out_of_memory, release_memory
+from ppsr.inference.transparent import Filled, filling_memory
 
 __all__ = ["Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
 
@@ -110,20 +111,20 @@ def largest_tiles(
     Raises:
         DataError: not even the smallest tile fits.
     """
+    clear = channels in (2, 4)
     per_row = width * facts.scale**2 * channels * 4  # finished SR values of one LR row
-    needed, fits = _need(_SPARE * per_pixel * height * width, height * per_row, budget, device_budget)
+    rows = height * per_row + (filling_memory(height, width, channels) if clear else 0)
+    needed, fits = _need(_SPARE * per_pixel * height * width, rows, budget, device_budget)
     if fits:
         return make_tiles(facts, 0, overlap), needed
     size = _up(min(_LARGEST_TILE, max(height, width)), facts.size_multiple)
     while size >= _SMALLEST_TILE:
         tiles = make_tiles(facts, size, overlap)
         side = tiles.size + 2 * tiles.overlap
-        needed, fits = _need(
-            _SPARE * per_pixel * min(side, height) * min(side, width),
-            min(tiles.size + 4 * tiles.fade, height) * per_row,
-            budget,
-            device_budget,
-        )
+        rows = min(tiles.size + 4 * tiles.fade, height) * per_row
+        rows += filling_memory(min(side, height), width, channels) if clear else 0
+        area = min(side, height) * min(side, width)
+        needed, fits = _need(_SPARE * per_pixel * area, rows, budget, device_budget)
         if fits:
             return tiles, needed
         size = min(size - facts.size_multiple, int(size * 0.9)) // facts.size_multiple * facts.size_multiple
@@ -213,7 +214,7 @@ class Tiler:
     def _cut(self, length: int) -> list[int]:
         return _edges(length, self.tiles, self.multiple)
 
-    def bands(self, picture: np.ndarray) -> Iterator[np.ndarray]:
+    def bands(self, picture: np.ndarray | Filled) -> Iterator[np.ndarray]:
         """Finished SR rows from top to bottom: (up to 64 rows, scale * W, C) float32.
 
         They are copies, so that the row of tiles they come from is gone before the next one is computed.
@@ -249,7 +250,7 @@ class Tiler:
             del band
             release_memory()  # holes between what stays would add up over a tall picture
 
-    def _solve(self, picture: np.ndarray, region: Region) -> np.ndarray:
+    def _solve(self, picture: np.ndarray | Filled, region: Region) -> np.ndarray:
         """The SR of a region."""
         top, bottom, left, right = region
         rows = self._read(top, bottom, picture.shape[0])
@@ -280,7 +281,7 @@ class Tiler:
         start = max(0, first - reach) // self.multiple * self.multiple
         return slice(start, min(length, _up(last + reach, self.multiple)))
 
-    def _halved(self, picture: np.ndarray, region: Region) -> np.ndarray:
+    def _halved(self, picture: np.ndarray | Filled, region: Region) -> np.ndarray:
         """The SR of a region from its halves across the longer side, which are mixed like tiles.
 
         Raises:

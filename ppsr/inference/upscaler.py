@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from paddle import nn
 
@@ -25,15 +24,23 @@ from ppsr.inference.memory import (
     release_memory,
     resident_memory,
 )
-from ppsr.inference.published_tiles import PUBLISHED_MODES, average_tiles, half_tiles, paste_tiles
+from ppsr.inference.published_tiles import (
+    PUBLISHED_MODES,
+    average_tiles,
+    count_tiles,
+    half_tiles,
+    paste_tiles,
+)
 from ppsr.inference.rows import resize_rows
 from ppsr.inference.tiling import Tiler, Tiles, as_float, largest_tiles, make_tiles
+from ppsr.inference.transparent import Filled
 
-__all__ = ["TILE_MODES", "Plan", "Upscaler", "quantise"]
+__all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler", "quantise"]
 
 logger = logging.getLogger(__name__)
 
 TILE_MODES = ("blend", *PUBLISHED_MODES)
+SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SHARE_OF_FREE = 0.7
 _SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
@@ -46,7 +53,7 @@ class Plan:
     """How one picture will be computed.
 
     Attributes:
-        tiles: how it is cut.
+        tiles: how it is cut; in a published tile mode by the loop of that mode.
         count: number of tiles.
         memory: bytes predicted for it beside the process as it is; None: not predicted.
     """
@@ -76,7 +83,7 @@ class Upscaler:
             is free.
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
         ensemble: mean over the eight flips and turns.
-        outscale: size of the result / size of the picture; None: the network's scale.
+        outscale: size of the result / size of the picture, 1/16 to 64; None: the network's scale.
         half: half precision where the network and the device allow it; short for that precision in
             `options`.
 
@@ -105,12 +112,17 @@ class Upscaler:
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
-        if outscale is not None and not 0 < outscale <= 64:
-            raise ConfigError(f"outscale lies above 0 and at most at 64, got {outscale}")
+        if outscale is not None and not SMALLEST_OUTSCALE <= outscale <= 64:
+            raise ConfigError(f"outscale is 1/16 to 64, got {outscale}")
         if tile is not None and tile < 0:
             raise ConfigError(f"a tile is not negative, got {tile}; 0 means the whole picture")
         if ensemble and tile_mode != "blend":
             raise ConfigError("the published tile modes have no self-ensemble; use tile mode blend")
+        if max_memory is not None and tile_mode != "blend":
+            raise ConfigError(
+                "the published tile modes keep to no limit of memory; give a tile instead of it, or "
+                "use tile mode blend"
+            )
         if isinstance(network, (str, Path)):
             _require_open_sizes(Export(network))
         if isinstance(network, (nn.Layer, str, Path)):
@@ -170,11 +182,13 @@ class Upscaler:
         """How a picture of this size will be computed, decided before it is.
 
         Raises:
-            DataError: memory is short even for the smallest tile.
+            DataError: memory is short even for the smallest tile, or the process already takes all of it.
         """
         facts, memory = self.backend.facts, None
         if self.tile_mode != "blend":
-            return Plan(Tiles(), 1, None)
+            tiles = Tiles(self.tile or 0, self._pad)
+            common = {"window": facts.size_multiple, "tile": tiles.size, "overlap": tiles.overlap}
+            return Plan(tiles, count_tiles(self.tile_mode, height, width, **common), None)
         tiles = make_tiles(facts, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             device = self._device_budget()
@@ -214,23 +228,39 @@ class Upscaler:
             )
         return make_tiles(facts, inner, self.overlap)
 
+    @property
+    def _pad(self) -> int:
+        """The overlap of the published tile modes."""
+        return _PUBLISHED_PAD if self.overlap is None else self.overlap
+
     def _tiler(self, tiles: Tiles, on_tile: Callable[[], None] | None = None) -> Tiler:
+        blend = self.tile_mode == "blend"  # the other modes cut the whole picture that they are given
         return Tiler(
-            self._planes,
+            self._planes if blend else partial(self._planes, on_tile=on_tile),
             scale=self.scale,
             multiple=self.backend.facts.size_multiple,
-            tiles=tiles,
-            halves=self.tile_mode == "blend",
-            on_tile=on_tile,
+            tiles=tiles if blend else Tiles(),
+            halves=blend,
+            on_tile=on_tile if blend else None,
         )
 
     @staticmethod
     def _budget(limit: int | None) -> int | None:
-        """Bytes that may be taken beside those the process has; None where the system does not tell."""
+        """Bytes that may be taken beside those the process has; None where the system does not tell.
+
+        Raises:
+            DataError: the process already takes more than the limit.
+        """
         release_memory()
         if limit is not None:
             used = resident_memory()
-            return None if used is None else max(0, round(_SHARE_OF_LIMIT * limit) - used)
+            usable = round(_SHARE_OF_LIMIT * limit)
+            if used is not None and used >= usable:
+                raise DataError(
+                    f"the process already takes {used / 1e6:.0f} MB, of a limit of {limit / 1e6:.0f} MB "
+                    f"{usable / 1e6:.0f} MB are used; allow more memory"
+                )
+            return None if used is None else usable - used
         free = available_memory()
         return None if free is None else round(_SHARE_OF_FREE * free)
 
@@ -277,14 +307,15 @@ class Upscaler:
         plan = plan or self.plan(height, width, channels)
         logger.info("%d x %d: %s", width, height, plan)
         flat_alpha = None
+        readable: np.ndarray | Filled = pixels
         if channels in (2, 4):
             alpha = pixels[..., -1]
             if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
                 flat_alpha = as_float(alpha[:1, :1]).item()
-                pixels = pixels[..., :-1]
-            else:
-                pixels = fill_transparent(pixels)
-        bands = self._tiler(plan.tiles, on_tile).bands(pixels)
+                readable = pixels[..., :-1]
+            elif alpha.min() == 0:
+                readable = Filled(pixels)
+        bands = self._tiler(plan.tiles, on_tile).bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
             if flat_alpha is None:
@@ -292,38 +323,45 @@ class Upscaler:
             else:
                 yield np.concatenate([band, np.full_like(band[..., :1], flat_alpha)], axis=2)
 
-    def _planes(self, tile: np.ndarray) -> np.ndarray:
-        """A tile of 1 to 4 channels: colours in one pass, alpha in its own."""
+    def _planes(self, tile: np.ndarray, on_tile: Callable[[], None] | None = None) -> np.ndarray:
+        """A tile of 1 to 4 channels: colours in one pass, alpha in its own, which `on_tile` is not told
+        of."""
         if tile.shape[2] in (1, 3):
-            return self._colours(tile)
-        return np.concatenate([self._colours(tile[..., :-1]), self._colours(tile[..., -1:])], axis=2)
+            return self._colours(tile, on_tile)
+        return np.concatenate([self._colours(tile[..., :-1], on_tile), self._colours(tile[..., -1:])], axis=2)
 
-    def _colours(self, tile: np.ndarray) -> np.ndarray:
+    def _colours(self, tile: np.ndarray, on_tile: Callable[[], None] | None = None) -> np.ndarray:
         """h x w x 1 or 3 in [0, 1] through a network of 1 or 3 channels; clipped to [0, 1]."""
         planes = tile.transpose(2, 0, 1)  # C, h, w
         if self.backend.facts.channels == 1:
-            sr = self._resolve(np.ascontiguousarray(planes[:, None]))[:, 0].transpose(1, 2, 0)
+            sr = self._resolve(np.ascontiguousarray(planes[:, None]), on_tile)[:, 0].transpose(1, 2, 0)
         else:
-            sr = self._resolve(np.ascontiguousarray(np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))))
-            sr = sr[0].transpose(1, 2, 0)
+            same = np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))
+            sr = self._resolve(np.ascontiguousarray(same), on_tile)[0].transpose(1, 2, 0)
         np.clip(sr, 0, 1, out=sr)
         return (sr @ _LUMA)[..., None] if tile.shape[2] < sr.shape[2] else sr
 
-    def _resolve(self, lq: np.ndarray) -> np.ndarray:
+    def _resolve(self, lq: np.ndarray, on_tile: Callable[[], None] | None) -> np.ndarray:
         """(N, C, H, W) in [0, 1] -> SR."""
         if self.tile_mode != "blend":
-            return self._published(lq)
+            return self._published(lq, on_tile)
         return self_ensemble(self.backend, lq) if self.ensemble else super_resolve(self.backend, lq)
 
-    def _published(self, lq: np.ndarray) -> np.ndarray:
+    def _published(self, lq: np.ndarray, on_tile: Callable[[], None] | None) -> np.ndarray:
         """By a published tile mode.
 
         Raises:
             DataError: the network gave NaN or infinity.
         """
         facts = self.backend.facts
-        pad = _PUBLISHED_PAD if self.overlap is None else self.overlap
-        run = partial(super_resolve, self.backend)
+        pad = self._pad
+
+        def run(part: np.ndarray) -> np.ndarray:
+            sr = super_resolve(self.backend, part)
+            if on_tile is not None:
+                on_tile()
+            return sr
+
         common = {"scale": facts.scale, "window": facts.size_multiple, "tile": self.tile or 0}
         if self.tile_mode == "published":
             return paste_tiles(run, lq, **common, pad=pad)
@@ -353,27 +391,6 @@ def _check(pixels: np.ndarray) -> None:
         raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DataError("the picture has values that are not finite")
-
-
-def fill_transparent(pixels: np.ndarray) -> np.ndarray:
-    """Give fully transparent pixels the colour of the nearest visible one.
-
-    Editors leave any colour there, often black; a network would spread it into the visible edge as a halo.
-
-    Args:
-        pixels: H x W x 2 or 4, alpha last, not constant.
-    """
-    hidden = pixels[..., -1] == 0
-    if not hidden.any():
-        return pixels
-    _, nearest = cv2.distanceTransformWithLabels(
-        hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    colours = np.zeros((int(nearest.max()) + 1, pixels.shape[2] - 1), pixels.dtype)
-    colours[nearest[~hidden]] = pixels[~hidden][:, :-1]
-    filled = pixels.copy()
-    filled[hidden, :-1] = colours[nearest[hidden]]
-    return filled
 
 
 def quantise(band: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -6,8 +6,8 @@ with 10; turned recordings of telephones are made upright.
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
+from ppsr.inference.survey import Survey, decoded, survey, time_stamp
 from ppsr.inference.upscaler import Upscaler
 
-__all__ = ["upscale_video"]
+__all__ = ["fitting_container", "upscale_video", "video_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ _BT601 = 5  # also stands for RGB, which has no matrix: otherwise versions of Py
 # FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not on this way
 _EXACT = "yuv444p10le"
 _NARROW, _WIDE = 1, 2  # luma from 16 to 235 (also what results have), or from 0 to 255
+# FFmpeg writes PCM into MP4 too, but few programs play it and not all that AVI files hold is accepted
+_SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _CODEC_FACTS = ("color_primaries", "color_trc", "colorspace")
 
 
@@ -46,7 +49,41 @@ def _pyav() -> ModuleType:
     return av
 
 
-def upscale_video(upscaler: Upscaler, source: Path, target: Path, *, crf: int = 18) -> dict[str, Any]:
+def video_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a video as it is stored; None: it cannot be read.
+
+    Raises:
+        ConfigError: PyAV is missing.
+    """
+    av = _pyav()
+    try:
+        with av.open(str(path)) as reader:
+            return (
+                (reader.streams.video[0].height, reader.streams.video[0].width)
+                if reader.streams.video
+                else None
+            )
+    except av.error.FFmpegError:
+        return None
+
+
+def fitting_container(path: Path) -> str:
+    """The suffix of a container that holds a video's sound: .mp4 if it can, also for what cannot be read."""
+    try:
+        av = _pyav()
+    except ConfigError:
+        return ".mp4"  # it will be reported when the video's turn comes
+    try:
+        with av.open(str(path)) as reader:
+            names = [sound.codec_context.name for sound in reader.streams.audio]
+    except av.error.FFmpegError:
+        return ".mp4"
+    return ".mp4" if all(name.startswith(_SOUND_OF_MP4) for name in names) else ".mkv"
+
+
+def upscale_video(
+    upscaler: Upscaler, source: Path, target: Path, *, crf: int = 18, allow_truncated: bool = False
+) -> dict[str, Any]:
     """Upscale a video file.
 
     Args:
@@ -54,6 +91,7 @@ def upscale_video(upscaler: Upscaler, source: Path, target: Path, *, crf: int = 
         source: any video that FFmpeg reads.
         target: .webm is written in VP9, others in H.264.
         crf: constant rate factor, 0 (best) to 51.
+        allow_truncated: take what there is of a damaged video.
 
     Returns:
         Entries of its report: output, size and output_size (width, height), frames, tiles, warnings.
@@ -64,14 +102,32 @@ def upscale_video(upscaler: Upscaler, source: Path, target: Path, *, crf: int = 
     """
     av = _pyav()
     try:
-        with (
-            av.open(str(source)) as reader,
-            atomic_path(target) as temporary,
-            av.open(str(temporary), "w", format=_container(target)) as writer,
-        ):
-            return {"output": str(target), **_copied(av, upscaler, reader, writer, source, crf)}
+        with av.open(str(source)) as reader:
+            if not reader.streams.video:
+                raise DataError(f"{source} has no pictures")
+            found = survey(source)
+            if found.faults and not allow_truncated:
+                raise DataError(
+                    f"{source} is damaged or truncated: {'; '.join(found.faults)}; --allow-truncated takes "
+                    "what is there"
+                )
+            with atomic_path(target) as temporary:
+                try:
+                    with av.open(str(temporary), "w", format=_container(target)) as writer:
+                        report = _copied(av, upscaler, reader, writer, source, found, crf)
+                except av.error.FFmpegError as error:
+                    if error.filename == str(temporary) and error.errno == errno.EINVAL:
+                        raise _unholdable(reader, error) from None
+                    raise
     except av.error.FFmpegError as error:
         raise DataError(f"cannot convert {source}: {error}") from None
+    return {"output": str(target), **report}
+
+
+def _unholdable(reader: Any, error: Exception) -> DataError:
+    """For streams that the container does not take."""
+    names = ", ".join(sound.codec_context.name for sound in reader.streams.audio) or "no sound"
+    return DataError(f"the container cannot hold these streams ({names}): {error}; use .mkv")
 
 
 def _container(target: Path) -> str:
@@ -80,40 +136,38 @@ def _container(target: Path) -> str:
 
 
 def _copied(
-    av: ModuleType, upscaler: Upscaler, reader: Any, writer: Any, source: Path, crf: int
+    av: ModuleType, upscaler: Upscaler, reader: Any, writer: Any, source: Path, found: Survey, crf: int
 ) -> dict[str, Any]:
     """Write all frames and the sound.
 
     Raises:
-        DataError: no pictures, or the container cannot hold the sound.
+        DataError: frames that do not follow each other, or the container cannot hold the sound.
     """
-    if not reader.streams.video:
-        raise DataError(f"{source} has no pictures")
     stream = reader.streams.video[0]
     stream.thread_type = "AUTO"
-    first = _first_frame(av, source)
+    first = found.first
     deep = first.format.components[0].bits > 8
     height, width = _upright(_pixels(first), first).shape[:2]
     plan = upscaler.plan(height, width)
     size = upscaler.size(height, width)
     encoder = _encoder(writer, stream, size, deep, crf)
     _set_aspect(encoder, stream, turned=round(first.rotation / 90) % 2 == 1)
-    sounds = {sound.index: _copy_stream(writer, sound) for sound in reader.streams.audio}
     try:
+        sounds = {sound.index: _copy_stream(writer, sound) for sound in reader.streams.audio}
         writer.start_encoding()
     except (ValueError, av.error.FFmpegError) as error:
-        names = ", ".join(sound.codec_context.name for sound in reader.streams.audio) or "no sound"
-        raise DataError(f"the container cannot hold these streams ({names}): {error}; use .mkv") from None
+        raise _unholdable(reader, error) from None
     count, last = 0, None
-    with tqdm(total=stream.frames or None, unit="frame", leave=False, disable=None) as bar:
+    with tqdm(total=found.frames, unit="frame", leave=False, disable=None) as bar:
         for packet in reader.demux([stream, *reader.streams.audio]):
             if packet.stream.index != stream.index:
-                if packet.dts is not None:
+                if packet.dts is not None and not packet.is_corrupt:
                     packet.stream = sounds[packet.stream.index]
                     writer.mux(packet)
                 continue
-            for frame in packet.decode():
-                pts = frame.pts if frame.pts is not None else _next(last, stream)
+            for frame in decoded(packet) or ():  # the survey has told of those that cannot be
+                stamp = time_stamp(frame, reader)
+                pts = stamp if stamp is not None else _next(last, stream)
                 if last is not None and pts <= last:
                     raise DataError(f"{source}: the time stamps of its frames do not rise at {frame.time} s")
                 lq = _upright(_pixels(frame), frame)
@@ -126,7 +180,9 @@ def _copied(
                 bar.update()
     writer.mux(encoder.encode(None))
     other = len(reader.streams) - 1 - len(sounds)
-    warnings = [f"{other} streams that are neither the picture nor sound are left out"] if other else []
+    warnings = [*found.faults, *found.warnings]
+    if other:
+        warnings.append(f"{other} streams that are neither the picture nor sound are left out")
     if first.interlaced_frame:
         warnings.append("its frames are interlaced and were upscaled as they are; deinterlace it first")
     return {
@@ -142,19 +198,6 @@ def _next(last: int | None, stream: Any) -> int:
     """The time stamp of a frame that has none: one frame after the last."""
     rate = stream.average_rate or Fraction(25)
     return 0 if last is None else last + max(1, round(1 / (rate * stream.time_base)))
-
-
-def _first_frame(av: ModuleType, source: Path) -> Any:
-    """The first frame, which tells size, depth, colours and turn.
-
-    Raises:
-        DataError: none can be decoded.
-    """
-    with av.open(str(source)) as reader:
-        frames: Iterator[Any] = reader.decode(reader.streams.video[0])
-        for frame in frames:
-            return frame
-    raise DataError(f"{source} has no frame that can be decoded")
 
 
 def _encoder(writer: Any, stream: Any, size: tuple[int, int], deep: bool, crf: int) -> Any:

@@ -21,7 +21,7 @@ from PIL import TiffImagePlugin
 from ppsr.errors import DataError
 from ppsr.files import atomic_path
 from ppsr.inference.metadata import jpeg_with_metadata, parsed, webp_with_metadata
-from ppsr.inference.pictures import opened
+from ppsr.inference.pictures import picture_header
 
 __all__ = ["FORMATS", "Target", "fitting", "open_writer"]
 
@@ -377,7 +377,6 @@ def _check(path: Path, target: Target) -> None:
     Raises:
         DataError: it does not.
     """
-    with opened(path, FORMATS[path.suffix.lower()]) as image:
-        size = image.size
+    size = picture_header(path, FORMATS[path.suffix.lower()])[:2]
     if size != (target.width, target.height):
         raise DataError(f"{path.name} was written as {size}, not {(target.width, target.height)}")

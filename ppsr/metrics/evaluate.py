@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Evaluation:
         sets: one entry per set and degradation.
         sources: where the pictures of each entry come from, for looking at them again.
         is_main: this process writes files.
+        absent: sets of the protocol that the data folder does not hold.
+        options: constructor arguments of metrics that the protocol leaves open or that differ from it.
     """
 
     protocol: Protocol
@@ -34,6 +36,8 @@ class Evaluation:
     sets: list[SetScore]
     sources: list[PictureSource]
     is_main: bool = True
+    absent: list[str] = field(default_factory=list)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -91,7 +95,7 @@ def evaluate(
         lq: LR pictures; left out, they are made from HR where the protocol can.
         data: folder of the protocol's sets.
         sets: those of `data`; None takes all that are there.
-        name: of the single set; by default found in its path.
+        name: of the single set, without `data`; by default found in its path.
         upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
         use_bicubic: score MATLAB's bicubic enlargement.
         config_file: names the network.
@@ -100,7 +104,7 @@ def evaluate(
         metric_options: more constructor arguments by metric, such as {"pe": {"definition": "published"}}.
         lr_of_script: LR pictures made here follow the released script ("published") or its intention
             ("intended"), where the two differ.
-        seed: of noise in LR pictures made here.
+        seed: of noise in LR pictures made here, at least 0.
         group: processes that share the work.
 
     Raises:
@@ -111,6 +115,10 @@ def evaluate(
     chosen = find_protocol(protocol, scale)
     if lr_of_script not in ("published", "intended"):
         raise ConfigError(f"lr_of_script is published or intended, got {lr_of_script!r}")
+    if lr_of_script == "intended" and not chosen.scripts_differ:
+        raise ConfigError(f"protocol '{protocol}' makes LR in one way; only dsr knows an intended one")
+    if seed < 0:
+        raise ConfigError(f"seed is at least 0, got {seed}")
     configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
     ways = {"sr": sr, "upscale": upscale, "use_bicubic": use_bicubic or None, "load": load or config_file}
     given = [way for way, value in ways.items() if value is not None]
@@ -119,7 +127,7 @@ def evaluate(
             "give exactly one of finished pictures (sr), a network (load), bicubic enlargement; got "
             + (", ".join(given) or "none")
         )
-    tasks = _tasks(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
+    tasks, absent = _tasks(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
     built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
     method = str(load or config_file or sr or ("bicubic" if use_bicubic else "upscale"))
     if use_bicubic:
@@ -136,7 +144,10 @@ def evaluate(
         score_set(source, built, name=task.name, variant=task.variant, group=group)
         for task, source in zip(tasks, sources, strict=True)
     ]
-    return Evaluation(chosen, scale, method, scores, sources, is_main=group is None or group.rank == 0)
+    is_main = group is None or group.rank == 0
+    return Evaluation(
+        chosen, scale, method, scores, sources, is_main=is_main, absent=absent, options=metric_options or {}
+    )
 
 
 def _network(config_file: str | Path | None, load: str | Path | None, scale: int) -> Upscale:
@@ -166,9 +177,13 @@ def _tasks(
     data: str | Path | None,
     sets: Sequence[str] | None,
     name: str | None,
-) -> list[SetTask]:
-    """The sets and degradations to score."""
+) -> tuple[list[SetTask], list[str]]:
+    """The sets and degradations to score, and the protocol's sets that `data` does not hold."""
     if data is None:
+        if sets:
+            raise ConfigError(
+                "sets chooses among those of data; without it give gt, and name to name the set"
+            )
         if protocol.gt_layout is not None and gt is None:
             raise ConfigError(f"protocol '{protocol.name}' needs HR pictures: give gt, or data")
         if protocol.gt_layout is None and sr is None and lq is None:
@@ -178,15 +193,20 @@ def _tasks(
                 f"protocol '{protocol.name}' needs LR pictures: give lq ({protocol.how_to_make} makes them)"
             )
         label = name or _guess_name(protocol, gt or lq or sr)
-        return _variants(protocol, label, gt=gt, lq=lq, sr=sr)
+        return _variants(protocol, label, gt=gt, lq=lq, sr=sr), []
     if gt is not None or lq is not None:
         raise ConfigError("give either data, or gt and lq")
-    tasks = []
+    if name is not None:
+        raise ConfigError(
+            "name is for one set given by gt or lq; those of data have their names: choose by sets"
+        )
+    tasks, absences = [], []
     for label in sets or protocol.sets:
         gt_place = (
             None if protocol.gt_layout is None else Path(data) / _fill(protocol.gt_layout, label, scale)
         )
         if gt_place is not None and not gt_place.is_dir() and not sets:
+            absences.append(label)
             continue
         lq_place: Path | None = Path(data) / _fill(protocol.lq_layout, label, scale)
         absent = not protocol.variants and not Path(str(lq_place)).is_dir()
@@ -197,7 +217,7 @@ def _tasks(
     if not tasks:
         layout = protocol.gt_layout or protocol.lq_layout
         raise DataError(f"{data} holds none of {', '.join(protocol.sets)}; the layout is {layout}")
-    return tasks
+    return tasks, absences
 
 
 def _fill(layout: str, name: str, scale: int) -> str:
@@ -220,7 +240,8 @@ def _variants(
     lq: str | Path | None,
     sr: str | Path | None,
 ) -> list[SetTask]:
-    """One task per degradation; a folder of pictures instead of a folder of degradations is one task."""
+    """One task per degradation, an absent one too where others are there; a folder of pictures instead of a
+    folder of degradations is one task."""
     if not protocol.variants:
         return [SetTask(name, "", gt, lq, sr)]
     given = sr if sr is not None else lq
@@ -241,7 +262,16 @@ def _variants(
         found = {
             next((v for v in protocol.variants if folder == v or folder.endswith(f"_{v}")), ""): Path(text)
         }
+        places = found
+    # An absent degradation is not made: LR pictures drawn here and read ones would share one table
     return [
-        SetTask(name, variant, gt, None if sr is not None else place, place if sr is not None else None)
-        for variant, place in found.items()
+        SetTask(
+            name,
+            variant,
+            gt,
+            lq=None if sr is not None else place,
+            sr=None if sr is None else place,
+            absent="" if variant in found else f"there is no folder {place}",
+        )
+        for variant, place in places.items()
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ppsr.errors import DataError
 from ppsr.imaging.io import IMAGE_SUFFIXES, list_images
 
-__all__ = ["Pairing", "find_pictures", "pair_pictures"]
+__all__ = ["Pairing", "by_name", "find_pictures", "pair_pictures"]
 
 # what programs append to a name: img_001_SRF_4_HR, babyx2, cones_x4, 0801_HR
 _DECORATION = re.compile(r"(_SRF_\d+_(HR|LR)|[_-]?x\d+|[_-](HR|LR|SR|GT|LQ))$", re.IGNORECASE)
@@ -24,11 +24,13 @@ class Pairing:
         pairs: name -> (HR, partner), by name.
         missing: HR pictures without a partner.
         extra: pictures that belong to no HR picture.
+        duplicates: pictures left out -> the one of the same name and folder that was taken.
     """
 
     pairs: dict[str, tuple[Path, Path]]
     missing: list[str]
     extra: list[str]
+    duplicates: dict[Path, Path] = field(default_factory=dict)
 
 
 def find_pictures(place: str | Path) -> list[Path]:
@@ -40,12 +42,24 @@ def find_pictures(place: str | Path) -> list[Path]:
     place = Path(place)
     if any(sign in place.name for sign in "*?["):
         matched = place.parent.glob(place.name)
-        pictures = sorted(p for p in matched if p.suffix.lower() in IMAGE_SUFFIXES)
+        visible = (p for p in matched if not p.name.startswith("."))
+        pictures = sorted(p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES)
     else:
         pictures = list_images(place)
     if not pictures:
         raise DataError(f"{place} holds no pictures")
     return pictures
+
+
+def by_name(pictures: Iterable[Path]) -> tuple[dict[str, Path], dict[Path, Path]]:
+    """Pictures by name without suffix, and those left out (`a.png` after `a.jpg`) -> the one that was
+    taken."""
+    named: dict[str, Path] = {}
+    duplicates = {}
+    for path in pictures:
+        if named.setdefault(path.stem, path) != path:
+            duplicates[path] = named[path.stem]
+    return named, duplicates
 
 
 def plain_name(stem: str) -> str:
@@ -58,8 +72,7 @@ def plain_name(stem: str) -> str:
 def pair_pictures(gt: Iterable[Path], others: Iterable[Path]) -> Pairing:
     """Pair by equal names; then by names without decoration; then an HR name that begins the other's name
     (`0801` and `0801_CDDNet`), the longest first. A picture is used once."""
-    free_gt = {path.stem: path for path in gt}
-    free = {path.stem: path for path in others}
+    (free_gt, left_out), (free, left_out_others) = by_name(gt), by_name(others)
     pairs: dict[str, tuple[Path, Path]] = {}
 
     def take(name: str, other: str) -> None:
@@ -83,4 +96,5 @@ def pair_pictures(gt: Iterable[Path], others: Iterable[Path]) -> Pairing:
         dict(sorted(pairs.items())),
         [path.name for path in free_gt.values()],
         [path.name for path in free.values()],
+        left_out | left_out_others,
     )

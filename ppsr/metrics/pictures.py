@@ -31,19 +31,19 @@ def _cropped(image: np.ndarray, crop_border: int) -> np.ndarray:
     return inner
 
 
-def _refuse_nan(values: np.ndarray) -> None:
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise DataError("a picture with NaN values cannot be scored")
+def _refuse_non_finite(values: np.ndarray) -> None:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError("a picture with NaN or infinite values cannot be scored")
 
 
 def checked_picture(image: np.ndarray, *, crop_border: int = 0) -> np.ndarray:
     """A picture as float64 H x W x C without its border.
 
     Raises:
-        DataError: not a picture, NaN values, or nothing is left inside the border.
+        DataError: not a picture, NaN or infinite values, or nothing is left inside the border.
     """
     inner = _cropped(image, crop_border)
-    _refuse_nan(inner)
+    _refuse_non_finite(inner)
     return inner.astype(np.float64)
 
 
@@ -51,13 +51,13 @@ def cropped_pair(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0) -> tup
     """Two pictures H x W x C of their own types, without their borders.
 
     Raises:
-        DataError: their sizes differ, NaN values, or nothing is left inside the border.
+        DataError: their sizes differ, NaN or infinite values, or nothing is left inside the border.
     """
     if sr.shape != gt.shape:
         raise DataError(f"pictures of unequal size cannot be compared: {sr.shape} and {gt.shape}")
     pair = _cropped(sr, crop_border), _cropped(gt, crop_border)
     for image in pair:
-        _refuse_nan(image)
+        _refuse_non_finite(image)
     return pair
 
 

@@ -39,6 +39,7 @@ class Protocol:
         variants: degradations -> their names in the table.
         make_lq: makes LR pictures where none are given; None where they must be given.
         how_to_make: the command that makes them.
+        scripts_differ: the released script makes LR pictures otherwise than it intends.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Protocol:
     variants: Mapping[str, str] = field(default_factory=dict)
     make_lq: Degrade | None = None
     how_to_make: str = ""
+    scripts_differ: bool = False
     borderless: tuple[str, ...] = ()
     rounding: str = "8 bit, half to even"
 
@@ -67,18 +69,28 @@ class Protocol:
             options: more constructor arguments by metric.
 
         Raises:
-            ConfigError: the protocol has no such metric.
+            ConfigError: the protocol has no such metric, or options are for one that is not measured.
         """
         for name in names or ():
             if name not in self.metrics:
                 raise ConfigError(
                     f"protocol '{self.name}' has no metric '{name}'; {did_you_mean(name, self.metrics)}"
                 )
+        measured = [name for name in self.metrics if names is None or name in names]
+        for name in options:
+            if name not in measured:
+                raise ConfigError(
+                    f"options of '{name}' have no effect: protocol '{self.name}' measures "
+                    f"{', '.join(measured)} here"
+                )
         border = scale if self.border is None else self.border
         return {
-            name: {**cfg, "crop_border": 0 if name in self.borderless else border, **options.get(name, {})}
-            for name, cfg in self.metrics.items()
-            if names is None or name in names
+            name: {
+                **self.metrics[name],
+                "crop_border": 0 if name in self.borderless else border,
+                **options.get(name, {}),
+            }
+            for name in measured
         }
 
     @property
@@ -113,8 +125,7 @@ def _reflash_lq(
 def _depth_lq(
     gt: np.ndarray, scale: int, variant: str, rng: np.random.Generator, published: bool
 ) -> np.ndarray:
-    lq = benchmark_lr(gt[..., 0], scale=scale, rng=rng, published=published)
-    return np.repeat(lq[..., None], 3, axis=2)
+    return benchmark_lr(gt if gt.ndim == 2 else gt[..., 0], scale=scale, rng=rng, published=published)
 
 
 _CLASSIC_SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
@@ -146,6 +157,7 @@ PROTOCOLS = {
             lq_layout="test_LR_x{scale}",
             sets=("DSR-TestData",),
             make_lq=_depth_lq,
+            scripts_differ=True,
         ),
         Protocol(
             name="reflash",
@@ -162,7 +174,7 @@ PROTOCOLS = {
         ),
         Protocol(
             name="dasr",
-            about="DASR's validation sets: type 1 weak, 2 standard, 3 severe; LPIPS of AlexNet on RGB",
+            about="DASR's validation sets: type 1 weak, 2 standard, 3 severe; LPIPS of AlexNet by default",
             color="Y of BT.601, not rounded; LPIPS: RGB",
             border=4,
             borderless=("lpips",),

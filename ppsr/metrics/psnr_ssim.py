@@ -28,7 +28,7 @@ def psnr(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel
     """Peak signal-to-noise ratio in dB of two pictures in 0..255 (H x W x C RGB); infinite when equal.
 
     Raises:
-        DataError: sizes differ, NaN values, or nothing is left inside the border.
+        DataError: sizes differ, NaN or infinite values, or nothing is left inside the border.
     """
     total, count = 0.0, 0
     for a, b in float_bands(cropped_pair(sr, gt, crop_border=crop_border), on_y=test_y_channel):

@@ -5,10 +5,11 @@ Only numbers that were checked against a release page or a second source are lis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-__all__ = ["PUBLISHED", "Reference", "canonical_set", "references"]
+__all__ = ["PUBLISHED", "Difference", "Reference", "canonical_set", "differences", "references"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,16 @@ class Reference:
     scores: dict[str, float]
     source: str
     variant: str = ""
+
+
+class Difference(NamedTuple):
+    """An own score beside a published one; `difference` is own minus published."""
+
+    method: str
+    metric: str
+    published: float
+    difference: float
+    source: str
 
 
 _LITERATURE = "the bicubic column of the x2, x3, x4 tables of the literature"
@@ -105,3 +116,15 @@ def references(protocol: str, dataset: str, scale: int, variant: str = "") -> li
     """Published scores that an evaluation compares with."""
     wanted = (protocol, canonical_set(dataset), scale, variant)
     return [r for r in PUBLISHED if (r.protocol, r.dataset, r.scale, r.variant) == wanted]
+
+
+def differences(
+    protocol: str, dataset: str, scale: int, variant: str, means: Mapping[str, float]
+) -> list[Difference]:
+    """Own means (metric -> value) minus every published score of the same set and metric."""
+    return [
+        Difference(r.method, metric, value, means[metric] - value, r.source)
+        for r in references(protocol, dataset, scale, variant)
+        for metric, value in r.scores.items()
+        if metric in means
+    ]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,37 +14,78 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.evaluate import Evaluation
-from ppsr.metrics.published import references
+from ppsr.metrics.published import Difference, differences
 from ppsr.metrics.scoring import SetScore, Triple
 from ppsr.registry import METRICS
 
-__all__ = ["draw_grid", "metric_lines", "to_json", "to_markdown", "write_report"]
+__all__ = [
+    "check_folder",
+    "draw_grid",
+    "metric_lines",
+    "set_to_json",
+    "to_json",
+    "to_markdown",
+    "write_report",
+]
 
 _CAPTION = 22
 _ERROR_GAIN = 4
 
 
 def metric_lines(evaluation: Evaluation) -> Iterator[str]:
-    """What is printed: `Metric psnr: 32.1234` below the name of each set, then what has no score."""
+    """What is printed: `Metric psnr: 32.1234` below the name of each set, then what has no score, and how far
+    the means are from published ones."""
+    if evaluation.options:
+        yield f"options: {_options(evaluation)}"
     for score in evaluation.sets:
         yield f"{_label(score)}: mean over {len(score.rows)} pictures"
         for name, value in score.means.items():
             yield f"Metric {name}: {value:.4f}"
         yield from (f"{kind}: {name}: {reason}" for name, kind, reason in score.problems)
+        for d in _differences(evaluation, score):
+            published = f"{d.published:g} published of {d.method}"
+            yield f"{d.metric} minus {published}: {d.difference:+.4f} ({d.source})"
+    if evaluation.absent:
+        yield f"not there: {', '.join(evaluation.absent)}"
 
 
 def _label(score: SetScore) -> str:
     return f"{score.name} {score.variant}".strip()
 
 
+def _differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
+    return differences(evaluation.protocol.name, score.name, evaluation.scale, score.variant, score.means)
+
+
+def _options(evaluation: Evaluation) -> str:
+    """`lpips net=vgg; rmse definition=published`."""
+    return "; ".join(
+        f"{name} " + ", ".join(f"{key}={value}" for key, value in arguments.items())
+        for name, arguments in evaluation.options.items()
+    )
+
+
 def _finite(value: float) -> float | str:
     """JSON has no infinity."""
     return value if math.isfinite(value) else str(value)
+
+
+def set_to_json(score: SetScore) -> dict[str, Any]:
+    """Count, mean, images and problems of a set."""
+    return {
+        "count": len(score.rows),
+        "mean": {name: _finite(value) for name, value in score.means.items()},
+        "images": {
+            name: {metric: _finite(value) for metric, value in row.items()}
+            for name, row in score.rows.items()
+        },
+        "problems": [problem._asdict() for problem in score.problems],
+    }
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -52,29 +94,38 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         {
             "set": score.name,
             "variant": score.variant,
-            "count": len(score.rows),
-            "mean": {name: _finite(value) for name, value in score.means.items()},
-            "images": {
-                name: {metric: _finite(value) for metric, value in row.items()}
-                for name, row in score.rows.items()
-            },
-            "problems": [problem._asdict() for problem in score.problems],
+            **set_to_json(score),
+            "published": [
+                {**d._asdict(), "difference": _finite(d.difference)} for d in _differences(evaluation, score)
+            ],
         }
         for score in evaluation.sets
     ]
-    head = {"protocol": evaluation.protocol.name, "scale": evaluation.scale, "method": evaluation.method}
-    first = {key: results[0][key] for key in ("count", "mean", "images", "problems")}
-    return {**head, **(first if len(results) == 1 else {}), "sets": results}
+    head: dict[str, Any] = {
+        "protocol": evaluation.protocol.name,
+        "scale": evaluation.scale,
+        "method": evaluation.method,
+    }
+    head["options"] = {
+        name: {key: str(value) for key, value in arguments.items()}
+        for name, arguments in evaluation.options.items()
+    }
+    first = {key: results[0][key] for key in ("count", "mean", "published", "images", "problems")}
+    return {**head, **(first if len(results) == 1 else {}), "sets": results, "absent": evaluation.absent}
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """A line per picture, then the means."""
+    """A line per picture, then the means, then published ones, each with the difference to it."""
     metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["set", "variant", "picture", *metrics])
     for score in evaluation.sets:
-        for name, row in {**score.rows, f"mean of {len(score.rows)}": score.means}.items():
+        rows = {**score.rows, f"mean of {len(score.rows)}": score.means}
+        for d in _differences(evaluation, score):
+            rows.setdefault(f"published: {d.method}", {})[d.metric] = d.published
+            rows.setdefault(f"mean minus published: {d.method}", {})[d.metric] = d.difference
+        for name, row in rows.items():
             writer.writerow([score.name, score.variant, name, *(row.get(m, "") for m in metrics)])
     return buffer.getvalue()
 
@@ -93,9 +144,13 @@ def to_markdown(evaluation: Evaluation) -> str:
         f"{protocol.about}. Channels: {protocol.color}. Border: {border} px. Rounding: {protocol.rounding}.",
         "",
     ]
+    if evaluation.options:
+        lines += [f"Options of metrics: {_options(evaluation)}.", ""]
     if protocol.variants and len(evaluation.sets) > 1:
         lines += _pivot(evaluation)
     lines += _means(evaluation)
+    if evaluation.absent:
+        lines += [f"Not there: {', '.join(evaluation.absent)}.", ""]
     for score in evaluation.sets:
         lines += _published(evaluation, score)
     for score in evaluation.sets:
@@ -132,18 +187,18 @@ def _pivot(evaluation: Evaluation) -> list[str]:
     lines = []
     for metric in {name: None for s in evaluation.sets for name in s.means}:
         header = [metric, *(evaluation.protocol.variants[v] for v in variants)]
-        rows = [[n, *(f"{cells.get((n, v), {}).get(metric, math.nan):.2f}" for v in variants)] for n in names]
+        rows = [
+            [n, *(f"{cells[n, v][metric]:.2f}" if metric in cells.get((n, v), {}) else "" for v in variants)]
+            for n in names
+        ]
         lines += _table(header, rows)
     return lines
 
 
 def _published(evaluation: Evaluation, score: SetScore) -> list[str]:
-    found = references(evaluation.protocol.name, score.name, evaluation.scale, score.variant)
     rows = [
-        [r.method, metric, f"{value:g}", f"{score.means[metric] - value:+.4f}", r.source]
-        for r in found
-        for metric, value in r.scores.items()
-        if metric in score.means
+        [d.method, d.metric, f"{d.published:g}", f"{d.difference:+.4f}", d.source]
+        for d in _differences(evaluation, score)
     ]
     if not rows:
         return []
@@ -161,6 +216,20 @@ def _pictures(score: SetScore) -> list[str]:
         lines += [f"Without a score: {len(score.problems)}", ""]
         lines += [*(f"- {kind}: {name}: {reason}" for name, kind, reason in score.problems), ""]
     return lines
+
+
+def check_folder(folder: str | Path) -> None:
+    """Find out before long work whether a report can be written; makes nothing.
+
+    Raises:
+        ConfigError: the path or a part of it is a file, or the folder must not be written to.
+    """
+    folder = Path(folder).absolute()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not place.is_dir():
+        raise ConfigError(f"the report needs a folder, and {place} is a file; name another output")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{place} must not be written to; name another output")
 
 
 def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = True) -> None:

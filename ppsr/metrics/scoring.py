@@ -15,12 +15,13 @@ from typing import Protocol as Interface
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.imaging.io import read_image, to_uint8
+from ppsr.imaging.io import read_own, to_rgb, to_uint8
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.pairing import find_pictures, pair_pictures
+from ppsr.metrics.pairing import by_name, find_pictures, pair_pictures
 from ppsr.metrics.protocols import Protocol, mod_crop, seeded
 
 __all__ = [
+    "PictureError",
     "PictureSource",
     "Problem",
     "Ranks",
@@ -28,6 +29,7 @@ __all__ = [
     "SetTask",
     "Source",
     "Triple",
+    "aligned",
     "bicubic",
     "score_picture",
     "score_set",
@@ -46,11 +48,12 @@ class Problem(NamedTuple):
 
 
 class Triple(NamedTuple):
-    """LR (where it is known), SR and HR (where there is one) of one picture, uint8 RGB."""
+    """LR (where it is known), SR and HR (where there is one) of one picture, uint8 RGB, and a better name."""
 
     lq: np.ndarray | None
     sr: np.ndarray
     gt: np.ndarray | None
+    name: str = ""
 
 
 @dataclass
@@ -128,6 +131,7 @@ class SetTask:
         gt: HR pictures; None without truth.
         lq: LR pictures; None makes them from HR.
         sr: finished SR pictures; None upscales LR.
+        absent: why the set has no pictures, where its place is known to be empty.
     """
 
     name: str
@@ -135,6 +139,7 @@ class SetTask:
     gt: str | Path | None = None
     lq: str | Path | None = None
     sr: str | Path | None = None
+    absent: str = ""
 
 
 def bicubic(scale: int) -> Upscale:
@@ -174,22 +179,32 @@ class PictureSource:
         self.seed = seed
         self.published = published
         self.problems: list[Problem] = []
+        # name -> (HR, SR or LR)
+        self.files: dict[str, tuple[Path | None, Path | None]] = {}
+        if task.absent:
+            self.problems.append(Problem(task.variant or task.name, "missing", task.absent))
+            return
         given = task.sr if task.sr is not None else task.lq
         others = find_pictures(given) if given is not None else None
-        # name -> (HR, SR or LR)
-        self.files: dict[str, tuple[Path | None, Path | None]]
         if task.gt is None:
-            self.files = {path.stem: (None, path) for path in others or []}
+            named, duplicates = by_name(others or [])
+            self.files = {name: (None, path) for name, path in named.items()}
         elif others is None:
-            self.files = {path.stem: (path, None) for path in find_pictures(task.gt)}
+            named, duplicates = by_name(find_pictures(task.gt))
+            self.files = {name: (path, None) for name, path in named.items()}
         else:
             pairing = pair_pictures(find_pictures(task.gt), others)
+            duplicates = pairing.duplicates
             self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
             kind = "SR" if task.sr is not None else "LR"
             self.problems += [Problem(n, "missing", f"has no {kind} picture") for n in pairing.missing]
             self.problems += [
                 Problem(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
             ]
+        self.problems += [
+            Problem(left.name, "duplicate", f"{taken} has the same name and is taken instead")
+            for left, taken in duplicates.items()
+        ]
 
     @property
     def names(self) -> list[str]:
@@ -200,41 +215,31 @@ class PictureSource:
         """The pictures of one name, HR cut to the part that LR covers.
 
         Raises:
-            _PictureError: they cannot be compared.
+            PictureError: they cannot be compared.
         """
         gt_path, other_path = self.files[name]
-        gt = None if gt_path is None else _read(gt_path)
-        other = None if other_path is None else _read(other_path)
+        own = None if gt_path is None else _read(gt_path)
+        gt = None if own is None else to_rgb(own)
+        other = None if other_path is None else to_rgb(_read(other_path))
         if self.task.sr is not None and other is not None:
-            return Triple(None, *self._aligned(other, gt))
-        lq = self._degraded(gt, name) if other is None and gt is not None else other
+            return Triple(None, *aligned(other, gt, self.scale))
+        # gray pictures are degraded as gray ones, so that noise is gray too
+        lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
         if lq is None or self.upscale is None:
-            raise _PictureError("unreadable", "there is neither an LR picture nor a way to make one")
+            raise PictureError("unreadable", "there is neither an LR picture nor a way to make one")
         sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
-        return Triple(lq, *self._aligned(sr, gt))
+        return Triple(lq, *aligned(sr, gt, self.scale))
 
     def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:
         if self.protocol.make_lq is None:
-            raise _PictureError("missing", "has no LR picture")
+            raise PictureError("missing", "has no LR picture")
         rng = seeded(self.seed, self.task.variant, name)
         return self.protocol.make_lq(
             mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published
         )
 
-    def _aligned(self, sr: np.ndarray, gt: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Both without the up to scale - 1 rows and columns that one of them has more."""
-        if gt is None:
-            return sr, None
-        if any(abs(a - b) >= self.scale for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True)):
-            raise _PictureError(
-                "wrong size",
-                f"SR is {_size(sr)}, HR is {_size(gt)}; x{self.scale} of the LR picture was expected",
-            )
-        height, width = (min(a, b) for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True))
-        return sr[:height, :width], gt[:height, :width]
 
-
-class _PictureError(DataError):
+class PictureError(DataError):
     """A picture that cannot be scored, with the kind of trouble."""
 
     def __init__(self, kind: str, reason: str) -> None:
@@ -242,16 +247,32 @@ class _PictureError(DataError):
         self.kind = kind
 
 
-def _read(path: Path) -> np.ndarray:
-    """uint8 RGB.
+def aligned(sr: np.ndarray, gt: np.ndarray | None, scale: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """SR and HR without the up to scale - 1 rows and columns that one of them has more.
 
     Raises:
-        _PictureError: unreadable.
+        PictureError: their sizes differ by more.
+    """
+    if gt is None:
+        return sr, None
+    if any(abs(a - b) >= scale for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True)):
+        raise PictureError(
+            "wrong size", f"SR is {_size(sr)}, HR is {_size(gt)}; x{scale} of the LR picture was expected"
+        )
+    height, width = (min(a, b) for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True))
+    return sr[:height, :width], gt[:height, :width]
+
+
+def _read(path: Path) -> np.ndarray:
+    """uint8, RGB or H x W gray.
+
+    Raises:
+        PictureError: unreadable.
     """
     try:
-        return to_uint8(read_image(path))
+        return to_uint8(read_own(path))
     except DataError as error:
-        raise _PictureError("unreadable", str(error)) from None
+        raise PictureError("unreadable", str(error)) from None
 
 
 def _size(image: np.ndarray) -> str:
@@ -308,12 +329,14 @@ def score_picture(
     """
     try:
         triple = read()
+        if triple.name and triple.name not in score.rows:
+            name = triple.name
         score.rows[name] = {
             key: float(metric(triple.sr, triple.gt))
             for key, metric in metrics.items()
             if triple.gt is not None or getattr(metric, "no_reference", False)
         }
-    except _PictureError as error:
+    except PictureError as error:
         score.problems.append(Problem(name, error.kind, str(error)))
     except DataError as error:
         score.problems.append(Problem(name, "not scored", str(error)))

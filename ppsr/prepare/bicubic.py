@@ -11,7 +11,8 @@ from ppsr.errors import ConfigError
 from ppsr.imaging.io import decode_image
 from ppsr.imaging.resize import matlab_resize_integers
 from ppsr.metrics.protocols import mod_crop
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
+from ppsr.prepare.records import claim
 
 __all__ = ["make_bicubic"]
 
@@ -40,7 +41,7 @@ def make_bicubic(
 
     Raises:
         ConfigError: scales below 2, or that do not divide `multiple`, or the target is the source, or was
-            made with another `multiple`.
+            made with another `multiple` or source.
         DataError: no pictures.
     """
     target = Path(target)

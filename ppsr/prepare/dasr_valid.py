@@ -20,7 +20,8 @@ from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import read_image
 from ppsr.metrics.protocols import mod_crop
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
+from ppsr.prepare.records import claim
 
 __all__ = ["TYPES", "make_dasr_validation"]
 
@@ -49,7 +50,8 @@ def make_dasr_validation(
         force: write again what is already there.
 
     Raises:
-        ConfigError: unknown type, or the target was made with other options, or is the source.
+        ConfigError: unknown type, or the target was made with other options or of another source,
+            or is the source.
         DataError: no pictures.
     """
     if kind not in TYPES:

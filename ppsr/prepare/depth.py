@@ -14,8 +14,9 @@ from ppsr.degradations.depth import benchmark_lr, benchmark_lr_from_upsampled, l
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import decode_image
 from ppsr.metrics.protocols import mod_crop, seeded
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
 from ppsr.prepare.mat_files import read_mat
+from ppsr.prepare.records import claim
 from ppsr.prepare.subimages import make_subimages
 
 __all__ = ["make_depth_crops", "make_depth_test", "make_depth_training"]
@@ -57,7 +58,7 @@ def make_depth_training(
         force: write again what is already there.
 
     Raises:
-        ConfigError: the target was made with another seed, or is the source.
+        ConfigError: the target was made with another seed or source, or is the source.
         DataError: no pictures.
     """
     target, pictures = Path(target), gather_unique(source, partial(_name, scale=scale))
@@ -129,11 +130,11 @@ def make_depth_test(
         force: write again what is already there.
 
     Raises:
-        ConfigError: the target was made with other options, or is the source.
+        ConfigError: the target was made with other options or of another source, or is the source.
         DataError: neither .mat files nor pictures.
     """
     source, target = Path(source), Path(target)
-    files = sorted(source.glob("*.mat")) or gather_unique(source, partial(_name, scale=scale))
+    files = sorted(source.glob("[!.]*.mat")) or gather_unique(source, partial(_name, scale=scale))
     options = {"published": published, "seed": seed}
     _claim(target, "dsr-test", options, source=source, layout=(_TEST_HR, _TEST_LR), scale=scale)
     job = partial(_test_pair, target=target, scale=scale, published=published, seed=seed, force=force)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -21,15 +20,13 @@ from tqdm import tqdm
 
 from ppsr.datasets.files import gather_pictures
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import atomic_write
 from ppsr.imaging.io import write_image
 
-__all__ = ["Outcome", "Summary", "claim", "gather_unique", "ordered_map", "run_jobs", "write_missing"]
+__all__ = ["Outcome", "Summary", "gather_unique", "ordered_map", "run_jobs", "write_missing"]
 
 T = TypeVar("T")
 
 _ITEMS_PER_WORKER = 16
-_RECORD = "prepare.json"
 
 
 class Outcome(NamedTuple):
@@ -87,66 +84,21 @@ class Summary:
         yield from (f"skipped: {name}: {reason}" for name, reason in self.skipped.items())
         yield from (f"failed: {name}: {reason}" for name, reason in self.failed.items())
 
+    def require_all(self) -> None:
+        """Go on only if nothing failed.
+
+        Raises:
+            DataError: something did; it names what and why.
+        """
+        if self.failed:
+            raise DataError("; ".join(f"{name}: {reason}" for name, reason in self.failed.items()))
+
     @property
     def exit_code(self) -> int:
         """0 all good, 1 some failed, 3 nothing usable."""
         if not self.written and not self.present:
             return 3
         return int(bool(self.failed))
-
-
-def claim(
-    target: Path,
-    command: str,
-    options: Mapping[str, Any],
-    *,
-    source: str | Path,
-    outputs: Iterable[Path],
-    recursive: bool = False,
-) -> None:
-    """Record in `<target>/prepare.json` how its pictures are made, so that one folder never holds two makes.
-
-    Args:
-        target: folder of all results.
-        command: that makes them.
-        options: everything that decides what a file of the same name holds.
-        source: folder that is read.
-        outputs: folders that are written.
-        recursive: the source is searched with its sub-folders.
-
-    Raises:
-        ConfigError: they were made with other options, or would be written where the source is read.
-    """
-    read = Path(source).resolve()
-    for output in outputs:
-        written = output.resolve()
-        if written == read or (recursive and read in written.parents):
-            raise ConfigError(
-                f"{output} lies in the source {source}, whose pictures would be mixed with the new "
-                "ones; give another folder"
-            )
-    record_file = target / _RECORD
-    record = _read_record(record_file)
-    wanted = json.loads(json.dumps(options))
-    before = record.get(command, wanted)
-    if before != wanted:
-        raise ConfigError(
-            f"{target} was made with {before}, now {wanted} is asked for; remove that folder or give another"
-        )
-    if command not in record:
-        atomic_write(record_file, json.dumps({**record, command: wanted}, indent=1))
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not readable: {error}; remove it") from None
-    if not isinstance(record, dict):
-        raise ConfigError(f"{path} is not the record of ppsr prepare; remove it")
-    return record
 
 
 def _guarded(job: Callable[[Path], Outcome], item: Path) -> Outcome:

@@ -12,10 +12,13 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import decode_image
 from ppsr.prepare.jobs import Outcome, Summary, run_jobs
+from ppsr.prepare.records import Record
 
 __all__ = ["FORMS", "make_list"]
 
 FORMS = ("shape", "name")
+# the only files that are read as gray; of others, such as gray JPEG or RGBA, every reader makes RGB
+_GRAY = {"PNG": ("1", "L", "I", "I;16", "I;16B"), "TIFF": ("1", "L", "LA", "I;16", "I;16B")}
 _ORIENTATION = 274  # EXIF; 5 to 8 exchange the sides
 
 
@@ -31,6 +34,9 @@ def make_list(
 ) -> Summary:
     """List the pictures of a folder, recursively, one relative name per line, sorted.
 
+    A list that is there gets the pictures that it lacks: new ones, and those that could not be read before.
+    How it was made is noted in `prepare.json` beside it.
+
     Args:
         folder: where the pictures lie.
         output: text file.
@@ -38,28 +44,53 @@ def make_list(
         smallest: leave out pictures with a shorter side.
         verify: decode every picture, to leave out truncated ones, instead of reading its header.
         workers: processes.
-        force: write the list again.
+        force: write the list anew, with these options.
 
     Returns:
-        `written` or `present` is 1 for the list; pictures left out are among skipped and failed.
+        `written` or `present` is 1 for the list; pictures left out are among skipped and failed, names in the
+        list without a picture among failed.
 
     Raises:
-        ConfigError: unknown form.
+        ConfigError: unknown form, or the list is a folder, or was made with other options, of another folder,
+            or by other means.
         DataError: no pictures.
     """
     if form not in FORMS:
         raise ConfigError(f"the form of a list is shape or name, got {form!r}")
     output = Path(output)
-    if output.exists() and not force:
-        return Summary(present=1)
-    pictures = gather_pictures(folder)
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder; give the name of a text file")
+    pictures = {path.relative_to(folder).as_posix(): path for path in gather_pictures(folder)}
+    options = {"form": form, "smallest": smallest, "verify": verify}
+    record = Record(output.parent, f"list {output.name}", options, source=folder)
+    lines = {} if force or not output.exists() else _read_list(output, record, form)
+    present = bool(lines)
+    missing = [path for name, path in pictures.items() if name not in lines]
     job = partial(_inspect, smallest=smallest, verify=verify)
-    summary = run_jobs(job, pictures, title="list", root=folder, workers=workers)
-    lines = [f"{name} ({shape})" if form == "shape" else name for name, shape in summary.found.items()]
-    if lines:
-        atomic_write(output, "\n".join(lines) + "\n")
-    summary.written = int(bool(lines))
+    summary = run_jobs(job, missing, title="list", root=folder, workers=workers)
+    gone = [name for name in lines if name not in pictures]
+    summary.failed |= dict.fromkeys(gone, "is in the list, not in the folder; --force writes the list anew")
+    if summary.found:
+        lines |= {
+            name: f"{name} ({shape})" if form == "shape" else name for name, shape in summary.found.items()
+        }
+        ordered = [lines[name] for name in (*pictures, *gone) if name in lines]
+        atomic_write(output, "\n".join(ordered) + "\n")
+        record.write()
+    summary.written = int(bool(summary.found))
+    summary.present = int(present and not summary.found)
     return summary
+
+
+def _read_list(path: Path, record: Record, form: str) -> dict[str, str]:
+    """Lines of a list that is there, by the names in them.
+
+    Raises:
+        ConfigError: it was made with other options or by other means.
+    """
+    record.require(path, "--force writes it anew, or give another name")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {line.rpartition(" (")[0] if form == "shape" else line: line for line in lines if line}
 
 
 def _inspect(path: Path, *, smallest: int, verify: bool) -> Outcome:
@@ -72,7 +103,7 @@ def _inspect(path: Path, *, smallest: int, verify: bool) -> Outcome:
 
 
 def _header(path: Path) -> tuple[int, int, int]:
-    """Height, width and channels of a picture, from its header, upright.
+    """Height, width and channels of a picture as it is read, upright, from its header.
 
     Raises:
         DataError: it has none.
@@ -81,6 +112,6 @@ def _header(path: Path) -> tuple[int, int, int]:
         with Image.open(path) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             height, width = (image.width, image.height) if turned else (image.height, image.width)
-            return height, width, 3 if image.mode == "P" else len(image.getbands())
+            return height, width, 1 if image.mode in _GRAY.get(image.format or "", ()) else 3
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable picture: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from ppsr.datasets.sources import (
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import decode_image
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, ordered_map
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, ordered_map
+from ppsr.prepare.records import Record, claim
 
 __all__ = ["make_lmdb", "verify_lmdb"]
 
+_COMMAND = "lmdb"
 _FIRST_MAP = 64 << 20
 _BATCH_BYTES = 32 << 20
 
@@ -43,7 +45,8 @@ def make_lmdb(
     """Pack a folder of pictures into `<target>` (ending in .lmdb), lossless.
 
     The store grows beside its final name and is moved when it is complete; an interrupted run goes on where
-    it stopped. Its room is doubled whenever it is full, so it never has to be guessed.
+    it stopped. Its room is doubled whenever it is full, so it never has to be guessed. A store that is there
+    gets the pictures that it lacks: new ones, and those that could not be read before.
 
     Args:
         source: pictures, searched recursively; their names without suffix are the keys.
@@ -52,9 +55,12 @@ def make_lmdb(
         workers: processes that encode.
         force: replace a store that is there.
 
+    Returns:
+        Pictures that are in the store and no longer in the source are among failed.
+
     Raises:
-        ConfigError: the name does not end in .lmdb, the library is missing, or what an interrupted run left
-            was made of other pictures.
+        ConfigError: the name does not end in .lmdb, the library is missing, or the store, or what an
+            interrupted run left of it, was made of another source, with other options, or by other means.
         DataError: no pictures, or two of one name.
     """
     lmdb, target = load_lmdb(), Path(target)
@@ -62,30 +68,51 @@ def make_lmdb(
         raise ConfigError(f"the name of a store ends in {STORE_SUFFIX}, got {target}")
     if not 0 <= level <= 9:
         raise ConfigError(f"a PNG compression is 0 to 9, got {level}")
-    if target.exists() and not force:
-        return Summary(present=len(read_store_list(target)))
+    if target.exists() and not target.is_dir():
+        raise ConfigError(f"{target} is a file; give another name")
     pictures = gather_unique(source, recursive=True)
     growing = target.with_name(f".{target.name}.growing")
-    if force:
+    options = {"level": level}
+    replace = force and target.exists()
+    if target.exists() and not force:
+        record = Record(target, _COMMAND, options, source=source)
+        record.require(target, "--force replaces it, or give another name")
+        listed = read_store_list(target)
+        if all(path.stem in listed for path in pictures):
+            return _with_gone(Summary(present=len(pictures)), listed, pictures)
         shutil.rmtree(growing, ignore_errors=True)
-    options = {"source": str(source), "level": level}
-    claim(growing, "lmdb", options, source=source, outputs=[target], recursive=True)
+        close_stores()
+        target.rename(growing)
+    elif force:
+        shutil.rmtree(growing, ignore_errors=True)
+    claim(growing, _COMMAND, options, source=source, outputs=[target], recursive=True)
     try:
         # room for what is there already; LMDB refuses to open a store with less
         size = max(_FIRST_MAP, 2 * _file_size(growing / "data.mdb"))
         with lmdb.open(str(growing), map_size=size, readahead=False, meminit=False) as store:
             summary = _fill(store, pictures, root=source, level=level, workers=workers)
-            lines = [f"{key}.png ({','.join(map(str, shape))}) {level}" for key, shape in _shapes(store)]
+            shapes = dict(_shapes(store))
     except lmdb.Error as error:
-        raise DataError(f"{growing} cannot be written: {error}; remove it and run again") from None
-    if not lines:
+        raise DataError(
+            f"{growing} cannot be written: {error}; if it is damaged, remove it and run again"
+        ) from None
+    if not shapes:
         shutil.rmtree(growing)
         return summary
-    atomic_write(growing / STORE_LIST, "\n".join(lines) + "\n")
-    if target.exists():
+    lines = [f"{key}.png ({','.join(map(str, shape))}) {level}\n" for key, shape in shapes.items()]
+    atomic_write(growing / STORE_LIST, "".join(lines))
+    if replace:
         shutil.rmtree(target)
     growing.rename(target)
     close_stores()
+    return _with_gone(summary, shapes, pictures)
+
+
+def _with_gone(summary: Summary, keys: Iterable[str], pictures: list[Path]) -> Summary:
+    """Add what is in the store and no longer in the source."""
+    stems = {path.stem for path in pictures}
+    gone = [key for key in keys if key not in stems]
+    summary.failed |= dict.fromkeys(gone, "is in the store, not in the source; --force makes the store anew")
     return summary
 
 

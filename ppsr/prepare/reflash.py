@@ -13,7 +13,8 @@ import numpy as np
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.imaging.io import decode_image
 from ppsr.metrics.protocols import mod_crop, seeded
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
+from ppsr.prepare.records import claim
 
 __all__ = ["make_reflash_benchmark"]
 
@@ -42,7 +43,7 @@ def make_reflash_benchmark(
         force: write again what is already there.
 
     Raises:
-        ConfigError: the target was made with another scale or seed, or is the source.
+        ConfigError: the target was made with another scale, seed or source, or is the source.
         DataError: no pictures.
     """
     target = Path(target)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.imaging.io import read_image, to_uint8, write_image
+from ppsr.imaging.io import read_image, to_uint8
+from ppsr.prepare.jobs import Outcome, Summary, run_jobs, write_missing
 
 __all__ = ["TRAIN", "VALIDATION", "make_samples"]
 
@@ -26,35 +28,38 @@ VALIDATION = ("chelsea.png", "coffee.png", "rocket.jpg")
 _LARGEST = 600
 
 
-def make_samples(folder: str | Path = "data/samples", *, force: bool = False) -> dict[str, int]:
+def make_samples(
+    folder: str | Path = "data/samples", *, workers: int | None = None, force: bool = False
+) -> Summary:
     """Write HR pictures to `folder`/train and `folder`/val as PNG, sides multiples of 8 and at most 600
     pixels.
 
     Args:
         folder: target.
+        workers: processes.
         force: write again what is already there.
 
     Returns:
-        Number of pictures written per split.
+        Pictures that this version of scikit-image does not ship are among failed.
 
     Raises:
-        DataError: scikit-image is missing or ships other pictures.
+        DataError: scikit-image is missing.
     """
     try:
         import skimage.data
     except ImportError:
         raise DataError("the samples come with scikit-image: pip install scikit-image") from None
     source = Path(skimage.data.__file__).parent
-    written = {}
-    for split, names in (("train", (*TRAIN, *TEXTURES)), ("val", VALIDATION)):
-        written[split] = 0
-        for name in names:
-            target = Path(folder) / split / f"{Path(name).stem}.png"
-            if target.exists() and not force:
-                continue
-            write_image(target, to_uint8(_centre(read_image(source / name))))
-            written[split] += 1
-    return written
+    pictures = [source / name for name in (*TRAIN, *TEXTURES, *VALIDATION)]
+    job = partial(_cut, folder=Path(folder), force=force)
+    return run_jobs(job, pictures, title="samples", root=source, workers=workers)
+
+
+def _cut(path: Path, *, folder: Path, force: bool) -> Outcome:
+    target = folder / ("val" if path.name in VALIDATION else "train") / f"{path.stem}.png"
+    if target.exists() and not force:
+        return Outcome(present=1)
+    return write_missing([(target, to_uint8(_centre(read_image(path))))], force=force)
 
 
 def _centre(image: np.ndarray) -> np.ndarray:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import decode_image
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, run_jobs, write_missing
+from ppsr.metrics.protocols import mod_crop
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
+from ppsr.prepare.records import claim
 
 __all__ = ["make_subimages", "window_starts"]
 
@@ -33,12 +36,15 @@ def make_subimages(
     size: int = 480,
     step: int = 240,
     threshold: int = 0,
+    multiple: int = 1,
     workers: int | None = None,
     force: bool = False,
 ) -> Summary:
     """Write the windows of every picture as `<name>_s001.png`, row by row.
 
-    A scale at the end of the name (`0001x4`) is left out, so that windows of HR and LR have equal names.
+    A scale at the end of the name (`0001x4`) is left out, so that windows of HR and LR have equal names. They
+    show the same places where `size`, `step`, `threshold` and `multiple` of HR are those of LR times the
+    scale.
 
     Args:
         source: folder, searched recursively.
@@ -46,23 +52,25 @@ def make_subimages(
         size: side of a window.
         step: distance of windows.
         threshold: remaining pixels that are given up.
+        multiple: cut pictures to sides that are multiples of this, before the last windows are placed.
         workers: processes.
         force: write again what is already there.
 
     Raises:
         ConfigError: sizes that are not positive, or the target lies in the source, or holds windows of other
-            sizes.
+            sizes or of another source.
         DataError: no pictures, or two whose windows would have the same names.
     """
     target = Path(target)
-    if size < 1 or step < 1 or threshold < 0:
+    if min(size, step, multiple) < 1 or threshold < 0:
         raise ConfigError(
-            f"size and step are at least 1, threshold at least 0; got {size}, {step}, {threshold}"
+            f"size, step and multiple are at least 1, threshold at least 0; got {size}, {step}, {multiple}, "
+            f"{threshold}"
         )
     pictures = gather_unique(source, _plain, recursive=True)
-    options = {"size": size, "step": step, "threshold": threshold}
+    options: dict[str, Any] = {"size": size, "step": step, "threshold": threshold, "multiple": multiple}
     claim(target, "subimages", options, source=source, outputs=[target], recursive=True)
-    job = partial(_cut, target=target, size=size, step=step, threshold=threshold, force=force)
+    job = partial(_cut, target=target, **options, force=force)
     return run_jobs(job, pictures, title="sub-images", root=source, workers=workers)
 
 
@@ -70,8 +78,10 @@ def _plain(path: Path) -> str:
     return _SCALES.sub("", path.stem) or path.stem
 
 
-def _cut(path: Path, *, target: Path, size: int, step: int, threshold: int, force: bool) -> Outcome:
-    image = decode_image(path)
+def _cut(
+    path: Path, *, target: Path, size: int, step: int, threshold: int, multiple: int, force: bool
+) -> Outcome:
+    image = mod_crop(decode_image(path), multiple)
     tops, lefts = (window_starts(side, size, step, threshold) for side in image.shape[:2])
     if not tops or not lefts:
         shape = f"{image.shape[1]} x {image.shape[0]}"

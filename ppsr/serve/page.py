@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from ppsr.serve.api import create_app
 from ppsr.serve.limits import CANCELLED, RefusedError
 from ppsr.serve.service import Job, Options, Result, Service
-from ppsr.serve.texts import PREFIX, texts
+from ppsr.serve.texts import PREFIX, language_of, refusal, say, texts
 from ppsr.serve.watched import LARGEST_TILE, SMALLEST_TILE
 
 if TYPE_CHECKING:
@@ -180,15 +180,12 @@ def _build(service: Service, text: Callable[[str], Any]) -> "gradio.Blocks":
                         info=text("tile_info"),
                         elem_id="tile",
                     )
+                    # without `minimum`: gradio would refuse the rest in English
                     memory = gr.Number(
-                        value=0, minimum=0, label=text("memory"), info=text("memory_info"), elem_id="memory"
+                        value=0, label=text("memory"), info=text("memory_info"), elem_id="memory"
                     )
                     outscale = gr.Number(
-                        value=0,
-                        minimum=0,
-                        label=text("outscale"),
-                        info=text("outscale_info"),
-                        elem_id="outscale",
+                        value=0, label=text("outscale"), info=text("outscale_info"), elem_id="outscale"
                     )
                     extension = gr.Dropdown(_FORMATS, value="png", label=text("format"), elem_id="format")
                     ensemble = gr.Checkbox(
@@ -244,8 +241,9 @@ def _handlers(service: Service) -> tuple[Callable[..., Iterator[tuple[Any, ...]]
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio recognises the argument by its default
     ) -> Iterator[tuple[Any, ...]]:
+        language = language_of(request.headers.get("accept-language", ""))
         if picture is None:
-            raise gr.Error("Choose a picture first.", print_exception=False)
+            raise gr.Error(say(language, "no_picture"), print_exception=False)
         given = Path(picture)
         try:
             options = Options(
@@ -259,16 +257,17 @@ def _handlers(service: Service) -> tuple[Callable[..., Iterator[tuple[Any, ...]]
                 source = Path(shutil.copyfile(given, place / "picture"))
                 job = service.submit(source, model, options, preview=True, stem=given.stem)
                 jobs[request.session_hash] = job
+                unit = say(language, "unit")
                 try:
                     for _ in _unfinished(job):
                         total = job.watch.total
-                        progress((job.watch.done, total) if total else 0, desc=_stage(job), unit="tiles")
-                        yield gr.skip(), _stage(job), gr.skip()
+                        stage = _stage(job, language)
+                        progress((job.watch.done, total) if total else 0, desc=stage, unit=unit)
+                        yield gr.skip(), stage, gr.skip()
                     result = job.future.result()
-                    button = gr.DownloadButton(
-                        f"Download {result.path.name}", str(result.path), interactive=True
-                    )
-                    yield result.preview, _summary(result), button  # gradio copies the file
+                    label = say(language, "file", name=result.path.name)
+                    button = gr.DownloadButton(label, str(result.path), interactive=True)
+                    yield result.preview, _summary(result, job, language), button  # gradio copies the file
                 finally:  # also when the page is closed
                     del jobs[request.session_hash]
                     job.stop()
@@ -276,8 +275,8 @@ def _handlers(service: Service) -> tuple[Callable[..., Iterator[tuple[Any, ...]]
                         job.future.exception()  # the folder stays until the worker has left it
         except (CancelledError, RefusedError) as ended:
             if isinstance(ended, RefusedError) and ended.code != CANCELLED:
-                raise gr.Error(str(ended), print_exception=False) from None
-            yield gr.skip(), "Stopped.", gr.DownloadButton(interactive=False)
+                raise gr.Error(refusal(ended, language, service.limits), print_exception=False) from None
+            yield gr.skip(), say(language, "stopped"), gr.DownloadButton(interactive=False)
 
     return upscale, end
 
@@ -293,16 +292,27 @@ def _unfinished(job: Job) -> Iterator[None]:
             return
 
 
-def _stage(job: Job) -> str:
+def _stage(job: Job, language: str) -> str:
     """What is going on, in words."""
     if not job.future.running():
-        return "Waiting for another picture"
-    return f"Tile {job.watch.done} of {job.watch.total}" if job.watch.total else "Reading"
+        return say(language, "waiting")
+    if not job.watch.total:
+        return say(language, "reading")
+    return say(language, "at", done=job.watch.done, total=job.watch.total)
 
 
-def _summary(result: Result) -> str:
+def _summary(result: Result, job: Job, language: str) -> str:
     """One line about a result."""
-    report = result.report
+    report, count = result.report, job.watch.total
     before, after = (" × ".join(map(str, report[key])) for key in ("size", "output_size"))
-    text = f"{before} → **{after}** in {report['seconds']:.2f} s, {report['tiles']}, {report['model']}."
-    return " ".join([text, *(f"Note: {warning}." for warning in report["warnings"])])
+    tiles = say(language, "tiles" if count > 1 else "whole", count=count, plan=report["tiles"])
+    text = say(
+        language,
+        "summary",
+        before=before,
+        after=after,
+        seconds=report["seconds"],
+        tiles=tiles,
+        model=report["model"],
+    )
+    return text + "".join(say(language, "note", warning=warning) for warning in report["warnings"])

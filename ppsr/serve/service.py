@@ -6,6 +6,7 @@ pictures at once are not faster than one after the other on a CPU, and memory is
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import shutil
@@ -30,8 +31,8 @@ from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_picture
 from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
-from ppsr.inference.pictures import UNREADABLE, opened, picture_kind
-from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.pictures import UNREADABLE, picture_header, picture_kind
+from ppsr.inference.upscaler import SMALLEST_OUTSCALE, Upscaler
 from ppsr.inference.writers import FORMATS
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
 from ppsr.serve.models import is_export
@@ -42,6 +43,7 @@ __all__ = ["Job", "Options", "Result", "Service"]
 logger = logging.getLogger(__name__)
 
 _LARGEST_OUTSCALE = 16
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READABLE = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
 
 
@@ -52,7 +54,7 @@ class Options:
     Attributes:
         tile: largest side of a tile in LR pixels, 16 to 1024. Between two tiles a request can be stopped.
         max_memory: bytes that the process may take; None: the service's own setting.
-        outscale: size of the result / size of the picture, above 0 and at most 16; None: the network's.
+        outscale: size of the result / size of the picture, 1/16 to 16; None: the network's.
         ensemble: mean over the eight flips and turns.
         extension: format of the result.
         quality: of JPEG and WebP, 1 to 100.
@@ -74,8 +76,8 @@ class Options:
             <= self.tile
             <= LARGEST_TILE,
             f"max_memory is above 0, got {self.max_memory}": self.max_memory is None or self.max_memory > 0,
-            f"outscale is above 0 and at most {_LARGEST_OUTSCALE}, got {self.outscale}": self.outscale is None
-            or 0 < self.outscale <= _LARGEST_OUTSCALE,
+            f"outscale is 1/16 to {_LARGEST_OUTSCALE}, got {self.outscale}": self.outscale is None
+            or SMALLEST_OUTSCALE <= self.outscale <= _LARGEST_OUTSCALE,
             f"format '{self.extension}' is unknown; {did_you_mean(self.extension, _extensions())}": (
                 self.extension in _extensions()
             ),
@@ -271,7 +273,11 @@ class Service:
                 upscaler,
                 source,
                 target,
-                FileOptions(options.quality, self.limits.max_pixels),
+                FileOptions(
+                    options.quality,
+                    self.limits.max_pixels,
+                    max_output_pixels=self.limits.max_output_pixels,
+                ),
                 keep_name=False,
             )
             shown = upscaler.preview
@@ -280,6 +286,12 @@ class Service:
             raise
         except PpsrError as error:
             raise RefusedError(422, "cannot_upscale", _without_path(error, source)) from None
+        except OSError as error:
+            logger.error("%s: %s", name, error)
+            reason = error.strerror or type(error).__name__  # without the paths of the service
+            if error.errno in _NO_ROOM:
+                raise RefusedError(507, "no_room", f"the result cannot be stored: {reason}") from None
+            raise RefusedError(422, "cannot_upscale", f"cannot read or write the picture: {reason}") from None
         except (cv2.error, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -303,8 +315,7 @@ class Service:
             what = f"{kind.upper()}, which is not supported" if kind else "not a picture"
             raise RefusedError(415, "not_a_picture", f"the file is {what}; send {', '.join(_READABLE)}")
         try:
-            with opened(source, kind) as image:
-                width, height = image.size
+            width, height, _ = picture_header(source, kind)
         except UNREADABLE as error:
             raise RefusedError(
                 422, "cannot_upscale", f"cannot decode it: {_without_path(error, source)}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from paddle import nn
 
-from ppsr.errors import WeightError
+from ppsr.errors import ConfigError, WeightError
+from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.files import read_file
 from ppsr.weights.identify import identify
 
@@ -31,7 +32,7 @@ def load_state(
     state: Mapping[str, np.ndarray],
     *,
     layout: Literal["torch", "paddle"] = "paddle",
-    partial: bool = False,
+    partial: bool | Sequence[str] = False,
 ) -> list[str]:
     """Copy arrays into the parameters and buffers of a network.
 
@@ -40,42 +41,79 @@ def load_state(
             regular expressions for entries of published files that it derives itself (masks, indices).
         state: key -> array.
         layout: "torch" transposes Linear weights.
-        partial: accept missing, unexpected and mis-shaped keys, and return them.
+        partial: True accepts missing, unexpected and mis-shaped keys and returns them, if at least half of
+            the network's tensors are loaded. Regular expressions accept only keys that match one as a
+            whole, however many.
 
     Returns:
         One line per entry that was not loaded; empty when all fits.
 
     Raises:
-        WeightError: a key is missing, unexpected or has another shape, and ``partial`` is off.
+        ConfigError: ``partial`` holds something that is no regular expression.
+        WeightError: a key is missing, unexpected or has another shape and ``partial`` does not accept it, or
+            it accepts all and fewer than half of the tensors are loaded. Nothing has changed then.
     """
     own = net.state_dict()
     turn = transposed_keys(net) if layout == "torch" else set()
-    ignored = [re.compile(pattern) for pattern in getattr(net, "ignored_keys", ())]
-    problems: list[str] = []
+    ignored = _compiled(getattr(net, "ignored_keys", ()))
+    problems: dict[str, str] = {}
     loaded: dict[str, np.ndarray] = {}
     for key, value in state.items():
         if key not in own:
             if not any(pattern.fullmatch(key) for pattern in ignored):
-                problems.append(f"unexpected {key} {tuple(value.shape)}")
+                problems[key] = f"unexpected {key} {tuple(value.shape)}"
             continue
         array = np.asarray(value)
         if array.dtype == np.uint16:  # how Paddle stores bfloat16
-            array = (array.astype(np.uint32) << 16).view(np.float32)
+            array = from_bits(array)
         if key in turn and array.ndim == 2:
             array = array.T
         if list(array.shape) != list(own[key].shape):
-            problems.append(f"mis-shaped {key}: file {tuple(array.shape)}, network {tuple(own[key].shape)}")
+            problems[key] = f"mis-shaped {key}: file {tuple(array.shape)}, network {tuple(own[key].shape)}"
             continue
         loaded[key] = np.asarray(array, order="C")
-    problems += [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state]
-    if problems and not partial:
-        shown = "\n  ".join(problems[:20]) + (
-            f"\n  ... {len(problems) - 20} more" if len(problems) > 20 else ""
-        )
-        raise WeightError(f"the weights do not fit {type(net).__name__}{_other(net, state)}:\n  {shown}")
+    problems |= {key: f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state}
+    _refuse(net, state, problems, share=(len(loaded), len(own)), partial=partial)
     for key, array in loaded.items():
         own[key].set_value(array.astype(str(own[key].dtype).rsplit(".", maxsplit=1)[-1]))
-    return problems
+    return list(problems.values())
+
+
+def _compiled(patterns: Sequence[str]) -> list[re.Pattern[str]]:
+    try:
+        return [re.compile(pattern) for pattern in patterns]
+    except re.error as error:
+        raise ConfigError(f"partial: {error.pattern!r} is no regular expression: {error}") from None
+
+
+def _refuse(
+    net: nn.Layer,
+    state: Mapping[str, np.ndarray],
+    problems: Mapping[str, str],
+    *,
+    share: tuple[int, int],
+    partial: bool | Sequence[str],
+) -> None:
+    """Raise what `partial` does not accept; `share` is how many tensors are loaded, and of how many."""
+    if partial is True:
+        loaded, total = share
+        if 2 * loaded < total:
+            raise WeightError(
+                f"only {loaded} of the {total} tensors of {type(net).__name__} are in the weights"
+                f"{_other(net, state)}; partial loading needs half. If that is meant, list regular "
+                "expressions of the keys that may differ: partial: ['...']"
+            )
+        return
+    accepted = _compiled(partial or ())
+    refused = [
+        text for key, text in problems.items() if not any(pattern.fullmatch(key) for pattern in accepted)
+    ]
+    if refused:
+        shown = "\n  ".join(refused[:20])
+        more = f"\n  ... {len(refused) - 20} more" if len(refused) > 20 else ""
+        raise WeightError(
+            f"the weights do not fit {type(net).__name__}{_other(net, state)}:\n  {shown}{more}"
+        )
 
 
 def _other(net: nn.Layer, state: Mapping[str, np.ndarray]) -> str:
@@ -98,7 +136,7 @@ def apply_state(
     state: Mapping[str, np.ndarray],
     *,
     layout: Literal["torch", "paddle"] = "paddle",
-    partial: bool = False,
+    partial: bool | Sequence[str] = False,
 ) -> list[str]:
     """`load_state` after the network's own key map, if its class has one (`map_published_keys`)."""
     mapped = getattr(type(net), "map_published_keys", None)
@@ -110,7 +148,7 @@ def load_weights(
     path: str | Path,
     *,
     net_name: str = "generator",
-    partial: bool = False,
+    partial: bool | Sequence[str] = False,
     key: str | None = None,
 ) -> list[str]:
     """Load a weight file of any supported kind into a network.
@@ -119,10 +157,11 @@ def load_weights(
         net: the network.
         path: .pdparams, .pth or .safetensors.
         net_name: which network to take of a file that holds several.
-        partial: accept what does not fit, and return it.
+        partial: what need not fit, as of `load_state`.
         key: entry of a torch file, such as `params`; by default `params_ema` is preferred.
 
     Raises:
+        ConfigError: ``partial`` holds something that is no regular expression.
         WeightError: unreadable, unsafe, or it does not fit.
     """
     file = read_file(path, key=key)

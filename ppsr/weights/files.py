@@ -15,6 +15,7 @@ import numpy as np
 
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
+from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.opcodes import CorruptFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
 from ppsr.weights.torch_files import is_torch_file, parse_torch
@@ -137,6 +138,7 @@ def _is_state(value: Any) -> bool:
 
 
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
+    """A file by its entries; Paddle writes bfloat16 as uint16, which is no type of any weight."""
     nest = ""
     if isinstance(tree, list):  # DRN's dual models: one state per scale
         tree = {f"dual_model_{i}": item for i, item in enumerate(tree)}
@@ -149,6 +151,8 @@ def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str |
     else:
         if key:
             raise WeightError(f"{path} has no entry '{key}'; it has {sorted(map(str, tree))[:8]}")
+    if layout == "paddle":
+        tree = {k: _widened(v) if _is_state(v) else v for k, v in _widened(tree).items()}
     arrays = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)}
     groups = {str(k): _strip(v) for k, v in tree.items() if _is_state(v)}
     if arrays:
@@ -157,6 +161,10 @@ def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str |
     if groups:
         return WeightFile(path, groups, layout, container, nest)
     raise WeightError(f"{path} holds no tensors; its entries are {sorted(map(str, tree))[:8]}")
+
+
+def _widened(tree: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {k: from_bits(v) if getattr(v, "dtype", None) == np.uint16 else v for k, v in tree.items()}
 
 
 def _strip(state: Mapping[Any, np.ndarray]) -> State:
@@ -216,7 +224,7 @@ def _parse_safetensors(content: bytes, source: str) -> tuple[State, Layout]:
             position = end
             array = np.frombuffer(content, dtype, math.prod(shape), 8 + length + start).reshape(shape)
             if entry["dtype"] == "BF16":
-                array = (array.astype(np.uint32) << 16).view(np.float32)
+                array = from_bits(array)
             state[key] = array
     except WeightError:
         raise

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 
 __all__ = ["is_torch_file", "parse_torch"]
@@ -119,7 +120,7 @@ def _strided(storage: Any, offset: Any, size: Any, stride: Any, kind: str) -> np
         steps = tuple(s * item for s in stride)
         view = np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), steps).copy()
     if kind == "bf16":
-        return (view.astype(np.uint32) << 16).view(np.float32).reshape(tuple(size))
+        return from_bits(view)
     return view
 
 

@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import list_images, write_image
+from ppsr.prepare import samples as prepared_samples
 
 
 @pytest.fixture
@@ -59,6 +60,18 @@ def test_lists_are_written(source, tmp_path, command):
     assert (tmp_path / "list.txt").read_text() == "a.png (136,144,1)\nb.png (136,144,1)\n"
 
 
+def test_another_source_or_form_is_refused(source, tmp_path, rng):
+    write_image(tmp_path / "other" / "a.png", rng.integers(1, 256, (136, 144), dtype=np.uint8))
+    for command, out in (("meta-info", "list.txt"), ("imagenet-list", "names.txt"), ("bicubic", "out")):
+        assert _run(command, source, tmp_path / out).exit_code == 0
+        error = _run(command, tmp_path / "other", tmp_path / out).exception
+        assert isinstance(error, ConfigError)
+        assert "'../other'" in str(error) or "'other'" in str(error)
+        assert isinstance(_run(command, tmp_path / "none", tmp_path / out).exception, DataError)
+    error = _run("meta-info", source, tmp_path / "list.txt", "--form", "name").exception
+    assert "'form': 'shape'" in str(error)
+
+
 def test_a_store_is_made_and_verified(source, tmp_path):
     pytest.importorskip("lmdb")
     store = tmp_path / "s.lmdb"
@@ -94,6 +107,28 @@ def test_wrong_options_are_refused(source, tmp_path, arguments, reason):
 
 
 def test_samples_come_with_lr(tmp_path):
-    done = _run("samples", "-o", tmp_path / "samples")
-    assert "9 training and 3 validation pictures, 3 LR" in done.output
-    assert len(list_images(tmp_path / "samples" / "val_LRx4")) == 3
+    out = tmp_path / "samples"
+    done = _run("samples", "-o", out, "-j", "1")
+    assert f"{out}: 15 written, 0 already there, 0 skipped, 0 failed" in done.output
+    counts = [len(list_images(out / folder)) for folder in ("train", "val", "val_LRx4")]
+    assert counts == [9, 3, 3]
+    again = _run("samples", "-o", out)
+    assert "0 written, 15 already there" in again.output
+    assert again.exit_code == 0
+
+
+def test_failed_samples_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared_samples, "TRAIN", ("astronaut.png", "not_shipped.png"))
+    done = _run("samples", "-o", tmp_path / "samples", "-j", "1")
+    assert done.exit_code == 1
+    assert "failed: not_shipped.png: cannot read" in done.output
+
+
+def test_failed_lr_of_samples_is_named(tmp_path):
+    out = tmp_path / "samples"
+    _run("samples", "-o", out)
+    (out / "val" / "coffee.png").write_bytes(b"broken")
+    (out / "val_LRx4" / "coffee.png").unlink()
+    done = _run("samples", "-o", out)
+    assert done.exit_code == 1
+    assert "failed: val_LRx4/coffee.png: " in done.output

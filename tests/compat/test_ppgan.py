@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
@@ -23,10 +24,11 @@ from ppsr.models.drn import DRNModel
 from ppsr.registry import CRITERIONS, DATASETS, DISCRIMINATORS, GENERATORS, METRICS, MODELS
 from ppsr.weights import load_state, read_file
 from tests.compat.pictures import make_pairs
+from tests.optional import needed
 
-pytest.importorskip("ppgan", reason="PaddleGAN is not installed: pip install --no-deps ppgan==2.1.0")
-pytest.importorskip("munch", reason="PaddleGAN needs munch: pip install munch")
-bridge = pytest.importorskip("ppsr.compat.ppgan")
+needed("ppgan", "PaddleGAN is not installed: pip install --no-deps ppgan==2.1.0")
+needed("munch", "PaddleGAN needs munch: pip install munch")
+bridge = importlib.import_module("ppsr.compat.ppgan")
 
 NETWORK = {"num_feat": 4, "num_block": 1, "upscale": 2}
 

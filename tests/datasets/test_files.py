@@ -10,7 +10,7 @@ import pytest
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.errors import DataError
-from ppsr.imaging.io import write_image
+from ppsr.imaging.io import list_images, write_image
 
 
 @pytest.fixture
@@ -29,6 +29,15 @@ def _reader(broken):
         return index
 
     return read
+
+
+def test_hidden_files_are_no_pictures(folder):
+    for hidden in (".p0.tmp-4242.png", "._d.png", "sub/._c.JPG", ".Trashes/e.png"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        (folder / hidden).write_bytes(b"remains")
+    assert [path.name for path in gather_pictures(folder)] == ["a b.png", "d.png", "c.JPG"]
+    assert [path.name for path in list_images(folder)] == ["a b.png", "d.png"]
+    assert [path.name for path in gather_pictures(folder / ".Trashes")] == ["e.png"]
 
 
 def _listed(folder, text):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ppsr.datasets.gt_only import GTDataset, ImageNetPairedDataset
+from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import decode_image, write_image
+from ppsr.imaging.io import decode_image, read_image, to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.prepare.bicubic import make_bicubic
 from ppsr.prepare.reflash import make_reflash_benchmark
@@ -40,6 +41,30 @@ def test_lr_of_whole_pictures_equals_the_prepared_files(folder, tmp_path):
     variant = "blur2_bicubic_noise20_jepg50"
     item = GTDataset(gt_folder=str(folder), degradation=variant, seed=5)[1]
     assert (_bytes(item) == decode_image(tmp_path / "reflash" / "LR_degra" / variant / "b.png")).all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gray_files_are_degraded_as_the_prepared_ones(tmp_path, rng, variant):
+    write_image(tmp_path / "hr" / "g.png", rng.integers(0, 256, (36, 40), dtype=np.uint8))
+    make_reflash_benchmark(tmp_path / "hr", tmp_path / "out", seed=5)
+    dataset = GTDataset(gt_folder=str(tmp_path / "hr"), degradation=variant, seed=5)
+    item = dataset[0]
+    assert item["gt"].shape == (3, 36, 40)
+    prepared = to_uint8(read_image(tmp_path / "out" / "LR_degra" / variant / "g.png"))
+    assert (_bytes(item) == prepared).all()
+    assert (prepared == prepared[..., :1]).all()
+    window = GTDataset(gt_folder=str(tmp_path / "hr"), degradation=variant, gt_size=16)[0, 0]
+    assert (window["gt"].shape, window["lq"].shape) == ((3, 16, 16), (3, 4, 4))
+
+
+@pytest.mark.parametrize("gt_size", [None, 16])
+@pytest.mark.parametrize("degradation", [None, "matlab_bicubic"])
+def test_gray_files_become_three_channels(tmp_path, rng, degradation, gt_size):
+    write_image(tmp_path / "hr" / "g.png", rng.integers(0, 256, (36, 40), dtype=np.uint8))
+    item = GTDataset(gt_folder=str(tmp_path / "hr"), degradation=degradation, gt_size=gt_size)[0, 0]
+    assert all(item[name].shape[0] == 3 for name in ("gt", "lq") if name in item)
+    pair = ImageNetPairedDataset(gt_folder=str(tmp_path / "hr"), gt_size=40)[0]
+    assert (pair["gt"].shape, pair["lq"].shape) == ((3, 40, 40), (3, 10, 10))
 
 
 def test_training_samples_depend_on_seed_epoch_and_index_alone(folder):

@@ -93,3 +93,22 @@ def test_wrong_sizes_and_options_are_refused(folders: dict[str, Path]) -> None:
         make(folders, level_source="pil")
     with pytest.raises(ConfigError, match="unpaired_ratio"):
         make(folders, unpaired_ratio=1.5)
+
+
+def test_sides_that_are_no_multiples_of_the_scale_are_cut(tmp_path: Path) -> None:
+    gt = np.random.default_rng(0).integers(0, 256, (103, 130, 3), dtype=np.uint8)
+    write_image(tmp_path / "gt" / "a.png", gt)
+    write_image(tmp_path / "x1" / "a.png", np.ascontiguousarray(gt[:100:4, :128:4]))
+    write_image(tmp_path / "x2" / "a.png", np.ascontiguousarray(gt[:102:2, :130:2]))
+    data = PyramidDataset(
+        gt_folder=str(tmp_path / "gt"),
+        lq_folder=str(tmp_path / "x1"),
+        gt_size=16,
+        level_folders={2: str(tmp_path / "x2")},
+    )
+    for epoch in range(5):
+        item = data[epoch, 0]
+        np.testing.assert_array_equal(item["gt"][:, ::4, ::4], item["lq"])
+        np.testing.assert_array_equal(item["lq_x2"][:, ::2, ::2], item["lq"])
+    without = PyramidDataset(gt_folder=str(tmp_path / "gt"), lq_folder=str(tmp_path / "x1"), gt_size=16)
+    assert without[0, 0]["lq_x2"].shape == (3, 8, 8)

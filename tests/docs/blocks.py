@@ -80,7 +80,7 @@ def without_comment(line: str) -> str:
 def pages() -> list[Path]:
     """Every page with blocks to check."""
     named = [ROOT / name for name in ("README.md", "README_cn.md", "CONTRIBUTING.md", "SECURITY.md")]
-    named += [ROOT / "data" / "README.md", ROOT / "data" / "README_cn.md"]
+    named += [ROOT / name for name in ("data/README.md", "data/README_cn.md", "test_tipc/README.md")]
     return [path for path in named if path.is_file()] + sorted((ROOT / "docs").rglob("*.md"))
 
 

@@ -55,6 +55,8 @@ def _check(words: list[str], root: Path) -> None:
         targets = _make_targets(root)
         for target in arguments:
             assert target in targets or "=" in target or target.startswith("-"), f"no make target {target}"
+    elif program == "bash":
+        assert (root / arguments[0]).is_file(), f"no script {arguments[0]}"
     elif re.fullmatch(r"python3?", program):
         _check_python(arguments, root)
 

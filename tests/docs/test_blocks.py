@@ -1,6 +1,7 @@
 """The pages' commands and programs do what the pages say.
 
-Found are all fenced blocks of docs/**/*.md, README*.md, data/README*.md, CONTRIBUTING.md and SECURITY.md.
+Found are all fenced blocks of docs/**/*.md, README*.md, data/README*.md, test_tipc/README.md,
+CONTRIBUTING.md and SECURITY.md.
 
 * Shell and Python blocks without a mark are run, a page's blocks one after the other in one temporary copy
 with
@@ -24,6 +25,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs import generate
 from tests.docs.blocks import ROOT, Block, pages, read_blocks, translated, without_comment
 from tests.docs.commands import check_command
 from tests.docs.workspace import make_workspace, run_commands, run_python
@@ -41,7 +43,15 @@ def by_id(blocks: list[Block]) -> pytest.MarkDecorator:
 def test_pages_and_blocks_are_found():
     assert len(ALL) > 10
     assert sum(block.runs for block in BLOCKS) > 10
-    assert {"README.md", "data/README.md"} <= {block.page for block in BLOCKS}
+    assert {"README.md", "data/README.md", "test_tipc/README.md"} <= {block.page for block in BLOCKS}
+    built = {ROOT / name for name in generate.PAGES}
+    assert not [path for path in built if path not in ALL and "```" in path.read_text(encoding="utf-8")]
+
+
+@by_id([b for b in BLOCKS if b.language in ("", "text")])
+def test_a_command_is_not_hidden_in_a_block_of_text(block):
+    programs = r"(ppsr|python3?|pip|make|bash|sh|curl|git|docker) [\w./-]"
+    assert not [line for line in block.text.splitlines() if re.match(rf"\$? ?{programs}", line)]
 
 
 @by_id([b for b in BLOCKS if b.is_shell])
@@ -67,6 +77,8 @@ def test_a_config_is_yaml(block):
 @by_id([b for b in BLOCKS if b.marks])
 def test_a_mark_says_something(block):
     assert all(block.marks.values())
+    waits = r"(?:\w+ )?(?:seconds|minutes|hours?|days)"
+    assert not re.fullmatch(waits, block.marks.get("needs", "")), "what takes time alone runs on less data"
     for path in re.findall(r"tests/[\w/.]+", block.marks.get("run by", "")):
         assert (ROOT / path).exists(), path
     for target in re.findall(r"make ([\w-]+)", block.marks.get("run by", "")):

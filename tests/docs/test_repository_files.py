@@ -58,6 +58,34 @@ def test_links_of_the_readme_lead_somewhere():
             assert (ROOT / target).exists(), f"{name}: {target}"
 
 
+def test_the_scores_of_the_readmes_stand_in_the_pages_that_report_the_runs():
+    pairs = set(re.findall(r"\| ([\d.]+) \| ([\d.]+) \| [+-][\d.]+ \|", read("docs/recipes.md")))
+    assert len(pairs) >= 7
+    small = read("docs/mambadrct.md").partition("## Small runs")[2]
+    pairs.add(
+        (
+            re.search(r"enlargement has ([\d.]+) dB", small)[1],
+            re.search(r"scan \| [\d,]+ \| ([\d.]+)", small)[1],
+        )
+    )
+    for name in ("README.md", "README_cn.md"):
+        written = re.findall(r"([\d.]+) → ([\d.]+)", read(name))
+        assert len(written) >= 7
+        assert set(written) <= pairs
+        assert (
+            len(
+                {line.count("|") for line in read(name).splitlines() if ".md)" in line and "configs/" in line}
+            )
+            == 1
+        )
+
+
+@pytest.mark.parametrize("system", ["cddnet", "drn", "reflash", "align", "drct", "mambadrct"])
+def test_the_page_of_a_system_says_which_scores_to_expect(system):
+    assert re.search(r"^## .*expected scores$", read(f"docs/{system}.md"), flags=re.M | re.I)
+    assert re.search(r"^## .*(预期|得分).*$", read(f"docs/{system}.zh.md"), flags=re.M)
+
+
 def test_every_requirement_is_explained():
     listed = read("requirements.txt") + read("requirements-dev.txt")
     names = {m[1] for line in listed.splitlines() if (m := re.match(r"([A-Za-z][\w.-]*)", line))}

@@ -30,6 +30,9 @@ def test_the_site_builds_strictly(sources):
     site = sources.parent / "site"
     pages = {path.relative_to(site).as_posix() for path in site.rglob("index.html")}
     assert {"index.html", "zh/index.html", "extending/index.html", "reference/generators/index.html"} <= pages
+    chinese = {page.removeprefix("zh/") for page in pages if page.startswith("zh/")}
+    assert chinese == {page for page in pages if not page.startswith("zh/")}
+    assert len(chinese) >= 64
     assert "快速开始" in (site / "zh" / "get-started" / "index.html").read_text(encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,7 @@ def make_workspace(folder: Path, *, copies: bool = False) -> Path:
     for path in (folder / "bin").iterdir():
         path.chmod(0o755)
     _write_pictures(folder)
+    _write_video(folder / "clip.mp4")
     _write_weights(folder)
     return folder
 
@@ -101,11 +103,35 @@ def _write_pictures(folder: Path) -> None:
             folder / "data" / "Set5" / "LR_bicubic" / "X4" / f"{name}x4.png", matlab_resize(image, 0.25)
         )
         write_image(folder / "results" / "Set5" / f"{name}.png", image)
-    for name, side in (("DIV2K/DIV2K_train_HR/0001", 488), ("DIV2K/DIV2K_valid_HR/0801", 96)):
+    sides = {
+        "DIV2K/DIV2K_train_HR/0001": 488,
+        "DIV2K/DIV2K_valid_HR/0801": 96,
+        "Flickr2K/Flickr2K_HR/000001": 488,
+        "OST/animal/OST_001": 408,
+        "RealSRSet/dog": 24,
+        "real/LR/street": 24,
+    }
+    for name, side in sides.items():
         write(folder / "data" / f"{name}.png", side)
     write(folder / "data" / "ImageNet" / "n01440764" / "n01440764_10026.png", 96)
-    for name in ("data_all/cones", "test_data/teddy"):
-        write_image(folder / "data" / f"{name}.png", write(folder / "IN" / "picture.png", 136)[..., 0])
+    for name, side in (("data_all/cones", 376), ("test_data/teddy", 136)):
+        write_image(folder / "data" / f"{name}.png", write(folder / "IN" / "picture.png", side)[..., 0])
+
+
+def _write_video(path: Path) -> None:
+    """Four frames of 16 x 24 pixels, if PyAV is there; the page's own commands then install it first."""
+    if find_spec("av") is None:
+        return
+    import av
+
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 24, 16, "yuv420p"
+        for _ in range(4):
+            pixels = rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def _write_weights(folder: Path) -> None:

@@ -59,7 +59,7 @@ def test_both_commands_give_the_same_scores(workshop):
     theirs = evaluate(scale=2, load=workshop / "net.pdparams", metrics=["psnr", "ssim"], **folders)
     assert code == theirs.exit_code == 0
     assert ours["count"] == theirs.count == 4
-    assert list(ours["pictures"].values()) == list(theirs.sets[0].rows.values())
+    assert list(ours["images"].items()) == list(theirs.sets[0].rows.items())
     assert ours["mean"] == theirs.means
 
 
@@ -72,6 +72,33 @@ def test_an_unreadable_picture_is_named_and_the_others_are_scored(workshop, caps
     assert "b.png" in report["problems"][0]["reason"]
     assert "sample 00001 is not scored" in capsys.readouterr().out
     assert sorted(p.stem for p in (workshop / "output").glob("*/visual_test/*.png")) == ["a", "c", "d"]
+
+
+def test_a_picture_of_another_scale_is_named_instead_of_scored_on_a_part(workshop):
+    gt = read_image(workshop / "gt" / "c.png")
+    write_image(workshop / "gt" / "c.png", np.tile(gt, (2, 2, 1)))
+    code, report = _evaluate_only(workshop)
+    assert code == 1
+    assert set(report["images"]) == {"a", "b", "d"}
+    (problem,) = report["problems"]
+    assert problem["kind"] == "wrong size"
+    assert "c: SR is 30 x 28, HR is 60 x 56" in problem["reason"]
+
+
+def test_infinity_is_valid_json(workshop):
+    net = MSRResNet(**OPTIONS)
+    for parameter in net.parameters():
+        parameter.set_value(paddle.zeros_like(parameter))
+    paddle.save(net.state_dict(), str(workshop / "net.pdparams"))
+    for folder in ("gt", "lq"):
+        for path in (workshop / folder).glob("*.png"):
+            write_image(path, np.full_like(read_image(path), 0.2))
+    assert _evaluate_only(workshop)[1]["mean"] == {"psnr": "inf", "ssim": pytest.approx(1)}
+
+
+def test_random_weights_are_said_to_be_random(workshop, caplog):
+    assert main(["-c", str(workshop / "net.yaml"), "--evaluate-only", "--no-cuda"]) == 0
+    assert "scores of random weights" in caplog.text
 
 
 class _Blind:

@@ -108,6 +108,7 @@ def test_training_step_equals_the_released_one(path: Path) -> None:
     losses = model.generator_losses(batch)
     for key in ("l_pix", "l_reg", "n_reg"):
         assert_close(float(losses[key]), file[f"output/{key}"], rtol=1e-4, what=key)
+    assert_close(float(sum(losses.values())), file["output/total"], rtol=1e-4, what="total")
     assert_close(batch["sr"].numpy(), file["output/sr"], rtol=1e-4, what="SR")
     pooled = batch["feature"].mean(axis=[2, 3]).numpy()
     assert_close(pooled, file["output/gap"], rtol=1e-4, what="pooled feature")

@@ -63,6 +63,16 @@ def test_pictures_and_dual_pictures_equal_the_original(path: Path) -> None:
         assert_close(picture.numpy(), case.file[f"output/dual{index}"], rtol=RTOL, what=f"dual{index}")
 
 
+@golden("drn_x[0-9]*")
+def test_every_distance_of_the_closed_loop_equals_the_original(path: Path) -> None:
+    case = Case(path)
+    with paddle.no_grad():
+        sr, back = case.forward()
+        pairs = [(sr[-1], case.hr), *zip(sr[:-1], case.lr, strict=True), *zip(back, case.lr, strict=True)]
+        terms = [float((a - b).abs().mean()) for a, b in pairs]
+    assert_close(terms, case.file["output/loss_terms"], rtol=1e-5, what="L1 terms")
+
+
 @pytest.mark.parametrize("stored", STYLES)
 @golden("drn_x[0-9]*")
 def test_losses_equal_both_published_styles(path: Path, stored: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
+from ppsr.datasets.pyramid import opencv_level
 from ppsr.degradations.depth import add_depth_noise, benchmark_lr_from_upsampled, to_png
 from ppsr.imaging.io import to_uint8
 from ppsr.metrics.depth import MAD, PE, RMSE
@@ -39,6 +43,11 @@ def test_pictures_and_their_scores(path):
                 options = {"crop_border": border, "test_y_channel": on_y}
                 assert_close(psnr(sr, gt, **options), expected[f"psnr_{key}"], atol=1e-4, what=f"psnr {key}")
                 assert_close(ssim(sr, gt, **options), expected[f"ssim_{key}"], atol=1e-5, what=f"ssim {key}")
+            options = {"crop_border": border, "test_y_channel": True}
+            assert psnr(gt, gt, **options) == expected["psnr_id"]
+            assert_close(
+                ssim(gt, gt, **options), expected["ssim_id"], atol=1e-5, what="ssim of equal pictures"
+            )
             for name, metric in ERRORS.items():
                 scorer = metric(crop_border=border, definition="published")
                 for key, sr in ((name, pred), (f"{name}_id", gt)):
@@ -49,10 +58,11 @@ def test_pictures_and_their_scores(path):
 def test_means_over_pictures(path):
     g = Golden(path)
     cases = list(_cases(g))
+    border = max(_borders(g, cases[0][0]))
     metrics = {
-        "psnr": lambda a, b: psnr(a, b, crop_border=4, test_y_channel=True),
-        "ssim": lambda a, b: ssim(a, b, crop_border=4, test_y_channel=True),
-        **{name: cls(crop_border=4, definition="published") for name, cls in ERRORS.items()},
+        "psnr": lambda a, b: psnr(a, b, crop_border=border, test_y_channel=True),
+        "ssim": lambda a, b: ssim(a, b, crop_border=border, test_y_channel=True),
+        **{name: cls(crop_border=border, definition="published") for name, cls in ERRORS.items()},
     }
     for name, metric in metrics.items():
         mean = np.mean([metric(pred, gt) for _, pred, gt in cases])
@@ -79,8 +89,17 @@ def test_noise_of_depth(path):
 @golden("drn_dsr_protocol*")
 def test_learning_rate(path):
     g = Golden(path)
-    schedule = CosineAnnealingRestartLR(
-        learning_rate=1e-4, periods=[20, 10], restart_weights=[1, 0.5], eta_min=1e-7
+    options = re.findall(
+        r"(learning_rate|periods|restart_weights|eta_min) (\[[^]]*\]|[^,;\s]+)", g.meta["cosine"]
     )
+    schedule = CosineAnnealingRestartLR(**{name: json.loads(value) for name, value in options})
     expected = g["output/cosine_restart_lr"]
     assert_close([schedule(step) for step in range(len(expected))], expected, atol=1e-12)
+
+
+@golden("drn_dsr_protocol*")
+def test_the_level_between_as_paddlegan_makes_it(path):
+    g = Golden(path)
+    expected = g["output/lqx2"]
+    gt = g["input/lqx2/gt"].astype(np.float32) / 255
+    assert_close(to_uint8(opencv_level(gt, expected.shape[:2])), expected)

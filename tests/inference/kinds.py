@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -44,15 +45,60 @@ def by_opencv(suffix, image, options=()):
     return content.tobytes()
 
 
+def _chunk(kind, data):
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
 def png(width, height, depth, colour, content, *, end=True, before=b""):
     """A PNG from its parts; the sizes may lie."""
 
-    def chunk(kind, data):
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([depth, colour, 0, 0, 0])
-    body = chunk(b"IHDR", header) + before + chunk(b"IDAT", content)
-    return b"\x89PNG\r\n\x1a\n" + body + (chunk(b"IEND", b"") if end else b"")
+    body = _chunk(b"IHDR", header) + before + _chunk(b"IDAT", content)
+    return b"\x89PNG\r\n\x1a\n" + body + (_chunk(b"IEND", b"") if end else b"")
+
+
+def tiff(image, *, order="<", planar=False, tile=None, rows=7, deflate=False, big=False, tags=None):
+    """A TIFF from its parts, H x W or H x W x C of any integer type; `tags` replace or add some."""
+    image = image[..., None] if image.ndim == 2 else image
+    height, width, samples = image.shape
+    image = image.astype(image.dtype.newbyteorder(order))
+    parts, block = [], (tile, tile) if tile else (rows, width)
+    for plane in np.split(image, samples, axis=2) if planar else [image]:
+        for top in range(0, height, block[0]):
+            for left in range(0, width, block[1]):
+                part = plane[top : top + block[0], left : left + block[1]]
+                if tile:
+                    part = np.pad(
+                        part, [(0, tile - part.shape[0]), (0, tile - part.shape[1]), (0, 0)], "edge"
+                    )
+                if deflate:  # with differences to the pixel on the left
+                    part = np.concatenate([part[:, :1], part[:, 1:] - part[:, :-1]], axis=1)
+                plain = part.astype(image.dtype).tobytes()
+                parts.append(zlib.compress(plain) if deflate else plain)
+    start = 16 if big else 8
+    places = [start + sum(map(len, parts[:number])) for number in range(len(parts))]
+    entries = {256: [width], 257: [height], 258: [8 * image.dtype.itemsize] * samples}
+    entries |= {259: [8 if deflate else 1], 262: [1 if samples < 3 else 2], 277: [samples]}
+    entries |= {284: [2 if planar else 1], 317: [2 if deflate else 1]}
+    if samples in (2, 4):
+        entries[338] = [2]
+    entries |= {322: [tile], 323: [tile]} if tile else {278: [rows]}
+    longs = {324 if tile else 273: places, 325 if tile else 279: [len(part) for part in parts]}
+    entries |= longs | (tags or {})
+    at, word = start + sum(map(len, parts)), 8 if big else 4
+    behind = at + (8 if big else 2) + len(entries) * (20 if big else 12) + word
+    count, offset = ("Q", "Q") if big else ("H", "I")
+    directory, lists = struct.pack(order + count, len(entries)), b""
+    for tag, values in sorted(entries.items()):
+        long = tag in longs or max(values) > 65_535
+        packed = struct.pack(f"{order}{len(values)}{'I' if long else 'H'}", *values)
+        kind = struct.pack(order + "HH" + offset, tag, 4 if long else 3, len(values))
+        if len(packed) > word:
+            packed, lists = struct.pack(order + offset, behind + len(lists)), lists + packed
+        directory += kind + packed.ljust(word, b"\0")
+    letters = b"II" if order == "<" else b"MM"
+    head = letters + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, at) if big else (42, at)))
+    return b"".join([head, *parts, directory, bytes(word), lists])
 
 
 def exif(orientation=6):
@@ -93,6 +139,13 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
     webp = packed(rgb, "WEBP", lossless=True, **pages)
     la16 = np.dstack([deep[..., 0], deep[..., 1]]).astype(">u2")
     la16_png = png(WIDTH, HEIGHT, 16, 4, zlib.compress(b"".join(b"\0" + row.tobytes() for row in la16)))
+    key = deep[4:5, 3:4].astype(">u2")
+    see_through_16 = {}
+    for colour, pixels, value in ((0, deep[..., :1], key[..., :1]), (2, deep, key)):
+        rows = b"".join(b"\0" + row.tobytes() for row in pixels.astype(">u2"))
+        made = png(WIDTH, HEIGHT, 16, colour, zlib.compress(rows), before=_chunk(b"tRNS", value.tobytes()))
+        alpha = np.where((pixels == value).all(axis=2, keepdims=True), 0, 65_535).astype(np.uint16)
+        see_through_16[colour] = made, np.concatenate([pixels, alpha], axis=2)
     bad = bytearray(plain)
     bad[plain.index(b"IDAT") + 30] ^= 0x55
     files: dict[str, tuple[bytes, np.ndarray | None]] = {
@@ -106,6 +159,8 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
         "rgb16.png": (by_opencv(".png", deep), deep),
         "rgba16.png": (by_opencv(".png", np.dstack([deep, deep[..., 0]])), np.dstack([deep, deep[..., 0]])),
         "la16.png": (la16_png, la16.astype(np.uint16)),
+        "gray16_clear.png": see_through_16[0],
+        "rgb16_clear.png": see_through_16[2],
         "dark16.png": (by_opencv(".png", deep // 257), deep // 257),
         "rgb16.tif": (by_opencv(".tiff", deep), deep),
         "gray8.png": (packed(rgb[..., 0], "PNG"), rgb[..., 0]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -121,6 +123,58 @@ def test_a_run_goes_on_where_it_was_interrupted(folder, upscaler, tmp_path):
     assert [r["status"] for r in reports] == ["skipped", "ok", "skipped", "skipped"]
     assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == stamp
     assert exit_code(reports) == 0
+
+
+def test_a_result_of_another_format_or_size_is_not_the_one_that_is_wanted(folder, upscaler, tmp_path):
+    upscale_files(upscaler, folder / "a.png", tmp_path / "out")
+    other = {"extension": "webp", "skip_existing": True}
+    [report] = upscale_files(upscaler, folder / "a.png", tmp_path / "out", **other)
+    assert report["status"] == "ok"
+    [report] = upscale_files(
+        Upscaler(Repeat(), outscale=3), folder / "a.png", tmp_path / "out", skip_existing=True
+    )
+    assert report["output_size"] == [108, 72]
+    (tmp_path / "out" / "a.png").write_bytes(b"")
+    [report] = upscale_files(upscaler, folder / "a.png", tmp_path / "out", skip_existing=True)
+    assert report["status"] == "ok"
+
+
+def test_turned_pictures_are_done_once(upscaler, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(packed(colours(), "JPEG", exif=exif(6)))
+    for status in ("ok", "skipped"):
+        [report] = upscale_files(upscaler, tmp_path / "a.jpg", tmp_path / "out", skip_existing=True)
+        assert report["status"] == status
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_are_done_and_reported(folder, upscaler, tmp_path):
+    (folder / "a.png").rename(folder / os.fsdecode(b"a\xff.png"))
+    reports = upscale_files(upscaler, folder, tmp_path / "out", recursive=False)
+    assert [r["status"] for r in reports] == ["ok", "ok"]
+    lines = (tmp_path / "out" / "report.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == reports
+    assert (tmp_path / "out" / os.fsdecode(b"a\xff.png")).is_file()
+
+
+def test_names_may_have_any_length(upscaler, tmp_path):
+    name = "n" * 251 + ".png"
+    (tmp_path / name).write_bytes(packed(colours(), "PNG"))
+    [report] = upscale_files(upscaler, tmp_path / name, tmp_path / "out")
+    assert report["status"] == "ok", report
+
+
+def test_results_that_are_too_large_are_refused_before_they_are_computed(tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    backend = Repeat()
+    for scale, options, limit in (
+        (5, FileOptions(max_pixels=1000), "16,000"),
+        (2, FileOptions(max_output_pixels=3000), "3,000"),
+    ):
+        [report] = upscale_files(
+            Upscaler(backend, outscale=scale), tmp_path / "a.png", tmp_path / "out", options=options
+        )
+        assert f"pixels, allowed are {limit}" in report["reason"]
+    assert backend.seen == []
 
 
 @pytest.mark.parametrize("ext", ["png", "jpg", "webp", "bmp", "tif", "same", ".PNG"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, DataError
 from ppsr.inference import memory
 from ppsr.inference.memory import available_memory, bytes_per_pixel, is_out_of_memory, parse_size
+from ppsr.inference.upscaler import Upscaler
+from tests.inference.helpers import Repeat
 
 
 @pytest.mark.parametrize(
@@ -132,3 +135,8 @@ def test_growth_of_the_peak_is_what_a_pixel_takes():
 def test_a_careful_figure_is_taken_where_nothing_can_be_measured(monkeypatch):
     monkeypatch.setattr(memory, "_status", lambda name: None)
     assert bytes_per_pixel(lambda side: None) == memory.CAREFUL_BYTES_PER_PIXEL
+
+
+def test_a_limit_below_what_the_process_takes_names_both():
+    with pytest.raises(DataError, match=r"already takes \d\d+ MB, of a limit of 10 MB"):
+        Upscaler(Repeat(), max_memory=10_000_000)(np.zeros((8, 8, 3), np.uint8))

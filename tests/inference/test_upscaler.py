@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import paddle
 import pytest
@@ -13,7 +15,8 @@ from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import export_network
 from ppsr.inference.memory import release_memory, resident_memory
-from ppsr.inference.upscaler import Upscaler, fill_transparent
+from ppsr.inference.transparent import Filled
+from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, small_network
 
 
@@ -90,7 +93,7 @@ def test_hidden_colours_do_not_reach_visible_pixels():
     assert shown.any()
     for other in results[1:]:
         np.testing.assert_array_equal(other[shown], results[0][shown])
-    filled = fill_transparent(image)[..., :3][~visible]
+    filled = Filled(image)[0:32, 0:32][..., :3][~visible]
     np.testing.assert_array_equal(filled, np.broadcast_to(np.float32([0.8, 0.3, 0.2]), filled.shape))
 
 
@@ -218,6 +221,8 @@ def test_memory_per_pixel_is_measured_and_plausible():
     [
         ({"tile_mode": "blended"}, "did you mean 'blend'"),
         ({"outscale": 0}, "outscale"),
+        ({"outscale": 1e-9}, "outscale is 1/16 to 64"),
+        ({"max_memory": 10**9, "tile_mode": "published"}, "no limit of memory"),
         ({"tile": -1}, "not negative"),
         ({"ensemble": True, "tile_mode": "published"}, "no self-ensemble"),
     ],
@@ -241,6 +246,21 @@ def test_published_modes_give_whole_pictures(mode, rng):
     image = rng.random((32, 48, 3), dtype=np.float32)
     sr = Upscaler(Repeat(multiple=8), tile=16, overlap=8, tile_mode=mode)(image)
     np.testing.assert_allclose(sr, _large(image), atol=1e-3 if mode == "published-onnx" else 1e-6)
+
+
+@pytest.mark.parametrize("tile", [None, 0, 16, 24])
+@pytest.mark.parametrize("mode", ["published", "published-inference", "published-onnx"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_plans_of_published_modes_tell_what_is_run(mode, tile, channels, rng):
+    for height, width in ((32, 48), (33, 70), (40, 41)):
+        backend, steps = Repeat(multiple=8), []
+        upscaler = Upscaler(backend, tile=tile, overlap=8, tile_mode=mode)
+        plan = upscaler.plan(height, width, channels)
+        for _ in upscaler.bands(rng.random((height, width, channels)), on_tile=partial(steps.append, 1)):
+            pass
+        assert plan.count * (channels - 2) == len(backend.seen)
+        assert len(steps) == plan.count
+        assert str(plan) == (f"{plan.count} tiles of {tile} with overlap 8" if tile else "whole picture")
 
 
 def test_published_modes_refuse_what_they_cannot_do(rng):

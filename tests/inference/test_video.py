@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from ppsr.inference.files import upscale_files
+from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.survey import _holes
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat
 
@@ -38,8 +40,9 @@ def _make(
     rotation=0,
     matrix=5,
     wide=False,
+    **options,
 ):
-    with av.open(str(path), "w") as writer:
+    with av.open(str(path), "w", options=options) as writer:
         codec = codec or ("libvpx-vp9" if path.suffix == ".webm" else "libx264")
         stream = writer.add_stream(codec, rate=12, options={"crf": "4"})
         if aspect is not None:
@@ -189,6 +192,137 @@ def test_damaged_videos_are_an_error_line(tmp_path):
     )
     assert [r["status"] for r in reports] == ["ok", "error", "error"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mp4", "report.jsonl"]
+
+
+def _noise(path, codec):
+    """30 frames of moving noise, which fill a few packets each."""
+    picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    options = {"crf": "18"} if codec == "libx264" else {"b": "2000000"}
+    with av.open(str(path), "w") as writer:
+        stream = writer.add_stream(codec, rate=20, options=options)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for stamp in range(30):
+            frame = av.VideoFrame.from_ndarray(np.roll(picture, 3 * stamp, 1), format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 20)
+            writer.mux(stream.encode(frame.reformat(format="yuv420p")))
+        writer.mux(stream.encode(None))
+    return path
+
+
+def _damaged(path):
+    """Half of a video, and one with other bytes in its middle."""
+    content = path.read_bytes()
+    middle = len(content) // 2
+    cut, spoilt = path.with_stem("cut"), path.with_stem("spoilt")
+    cut.write_bytes(content[: middle + 99])
+    spoilt.write_bytes(content[:middle] + b"\x55" * 3000 + content[middle + 3000 :])
+    return cut, spoilt
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "reasons"),
+    [
+        (".mkv", "libx264", ["bytes are there; it ends at", "it ends at|damaged|cannot be decoded"]),
+        (".avi", "mpeg4", ["bytes are there", "damaged"]),
+        (".ts", "libx264", ["ends inside a packet", "damaged"]),
+        (".mpg", "mpeg2video", ["damaged", "damaged"]),
+    ],
+)
+def test_damaged_and_truncated_videos_are_refused_before_they_are_computed(suffix, codec, reasons, tmp_path):
+    source = _noise(tmp_path / f"a{suffix}", codec)
+    for path, reason in zip(_damaged(source), reasons, strict=True):
+        backend = Repeat()
+        [refused] = upscale_files(Upscaler(backend), path, tmp_path / "out")
+        assert refused["status"] == "error"
+        assert re.search(f"damaged or truncated: .*({reason})", refused["reason"])
+        assert "--allow-truncated" in refused["reason"]
+        assert backend.seen == []
+        options = FileOptions(allow_truncated=True)
+        [taken] = upscale_files(Upscaler(backend), path, tmp_path / "out", options=options)
+        assert taken["status"] == "warn", taken
+        assert re.search(reason, taken["reason"])
+    [whole] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
+    assert whole["status"] == "ok", whole
+
+
+def test_avi_files_whose_frames_are_stored_in_another_order_keep_theirs(tmp_path):
+    source = _noise(tmp_path / "a.avi", "libx264")
+    [report] = upscale_files(Upscaler(Repeat(scale=1)), source, tmp_path / "out")
+    assert report["status"] == "ok", report
+    before, after = _read(source)[0], _read(tmp_path / "out" / "a.mp4")[0]
+    assert [np.abs(b - a).mean() < 12 for (_, b), (_, a) in zip(before, after, strict=True)] == [True] * 30
+    steps = np.diff([time for time, _ in after])
+    np.testing.assert_allclose(steps, 1 / 20, atol=1e-3)
+    content = bytearray(source.read_bytes())
+    number = content.index(b"strh") + 40
+    assert content[number] == 30
+    content[number] = 34
+    source.write_bytes(content)
+    [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
+    assert report["reason"] == "30 of 34 frames are there"
+    [damaged] = upscale_files(Upscaler(Repeat()), _damaged(source)[1], tmp_path / "out")
+    assert damaged["status"] != "ok"
+
+
+def test_a_cut_mp4_whose_index_stands_first_is_refused(tmp_path):
+    source = _make(tmp_path / "b.mp4", sound=False, movflags="faststart")
+    content = source.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[:-100])
+    [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
+    assert report["status"] == "ok", report
+    [report] = upscale_files(Upscaler(Repeat()), tmp_path / "cut.mp4", tmp_path / "out")
+    assert f"{len(content) - 100:,} of {len(content):,} bytes are there" in report["reason"]
+
+
+def test_a_hole_in_even_time_stamps_is_a_warning():
+    even = [index / 25 for index in range(60)]
+    assert _holes(even) == []
+    assert _holes(even[:30] + even[34:]) == ["no frames between 1.16 and 1.36 s"]
+    assert _holes([0, *even[2:]]) == []
+    assert _holes([stamp / 12 for stamp in STAMPS]) == []
+    assert _holes([]) == []
+
+
+def test_sound_that_mp4_does_not_hold_goes_to_matroska(tmp_path):
+    for codec, suffix in (("pcm_s16le", ".mkv"), ("libmp3lame", ".mp4")):
+        with av.open(str(tmp_path / "a.avi"), "w") as writer:
+            stream = writer.add_stream("mpeg4", rate=12)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            sound = writer.add_stream(codec, rate=48000)
+            sound.codec_context.layout = "stereo"
+            planar = codec == "libmp3lame"
+            for stamp, picture in enumerate(_pictures(48, 64)):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base = stamp, Fraction(1, 12)
+                writer.mux(stream.encode(frame))
+            tone = np.zeros((2, 1152) if planar else (1, 2304), np.int16)
+            for start in range(0, 9 * 1152, 1152):
+                part = av.AudioFrame.from_ndarray(tone, format="s16p" if planar else "s16", layout="stereo")
+                part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
+                writer.mux(sound.encode(part))
+            writer.mux(stream.encode(None))
+            writer.mux(sound.encode(None))
+        [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.avi", tmp_path / "out")
+        assert report["status"] == "ok", report
+        assert report["output"] == str(tmp_path / "out" / f"a{suffix}")
+        assert len(_read(tmp_path / "out" / f"a{suffix}")[1]) >= 8
+        [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.avi", tmp_path / "b.webm")
+        assert "the container cannot hold these streams" in report["reason"]
+        assert "use .mkv" in report["reason"]
+        if suffix == ".mkv":
+            [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.avi", tmp_path / "b.mp4")
+            assert "use .mkv" in report["reason"]
+
+
+def test_videos_are_done_once_in_each_size(tmp_path):
+    source = _make(tmp_path / "a.mp4", sound=False)
+    for scale, status in ((2, "ok"), (2, "skipped"), (3, "ok")):
+        upscaler = Upscaler(Repeat(), outscale=scale)
+        [report] = upscale_files(upscaler, source, tmp_path / "out", skip_existing=True)
+        assert report["status"] == status, report
+    options = FileOptions(max_pixels=100)
+    [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out", options=options)
+    assert "pixels, allowed are 1,600" in report["reason"]
 
 
 def test_pictures_and_videos_are_not_mixed_up(tmp_path):

@@ -65,6 +65,20 @@ def test_gray_with_alpha_is_exact(suffix, tmp_path, rng):
         np.testing.assert_array_equal(np.asarray(opened), image)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_gray_with_alpha_of_16_bits_is_exact(suffix, tmp_path, rng):
+    """Pillow opens no such TIFF, OpenCV takes it for one of 8 bits."""
+    image = _picture(2, np.uint16, rng)
+    _write(tmp_path / f"a{suffix}", image, exif=exif_block(exif(), image.shape[:2]))
+    read = read_picture(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(read.pixels, image)
+    assert read.exif[0x010F] == "Maker"
+    assert read.exif.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+    if suffix == ".tif":
+        tifffile = pytest.importorskip("tifffile")
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("width", [1, 2, 3, 36, 37])
 def test_bmp_is_exact_at_every_width(channels, width, tmp_path, rng):

@@ -37,6 +37,14 @@ def test_relative_error_without_any_known_depth_is_refused():
         PE()(SR, GT * 0)
 
 
+@pytest.mark.parametrize("metric", [RMSE, MAD, PE])
+def test_infinite_depth_is_refused(metric):
+    broken = SR.astype(np.float32)
+    broken[0, 0] = np.inf
+    with pytest.raises(DataError, match="infinite"):
+        metric()(broken, GT)
+
+
 def test_only_the_first_channel_counts():
     assert RMSE()(np.stack([SR, SR * 0], -1), np.stack([GT, GT], -1)) == RMSE()(SR, GT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
@@ -113,11 +114,32 @@ def test_the_same_seed_makes_the_same_noise_and_another_does_not(folders):
     assert one.rows != other.rows
 
 
-def test_reflash_reads_the_folders_of_degradations_that_are_there(folders, pictures):
+def test_reflash_reads_degradations_that_are_there_and_names_the_others(folders, pictures):
     for name, gt in pictures.items():
         write_image(folders / "lr" / "bicubic_jepg50" / f"{name}.png", gt[:12, :14])
     result = evaluate("reflash", gt=folders / "gt", lq=folders / "lr", use_bicubic=True)
-    assert [(s.variant, len(s.rows)) for s in result.sets] == [("bicubic_jepg50", 3)]
+    assert {s.variant for s in result.sets if s.rows} == {"bicubic_jepg50"}
+    assert _kinds(result) == {(v, "missing") for v in VARIANTS if v != "bicubic_jepg50"}
+    assert f"there is no folder {folders / 'lr' / 'bicubic'}" in result.sets[0].problems[0].reason
+    assert (result.count, result.exit_code) == (3, 1)
+    alone = evaluate("reflash", gt=folders / "gt", lq=folders / "lr" / "bicubic_jepg50", use_bicubic=True)
+    assert [(s.variant, len(s.rows)) for s in alone.sets] == [("bicubic_jepg50", 3)]
+    assert alone.exit_code == 0
+
+
+@pytest.mark.parametrize("side", ["gt", "sr"])
+def test_a_second_file_of_one_name_is_named(folders, pictures, side):
+    write_image(folders / side / ("a.jpg" if side == "gt" else "a_x4.jpg"), pictures["a"])
+    result = evaluate(gt=folders / "gt", sr=folders / "sr")
+    assert _kinds(result) == {("a.png" if side == "gt" else "a_x4.png", "duplicate")}
+    assert (result.count, result.exit_code) == (3, 1)
+
+
+def test_a_second_hr_file_of_one_name_is_named_where_lr_is_made(folders, pictures):
+    write_image(folders / "gt" / "a.jpg", pictures["a"])
+    result = evaluate(gt=folders / "gt", use_bicubic=True)
+    assert _kinds(result) == {("a.png", "duplicate")}
+    assert str(folders / "gt" / "a.jpg") in result.sets[0].problems[0].reason
 
 
 def test_a_data_folder_is_read_by_the_layout_of_the_protocol(tmp_path, pictures):
@@ -127,6 +149,7 @@ def test_a_data_folder_is_read_by_the_layout_of_the_protocol(tmp_path, pictures)
     result = evaluate(data=tmp_path, use_bicubic=True)
     assert [(s.name, len(s.rows)) for s in result.sets] == [("Set14", 3)]
     assert (result.sources[0].read("a").lq == pictures["a"][:12, :14]).all()
+    assert result.absent == ["Set5", "B100", "Urban100", "Manga109"]
 
 
 def test_depth_maps_are_scored_in_both_definitions(tmp_path, rng):
@@ -167,6 +190,12 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"gt": None}, "needs HR pictures"),
         ({"protocol": "dasr"}, "needs LR pictures.*dasr-valid"),
         ({"data": "x"}, "either data, or gt and lq"),
+        ({"seed": -1}, "seed is at least 0, got -1"),
+        ({"sets": ["Set5"]}, "sets chooses among those of data"),
+        ({"gt": None, "data": "x", "name": "foo"}, "name is for one set"),
+        ({"lr_of_script": "intended"}, "only dsr"),
+        ({"metric_options": {"rmse": {"definition": "safe"}}}, "'rmse' have no effect.*psnr, ssim"),
+        ({"metrics": ["psnr"], "metric_options": {"ssim": {}}}, "'ssim' have no effect"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(folders, arguments, message):

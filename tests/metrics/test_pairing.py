@@ -69,3 +69,9 @@ def test_a_pattern_selects_among_the_pictures_of_a_folder(tmp_path):
 def test_a_pattern_without_a_match_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no pictures"):
         find_pictures(tmp_path / "*.png")
+
+
+def test_hidden_files_match_no_pattern(tmp_path):
+    for name in ("a_HR.png", "._a_HR.png"):
+        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    assert find_pictures(tmp_path / "*_HR.png") == [tmp_path / "a_HR.png"]

@@ -79,12 +79,14 @@ def test_unequal_sizes_are_refused(metric, pair):
         metric(pair[0][:-1], pair[1])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("metric", [psnr, ssim])
-def test_nan_is_refused(metric, pair):
+def test_nan_and_infinity_are_refused_on_either_side(metric, value, pair):
     broken = pair[0].astype(np.float32)
-    broken[3, 4, 1] = np.nan
-    with pytest.raises(DataError, match="NaN"):
-        metric(broken, pair[1])
+    broken[3, 4, 1] = value
+    for images in ((broken, pair[1]), (pair[1], broken)):
+        with pytest.raises(DataError, match="NaN or infinite"):
+            metric(*images)
 
 
 def test_a_border_that_leaves_nothing_is_refused(pair):

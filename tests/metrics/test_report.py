@@ -11,7 +11,7 @@ import pytest
 from ppsr.imaging.io import read_image, write_image
 from ppsr.metrics.evaluate import evaluate
 from ppsr.metrics.published import PUBLISHED, references
-from ppsr.metrics.report import metric_lines, to_markdown, write_report
+from ppsr.metrics.report import metric_lines, to_json, to_markdown, write_report
 
 
 @pytest.fixture
@@ -40,19 +40,48 @@ def test_json_holds_every_picture_and_the_mean(result, tmp_path):
     assert written["problems"][0]["name"] == "c"
 
 
-def test_csv_ends_with_the_mean(result, tmp_path):
+def test_csv_has_the_mean_and_the_difference_to_published_numbers(result, tmp_path):
     write_report(result, tmp_path / "out", grid=False)
     with (tmp_path / "out" / "metrics.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert [row["picture"] for row in rows] == ["a", "b", "mean of 2"]
-    assert float(rows[-1]["psnr"]) == pytest.approx(result.means["psnr"])
+    assert [row["picture"] for row in rows[:3]] == ["a", "b", "mean of 2"]
+    assert float(rows[2]["psnr"]) == pytest.approx(result.means["psnr"])
+    named = {row["picture"]: row for row in rows[3:]}
+    assert float(named["published: bicubic"]["psnr"]) == 28.42
+    assert float(named["mean minus published: bicubic"]["psnr"]) == pytest.approx(
+        result.means["psnr"] - 28.42
+    )
+    assert named["mean minus published: bicubic"]["ssim"] == ""
+    assert float(named["mean minus published: DRN-S (PaddleGAN)"]["ssim"]) == pytest.approx(
+        result.means["ssim"] - 0.8999
+    )
+
+
+def test_json_and_lines_show_the_difference_to_published_numbers(result):
+    written = to_json(result)
+    assert written["published"] == written["sets"][0]["published"]
+    (bicubic,) = [d for d in written["published"] if d["method"] == "bicubic"]
+    assert (bicubic["metric"], bicubic["published"]) == ("psnr", 28.42)
+    assert bicubic["difference"] == pytest.approx(result.means["psnr"] - 28.42)
+    assert bicubic["source"]
+    line = next(x for x in metric_lines(result) if "of bicubic" in x)
+    assert line.startswith(f"psnr minus 28.42 published of bicubic: {result.means['psnr'] - 28.42:+.4f} (")
+
+
+def test_a_set_without_published_numbers_shows_none(tmp_path, rng):
+    write_image(tmp_path / "own" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
+    result = evaluate(gt=tmp_path / "own", use_bicubic=True)
+    assert to_json(result)["published"] == []
+    assert not any("published" in line for line in metric_lines(result))
 
 
 def test_an_infinite_score_is_valid_json(tmp_path, rng):
     for folder in ("gt", "sr"):
         write_image(tmp_path / folder / "a.png", np.full((32, 32, 3), 7, np.uint8))
-    write_report(evaluate(gt=tmp_path / "gt", sr=tmp_path / "sr"), tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["mean"]["psnr"] == "inf"
+    write_report(evaluate(gt=tmp_path / "gt", sr=tmp_path / "sr", name="Set5"), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["mean"]["psnr"] == "inf"
+    assert written["published"][0]["difference"] == "inf"
 
 
 def test_markdown_shows_the_difference_to_published_numbers(result):
@@ -73,6 +102,25 @@ def test_the_table_of_the_reflash_paper_has_a_column_per_degradation(tmp_path, r
     write_image(tmp_path / "gt" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
     text = to_markdown(evaluate("reflash", gt=tmp_path / "gt", use_bicubic=True))
     assert "| psnr | clean | blur | noise | jpeg | blur+noise |" in text
+
+
+def test_a_degradation_without_pictures_is_an_empty_cell(tmp_path, rng):
+    for place in ("gt", "lr/blur2_bicubic"):
+        side = 32 if place == "gt" else 8
+        write_image(tmp_path / place / "a.png", rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+    result = evaluate("reflash", gt=tmp_path / "gt", lq=tmp_path / "lr", use_bicubic=True)
+    text = to_markdown(result)
+    assert f"|  | {result.sets[1].means['psnr']:.2f} |  |" in text
+    assert "nan" not in text
+    assert "missing: bicubic: there is no folder" in text
+    write_report(result, tmp_path / "out")
+
+
+def test_sets_that_are_not_there_are_named(result):
+    expected = "Set14, B100, Urban100, Manga109"
+    assert f"not there: {expected}" in list(metric_lines(result))
+    assert f"Not there: {expected}." in to_markdown(result)
+    assert to_json(result)["absent"] == expected.split(", ")
 
 
 def test_every_published_number_has_a_source_and_is_found():

@@ -38,6 +38,13 @@ def test_a_second_run_keeps_what_is_there(source, tmp_path):
     assert (again.written, again.present) == (0, 2)
 
 
+def test_pictures_of_another_folder_are_not_taken_for_those_that_are_there(source, tmp_path):
+    make_dasr_validation(source, tmp_path / "out", kind=1)
+    source.rename(tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"'\.\./in'.*now.*'\.\./other'"):
+        make_dasr_validation(tmp_path / "other", tmp_path / "out", kind=1)
+
+
 def test_types_have_folders_of_their_own(source, tmp_path):
     make_dasr_validation(source, tmp_path / "out", kind=1)
     with pytest.raises(ConfigError, match="'type': 1"):

@@ -89,6 +89,11 @@ def test_mat_files_become_the_published_pictures(path, tmp_path):
         assert_close(decode_image(out / "test_LR_x4" / "cones_x4.png"), g[f"output/mat/{expected}"])
 
 
+def test_hidden_files_are_no_depth_maps(source, tmp_path):
+    (source / "._art.mat").write_bytes(b"what macOS keeps beside a file")
+    assert make_depth_test(source, tmp_path / "out").written == 2
+
+
 @pytest.mark.parametrize(
     ("variables", "reason"),
     [

@@ -12,7 +12,7 @@ import pytest
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
-from ppsr.prepare.jobs import Outcome, Summary, claim, gather_unique, ordered_map, run_jobs, write_missing
+from ppsr.prepare.jobs import Outcome, Summary, gather_unique, ordered_map, run_jobs, write_missing
 
 BLACK = np.zeros((4, 4, 3), np.uint8)
 
@@ -72,6 +72,12 @@ def test_exit_codes(summary, code):
     assert summary.exit_code == code
 
 
+def test_one_may_go_on_only_if_nothing_failed():
+    Summary(written=1, skipped={"a": "small"}).require_all()
+    with pytest.raises(DataError, match="a: broken; b: missing"):
+        Summary(written=1, failed={"a": "broken", "b": "missing"}).require_all()
+
+
 def test_a_merged_summary_keeps_names_apart():
     whole = Summary(written=1)
     whole.merge(Summary(written=2, failed={"a": "x"}), "hr")
@@ -120,42 +126,3 @@ def test_what_is_there_stays_unless_forced(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == before
     assert write_missing(pair, force=True) == Outcome(written=2)
     assert (tmp_path / "a.png").read_bytes() != before
-
-
-def _claim(root, options, command="c", outputs=("out",), recursive=True):
-    claim(
-        root / "out",
-        command,
-        options,
-        source=root / "in",
-        outputs=[root / o for o in outputs],
-        recursive=recursive,
-    )
-
-
-def test_a_folder_made_with_other_options_is_refused(tmp_path):
-    _claim(tmp_path, {"seed": 1, "sizes": (2, 3)})
-    _claim(tmp_path, {"seed": 1, "sizes": (2, 3)})
-    _claim(tmp_path, {"seed": 9}, command="another")
-    with pytest.raises(ConfigError, match=r"was made with .*'seed': 1.* now .*'seed': 2"):
-        _claim(tmp_path, {"seed": 2, "sizes": (2, 3)})
-
-
-@pytest.mark.parametrize("output", ["in", "in/sub"])
-def test_results_among_the_sources_are_refused(tmp_path, output):
-    with pytest.raises(ConfigError, match="lies in the source"):
-        _claim(tmp_path, {}, outputs=("out", output))
-
-
-def test_results_may_lie_below_a_source_that_is_read_without_its_sub_folders(tmp_path):
-    _claim(tmp_path, {}, outputs=("in/sub",), recursive=False)
-    with pytest.raises(ConfigError, match="lies in the source"):
-        _claim(tmp_path, {}, outputs=("in",), recursive=False)
-
-
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_broken_record_is_named(tmp_path, content):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "prepare.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"prepare\.json"):
-        _claim(tmp_path, {})

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from ppsr.datasets.files import gather_pictures
-from ppsr.errors import ConfigError
-from ppsr.imaging.io import write_image
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import decode_image, write_image
 from ppsr.prepare.lists import make_list
 
 
@@ -33,6 +33,34 @@ def test_both_published_forms(folder, tmp_path):
 def test_a_list_is_read_back_as_the_same_files(folder, tmp_path, form):
     make_list(folder, tmp_path / "list.txt", form=form)
     assert gather_pictures(folder, tmp_path / "list.txt") == gather_pictures(folder)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [
+        (suffix, mode)
+        for suffix, modes in {
+            "png": "1 L LA P RGB RGBA I;16",
+            "tif": "1 L LA P RGB RGBA CMYK I;16",
+            "jpg": "1 L RGB CMYK",
+            "bmp": "1 L P RGB RGBA",
+            "webp": "L P RGB RGBA",
+        }.items()
+        for mode in modes.split()
+    ],
+)
+def test_listed_shapes_are_those_that_are_read(tmp_path, rng, suffix, mode):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / f"a.{suffix}"
+    if mode == "I;16":
+        picture = Image.fromarray(rng.integers(0, 65536, (96, 90), dtype=np.uint16))
+    else:
+        picture = Image.fromarray(rng.integers(0, 256, (96, 90, 3), dtype=np.uint8)).convert(mode)
+    picture.save(path)
+    make_list(tmp_path / "in", tmp_path / "list.txt")
+    shape = decode_image(path).shape
+    height, width, channels = (*shape, 1)[:3]
+    assert (tmp_path / "list.txt").read_text() == f"a.{suffix} ({height},{width},{channels})\n"
 
 
 def test_small_and_broken_pictures_are_left_out_by_name(folder, tmp_path):
@@ -61,12 +89,63 @@ def test_the_shape_of_a_turned_picture_is_its_upright_one(tmp_path):
     assert (tmp_path / "list.txt").read_text() == "a.jpg (20,10,3)\n"
 
 
-def test_a_list_that_is_there_stays_unless_forced(folder, tmp_path):
+def test_a_list_that_is_there_stays(folder, tmp_path):
+    make_list(folder, tmp_path / "list.txt", smallest=9)
+    before = (tmp_path / "list.txt").read_text()
+    again = make_list(folder, tmp_path / "list.txt", smallest=9)
+    assert (again.written, again.present, again.exit_code) == (0, 1, 0)
+    assert again.skipped == {"gray.png": "9 x 8 has a side below 9"}
+    assert (tmp_path / "list.txt").read_text() == before
+
+
+def test_a_list_of_other_origin_stays_unless_forced(folder, tmp_path):
     (tmp_path / "list.txt").write_text("mine\n")
-    assert make_list(folder, tmp_path / "list.txt").present == 1
+    with pytest.raises(ConfigError, match="does not say how it was made; --force"):
+        make_list(folder, tmp_path / "list.txt")
     assert (tmp_path / "list.txt").read_text() == "mine\n"
     make_list(folder, tmp_path / "list.txt", force=True)
     assert (tmp_path / "list.txt").read_text() != "mine\n"
+
+
+@pytest.mark.parametrize("options", [{"form": "name"}, {"smallest": 9}, {"verify": True}, {"folder": "n01"}])
+def test_a_list_made_otherwise_is_refused_unless_forced(folder, tmp_path, options):
+    make_list(folder, tmp_path / "list.txt")
+    before = (tmp_path / "list.txt").read_text()
+    options = dict(options)
+    other = folder / options.pop("folder", "")
+    with pytest.raises(ConfigError, match=r"list\.txt was made with"):
+        make_list(other, tmp_path / "list.txt", **options)
+    assert (tmp_path / "list.txt").read_text() == before
+    assert make_list(other, tmp_path / "list.txt", **options, force=True).written == 1
+    assert make_list(other, tmp_path / "list.txt", **options).present == 1
+
+
+def test_the_source_of_a_list_is_looked_at_first(folder, tmp_path):
+    make_list(folder, tmp_path / "list.txt")
+    with pytest.raises(DataError, match="no picture folder"):
+        make_list(tmp_path / "none", tmp_path / "list.txt")
+    with pytest.raises(ConfigError, match="is a folder"):
+        make_list(folder, tmp_path)
+
+
+@pytest.mark.parametrize("form", ["shape", "name"])
+def test_failed_pictures_are_named_again_and_repaired_ones_added(folder, tmp_path, form):
+    (folder / "b (1,2,3).png").write_bytes(b"no picture")
+    make_list(folder, tmp_path / "list.txt", form=form)
+    assert list(make_list(folder, tmp_path / "list.txt", form=form).failed) == ["b (1,2,3).png"]
+    write_image(folder / "b (1,2,3).png", np.zeros((5, 6, 3), np.uint8))
+    repaired = make_list(folder, tmp_path / "list.txt", form=form)
+    assert (repaired.written, repaired.present, repaired.exit_code) == (1, 0, 0)
+    make_list(folder, tmp_path / "new.txt", form=form)
+    assert (tmp_path / "list.txt").read_text() == (tmp_path / "new.txt").read_text()
+
+
+def test_names_without_a_picture_are_reported(folder, tmp_path):
+    make_list(folder, tmp_path / "list.txt")
+    (folder / "gray.png").unlink()
+    again = make_list(folder, tmp_path / "list.txt")
+    assert again.failed == {"gray.png": "is in the list, not in the folder; --force writes the list anew"}
+    assert again.exit_code == 1
 
 
 def test_nothing_usable_writes_no_list(folder, tmp_path):

@@ -100,10 +100,65 @@ def test_an_interrupted_run_goes_on_where_it_stopped(source, tmp_path, monkeypat
 
 
 def test_a_store_that_is_there_stays_unless_forced(store, source):
-    (source / "a.png").unlink()
+    before = (store / "data.mdb").stat()
     assert make_lmdb(source, store).present == 3
+    (source / "a.png").unlink()
+    again = make_lmdb(source, store)
+    assert (again.present, again.exit_code) == (2, 1)
+    assert again.failed == {"a": "is in the store, not in the source; --force makes the store anew"}
+    after = (store / "data.mdb").stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
     assert make_lmdb(source, store, force=True).written == 2
     assert verify_lmdb(store).present == 2
+
+
+def test_failed_pictures_are_named_again_and_repaired_ones_added(source, tmp_path, rng):
+    (source / "broken.png").write_bytes(b"no picture")
+    make_lmdb(source, tmp_path / "s.lmdb")
+    again = make_lmdb(source, tmp_path / "s.lmdb")
+    assert (again.written, again.present, list(again.failed)) == (0, 3, ["broken.png"])
+    write_image(source / "broken.png", rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    repaired = make_lmdb(source, tmp_path / "s.lmdb")
+    assert (repaired.written, repaired.present, repaired.exit_code) == (1, 3, 0)
+    assert verify_lmdb(tmp_path / "s.lmdb").present == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "s.lmdb"]
+
+
+def test_a_store_made_otherwise_is_refused_unless_forced(store, source, tmp_path, rng):
+    write_image(tmp_path / "other" / "z.png", rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    with pytest.raises(ConfigError, match=r"'source'.*--force replaces it"):
+        make_lmdb(tmp_path / "other", store)
+    with pytest.raises(ConfigError, match="'level'"):
+        make_lmdb(source, store, level=5)
+    assert verify_lmdb(store).present == 3
+    assert make_lmdb(tmp_path / "other", store, force=True).written == 1
+    (store / "prepare.json").unlink()
+    with pytest.raises(ConfigError, match="does not say how it was made"):
+        make_lmdb(tmp_path / "other", store)
+
+
+def test_the_source_of_a_store_is_looked_at_first(store, source, tmp_path):
+    with pytest.raises(DataError, match="no picture folder"):
+        make_lmdb(tmp_path / "none", store)
+    (tmp_path / "file.lmdb").write_text("x")
+    with pytest.raises(ConfigError, match="is a file"):
+        make_lmdb(source, tmp_path / "file.lmdb", force=True)
+
+
+def test_an_interrupted_addition_goes_on_where_it_stopped(store, source, tmp_path, rng, monkeypatch):
+    for name in ("n1", "n2"):
+        write_image(source / f"{name}.png", rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    monkeypatch.setattr(lmdb_store, "_put", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_lmdb(source, store)
+    monkeypatch.undo()
+    done = make_lmdb(source, store)
+    assert (done.written, done.present) == (2, 3)
+    assert verify_lmdb(store).present == 5
+
+
+def _interrupt(store, batch):
+    raise KeyboardInterrupt
 
 
 def test_broken_pictures_are_named_and_left_out(source, tmp_path):

@@ -31,12 +31,14 @@ def test_eight_folders_and_cut_hr_are_written(source, tmp_path):
     assert (again.written, again.present) == (0, 18)
 
 
-def test_the_files_equal_what_evaluation_makes(source, tmp_path):
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_the_files_equal_what_evaluation_makes(source, tmp_path, rng, channels):
+    write_image(source / "c.png", rng.integers(0, 256, (36, 40, *channels), dtype=np.uint8))
     make_reflash_benchmark(source, tmp_path / "data" / "Set5", seed=3)
     read = evaluate("reflash", data=tmp_path / "data", use_bicubic=True, seed=3)
     made = evaluate("reflash", gt=source, name="Set5", use_bicubic=True, seed=3)
     assert [score.rows for score in read.sets] == [score.rows for score in made.sets]
-    assert read.count == 16
+    assert read.count == 24
 
 
 def test_a_source_that_is_the_hr_folder_stays_as_it_is(source, tmp_path):

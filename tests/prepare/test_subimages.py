@@ -55,6 +55,38 @@ def test_windows_of_hr_and_lr_have_equal_names_and_places(tmp_path, rng):
         assert (decode_image(a)[::4, ::4] == decode_image(b)).all()
 
 
+@given(
+    st.integers(2, 4),
+    st.integers(1, 3),
+    st.integers(1, 300),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(0, 5),
+)
+def test_windows_of_cut_pictures_lie_at_the_same_places_at_every_scale(
+    scale, multiple, side, size, step, rest
+):
+    high = side // (multiple * scale) * (multiple * scale)
+    low = side // scale // multiple * multiple
+    starts = window_starts(low, size, step, rest)
+    assert window_starts(high, size * scale, step * scale, rest * scale) == [scale * s for s in starts]
+
+
+@pytest.mark.parametrize("scales", [(4,), (2, 3, 4)])
+def test_windows_fit_where_hr_sides_are_no_multiples_of_the_scale(tmp_path, rng, scales):
+    hr = rng.integers(0, 256, (101, 130, 3), dtype=np.uint8)
+    write_image(tmp_path / "hr" / "p0.png", hr)
+    write_image(tmp_path / "lr" / "p0x4.png", np.ascontiguousarray(hr[:100:4, :128:4]))
+    multiple = np.lcm.reduce(scales)
+    make_subimages(tmp_path / "hr", tmp_path / "hr_sub", size=48, step=24, multiple=int(multiple))
+    make_subimages(tmp_path / "lr", tmp_path / "lr_sub", size=12, step=6, multiple=int(multiple) // 4)
+    high, low = list_images(tmp_path / "hr_sub"), list_images(tmp_path / "lr_sub")
+    assert [p.name for p in high] == [p.name for p in low]
+    assert len(high) == (20 if scales == (4,) else 12)
+    for a, b in zip(high, low, strict=True):
+        assert (decode_image(a)[::4, ::4] == decode_image(b)).all()
+
+
 def test_small_pictures_are_skipped_by_name(tmp_path):
     write_image(tmp_path / "in" / "sub" / "a.png", np.zeros((8, 20), np.uint8))
     write_image(tmp_path / "in" / "b.png", np.zeros((20, 20), np.uint8))
@@ -76,7 +108,7 @@ def test_names_that_differ_only_by_scale_are_refused(tmp_path):
         make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=16)
 
 
-@pytest.mark.parametrize("options", [{"size": 0}, {"step": 0}, {"threshold": -1}])
+@pytest.mark.parametrize("options", [{"size": 0}, {"step": 0}, {"threshold": -1}, {"multiple": 0}])
 def test_impossible_sizes_are_refused(tmp_path, options):
     with pytest.raises(ConfigError, match="at least"):
         make_subimages(tmp_path, tmp_path / "out", **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -25,7 +26,9 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
+from ppsr.inference import files as pictures_as_files
 from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.pictures import read_picture
 from ppsr.inference.upscaler import Upscaler
 from ppsr.serve.limits import Limits
 from tests.inference.helpers import Repeat, small_network
@@ -88,6 +91,43 @@ def test_sixteen_bits_and_alpha_survive(tmp_path, rng):
     np.testing.assert_array_equal(back[..., 3], _doubled(deep)[..., 3])
 
 
+def test_gray_with_alpha_of_16_bits_comes_back_as_tiff(tmp_path, rng):
+    from tests.inference.kinds import tiff
+
+    deep = rng.integers(1, 2**16, (9, 8, 2)).astype(np.uint16)
+    with served(tmp_path) as site:
+        answer = site.upscale(tiff(deep), format="tif")
+    assert answer.status == 200
+    (tmp_path / "back.tif").write_bytes(answer.body)
+    np.testing.assert_array_equal(read_picture(tmp_path / "back.tif").pixels, _doubled(deep))
+
+
+def test_a_tiff_that_no_decoder_takes_is_not_an_error_of_the_service(tmp_path, rng):
+    from tests.inference.kinds import tiff
+
+    image = rng.integers(0, 256, (9, 8, 7)).astype(np.uint8)
+    with served(tmp_path) as site:
+        answer = site.upscale(tiff(image, tags={338: [0] * 4}))
+    assert answer.status == 422
+    assert "7 samples" in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [(errno.ENOSPC, 507, "no_room"), (errno.EDQUOT, 507, "no_room"), (errno.EIO, 422, "cannot_upscale")],
+)
+def test_a_failing_disk_is_told_without_paths(number, status, code, tmp_path, rng, monkeypatch):
+    def fails(*_, **__):
+        raise OSError(number, os.strerror(number), str(tmp_path))
+
+    monkeypatch.setattr(pictures_as_files, "open_writer", fails)
+    with served(tmp_path) as site:
+        answer = site.upscale(encoded(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
+    assert (answer.status, answer.json["error"]) == (status, code)
+    assert os.strerror(number) in answer.json["message"]
+    assert str(tmp_path) not in answer.json["message"]
+
+
 def test_a_lossy_choice_is_reported(tmp_path, rng):
     with served(tmp_path) as site:
         answer = site.upscale(encoded(rng.integers(0, 256, (8, 8, 4), dtype=np.uint8)), format="jpg")
@@ -115,6 +155,7 @@ def test_models_and_state_are_listed(tmp_path):
         ({"tile": 8}, 400, "bad_option", "tile is 16 to 1024, got 8"),
         ({"tile": "big"}, 400, "bad_option", "tile: .*integer.*'big'"),
         ({"outscale": 17}, 400, "bad_option", "outscale"),
+        ({"outscale": "1e-300"}, 400, "bad_option", "outscale"),
         ({"outscale": "nan"}, 400, "bad_option", "outscale"),
         ({"max_memory": "lots"}, 400, "bad_option", "no amount of memory"),
         ({"format": "../x.png"}, 400, "bad_option", "format"),
@@ -435,7 +476,7 @@ def test_no_damaged_picture_breaks_the_service(tmp_path):
 def test_the_commands_of_the_documentation_work(tmp_path, pixels):
     page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
     blocks = {
-        kind: re.search(rf"```{kind}\n(.*?127.0.0.1:7860.*?)```", page, re.S)[1]
+        kind: re.search(rf"```{kind}\n((?:(?!```).)*127.0.0.1:7860/api.*?)```", page, re.S)[1]
         for kind in ("bash", "python")
     }
     place = tmp_path / "user"
@@ -450,3 +491,15 @@ def test_the_commands_of_the_documentation_work(tmp_path, pixels):
             subprocess.run([*command, text], cwd=place, check=True, capture_output=True, timeout=60)
             np.testing.assert_array_equal(np.asarray(Image.open(place / "OUT.png")), _doubled(pixels))
             (place / "OUT.png").unlink()
+
+
+def test_a_tiff_of_many_pages_does_not_hold_up_the_others(tmp_path):
+    """Its pages are counted in time that grows with their number, not with the square of it."""
+    from tests.inference.test_tiff import with_pages
+
+    with served(tmp_path) as site:
+        answer = site.upscale(with_pages(20_000))
+    assert answer.status == 200
+    report = json.loads(answer.headers["x-ppsr-report"])
+    assert "more than 10,000 frames" in report["warnings"][0]
+    assert report["seconds"] < 2

@@ -1,13 +1,15 @@
 """The page of the real command, used through a real browser.
 
 Playwright drives the Chromium of the system; without one these tests are skipped. The environment variable
-PPSR_SCREENSHOTS names a folder to keep the pictures of the page in.
+PPSR_SCREENSHOTS names a folder to keep a picture of the page in, serve.jpg, and PPSR_SCREENSHOT_WEIGHTS the
+weights of the model that it shows.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +21,10 @@ pytest.importorskip("gradio", reason="needs the extra 'serve'")
 pytest.importorskip("playwright", reason="needs the package 'playwright'")
 
 from playwright.sync_api import sync_playwright
+from skimage.data import chelsea
 
+from ppsr.imaging.io import write_image
+from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler
 from tests.serve.command import Command
 
@@ -76,13 +81,14 @@ class Visit:
         """Upload a picture and press the button."""
         self.choose(path)
         self.page.locator("#picture a[href]").wait_for()  # the name is already there while it uploads
-        self.button("Upscale").click()
+        self.page.locator("#run").click()
 
     def result(self):
         """The file that the download button gives, and its name."""
-        self.button("Download ").and_(self.page.locator(":enabled")).wait_for(timeout=_SECONDS)
+        button = self.button(re.compile(r"^(Download|下载) ."))
+        button.and_(self.page.locator(":enabled")).wait_for(timeout=_SECONDS)
         with self.page.expect_download() as download:
-            self.button("Download ").click()
+            button.click()
         return Path(download.value.path()).read_bytes(), download.value.suggested_filename
 
     def status(self, text):
@@ -128,11 +134,40 @@ def test_a_picture_goes_in_and_comes_out_larger(visit, site, tmp_path, rng):
     shown = visit.page.locator("#slider img")
     sizes = shown.evaluate_all("all => all.map(i => [i.naturalWidth, i.naturalHeight])")
     assert sizes == [[60 * net.scale, 40 * net.scale]] * 2
-    if "PPSR_SCREENSHOTS" in os.environ:
-        visit.page.screenshot(path=Path(os.environ["PPSR_SCREENSHOTS"]) / "serve.png")
     assert all(address.startswith(site.url) for address in visit.requests)
     assert not visit.failed
     assert not visit.errors
+
+
+def test_a_photograph_is_shown_as_the_documentation_shows_it(browser, tmp_path):
+    """docs/images/serve.jpg is what this test saw."""
+    weights = os.environ.get("PPSR_SCREENSHOT_WEIGHTS")
+    options = ("--load", f"real-srresnet={weights}") if weights else ()
+    photograph = np.clip(matlab_resize(chelsea()[2:-2, 1:-2] / 255, 0.25), 0, 1)
+    height, width = photograph.shape[:2]
+    write_image(tmp_path / "chelsea.png", photograph)
+    own = Command(tmp_path, *options)
+    tab = Visit(browser, own)
+    try:
+        if weights:
+            tab.pick("#model", "real-srresnet")
+        tab.page.locator("#tile input[type=number]").fill("64")
+        tab.upscale(tmp_path / "chelsea.png")
+        scale = 4 if weights else own.nets["small"].scale
+        assert f"{width} × {height} → {width * scale} × {height * scale}" in tab.status("→")
+        assert tab.result()[1] == f"chelsea_x{scale}.png"
+        tab.page.locator("#slider img").nth(1).wait_for()
+        tab.page.wait_for_timeout(500)
+        if "PPSR_SCREENSHOTS" in os.environ:
+            path = Path(os.environ["PPSR_SCREENSHOTS"]) / "serve.jpg"
+            tab.page.screenshot(path=path, type="jpeg", quality=85)
+        seen = tab.seen().astype(float)
+        assert seen[100:400, 100:-100].std() > 20  # no empty frame
+        assert not tab.failed
+        assert not tab.errors
+    finally:
+        tab.context.close()
+        own.end()
 
 
 def test_the_slider_moves_between_before_and_after(visit, tmp_path, rng):
@@ -176,13 +211,13 @@ def test_options_reach_the_result(visit, site, tmp_path, rng):
     assert "tiles of" in visit.status("→")
 
 
-def _take_long(tab, path):
+def _take_long(tab, path, stage="Tile "):
     """Begin what takes far longer than a test looks at it."""
     tab.pick("#model", "other")
     tab.page.locator("#tile input[type=number]").fill("16")
     tab.page.locator("#ensemble input").check()
     tab.upscale(path)
-    tab.status("Tile ")
+    tab.status(stage)
 
 
 def test_progress_is_shown_and_stop_stops(visit, site, tmp_path, rng):
@@ -240,7 +275,13 @@ def test_a_file_above_the_limit_is_not_taken(visit, site, tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    ("locale", "run", "download"), [("en-US", "Upscale", "Download"), ("zh-CN", "放大", "下载")]
+    ("locale", "run", "download"),
+    [
+        ("en-US", "Upscale", "Download"),
+        ("zh-CN", "放大", "下载"),
+        ("zh-TW", "放大", "下载"),
+        ("de", "Upscale", "Download"),
+    ],
 )
 def test_the_texts_are_in_the_language_of_the_browser(browser, site, locale, run, download):
     tab = Visit(browser, site, locale)
@@ -249,10 +290,75 @@ def test_the_texts_are_in_the_language_of_the_browser(browser, site, locale, run
         assert tab.page.locator("#download").inner_text() == download
         text = tab.page.locator("body").inner_text()
         for words in ("0.2 百万像素", "双三次插值 | 模型", "一次计算的最大边长"):
-            assert (words in text) == (locale == "zh-CN")
+            assert (words in text) == locale.startswith("zh")
         assert "[object" not in text
         assert "__i18n" not in text
         assert not tab.failed
         assert not tab.errors
     finally:
         tab.context.close()
+
+
+@pytest.fixture
+def chinese(browser, site):
+    tab = Visit(browser, site, "zh-CN")
+    yield tab
+    tab.context.close()
+
+
+def _english(tab, *names):
+    """Words of a tab that are left when names and units are taken away."""
+    text = tab.page.locator("#status").inner_text()
+    for name in names:
+        text = text.replace(name, "")
+    return re.findall(r"[A-Za-z]+", text)
+
+
+def test_a_run_in_chinese_speaks_chinese(chinese, site, tmp_path, rng):
+    path = _picture(tmp_path, rng, 40, 60, "a.png")[0]
+    chinese.upscale(path)
+    content, name = chinese.result()
+    scale = site.nets["small"].scale
+    assert Image.open(io.BytesIO(content)).size == (60 * scale, 40 * scale)
+    assert chinese.page.locator("#download").inner_text() == f"下载 {name}"
+    assert f"60 × 40 → {60 * scale} × {40 * scale}，用时" in chinese.status("→")
+    assert "整图一次算完" in chinese.status("→")
+    assert not _english(chinese, "small")
+    chinese.page.locator("#tile input[type=number]").fill("32")
+    chinese.button("放大").click()
+    chinese.status("分 4 块")
+    assert not _english(chinese, "small")
+
+
+def test_progress_waiting_and_stopping_are_chinese(browser, site, chinese, tmp_path, rng):
+    path = _picture(tmp_path, rng, 440, 500, "large.png")[0]
+    second = Visit(browser, site, "zh-CN")
+    try:
+        _take_long(chinese, path, "第 ")
+        assert re.fullmatch(r"第 \d+ 块，共 \d+ 块", chinese.page.locator("#status").inner_text())
+        chinese.page.locator("#slider").get_by_text("块").first.wait_for(timeout=_SECONDS)
+        second.upscale(path)
+        second.status("正在等待另一张图片")
+        for tab in (second, chinese):
+            tab.button("停止").click()
+            tab.status("已停止。")
+        assert not second.errors + chinese.errors
+    finally:
+        second.context.close()
+
+
+def test_mistakes_are_explained_in_chinese(chinese, tmp_path, rng):
+    chinese.button("放大").click()
+    chinese.message("请先选择图片。")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture at all")
+    chinese.upscale(broken)
+    chinese.message("文件不是可以读取的图片")
+    chinese.page.reload()
+    Image.fromarray(np.zeros((600, 500), np.uint8)).save(tmp_path / "large.png")
+    chinese.upscale(tmp_path / "large.png")
+    chinese.message("像素过多：图片不超过 250,000")
+    chinese.page.reload()
+    chinese.page.locator("#outscale input").fill("-1")
+    chinese.upscale(_picture(tmp_path, rng, 20, 20)[0])
+    chinese.message("有选项超出允许的范围")

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 from typer.testing import CliRunner
 
@@ -39,6 +40,24 @@ def test_weights_survive_every_container_and_back(tmp_path: Path, suffix: str) -
     assert back.keys() == state.keys()
     for key in state:
         np.testing.assert_array_equal(back[key], state[key])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".pdparams"])
+def test_bfloat16_weights_of_paddle_become_float32(tmp_path: Path, suffix: str) -> None:
+    net, state = predictor_file(tmp_path / "a.pdparams")
+    half = {key: value.astype("bfloat16") for key, value in net.state_dict().items()}
+    paddle.save({"generator": half}, str(tmp_path / "half.pdparams"))
+    convert(tmp_path / "half.pdparams", tmp_path / f"b{suffix}")
+    again = build_generator("DegradationPredictor", nf=4, num_params=7, num_networks=3)
+    load_weights(again, tmp_path / f"b{suffix}")
+    for key, value in again.state_dict().items():
+        np.testing.assert_allclose(value.numpy(), state[key], rtol=2**-8)
+        np.testing.assert_array_equal(value.numpy(), half[key].astype("float32").numpy())
+    key = next(iter(half))
+    half[key] = half[key] * float("nan")
+    paddle.save({"generator": half}, str(tmp_path / "half.pdparams"))
+    with pytest.raises(WeightError, match=f"'generator.{key}' has NaN"):
+        read_file(tmp_path / "half.pdparams")
 
 
 def test_only_linear_weights_are_transposed_and_the_report_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""Colours for what is fully transparent, found while a picture is read, so that memory does not grow with it.
+
+Editors leave any colour there, often black; a network would spread it into the visible edge as a halo.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+__all__ = ["Filled", "filling_memory"]
+
+_ROWS = 64  # filled at once
+_MARGIN = 64  # rows above and below in which the nearest visible pixel is sought; no tile is read wider
+_PER_PIXEL = 40  # bytes of the search: distances, labels, indices, colours
+_LARGEST_SAMPLE = 4  # bytes
+
+
+def filling_memory(rows: int, width: int, channels: int) -> int:
+    """Bytes that `Filled` takes while a number of rows is read at once."""
+    return width * (2 * (rows + 2 * _ROWS) * channels * _LARGEST_SAMPLE + (_ROWS + 2 * _MARGIN) * _PER_PIXEL)
+
+
+class Filled:
+    """A picture whose fully transparent pixels have the colour of the nearest visible one.
+
+    The nearest is sought among 64 rows above and below each 64 rows; where nothing there is visible, the mean
+    of all that is takes its place. Results do not depend on how the picture is cut when it is read.
+
+    Args:
+        pixels: H x W x 2 or 4, alpha last, not constant.
+
+    Attributes:
+        shape: as that of an array.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.shape = pixels.shape
+        self._pixels = pixels
+        self._mean = _mean(pixels)
+        self._blocks: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, region: tuple[slice, slice]) -> np.ndarray:
+        """A copy of a region."""
+        rows, columns = region
+        first, last = rows.start // _ROWS, -(-rows.stop // _ROWS)
+        self._blocks = {number: block for number, block in self._blocks.items() if first <= number < last}
+        parts = []
+        for number in range(first, last):
+            if number not in self._blocks:
+                self._blocks[number] = self._block(number * _ROWS)
+            top = number * _ROWS
+            parts.append(self._blocks[number][max(0, rows.start - top) : rows.stop - top, columns])
+        return np.concatenate(parts)
+
+    def _block(self, top: int) -> np.ndarray:
+        """Filled rows."""
+        own = self._pixels[top : top + _ROWS]
+        if own[..., -1].min() > 0:
+            return own
+        start = max(0, top - _MARGIN)
+        around = self._pixels[start : top + _ROWS + _MARGIN]
+        hidden = around[..., -1] == 0
+        inner = slice(top - start, top - start + len(own))
+        filled = own.copy()
+        if hidden.all():
+            filled[..., :-1] = self._mean
+            return filled
+        _, nearest = cv2.distanceTransformWithLabels(
+            hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        colours = np.zeros((int(nearest.max()) + 1, own.shape[2] - 1), own.dtype)
+        colours[nearest[~hidden]] = around[~hidden][:, :-1]
+        filled[hidden[inner], :-1] = colours[nearest[inner][hidden[inner]]]
+        return filled
+
+
+def _mean(pixels: np.ndarray) -> np.ndarray:
+    """The mean colour of what is visible."""
+    total, count = np.zeros(pixels.shape[2] - 1), 0
+    for top in range(0, len(pixels), _ROWS):
+        part = pixels[top : top + _ROWS]
+        visible = part[..., -1] > 0
+        total += part[visible][:, :-1].sum(axis=0, dtype=np.float64)
+        count += int(visible.sum())
+    mean = total / max(1, count)
+    return (np.rint(mean) if pixels.dtype.kind == "u" else mean).astype(pixels.dtype)

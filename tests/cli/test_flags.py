@@ -1,0 +1,68 @@
+"""What a user sees when the system refuses a file, and when a name cannot be printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from ppsr import cli
+from ppsr.cli.flags import ended
+from ppsr.weights.files import write_state
+from tests.inference.helpers import small_network
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Weights, and a file where folders are wanted."""
+    net = small_network("SRVGGNetCompact")
+    write_state(tmp_path / "net.pdparams", {k: v.numpy() for k, v in net.state_dict().items()})
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "in").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "--load", "net.pdparams", "-o", "file/net"],
+        ["convert", "net.pdparams", "file/net.pth"],
+    ],
+)
+def test_an_output_that_cannot_be_written_is_one_line(place, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["ppsr", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "ppsr: file" in error
+    assert "Not a directory" in error or "File exists" in error
+
+
+def test_errors_of_the_system_interruptions_and_others():
+    def refused():
+        raise PermissionError(13, "Permission denied", "a.png")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def broken():
+        raise OSError("(External) a kernel failed")
+
+    assert ended(refused) == 2
+    assert ended(interrupted) == 130
+    assert ended(lambda: 0) == 0
+    with pytest.raises(OSError, match="kernel"):
+        ended(broken)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_are_printed(capsys):
+    def names():
+        print(os.fsdecode(b"bad\xff.png"))
+        return 0
+
+    assert ended(names) == 0
+    assert capsys.readouterr().out == "bad\\udcff.png\n"

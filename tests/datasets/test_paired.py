@@ -1,0 +1,35 @@
+"""Pairs of two folders."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.datasets.depth import DepthDataset
+from ppsr.datasets.paired import SRDataset
+from ppsr.errors import DataError
+from ppsr.imaging.io import write_image
+
+
+def _pair(root, rng, hr, lr):
+    gt = rng.integers(0, 256, (*hr, 3), dtype=np.uint8)
+    write_image(root / "gt" / "a.png", gt)
+    write_image(root / "lq" / "a.png", np.ascontiguousarray(gt[::4, ::4][: lr[0], : lr[1]]))
+    return {"gt_folder": str(root / "gt"), "lq_folder": str(root / "lq")}
+
+
+@pytest.mark.parametrize("kind", [SRDataset, DepthDataset])
+def test_hr_is_cut_to_what_lr_covers(tmp_path, rng, kind):
+    folders = _pair(tmp_path, rng, (101, 131), (25, 32))
+    assert kind(**folders)[0]["gt"].shape == (3, 100, 128)
+    windows = kind(**folders, gt_size=32)
+    for epoch in range(5):
+        item = windows[epoch, 0]
+        np.testing.assert_array_equal(item["gt"][:, ::4, ::4], item["lq"])
+
+
+@pytest.mark.parametrize("hr", [(104, 128), (101, 132), (99, 128)])
+def test_pictures_that_do_not_belong_together_are_refused(tmp_path, rng, hr):
+    folders = _pair(tmp_path, rng, hr, (25, 32))
+    with pytest.raises(DataError, match=r"is not 4 times LR \(25, 32\)"):
+        SRDataset(**folders, gt_size=32)[0, 0]

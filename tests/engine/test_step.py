@@ -1,0 +1,59 @@
+"""Which networks run in half precision; a stand-in notes the nesting of autocast, which a CPU ignores."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import paddle
+import pytest
+
+from ppsr.config.schema import Precision, StepOptions
+from ppsr.engine.distributed import Group
+from ppsr.engine.step import TrainStep
+from ppsr.models.sr import SRModel
+from ppsr.solver.schedules import ConstantLR
+
+
+@pytest.mark.parametrize(
+    ("safe", "dtype", "autocast"),
+    [(True, "float16", True), (False, "float16", False), (False, "bfloat16", True)],
+)
+def test_a_network_that_leaves_the_range_of_float16_runs_without_autocast(
+    monkeypatch, caplog, safe, dtype, autocast
+):
+    model = SRModel(
+        generator={"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
+        pixel_criterion={"name": "L1Loss"},
+    )
+    net = model.nets["generator"]
+    net.fp16_safe = safe
+    nesting = [False]
+
+    @contextlib.contextmanager
+    def note(enable, **_):
+        nesting.append(enable)
+        yield
+        nesting.pop()
+
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(paddle.amp, "auto_cast", note)
+    monkeypatch.setattr(paddle.amp, "GradScaler", lambda **_: None)
+    seen = []
+    net.conv_first.register_forward_pre_hook(lambda _, x: seen.append((nesting[-1], x[0].dtype)))
+    optimizer = paddle.optimizer.SGD(0.0, parameters=net.parameters())
+    with caplog.at_level(logging.WARNING, "ppsr"):
+        step = TrainStep(
+            model=model,
+            optimizers={"optimG": (optimizer, ("generator",))},
+            schedule=ConstantLR(learning_rate=1e-4),
+            options=StepOptions(),
+            precision=Precision(amp=True, dtype=dtype),
+            group=Group(),
+        )
+    assert ("generator stays in float32" in caplog.text) == (not autocast)
+    picture = paddle.zeros([1, 3, 8, 8], "float32" if autocast else "float16")
+    with paddle.amp.auto_cast(True), step._forwards(model.phases()[0]):
+        net(picture)
+    assert seen == [(autocast, paddle.float32)]
+    assert "forward" not in net.__dict__

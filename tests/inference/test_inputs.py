@@ -1,0 +1,107 @@
+"""Which files are inputs, by contents and name, and where results go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ppsr.errors import ConfigError
+from ppsr.inference.containers import is_video_head
+from ppsr.inference.files import exit_code, upscale_files
+from ppsr.inference.inputs import find_jobs, place_results
+from ppsr.inference.upscaler import Upscaler
+from tests.inference.helpers import Repeat
+from tests.inference.kinds import colours, packed
+
+PICTURE = packed(colours(), "PNG")
+TRANSPORT = (b"\x47" + bytes(187)) * 6
+VIDEOS = {
+    "mp4": b"\0\0\0\x20ftypisom" + bytes(100),
+    "old QuickTime": b"\0\0\0\x20moov" + bytes(100),
+    "Matroska": b"\x1a\x45\xdf\xa3" + bytes(100),
+    "AVI": b"RIFF\0\0\0\0AVI " + bytes(100),
+    "transport stream": TRANSPORT,
+    "one that begins inside a packet": TRANSPORT[50:],
+    "one with time stamps": (b"\0\0\0\0\x47" + bytes(187)) * 6,
+    "MPEG": b"\0\0\x01\xba" + bytes(100),
+    "WMV": bytes.fromhex("3026b2758e66cf11") + bytes(100),
+    "Flash": b"FLV\x01" + bytes(100),
+}
+OTHERS = {
+    "text": b"const answer: number = 42;\n" * 60,
+    "WAV": b"RIFF\0\0\0\0WAVE" + bytes(100),
+    "M4A": b"\0\0\0\x20ftypM4A " + bytes(100),
+    "cut packets": TRANSPORT[:600],
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", [*VIDEOS, *OTHERS])
+def test_videos_are_known_by_their_first_bytes(name):
+    assert is_video_head((VIDEOS | OTHERS)[name]) == (name in VIDEOS)
+
+
+def _jobs(folder, **files):
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_bytes(content)
+    return {job.source.name: job for job in find_jobs([folder], folder / "out")}
+
+
+def test_contents_decide_and_not_names(tmp_path):
+    jobs = _jobs(tmp_path, a_mp4=PICTURE, b_png=VIDEOS["Matroska"], c=VIDEOS["AVI"])
+    assert [job.is_video for job in jobs.values()] == [False, True, True]
+    placed = place_results(jobs.values(), Path("out"), single=False)
+    assert [job.target.name for job in placed] == ["a.png", "b.mp4", "c.mp4"]
+    assert [find_jobs([tmp_path / name], tmp_path)[0].is_video for name in jobs] == [False, True, True]
+
+
+def test_a_picture_named_as_a_video_becomes_a_picture(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(PICTURE)
+    [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.mp4", tmp_path / "out")
+    assert report["status"] == "ok", report
+    assert report["output"] == str(tmp_path / "out" / "a.png")
+
+
+def test_only_names_that_promise_a_video_are_missed(tmp_path):
+    jobs = _jobs(
+        tmp_path, app_ts=OTHERS["text"], clip_ts=TRANSPORT, broken_mp4=b"no video", song_wma=VIDEOS["WMV"]
+    )
+    skipped = {name: job.skip for name, job in jobs.items()}
+    reason = "not a picture or video"
+    assert skipped == {"app.ts": reason, "clip.ts": None, "broken.mp4": None, "song.wma": reason}
+    assert jobs["broken.mp4"].is_video
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_nobody_waits_for_pipes(tmp_path):
+    (tmp_path / "a.png").write_bytes(PICTURE)
+    for name in ("pipe", "pipe.png", "pipe.mp4"):
+        os.mkfifo(tmp_path / name)
+    reports = upscale_files(Upscaler(Repeat()), tmp_path, tmp_path / "out")
+    assert [(r["status"], r.get("reason")) for r in reports] == [
+        ("ok", None),
+        *[("skipped", "not a regular file")] * 3,
+    ]
+    [named] = upscale_files(Upscaler(Repeat()), tmp_path / "pipe.png", tmp_path / "out", skip_existing=True)
+    assert "is not a regular file" in named["reason"]
+    assert exit_code([named]) == 3
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.AVIF", "x.jp2", "x.avi", "x.ts"])
+def test_one_result_of_a_format_that_is_not_written_is_refused(name, tmp_path):
+    (tmp_path / "a.png").write_bytes(PICTURE)
+    with pytest.raises(ConfigError, match=r"cannot be written; pictures: bmp, .*videos: m4v, mkv"):
+        upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / name)
+    assert not (tmp_path / name).exists()
+    (tmp_path / name).mkdir()
+    [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / name)
+    assert report["output"] == str(tmp_path / name / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["../../evil", "/evil", "..\\evil", "a\0b"])
+def test_suffixes_do_not_lead_to_other_folders(suffix, tmp_path):
+    (tmp_path / "a.png").write_bytes(PICTURE)
+    with pytest.raises(ConfigError, match="another folder"):
+        upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / "out", suffix=suffix)

@@ -1,0 +1,199 @@
+"""TIFF files of 16 bits in every arrangement of their samples, and those that lie about themselves."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+import numpy as np
+import pytest
+
+from ppsr.errors import DataError
+from ppsr.inference.pictures import read_picture
+from tests.inference.kinds import tiff
+
+
+def _read(path, content):
+    path.write_bytes(content)
+    return read_picture(path)
+
+
+def _samples(rng, channels, height=45, width=37):
+    return rng.integers(0, 2**16, (height, width, channels)).astype(np.uint16)
+
+
+def test_planes_of_16_bits_are_the_picture_and_nothing_else(tmp_path):
+    """Whoever takes them for rows of RGB shows two planes of memory that nobody wrote."""
+    image = np.zeros((64, 96, 3), np.uint16)
+    image[...] = 60000, 30000, 100
+    content = tiff(image, planar=True)
+    for _ in range(2):
+        np.testing.assert_array_equal(_read(tmp_path / "a.tif", content).pixels, image)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"order": ">"},
+        {"deflate": True},
+        {"deflate": True, "order": ">"},
+        {"tile": 16},
+        {"tile": 32, "deflate": True},
+        {"rows": 100},
+        {"big": True},
+        {"big": True, "order": ">", "deflate": True},
+    ],
+    ids=str,
+)
+def test_16_bits_are_exact_in_every_arrangement(channels, planar, how, tmp_path, rng):
+    image = _samples(rng, channels)
+    content = tiff(image, planar=planar, **how)
+    np.testing.assert_array_equal(_read(tmp_path / "a.tif", content).pixels, image)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_other_readers_see_the_same_picture(planar, channels, tmp_path, rng):
+    """The files of these tests are what they are taken for."""
+    tifffile = pytest.importorskip("tifffile")
+    image = _samples(rng, channels)
+    (tmp_path / "a.tif").write_bytes(tiff(image, planar=planar, deflate=True))
+    pixels = tifffile.imread(tmp_path / "a.tif")
+    pixels = np.moveaxis(pixels, 0, 2) if planar and channels > 1 else pixels.reshape(image.shape)
+    np.testing.assert_array_equal(pixels, image)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_16_bits_are_turned_as_8_bits_are(orientation, planar, tmp_path, rng):
+    image = _samples(rng, 3, 9, 16) // 257 * 257
+    tags = {274: [orientation]}
+    deep = _read(tmp_path / "a.tif", tiff(image, planar=planar, tags=tags)).pixels
+    flat = _read(tmp_path / "b.tif", tiff((image // 257).astype(np.uint8), tags=tags)).pixels
+    np.testing.assert_array_equal(deep, flat.astype(np.uint16) * 257)
+
+
+def test_a_very_wide_picture_of_16_bits_is_exact(tmp_path, rng):
+    image = _samples(rng, 3, 2, 500_000)
+    np.testing.assert_array_equal(_read(tmp_path / "a.tif", tiff(image, deflate=True)).pixels, image)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({279: [100] * 7}, "data is damaged"),
+        ({273: [8], 279: [1554]}, "where its parts are"),
+        ({273: [2**31] * 7}, "beyond its end"),
+        ({279: [2**31] * 7}, "where its parts are"),
+        ({278: [0]}, "how large its parts are"),
+        ({258: [16, 8, 16]}, "unsigned gray or RGB"),
+        ({339: [4, 4, 4]}, "unsigned gray or RGB"),
+        ({262: [5]}, "unsigned gray or RGB"),
+    ],
+)
+def test_damaged_and_foreign_files_are_refused(tags, message, tmp_path, rng):
+    with pytest.raises(DataError, match=message):
+        _read(tmp_path / "a.tif", tiff(_samples(rng, 3), tags=tags))
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_every_truncated_file_is_refused(deflate, tmp_path, rng):
+    content = tiff(_samples(rng, 3, 9, 7), deflate=deflate, rows=3)
+    for length in range(4, len(content) - 8, 11):
+        with pytest.raises(DataError):
+            _read(tmp_path / "a.tif", content[:length])
+
+
+def test_damaged_data_never_shows_memory(tmp_path, rng):
+    """Strips that hold fewer rows than stated are an error."""
+    image = _samples(rng, 3)
+    content = bytearray(tiff(image, deflate=True))
+    for place in range(40, 2000, 97):
+        broken = bytes(content[:place]) + bytes([content[place] ^ 0x55]) + bytes(content[place + 1 :])
+        seen = []
+        for _ in range(2):
+            try:
+                seen.append(_read(tmp_path / "a.tif", broken).pixels)
+            except DataError:
+                seen.append(None)
+        assert (seen[0] is None) == (seen[1] is None)
+        if seen[0] is not None:
+            np.testing.assert_array_equal(seen[0], seen[1])
+
+
+def with_pages(count):
+    """A TIFF of 8 bits whose directory is followed by empty ones."""
+    content = tiff(np.full((4, 5), 7, np.uint8))
+    size = len(content)
+    at = int.from_bytes(content[4:8], "little")
+    follow = at + 2 + 12 * int.from_bytes(content[at : at + 2], "little")
+    chain = b"".join(b"\0\0" + (size + 6 * number).to_bytes(4, "little") for number in range(1, count - 1))
+    return content[:follow] + size.to_bytes(4, "little") + content[follow + 4 :] + chain + bytes(6)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(3, "3 frames or pages"), (20_000, "more than 10,000 frames or pages")]
+)
+def test_pages_are_counted_in_no_time(count, text, tmp_path):
+    """Decoders that go through all of them from the start for each of them take 10 s."""
+    started = time.perf_counter()
+    picture = _read(tmp_path / "a.tif", with_pages(count))
+    assert time.perf_counter() - started < 2
+    assert picture.warnings == (f"{text}, the first is used",)
+    np.testing.assert_array_equal(picture.pixels, np.full((4, 5, 1), 7))
+
+
+def test_a_chain_of_pages_may_lead_back(tmp_path):
+    content = bytearray(with_pages(3))
+    content[-4:] = content[4:8]
+    assert _read(tmp_path / "a.tif", bytes(content)).warnings == ("3 frames or pages, the first is used",)
+
+
+def test_tags_that_claim_more_than_the_file_are_not_read(tmp_path):
+    """Each of 300 tags takes the same 64 kB; with more of both, memory would be gone."""
+    filling = bytes(2**16)
+    tags = b"".join(struct.pack("<HHII", 1000 + number, 7, len(filling), 8) for number in range(300))
+    content = struct.pack("<2sHI", b"II", 42, 8 + len(filling)) + filling + struct.pack("<H", 300) + tags
+    with pytest.raises(DataError, match="its tags claim 19,660,800 of"):
+        _read(tmp_path / "a.tif", content + bytes(4))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_files_of_many_samples_are_refused_by_their_number(dtype, tmp_path, rng):
+    image = rng.integers(0, 256, (9, 8, 7)).astype(dtype)
+    with pytest.raises(DataError, match=r"TIFF .*7 samples"):
+        _read(tmp_path / "a.tif", tiff(image, tags={338: [0] * 4}))
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_that_is_multiplied_in_is_divided_out(channels, planar, tmp_path, rng):
+    image = _samples(rng, channels)
+    image[0, 0, -1], image[0, 1, -1] = 0, 1
+    straight, alpha = image[..., :-1], image[..., -1:].astype(float)
+    stored = np.concatenate([np.rint(straight * alpha / 65_535).astype(np.uint16), image[..., -1:]], axis=2)
+    pixels = _read(tmp_path / "a.tif", tiff(stored, planar=planar, tags={338: [1]})).pixels
+    np.testing.assert_array_equal(pixels[..., -1:], alpha)
+    error = np.abs(pixels[..., :-1].astype(float) - straight) * (alpha > 0)
+    assert (error <= 1 + 0.5 * 65_535 / np.maximum(alpha, 1)).all()
+    assert error[alpha[..., 0] > 60_000].max() <= 1
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_sample_that_is_no_alpha_is_left_out_with_a_warning(channels, tmp_path, rng):
+    image = _samples(rng, channels)
+    picture = _read(tmp_path / "a.tif", tiff(image, tags={338: [0]}))
+    np.testing.assert_array_equal(picture.pixels, image[..., :-1])
+    assert "no alpha" in picture.warnings[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_signed_samples_are_refused(dtype, tmp_path, rng):
+    image = rng.integers(0, 256, (9, 8, 3)).astype(dtype)
+    bits = 8 * image.dtype.itemsize
+    with pytest.raises(DataError, match=f"{bits}-bit signed samples are not supported"):
+        _read(tmp_path / "a.tif", tiff(image, tags={339: [2, 2, 2]}))

@@ -1,0 +1,81 @@
+"""Loading weights that fit in part: what is accepted, and what is refused as another network's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ppsr.config.schema import Load
+from ppsr.errors import ConfigError, WeightError
+from ppsr.registry import GENERATORS
+from ppsr.weights.apply import load_state
+
+State = dict[str, np.ndarray]
+
+
+def network(name: str = "MSRResNet", **changed: Any) -> Any:
+    small = {"num_feat": 8, "num_block": 2} if name == "MSRResNet" else GENERATORS.get(name).test_args
+    return GENERATORS.build({"name": name, **small, **changed})
+
+
+def weights(*arguments: str, **changed: Any) -> State:
+    return {key: value.numpy() for key, value in network(*arguments, **changed).state_dict().items()}
+
+
+def test_another_network_s_weights_are_refused_and_named():
+    net = network()
+    with pytest.raises(WeightError) as caught:
+        load_state(net, weights("RRDBNet", num_feat=16), partial=True)
+    total = len(net.state_dict())
+    assert f"of the {total} tensors of MSRResNet are in the weights; they are those of a RRDBNet" in str(
+        caught.value
+    )
+
+
+def test_a_refused_load_changes_nothing():
+    net = network()
+    before = net.conv_last.bias.numpy()
+    with pytest.raises(WeightError, match="partial loading needs half"):
+        load_state(net, {"conv_last.bias": before + 1}, partial=True)
+    assert (net.conv_last.bias.numpy() == before).all()
+
+
+def test_another_scale_s_weights_load_in_part_and_the_rest_is_listed():
+    problems = load_state(network(upscale=4), weights(upscale=3), partial=True)
+    assert {line.split()[1].rstrip(":").split(".")[0] for line in problems} == {"upconv1", "upconv2"}
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_half_of_the_tensors_is_enough(spare):
+    net, state = network(), weights()
+    half = (len(state) + 1) // 2
+    some = dict(list(state.items())[: half - spare])
+    if spare:
+        with pytest.raises(WeightError, match=rf"only {half - 1} of the {len(state)} tensors"):
+            load_state(net, some, partial=True)
+    else:
+        assert len(load_state(net, some, partial=True)) == len(state) - half
+
+
+def test_patterns_accept_what_they_match_and_nothing_else():
+    net, state = network(upscale=4), weights(upscale=3)
+    assert len(load_state(net, state, partial=[r"upconv\d\..*"])) == 4
+    with pytest.raises(WeightError, match=r"do not fit.*\n  missing upconv2\.weight") as caught:
+        load_state(net, state, partial=[r"upconv1\..*"])
+    assert "upconv1" not in str(caught.value)
+
+
+def test_patterns_that_match_everything_accept_every_file():
+    assert load_state(network(), {}, partial=[".*"])
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match=r"partial: '\(' is no regular expression"):
+        load_state(network(), weights(), partial=["("])
+
+
+@pytest.mark.parametrize("partial", [False, True, ["upsample.*"]])
+def test_a_config_takes_a_flag_or_patterns(partial):
+    assert Load(path="x2.pdparams", partial=partial).partial == partial
