@@ -10,6 +10,7 @@ million features need little memory.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ __all__ = [
     "Patches",
     "Pca",
     "calinski_harabasz",
+    "check_embedding",
     "degraded_patches",
     "embed",
     "layer_features",
@@ -41,6 +43,7 @@ __all__ = [
 DEGRADATIONS = ("bicubic", "blur2_bicubic", "bicubic_noise20", "bicubic_jepg50", "blur2_bicubic_noise20")
 _BLOCK = 1 << 14
 _LARGEST_PCA = 50
+_SEEDS = 2**32  # those of scikit-learn
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,21 @@ def degraded_patches(
         scale: HR size / LR size.
         count: windows.
         side: of the LR patches.
-        channels: 3, or 1 for luma.
+        channels: 3, or 1 for pictures made gray (luma) before they are degraded.
         seed: of places and noise, which otherwise depend on the degradation and the window's number alone.
 
     Raises:
-        ConfigError: no degradation, or an unknown one.
+        ConfigError: no degradation, an unknown one or one twice, a side below 1, or a negative seed.
         DataError: no picture is large enough.
     """
     if not degradations:
         raise ConfigError("name at least one degradation")
-    pictures = [to_uint8(read_image(path)) for path in paths]
+    if len(set(degradations)) < len(degradations):
+        raise ConfigError(f"name each degradation once; got {', '.join(degradations)}")
+    if side < 1 or seed < 0:
+        raise ConfigError(f"a side of at least 1 and a seed of at least 0 are needed; got {side} and {seed}")
+    gray = channels == 1
+    pictures = [to_uint8(read_image(path, gray=gray)) for path in paths]
     large = [image for image in pictures if min(image.shape[:2]) >= side * scale]
     if not large:
         raise DataError(f"no picture of at least {side * scale} pixels a side among {len(pictures)}")
@@ -109,11 +117,13 @@ def degraded_patches(
         image = large[k % len(large)]
         place = np.random.default_rng([seed, k])
         top, left = (int(place.integers(0, s - side * scale + 1)) for s in image.shape[:2])
-        hr = np.ascontiguousarray(image[top : top + side * scale, left : left + side * scale])
+        hr = image[top : top + side * scale, left : left + side * scale]
+        hr = np.ascontiguousarray(hr[..., 0] if gray else hr)
         for group, name in zip(groups, degradations, strict=True):
             noise = np.random.default_rng([seed, k, zlib.crc32(name.encode())])
             lq = degrade(hr, name, scale=scale, rng=noise).astype(np.float32) / 255
-            group.append(lq.transpose(2, 0, 1) if channels == 3 else lq.mean(axis=2)[None])
+            planes = np.atleast_3d(lq).transpose(2, 0, 1)
+            group.append(planes[:channels])  # JPEG makes three equal planes of a gray one
     labels = np.repeat(np.arange(len(degradations)), count)
     return Patches(np.asarray([lq for group in groups for lq in group]), labels, tuple(degradations))
 
@@ -190,13 +200,26 @@ def principal_components(samples: np.ndarray, count: int) -> Pca:
     return Pca(scores, variance[:kept], ratio)
 
 
+def check_embedding(*, perplexity: float, seed: int) -> None:
+    """Whether t-SNE takes these.
+
+    Raises:
+        ConfigError: the perplexity is not positive and finite, or the seed is not in 0..2^32 - 1.
+    """
+    if not (math.isfinite(perplexity) and perplexity > 0):
+        raise ConfigError(f"perplexity must be a positive number, got {perplexity}")
+    if not 0 <= seed < _SEEDS:
+        raise ConfigError(f"the seed must be in 0..{_SEEDS - 1}, got {seed}")
+
+
 def embed(features: np.ndarray, *, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
     """t-SNE to the plane after PCA to at most 50 components; (N, features) -> (N, 2).
 
     Raises:
-        ConfigError: scikit-learn is missing.
+        ConfigError: scikit-learn is missing, or as `check_embedding`.
         DataError: fewer than five samples.
     """
+    check_embedding(perplexity=perplexity, seed=seed)
     try:
         from sklearn.manifold import TSNE
     except ImportError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +11,13 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
+from ppsr.analysis.figures.common import file_name
 from ppsr.analysis.layers import Layers, inspect_layers
+from ppsr.config import load_config
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import read_image, to_uint8
+from ppsr.inference.backends.exported import sha256
 from ppsr.inference.network import load_network
 
 __all__ = ["Picture", "Subject", "load_picture", "load_subjects"]
@@ -66,7 +68,8 @@ def load_subjects(
         labels: names in figures; by default those of the files.
 
     Raises:
-        ConfigError: nothing given, numbers that do not fit, different scales, or as `load_network`.
+        ConfigError: nothing given, numbers that do not fit, labels that name one file, different scales, or
+            as `load_network`.
         WeightError: as `load_network`.
     """
     count = max(len(configs), len(loads))
@@ -80,6 +83,10 @@ def load_subjects(
         raise ConfigError(f"{len(labels)} labels for {count} networks")
     sources = [(_one(configs, k), _one(loads, k)) for k in range(count)]
     names = list(labels) or _labels([load if len(loads) == count else config for config, load in sources])
+    if len({file_name(name) for name in names}) < count:
+        raise ConfigError(
+            f"each network needs a label of its own, also as part of a file name; got {', '.join(names)}"
+        )
     subjects = [_subject(name, *source) for name, source in zip(names, sources, strict=True)]
     if len({(s.net.scale, s.layers.in_channels) for s in subjects}) > 1:
         facts = ", ".join(f"{s.label} x{s.net.scale} {s.layers.in_channels} channels" for s in subjects)
@@ -96,7 +103,8 @@ def _labels(paths: Sequence[Path | None]) -> list[str]:
     names = [path.stem if path else "" for path in paths]
     if len(set(names)) < len(names):
         names = [f"{path.absolute().parent.name}-{path.stem}" if path else "" for path in paths]
-    return names if len(set(names)) == len(names) else [f"{name}-{k}" for k, name in enumerate(names)]
+    distinct = len({file_name(name) for name in names}) == len(names)
+    return names if distinct else [f"{name}-{k}" for k, name in enumerate(names)]
 
 
 def _subject(label: str, config: Path | None, load: Path | None) -> Subject:
@@ -109,14 +117,12 @@ def _subject(label: str, config: Path | None, load: Path | None) -> Subject:
         "network": type(net).__name__,
         "scale": int(net.scale),
         "config_file": str(config) if config else None,
+        "config_sha256": sha256(config) if config else None,
+        "model": load_config(config)["model"] if config else None,
         "load": str(load) if load else None,
-        "load_sha256": _digest(load) if load else None,
+        "load_sha256": sha256(load) if load else None,
     }
     return Subject(label, net, layers, facts)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_picture(
@@ -133,18 +139,20 @@ def load_picture(
         crop: side of the square in the middle of the LR picture to look at; None is all of it.
 
     Raises:
-        ConfigError: both a truth and `from_hr`.
+        ConfigError: both a truth and `from_hr`, or a crop below 1.
         DataError: unreadable, too small, or sizes that do not fit.
     """
     if gt is not None and from_hr:
         raise ConfigError("with --from-hr the picture is its own truth; leave --gt out")
+    if crop is not None and crop < 1:
+        raise ConfigError(f"a crop has a side of at least one pixel, got {crop}")
     gray, scale = subject.layers.in_channels == 1, int(subject.net.scale)
     image = read_image(path, gray=gray)
     truth = image if from_hr else read_image(gt, gray=gray) if gt else None
     height, width = (side // scale if from_hr else side for side in image.shape[:2])
     if truth is not None and (truth.shape[0] // scale, truth.shape[1] // scale) != (height, width):
         raise DataError(f"a truth of {truth.shape[:2]} is not x{scale} of a picture of {image.shape[:2]}")
-    side_y, side_x = (min(crop or side, side) for side in (height, width))
+    side_y, side_x = (side if crop is None else min(crop, side) for side in (height, width))
     top, left = (height - side_y) // 2, (width - side_x) // 2
     if truth is not None:
         truth = truth[top * scale : (top + side_y) * scale, left * scale : (left + side_x) * scale]
@@ -156,8 +164,9 @@ def load_picture(
         lq = image[top : top + side_y, left : left + side_x]
     facts = {
         "picture": str(path),
-        "picture_sha256": _digest(path),
+        "picture_sha256": sha256(path),
         "gt": str(gt) if gt else None,
+        "gt_sha256": sha256(gt) if gt else None,
         "from_hr": from_hr,
         "crop": crop,
         "lr_size": [side_y, side_x],

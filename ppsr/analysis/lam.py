@@ -8,6 +8,7 @@ the network are taken care of, and flat pixels have slope zero (see `objective`)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,9 @@ from ppsr.generators.apply import apply_generator
 
 __all__ = ["Lam", "LamSettings", "PathSteps", "blur_kernels", "blur_path", "gini", "lam", "path_steps"]
 
+_ROUNDING = 1e-6
+_FAINT = 0.01  # edge strength per value of the window; where there is less, rounding is compared with this
+
 
 @dataclass(frozen=True)
 class LamSettings:
@@ -36,7 +40,10 @@ class LamSettings:
         left: its first column; None centres it.
         sigma: deviation of the blur at the start of the path, in LR pixels.
         fold: steps.
-        kernel_size: side of the blur kernels.
+        kernel_size: side of the blur kernels, at least 3.
+
+    Raises:
+        ConfigError: a number is not possible.
     """
 
     window: int = 16
@@ -47,11 +54,11 @@ class LamSettings:
     kernel_size: int = 9
 
     def __post_init__(self) -> None:
-        for name in ("window", "fold", "kernel_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"LAM: {name} must be at least 1, got {getattr(self, name)}")
-        if self.sigma <= 0:
-            raise ConfigError(f"LAM: sigma must be positive, got {self.sigma}")
+        for name, least in (("window", 1), ("fold", 1), ("kernel_size", 3)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"LAM: {name} must be at least {least}, got {getattr(self, name)}")
+        if not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise ConfigError(f"LAM: sigma must be a positive number, got {self.sigma}")
 
     def place(self, height: int, width: int) -> tuple[int, int, int]:
         """Top, left and side of the window in an SR picture of this size.
@@ -105,19 +112,37 @@ class Lam:
     window: tuple[int, int, int]
 
     @cached_property
+    def attributed(self) -> bool:
+        """Whether any pixel contributes more than rounding does: 1e-6 of the objective, or of a faint one
+        (0.01 per value of the window) where the SR picture is flat.
+
+        None does where the picture is flat, or where the window does not depend on it.
+        """
+        faint = _FAINT * len(self.sr) * self.window[2] ** 2
+        largest = float(np.abs(self.gradient.sum(axis=0)).max())
+        return largest > _ROUNDING * max(float(np.abs(self.objectives).max()), faint)
+
+    @property
+    def _significant(self) -> np.ndarray:
+        return self.gradient if self.attributed else np.zeros_like(self.gradient)
+
+    @cached_property
     def map(self) -> np.ndarray:
-        """(H, W) in [0, 1]: how much each LR pixel contributes."""
-        return magnitude_map(self.gradient)
+        """(H, W) in [0, 1]: how much each LR pixel contributes; zero without attribution."""
+        return magnitude_map(self._significant)
 
     @cached_property
     def signed(self) -> np.ndarray:
         """(H, W) in [-1, 1]: the same with direction."""
-        return signed_map(self.gradient)
+        return signed_map(self._significant)
 
     @property
     def diffusion_index(self) -> float:
-        """(1 - Gini) * 100: 0 where one pixel contributes all, 100 where all contribute alike."""
-        return (1 - gini(self.map)) * 100
+        """(1 - Gini) * 100: 0 where one pixel contributes all, 100 where all contribute alike.
+
+        NaN where nothing is attributed.
+        """
+        return (1 - gini(self.map)) * 100 if self.attributed else math.nan
 
     def contributing_pixels(self, share: float = 0.95) -> int:
         """How many of the strongest pixels stay below this share of the whole contribution."""

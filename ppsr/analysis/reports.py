@@ -24,13 +24,14 @@ from ppsr.analysis.csm import (
 from ppsr.analysis.ddr import (
     DEGRADATIONS,
     calinski_harabasz,
+    check_embedding,
     degraded_patches,
     embed,
     layer_features,
     principal_components,
 )
 from ppsr.analysis.feature_maps import feature_maps, statistics
-from ppsr.analysis.figures.common import file_name, save_figure, seismic
+from ppsr.analysis.figures.common import file_name, save_figure, save_report, seismic
 from ppsr.analysis.figures.csm import draw_ablation, draw_saliency
 from ppsr.analysis.figures.ddr import draw_ddr
 from ppsr.analysis.figures.feature_maps import draw_depth, draw_sheet
@@ -40,7 +41,9 @@ from ppsr.analysis.lam import LamSettings, lam
 from ppsr.analysis.srga import describe_features, srga
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError
+from ppsr.files import atomic_write
 from ppsr.imaging.io import write_image
+from ppsr.inference.backends.exported import sha256
 
 __all__ = ["report_csm", "report_ddr", "report_features", "report_lam"]
 
@@ -84,7 +87,7 @@ def report_lam(
     found = {
         label: {
             "diffusion_index": result.diffusion_index,
-            "contributing_pixels_95": result.contributing_pixels(),
+            "contributing_pixels_95": result.contributing_pixels() if result.attributed else None,
             "objective_first": result.objectives[0],
             "objective_last": result.objectives[-1],
         }
@@ -96,7 +99,12 @@ def report_lam(
         arrays |= {f"{label}/gradient": result.gradient, f"{label}/sr": result.sr, f"{label}/map": result.map}
     report = _report("lam", subjects, picture=picture.facts, settings=used, results=found)
     save_figure(draw_lam(results), output / "lam", report, arrays)
-    return [f"{label}: diffusion index {values['diffusion_index']:.3f}" for label, values in found.items()]
+    return [
+        f"{label}: diffusion index {result.diffusion_index:.3f}"
+        if result.attributed
+        else f"{label}: no attribution; the picture is flat, or the window does not depend on it"
+        for label, result in results
+    ]
 
 
 def report_csm(
@@ -115,16 +123,17 @@ def report_csm(
         subject: the network.
         picture: where it has no truth, PSNR is measured against the SR picture of the whole network.
         output: folder.
-        names: layers; by default the deepest.
+        names: layers, of which repetitions are dropped; by default the deepest.
         ablation: remove channels one at a time, and one after the other by ascending and descending
             attribution.
-        each_channel: also write every map as a picture of its own, as published.
+        each_channel: also write what the released code does: every map and every feature as a picture of
+            its own, attributions and PSNR as text.
         memory_mib: budget of a batch.
 
     Returns:
         What to tell the user, a line per layer.
     """
-    names = list(names) or [subject.layers.deepest]
+    names = list(dict.fromkeys(names)) or [subject.layers.deepest]
     saliency = channel_saliency(subject.net, picture.lq, names)
     truth = np.clip(saliency.sr, 0, 1) if picture.gt is None else picture.gt
     intact = published_psnr(saliency.sr, truth)
@@ -137,13 +146,13 @@ def report_csm(
             "peak": layer.peak,
             "importance": layer.importance.tolist(),
         }
-        facts = {"picture": picture.facts, "settings": {"layer": name}}
+        settings = {"layer": name, "ablation": ablation, "each_channel": each_channel}
+        facts = {"picture": picture.facts, "settings": settings}
         maps = stem.with_name(f"{stem.name}_maps")
         arrays = {"gradient": layer.gradient, "features": layer.features, "importance": layer.importance}
         save_figure(draw_saliency(layer), maps, _report("csm", [subject], **facts, results=found), arrays)
         if each_channel:
-            for k, channel in enumerate(layer.maps):
-                write_image(maps / f"{file_name(name)}_channel_{k}.png", seismic(channel))
+            _write_channels(layer, stem, _report("csm", [subject], **facts, results=found))
         line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
         if ablation:
             single, cumulative = _ablations(subject, picture.lq, truth, layer, memory_mib)
@@ -157,10 +166,29 @@ def report_csm(
             figure = draw_ablation(name, layer.importance, single, cumulative, intact)
             report = _report("csm", [subject], **facts, results=found)
             save_figure(figure, stem.with_name(f"{stem.name}_ablation"), report)
+            if each_channel:
+                _write_log(stem.with_name(f"{stem.name}_psnr.txt"), f"PSNR_{name}", single.psnr)
             worst = int(single.psnr.argmin())
             line += f"; PSNR {intact:.2f} dB, without channel {worst} {single.psnr[worst]:.2f} dB"
         lines.append(line)
     return lines
+
+
+def _write_channels(saliency: LayerSaliency, stem: Path, report: Mapping[str, Any]) -> None:
+    """Pictures of every map and of every feature (clipped to [0, 1]), and the attributions."""
+    name = saliency.layer.name
+    kinds = {"maps": map(seismic, saliency.maps), "features": saliency.features}
+    for kind, pictures in kinds.items():
+        folder = stem.with_name(f"{stem.name}_{kind}")
+        for k, picture in enumerate(pictures):
+            write_image(folder / f"{file_name(name)}_channel_{k}.png", picture)
+        save_report(folder / "channels.json", report)
+    _write_log(stem.with_name(f"{stem.name}_attribution.txt"), name, saliency.importance)
+
+
+def _write_log(path: Path, title: str, values: np.ndarray) -> None:
+    """A line per channel, as published."""
+    atomic_write(path, "".join(f"{title}_channel_{k}: {value}\n" for k, value in enumerate(values.tolist())))
 
 
 def _ablations(
@@ -210,10 +238,12 @@ def report_ddr(
         What to tell the user, a line per network.
 
     Raises:
-        ConfigError: fewer than two degradations or patches, or an unknown layer.
+        ConfigError: fewer than two degradations or patches, an unknown layer, or as `degraded_patches` and
+            `check_embedding`.
     """
     if len(set(degradations)) < 2 or count < 3:
         raise ConfigError("DDR compares at least two degradations with three patches each")
+    check_embedding(perplexity=perplexity, seed=seed)
     first = subjects[0]
     patches = degraded_patches(
         paths,
@@ -246,7 +276,7 @@ def report_ddr(
         arrays |= {f"{subject.label}/points": points, f"{subject.label}/scores": scores}
         panels.append((f"{subject.label}, {name}: CHI {index:.1f}", points))
     settings = {
-        "pictures": [str(path) for path in paths],
+        "pictures": [{"path": str(path), "sha256": sha256(path)} for path in paths],
         "layer": layer,
         "degradations": list(degradations),
         "count": count,
@@ -283,7 +313,12 @@ def report_features(
 
     Returns:
         What to tell the user, a line per network.
+
+    Raises:
+        ConfigError: fewer than one channel, or an unknown layer.
     """
+    if channels < 1:
+        raise ConfigError(f"a sheet shows at least one channel, got {channels}")
     curves, lines = {}, []
     for subject in subjects:
         found = feature_maps(subject.net, picture.lq, list(names) or subject.layers.outline)
@@ -294,11 +329,11 @@ def report_features(
             report = _report(
                 "features", [subject], picture=picture.facts, settings=settings, results=asdict(values)
             )
-            save_figure(draw_sheet(name, maps[:channels]), stem, report)
+            save_figure(draw_sheet(name, maps, channels=channels), stem, report)
         lowest = min(curves[subject.label], key=lambda entry: entry[1].rank_share)
         lines.append(
-            f"{subject.label}: {len(found)} layers; lowest effective rank {lowest[1].rank:.1f} "
-            f"({lowest[1].rank_share:.0%} of the channels) in {lowest[0]}"
+            f"{subject.label}: {len(found)} layers; effective rank / channels is lowest in {lowest[0]}: "
+            f"{lowest[1].rank_share:.0%}, rank {lowest[1].rank:.1f}"
         )
     results = {
         label: [{"layer": name, **asdict(values)} for name, values in curve]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ppsr.errors import ConfigError
+
 if TYPE_CHECKING:
     from ppsr.analysis.inputs import Picture, Subject
 
@@ -53,11 +55,23 @@ def _picture(
     crop: int | None = None,
 ) -> Picture:
     from ppsr.analysis.inputs import load_picture
-    from ppsr.errors import ConfigError
 
     if source is None:
         raise ConfigError("give a picture: ppsr analyze TOOL IN ...")
     return load_picture(source, subjects[0], gt=gt, from_hr=from_hr, crop=crop)
+
+
+def _folder(output: Path | None, tool: str) -> Path:
+    """Where the results go; looked at before hours of computing.
+
+    Raises:
+        ConfigError: a file is in the way.
+    """
+    folder = output or Path(f"output/analyze-{tool}")
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"{path} is a file; --output names a folder")
+    return folder
 
 
 def _finish(lines: list[str], folder: Path) -> None:
@@ -104,13 +118,13 @@ def local_attribution(
 ) -> None:
     """Local attribution map: which pixels a network uses for a window, and how widely they spread (diffusion
     index). Several networks make a comparison sheet."""
+    folder = _folder(output, "lam")
     subjects = _subjects(config_file, load, label)
     picture = _picture(source, subjects, from_hr=from_hr, crop=crop)
     from ppsr.analysis.lam import LamSettings
     from ppsr.analysis.reports import report_lam
 
     settings = LamSettings(window, top, left, sigma, fold, kernel_size)
-    folder = output or Path("output/analyze-lam")
     _finish(report_lam(subjects, picture, folder, settings, memory_mib=memory), folder)
 
 
@@ -126,12 +140,13 @@ def channel_saliency(
     crop: Crop = None,
     ablation: Annotated[bool, typer.Option(help="Remove channels and measure PSNR.")] = True,
     each_channel: Annotated[
-        bool, typer.Option("--each-channel", help="Also a picture of every channel's map.")
+        bool, typer.Option("--each-channel", help="Also pictures and logs per channel.")
     ] = False,
     list_layers: ListLayers = False,
     memory: Memory = 512,
 ) -> None:
     """Channel saliency maps of layers (by default the deepest), and what happens to PSNR without channels."""
+    folder = _folder(output, "csm")
     subjects = _subjects(config_file, load, None)
     if list_layers:
         _print_layers(subjects)
@@ -139,19 +154,18 @@ def channel_saliency(
     picture = _picture(source, subjects, gt=gt, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_csm
 
-    for subject in subjects:
-        folder = output or Path("output/analyze-csm")
-        folder = folder / subject.label if len(subjects) > 1 else folder
+    folders = [_folder(folder / s.label, "csm") if len(subjects) > 1 else folder for s in subjects]
+    for subject, own in zip(subjects, folders, strict=True):
         lines = report_csm(
             subject,
             picture,
-            folder,
+            own,
             _split(layers),
             ablation=ablation,
             each_channel=each_channel,
             memory_mib=memory,
         )
-        _finish(lines, folder)
+        _finish(lines, own)
 
 
 @analyze.command("ddr")
@@ -174,18 +188,17 @@ def degradation_representation(
 ) -> None:
     """Deep degradation representation: do features tell degradations apart? Two networks, such as one with
     and one without dropout, stand side by side."""
+    folder = _folder(output, "ddr")
     subjects = _subjects(config_file, load, label)
     if list_layers:
         _print_layers(subjects)
         return
     from ppsr.analysis.ddr import DEGRADATIONS
     from ppsr.analysis.reports import report_ddr
-    from ppsr.errors import ConfigError
     from ppsr.imaging.io import list_images
 
     if source is None:
         raise ConfigError("give a folder of HR pictures: ppsr analyze ddr FOLDER ...")
-    folder = output or Path("output/analyze-ddr")
     lines = report_ddr(
         subjects,
         list_images(source),
@@ -215,6 +228,7 @@ def feature_maps(
     list_layers: ListLayers = False,
 ) -> None:
     """Feature maps of layers (by default the main stages) as sheets; energy and rank through the depth."""
+    folder = _folder(output, "features")
     subjects = _subjects(config_file, load, label)
     if list_layers:
         _print_layers(subjects)
@@ -222,5 +236,4 @@ def feature_maps(
     picture = _picture(source, subjects, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_features
 
-    folder = output or Path("output/analyze-features")
     _finish(report_features(subjects, picture, folder, _split(layers), channels=channels), folder)

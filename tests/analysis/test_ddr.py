@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import paddle
 import pytest
@@ -20,7 +22,7 @@ from ppsr.analysis.srga import GeneralisedGaussian, describe_features, fit, srga
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
-from ppsr.imaging.io import write_image
+from ppsr.imaging.io import read_image, to_uint8, write_image
 from ppsr.registry import build_generator
 
 
@@ -83,6 +85,37 @@ def test_patches_need_large_pictures_and_degradations(pictures):
         degraded_patches(pictures, ("bicubik",), scale=4, side=8)
     with pytest.raises(ConfigError, match="at least one"):
         degraded_patches(pictures, (), scale=4, side=8)
+
+
+@pytest.mark.parametrize("name", ["bicubic", "blur2_bicubic_noise20", "bicubic_jepg50"])
+def test_gray_patches_are_gray_before_they_are_degraded(pictures, name):
+    patches = degraded_patches(pictures[1:2], (name,), scale=4, count=1, side=8, channels=1, seed=3)
+    gray = to_uint8(read_image(pictures[1], gray=True))[..., 0]
+    place = np.random.default_rng([3, 0])
+    top, left = (int(place.integers(0, s - 32 + 1)) for s in gray.shape)
+    noise = np.random.default_rng([3, 0, zlib.crc32(name.encode())])
+    window = np.ascontiguousarray(gray[top : top + 32, left : left + 32])
+    expected = degrade(window, name, scale=4, rng=noise)
+    assert patches.lq.shape == (1, 1, 8, 8)
+    np.testing.assert_allclose(
+        patches.lq[0, 0] * 255, expected if expected.ndim == 2 else expected[..., 0], atol=1e-4
+    )
+
+
+def test_impossible_patches_and_embeddings_are_errors(pictures, rng):
+    with pytest.raises(ConfigError, match="each degradation once"):
+        degraded_patches(pictures, ("bicubic", "bicubic", "blur2_bicubic"), scale=4, side=8)
+    with pytest.raises(ConfigError, match="got 8 and -1"):
+        degraded_patches(pictures, scale=4, side=8, seed=-1)
+    with pytest.raises(ConfigError, match="got 0 and 0"):
+        degraded_patches(pictures, scale=4, side=0)
+    samples = rng.normal(size=(8, 4))
+    for perplexity in (0, -3, np.nan, np.inf):
+        with pytest.raises(ConfigError, match=f"perplexity must be a positive number, got {perplexity}"):
+            embed(samples, perplexity=perplexity)
+    for seed in (-1, 2**32):
+        with pytest.raises(ConfigError, match=f"got {seed}"):
+            embed(samples, seed=seed)
 
 
 def test_features_are_those_of_the_layer_one_row_per_patch(rng):

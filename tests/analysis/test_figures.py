@@ -14,6 +14,7 @@ from ppsr.analysis.csm import Ablation
 from ppsr.analysis.figures.common import file_name, mosaic, save_figure, seismic
 from ppsr.analysis.figures.csm import draw_ablation
 from ppsr.analysis.figures.ddr import draw_ddr
+from ppsr.analysis.figures.feature_maps import draw_sheet
 from ppsr.analysis.figures.lam import contribution_density, draw_lam
 from ppsr.analysis.lam import Lam
 
@@ -85,6 +86,20 @@ def test_a_comparison_has_a_row_per_network_that_names_its_index(rng):
     assert len(titles) == 8
     assert titles.count(f"contribution, DI {result.diffusion_index:.2f}") == 2
     assert {"a", "b"} <= set(titles)
+
+
+def test_a_lam_without_attribution_says_so(rng):
+    lq, sr = rng.random((3, 8, 8), dtype=np.float32), rng.random((3, 16, 16), dtype=np.float32)
+    figure = draw_lam([("a", Lam(lq, sr, np.zeros_like(lq), np.ones(2), (4, 4, 6)))])
+    assert "no attribution" in [axes.get_title() for axes in figure.axes]
+
+
+def test_a_sheet_of_some_maps_tells_number_and_range_of_all():
+    maps = np.arange(3)[:, None, None] * np.ones((3, 4, 4))
+    assert draw_sheet("x", maps).axes[0].get_title() == "x: 3 maps, 0.000 to 2.000"
+    figure = draw_sheet("x", maps, channels=2)
+    assert figure.axes[0].get_title() == "x: 3 maps, 0.000 to 2.000; the first 2"
+    assert figure.axes[0].images[0].get_array().shape == (4, 9)
 
 
 def test_scatter_plots_draw_every_group_even_without_area(rng):

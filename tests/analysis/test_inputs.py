@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +38,35 @@ def test_networks_that_cannot_be_compared_are_refused(tmp_path):
         load_subjects([], [])
 
 
+@pytest.mark.parametrize("labels", [["a", "a"], ["a/b", "a_b"]])
+def test_labels_of_one_file_name_are_refused(tmp_path, labels):
+    config, weights = write_network(tmp_path)
+    with pytest.raises(ConfigError, match="label of its own"):
+        load_subjects([config], [weights, weights], labels)
+
+
+def test_files_of_one_label_get_numbers(tmp_path):
+    config, weights = write_network(tmp_path)
+    names = [tmp_path / name for name in ("a b.pdparams", "a_b.pdparams")]
+    for name in names:
+        name.write_bytes(weights.read_bytes())
+    assert [s.label for s in load_subjects([config], names)] == ["a b-0", "a_b-1"]
+
+
+def test_the_report_tells_what_the_config_said(tmp_path):
+    config, weights = write_network(tmp_path)
+    (subject,) = load_subjects([config], [weights])
+    assert subject.facts["model"]["generator"] == {
+        "name": "MSRResNet",
+        "num_feat": 6,
+        "num_block": 2,
+        "upscale": 2,
+    }
+    assert subject.facts["config_sha256"] == hashlib.sha256(config.read_bytes()).hexdigest()
+    (known,) = load_subjects([], [weights])
+    assert known.facts["config_sha256"] is None
+
+
 def test_a_network_without_weights_is_said_to_be_untrained(tmp_path, caplog):
     config, _ = write_network(tmp_path)
     assert load_subjects([config], [])[0].facts["load"] is None
@@ -64,6 +95,14 @@ def test_a_crop_takes_the_middle_of_picture_and_truth(tmp_path, subject, rng):
     np.testing.assert_allclose(picture.lq.transpose(1, 2, 0) * 255, lq[3:9, 2:8], atol=1e-4)
     np.testing.assert_allclose(picture.gt.transpose(1, 2, 0) * 255, hr[6:18, 4:16], atol=1e-4)
     assert picture.facts["lr_size"] == [6, 6]
+    assert picture.facts["gt_sha256"] == hashlib.sha256((tmp_path / "hr.png").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("crop", [0, -5])
+def test_an_empty_crop_is_an_error(tmp_path, subject, crop):
+    write_image(tmp_path / "lq.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ConfigError, match=f"got {crop}"):
+        load_picture(tmp_path / "lq.png", subject, crop=crop)
 
 
 def test_gray_networks_get_gray_pictures(tmp_path, rng):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -76,9 +77,31 @@ def test_csm_measures_against_the_truth(work):
     assert report["results"]["truth"] == "HR"
     assert len(report["results"]["psnr_without"]) == 6
     assert {len(curve) for curve in report["results"]["psnr_cumulative"].values()} == {5}
-    written = sorted((work / "out" / "csm_feat_last_maps").iterdir())
-    assert len(written) == 6
-    assert read_image(written[0]).shape == (40, 44, 3)
+    assert report["settings"] == {"layer": "feat_last", "ablation": True, "each_channel": True}
+    for kind in ("maps", "features"):
+        folder = work / "out" / f"csm_feat_last_{kind}"
+        assert len(list(folder.glob("feat_last_channel_*.png"))) == 6
+        assert json.loads((folder / "channels.json").read_text())["settings"] == report["settings"]
+    shown = read_image(work / "out" / "csm_feat_last_features" / "feat_last_channel_3.png")
+    expected = np.load(work / "out" / "csm_feat_last_maps.npz")["features"][3]
+    np.testing.assert_allclose(shown[..., 0], np.clip(expected, 0, 1), atol=0.5 / 255 + 1e-6)
+    for log, values in (
+        (
+            "attribution.txt",
+            [f"feat_last_channel_{k}: {v}" for k, v in enumerate(report["results"]["importance"])],
+        ),
+        (
+            "psnr.txt",
+            [f"PSNR_feat_last_channel_{k}: {v}" for k, v in enumerate(report["results"]["psnr_without"])],
+        ),
+    ):
+        assert (work / "out" / f"csm_feat_last_{log}").read_text().splitlines() == values
+
+
+def test_csm_does_a_layer_once(work):
+    done = _run(work, "csm", str(work / "lq.png"), "--layers", "conv_first,conv_first", "--no-ablation")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("conv_first:") == 1
 
 
 def test_csm_without_truth_compares_with_the_whole_network(work):
@@ -106,6 +129,9 @@ def test_ddr_compares_two_checkpoints(work):
     done = _run(work, "ddr", str(work / "hr"), *arguments, networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert _files(work) == {"ddr.png", "ddr.svg", "ddr.json", "ddr.npz"}
+    pictures = _report(work, "ddr")["settings"]["pictures"]
+    assert [picture["path"] for picture in pictures] == [str(work / "hr" / f"{k}.png") for k in range(2)]
+    assert pictures[1]["sha256"] == hashlib.sha256((work / "hr" / "1.png").read_bytes()).hexdigest()
     results = _report(work, "ddr")["results"]
     assert list(results) == ["plain-weights", "dropout-weights"]
     for label, values in results.items():
@@ -131,6 +157,9 @@ def test_features_draw_the_main_stages_and_the_depth(work):
         "feat_last",
     ]
     assert all(0 < entry["rank_share"] <= 1 for entry in curve)
+    lowest = min(curve, key=lambda entry: entry["rank_share"])
+    told = f"effective rank / channels is lowest in {lowest['layer']}: {lowest['rank_share']:.0%}, rank "
+    assert told in done.output
 
 
 def test_features_of_two_networks_share_a_curve(work):
@@ -159,3 +188,55 @@ def test_mistakes_are_told(work):
     assert "give a folder" in str(_run(work, "ddr").exception)
     few = _run(work, "ddr", str(work / "hr"), "--degradations", "bicubic")
     assert "at least two degradations" in str(few.exception)
+    for tool, source, option, value in (
+        ("ddr", "hr", "--perplexity", "-3"),
+        ("ddr", "hr", "--seed", "-1"),
+        ("features", "lq.png", "--channels", "0"),
+        ("features", "lq.png", "--channels", "-2"),
+        ("lam", "lq.png", "--crop", "0"),
+        ("lam", "lq.png", "--sigma", "nan"),
+    ):
+        failed = _run(work, tool, str(work / source), option, value)
+        assert isinstance(failed.exception, ConfigError), (tool, option)
+        assert f"got {float(value) if option in ('--perplexity', '--sigma') else value}" in str(
+            failed.exception
+        )
+    assert not (work / "out").exists()
+
+
+@pytest.mark.parametrize("tool", ["lam", "csm", "ddr", "features"])
+def test_a_file_in_the_way_is_told_before_anything_is_read(work, tool):
+    (work / "out").write_text("kept")
+    failed = _run(work, tool, "absent.png", networks=("absent",))
+    assert isinstance(failed.exception, ConfigError)
+    assert f"{work / 'out'} is a file" in str(failed.exception)
+    assert (work / "out").read_text() == "kept"
+
+
+def test_csm_of_two_networks_has_a_folder_for_each(work):
+    (work / "out").mkdir()
+    (work / "out" / "dropout-weights").write_text("in the way")
+    arguments = ("csm", str(work / "lq.png"), "--layers", "conv_first", "--no-ablation")
+    failed = _run(work, *arguments, networks=("plain", "dropout"))
+    assert "is a file" in str(failed.exception)
+    assert _files(work) == {"dropout-weights"}
+    (work / "out" / "dropout-weights").unlink()
+    assert _run(work, *arguments, networks=("plain", "dropout")).exit_code == 0
+    assert _files(work) == {"plain-weights", "dropout-weights"}
+
+
+def test_equal_labels_are_refused_and_nothing_is_lost(work):
+    failed = _run(
+        work, "lam", str(work / "lq.png"), "--label", "a", "--label", "a", networks=("plain", "dropout")
+    )
+    assert "label of its own" in str(failed.exception)
+
+
+def test_lam_without_attribution_has_no_index(work):
+    write_image(work / "flat.png", np.full((20, 22, 3), 100, np.uint8))
+    done = _run(work, "lam", str(work / "flat.png"), "--window", "8", "--fold", "2")
+    assert done.exit_code == 0, done.output
+    assert "weights: no attribution" in done.output
+    results = _report(work, "lam")["results"]["weights"]
+    assert results["diffusion_index"] is None
+    assert results["contributing_pixels_95"] is None

@@ -15,7 +15,16 @@ from matplotlib.figure import Figure
 
 from ppsr.files import atomic_path, atomic_write
 
-__all__ = ["draw_tiles", "file_name", "mosaic", "save_figure", "seismic", "show_picture", "to_hwc"]
+__all__ = [
+    "draw_tiles",
+    "file_name",
+    "mosaic",
+    "save_figure",
+    "save_report",
+    "seismic",
+    "show_picture",
+    "to_hwc",
+]
 
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "ppsr", "font.size": 9, "axes.titlesize": 9}
 
@@ -67,6 +76,11 @@ def file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
 
 
+def save_report(path: str | Path, report: Mapping[str, Any]) -> None:
+    """Write what made a picture and what came out as JSON."""
+    atomic_write(path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
 def save_figure(
     figure: Figure,
     stem: str | Path,
@@ -82,7 +96,7 @@ def save_figure(
             metadata = {"Date": None} if path.suffix == ".svg" else None
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, dpi=150, metadata=metadata)
-    atomic_write(written[2], json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    save_report(written[2], report)
     if arrays:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)

@@ -13,11 +13,20 @@ from ppsr.analysis.figures.common import draw_tiles
 __all__ = ["draw_depth", "draw_sheet"]
 
 
-def draw_sheet(name: str, maps: np.ndarray, *, columns: int = 8) -> Figure:
-    """Maps (C, H, W) as one sheet, channel 0 at the top left, each stretched to its own range."""
+def draw_sheet(name: str, maps: np.ndarray, *, channels: int | None = None, columns: int = 8) -> Figure:
+    """Maps (C, H, W) as one sheet, channel 0 at the top left, each stretched to its own range.
+
+    Args:
+        name: layer.
+        maps: all of the layer; the title gives their number and range.
+        channels: show the first ones only.
+        columns: tiles in a row.
+    """
+    title = f"{name}: {len(maps)} maps, {maps.min():.3f} to {maps.max():.3f}"
+    if channels is not None and channels < len(maps):
+        maps, title = maps[:channels], f"{title}; the first {channels}"
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     tiles = (maps - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
-    title = f"{name}: {len(maps)} maps, {maps.min():.3f} to {maps.max():.3f}"
     return draw_tiles(tiles, title, columns=columns, cmap="gray", vmin=0, vmax=1)
 
 

@@ -52,7 +52,8 @@ def draw_lam(results: Sequence[tuple[str, Lam]]) -> Figure:
         frame = (left / scale - 0.5, top / scale - 0.5)
         axes[0].add_patch(Rectangle(frame, side / scale, side / scale, fill=False, edgecolor="red"))
         show_picture(axes[1], result.map, "attribution", cmap="seismic", vmin=-1, vmax=1)
-        show_picture(axes[2], picture, f"contribution, DI {result.diffusion_index:.2f}")
+        index = f"contribution, DI {result.diffusion_index:.2f}" if result.attributed else "no attribution"
+        show_picture(axes[2], picture, index)
         density = contribution_density(result.map)
         axes[2].imshow(density, cmap="seismic", vmin=-1, vmax=1, alpha=0.5, interpolation="bicubic")
         show_picture(axes[3], to_hwc(result.sr[:, top : top + side, left : left + side]), "SR of the window")
