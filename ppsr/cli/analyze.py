@@ -62,15 +62,15 @@ def _picture(
 
 
 def _folder(output: Path | None, tool: str) -> Path:
-    """Where the results go; looked at before hours of computing.
+    """Where the results go; looked at before the computing.
 
     Raises:
-        ConfigError: a file is in the way.
+        ConfigError: as `check_folder`.
     """
+    from ppsr.metrics.report import check_folder
+
     folder = output or Path(f"output/analyze-{tool}")
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            raise ConfigError(f"{path} is a file; --output names a folder")
+    check_folder(folder)
     return folder
 
 
