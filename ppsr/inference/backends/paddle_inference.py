@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,30 @@ from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBac
 
 __all__ = ["PaddleInferenceBackend"]
 
+# Searches for operations to fuse on a CPU that take minutes in large graphs: two are never worth it with the
+# networks here, the others not once there are many convolutions, with whose number cubed their time grows.
+_SLOW_PASSES = ("scale_matmul_fuse_pass", "conv_elementwise_add_mkldnn_fuse_pass")
+_CONVOLUTION_PASSES = (
+    "conv_bn_fuse_pass",
+    "conv_eltwiseadd_bn_fuse_pass",
+    "conv_transpose_bn_fuse_pass",
+    "conv_transpose_eltwiseadd_bn_fuse_pass",
+    "conv_affine_channel_mkldnn_fuse_pass",
+    "conv_bias_mkldnn_fuse_pass",
+    "conv_transpose_bias_mkldnn_fuse_pass",
+    "conv_activation_mkldnn_fuse_pass",
+)
+_MANY_CONVOLUTIONS = 500  # RRDBNet has 351, RCAN 817
 _NAMELESS = "std::exception"  # all that remains of an allocation inside oneDNN that failed
+
+
+def _hopeless_passes(graph: Path) -> tuple[str, ...]:
+    """Passes over a graph that cost minutes when it is opened."""
+    if graph.suffix != ".pdmodel":  # .json has other passes, and quick ones
+        return ()
+    # each convolution names this input of its own once
+    many = graph.read_bytes().count(b"\x0a\x06Filter") > _MANY_CONVOLUTIONS
+    return _SLOW_PASSES + (_CONVOLUTION_PASSES if many else ())
 
 
 class PaddleInferenceBackend(ExportedBackend):
@@ -25,7 +49,8 @@ class PaddleInferenceBackend(ExportedBackend):
         super().__init__(export, options)
         from paddle import inference
 
-        config = inference.Config(str(export.file(".json", ".pdmodel")), str(export.file(".pdiparams")))
+        graph = export.file(".json", ".pdmodel")
+        config = inference.Config(str(graph), str(export.file(".pdiparams")))
         config.disable_glog_info()
         if options.on_gpu:
             half = options.precision == "fp16"
@@ -33,6 +58,8 @@ class PaddleInferenceBackend(ExportedBackend):
             config.enable_use_gpu(100, options.gpu_index, types.Half if half else types.Float32)
         else:
             self._use_cpu(config)
+            for name in _hopeless_passes(graph):
+                config.delete_pass(name)
         self._predictor = inference.create_predictor(config)
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
