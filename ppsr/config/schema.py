@@ -50,7 +50,7 @@ class LogConfig(_Section):
 
 
 class SnapshotConfig(_Section):
-    """Checkpoints: every `interval` steps, the newest `keep` and the best stay."""
+    """Checkpoints every `interval` steps: the newest `keep` stay, and the best that was validated."""
 
     interval: int = Field(5000, ge=1)
     keep: int = Field(2, ge=1)
