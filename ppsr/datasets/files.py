@@ -101,10 +101,19 @@ def pair_by_name(gt: Sequence[Path], lq_folder: Path, template: str) -> list[tup
     """Pair HR pictures with LR ones of the same base name.
 
     Raises:
-        DataError: partners are missing; the first few are named.
+        DataError: partners are missing, or several have one name; the first few are named.
     """
-    available = {p.stem: p for p in list_pictures(lq_folder)}
+    available: dict[str, Path] = {}
+    doubles: dict[str, list[Path]] = {}
+    for path in list_pictures(lq_folder):
+        if available.setdefault(path.stem, path) != path:
+            doubles.setdefault(path.stem, [available[path.stem]]).append(path)
     wanted = [(path, template.format(path.stem)) for path in gt]
+    if ambiguous := [name for _, name in wanted if name in doubles]:
+        raise DataError(
+            f"{lq_folder} has several partners of one name: {', '.join(map(str, doubles[ambiguous[0]]))}; "
+            "pictures are paired by name, whatever their sub-folder: rename them, or name a sub-folder"
+        )
     missing = [name for _, name in wanted if name not in available]
     if missing:
         raise DataError(

@@ -9,7 +9,7 @@ q = g^T Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,7 +70,7 @@ class Kernel:
     sigma_x: float = 0.0
     sigma_y: float = 0.0
     rotation: float = 0.0
-    cutoff: float = field(default=0.0)
+    cutoff: float = 0.0
 
 
 def mesh_grid(kernel_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
