@@ -14,7 +14,6 @@ __all__ = [
     "check_window",
     "crop_window",
     "cut_excess",
-    "flip_horizontally",
     "paired_crop",
     "random_crop_or_pad",
 ]
@@ -34,11 +33,6 @@ class Integers:
     def randint(self, low: int, high: int) -> int:
         """A whole number of low..high, both included."""
         return int(self.rng.integers(low, high + 1))
-
-
-def flip_horizontally(image: np.ndarray) -> np.ndarray:
-    """Mirror left and right."""
-    return np.ascontiguousarray(image[:, ::-1])
 
 
 def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.ndarray:
