@@ -95,9 +95,11 @@ class Experiment(_Section):
     total_iters: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     output_dir: str = "output"
-    min_max: tuple[float, float] = (0.0, 1.0)
+    min_max: tuple[float, float] = Field(
+        (0.0, 1.0), description="accepted for PaddleGAN's configs; no effect"
+    )
     enable_visualdl: bool = False
-    image_num: int = 0
+    image_num: int = Field(0, ge=0, description="samples on a sheet of visual_train; 0: four")
     seed: int = Field(0, ge=0)
     model: dict[str, Any]
     dataset: Datasets = Datasets()
@@ -110,7 +112,7 @@ class Experiment(_Section):
     precision: Precision = Precision()
     step: StepOptions = StepOptions()
     load: dict[str, Load] = Field(default_factory=dict)
-    export_model: list[dict[str, Any]] = Field(default_factory=list)
+    export_model: list[dict[str, Any]] = Field([], description="accepted for PaddleGAN's configs; no effect")
     find_unused_parameters: bool = Field(False, description="accepted for PaddleGAN's configs; never needed")
 
     @model_validator(mode="after")

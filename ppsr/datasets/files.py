@@ -86,6 +86,8 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
             lines = Path(meta_info).read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{meta_info} is not UTF-8 text; is it a list of names?") from None
         pictures = [folder / _listed_name(line) for line in map(str.strip, lines) if line]
     if not pictures:
         raise DataError(f"{folder} holds no pictures (png, jpg, webp, bmp, tif)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ppsr.config.loader import Config
@@ -88,7 +89,8 @@ def newest_run(stem: str, output_dir: Path) -> Path:
     newest: dict[Path, int] = {}
     for step in output_dir.glob(f"{stem}-[0-9]*/{CHECKPOINTS}/step_*"):
         run = step.parent.parent
-        newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
+        with suppress(FileNotFoundError):  # a run that goes on replaces and deletes them
+            newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
     if not newest:
         raise DataError(f"{output_dir} holds no run of '{stem}' with a checkpoint")
     return max(newest, key=lambda run: newest[run])

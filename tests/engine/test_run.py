@@ -6,7 +6,7 @@ import pytest
 
 from ppsr.config import check_config, load_config
 from ppsr.engine.checkpoint import CheckpointStore
-from ppsr.engine.run import CHECKPOINTS, find_run
+from ppsr.engine.run import CHECKPOINTS, find_run, newest_run
 from ppsr.errors import ConfigError, DataError
 from tests.engine.helpers import write_config
 
@@ -35,3 +35,10 @@ def test_an_older_checkpoint_is_refused_because_the_newest_would_be_taken(found,
 def test_a_checkpoint_that_is_not_there_is_not_replaced_by_another(found, tmp_path):
     with pytest.raises(DataError, match="no run with a folder 'checkpoints' is there"):
         found(tmp_path / "run" / CHECKPOINTS / "step_000000007")
+
+
+def test_a_checkpoint_that_vanishes_meanwhile_does_not_matter(tmp_path):
+    checkpoints = tmp_path / "tiny-2026-01-01-00-00-00" / CHECKPOINTS
+    CheckpointStore(checkpoints).save(5, {"x": b""})
+    (checkpoints / "step_000000004").symlink_to(tmp_path / "deleted")
+    assert newest_run("tiny", tmp_path) == checkpoints.parent
