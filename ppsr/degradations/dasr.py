@@ -235,9 +235,9 @@ def describe(choices: Choices, level: Level, *, published_description: bool = Fa
     """The 33 degradation parameters; ranges are those of the level, so that they are relative strengths.
 
     Index: 0-3 first kernel (side, sigma x, sigma y, rotation), 4-7 second, 8-9 sinc (side, cut-off), 10-13
-        first resize
-    (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot Gaussian/Poisson), 22-25
-    second, 26-27 JPEG qualities, 28-29 order of the final resize and JPEG, 30-32 mode of the final resize.
+    first resize (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot
+    Gaussian/Poisson), 22-25 second, 26-27 JPEG qualities, 28-29 order of the final resize and JPEG, 30-32
+    mode of the final resize.
 
     Args:
         choices: what was drawn.

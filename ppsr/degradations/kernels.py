@@ -1,9 +1,8 @@
 """Blur kernels: (generalised) Gaussian, plateau, sinc; float64, normalised to sum 1.
 
 Formulas: Liu et al., "Estimating generalized Gaussian blur kernels", BMVC 2020; Real-ESRGAN (Wang et al.,
-    2021,
-arXiv:2107.10833) for the mixture and the sinc filter. With g the offset from the centre and
-q = g^T Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 / (1 + q^beta).
+2021, arXiv:2107.10833) for the mixture and the sinc filter. With g the offset from the centre and q = g^T
+Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 / (1 + q^beta).
 """
 
 from __future__ import annotations
