@@ -2,10 +2,10 @@
 
 One JSON line per network and variant, for one group of the published width (180, windows of 16, batch
 2x3x64x64, x4), L1 and Adam:
-    {"name": "attention_profile", "case": "DRCT", "variant": "accelerated", "value": <median seconds of a
-        step>,
-     "unit": "s", "forward": ..., "products": ..., "convolutions": ..., "normalisation": ..., "copies": ...,
-     "additions": ..., "other": ..., "share_outside_products": ..., "load": ...}
+    {"name": "attention_profile", "case": "DRCT", "variant": "accelerated",
+     "value": <median seconds of a step>, "unit": "s", "forward": ..., "products": ...,
+     "convolutions": ..., "normalisation": ..., "copies": ..., "additions": ..., "other": ...,
+     "share_outside_products": ..., "load": ...}
 
 The parts are seconds of one more step under Paddle's profiler; `share_outside_products` is the part of that
 step outside matrix products and convolutions. Each variant runs in a process of its own.

@@ -133,8 +133,12 @@ def _memory() -> str:
 
 
 def _without_home(text: str) -> str:
-    """Names of users are nobody's business."""
-    return text.replace(str(Path.home()), "~")
+    """Names of users are nobody's business; a container's user may have no home, or all of the disk."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return text
+    return text if home == home.parent else text.replace(str(home), "~")
 
 
 def _version(name: str) -> str | None:

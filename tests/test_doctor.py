@@ -100,6 +100,13 @@ def test_no_name_of_a_user_is_shown(monkeypatch, tmp_path):
     assert not [line for line in lines.values() if str(ROOT.parent) in line.text]
 
 
+def test_a_user_without_a_home_does_not_garble_paths(monkeypatch):
+    monkeypatch.setenv("HOME", "/")
+    assert _by_name(diagnose(checks=False))["ppsr"].text.endswith(f"in {ROOT}/ppsr")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert _by_name(diagnose(checks=False))["ppsr"].text.endswith(f"in {ROOT}/ppsr")
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

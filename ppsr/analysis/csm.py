@@ -15,10 +15,11 @@ import paddle
 from paddle import Tensor, nn
 
 from ppsr.analysis.batches import MEMORY_MIB, fitting_batch, in_batches
-from ppsr.analysis.layers import MapLayer, as_map, captured, edited, frozen, inspect_layers
+from ppsr.analysis.layers import MapLayer, as_map, edited, frozen, inspect_layers
 from ppsr.analysis.objective import edge_strength
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import apply_generator, super_resolve
+from ppsr.generators.taps import capture
 from ppsr.metrics.psnr_ssim import psnr
 
 __all__ = [
@@ -108,7 +109,7 @@ def channel_saliency(net: nn.Layer, lq: np.ndarray, names: Sequence[str]) -> Cha
         DataError: the network gives values that are not finite.
     """
     layers = inspect_layers(net).find(names)
-    with frozen(net), captured(net, names) as seen:
+    with frozen(net), capture(net, names) as seen:
         x = paddle.to_tensor(lq[None].astype(np.float32), stop_gradient=False)
         sr = apply_generator(net, x)
         for output in seen.values():

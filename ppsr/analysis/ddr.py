@@ -22,10 +22,11 @@ import paddle
 from paddle import nn
 
 from ppsr.analysis.batches import MEMORY_MIB, fitting_batch, in_batches
-from ppsr.analysis.layers import captured, frozen, inspect_layers
+from ppsr.analysis.layers import frozen, inspect_layers
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
+from ppsr.generators.taps import capture
 from ppsr.imaging.io import read_image, to_uint8
 
 __all__ = [
@@ -153,7 +154,7 @@ def layer_features(
     """
     inspect_layers(net).find([name])
     features: np.ndarray | None = None
-    with frozen(net), captured(net, [name]) as seen:
+    with frozen(net), capture(net, [name]) as seen:
 
         def work(start: int, stop: int) -> np.ndarray:
             super_resolve(net, paddle.to_tensor(lq[start:stop]))

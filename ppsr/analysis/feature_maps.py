@@ -14,8 +14,9 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppsr.analysis.layers import MapLayer, as_map, captured, frozen, inspect_layers
+from ppsr.analysis.layers import MapLayer, as_map, frozen, inspect_layers
 from ppsr.generators.apply import super_resolve
+from ppsr.generators.taps import capture
 
 __all__ = ["FeatureStatistics", "effective_rank", "feature_maps", "statistics"]
 
@@ -57,7 +58,7 @@ def feature_maps(
         ConfigError: a layer is unknown or gives no map.
     """
     layers = inspect_layers(net).find(names)
-    with frozen(net), captured(net, names) as seen:
+    with frozen(net), capture(net, names) as seen:
         super_resolve(net, paddle.to_tensor(lq[None].astype(np.float32)))
     return {layer.name: (layer, as_map(layer, seen[layer.name].numpy()[0])) for layer in layers}
 

@@ -24,7 +24,6 @@ __all__ = [
     "Layers",
     "MapLayer",
     "as_map",
-    "captured",
     "edited",
     "frozen",
     "inspect_layers",
@@ -121,23 +120,6 @@ def frozen(net: nn.Layer) -> Iterator[None]:
             weight.clear_gradient(False)
             if gradient is not None:
                 weight.grad = gradient
-
-
-@contextmanager
-def captured(net: nn.Layer, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """A dictionary that holds, after each forward pass, the outputs of these layers, as they give them."""
-    seen: dict[str, Tensor] = {}
-    layers = dict(net.named_sublayers())
-
-    def keep(name: str) -> Callable[..., None]:
-        return lambda _layer, _inputs, output: seen.__setitem__(name, output)
-
-    hooks = [layers[name].register_forward_post_hook(keep(name)) for name in names]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager

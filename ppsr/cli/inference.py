@@ -72,6 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ppsr.files import atomic_write
     from ppsr.inference.backends.choose import open_backend
     from ppsr.inference.evaluate import evaluate_backend
+    from ppsr.metrics.report import set_to_json
 
     setup_logging(None)
     name, options = _backend_options(arguments)
@@ -85,13 +86,16 @@ def _run(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         save_folder=folder,
     )
-    lines = [f"Metric {key}: {value:.4f}" for key, value in result.mean.items()]
+    score = result.pictures
+    lines = [f"Metric {key}: {value:.4f}" for key, value in score.means.items()]
     atomic_write(folder / "metric.txt", "".join(f"{line}\n" for line in lines))
-    report = {"backend": backend.name, "mean": result.mean, "count": len(dataset), "seconds": result.seconds}
-    atomic_write(folder / "metrics.json", json.dumps(report, indent=1))
+    report = {"backend": backend.name, "seconds": result.seconds, **set_to_json(score)}
+    atomic_write(folder / "metrics.json", json.dumps(report, indent=1, allow_nan=False))
     print("\n".join(lines))
-    print(f"{len(dataset)} pictures on {backend.name} in {result.seconds:.3f} s: {folder}")
-    return 0
+    print(
+        f"{len(score.rows)} of {len(dataset)} pictures on {backend.name} in {result.seconds:.3f} s: {folder}"
+    )
+    return score.exit_code
 
 
 def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions]:

@@ -73,10 +73,11 @@ def _run(arguments: argparse.Namespace) -> int:
     import paddle
 
     from ppsr.engine.distributed import start_distributed
+    from ppsr.inference.backends.exported import default_device
     from ppsr.registry import build_model
 
     experiment = check_config(config)
-    group = start_distributed("cpu" if arguments.no_cuda else arguments.device or _default_device())
+    group = start_distributed("cpu" if arguments.no_cuda else arguments.device or default_device())
     paddle.seed(experiment.seed)
     model = build_model(config["model"])
     _load_stages(model, experiment)
@@ -91,12 +92,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return dry_run(config, experiment, model, group)
     return _train(arguments, config, experiment, model, group)
-
-
-def _default_device() -> str:
-    import paddle
-
-    return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
 
 
 def _load_stages(model: BaseModel, experiment: Experiment) -> None:

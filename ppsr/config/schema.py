@@ -50,7 +50,7 @@ class LogConfig(_Section):
 
 
 class SnapshotConfig(_Section):
-    """Checkpoints: every `interval` steps, the newest `keep` and the best stay."""
+    """Checkpoints every `interval` steps: the newest `keep` stay, and the best that was validated."""
 
     interval: int = Field(5000, ge=1)
     keep: int = Field(2, ge=1)
@@ -95,10 +95,12 @@ class Experiment(_Section):
     total_iters: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     output_dir: str = "output"
-    min_max: tuple[float, float] = (0.0, 1.0)
+    min_max: tuple[float, float] = Field(
+        (0.0, 1.0), description="accepted for PaddleGAN's configs; no effect"
+    )
     enable_visualdl: bool = False
-    image_num: int = 0
-    seed: int = 0
+    image_num: int = Field(0, ge=0, description="samples on a sheet of visual_train; 0: four")
+    seed: int = Field(0, ge=0)
     model: dict[str, Any]
     dataset: Datasets = Datasets()
     lr_scheduler: dict[str, Any] | None = None
@@ -110,7 +112,7 @@ class Experiment(_Section):
     precision: Precision = Precision()
     step: StepOptions = StepOptions()
     load: dict[str, Load] = Field(default_factory=dict)
-    export_model: list[dict[str, Any]] = Field(default_factory=list)
+    export_model: list[dict[str, Any]] = Field([], description="accepted for PaddleGAN's configs; no effect")
     find_unused_parameters: bool = Field(False, description="accepted for PaddleGAN's configs; never needed")
 
     @model_validator(mode="after")

@@ -86,6 +86,8 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
             lines = Path(meta_info).read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{meta_info} is not UTF-8 text; is it a list of names?") from None
         pictures = [folder / _listed_name(line) for line in map(str.strip, lines) if line]
     if not pictures:
         raise DataError(f"{folder} holds no pictures (png, jpg, webp, bmp, tif)")
@@ -101,10 +103,19 @@ def pair_by_name(gt: Sequence[Path], lq_folder: Path, template: str) -> list[tup
     """Pair HR pictures with LR ones of the same base name.
 
     Raises:
-        DataError: partners are missing; the first few are named.
+        DataError: partners are missing, or several have one name; the first few are named.
     """
-    available = {p.stem: p for p in list_pictures(lq_folder)}
+    available: dict[str, Path] = {}
+    doubles: dict[str, list[Path]] = {}
+    for path in list_pictures(lq_folder):
+        if available.setdefault(path.stem, path) != path:
+            doubles.setdefault(path.stem, [available[path.stem]]).append(path)
     wanted = [(path, template.format(path.stem)) for path in gt]
+    if ambiguous := [name for _, name in wanted if name in doubles]:
+        raise DataError(
+            f"{lq_folder} has several partners of one name: {', '.join(map(str, doubles[ambiguous[0]]))}; "
+            "pictures are paired by name, whatever their sub-folder: rename them, or name a sub-folder"
+        )
     missing = [name for _, name in wanted if name not in available]
     if missing:
         raise DataError(

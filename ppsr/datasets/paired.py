@@ -10,7 +10,7 @@ from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.datasets.sources import read_image
-from ppsr.datasets.transforms import augment, cut_excess, paired_crop
+from ppsr.datasets.transforms import augment, check_window, cut_excess, paired_crop
 
 __all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
 
@@ -24,8 +24,7 @@ class SRDataset(Dataset):
     """Pairs by name; whole pictures for evaluation, random windows for training.
 
     Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path. Rows and columns of HR that LR does not
-        cover,
-    fewer than `scale`, are cut off.
+    cover, fewer than `scale`, are cut off.
 
     Args:
         gt_folder: HR pictures, searched recursively, or an LMDB store (`name.lmdb`).
@@ -37,6 +36,10 @@ class SRDataset(Dataset):
         use_hflip: random mirroring.
         use_rot: random turning.
         seed: of the windows.
+
+    Raises:
+        ConfigError: a window that is no multiple of the scale.
+        DataError: folders are missing or empty, or names do not pair.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class SRDataset(Dataset):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_window(gt_size, scale)
         gt = gather_pictures(gt_folder, meta_info)
         self.pairs = pair_by_name(gt, Path(lq_folder), filename_tmpl)
         self.scale = scale

@@ -7,9 +7,16 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 
-__all__ = ["augment", "crop_window", "cut_excess", "flip_horizontally", "paired_crop", "random_crop_or_pad"]
+__all__ = [
+    "augment",
+    "check_window",
+    "crop_window",
+    "cut_excess",
+    "paired_crop",
+    "random_crop_or_pad",
+]
 
 
 class _Integers(Protocol):
@@ -28,11 +35,6 @@ class Integers:
         return int(self.rng.integers(low, high + 1))
 
 
-def flip_horizontally(image: np.ndarray) -> np.ndarray:
-    """Mirror left and right."""
-    return np.ascontiguousarray(image[:, ::-1])
-
-
 def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.ndarray:
     """A random size x size window; smaller pictures are first extended at the bottom and right by
     reflection."""
@@ -44,6 +46,16 @@ def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.nda
         top, left = draws.randint(0, height - size), draws.randint(0, width - size)
         image = image[top : top + size, left : left + size]
     return np.ascontiguousarray(image)
+
+
+def check_window(gt_size: int | None, scale: int) -> None:
+    """Raise for a side of HR windows that no LR window corresponds to; None stands for whole pictures.
+
+    Raises:
+        ConfigError: no positive multiple of the scale.
+    """
+    if gt_size is not None and (gt_size < 1 or gt_size % scale):
+        raise ConfigError(f"gt_size {gt_size} must be a multiple of the scale {scale}")
 
 
 def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:

@@ -9,13 +9,14 @@ gives that back).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from ppsr.degradations.kernels import Kernel, draw_kernel, sinc_kernel
 from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize
+from ppsr.degradations.steps import BlurStep, JpegStep, NoiseStep, ResizeStep, SincStep
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = [
@@ -33,7 +34,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Stage:
-    """Ranges of one round of blur, resize, noise and JPEG. Names are those of the published options."""
+    """Ranges of one round of blur, resize, noise and JPEG. Names are those of the published options.
+
+    Raises:
+        ConfigError: an impossible range or probability.
+    """
 
     blur_sigma: Sequence[float]
     resize_prob: Sequence[float]
@@ -51,10 +56,25 @@ class Stage:
     betap_range: Sequence[float] = (1, 2)
     sinc_prob: float = 0.0
 
+    def __post_init__(self) -> None:
+        _ = self.blur  # the steps check their ranges
+        ResizeStep(self.resize_prob, self.resize_range)
+        NoiseStep(self.noise_range, self.poisson_scale_range, self.gaussian_noise_prob, self.gray_noise_prob)
+        JpegStep(self.jpeg_range)
+
     @property
-    def kernel_sizes(self) -> list[int]:
-        """Odd sides of the range."""
-        return list(range(self.kernel_range[0], self.kernel_range[1] + 1, 2))
+    def blur(self) -> BlurStep:
+        """The blur alone."""
+        return BlurStep(
+            self.blur_sigma,
+            self.blur_prob,
+            self.kernel_list,
+            self.kernel_prob,
+            self.kernel_range,
+            self.betag_range,
+            self.betap_range,
+            self.sinc_prob,
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,9 @@ class Level:
 
     stages: tuple[Stage, ...]
     final_sinc_prob: float = 0.8
+
+    def __post_init__(self) -> None:
+        SincStep(self.final_sinc_prob)  # which checks it
 
 
 LEVELS: dict[str, Level] = {
@@ -81,27 +104,39 @@ def levels_with(changes: Mapping[str, Any] | None) -> dict[str, Level]:
     """The published levels with some options changed: `{severe: {stages: [{jpeg_range: [20, 95]}, {}]}}`.
 
     Raises:
-        ConfigError: an unknown level or option.
+        ConfigError: an unknown level or option, more stages than the level has, or an impossible value.
     """
     levels = dict(LEVELS)
     for name, change in (changes or {}).items():
         if name not in levels:
             raise ConfigError(f"degradation level '{name}' is unknown; {did_you_mean(name, levels)}")
-        level, options = levels[name], dict(change)
-        stages = list(level.stages)
-        for index, stage_options in enumerate(options.pop("stages", ())):
-            for key in stage_options:
-                if key not in Stage.__dataclass_fields__:
-                    raise ConfigError(
-                        f"degradation {name}: unknown option '{key}'; "
-                        f"{did_you_mean(key, Stage.__dataclass_fields__)}"
-                    )
-            stages[index] = replace(stages[index], **stage_options)
-        unknown = set(options) - {"final_sinc_prob"}
-        if unknown:
-            raise ConfigError(f"degradation {name}: unknown options {sorted(unknown)}")
-        levels[name] = replace(level, stages=tuple(stages), **options)
+        try:
+            levels[name] = _changed_level(levels[name], change)
+        except ConfigError as error:
+            raise ConfigError(f"degradation {name}: {error}") from None
     return levels
+
+
+def _changed_level(level: Level, change: Any) -> Level:
+    """A level with the options of a configuration."""
+    _check_options(change, Level)
+    given = change.get("stages", ())
+    if not isinstance(given, (list, tuple)) or len(given) > len(level.stages):
+        raise ConfigError(f"stages is a list of options for up to {len(level.stages)} stages, got {given!r}")
+    stages = list(level.stages)
+    for index, options in enumerate(given):
+        _check_options(options, Stage)
+        stages[index] = replace(stages[index], **options)
+    return replace(level, **{**change, "stages": tuple(stages)})
+
+
+def _check_options(options: Any, of: type) -> None:
+    names = [field.name for field in fields(of)]
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"a mapping of {', '.join(names)} is needed, got {options!r}")
+    for key in options:
+        if key not in names:
+            raise ConfigError(f"unknown option '{key}'; {did_you_mean(key, names)}")
 
 
 @dataclass(frozen=True)
@@ -125,7 +160,7 @@ class Choices:
     stages: tuple[StageChoices, ...]
     final_mode: str
     sinc: Kernel | None = None
-    resize_first: bool = field(default=True)
+    resize_first: bool = True
 
 
 def _draw_stage(rng: np.random.Generator, stage: Stage, common: np.random.Generator) -> StageChoices:
@@ -135,7 +170,7 @@ def _draw_stage(rng: np.random.Generator, stage: Stage, common: np.random.Genera
     gaussian = rng.random() < stage.gaussian_noise_prob
     limits = stage.noise_range if gaussian else stage.poisson_scale_range
     return StageChoices(
-        kernel=draw_kernel(rng, stage),
+        kernel=draw_kernel(rng, stage.blur),
         blurred=bool(common.random() < stage.blur_prob),
         scale=float(scale),
         mode=str(common.choice(MODES)),
@@ -160,7 +195,7 @@ def draw_choices(
     stages = tuple(_draw_stage(rng, stage, common) for stage in level.stages)
     if len(stages) == 1:
         return Choices(stages, final_mode=str(common.choice(MODES)))
-    sinc = sinc_kernel(rng, sizes=level.stages[0].kernel_sizes, probability=level.final_sinc_prob)
+    sinc = sinc_kernel(rng, sizes=level.stages[0].blur.kernel_sizes, probability=level.final_sinc_prob)
     return Choices(stages, str(common.choice(MODES)), sinc, bool(common.random() < 0.5))
 
 
@@ -191,16 +226,18 @@ def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> lis
 
 
 def _unit(value: float, limits: Sequence[float]) -> float:
-    return (value - limits[0]) / (limits[1] - limits[0])
+    """Where a value lies in its range: 0 to 1, and 0 where the range is a single value."""
+    width = limits[1] - limits[0]
+    return (value - limits[0]) / width if width else 0.0
 
 
 def describe(choices: Choices, level: Level, *, published_description: bool = False) -> np.ndarray:
     """The 33 degradation parameters; ranges are those of the level, so that they are relative strengths.
 
     Index: 0-3 first kernel (side, sigma x, sigma y, rotation), 4-7 second, 8-9 sinc (side, cut-off), 10-13
-        first resize
-    (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot Gaussian/Poisson), 22-25
-    second, 26-27 JPEG qualities, 28-29 order of the final resize and JPEG, 30-32 mode of the final resize.
+    first resize (scale, one-hot mode), 14-17 second, 18-21 first noise (level, gray, one-hot
+    Gaussian/Poisson), 22-25 second, 26-27 JPEG qualities, 28-29 order of the final resize and JPEG, 30-32
+    mode of the final resize.
 
     Args:
         choices: what was drawn.

@@ -1,15 +1,14 @@
 """Blur kernels: (generalised) Gaussian, plateau, sinc; float64, normalised to sum 1.
 
 Formulas: Liu et al., "Estimating generalized Gaussian blur kernels", BMVC 2020; Real-ESRGAN (Wang et al.,
-    2021,
-arXiv:2107.10833) for the mixture and the sinc filter. With g the offset from the centre and
-q = g^T Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 / (1 + q^beta).
+2021, arXiv:2107.10833) for the mixture and the sinc filter. With g the offset from the centre and q = g^T
+Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 / (1 + q^beta).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,7 +69,7 @@ class Kernel:
     sigma_x: float = 0.0
     sigma_y: float = 0.0
     rotation: float = 0.0
-    cutoff: float = field(default=0.0)
+    cutoff: float = 0.0
 
 
 def mesh_grid(kernel_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

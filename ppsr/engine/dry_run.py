@@ -15,7 +15,7 @@ import paddle
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
 from ppsr.engine.distributed import Group
-from ppsr.engine.loader import build_stream
+from ppsr.engine.loader import build_dataset, build_stream
 from ppsr.engine.trainer import Trainer
 from ppsr.generators.macs import count_macs
 from ppsr.models.base import BaseModel
@@ -32,12 +32,13 @@ def peak_memory() -> float:
 
 
 def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
-    """Do a first (warm-up) and a second (timed) step, one validation picture, and print what a run will
-    need."""
+    """Do a warm-up step and a timed one, read a validation picture, and print what a run will need."""
     logging.getLogger("ppsr").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))
         stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, batches_done=0)
+        if experiment.dataset.test is not None and experiment.validate_.interval > 0:
+            _ = build_dataset(experiment.dataset.test)[0][0]
         seconds, losses = 0.0, {}
         for step in range(2):
             started = time.perf_counter()
@@ -50,7 +51,7 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
         for name, net in model.nets.items():
             count = sum(p.size for p in net.parameters())
             print(f"  {name:<16} {type(net).__name__:<24} {count:>12,} parameters")
-        macs = count_macs(model.inference_net(), (1, 3, 64, 64))
+        macs = count_macs(model.inference_net(), (1, batches[0]["lq"].shape[1], 64, 64))
         print(f"  MACs of the inference network for a 64x64 picture: {macs / 1e9:.3f} G")
         print("  losses of the step: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
         print(f"  {seconds:.3f} s per step, peak memory {peak_memory():.0f} MB on {paddle.get_device()}")

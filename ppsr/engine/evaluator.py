@@ -28,7 +28,6 @@ def validate(
     group: Group,
     *,
     save_folder: Path | None = None,
-    limit: int | None = None,
 ) -> SetScore:
     """Score a network on a dataset of {lq, gt, lq_path} samples (CHW float32 in [0, 1]).
 
@@ -40,9 +39,8 @@ def validate(
         metrics: name -> function of two HWC uint8 RGB pictures.
         group: processes that share the work.
         save_folder: where SR pictures are written, if at all.
-        limit: number of samples to use.
     """
-    count = len(dataset) if limit is None else min(limit, len(dataset))
+    count = len(dataset)
 
     def tell(done: int) -> None:
         if group.is_main and done % max(1, count // 10) == 0:

@@ -7,7 +7,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from ppsr.errors import ConfigError
 
 __all__ = ["ScalarLog", "StepClock", "setup_logging"]
+
+logger = logging.getLogger(__name__)
 
 _FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 
@@ -48,9 +51,10 @@ class ScalarLog:
         self._writer = _visualdl_writer(folder / "visualdl") if visualdl else None
 
     def write(self, step: int, scalars: Mapping[str, float], prefix: str = "train") -> None:
-        """Append the scalars of one step."""
-        self._file.write(json.dumps({"step": step, "split": prefix, **scalars}) + "\n")
-        self._file.flush()
+        """Append the scalars of one step; a full disk is reported and raises nothing."""
+        with _reported(f"scalars of step {step}"):
+            self._file.write(json.dumps({"step": step, "split": prefix, **scalars}) + "\n")
+            self._file.flush()
         if self._writer is not None:
             for name, value in scalars.items():
                 self._writer.add_scalar(f"{prefix}/{name}", value, step)
@@ -62,9 +66,19 @@ class ScalarLog:
 
     def close(self) -> None:
         """Finish writing."""
-        self._file.close()
+        with _reported("the last scalars"):
+            self._file.close()
         if self._writer is not None:
             self._writer.close()
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """A run is worth more than its scalars: what the disk refuses inside is logged."""
+    try:
+        yield
+    except OSError as error:
+        logger.error("%s not written: %s", what, error)
 
 
 def _visualdl_writer(folder: Path) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
+from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 
@@ -44,11 +46,16 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
 
     Returns:
         The run's folder; None when "auto" finds none, which starts a new run.
+
+    Raises:
+        ConfigError: the checkpoint is not the newest of its run.
+        DataError: there is no such run.
     """
     if resume != "auto":
         folder = Path(resume)
-        for candidate in (folder, *folder.parents[:2]):
+        for candidate in (folder, *folder.parents[:2]) if folder.is_dir() else ():
             if (candidate / CHECKPOINTS).is_dir():
+                _require_newest(folder, candidate / CHECKPOINTS)
                 return candidate
         raise DataError(
             f"--resume {resume}: no run with a folder '{CHECKPOINTS}' is there; 'auto' finds the newest"
@@ -57,6 +64,20 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
         return newest_run(config.stem, Path(experiment.output_dir))
     except DataError:
         return None
+
+
+def _require_newest(folder: Path, checkpoints: Path) -> None:
+    """Raise where a run would go on from another checkpoint than the one that was named.
+
+    Raises:
+        ConfigError: there are newer ones.
+    """
+    names = [path.name for path in CheckpointStore(checkpoints).all()]
+    if folder.name in names[:-1] and folder.parent == checkpoints:
+        raise ConfigError(
+            f"--resume {folder}: a run goes on from its newest checkpoint, which is {names[-1]}; remove "
+            "those after the one you want, or give the run's folder"
+        )
 
 
 def newest_run(stem: str, output_dir: Path) -> Path:
@@ -68,7 +89,8 @@ def newest_run(stem: str, output_dir: Path) -> Path:
     newest: dict[Path, int] = {}
     for step in output_dir.glob(f"{stem}-[0-9]*/{CHECKPOINTS}/step_*"):
         run = step.parent.parent
-        newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
+        with suppress(FileNotFoundError):  # a run that goes on replaces and deletes them
+            newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
     if not newest:
         raise DataError(f"{output_dir} holds no run of '{stem}' with a checkpoint")
     return max(newest, key=lambda run: newest[run])

@@ -9,7 +9,7 @@ from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.generators.cddnet import expand_experts
 from ppsr.models.base import BaseModel
-from ppsr.weights import apply_state, read_file, read_state
+from ppsr.weights import apply_state, read_file
 
 __all__ = ["load_model", "load_stages"]
 
@@ -39,8 +39,7 @@ def load_model(model: BaseModel, path: str, *, partial: bool = False) -> list[st
     """Load every network of an algorithm from one file.
 
     A nested file gives each network its part, preferring averaged parameters (`<net>_ema`) as the published
-    tests do.
-    A flat file belongs to the generator, or to the composite that inference runs.
+    tests do. A flat file belongs to the generator.
 
     Returns:
         What was not loaded; empty unless `partial`.
@@ -60,4 +59,4 @@ def load_model(model: BaseModel, path: str, *, partial: bool = False) -> list[st
         for name in sorted(set(model.nets) - set(wanted)):
             logger.warning("%s has no weights for '%s'; it keeps its initial ones", path, name)
         return problems
-    return apply_state(model.nets["generator"], read_state(path), layout=file.layout, partial=partial)
+    return apply_state(model.nets["generator"], file.state(), layout=file.layout, partial=partial)

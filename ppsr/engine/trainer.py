@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ class Trainer:
         self.profiler = StepProfiler(profiler_options, folder)
         self.saves_failed = 0
         self.saves_done = 0
+        self.best_step: int | None = None  # where this process found the best score
 
     def _build_ema(self, model: BaseModel) -> EMA | None:
         options = self.experiment.ema
@@ -131,13 +132,21 @@ class Trainer:
         Returns:
             Exit code: 0 finished, 1 finished but no checkpoint could be written, 128 + signal when stopped.
         """
-        state, options = self.state, self.experiment
         logger.info("%d steps, %d samples, %d process(es)", self.total, len(self.dataset), self.group.world)
-        accumulate = options.step.accumulate
-        stream = build_stream(
-            self.dataset, self.loading, self.group, seed=options.seed, batches_done=state.step * accumulate
-        )
-        scalars_log = ScalarLog(self.folder, visualdl=options.enable_visualdl) if self.group.is_main else None
+        options = self.experiment
+        done = self.state.step * options.step.accumulate
+        stream = build_stream(self.dataset, self.loading, self.group, seed=options.seed, batches_done=done)
+        log = ScalarLog(self.folder, visualdl=options.enable_visualdl) if self.group.is_main else None
+        with nullcontext() if log is None else closing(log):
+            code = self._loop(stream, log)
+            if code:
+                return code
+            self._finish(log)
+        return 1 if self.saves_failed and not self.saves_done else 0
+
+    def _loop(self, stream: Iterator[Batch], log: ScalarLog | None) -> int:
+        """All steps; returns 0, or the exit code of a signal that stopped them."""
+        state, accumulate = self.state, self.experiment.step.accumulate
         clock = StepClock(self.total)
         bar = tqdm(
             total=self.total, initial=state.step, disable=None if self.group.is_main else True, unit="step"
@@ -150,7 +159,7 @@ class Trainer:
                 losses = state.trainer.run(batches, state.step, state.seed)
                 state.step += 1
                 bar.update()
-                self._after_step(losses, batches, clock, scalars_log)
+                self._after_step(losses, batches, clock, log)
                 if self.profiler.step():
                     break
                 if self._stop_requested(stop):
@@ -161,8 +170,7 @@ class Trainer:
                         state.step,
                     )
                     return stop.exit_code
-        self._finish(scalars_log)
-        return 1 if self.saves_failed and not self.saves_done else 0
+        return 0
 
     def _next(self, stream: Iterator[Batch]) -> Batch:
         batch = next(stream)
@@ -227,9 +235,15 @@ class Trainer:
         first = next(iter(scores))
         value = scores[first] if getattr(self.metrics[first], "higher_is_better", True) else -scores[first]
         if math.isfinite(value) and (self.state.best is None or value > self.state.best):
-            self.state.best = value
+            self.state.best, self.best_step = value, self.state.step
             if self.group.is_main:
-                write_state(self.folder / "best_weight.pdparams", self.state.weights())
+                self._write_best()
+
+    def _write_best(self) -> None:
+        try:
+            write_state(self.folder / "best_weight.pdparams", self.state.weights())
+        except OSError as error:
+            logger.error("best weights of step %d not written, training goes on: %s", self.state.step, error)
 
     def save(self) -> None:
         """Write a checkpoint and the weights; a full disk is reported and does not end the run."""
@@ -239,7 +253,8 @@ class Trainer:
         files = self.state.files()
         files.update({self.state.pool_name(rank): content for rank, content in enumerate(pools)})
         try:
-            self.store.save(self.state.step, files, {"total": self.total})
+            best = self.best_step == self.state.step
+            self.store.save(self.state.step, files, {"total": self.total}, best=best)
             name = f"iter_{self.state.step}_weight.pdparams"
             write_state(self.folder / name, self.state.weights())
             self._drop_old_weights()
@@ -258,8 +273,6 @@ class Trainer:
         interval = self.experiment.validate_.interval
         if interval > 0 and self.total % interval:
             self.validate(log)
-        if log is not None:
-            log.close()
         logger.info(
             "finished %d steps, %d skipped; results in %s",
             self.state.step,

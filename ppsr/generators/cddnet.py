@@ -97,9 +97,8 @@ class CDDNet(nn.Layer):
         self.RC = LKAT(num_feat) if use_rc else None
         self.dropout1 = ColumnDropout(column_dropout)
         self.dropout2 = RowDropout(row_dropout)
-        # A first output near the enlarged input: a large error there would push the mixing weights, which
-        # all layers
-        # share, to zero within a few steps, and nothing learns after that.
+        # A first output near the enlarged input: a large error there would push the mixing weights, which all
+        # layers share, to zero within a few steps, and nothing learns after that.
         self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models, init_scale=0.1)
 
     def example_inputs(self, n: int, h: int, w: int) -> tuple[np.ndarray, ...]:

@@ -57,8 +57,7 @@ class DegradationPredictor(nn.Layer):
         )
         self.MappingNet = nn.Sequential(Linear(num_params, 15), Linear(15, num_networks))
         # Independent experts mixed by 1 / sqrt(K) keep the variance of one; near zero, which a plain
-        # initialisation
-        # gives, every convolution of the generator starts at nothing and hardly learns.
+        # initialisation gives, every convolution of the generator starts at nothing and hardly learns.
         self.MappingNet[1].bias.set_value(paddle.full([num_networks], num_networks**-0.5))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

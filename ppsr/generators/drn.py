@@ -160,7 +160,7 @@ class DRNGenerator(nn.Layer):
             skips.append(features)
             features = down(features)
         pictures = [self.add_mean(self.tail[0](features))]
-        for up, tail, skip in zip(self.up_blocks, self.tail[1:], reversed(skips)):  # noqa: B905
+        for up, tail, skip in zip(self.up_blocks, self.tail[1:], reversed(skips)):  # noqa: B905 - a tracer knows no strict
             features = paddle.concat([up(features), skip], axis=1)
             pictures.append(self.add_mean(tail(features)))
         return pictures

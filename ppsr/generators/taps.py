@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ def find_layer(net: nn.Layer, name: str) -> nn.Layer:
 
 
 @contextmanager
-def capture(net: nn.Layer, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def capture(net: nn.Layer, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of layers while the block runs the network; a layer that is called often keeps its
     last.
 

@@ -6,7 +6,6 @@ system, because files are read and written as bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +172,3 @@ def _parameters(suffix: str, quality: int) -> list[int]:
         ".png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
     }
     return table.get(suffix, [])
-
-
-def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Paths by their names without suffix."""
-    return {path.stem: path for path in paths}

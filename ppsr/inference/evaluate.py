@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,17 +13,22 @@ from typing import Any
 import numpy as np
 
 from ppsr.engine.evaluator import compared
+from ppsr.errors import DataError
 from ppsr.inference.backends.base import Backend, super_resolve
-from ppsr.metrics.scoring import Metric, SetScore, score_picture
+from ppsr.metrics.scoring import Metric, Problem, SetScore, score_picture
 
 __all__ = ["Scores", "evaluate_backend"]
+
+logger = logging.getLogger(__name__)
+
+Sample = tuple[str, Mapping[str, Any]]  # its number as text, and the pictures
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means of the metrics, empty without ground truth, and the seconds spent in the network."""
+    """Scores of the pictures, without metrics where there is no ground truth, and seconds of the network."""
 
-    mean: dict[str, float]
+    pictures: SetScore
     seconds: float
 
 
@@ -36,6 +42,8 @@ def evaluate_backend(
 ) -> Scores:
     """Apply a network to every sample of {lq, gt, lq_path} (CHW float32 in [0, 1]) and score it.
 
+    A sample that cannot be read or compared has no score; it is logged, and counts in no mean.
+
     Args:
         backend: the network.
         dataset: indexable; a missing `gt` leaves only metrics that need none.
@@ -43,28 +51,38 @@ def evaluate_backend(
         batch_size: largest number of neighbouring samples of one size that run together.
         save_folder: where SR pictures are written, if at all.
     """
-    score = SetScore("", "")
-    seconds, index = 0.0, 0
-    for batch in _batches(dataset, batch_size):
-        lq = np.stack([np.asarray(sample["lq"], np.float32) for sample in batch])
+    score, seconds = SetScore("", ""), 0.0
+    for batch in _batches(_readable(dataset, score), batch_size):
+        lq = np.stack([np.asarray(sample["lq"], np.float32) for _, sample in batch])
         started = time.perf_counter()
         pictures = super_resolve(backend, lq)
         seconds += time.perf_counter() - started
-        for sample, sr in zip(batch, pictures, strict=True):
-            name = f"{index:05d}"
+        for (name, sample), sr in zip(batch, pictures, strict=True):
             read = partial(compared, sr, sample, backend.facts.scale, save_folder, name)
             score_picture(score, name, read, metrics)
-            index += 1
-    return Scores(score.means, seconds)
+    for problem in score.problems:
+        logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
+    return Scores(score, seconds)
 
 
-def _batches(dataset: Any, size: int) -> Iterator[list[Mapping[str, Any]]]:
-    batch: list[Mapping[str, Any]] = []
+def _readable(dataset: Any, score: SetScore) -> Iterator[Sample]:
+    """The samples; those that cannot be read become problems of the score."""
     for index in range(len(dataset)):
-        sample = dataset[index]
-        if batch and (len(batch) == size or np.shape(sample["lq"]) != np.shape(batch[0]["lq"])):
+        name = f"{index:05d}"
+        try:
+            sample = dataset[index]
+        except DataError as error:
+            score.problems.append(Problem(name, "not scored", str(error)))
+        else:
+            yield name, sample
+
+
+def _batches(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
+    batch: list[Sample] = []
+    for name, sample in samples:
+        if batch and (len(batch) == size or np.shape(sample["lq"]) != np.shape(batch[0][1]["lq"])):
             yield batch
             batch = []
-        batch.append(sample)
+        batch.append((name, sample))
     if batch:
         yield batch

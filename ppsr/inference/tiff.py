@@ -2,8 +2,7 @@
 
 Tags are read here, in time that grows with the file alone: nothing is believed about lengths, and a directory
 is never looked at twice. Samples of 16 bits are unpacked by OpenCV, which knows the compressions, but not
-what
-the samples mean: it is given pictures of one gray channel only, made of the strips or tiles of the file.
+what the samples mean: it is given pictures of one gray channel only, made of the strips or tiles of the file.
 Colours, planes, alpha and orientation are dealt with here. After TIFF 6.0 (Adobe, 1992).
 """
 

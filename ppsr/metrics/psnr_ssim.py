@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.metrics.pictures import cropped_pair, float_bands
 
 __all__ = ["PSNR", "SSIM", "psnr", "ssim"]
@@ -117,7 +117,7 @@ class _PictureMetric:
         self, *, crop_border: int = 0, input_order: str = "HWC", test_y_channel: bool = False
     ) -> None:
         if input_order not in ("HWC", "CHW"):
-            raise DataError(f"input_order is HWC or CHW, got {input_order}")
+            raise ConfigError(f"input_order is HWC or CHW, got {input_order!r}")
         self.crop_border = crop_border
         self.input_order = input_order
         self.test_y_channel = test_y_channel

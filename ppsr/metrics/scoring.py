@@ -65,14 +65,12 @@ class SetScore:
         variant: degradation, or "".
         rows: picture -> metric -> value; without truth, the metrics that need none.
         problems: pictures without a score.
-        notes: remarks for the report.
     """
 
     name: str
     variant: str
     rows: dict[str, dict[str, float]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
     @property
     def means(self) -> dict[str, float]:

@@ -28,8 +28,7 @@ class DRNModel(BaseModel):
 
     A batch holds `lq` and `gt` in [0, 1], the targets between them as `lq_x2`, `lq_x4` (as many as the
     generator has steps, less one), and optionally `paired` (N): 0 for samples that are real LR pictures
-    without
-    ground truth. These count with the cycle alone: dual_0(... dual_{P-1}(SR)) against LR.
+    without ground truth. These count with the cycle alone: dual_0(... dual_{P-1}(SR)) against LR.
 
     Losses are L1 means in the generator's own range (0..255 as published). The networks are called
     `generator`, `dual_model_0`, `dual_model_1`, ...; give them one optimizer each, or all duals one, by

@@ -1,8 +1,7 @@
 """The texts of the page in English and Chinese; the browser's language chooses.
 
 Those that stand on the page from the beginning go to the browser in all languages. What is said later, about
-a
-picture, is written by the server in the language that the request asks for.
+a picture, is written by the server in the language that the request asks for.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ __all__ = ["EMA"]
 class EMA:
     """Averaged copies of some networks: average = decay * average + (1 - decay) * parameter.
 
-    Buffers are copied as they are. The copies are in eval mode and need no gradients.
+    Buffers are copied as they are. The copies are in eval mode, need no gradients, and keep their precision
+    where training lowers that of the networks.
     """
 
     def __init__(self, nets: Mapping[str, nn.Layer], *, decay: float, net_names: Iterable[str]) -> None:
@@ -38,20 +39,11 @@ class EMA:
             source = dict(nets[name].named_parameters())
             for key, parameter in average.named_parameters():
                 parameter.scale_(self.decay)
-                parameter.add_(source[key] * (1 - self.decay))
-            self._copy_buffers(nets[name], average)
-
-    @paddle.no_grad()
-    def reset(self, nets: Mapping[str, nn.Layer]) -> None:
-        """Start again from the present parameters, as after loading weights."""
-        for name, average in self.nets.items():
-            source = dict(nets[name].named_parameters())
-            for key, parameter in average.named_parameters():
-                parameter.set_value(source[key])
+                parameter.add_(source[key].astype(parameter.dtype) * (1 - self.decay))
             self._copy_buffers(nets[name], average)
 
     @staticmethod
     def _copy_buffers(source: nn.Layer, average: nn.Layer) -> None:
         values = dict(source.named_buffers())
         for key, buffer in average.named_buffers():
-            buffer.set_value(values[key])
+            buffer.set_value(values[key].astype(buffer.dtype))

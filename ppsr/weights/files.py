@@ -7,7 +7,7 @@ import math
 import mmap
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +60,6 @@ class WeightFile:
     layout: Layout
     container: str
     nest: str = ""
-    others: list[str] = field(default_factory=list)
 
     @property
     def nested(self) -> bool:
@@ -102,14 +101,14 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
             start = stream.read(_HEAD)
             if not start:
                 raise CorruptFile(f"{source} is empty")
+            stream.seek(0)
             if start[:1] == b"\x80" and not is_torch_file(start):
-                stream.seek(0)
                 # not closed by hand: the traceback of a refused file may still look into it
                 content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
                 tree = parse_pdparams(content, source, stream)
                 file = _from_tree(path, tree, "paddle", "pdparams", key)
             else:
-                file = _from_bytes(path, start + stream.read(), key)
+                file = _from_bytes(path, stream.read(), key)
     except OSError as error:
         raise WeightError(f"cannot read the weights {path}: {error.strerror or error}") from None
     if not allow_nonfinite:
@@ -156,8 +155,7 @@ def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str |
     arrays = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)}
     groups = {str(k): _strip(v) for k, v in tree.items() if _is_state(v)}
     if arrays:
-        others = [str(k) for k, v in tree.items() if not isinstance(v, np.ndarray)]
-        return WeightFile(path, {"": _strip(arrays)}, layout, container, nest, others)
+        return WeightFile(path, {"": _strip(arrays)}, layout, container, nest)
     if groups:
         return WeightFile(path, groups, layout, container, nest)
     raise WeightError(f"{path} holds no tensors; its entries are {sorted(map(str, tree))[:8]}")

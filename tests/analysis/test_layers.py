@@ -9,9 +9,10 @@ import paddle
 import pytest
 from paddle import nn
 
-from ppsr.analysis.layers import as_map, captured, edited, frozen, inspect_layers, relative_size
+from ppsr.analysis.layers import as_map, edited, frozen, inspect_layers, relative_size
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator, super_resolve
+from ppsr.generators.taps import capture
 from ppsr.registry import GENERATORS, build_generator
 
 
@@ -37,7 +38,7 @@ def test_every_generator_offers_its_layers(name, rng):
     assert layers.deepest in layers.maps
     side = 3 * int(getattr(net, "size_multiple", 1))
     x = paddle.to_tensor(rng.random((1, layers.in_channels, side, side), dtype=np.float32))
-    with frozen(net), captured(net, layers.maps) as seen:
+    with frozen(net), capture(net, layers.maps) as seen:
         super_resolve(net, x)
     for layer in layers.maps.values():
         maps = as_map(layer, seen[layer.name].numpy()[0])

@@ -107,6 +107,28 @@ def test_pictures_are_those_of_the_network(workshop: Path) -> None:
     assert np.abs(actual.astype(int) - expected).max() <= 1  # a value at a rounding boundary
 
 
+def test_pictures_without_a_score_are_named_and_decide_the_exit_code(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abcd":
+        for kind in ("gt", "lq"):
+            write_image(tmp_path / kind / f"{name}.png", read_image(workshop / kind / f"{name}.png"))
+    write_image(tmp_path / "gt" / "a.png", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "lq" / "b.png").write_bytes(b"no picture")
+    folders = [f"dataset.test.{kind}_folder={tmp_path / kind}" for kind in ("gt", "lq")]
+    arguments = ["-c", f"{workshop}/net.yaml", "--model_path", f"{workshop}/exported/srmodel_generator"]
+    arguments += ["--backend", "inference", "--output_path", f"{tmp_path}/out", "-o", *folders]
+    assert run_inference(arguments) == 1
+    report = json.loads((tmp_path / "out" / "MSRResNet" / "metrics.json").read_text())
+    assert report["count"] == 2
+    assert set(report["images"]) == {"c", "d"}
+    assert {(p["name"], p["kind"]) for p in report["problems"]} == {
+        ("00000", "wrong size"),
+        ("00001", "not scored"),
+    }
+    assert "sample 00001 is not scored" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_export_command_proves_and_backends_command_records(workshop: Path) -> None:
     prefix = workshop / "recognised" / "net"

@@ -121,3 +121,9 @@ def test_processes_count_together():
     assert bad.bad == [10, 20]
     with pytest.raises(DataError, match="3 of 200"):
         bad.read(30, _reader({10, 20, 30}))
+
+
+def test_a_list_that_is_no_text_is_refused(folder):
+    (folder / "list.txt").write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(DataError, match=r"list\.txt is not UTF-8 text"):
+        gather_pictures(folder, folder / "list.txt")

@@ -7,7 +7,8 @@ import pytest
 
 from ppsr.datasets.depth import DepthDataset
 from ppsr.datasets.paired import SRDataset
-from ppsr.errors import DataError
+from ppsr.datasets.pyramid import PyramidDataset
+from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
 
 
@@ -33,3 +34,20 @@ def test_pictures_that_do_not_belong_together_are_refused(tmp_path, rng, hr):
     folders = _pair(tmp_path, rng, hr, (25, 32))
     with pytest.raises(DataError, match=r"is not 4 times LR \(25, 32\)"):
         SRDataset(**folders, gt_size=32)[0, 0]
+
+
+@pytest.mark.parametrize("kind", [SRDataset, DepthDataset, PyramidDataset])
+def test_a_window_that_is_no_multiple_of_the_scale_is_refused_at_once(tmp_path, rng, kind):
+    folders = _pair(tmp_path, rng, (100, 128), (25, 32))
+    with pytest.raises(ConfigError, match="gt_size 30 must be a multiple of the scale 4"):
+        kind(**folders, gt_size=30)
+
+
+def test_lr_pictures_of_one_name_in_several_folders_are_refused(tmp_path, rng):
+    for part in ("a", "b"):
+        _pair(tmp_path / part, rng, (100, 128), (25, 32))
+    folders = {"gt_folder": str(tmp_path / "a" / "gt"), "lq_folder": str(tmp_path)}
+    with pytest.raises(
+        DataError, match=r"several partners of one name: .*a\.png, .*a\.png.*name a sub-folder"
+    ):
+        SRDataset(**folders)

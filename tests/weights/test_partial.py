@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paddle import nn
 
 from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, WeightError
@@ -79,3 +80,14 @@ def test_a_pattern_that_is_none_is_refused():
 @pytest.mark.parametrize("partial", [False, True, ["upsample.*"]])
 def test_a_config_takes_a_flag_or_patterns(partial):
     assert Load(path="x2.pdparams", partial=partial).partial == partial
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_are_loaded_into_networks_of_half_precision(dtype):
+    net = nn.Linear(2, 2)
+    net.to(dtype=dtype)
+    weights = np.array([[1, -0.5], [0.25, 3]], np.float32)
+    assert load_state(net, {"weight": weights, "bias": np.zeros(2, np.float32)}) == []
+    assert str(net.weight.dtype).endswith(dtype)
+    np.testing.assert_array_equal(net.weight.astype("float32").numpy(), weights)

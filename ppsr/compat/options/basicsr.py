@@ -2,8 +2,7 @@
 Real-ESRGAN.
 
 https://github.com/XPixelGroup/BasicSR (Apache-2.0) and the projects built on it. What their code does with a
-    key
-decides, not what its name promises: keys that it never reads are named as such.
+key decides, not what its name promises: keys that it never reads are named as such.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """DRN's command line -> ours: `python main.py --scale 4 --model DRN-S ...` in a text file or shell script.
 
-https://github.com/guoyongcs/DRN (BSD-3-Clause). Its options have no file of their own; a script that calls
-    it is
-the source. Options that are not given have the published defaults, which are written out.
+https://github.com/guoyongcs/DRN (BSD-3-Clause). Its options have no file of their own; a script that calls it
+is the source. Options that are not given have the published defaults, which are written out.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Networks of BasicSR's option files -> ours.
 
 Sources: DASR and CDDNet (MSRResNetDynamic), Reflash Dropout (one class for each kind, rate and place of
-    dropout),
-Simple-Align (MSRResNet_detailss), DRCT, HAT, SwinIR, Real-ESRGAN.
+dropout), Simple-Align (MSRResNet_detailss), DRCT, HAT, SwinIR, Real-ESRGAN.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Configurations of PaddleGAN and PaddleDepth -> ours.
 
 https://github.com/PaddlePaddle/PaddleGAN and https://github.com/PaddlePaddle/PaddleDepth (Apache-2.0). The
-    keys
-are mostly ours; their lists of preprocessing steps are options of our data sets. `tools/main.py` reads such
-files as they are, with PaddleGAN's own networks; this makes a file that needs none of it.
+keys are mostly ours; their lists of preprocessing steps are options of our data sets. `tools/main.py` reads
+such files as they are, with PaddleGAN's own networks; this makes a file that needs none of it.
 """
 
 from __future__ import annotations

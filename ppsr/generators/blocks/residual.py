@@ -9,9 +9,18 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
+from ppsr.errors import ConfigError
 from ppsr.generators.blocks.layers import Conv2D
 
-__all__ = ["RCAB", "CALayer", "MeanShift", "ResidualBlockNoBN", "scale_initialisation", "upsampler"]
+__all__ = [
+    "DIV2K_MEAN",
+    "RCAB",
+    "CALayer",
+    "MeanShift",
+    "ResidualBlockNoBN",
+    "scale_initialisation",
+    "upsampler",
+]
 
 # Mean colour of DIV2K, as EDSR's code and its descendants state it.
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -91,8 +100,14 @@ class MeanShift(Conv2D):
 
 
 def upsampler(scale: int, n_feat: int, kernel_size: int = 3) -> nn.Sequential:
-    """Enlarge (N, C, H, W) by 3 or by a power of 2: convolution, pixel shuffle, one pair per factor 2."""
-    factors = [3] if scale == 3 else [2] * int(math.log2(scale))
+    """Enlarge (N, C, H, W) by 3 or by a power of 2: convolution, pixel shuffle, one pair per factor 2.
+
+    Raises:
+        ConfigError: another scale.
+    """
+    factors = [3] if scale == 3 else [2] * int(math.log2(scale)) if scale > 0 else []
+    if math.prod(factors) != scale:
+        raise ConfigError(f"upscale must be 3 or a power of two, got {scale}")
     layers: list[nn.Layer] = []
     for factor in factors:
         layers += [

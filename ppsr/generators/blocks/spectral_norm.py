@@ -1,7 +1,6 @@
 """Convolution with spectral normalisation, in the layout and order of torch's first implementation.
 
-Miyato et al., ICLR 2018, arXiv:1802.05957. Each forward in training makes one power iteration: first v, then
-u.
+Miyato et al., ICLR 2018, arXiv:1802.05957. Each forward in training makes one power iteration, v before u.
 """
 
 from __future__ import annotations

@@ -3,9 +3,6 @@ networks."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import paddle
 from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
@@ -13,6 +10,7 @@ from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
 from ppsr.errors import ConfigError
+from ppsr.generators.blocks import residual
 from ppsr.generators.blocks.layers import Conv2D, LeakyReLU, Linear
 
 __all__ = [
@@ -109,19 +107,6 @@ def residual_conv(dim: int, kind: str) -> nn.Layer:
     raise ConfigError(f"resi_connection is 1conv, 3conv or identity; got '{kind}'")
 
 
-class PixelShuffleUpsampler(nn.Sequential):
-    """Convolutions and pixel shuffles to the scale: 2^n in steps of 2, or 3."""
-
-    def __init__(self, scale: int, num_feat: int) -> None:
-        steps = [3] if scale == 3 else [2] * int(math.log2(scale)) if scale > 0 else []
-        if math.prod(steps) != scale:
-            raise ConfigError(f"upscale must be 3 or a power of two, got {scale}")
-        layers: list[Any] = []
-        for step in steps:
-            layers += [Conv2D(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
-        super().__init__(*layers)
-
-
 class SwinSkeleton(nn.Layer):
     """What SwinIR, HAT and DRCT have in common: normalisation of the range, head, token features, tail.
 
@@ -163,7 +148,7 @@ class SwinSkeleton(nn.Layer):
         self.upsampler = upsampler
         self.use_checkpoint = False
         self.receptive_radius = None
-        mean = [0.4488, 0.4371, 0.4040] if in_chans == 3 else [0.0]
+        mean = residual.DIV2K_MEAN if in_chans == 3 else (0.0,)
         self.register_buffer("mean", paddle.to_tensor(mean).reshape([1, -1, 1, 1]), persistable=False)
         self.conv_first = Conv2D(in_chans, embed_dim, 3, padding=1)
         self.patch_embed = PatchEmbed(embed_dim, patch_norm)
@@ -181,7 +166,7 @@ class SwinSkeleton(nn.Layer):
             self.conv_before_upsample = nn.Sequential(
                 Conv2D(embed_dim, num_feat, 3, padding=1), LeakyReLU(0.01)
             )
-            self.upsample = PixelShuffleUpsampler(upscale, num_feat)
+            self.upsample = residual.upsampler(upscale, num_feat)
             self.conv_last = Conv2D(num_feat, in_chans, 3, padding=1)
         elif upsampler == "pixelshuffledirect":
             self.upsample = nn.Sequential(

@@ -1,8 +1,8 @@
 """Window attention, as SwinIR, HAT and DRCT share it.
 
 Liu et al., "Swin Transformer", ICCV 2021, arXiv:2103.14030; SwinIR, arXiv:2108.10257. Token maps are (N, H,
-W, C).
-Relative indices are made once per window size, shift masks once per picture size, for all blocks together.
+W, C). Relative indices are made once per window size, shift masks once per picture size, for all blocks
+together.
 """
 
 from __future__ import annotations
@@ -157,7 +157,6 @@ class WindowAttention(nn.Layer):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N * windows, tokens, C) -> the same; `mask` is (windows, tokens, tokens)."""
-        tokens = self.window_size**2
         count, tokens, _ = x.shape  # not -1: Paddle fuses a fixed shape into the product, and gets it wrong
         qkv = self.qkv(x).reshape([count, tokens, 3, self.num_heads, self.dim // self.num_heads])
         q, k, v = qkv.transpose([2, 0, 3, 1, 4]).unbind(0)

@@ -1,0 +1,44 @@
+"""Levels of DASR that a configuration changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.degradations.dasr import LEVELS, describe, draw_choices, levels_with
+from ppsr.errors import ConfigError
+
+
+def test_options_of_one_stage_leave_all_others_as_published():
+    levels = levels_with({"severe": {"stages": [{}, {"jpeg_range": [20, 60]}], "final_sinc_prob": 0.5}})
+    assert levels["severe"].stages[1].jpeg_range == [20, 60]
+    assert levels["severe"].stages[0] == LEVELS["severe"].stages[0]
+    assert levels["severe"].final_sinc_prob == 0.5
+    assert levels["weak"] is LEVELS["weak"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sever": {}}, "did you mean 'severe'"),
+        ({"weak": None}, "weak: a mapping of stages, final_sinc_prob is needed, got None"),
+        ({"weak": {"stage": []}}, "weak: unknown option 'stage'; did you mean 'stages'"),
+        ({"weak": {"stages": [{}, {}]}}, r"weak: .*up to 1 stages, got \[\{\}, \{\}\]"),
+        ({"weak": {"stages": [{"jpeg": [1, 2]}]}}, "weak: unknown option 'jpeg'; did you mean 'jpeg_range'"),
+        ({"weak": {"stages": [{"jpeg_range": [95]}]}}, "weak: jpeg: jpeg_range is two rising numbers"),
+        ({"weak": {"stages": [{"resize_prob": [1, 1, 1]}]}}, "weak: resize: .*sum to 1"),
+        ({"weak": {"stages": [{"kernel_range": [8, 20]}]}}, "weak: blur: kernel_range is two odd numbers"),
+        ({"severe": {"final_sinc_prob": 8}}, "severe: sinc: final_sinc_prob lies between 0 and 1, got 8"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_its_level(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        levels_with(changes)
+
+
+def test_a_range_of_one_value_is_described_as_zero(rng):
+    fixed = {"jpeg_range": [90, 90], "noise_range": [5, 5], "poisson_scale_range": [1, 1]}
+    level = levels_with({"weak": {"stages": [fixed]}})["weak"]
+    described = describe(draw_choices(rng, level), level)
+    assert described[26] == described[18] == 0
+    assert np.isfinite(described).all()

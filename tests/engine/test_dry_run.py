@@ -1,0 +1,61 @@
+"""What `--dry-run` finds out before a long run."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import yaml
+
+from ppsr.cli.train import main
+from tests.engine.helpers import CONFIG, make_pictures
+
+
+@pytest.fixture(autouse=True)
+def _level():
+    level = logging.getLogger("ppsr").level
+    yield
+    logging.getLogger("ppsr").setLevel(level)
+
+
+@pytest.fixture
+def depth(tmp_path):
+    """A config for maps of one channel, whose LR is as large as HR."""
+    pairs = {"name": "DepthDataset", "channels": 1, "scale": 1}
+    pairs |= {f"{kind}_folder": str(make_pictures(tmp_path / kind, count=2)) for kind in ("gt", "lq")}
+    config = {
+        **{key: CONFIG[key] for key in ("total_iters", "lr_scheduler")},
+        "optimizer": {"name": "Adam", "net_names": ["generator"]},
+        "model": {
+            "name": "SRModel",
+            "generator": {
+                "name": "SRVGGNetCompact",
+                "num_in_ch": 1,
+                "num_out_ch": 1,
+                "num_feat": 4,
+                "num_conv": 1,
+                "upscale": 1,
+            },
+            "pixel_criterion": {"name": "L1Loss"},
+        },
+        "dataset": {"train": {**pairs, "gt_size": 16, "batch_size": 2}, "test": pairs},
+        "validate": {"interval": 5, "metrics": {"rmse": {"name": "RMSE"}}},
+    }
+    path = tmp_path / "depth.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_a_network_of_one_channel_is_measured(depth, capsys):
+    assert main(["-c", str(depth), "--dry-run", "--no-cuda"]) == 0
+    printed = capsys.readouterr().out
+    assert "everything builds, one step runs" in printed
+    # 3x3 convolutions 1 -> 4 -> 4 -> 1 of 64 x 64 pixels
+    assert f"{9 * (4 + 16 + 4) * 64**2 / 1e9:.3f} G" in printed
+
+
+def test_a_validation_set_that_is_not_there_is_found_before_the_first_validation(depth, capsys, tmp_path):
+    missing = f"dataset.test.lq_folder={tmp_path / 'nowhere'}"
+    assert main(["-c", str(depth), "--dry-run", "--no-cuda", "-o", missing]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert main(["-c", str(depth), "--dry-run", "--no-cuda", "-o", missing, "validate.interval=-1"]) == 0
