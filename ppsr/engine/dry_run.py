@@ -37,7 +37,7 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
     logging.getLogger("ppsr").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))
-        stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, batches_done=0)
+        stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, samples_done=0)
         seconds, losses = 0.0, {}
         for step in range(2):
             started = time.perf_counter()

@@ -39,9 +39,9 @@ def build_dataset(section: Mapping[str, Any], **extra: Any) -> tuple[Any, Loader
 
 
 def build_stream(
-    dataset: Any, options: LoaderOptions, group: Group, *, seed: int, batches_done: int
+    dataset: Any, options: LoaderOptions, group: Group, *, seed: int, samples_done: int
 ) -> Iterator[Batch]:
-    """Endless training batches, going on after `batches_done` batches of this rank.
+    """Endless training batches, going on after the `samples_done` samples of all ranks.
 
     Raises:
         DataError: the dataset has fewer samples than all ranks take together in one batch.
@@ -59,7 +59,7 @@ def build_stream(
         shuffle=options.shuffle,
         rank=group.rank,
         world=group.world,
-        start_batch=batches_done,
+        start=samples_done,
     )
     if not options.num_workers:
         # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread

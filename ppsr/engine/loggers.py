@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ppsr.errors import ConfigError
+from ppsr.files import json_number
 
 __all__ = ["ScalarLog", "StepClock", "setup_logging"]
 
@@ -49,7 +50,8 @@ class ScalarLog:
 
     def write(self, step: int, scalars: Mapping[str, float], prefix: str = "train") -> None:
         """Append the scalars of one step."""
-        self._file.write(json.dumps({"step": step, "split": prefix, **scalars}) + "\n")
+        plain = {name: json_number(value) for name, value in scalars.items()}
+        self._file.write(json.dumps({"step": step, "split": prefix, **plain}, allow_nan=False) + "\n")
         self._file.flush()
         if self._writer is not None:
             for name, value in scalars.items():

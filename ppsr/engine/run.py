@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import re
 import time
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from ppsr.config.schema import Experiment
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 
-__all__ = ["find_run", "new_run_folder", "newest_run"]
+__all__ = ["find_run", "named_checkpoint", "new_run_folder", "newest_run"]
 
 CHECKPOINTS = "checkpoints"
+_TIME = re.compile(r"\d{4}(-\d\d){5}(-\d+)?")
 
 
 def new_run_folder(config: Config, experiment: Experiment) -> Path:
@@ -59,6 +62,12 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
         return None
 
 
+def named_checkpoint(resume: str) -> Path | None:
+    """The checkpoint that --resume names; None where it names a run or "auto"."""
+    folder = Path(resume).resolve()
+    return folder if folder.parent.name == CHECKPOINTS else None
+
+
 def newest_run(stem: str, output_dir: Path) -> Path:
     """The run of a config whose newest checkpoint is the most recent.
 
@@ -66,8 +75,10 @@ def newest_run(stem: str, output_dir: Path) -> Path:
         DataError: there is no run with a checkpoint.
     """
     newest: dict[Path, int] = {}
-    for step in output_dir.glob(f"{stem}-[0-9]*/{CHECKPOINTS}/step_*"):
+    for step in output_dir.glob(f"{glob.escape(stem)}-[0-9]*/{CHECKPOINTS}/step_*"):
         run = step.parent.parent
+        if not _TIME.fullmatch(run.name[len(stem) + 1 :]):
+            continue  # of another config, whose name goes on with a number
         newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
     if not newest:
         raise DataError(f"{output_dir} holds no run of '{stem}' with a checkpoint")

@@ -124,8 +124,13 @@ class TrainStep:
         """Backward and update of one phase; False when it was skipped as non-finite."""
         used = {k: v for k, v in self.optimizers.items() if set(v[1]) & set(phase.nets)}
         self._freeze_all_but(phase.nets)
+        if not used:  # nothing can learn, but later phases need what the forward pass leaves in the batches
+            with paddle.no_grad():
+                for batch in batches:
+                    phase.losses(batch)
+            return True
         scaler = self.scalers[next(iter(used))]
-        finite = True
+        finite, trained = True, False
         for batch in batches:
             with (
                 paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype),
@@ -133,13 +138,16 @@ class TrainStep:
             ):
                 losses = phase.losses(batch)
             if not losses:
-                return True
+                continue  # to the next micro-batch: later phases need what the forward pass leaves in each
+            trained = True
             total = self._total(losses)
             finite = finite and bool(paddle.isfinite(total))
             scaler.scale(total / len(batches)).backward()
             for name, value in {**losses, **batch.logs}.items():
                 scalars[name] = scalars.get(name, 0.0) + float(value) / len(batches)
             batch.logs = {}
+        if not trained:
+            return True
         updated = [p for net in phase.nets for p in self.trainable[net]]
         self.group.average_gradients(updated)
         # With a loss scale an overflow is the scaler's business: it skips and lowers the scale by itself.
@@ -148,7 +156,9 @@ class TrainStep:
         if finite:
             self._update(used, scaler)
         for optimizer, _ in used.values():
-            optimizer.clear_grad()
+            # zeros instead of nothing would make a parameter without gradient drift on by its momentum; a
+            # resumed run, where there is nothing yet, would not repeat that
+            optimizer.clear_grad(set_to_zero=False)
         return finite
 
     @contextmanager

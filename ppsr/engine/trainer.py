@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ppsr.engine.signals import StopRequest
 from ppsr.engine.state import State
 from ppsr.engine.step import TrainStep
 from ppsr.engine.visuals import save_visuals
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, DataError
 from ppsr.models.base import BaseModel, Batch
 from ppsr.registry import LRSCHEDULERS, METRICS
 from ppsr.solver.ema import EMA
@@ -41,6 +41,17 @@ logger = logging.getLogger(__name__)
 def build_metrics(experiment: Experiment) -> dict[str, Any]:
     """The metrics of the `validate` section by their names."""
     return {name: METRICS.build(cfg) for name, cfg in experiment.validate_.metrics.items()}
+
+
+@contextmanager
+def _unless_refused(what: str) -> Iterator[None]:
+    """A full disk inside is reported and does not end the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # Paddle's own errors are OSErrors too
+            raise
+        logger.error("%s not written, training goes on: %s", what, error.strerror)
 
 
 class Trainer:
@@ -115,12 +126,20 @@ class Trainer:
         per_epoch = len(self.dataset) // (self.loading.batch_size * self.group.world)
         return max(1, self.experiment.epochs * per_epoch // self.experiment.step.accumulate)
 
-    def resume(self) -> bool:
-        """Go on from the newest valid checkpoint of the run's folder; False when there is none."""
-        found = self.store.latest()
+    def resume(self, checkpoint: Path | None = None) -> bool:
+        """Go on from a checkpoint of the run's folder, by default the newest valid one; False when there is
+        none.
+
+        Raises:
+            DataError: the named checkpoint is damaged.
+        """
+        found = checkpoint or self.store.latest()
         if found is None:
             return False
-        files, _ = self.store.load(found)
+        try:
+            files, _ = self.store.load(found)
+        except CheckpointError as error:
+            raise DataError(f"{error}; name the run instead to go on from its newest valid one") from None
         self.state.restore(files)
         logger.info("resumed from %s at step %d", found, self.state.step)
         return True
@@ -135,7 +154,7 @@ class Trainer:
         logger.info("%d steps, %d samples, %d process(es)", self.total, len(self.dataset), self.group.world)
         accumulate = options.step.accumulate
         stream = build_stream(
-            self.dataset, self.loading, self.group, seed=options.seed, batches_done=state.step * accumulate
+            self.dataset, self.loading, self.group, seed=options.seed, samples_done=state.samples
         )
         scalars_log = ScalarLog(self.folder, visualdl=options.enable_visualdl) if self.group.is_main else None
         clock = StepClock(self.total)
@@ -149,6 +168,7 @@ class Trainer:
                 clock.tick(time.perf_counter() - started)
                 losses = state.trainer.run(batches, state.step, state.seed)
                 state.step += 1
+                state.samples += self._samples_per_step
                 bar.update()
                 self._after_step(losses, batches, clock, scalars_log)
                 if self.profiler.step():
@@ -163,6 +183,11 @@ class Trainer:
                     return stop.exit_code
         self._finish(scalars_log)
         return 1 if self.saves_failed and not self.saves_done else 0
+
+    @property
+    def _samples_per_step(self) -> int:
+        """Samples that all ranks together take in a step."""
+        return self.loading.batch_size * self.experiment.step.accumulate * self.group.world
 
     def _next(self, stream: Iterator[Batch]) -> Batch:
         batch = next(stream)
@@ -186,7 +211,8 @@ class Trainer:
             self._log(losses, clock, log)
         visual = options.log_config.visual_interval
         if visual and step % visual == 0 and self.group.is_main:
-            save_visuals(self.folder / "visual_train", step, batches[0], options.image_num)
+            with _unless_refused("picture"):
+                save_visuals(self.folder / "visual_train", step, batches[0], options.image_num)
         if options.validate_.interval > 0 and step % options.validate_.interval == 0:
             self.validate(log)
         if step % options.snapshot_config.interval == 0 or step == self.total:
@@ -195,14 +221,21 @@ class Trainer:
     def _log(self, losses: dict[str, float], clock: StepClock, log: ScalarLog | None) -> None:
         step = self.state.step
         rate = self.state.trainer.schedule(step - 1)
-        samples = self.loading.batch_size * self.experiment.step.accumulate * self.group.world
         shown = " ".join(
             f"{name}: {value:.3f}" if value >= 0.1 else f"{name}: {value:.3e}"
             for name, value in losses.items()
         )
-        logger.info("Iter: %d/%d lr: %.3e %s %s", step, self.total, rate, shown, clock.report(step, samples))
+        logger.info(
+            "Iter: %d/%d lr: %.3e %s %s",
+            step,
+            self.total,
+            rate,
+            shown,
+            clock.report(step, self._samples_per_step),
+        )
         if log is not None:
-            log.write(step, {"lr": rate, "skipped": self.state.trainer.skipped, **losses})
+            with _unless_refused("scalars"):
+                log.write(step, {"lr": rate, "skipped": self.state.trainer.skipped, **losses})
 
     def validate(self, log: ScalarLog | None = None) -> dict[str, float]:
         """Score the test set with the averaged networks, and keep the best checkpoint."""
@@ -217,7 +250,8 @@ class Trainer:
         for name, value in scores.items():
             logger.info("Metric %s: %.4f", name, value)
         if log is not None and scores:
-            log.write(self.state.step, scores, "validate")
+            with _unless_refused("scalars"):
+                log.write(self.state.step, scores, "validate")
         self._keep_best(scores)
         return scores
 
@@ -229,7 +263,8 @@ class Trainer:
         if math.isfinite(value) and (self.state.best is None or value > self.state.best):
             self.state.best = value
             if self.group.is_main:
-                write_state(self.folder / "best_weight.pdparams", self.state.weights())
+                with _unless_refused("best weights"):
+                    write_state(self.folder / "best_weight.pdparams", self.state.weights())
 
     def save(self) -> None:
         """Write a checkpoint and the weights; a full disk is reported and does not end the run."""
@@ -249,8 +284,8 @@ class Trainer:
             logger.error("checkpoint of step %d not written, training goes on: %s", self.state.step, error)
 
     def _drop_old_weights(self) -> None:
-        """Keep as many weight files as checkpoints."""
-        files = sorted(self.folder.glob("iter_*_weight.pdparams"), key=lambda p: int(p.name.split("_")[1]))
+        """Keep as many weight files as checkpoints, those that were written last."""
+        files = sorted(self.folder.glob("iter_*_weight.pdparams"), key=lambda p: p.stat().st_mtime_ns)
         for old in files[: -self.experiment.snapshot_config.keep]:
             old.unlink()
 
@@ -259,7 +294,8 @@ class Trainer:
         if interval > 0 and self.total % interval:
             self.validate(log)
         if log is not None:
-            log.close()
+            with _unless_refused("scalars"):
+                log.close()
         logger.info(
             "finished %d steps, %d skipped; results in %s",
             self.state.step,

@@ -1,0 +1,98 @@
+"""Which run and which checkpoint --resume means."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ppsr.cli.train import main
+from ppsr.engine.run import CHECKPOINTS, newest_run
+from ppsr.errors import DataError
+from tests.engine.helpers import make_trainer, write_config
+
+SHORT = ["total_iters=3", "snapshot_config.interval=1", "dataset.train.queue_size=0"]
+
+
+def test_a_run_of_a_config_whose_name_begins_alike_is_not_taken(tmp_path):
+    (tmp_path / "small-2-2026-01-31-12-00-00" / CHECKPOINTS / "step_000000001").mkdir(parents=True)
+    with pytest.raises(DataError, match="no run of 'small'"):
+        newest_run("small", tmp_path)
+    ours = tmp_path / "small-2026-01-31-11-00-00-2"
+    (ours / CHECKPOINTS / "step_000000001").mkdir(parents=True)
+    assert newest_run("small", tmp_path) == ours
+
+
+def test_a_named_checkpoint_is_the_one_that_is_taken(tmp_path, capsys):
+    config = write_config(tmp_path)
+    run = tmp_path / "run"
+    options = [*SHORT, "snapshot_config.keep=3"]
+    make_trainer(config, run, options).train()
+    chosen = run / CHECKPOINTS / "step_000000001"
+    arguments = [
+        "-c",
+        str(config),
+        "--device",
+        "cpu",
+        "--resume",
+        str(chosen),
+        "-o",
+        *options,
+        "total_iters=2",
+    ]
+    assert main(arguments) == 0
+    assert "at step 1" in capsys.readouterr().out
+    (chosen / "state.json").write_text("{}")
+    assert main(arguments) == 2
+    assert "state.json is damaged" in capsys.readouterr().err
+
+
+def test_the_order_of_samples_goes_on_with_another_batch_size(tmp_path):
+    config = write_config(tmp_path)
+    first = make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"])
+    first.train()
+    again = make_trainer(config, tmp_path / "run", [*SHORT, "dataset.train.batch_size=1"])
+    assert again.resume()
+    assert again.state.samples == 2
+    seen = []
+    read = type(again.dataset).__getitem__
+
+    class Noting(type(again.dataset)):
+        def __getitem__(self, key):
+            seen.append(key)
+            return read(self, key)
+
+    again.dataset.__class__ = Noting
+    again.train()
+    whole = make_trainer(config, tmp_path / "whole", [*SHORT, "total_iters=2"])
+    whole.dataset.__class__ = Noting
+    noted, seen[:] = list(seen), []
+    whole.train()
+    assert noted == seen[2:]
+
+
+def test_another_seed_and_another_optimizer_are_told(tmp_path, caplog):
+    config = write_config(tmp_path)
+    make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"]).train()
+    again = make_trainer(config, tmp_path / "run", [*SHORT, "seed=4"])
+    with caplog.at_level("WARNING", "ppsr"):
+        assert again.resume()
+    assert "seed 3; from here on the seed is 4" in caplog.text
+    assert again.state.seed == 4
+    renamed = ["optimizer={optimG: {name: Adam, net_names: [generator, predictor]}}"]
+    with pytest.raises(ValueError, match=r"no optimizer 'optimG'; it has \['optim'\]"):
+        make_trainer(config, tmp_path / "run", [*SHORT, *renamed]).resume()
+
+
+def test_scalars_are_valid_json_also_where_a_loss_is_not_finite(tmp_path):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", [*SHORT, "log_config.interval=1"])
+    model = trainer.state.model
+    losses = model.generator_losses
+    model.generator_losses = lambda batch: {k: v * float("nan") for k, v in losses(batch).items()}
+    trainer.train()
+
+    def refuse(text):
+        raise AssertionError(f"{text} is not JSON")
+
+    for line in (tmp_path / "run" / "scalars.jsonl").read_text().splitlines():
+        assert json.loads(line, parse_constant=refuse)["l_pix"] == "nan"
