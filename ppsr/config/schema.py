@@ -98,7 +98,7 @@ class Experiment(_Section):
     min_max: tuple[float, float] = (0.0, 1.0)
     enable_visualdl: bool = False
     image_num: int = 0
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     model: dict[str, Any]
     dataset: Datasets = Datasets()
     lr_scheduler: dict[str, Any] | None = None

@@ -15,7 +15,7 @@ from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures
 from ppsr.datasets.sources import read_own
-from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
+from ppsr.datasets.transforms import Integers, augment, check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.io import to_rgb, to_uint8
@@ -66,6 +66,7 @@ class GTDataset(Dataset):
         valid = (_MATLAB, *VARIANTS)
         if degradation is not None and degradation not in valid:
             raise ConfigError(f"unknown degradation '{degradation}'; {did_you_mean(degradation, valid)}")
+        check_window(gt_size, scale)
         self.paths = gather_pictures(gt_folder, meta_info)
         self.scale = scale
         self.gt_size = gt_size
@@ -85,8 +86,6 @@ class GTDataset(Dataset):
             if lq is not None:
                 gt = gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale]
             return self._item(gt, lq, path)
-        if self.gt_size % self.scale:
-            raise ConfigError(f"gt_size {self.gt_size} must be a multiple of the scale {self.scale}")
         gt, path = self.bad.read(key[1], self._read)
         rng = np.random.default_rng([self.seed, *key])
         gt, lq = self._pair(gt, rng)

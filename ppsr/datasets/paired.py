@@ -10,7 +10,7 @@ from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
 from ppsr.datasets.sources import read_image
-from ppsr.datasets.transforms import augment, cut_excess, paired_crop
+from ppsr.datasets.transforms import augment, check_window, cut_excess, paired_crop
 
 __all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
 
@@ -53,6 +53,7 @@ class SRDataset(Dataset):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_window(gt_size, scale)
         gt = gather_pictures(gt_folder, meta_info)
         self.pairs = pair_by_name(gt, Path(lq_folder), filename_tmpl)
         self.scale = scale

@@ -7,9 +7,17 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 
-__all__ = ["augment", "crop_window", "cut_excess", "flip_horizontally", "paired_crop", "random_crop_or_pad"]
+__all__ = [
+    "augment",
+    "check_window",
+    "crop_window",
+    "cut_excess",
+    "flip_horizontally",
+    "paired_crop",
+    "random_crop_or_pad",
+]
 
 
 class _Integers(Protocol):
@@ -26,6 +34,18 @@ class Integers:
     def randint(self, low: int, high: int) -> int:
         """A whole number of low..high, both included."""
         return int(self.rng.integers(low, high + 1))
+
+
+def check_window(gt_size: int | None, scale: int) -> None:
+    """Check the side of a training window in HR pixels; None stands for whole pictures.
+
+    Raises:
+        ConfigError: it is no multiple of the scale, or one of them is not above 0.
+    """
+    if scale < 1:
+        raise ConfigError(f"scale must be 1 or more, got {scale}")
+    if gt_size is not None and (gt_size < 1 or gt_size % scale):
+        raise ConfigError(f"gt_size must be a multiple of the scale {scale}, got {gt_size}")
 
 
 def flip_horizontally(image: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from paddle import Tensor
 
 from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
-from ppsr.errors import PpsrError
+from ppsr.errors import ConfigError, PpsrError
 from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.solver.ema import EMA
 from ppsr.solver.schedules import Schedule
@@ -183,6 +183,12 @@ class TrainStep:
                 net.__dict__.pop("forward", None)
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        for name, value in losses.items():
+            if value.size != 1:
+                raise ConfigError(
+                    f"the loss {name} is an array of shape {list(value.shape)}, not a number; "
+                    "its criterion needs another `reduction`, or is one of another kind"
+                )
         values = [value.astype("float32") for value in losses.values()]
         return paddle.add_n(values) if len(values) > 1 else values[0]
 

@@ -84,6 +84,7 @@ class Trainer:
         self.group = group
         self.folder = folder
         self.dataset, self.loading = build_dataset(experiment.dataset.train, seed=experiment.seed)
+        self._check_scale(model)
         self.total = self._total_steps()
         group.broadcast(model.nets.values())
         ema = self._build_ema(model)
@@ -110,6 +111,15 @@ class Trainer:
         self.profiler = StepProfiler(profiler_options, folder)
         self.saves_failed = 0
         self.saves_done = 0
+
+    def _check_scale(self, model: BaseModel) -> None:
+        enlarged = getattr(model.inference_net(), "scale", None)
+        scale = getattr(self.dataset, "scale", enlarged)
+        if scale != enlarged:
+            raise ConfigError(
+                f"dataset.train.scale is {scale}, but the generator enlarges {enlarged} times; "
+                "give both the same scale"
+            )
 
     def _build_ema(self, model: BaseModel) -> EMA | None:
         options = self.experiment.ema
