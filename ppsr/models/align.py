@@ -111,8 +111,8 @@ class AlignModel(SRModel):
             raise ConfigError("step.to_static hides a network's layers: AlignModel cannot train with it")
         if paddle.is_grad_enabled() and feature.stop_gradient:
             raise ConfigError(
-                f"no gradient goes back from feature_layer '{self.feature_layer}': it is frozen, or in a "
-                "part that model.generator.use_checkpoint computes again; switch that off or take another layer"
+                f"no gradient goes back from feature_layer '{self.feature_layer}': it is frozen, or in what "
+                "model.generator.use_checkpoint computes again; switch that off or take another layer"
             )
         batch["feature"] = feature
         return sr
