@@ -32,8 +32,7 @@ def peak_memory() -> float:
 
 
 def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
-    """Do a first (warm-up) and a second (timed) step, one validation picture, and print what a run will
-    need."""
+    """Do a first (warm-up) and a second (timed) step, and print what a run will need."""
     logging.getLogger("ppsr").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))
@@ -50,7 +49,8 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
         for name, net in model.nets.items():
             count = sum(p.size for p in net.parameters())
             print(f"  {name:<16} {type(net).__name__:<24} {count:>12,} parameters")
-        macs = count_macs(model.inference_net(), (1, 3, 64, 64))
+        with trainer.state.trainer.inference():
+            macs = count_macs(model.inference_net(), (1, 3, 64, 64))
         print(f"  MACs of the inference network for a 64x64 picture: {macs / 1e9:.3f} G")
         print("  losses of the step: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
         print(f"  {seconds:.3f} s per step, peak memory {peak_memory():.0f} MB on {paddle.get_device()}")

@@ -182,6 +182,13 @@ class TrainStep:
             for net in self.model.nets.values():
                 net.__dict__.pop("forward", None)
 
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Inside, a network whose parameters are in half precision takes float32 pictures."""
+        half = any(p.dtype != paddle.float32 for p in self.model.inference_net().parameters())
+        with paddle.amp.auto_cast(half, level="O2", dtype=self.precision.dtype):
+            yield
+
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
         for name, value in losses.items():
             if value.size != 1:
@@ -193,11 +200,22 @@ class TrainStep:
         return paddle.add_n(values) if len(values) > 1 else values[0]
 
     def _update(self, used: Optimizers, scaler: paddle.amp.GradScaler) -> None:
-        for optimizer, names in used.values():
+        """Step all optimizers of a phase, or none where a loss scale made a gradient overflow.
+
+        Paddle's scaler judges by the optimizer that was stepped last: one which always overflows would never
+        learn while another kept the scale up. So those that overflowed are then the only ones that it sees.
+        """
+        parameters = {
+            key: [p for name in names for p in self.trainable[name]] for key, (_, names) in used.items()
+        }
+        overflowed = [
+            key for key in used if scaler.is_enable() and not _is_finite(_gradient_norm(parameters[key]))
+        ]
+        for key in overflowed or used:
+            optimizer, _ = used[key]
             scaler.unscale_(optimizer)
-            if self.options.clip_norm is not None:
-                parameters = [p for name in names for p in self.trainable[name]]
-                _clip(parameters, self.options.clip_norm)
+            if self.options.clip_norm is not None and not overflowed:
+                _clip(parameters[key], self.options.clip_norm)
             scaler.step(optimizer)
         scaler.update()
 

@@ -254,9 +254,9 @@ class Trainer:
             return {}
         dataset, _ = build_dataset(options.dataset.test)
         folder = self.folder / "visual_test" if options.validate_.save_img else None
-        scores = validate(
-            self.state.model.inference_net(), dataset, self.metrics, self.group, save_folder=folder
-        ).means
+        net = self.state.model.inference_net()
+        with self.state.trainer.inference():
+            scores = validate(net, dataset, self.metrics, self.group, save_folder=folder).means
         for name, value in scores.items():
             logger.info("Metric %s: %.4f", name, value)
         if log is not None and scores:

@@ -16,7 +16,8 @@ __all__ = ["EMA"]
 class EMA:
     """Averaged copies of some networks: average = decay * average + (1 - decay) * parameter.
 
-    Buffers are copied as they are. The copies are in eval mode and need no gradients.
+    Buffers are copied as they are, parameters in half precision averaged in float32. The copies are in eval
+    mode and need no gradients.
     """
 
     def __init__(self, nets: Mapping[str, nn.Layer], *, decay: float, net_names: Iterable[str]) -> None:
@@ -38,7 +39,7 @@ class EMA:
             source = dict(nets[name].named_parameters())
             for key, parameter in average.named_parameters():
                 parameter.scale_(self.decay)
-                parameter.add_(source[key] * (1 - self.decay))
+                parameter.add_(source[key].astype(parameter.dtype) * (1 - self.decay))
             self._copy_buffers(nets[name], average)
 
     @paddle.no_grad()
@@ -47,11 +48,11 @@ class EMA:
         for name, average in self.nets.items():
             source = dict(nets[name].named_parameters())
             for key, parameter in average.named_parameters():
-                parameter.set_value(source[key])
+                parameter.set_value(source[key].astype(parameter.dtype))
             self._copy_buffers(nets[name], average)
 
     @staticmethod
     def _copy_buffers(source: nn.Layer, average: nn.Layer) -> None:
         values = dict(source.named_buffers())
         for key, buffer in average.named_buffers():
-            buffer.set_value(values[key])
+            buffer.set_value(values[key].astype(buffer.dtype))

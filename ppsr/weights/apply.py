@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import paddle
 from paddle import nn
 
 from ppsr.errors import ConfigError, WeightError
@@ -75,7 +76,7 @@ def load_state(
     problems |= {key: f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state}
     _refuse(net, state, problems, share=(len(loaded), len(own)), partial=partial)
     for key, array in loaded.items():
-        own[key].set_value(array.astype(str(own[key].dtype).rsplit(".", maxsplit=1)[-1]))
+        own[key].set_value(paddle.to_tensor(array).astype(own[key].dtype))
     return list(problems.values())
 
 
