@@ -133,8 +133,8 @@ class Trainer:
         """Length of the run in optimizer steps."""
         if self.experiment.epochs is None:
             return int(self.experiment.total_iters or 0)
-        per_epoch = len(self.dataset) // (self.loading.batch_size * self.group.world)
-        return max(1, self.experiment.epochs * per_epoch // self.experiment.step.accumulate)
+        # epochs follow each other within a batch, so only the last one may end early
+        return max(1, self.experiment.epochs * len(self.dataset) // self._samples_per_step)
 
     def resume(self, checkpoint: Path | None = None) -> bool:
         """Go on from a checkpoint of the run's folder, by default the newest valid one; False when there is
