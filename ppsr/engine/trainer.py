@@ -114,8 +114,8 @@ class Trainer:
 
     def _check_scale(self, model: BaseModel) -> None:
         enlarged = getattr(model.inference_net(), "scale", None)
-        scale = getattr(self.dataset, "scale", enlarged)
-        if scale != enlarged:
+        scale = getattr(self.dataset, "scale", None)
+        if None not in (scale, enlarged) and scale != enlarged:
             raise ConfigError(
                 f"dataset.train.scale is {scale}, but the generator enlarges {enlarged} times; "
                 "give both the same scale"

@@ -112,7 +112,7 @@ def build_optimizers(
         Name -> (optimizer, names of the networks it updates).
 
     Raises:
-        ConfigError: a network is unknown or has two optimizers.
+        ConfigError: a network is unknown or has two optimizers, or none has one.
     """
     sections = {"optim": cfg} if "name" in cfg else {k: v for k, v in cfg.items() if v is not None}
     taken: dict[str, str] = {}
@@ -131,6 +131,8 @@ def build_optimizers(
             taken[net] = key
         parameters = [p for net in names for p in nets[net].parameters() if not p.stop_gradient]
         built[key] = (OPTIMIZERS.build(options, parameters=parameters), tuple(names))
+    if not built:
+        raise ConfigError(f"the section 'optimizer' is empty: nothing would learn of {sorted(nets)}")
     for net in sorted(set(nets) - set(taken)):
         logger.warning("the net '%s' has no optimizer: it stays as it is", net)
     return built

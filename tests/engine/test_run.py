@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import paddle
 import pytest
 
 from ppsr.cli.train import main
@@ -102,3 +103,9 @@ def test_epochs_count_every_picture(tmp_path):
     options = ["epochs=4", "dataset.train.queue_size=0", "step.accumulate=2"]
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", options)
     assert trainer.total == 5  # steps of four, of four times five pictures
+
+
+def test_a_network_that_tells_no_scale_trains_all_the_same(tmp_path, monkeypatch):
+    config = write_config(tmp_path)
+    monkeypatch.setattr("ppsr.models.cddnet.CDDNetModel.inference_net", lambda _: paddle.nn.Layer())
+    assert make_trainer(config, tmp_path / "run", SHORT).train() == 0

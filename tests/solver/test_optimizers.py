@@ -67,3 +67,9 @@ def test_a_network_without_optimizer_is_named(caplog):
     with caplog.at_level(logging.WARNING, "ppsr"):
         build_optimizers({"name": "Adam", "net_names": "first"}, _nets())
     assert "'second' has no optimizer" in caplog.text
+
+
+@pytest.mark.parametrize("config", [{}, {"optimG": None}])
+def test_a_run_in_which_nothing_learns_is_refused(config):
+    with pytest.raises(ConfigError, match="nothing would learn"):
+        build_optimizers(config, _nets())
