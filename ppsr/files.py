@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write"]
+__all__ = ["atomic_path", "atomic_write", "json_number"]
 
 _LONGEST_SUFFIX = 16
 
@@ -38,3 +39,8 @@ def atomic_write(target: str | Path, content: bytes | str) -> None:
     """Write bytes or UTF-8 text to `target`, whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def json_number(value: float) -> float | str:
+    """A number as JSON holds it; infinities and NaN, which JSON lacks, as text."""
+    return value if math.isfinite(value) else str(value)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from ppsr.errors import ConfigError, did_you_mean
+from ppsr.errors import ConfigError, PpsrError, did_you_mean
 
 __all__ = [
     "CRITERIONS",
@@ -105,7 +105,7 @@ class Registry:
             extra: arguments that do not come from the user (other components, sizes).
 
         Raises:
-            ConfigError: missing ``name``, unknown component, unknown or missing argument.
+            ConfigError: missing ``name``, unknown component, unknown or missing argument, or a refused value.
         """
         if not isinstance(cfg, Mapping) or "name" not in cfg:
             raise ConfigError(f"a {self.kind} needs a mapping with the key 'name'; got {cfg!r}")
@@ -113,7 +113,12 @@ class Registry:
         name = arguments.pop("name")
         component = self.get(name)
         check_arguments(component, arguments, f"{self.kind} '{name}'")
-        return component(**arguments)
+        try:
+            return component(**arguments)
+        except PpsrError:
+            raise
+        except ValueError as error:  # Paddle's, for a value that it refuses
+            raise ConfigError(f"{self.kind} '{name}': {error}") from error
 
 
 def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:

@@ -144,13 +144,13 @@ def _train(
     arguments: argparse.Namespace, config: Config, experiment: Experiment, model: BaseModel, group: Group
 ) -> int:
     from ppsr.engine.loggers import setup_logging
-    from ppsr.engine.run import find_run
+    from ppsr.engine.run import find_run, named_checkpoint
     from ppsr.engine.trainer import Trainer
 
     found = find_run(config, experiment, arguments.resume) if arguments.resume else None
     folder = found or _common_folder(group, config, experiment)
     setup_logging(folder, group.rank)
     trainer = Trainer(config, experiment, model, group, folder, profiler_options=arguments.profiler_options)
-    if found is not None and not trainer.resume():
+    if found is not None and not trainer.resume(named_checkpoint(arguments.resume)):
         logger.warning("%s holds no valid checkpoint; starting from the beginning", found)
     return trainer.train()

@@ -7,8 +7,20 @@ from collections.abc import Iterator
 
 import paddle
 from paddle.base import core
+from paddle.base.framework import default_main_program
+from paddle.base.layer_helper import LayerHelper
 
-__all__ = ["full_precision", "seeded"]
+__all__ = ["create_accumulators", "full_precision", "seeded"]
+
+
+def create_accumulators(optimizer: paddle.optimizer.Optimizer) -> None:
+    """Give an optimizer's parameters their accumulators.
+
+    By itself Paddle waits for the first gradient of each, and refuses a loaded state that lacks some.
+    """
+    if optimizer.helper is None:  # until the first step, without which 2.6 makes none
+        optimizer.helper = LayerHelper(type(optimizer).__name__)
+    optimizer._create_accumulators(default_main_program().global_block(), optimizer._parameter_list)
 
 
 @contextlib.contextmanager

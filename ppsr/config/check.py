@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment, LoaderOptions
@@ -26,6 +26,8 @@ from ppsr.registry import (
 )
 
 __all__ = ["check_config", "component_registry"]
+
+Section = typing.TypeVar("Section", bound=BaseModel)
 
 _BY_KEY: dict[str, Registry] = {
     "generator": GENERATORS,
@@ -56,22 +58,30 @@ def check_config(config: Config) -> Experiment:
         ConfigError: an unknown key, wrong type, missing key or unknown component, with file, line and
             nearest name.
     """
-    try:
-        experiment = Experiment.model_validate(dict(config))
-    except ValidationError as error:
-        raise _readable(error, config, (), Experiment.model_fields) from None
+    _section(Experiment, config, config, ())
     _component(config, ("model",), MODELS)
     for split in ("train", "test"):
         section = config.get("dataset", {}).get(split)
         if section is not None:
             _component(config, ("dataset", split), DATASETS, ignore=set(LoaderOptions.model_fields))
+            loading = {key: value for key, value in section.items() if key in LoaderOptions.model_fields}
+            _section(LoaderOptions, loading, config, ("dataset", split))
     if "lr_scheduler" in config:
         _component(config, ("lr_scheduler",), LRSCHEDULERS)
     for path in _optimizers(config):
         _component(config, path, OPTIMIZERS, ignore={"net_names"})
     for metric in (config.get("validate") or {}).get("metrics", {}):
         _component(config, ("validate", "metrics", metric), METRICS)
-    return experiment
+    return _section(Experiment, config, config, ())  # with the numbers that stood as text
+
+
+def _section(
+    kind: type[Section], values: Mapping[str, Any], config: Config, path: tuple[str, ...]
+) -> Section:
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise _readable(error, config, path, kind.model_fields) from None
 
 
 def _optimizers(config: Config) -> list[tuple[str, ...]]:
@@ -142,6 +152,7 @@ def _hints(component: Any) -> dict[str, Any]:
 
 
 def _check_type(config: Config, path: tuple[str, ...], hint: Any, value: Any) -> None:
+    """Check a value against an argument's type; a number that stands as text, or 4.0 for 4, is replaced."""
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except Exception as error:  # pydantic raises several unrelated classes for hints it cannot describe
@@ -149,12 +160,14 @@ def _check_type(config: Config, path: tuple[str, ...], hint: Any, value: Any) ->
             raise
         return
     try:
-        adapter.validate_python(value)
+        accepted = adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(
             f"{config.where(*path)}: '{'.'.join(path)}' is {value!r}: {first['msg'].lower()}"
         ) from None
+    if isinstance(value, (str, float)) and isinstance(accepted, (int, float)):
+        _lookup(config, path[:-1])[path[-1]] = accepted
 
 
 def _readable(
@@ -178,10 +191,13 @@ def _readable(
 
 def _siblings(path: tuple[str, ...], fields: Mapping[str, Any]) -> list[str]:
     for part in path[:-1]:
-        annotation = fields[part].annotation if part in fields else None
+        by_key = {field.alias or name: field for name, field in fields.items()}
+        if part not in by_key:
+            continue  # a key of one's own choice, as below `load`
+        annotation = by_key[part].annotation
         options = [annotation, *typing.get_args(annotation)]
         nested = [a for a in options if inspect.isclass(a) and hasattr(a, "model_fields")]
         if not nested:
             return []
         fields = nested[0].model_fields
-    return list(fields)
+    return [field.alias or name for name, field in fields.items()]

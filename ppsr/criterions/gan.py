@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import paddle
 from paddle import Tensor, nn
+from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
 from ppsr import accelerate
@@ -90,7 +91,14 @@ def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
     Args:
         net_d: discriminator; its operators must have second derivatives.
         real: (N, C, H, W).
+
+    Raises:
+        ConfigError: a traced discriminator, whose penalty would have no gradient.
     """
+    if isinstance(net_d.forward, StaticFunction):
+        raise ConfigError(
+            "gan_criterion.r1_reg_weight needs second derivatives, which step.to_static has not"
+        )
     real = real.detach()
     real.stop_gradient = False
     with accelerate.stock():

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
+from ppsr.datasets.transforms import check_window
 from ppsr.degradations.dasr import build_operations, describe, draw_choices, levels_with
 from ppsr.degradations.operations import Operation
 from ppsr.errors import ConfigError
@@ -63,6 +64,7 @@ class DASRDataset(DegradingDataset):
     ) -> None:
         if len(level_prob) != 3 or abs(sum(level_prob) - 1) > 1e-6:
             raise ConfigError(f"level_prob holds three probabilities that sum to 1, got {list(level_prob)}")
+        check_window(gt_size, scale)
         changes = dict(degradation or {})
         backend = changes.pop("backend", None)
         self.levels = levels_with(changes)

@@ -89,10 +89,10 @@ class DegradingDataset(Dataset):
         seed: int,
     ) -> None:
         super().__init__()
-        if gt_size % scale or crop_pad_size % scale or gt_size > crop_pad_size:
+        if crop_pad_size % scale or gt_size > crop_pad_size:
             raise ConfigError(
-                f"gt_size {gt_size} and crop_pad_size {crop_pad_size} must be multiples of scale {scale}, "
-                "the second at least as large"
+                f"crop_pad_size must be a multiple of the scale {scale} and at least gt_size {gt_size}, "
+                f"got {crop_pad_size}"
             )
         if filter_side <= FILTER_RADIUS:
             enough = int(np.ceil((FILTER_RADIUS + 1) * crop_pad_size / max(filter_side, 1) / scale)) * scale

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
+from ppsr.datasets.transforms import check_window
 from ppsr.degradations.operations import Operation
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations, smallest_filtered
 from ppsr.errors import ConfigError, did_you_mean
@@ -61,6 +62,7 @@ class RealESRGANDataset(DegradingDataset):
         views: int = 1,
         seed: int = 0,
     ) -> None:
+        check_window(gt_size, scale)
         options = dict(degradation or {})
         for key in options:
             if key not in _OPTIONS:

@@ -16,8 +16,8 @@ class EpochBatchSampler(BatchSampler):
 
     The global order of an epoch is a permutation drawn from (seed, epoch). Batch k of the run takes the next
     world x batch_size entries of the concatenated epochs, of which rank r gets every world-th. So the samples
-    of a step do not depend on how many ranks share them, and a run goes on exactly after `start_batch`
-    batches.
+    of a step do not depend on how many ranks share them, and a run goes on exactly after `start` samples,
+    also with another batch size or number of ranks.
 
     Args:
         length: samples in the dataset.
@@ -26,7 +26,7 @@ class EpochBatchSampler(BatchSampler):
         shuffle: off keeps the dataset's order.
         rank: this process.
         world: number of processes.
-        start_batch: batches that are already done.
+        start: samples that all ranks together have already taken.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class EpochBatchSampler(BatchSampler):
         shuffle: bool = True,
         rank: int = 0,
         world: int = 1,
-        start_batch: int = 0,
+        start: int = 0,
     ) -> None:
         self.length = length
         self.batch_size = batch_size
@@ -46,7 +46,7 @@ class EpochBatchSampler(BatchSampler):
         self.shuffle = shuffle
         self.rank = rank
         self.world = world
-        self.start_batch = start_batch
+        self.start = start
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of one epoch."""
@@ -56,7 +56,7 @@ class EpochBatchSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         step = self.batch_size * self.world
-        position = self.start_batch * step
+        position = self.start
         epoch, order = -1, np.empty(0, dtype=np.int64)
         while True:
             batch = []

@@ -49,13 +49,15 @@ def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.nda
 
 
 def check_window(gt_size: int | None, scale: int) -> None:
-    """Raise for a side of HR windows that no LR window corresponds to; None stands for whole pictures.
+    """Check the side of a training window in HR pixels; None stands for whole pictures.
 
     Raises:
-        ConfigError: no positive multiple of the scale.
+        ConfigError: it is no multiple of the scale, or one of them is not above 0.
     """
+    if scale < 1:
+        raise ConfigError(f"scale must be 1 or more, got {scale}")
     if gt_size is not None and (gt_size < 1 or gt_size % scale):
-        raise ConfigError(f"gt_size {gt_size} must be a multiple of the scale {scale}")
+        raise ConfigError(f"gt_size must be a multiple of the scale {scale}, got {gt_size}")
 
 
 def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:

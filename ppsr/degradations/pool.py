@@ -17,8 +17,7 @@ from ppsr.errors import ConfigError
 
 __all__ = ["TrainingPairPool"]
 
-_PICTURES = ("lq", "lq_view2", "gt", "gt_usm")
-_PARAMETERS = ("degradation_params",)
+_PARAMETERS = "degradation_params"
 
 
 class TrainingPairPool:
@@ -38,8 +37,12 @@ class TrainingPairPool:
         self.swaps = 0
 
     def __call__(self, batch: Any) -> Any:
-        """Swap the pairs of a batch (a mapping of tensors with a leading sample axis); other entries stay."""
-        names = [n for n in (*_PICTURES, *(_PARAMETERS if self.queue_params else ())) if n in batch]
+        """Swap the pairs of a batch: all its tensors, whose leading axis is that of the samples."""
+        names = [
+            name
+            for name, value in batch.items()
+            if isinstance(value, (paddle.Tensor, np.ndarray)) and (self.queue_params or name != _PARAMETERS)
+        ]
         arrays = {name: np.asarray(batch[name]) for name in names}
         size = len(arrays[names[0]])
         if self.queue_size % size:

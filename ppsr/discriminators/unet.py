@@ -8,11 +8,18 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from paddle import Tensor, nn
+from paddle.nn import functional as F
 
-from ppsr.generators.blocks import Conv2D, bilinear_upsample, leaky_relu
+from ppsr.errors import DataError
+from ppsr.generators.blocks import Conv2D, bilinear_upsample
 from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
 
 __all__ = ["UNetDiscriminatorSN"]
+
+
+def _leaky_relu(x: Tensor) -> Tensor:
+    """Paddle's own, which is not for export but has a second derivative in Paddle 2.6 too."""
+    return F.leaky_relu(x, 0.2)
 
 
 class UNetDiscriminatorSN(nn.Layer):
@@ -42,19 +49,24 @@ class UNetDiscriminatorSN(nn.Layer):
         self.conv9 = Conv2D(f, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x0 = leaky_relu(self.conv0(x), 0.2)
-        x1 = leaky_relu(self.conv1(x0), 0.2)
-        x2 = leaky_relu(self.conv2(x1), 0.2)
-        x3 = leaky_relu(self.conv3(x2), 0.2)
+        if self.skip_connection and any(side > 0 and side % 8 for side in x.shape[2:]):
+            raise DataError(
+                f"UNetDiscriminatorSN takes sides that are multiples of 8, got {list(x.shape[2:])}; "
+                "choose dataset.train.gt_size accordingly, or skip_connection: false"
+            )
+        x0 = _leaky_relu(self.conv0(x))
+        x1 = _leaky_relu(self.conv1(x0))
+        x2 = _leaky_relu(self.conv2(x1))
+        x3 = _leaky_relu(self.conv3(x2))
         x4 = self._up(x3, self.conv4, x2)
         x5 = self._up(x4, self.conv5, x1)
         x6 = self._up(x5, self.conv6, x0)
-        out = leaky_relu(self.conv7(x6), 0.2)
-        out = leaky_relu(self.conv8(out), 0.2)
+        out = _leaky_relu(self.conv7(x6))
+        out = _leaky_relu(self.conv8(out))
         return self.conv9(out)
 
     def _up(self, x: Tensor, conv: nn.Layer, skip: Tensor) -> Tensor:
         """Twice the size by bilinear interpolation, convolution, skip connection."""
         # composite, because gradient penalties differentiate the discriminator twice
-        x = leaky_relu(conv(bilinear_upsample(x, 2, composite=True)), 0.2)
+        x = _leaky_relu(conv(bilinear_upsample(x, 2, composite=True)))
         return x + skip if self.skip_connection else x

@@ -63,6 +63,19 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _serial(folder: Path) -> int:
+    """How many checkpoints were written before; 0 where the manifest does not tell."""
+    try:
+        return int(json.loads((folder / _MANIFEST).read_bytes()).get("serial", 0))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return 0
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Order of writing. Steps alone do not tell: a run that went back writes smaller ones than it left."""
+    return _serial(folder), folder.name
+
+
 class CheckpointStore:
     """The checkpoints of one run.
 
@@ -104,6 +117,7 @@ class CheckpointStore:
             manifest = {
                 "format": _FORMAT,
                 "step": step,
+                "serial": 1 + max(map(_serial, self.all()), default=0),
                 "meta": dict(meta or {}),
                 "files": {
                     name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -125,7 +139,8 @@ class CheckpointStore:
             shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from error
         pinned = self.best()
-        for old in [*self.folder.glob(f"step_*{_ASIDE}"), *self.all()[: -self.keep]]:
+        others = sorted((p for p in self.all() if p != target), key=_age)
+        for old in [*self.folder.glob(f"step_*{_ASIDE}"), *others[: max(0, len(others) + 1 - self.keep)]]:
             if old != pinned:
                 shutil.rmtree(old, ignore_errors=True)
         return target
@@ -140,13 +155,13 @@ class CheckpointStore:
         return folder if folder.is_dir() else None
 
     def all(self) -> list[Path]:
-        """Folders that look like checkpoints, oldest first."""
+        """Folders that look like checkpoints, by step."""
         return sorted(p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name))
 
     def latest(self) -> Path | None:
-        """The newest checkpoint that verifies; damaged ones are named and passed over."""
+        """The checkpoint that was written last and verifies; damaged ones are named and passed over."""
         aside = [p for p in self.folder.glob(f"step_*{_ASIDE}") if p.with_suffix("") not in self.all()]
-        for folder in sorted([*self.all(), *aside], reverse=True):
+        for folder in sorted([*self.all(), *aside], key=_age, reverse=True):
             try:
                 self.load(folder)
             except CheckpointError as error:

@@ -75,11 +75,16 @@ class Group:
     @paddle.no_grad()
     def average_gradients(self, parameters: Iterable[Any]) -> None:
         """Replace each gradient by its mean over the ranks; a parameter unused on a rank counts as zero
-        there."""
+        there, one that no rank used has none."""
         if self.world == 1:
             return
+        parameters = list(parameters)
+        used = paddle.to_tensor([float(p.grad is not None) for p in parameters])
+        dist.all_reduce(used, op=dist.ReduceOp.MAX)
         by_type: dict[str, list[Any]] = {}
-        for parameter in parameters:
+        for parameter, wanted in zip(parameters, used.tolist(), strict=True):
+            if not wanted:
+                continue
             if parameter.grad is None:
                 parameter.grad = paddle.zeros_like(parameter)
             by_type.setdefault(str(parameter.grad.dtype), []).append(parameter)

@@ -36,7 +36,7 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
     logging.getLogger("ppsr").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))
-        stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, batches_done=0)
+        stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, samples_done=0)
         if experiment.dataset.test is not None and experiment.validate_.interval > 0:
             _ = build_dataset(experiment.dataset.test)[0][0]
         seconds, losses = 0.0, {}
@@ -51,7 +51,8 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
         for name, net in model.nets.items():
             count = sum(p.size for p in net.parameters())
             print(f"  {name:<16} {type(net).__name__:<24} {count:>12,} parameters")
-        macs = count_macs(model.inference_net(), (1, batches[0]["lq"].shape[1], 64, 64))
+        with trainer.state.trainer.inference():
+            macs = count_macs(model.inference_net(), (1, batches[0]["lq"].shape[1], 64, 64))
         print(f"  MACs of the inference network for a 64x64 picture: {macs / 1e9:.3f} G")
         print("  losses of the step: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
         print(f"  {seconds:.3f} s per step, peak memory {peak_memory():.0f} MB on {paddle.get_device()}")

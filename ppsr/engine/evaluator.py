@@ -75,7 +75,7 @@ class _Samples:
         """
         sample = self.dataset[int(name)]
         sr = super_resolve(self.net, paddle.to_tensor(np.asarray(sample["lq"])[None]))
-        return compared(sr.numpy()[0], sample, self.net.scale, self.save_folder, name)
+        return compared(sr.astype("float32").numpy()[0], sample, self.net.scale, self.save_folder, name)
 
 
 def compared(

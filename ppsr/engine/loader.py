@@ -6,7 +6,7 @@ import atexit
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
@@ -39,9 +39,9 @@ def build_dataset(section: Mapping[str, Any], **extra: Any) -> tuple[Any, Loader
 
 
 def build_stream(
-    dataset: Any, options: LoaderOptions, group: Group, *, seed: int, batches_done: int
+    dataset: Any, options: LoaderOptions, group: Group, *, seed: int, samples_done: int
 ) -> Iterator[Batch]:
-    """Endless training batches, going on after `batches_done` batches of this rank.
+    """Endless training batches, going on after the `samples_done` samples of all ranks.
 
     Raises:
         DataError: the dataset has fewer samples than all ranks take together in one batch.
@@ -59,12 +59,12 @@ def build_stream(
         shuffle=options.shuffle,
         rank=group.rank,
         world=group.world,
-        start_batch=batches_done,
+        start=samples_done,
     )
     if not options.num_workers:
         # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
         batches: Iterator[Batch] = (
-            _as_tensors(default_collate_fn([dataset[key] for key in keys])) for keys in sampler
+            _as_tensors(_collated([dataset[key] for key in keys])) for keys in sampler
         )
     else:
         over = RawValue(ctypes.c_bool, False)
@@ -72,6 +72,7 @@ def build_stream(
         loader = paddle.io.DataLoader(
             dataset,
             batch_sampler=sampler,
+            collate_fn=_collated,
             num_workers=options.num_workers,
             use_shared_memory=options.use_shared_memory,
             return_list=True,
@@ -80,6 +81,21 @@ def build_stream(
         batches = _from_workers(loader)
     finish = getattr(dataset, "finish_batch", None)
     return batches if finish is None else _finished(batches, finish)
+
+
+def _collated(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One batch of the samples.
+
+    Raises:
+        DataError: their pictures have different sizes.
+    """
+    sizes = {np.shape(sample.get("gt", sample.get("lq"))) for sample in samples}
+    if len(sizes) > 1:
+        raise DataError(
+            f"the pictures of a batch have different sizes, {' and '.join(map(str, sorted(sizes)))}; "
+            "set dataset.train.gt_size, or batch_size to 1"
+        )
+    return default_collate_fn(samples)
 
 
 def _outlive_signals(over: Any, _: int) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ppsr.errors import ConfigError
+from ppsr.files import json_number
 
-__all__ = ["ScalarLog", "StepClock", "setup_logging"]
+__all__ = ["ScalarLog", "StepClock", "reported", "setup_logging"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,9 @@ class ScalarLog:
 
     def write(self, step: int, scalars: Mapping[str, float], prefix: str = "train") -> None:
         """Append the scalars of one step; a full disk is reported and raises nothing."""
-        with _reported(f"scalars of step {step}"):
-            self._file.write(json.dumps({"step": step, "split": prefix, **scalars}) + "\n")
+        plain = {name: json_number(value) for name, value in scalars.items()}
+        with reported(f"scalars of step {step}"):
+            self._file.write(json.dumps({"step": step, "split": prefix, **plain}, allow_nan=False) + "\n")
             self._file.flush()
         if self._writer is not None:
             for name, value in scalars.items():
@@ -66,19 +68,21 @@ class ScalarLog:
 
     def close(self) -> None:
         """Finish writing."""
-        with _reported("the last scalars"):
+        with reported("the last scalars"):
             self._file.close()
         if self._writer is not None:
             self._writer.close()
 
 
 @contextmanager
-def _reported(what: str) -> Iterator[None]:
-    """A run is worth more than its scalars: what the disk refuses inside is logged."""
+def reported(what: str) -> Iterator[None]:
+    """A run is worth more than its scalars or pictures: what a full disk refuses inside is logged."""
     try:
         yield
     except OSError as error:
-        logger.error("%s not written: %s", what, error)
+        if error.errno is None:  # Paddle's own errors are OSErrors too
+            raise
+        logger.error("%s not written, training goes on: %s", what, error.strerror)
 
 
 def _visualdl_writer(folder: Path) -> Any:

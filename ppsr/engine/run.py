@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
-from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 
-__all__ = ["find_run", "new_run_folder", "newest_run"]
+__all__ = ["find_run", "named_checkpoint", "new_run_folder", "newest_run"]
 
 CHECKPOINTS = "checkpoints"
+_TIME = re.compile(r"\d{4}(-\d\d){5}(-\d+)?")
 
 
 def new_run_folder(config: Config, experiment: Experiment) -> Path:
@@ -48,14 +50,12 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
         The run's folder; None when "auto" finds none, which starts a new run.
 
     Raises:
-        ConfigError: the checkpoint is not the newest of its run.
         DataError: there is no such run.
     """
     if resume != "auto":
         folder = Path(resume)
         for candidate in (folder, *folder.parents[:2]) if folder.is_dir() else ():
             if (candidate / CHECKPOINTS).is_dir():
-                _require_newest(folder, candidate / CHECKPOINTS)
                 return candidate
         raise DataError(
             f"--resume {resume}: no run with a folder '{CHECKPOINTS}' is there; 'auto' finds the newest"
@@ -66,18 +66,10 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
         return None
 
 
-def _require_newest(folder: Path, checkpoints: Path) -> None:
-    """Raise where a run would go on from another checkpoint than the one that was named.
-
-    Raises:
-        ConfigError: there are newer ones.
-    """
-    names = [path.name for path in CheckpointStore(checkpoints).all()]
-    if folder.name in names[:-1] and folder.parent == checkpoints:
-        raise ConfigError(
-            f"--resume {folder}: a run goes on from its newest checkpoint, which is {names[-1]}; remove "
-            "those after the one you want, or give the run's folder"
-        )
+def named_checkpoint(resume: str) -> Path | None:
+    """The checkpoint that --resume names; None where it names a run or "auto"."""
+    folder = Path(resume).resolve()
+    return folder if folder.parent.name == CHECKPOINTS else None
 
 
 def newest_run(stem: str, output_dir: Path) -> Path:
@@ -87,8 +79,10 @@ def newest_run(stem: str, output_dir: Path) -> Path:
         DataError: there is no run with a checkpoint.
     """
     newest: dict[Path, int] = {}
-    for step in output_dir.glob(f"{stem}-[0-9]*/{CHECKPOINTS}/step_*"):
+    for step in output_dir.glob(f"{glob.escape(stem)}-[0-9]*/{CHECKPOINTS}/step_*"):
         run = step.parent.parent
+        if not _TIME.fullmatch(run.name[len(stem) + 1 :]):
+            continue  # of another config, whose name goes on with a number
         with suppress(FileNotFoundError):  # a run that goes on replaces and deletes them
             newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
     if not newest:

@@ -32,7 +32,8 @@ class State:
     """Networks, averages, optimizers, pool, counters and seed of a run.
 
     Attributes:
-        step: finished optimizer steps; the only counter.
+        step: finished optimizer steps; the only counter of the run's length.
+        samples: training samples taken by all ranks.
         pool: the training-pair pool, or None.
         best: value of the first metric at the best validation.
     """
@@ -41,6 +42,7 @@ class State:
     trainer: TrainStep
     seed: int
     step: int = 0
+    samples: int = 0
     pool: Any = None
     best: float | None = None
     rank: int = 0
@@ -74,6 +76,7 @@ class State:
     def _counters(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "samples": self.samples,
             "seed": self.seed,
             "best": self.best,
             "world": self.world,
@@ -95,7 +98,13 @@ class State:
             WeightError: the checkpoint belongs to other networks or optimizers.
         """
         counters = json.loads(files["state.json"])
-        self.step, self.seed, self.best = counters["step"], counters["seed"], counters["best"]
+        self.step, self.samples, self.best = counters["step"], counters["samples"], counters["best"]
+        if counters["seed"] != self.seed:
+            logger.warning(
+                "the checkpoint was trained with seed %d; from here on the seed is %d",
+                counters["seed"],
+                self.seed,
+            )
         self.trainer.skipped = counters["skipped"]
         self.trainer.skipped_in_a_row = counters["skipped_in_a_row"]
         if counters["world"] != self.world:
@@ -112,7 +121,9 @@ class State:
             load_state(net, stored[name])
         optimizers = parse_pdparams(files["optimizers.pdopt"])
         for name, (optimizer, _) in self.trainer.optimizers.items():
-            load_optimizer_state(optimizer, self.model.nets, optimizers.get(name, {}))
+            if name not in optimizers:
+                raise WeightError(f"the checkpoint has no optimizer '{name}'; it has {sorted(optimizers)}")
+            load_optimizer_state(optimizer, self.model.nets, optimizers[name])
         for name, scaler in self.trainer.scalers.items():
             if counters["scalers"].get(name):
                 scaler.load_state_dict(_scaler_tensors(counters["scalers"][name]))

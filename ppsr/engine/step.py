@@ -141,8 +141,13 @@ class TrainStep:
         """Backward and update of one phase; False when it was skipped as non-finite."""
         used = {k: v for k, v in self.optimizers.items() if set(v[1]) & set(phase.nets)}
         self._freeze_all_but(phase.nets)
+        if not used:  # nothing can learn, but later phases need what the forward pass leaves in the batches
+            with paddle.no_grad():
+                for batch in batches:
+                    phase.losses(batch)
+            return True
         scaler = self.scalers[next(iter(used))]
-        finite = True
+        finite, trained = True, False
         for batch in batches:
             with (
                 paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype),
@@ -150,13 +155,16 @@ class TrainStep:
             ):
                 losses = phase.losses(batch)
             if not losses:
-                return True
+                continue  # to the next micro-batch: later phases need what the forward pass leaves in each
+            trained = True
             total = self._total(losses)
             finite = finite and bool(paddle.isfinite(total))
             scaler.scale(total / len(batches)).backward()
             for name, value in {**losses, **batch.logs}.items():
                 scalars[name] = scalars.get(name, 0.0) + float(value) / len(batches)
             batch.logs = {}
+        if not trained:
+            return True
         updated = [p for net in phase.nets for p in self.trainable[net]]
         self.group.average_gradients(updated)
         # With a loss scale an overflow is the scaler's business: it skips and lowers the scale by itself.
@@ -165,7 +173,9 @@ class TrainStep:
         if finite:
             self._update(used, scaler)
         for optimizer, _ in used.values():
-            optimizer.clear_grad()
+            # zeros instead of nothing would make a parameter without gradient drift on by its momentum; a
+            # resumed run, where there is nothing yet, would not repeat that
+            optimizer.clear_grad(set_to_zero=False)
         return finite
 
     @contextmanager
@@ -189,16 +199,40 @@ class TrainStep:
             for net in self.model.nets.values():
                 net.__dict__.pop("forward", None)
 
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Inside, a network whose parameters are in half precision takes float32 pictures."""
+        half = any(p.dtype != paddle.float32 for p in self.model.inference_net().parameters())
+        with paddle.amp.auto_cast(half, level="O2", dtype=self.precision.dtype):
+            yield
+
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        for name, value in losses.items():
+            if value.size != 1:
+                raise ConfigError(
+                    f"the loss {name} is an array of shape {list(value.shape)}, not a number; "
+                    "its criterion needs another `reduction`, or is one of another kind"
+                )
         values = [value.astype("float32") for value in losses.values()]
         return paddle.add_n(values) if len(values) > 1 else values[0]
 
     def _update(self, used: Optimizers, scaler: paddle.amp.GradScaler) -> None:
-        for optimizer, names in used.values():
+        """Step all optimizers of a phase, or none where a loss scale made a gradient overflow.
+
+        Paddle's scaler judges by the optimizer that was stepped last: one which always overflows would never
+        learn while another kept the scale up. So those that overflowed are then the only ones that it sees.
+        """
+        parameters = {
+            key: [p for name in names for p in self.trainable[name]] for key, (_, names) in used.items()
+        }
+        overflowed = [
+            key for key in used if scaler.is_enable() and not _is_finite(_gradient_norm(parameters[key]))
+        ]
+        for key in overflowed or used:
+            optimizer, _ = used[key]
             scaler.unscale_(optimizer)
-            if self.options.clip_norm is not None:
-                parameters = [p for name in names for p in self.trainable[name]]
-                _clip(parameters, self.options.clip_norm)
+            if self.options.clip_norm is not None and not overflowed:
+                _clip(parameters[key], self.options.clip_norm)
             scaler.step(optimizer)
         scaler.update()
 

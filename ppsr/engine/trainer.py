@@ -19,14 +19,14 @@ from ppsr.engine.checkpoint import CheckpointError, CheckpointStore
 from ppsr.engine.distributed import Group
 from ppsr.engine.evaluator import validate
 from ppsr.engine.loader import build_dataset, build_stream
-from ppsr.engine.loggers import ScalarLog, StepClock
+from ppsr.engine.loggers import ScalarLog, StepClock, reported
 from ppsr.engine.profiling import StepProfiler
 from ppsr.engine.run import CHECKPOINTS
 from ppsr.engine.signals import StopRequest
 from ppsr.engine.state import State
 from ppsr.engine.step import TrainStep
 from ppsr.engine.visuals import save_visuals
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, DataError
 from ppsr.models.base import BaseModel, Batch
 from ppsr.registry import LRSCHEDULERS, METRICS
 from ppsr.solver.ema import EMA
@@ -73,6 +73,7 @@ class Trainer:
         self.group = group
         self.folder = folder
         self.dataset, self.loading = build_dataset(experiment.dataset.train, seed=experiment.seed)
+        self._check_scale(model)
         self.total = self._total_steps()
         group.broadcast(model.nets.values())
         ema = self._build_ema(model)
@@ -101,6 +102,15 @@ class Trainer:
         self.saves_done = 0
         self.best_step: int | None = None  # where this process found the best score
 
+    def _check_scale(self, model: BaseModel) -> None:
+        enlarged = getattr(model.inference_net(), "scale", None)
+        scale = getattr(self.dataset, "scale", None)
+        if None not in (scale, enlarged) and scale != enlarged:
+            raise ConfigError(
+                f"dataset.train.scale is {scale}, but the generator enlarges {enlarged} times; "
+                "give both the same scale"
+            )
+
     def _build_ema(self, model: BaseModel) -> EMA | None:
         options = self.experiment.ema
         if options is None:
@@ -113,15 +123,23 @@ class Trainer:
         """Length of the run in optimizer steps."""
         if self.experiment.epochs is None:
             return int(self.experiment.total_iters or 0)
-        per_epoch = len(self.dataset) // (self.loading.batch_size * self.group.world)
-        return max(1, self.experiment.epochs * per_epoch // self.experiment.step.accumulate)
+        # epochs follow each other within a batch, so only the last one may end early
+        return max(1, self.experiment.epochs * len(self.dataset) // self._samples_per_step)
 
-    def resume(self) -> bool:
-        """Go on from the newest valid checkpoint of the run's folder; False when there is none."""
-        found = self.store.latest()
+    def resume(self, checkpoint: Path | None = None) -> bool:
+        """Go on from a checkpoint of the run's folder, by default the newest valid one; False when there is
+        none.
+
+        Raises:
+            DataError: the named checkpoint is damaged.
+        """
+        found = checkpoint or self.store.latest()
         if found is None:
             return False
-        files, _ = self.store.load(found)
+        try:
+            files, _ = self.store.load(found)
+        except CheckpointError as error:
+            raise DataError(f"{error}; name the run instead to go on from its newest valid one") from None
         self.state.restore(files)
         logger.info("resumed from %s at step %d", found, self.state.step)
         return True
@@ -133,10 +151,15 @@ class Trainer:
             Exit code: 0 finished, 1 finished but no checkpoint could be written, 128 + signal when stopped.
         """
         logger.info("%d steps, %d samples, %d process(es)", self.total, len(self.dataset), self.group.world)
-        options = self.experiment
-        done = self.state.step * options.step.accumulate
-        stream = build_stream(self.dataset, self.loading, self.group, seed=options.seed, batches_done=done)
-        log = ScalarLog(self.folder, visualdl=options.enable_visualdl) if self.group.is_main else None
+        stream = build_stream(
+            self.dataset,
+            self.loading,
+            self.group,
+            seed=self.experiment.seed,
+            samples_done=self.state.samples,
+        )
+        visualdl = self.experiment.enable_visualdl
+        log = ScalarLog(self.folder, visualdl=visualdl) if self.group.is_main else None
         with nullcontext() if log is None else closing(log):
             code = self._loop(stream, log)
             if code:
@@ -158,6 +181,7 @@ class Trainer:
                 clock.tick(time.perf_counter() - started)
                 losses = state.trainer.run(batches, state.step, state.seed)
                 state.step += 1
+                state.samples += self._samples_per_step
                 bar.update()
                 self._after_step(losses, batches, clock, log)
                 if self.profiler.step():
@@ -171,6 +195,11 @@ class Trainer:
                     )
                     return stop.exit_code
         return 0
+
+    @property
+    def _samples_per_step(self) -> int:
+        """Samples that all ranks together take in a step."""
+        return self.loading.batch_size * self.experiment.step.accumulate * self.group.world
 
     def _next(self, stream: Iterator[Batch]) -> Batch:
         batch = next(stream)
@@ -194,7 +223,8 @@ class Trainer:
             self._log(losses, clock, log)
         visual = options.log_config.visual_interval
         if visual and step % visual == 0 and self.group.is_main:
-            save_visuals(self.folder / "visual_train", step, batches[0], options.image_num)
+            with reported("picture"):
+                save_visuals(self.folder / "visual_train", step, batches[0], options.image_num)
         if options.validate_.interval > 0 and step % options.validate_.interval == 0:
             self.validate(log)
         if step % options.snapshot_config.interval == 0 or step == self.total:
@@ -203,12 +233,18 @@ class Trainer:
     def _log(self, losses: dict[str, float], clock: StepClock, log: ScalarLog | None) -> None:
         step = self.state.step
         rate = self.state.trainer.schedule(step - 1)
-        samples = self.loading.batch_size * self.experiment.step.accumulate * self.group.world
         shown = " ".join(
             f"{name}: {value:.3f}" if value >= 0.1 else f"{name}: {value:.3e}"
             for name, value in losses.items()
         )
-        logger.info("Iter: %d/%d lr: %.3e %s %s", step, self.total, rate, shown, clock.report(step, samples))
+        logger.info(
+            "Iter: %d/%d lr: %.3e %s %s",
+            step,
+            self.total,
+            rate,
+            shown,
+            clock.report(step, self._samples_per_step),
+        )
         if log is not None:
             log.write(step, {"lr": rate, "skipped": self.state.trainer.skipped, **losses})
 
@@ -219,9 +255,9 @@ class Trainer:
             return {}
         dataset, _ = build_dataset(options.dataset.test)
         folder = self.folder / "visual_test" if options.validate_.save_img else None
-        scores = validate(
-            self.state.model.inference_net(), dataset, self.metrics, self.group, save_folder=folder
-        ).means
+        net = self.state.model.inference_net()
+        with self.state.trainer.inference():
+            scores = validate(net, dataset, self.metrics, self.group, save_folder=folder).means
         for name, value in scores.items():
             logger.info("Metric %s: %.4f", name, value)
         if log is not None and scores:
@@ -237,13 +273,8 @@ class Trainer:
         if math.isfinite(value) and (self.state.best is None or value > self.state.best):
             self.state.best, self.best_step = value, self.state.step
             if self.group.is_main:
-                self._write_best()
-
-    def _write_best(self) -> None:
-        try:
-            write_state(self.folder / "best_weight.pdparams", self.state.weights())
-        except OSError as error:
-            logger.error("best weights of step %d not written, training goes on: %s", self.state.step, error)
+                with reported("best weights"):
+                    write_state(self.folder / "best_weight.pdparams", self.state.weights())
 
     def save(self) -> None:
         """Write a checkpoint and the weights; a full disk is reported and does not end the run."""
@@ -264,8 +295,8 @@ class Trainer:
             logger.error("checkpoint of step %d not written, training goes on: %s", self.state.step, error)
 
     def _drop_old_weights(self) -> None:
-        """Keep as many weight files as checkpoints."""
-        files = sorted(self.folder.glob("iter_*_weight.pdparams"), key=lambda p: int(p.name.split("_")[1]))
+        """Keep as many weight files as checkpoints, those that were written last."""
+        files = sorted(self.folder.glob("iter_*_weight.pdparams"), key=lambda p: p.stat().st_mtime_ns)
         for old in files[: -self.experiment.snapshot_config.keep]:
             old.unlink()
 

@@ -43,6 +43,7 @@ class DegradationPredictor(nn.Layer):
     ) -> None:
         super().__init__()
         self.in_nc = in_nc
+        self.num_networks = num_networks
 
         def stage(width_in: int, width_out: int, stride: int = 1, bias: bool = use_bias) -> list[nn.Layer]:
             return [Conv2D(width_in, width_out, 5, stride=stride, padding=2, bias=bias), LeakyReLU(0.2)]

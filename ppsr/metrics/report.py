@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import atomic_write
+from ppsr.files import atomic_write, json_number
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.evaluate import Evaluation
@@ -70,18 +69,13 @@ def _options(evaluation: Evaluation) -> str:
     )
 
 
-def _finite(value: float) -> float | str:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else str(value)
-
-
 def set_to_json(score: SetScore) -> dict[str, Any]:
     """Count, mean, images and problems of a set."""
     return {
         "count": len(score.rows),
-        "mean": {name: _finite(value) for name, value in score.means.items()},
+        "mean": {name: json_number(value) for name, value in score.means.items()},
         "images": {
-            name: {metric: _finite(value) for metric, value in row.items()}
+            name: {metric: json_number(value) for metric, value in row.items()}
             for name, row in score.rows.items()
         },
         "problems": [problem._asdict() for problem in score.problems],
@@ -96,7 +90,8 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             "variant": score.variant,
             **set_to_json(score),
             "published": [
-                {**d._asdict(), "difference": _finite(d.difference)} for d in _differences(evaluation, score)
+                {**d._asdict(), "difference": json_number(d.difference)}
+                for d in _differences(evaluation, score)
             ],
         }
         for score in evaluation.sets

@@ -47,7 +47,7 @@ class AlignModel(SRModel):
         net_d_init_iters: see SRModel.
 
     Raises:
-        ConfigError: the generator has no such layer.
+        ConfigError: the generator has no such layer; in a step, no gradient goes back from it.
     """
 
     def __init__(
@@ -106,7 +106,15 @@ class AlignModel(SRModel):
             return super().forward(batch, net)
         with capture(net, [self.feature_layer]) as outputs:
             sr = super().forward(batch, net)
-        batch["feature"] = outputs[self.feature_layer]
+        feature = outputs[self.feature_layer]
+        if not isinstance(feature, paddle.Tensor):
+            raise ConfigError("step.to_static hides a network's layers: AlignModel cannot train with it")
+        if paddle.is_grad_enabled() and feature.stop_gradient:
+            raise ConfigError(
+                f"no gradient goes back from feature_layer '{self.feature_layer}': it is frozen, or in what "
+                "model.generator.use_checkpoint computes again; switch that off or take another layer"
+            )
+        batch["feature"] = feature
         return sr
 
     def generator_losses(self, batch: Batch) -> dict[str, Tensor]:

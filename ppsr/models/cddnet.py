@@ -13,6 +13,7 @@ from typing import Any
 
 from paddle import Tensor, nn
 
+from ppsr.errors import ConfigError
 from ppsr.generators.cddnet import BlindSR
 from ppsr.models.base import Batch, build_criterion, build_net
 from ppsr.models.sr import SRModel
@@ -58,6 +59,13 @@ class CDDNetModel(SRModel):
             net_d_init_iters=net_d_init_iters,
         )
         self.nets["predictor"] = build_net(predictor)
+        experts = getattr(self.nets["generator"], "num_models", None)
+        weights = getattr(self.nets["predictor"], "num_networks", experts)
+        if experts != weights:
+            raise ConfigError(
+                f"model.generator.num_models is {experts}, model.predictor.num_networks {weights}; "
+                "they must be equal"
+            )
         self.regression_criterion = build_criterion(regression_criterion)
 
     def forward(self, batch: Batch, net: nn.Layer) -> Tensor:

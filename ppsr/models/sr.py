@@ -12,7 +12,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.criterions.gan import r1_penalty
+from ppsr.criterions.gan import GANLoss, r1_penalty
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator
 from ppsr.models.base import BaseModel, Batch, Phase, build_criterion, build_discriminator, build_net
@@ -71,6 +71,13 @@ class SRModel(BaseModel):
         self.gan_criterion = build_criterion(gan_criterion)
         if not any((pixel_criterion, perceptual_criterion, gan_criterion)):
             raise ConfigError("the model has no loss; give at least model.pixel_criterion")
+        if gan_criterion is not None and not isinstance(self.gan_criterion, GANLoss):
+            raise ConfigError(f"model.gan_criterion must be a GANLoss, got {gan_criterion['name']}")
+        if net_d_iters < 1 or net_d_init_iters < 0:
+            raise ConfigError(
+                "net_d_iters must be 1 or more and net_d_init_iters 0 or more, "
+                f"got {net_d_iters} and {net_d_init_iters}"
+            )
         self.l1_gt_usm = l1_gt_usm
         self.percep_gt_usm = percep_gt_usm
         self.gan_gt_usm = gan_gt_usm

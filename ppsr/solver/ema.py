@@ -16,8 +16,8 @@ __all__ = ["EMA"]
 class EMA:
     """Averaged copies of some networks: average = decay * average + (1 - decay) * parameter.
 
-    Buffers are copied as they are. The copies are in eval mode, need no gradients, and keep their precision
-    where training lowers that of the networks.
+    Buffers are copied as they are, parameters in half precision averaged in float32. The copies are in eval
+    mode and need no gradients.
     """
 
     def __init__(self, nets: Mapping[str, nn.Layer], *, decay: float, net_names: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ loaded.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from ppsr.compat.paddle import create_accumulators
 from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.registry import OPTIMIZERS
 
@@ -28,13 +30,15 @@ __all__ = [
     "optimizer_state",
 ]
 
+logger = logging.getLogger(__name__)
+
 Parameters = Sequence[Any]
+_RATE = 0.001  # until the first step, which takes it from the schedule
 
 
 def Adam(  # noqa: N802 - registered under the optimizer's name
     *,
     parameters: Parameters,
-    learning_rate: float = 0.001,
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
@@ -42,14 +46,13 @@ def Adam(  # noqa: N802 - registered under the optimizer's name
 ) -> paddle.optimizer.Optimizer:
     """Adam with L2 regularisation as `weight_decay`."""
     return paddle.optimizer.Adam(
-        learning_rate, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay or None
+        _RATE, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay or None
     )
 
 
 def AdamW(  # noqa: N802
     *,
     parameters: Parameters,
-    learning_rate: float = 0.001,
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
@@ -57,34 +60,32 @@ def AdamW(  # noqa: N802
 ) -> paddle.optimizer.Optimizer:
     """Adam with decoupled weight decay."""
     return paddle.optimizer.AdamW(
-        learning_rate, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay
+        _RATE, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay
     )
 
 
 def SGD(  # noqa: N802
-    *, parameters: Parameters, learning_rate: float = 0.001, weight_decay: float | None = None
+    *, parameters: Parameters, weight_decay: float | None = None
 ) -> paddle.optimizer.Optimizer:
     """Plain gradient descent."""
-    return paddle.optimizer.SGD(learning_rate, parameters=parameters, weight_decay=weight_decay or None)
+    return paddle.optimizer.SGD(_RATE, parameters=parameters, weight_decay=weight_decay or None)
 
 
 def Momentum(  # noqa: N802
     *,
     parameters: Parameters,
-    learning_rate: float = 0.001,
     momentum: float = 0.9,
     weight_decay: float | None = None,
 ) -> paddle.optimizer.Optimizer:
     """Gradient descent with momentum."""
     return paddle.optimizer.Momentum(
-        learning_rate, momentum, parameters=parameters, weight_decay=weight_decay or None
+        _RATE, momentum, parameters=parameters, weight_decay=weight_decay or None
     )
 
 
 def RMSProp(  # noqa: N802
     *,
     parameters: Parameters,
-    learning_rate: float = 0.001,
     rho: float = 0.95,
     epsilon: float = 1e-6,
     momentum: float = 0.0,
@@ -92,7 +93,7 @@ def RMSProp(  # noqa: N802
 ) -> paddle.optimizer.Optimizer:
     """RMSProp."""
     return paddle.optimizer.RMSProp(
-        learning_rate, rho, epsilon, momentum, parameters=parameters, weight_decay=weight_decay or None
+        _RATE, rho, epsilon, momentum, parameters=parameters, weight_decay=weight_decay or None
     )
 
 
@@ -111,7 +112,7 @@ def build_optimizers(
         Name -> (optimizer, names of the networks it updates).
 
     Raises:
-        ConfigError: a network is unknown or has two optimizers.
+        ConfigError: a network is unknown or has two optimizers, or none has one.
     """
     sections = {"optim": cfg} if "name" in cfg else {k: v for k, v in cfg.items() if v is not None}
     taken: dict[str, str] = {}
@@ -130,6 +131,10 @@ def build_optimizers(
             taken[net] = key
         parameters = [p for net in names for p in nets[net].parameters() if not p.stop_gradient]
         built[key] = (OPTIMIZERS.build(options, parameters=parameters), tuple(names))
+    if not built:
+        raise ConfigError(f"the section 'optimizer' is empty: nothing would learn of {sorted(nets)}")
+    for net in sorted(set(nets) - set(taken)):
+        logger.warning("the net '%s' has no optimizer: it stays as it is", net)
     return built
 
 
@@ -142,6 +147,7 @@ def optimizer_state(
     optimizer: paddle.optimizer.Optimizer, nets: Mapping[str, nn.Layer]
 ) -> dict[str, np.ndarray]:
     """Accumulators as arrays under `<net>.<parameter>/<accumulator>`."""
+    create_accumulators(optimizer)
     names = _structured_names(nets)
     state: dict[str, np.ndarray] = {}
     for key, value in optimizer.state_dict().items():
@@ -178,7 +184,7 @@ def load_optimizer_state(
             restored.setdefault("master_weights", {})[auto] = paddle.to_tensor(value)
         else:
             restored[f"{auto}_{accumulator}"] = paddle.to_tensor(value)
-    missing = sorted(updated - seen) if state else []
+    missing = sorted(key for key, auto in automatic.items() if auto in updated - seen) if state else []
     if missing:
         raise WeightError(
             f"the checkpoint lacks the optimizer state of {len(missing)} parameters: {missing[:3]}"

@@ -27,8 +27,10 @@ class Schedule:
     """Base: linear warm-up from zero over `warmup_iters` steps, then `rate(step)`."""
 
     def __init__(self, *, learning_rate: float, warmup_iters: int = 0) -> None:
-        if learning_rate <= 0:
+        if not 0 < learning_rate < math.inf:
             raise ConfigError(f"learning_rate must be positive, got {learning_rate}")
+        if warmup_iters < 0:
+            raise ConfigError(f"warmup_iters must be 0 or more, got {warmup_iters}")
         self.learning_rate = learning_rate
         self.warmup_iters = warmup_iters
 
@@ -58,6 +60,8 @@ class MultiStepDecay(Schedule):
         super().__init__(learning_rate=learning_rate, warmup_iters=warmup_iters)
         if list(milestones) != sorted(milestones):
             raise ConfigError(f"milestones must increase, got {list(milestones)}")
+        if gamma < 0:
+            raise ConfigError(f"gamma must be 0 or more, got {gamma}")
         self.milestones = list(milestones)
         self.gamma = gamma
 
@@ -85,6 +89,8 @@ class CosineAnnealingRestartLR(Schedule):
             raise ConfigError(
                 f"periods ({len(periods)}) and restart_weights ({len(restart_weights)}) must be equally many"
             )
+        if not periods or min(periods) < 1:
+            raise ConfigError(f"periods must be one or more numbers of steps above 0, got {list(periods)}")
         self.periods = list(periods)
         self.ends = list(accumulate(periods))
         self.restart_weights = list(restart_weights)
@@ -111,6 +117,11 @@ class LinearDecay(Schedule):
         warmup_iters: int = 0,
     ) -> None:
         super().__init__(learning_rate=learning_rate, warmup_iters=warmup_iters)
+        if decay_epochs < 0 or iters_per_epoch < 1:
+            raise ConfigError(
+                "decay_epochs must be 0 or more and iters_per_epoch 1 or more, "
+                f"got {decay_epochs} and {iters_per_epoch}"
+            )
         self.start_epoch = start_epoch
         self.decay_epochs = decay_epochs
         self.iters_per_epoch = iters_per_epoch
@@ -126,6 +137,8 @@ class NonLinearDecay(Schedule):
 
     def __init__(self, *, learning_rate: float, lr_decay: float, warmup_iters: int = 0) -> None:
         super().__init__(learning_rate=learning_rate, warmup_iters=warmup_iters)
+        if lr_decay < 0:
+            raise ConfigError(f"lr_decay must be 0 or more, got {lr_decay}")
         self.lr_decay = lr_decay
 
     def rate(self, step: int) -> float:

@@ -76,7 +76,7 @@ def load_state(
     problems |= {key: f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state}
     _refuse(net, state, problems, share=(len(loaded), len(own)), partial=partial)
     for key, array in loaded.items():
-        own[key].set_value(paddle.to_tensor(array, dtype=own[key].dtype))  # NumPy has no bfloat16
+        own[key].set_value(paddle.to_tensor(array).astype(own[key].dtype))
     return list(problems.values())
 
 

@@ -251,6 +251,16 @@ def test_stock_gives_second_derivatives_and_the_fast_path_refuses_them(rng):
         penalty(inside=False)
 
 
+def test_stock_allows_two_backward_passes_through_one_graph(rng):
+    x, weight, _ = (paddle.to_tensor(a, stop_gradient=False) for a in _case(rng, (1, 2, 6, 5), (3, 2, 3, 3)))
+    with accelerate.stock():
+        total = accelerate.conv2d(x, weight).sum()
+    total.backward(retain_graph=True)
+    once = weight.grad.numpy().copy()
+    total.backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), 2 * once)
+
+
 def test_a_gradient_for_some_of_the_tensors_needs_stock_or_frozen_others(rng):
     x, weight, _ = (paddle.to_tensor(a, stop_gradient=False) for a in _case(rng, (1, 2, 6, 5), (3, 2, 3, 3)))
     with accelerate.stock():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from ppsr.cli.train import main
 from ppsr.config import check_config, load_config
 from ppsr.errors import ConfigError
+from ppsr.imaging import write_image
 from tests.engine.helpers import write_config
 
 
@@ -78,3 +81,69 @@ def test_numbers_written_as_yaml_1_1_strings_are_numbers(path):
     path.write_text(path.read_text().replace("learning_rate: 0.001", "learning_rate: 1e-4"))
     assert load_config(path)["lr_scheduler"]["learning_rate"] == pytest.approx(1e-4)
     check_config(load_config(path))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dataset.train.batch_size=0", "'dataset.train.batch_size' is 0"),
+        ("dataset.train.batch_size=two", "'dataset.train.batch_size' is 'two'"),
+        ("dataset.train.num_workers=-1", "'dataset.train.num_workers' is -1"),
+        ("seed=-1", "'seed' is -1"),
+        ("load.generator={path: x, partal: true}", "did you mean 'partial'"),
+        ("validate.intervall=1", "did you mean 'interval'"),
+        ("optimizer.learning_rate=0.1", "no option 'optimizer.learning_rate'"),
+    ],
+)
+def test_loader_options_seeds_and_nested_keys_are_checked(path, override, message):
+    with pytest.raises(ConfigError) as error:
+        check_config(load_config(path, [override]))
+    assert str(error.value).startswith(f"-o {override}: ")
+    assert message in str(error.value)
+
+
+def test_quoted_numbers_arrive_as_numbers(path):
+    config = load_config(
+        path, ["lr_scheduler.learning_rate='1e-3'", "model.generator.num_feat=4.0", "dataset.train.scale='2'"]
+    )
+    experiment = check_config(config)
+    assert experiment.lr_scheduler["learning_rate"] == 1e-3
+    assert (config["model"]["generator"]["num_feat"], experiment.dataset.train["scale"]) == (4, 2)
+    assert isinstance(config["model"]["generator"]["num_feat"], int)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.generator.upscale=4"], "dataset.train.scale is 2, but the generator enlarges 4 times"),
+        (["model.predictor.num_networks=3"], "num_models is 2, model.predictor.num_networks 3"),
+        (["model.net_d_iters=0"], "net_d_iters must be 1 or more"),
+        (["model.gan_criterion.name=L1Loss"], "gan_criterion must be a GANLoss"),
+        (["model.pixel_criterion.reduction=none"], "the loss l_pix is an array of shape"),
+        (["dataset.train.gt_size=0"], "gt_size must be a multiple of the scale 2, got 0"),
+        (["dataset.train.gt_size=-16"], "got -16"),
+        (["dataset.train.scale=0"], "scale must be 1 or more"),
+        (["lr_scheduler.learning_rate=inf"], "learning_rate must be positive, got inf"),
+        (["lr_scheduler.learning_rate=nan"], "learning_rate must be positive, got nan"),
+        (["lr_scheduler.warmup_iters=-1"], "warmup_iters must be 0 or more"),
+        (["optimizer.optimG.beta1=2.0"], "optimizer 'Adam': "),
+    ],
+)
+def test_impossible_values_end_the_command_with_a_message(tmp_path, capsys, overrides, message):
+    config = write_config(tmp_path, gan=True)
+    assert main(["-c", str(config), "--device", "cpu", "-o", "total_iters=1", *overrides]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_pictures_of_different_sizes_in_a_batch_are_named(tmp_path, capsys):
+    config = write_config(tmp_path)
+    for side, name in ((20, "a"), (24, "b")):
+        for folder, factor in (("big", 2), ("small", 1)):
+            write_image(tmp_path / folder / f"{name}.png", np.zeros((side * factor, side * factor, 3), "f4"))
+    folders = f"gt_folder: {tmp_path}/big, lq_folder: {tmp_path}/small"
+    dataset = f"{{name: SRDataset, {folders}, scale: 2, batch_size: 2}}"
+    generator = "{name: MSRResNet, num_feat: 4, num_block: 1, upscale: 2}"
+    model = f"{{name: SRModel, generator: {generator}, pixel_criterion: {{name: L1Loss}}}}"
+    overrides = [f"dataset.train={dataset}", f"model={model}", "optimizer.net_names=generator"]
+    assert main(["-c", str(config), "--device", "cpu", "-o", *overrides]) == 2
+    assert "set dataset.train.gt_size" in capsys.readouterr().err

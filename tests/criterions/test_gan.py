@@ -97,3 +97,10 @@ def test_the_r1_weight_counts_for_the_steps_between():
     assert GANLoss().r1_weight(0) == 0
     with pytest.raises(ConfigError, match="net_d_reg_every is 1 or more, got 0"):
         GANLoss(net_d_reg_every=0)
+
+
+def test_the_penalty_of_a_traced_discriminator_is_refused():
+    net = UNetDiscriminatorSN(num_in_ch=3, num_feat=2)
+    net.forward = paddle.jit.to_static(net.forward, full_graph=True)
+    with pytest.raises(ConfigError, match="to_static"):
+        r1_penalty(net, paddle.zeros([1, 3, 8, 8]))

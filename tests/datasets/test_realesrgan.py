@@ -131,7 +131,7 @@ def test_the_host_is_the_default_on_a_cpu(folder):
         ({"degradation": {"backend": "gpu"}}, "'gpu' is unknown"),
         ({"degradation": {"operation": []}}, "operations"),
         ({"crop_pad_size": 64}, "give at least 80"),
-        ({"gt_size": 15}, "multiples of scale 2"),
+        ({"gt_size": 15}, "multiple of the scale 2"),
         ({"gt_usm": False, "keep_gt": True}, "needs gt_usm"),
     ],
 )

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
+import pytest
 
 from ppsr.discriminators.unet import UNetDiscriminatorSN
+from ppsr.errors import DataError
 
 
 def test_published_size_and_keys():
@@ -29,3 +31,11 @@ def test_without_skip_connections_encoder_features_are_not_added(rng):
     for net in nets:
         net.eval()
     assert float((nets[0](x) - nets[1](x)).abs().max()) > 0
+
+
+def test_sides_that_skip_connections_cannot_join_are_refused():
+    picture = paddle.zeros([1, 3, 16, 20])
+    with pytest.raises(DataError, match=r"multiples of 8, got \[16, 20\]"):
+        UNetDiscriminatorSN(num_in_ch=3, num_feat=2)(picture)
+    free = UNetDiscriminatorSN(num_in_ch=3, num_feat=2, skip_connection=False)
+    assert list(free(picture).shape) == [1, 1, 16, 16]

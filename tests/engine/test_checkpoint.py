@@ -182,3 +182,21 @@ def test_folders_of_running_processes_are_left_alone(tmp_path: Path) -> None:
     foreign.mkdir()
     store_with(tmp_path, 8)
     assert foreign.is_dir()
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_run_that_goes_back_behind_damage_keeps_what_it_writes(tmp_path: Path, keep: int) -> None:
+    store = CheckpointStore(tmp_path, keep=keep)
+    for step in (10, 20, 30):
+        store.save(step, FILES)
+    for folder in store.all():
+        (folder / "state.json").write_bytes(b"damaged")
+    for step in (5, 15):
+        store.save(step, FILES)
+        assert store.latest() == tmp_path / f"step_{step:09d}"
+        assert len(store.all()) == keep
+
+
+def test_the_newest_is_the_one_written_last(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 10, 20, 15)
+    assert store.latest() == tmp_path / "step_000000015"

@@ -37,7 +37,7 @@ class _Numbers(Dataset):
 
 def _stream(dataset, workers):
     options = LoaderOptions(batch_size=4, num_workers=workers, shuffle=False, use_shared_memory=False)
-    return build_stream(dataset, options, Group(), seed=0, batches_done=0)
+    return build_stream(dataset, options, Group(), seed=0, samples_done=0)
 
 
 def _epoch(dataset, workers):

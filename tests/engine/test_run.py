@@ -1,14 +1,20 @@
-"""Which run `--resume` goes on with."""
+"""Which run and which checkpoint --resume means."""
 
 from __future__ import annotations
 
+import json
+
+import paddle
 import pytest
 
+from ppsr.cli.train import main
 from ppsr.config import check_config, load_config
 from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.engine.run import CHECKPOINTS, find_run, newest_run
-from ppsr.errors import ConfigError, DataError
-from tests.engine.helpers import write_config
+from ppsr.errors import DataError
+from tests.engine.helpers import make_trainer, write_config
+
+SHORT = ["total_iters=3", "snapshot_config.interval=1", "dataset.train.queue_size=0"]
 
 
 @pytest.fixture
@@ -21,15 +27,10 @@ def found(tmp_path):
     return lambda resume: find_run(config, check_config(config), str(resume))
 
 
-def test_a_run_is_named_by_its_folder_or_its_newest_checkpoint(found, tmp_path):
+def test_a_run_is_named_by_its_folder_or_one_of_its_checkpoints(found, tmp_path):
     run = tmp_path / "run"
-    assert found(run) == found(run / CHECKPOINTS / "step_000000010") == run
+    assert found(run) == found(run / CHECKPOINTS / "step_000000005") == run
     assert found("auto") is None
-
-
-def test_an_older_checkpoint_is_refused_because_the_newest_would_be_taken(found, tmp_path):
-    with pytest.raises(ConfigError, match="newest checkpoint, which is step_000000010; remove"):
-        found(tmp_path / "run" / CHECKPOINTS / "step_000000005")
 
 
 def test_a_checkpoint_that_is_not_there_is_not_replaced_by_another(found, tmp_path):
@@ -42,3 +43,99 @@ def test_a_checkpoint_that_vanishes_meanwhile_does_not_matter(tmp_path):
     CheckpointStore(checkpoints).save(5, {"x": b""})
     (checkpoints / "step_000000004").symlink_to(tmp_path / "deleted")
     assert newest_run("tiny", tmp_path) == checkpoints.parent
+
+
+def test_a_run_of_a_config_whose_name_begins_alike_is_not_taken(tmp_path):
+    (tmp_path / "small-2-2026-01-31-12-00-00" / CHECKPOINTS / "step_000000001").mkdir(parents=True)
+    with pytest.raises(DataError, match="no run of 'small'"):
+        newest_run("small", tmp_path)
+    ours = tmp_path / "small-2026-01-31-11-00-00-2"
+    (ours / CHECKPOINTS / "step_000000001").mkdir(parents=True)
+    assert newest_run("small", tmp_path) == ours
+
+
+def test_a_named_checkpoint_is_the_one_that_is_taken(tmp_path, capsys):
+    config = write_config(tmp_path)
+    run = tmp_path / "run"
+    options = [*SHORT, "snapshot_config.keep=3"]
+    make_trainer(config, run, options).train()
+    chosen = run / CHECKPOINTS / "step_000000001"
+    arguments = [
+        "-c",
+        str(config),
+        "--device",
+        "cpu",
+        "--resume",
+        str(chosen),
+        "-o",
+        *options,
+        "total_iters=2",
+    ]
+    assert main(arguments) == 0
+    assert "at step 1" in capsys.readouterr().out
+    (chosen / "state.json").write_text("{}")
+    assert main(arguments) == 2
+    assert "state.json is damaged" in capsys.readouterr().err
+
+
+def test_the_order_of_samples_goes_on_with_another_batch_size(tmp_path):
+    config = write_config(tmp_path)
+    first = make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"])
+    first.train()
+    again = make_trainer(config, tmp_path / "run", [*SHORT, "dataset.train.batch_size=1"])
+    assert again.resume()
+    assert again.state.samples == 2
+    seen = []
+    read = type(again.dataset).__getitem__
+
+    class Noting(type(again.dataset)):
+        def __getitem__(self, key):
+            seen.append(key)
+            return read(self, key)
+
+    again.dataset.__class__ = Noting
+    again.train()
+    whole = make_trainer(config, tmp_path / "whole", [*SHORT, "total_iters=2"])
+    whole.dataset.__class__ = Noting
+    noted, seen[:] = list(seen), []
+    whole.train()
+    assert noted == seen[2:]
+
+
+def test_another_seed_and_another_optimizer_are_told(tmp_path, caplog):
+    config = write_config(tmp_path)
+    make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"]).train()
+    again = make_trainer(config, tmp_path / "run", [*SHORT, "seed=4"])
+    with caplog.at_level("WARNING", "ppsr"):
+        assert again.resume()
+    assert "seed 3; from here on the seed is 4" in caplog.text
+    assert again.state.seed == 4
+    renamed = ["optimizer={optimG: {name: Adam, net_names: [generator, predictor]}}"]
+    with pytest.raises(ValueError, match=r"no optimizer 'optimG'; it has \['optim'\]"):
+        make_trainer(config, tmp_path / "run", [*SHORT, *renamed]).resume()
+
+
+def test_scalars_are_valid_json_also_where_a_loss_is_not_finite(tmp_path):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", [*SHORT, "log_config.interval=1"])
+    model = trainer.state.model
+    losses = model.generator_losses
+    model.generator_losses = lambda batch: {k: v * float("nan") for k, v in losses(batch).items()}
+    trainer.train()
+
+    def refuse(text):
+        raise AssertionError(f"{text} is not JSON")
+
+    for line in (tmp_path / "run" / "scalars.jsonl").read_text().splitlines():
+        assert json.loads(line, parse_constant=refuse)["l_pix"] == "nan"
+
+
+def test_epochs_count_every_picture(tmp_path):
+    options = ["epochs=4", "dataset.train.queue_size=0", "step.accumulate=2"]
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", options)
+    assert trainer.total == 5  # steps of four, of four times five pictures
+
+
+def test_a_network_that_tells_no_scale_trains_all_the_same(tmp_path, monkeypatch):
+    config = write_config(tmp_path)
+    monkeypatch.setattr("ppsr.models.cddnet.CDDNetModel.inference_net", lambda _: paddle.nn.Layer())
+    assert make_trainer(config, tmp_path / "run", SHORT).train() == 0

@@ -93,7 +93,7 @@ def test_skips_in_a_row_end_the_run(tmp_path):
 def _batches(trainer):
     from ppsr.engine.loader import build_stream
 
-    return build_stream(trainer.dataset, trainer.loading, trainer.group, seed=0, batches_done=0)
+    return build_stream(trainer.dataset, trainer.loading, trainer.group, seed=0, samples_done=0)
 
 
 def test_accumulating_two_batches_equals_one_of_twice_the_size(tmp_path):

@@ -88,3 +88,25 @@ def test_missing_view_and_unknown_layer_are_named() -> None:
         make(feature_layer="feat_lost")
     with pytest.raises(ConfigError, match="reduction"):
         AlignmentLoss(reduction="max")
+
+
+def test_a_layer_that_is_computed_again_in_backward_is_refused() -> None:
+    options = {**GENERATORS.get("DRCT").test_args, "use_checkpoint": True}
+    criteria = {"align_criterion": {"name": "AlignmentLoss"}, "pixel_criterion": {"name": "L1Loss"}}
+    for layer, works in (("layers.0", True), ("layers.0.adjust5", False)):
+        model = AlignModel(generator={"name": "DRCT", **options}, feature_layer=layer, **criteria)
+        model.nets["generator"].train()
+        batch = model.prepare(batch_of(scale=model.nets["generator"].scale))
+        if works:
+            assert not model.generator_losses(batch)["n_reg"].stop_gradient
+        else:
+            with pytest.raises(ConfigError, match="use_checkpoint"):
+                model.generator_losses(batch)
+
+
+def test_a_traced_network_is_refused() -> None:
+    model = make()
+    net = model.nets["generator"]
+    net.forward = paddle.jit.to_static(net.forward, full_graph=True)
+    with pytest.raises(ConfigError, match="to_static"):
+        model.generator_losses(model.prepare(batch_of()))

@@ -52,3 +52,19 @@ def test_unequal_periods_and_weights_are_refused():
 def test_an_unknown_schedule_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'MultiStepDecay'"):
         LRSCHEDULERS.build({"name": "MultiStepDecy", "learning_rate": 1})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "CosineAnnealingRestartLR", "periods": [], "restart_weights": []},
+        {"name": "CosineAnnealingRestartLR", "periods": [0]},
+        {"name": "LinearDecay", "start_epoch": 1, "decay_epochs": -1},
+        {"name": "LinearDecay", "start_epoch": 1, "decay_epochs": 1, "iters_per_epoch": 0},
+        {"name": "MultiStepDecay", "milestones": [1], "gamma": -1},
+        {"name": "NonLinearDecay", "lr_decay": -1},
+    ],
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ConfigError, match="must be"):
+        LRSCHEDULERS.build({**options, "learning_rate": 1e-3})

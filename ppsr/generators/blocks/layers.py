@@ -104,13 +104,19 @@ def bilinear_upsample(x: Tensor, scale: int, *, composite: bool = False) -> Tens
         return x
     if paddle.in_dynamic_mode() and not composite:
         return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+    stack = _stack if composite else paddle.stack
     n, c, h, w = x.shape
     tall = paddle.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)  # no empty part where a side is 1
-    rows = paddle.stack(_phases(tall[:, :, :-2], x, tall[:, :, 2:], scale), axis=3)
+    rows = stack(_phases(tall[:, :, :-2], x, tall[:, :, 2:], scale), axis=3)
     rows = rows.reshape([n, c, h * scale, w])
     wide = paddle.concat([rows[:, :, :, :1], rows, rows[:, :, :, -1:]], axis=3)
-    columns = paddle.stack(_phases(wide[:, :, :, :-2], rows, wide[:, :, :, 2:], scale), axis=4)
+    columns = stack(_phases(wide[:, :, :, :-2], rows, wide[:, :, :, 2:], scale), axis=4)
     return columns.reshape([n, c, h * scale, w * scale])
+
+
+def _stack(tensors: list[Tensor], axis: int) -> Tensor:
+    """`paddle.stack`, which has no second derivative in Paddle 2.6."""
+    return paddle.concat([tensor.unsqueeze(axis) for tensor in tensors], axis=axis)
 
 
 def _phases(before: Tensor, x: Tensor, after: Tensor, scale: int) -> list[Tensor]:

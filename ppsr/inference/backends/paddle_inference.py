@@ -73,8 +73,8 @@ class PaddleInferenceBackend(ExportedBackend):
             config.disable_mkldnn()
             return
         config.enable_mkldnn()
-        # what oneDNN prepares for a shape, buffers included, is kept for this many shapes: tiles at the borders
-        # have shapes of their own, and ten of them took three times the memory
+        # what oneDNN prepares for a shape, buffers included, is kept for this many: tiles at the borders have
+        # shapes of their own, and ten of them took three times the memory
         config.set_mkldnn_cache_capacity(1)
         if self.options.precision == "bf16":
             require_bf16()

@@ -1,0 +1,140 @@
+"""Parameters in half precision and loss scaling, as far as a CPU can show them."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.config.schema import Precision, StepOptions
+from ppsr.engine.distributed import Group
+from ppsr.engine.state import State
+from ppsr.engine.step import TrainStep
+from ppsr.models.base import Batch
+from ppsr.models.drn import DRNModel
+from ppsr.models.sr import SRModel
+from ppsr.registry import GENERATORS
+from ppsr.solver.ema import EMA
+from ppsr.solver.schedules import ConstantLR
+
+
+def _model():
+    return SRModel(
+        generator={"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
+        pixel_criterion={"name": "L1Loss"},
+    )
+
+
+def _step(model, optimizers, **options):
+    return TrainStep(
+        model=model,
+        optimizers=optimizers,
+        schedule=ConstantLR(learning_rate=0.5),
+        options=StepOptions(**options),
+        precision=Precision(level="O2", dtype="bfloat16"),
+        group=Group(),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_networks_in_half_precision_are_averaged_saved_and_resumed(dtype):
+    model = _model()
+    net = model.nets["generator"]
+    net.register_buffer("mean", paddle.full([1], 0.5))
+    ema = EMA(model.nets, decay=0.5, net_names=["generator"])
+    model.ema = ema.nets
+    start = {key: value.numpy().copy() for key, value in net.named_parameters()}
+    net.to(dtype=dtype)
+    ema.update(model.nets)
+    average = dict(ema.nets["generator"].named_parameters())
+    for key, value in start.items():
+        assert average[key].dtype == paddle.float32
+        np.testing.assert_allclose(average[key].numpy(), value, atol=1e-3)
+
+    state = State(model=model, trainer=_step(model, {}), seed=0)
+    files = state.files()
+    stored = {key: value.astype("float32").numpy() for key, value in net.state_dict().items()}
+    for value in net.parameters():
+        value.set_value(paddle.zeros_like(value))
+    state.restore(files)
+    for key, value in net.state_dict().items():
+        assert str(value.dtype) == f"paddle.{dtype}"
+        np.testing.assert_array_equal(value.astype("float32").numpy(), stored[key])
+
+
+@pytest.mark.parametrize(
+    ("half", "averaged", "wanted"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_only_inference_by_half_precision_parameters_casts_the_pictures(monkeypatch, half, averaged, wanted):
+    model = _model()
+    if averaged:
+        model.ema = EMA(model.nets, decay=0.5, net_names=["generator"]).nets
+    step = _step(model, {})
+    if half:
+        model.nets["generator"].to(dtype="bfloat16")
+    seen = []
+
+    @contextlib.contextmanager
+    def note(enable, **options):
+        seen.append((enable, options))
+        yield
+
+    monkeypatch.setattr(paddle.amp, "auto_cast", note)
+    with step.inference():
+        pass
+    assert seen == [(wanted, {"level": "O2", "dtype": "bfloat16"})]
+
+
+class _Scaler:
+    """Paddle's loss scaler, which judges by the optimizer that was stepped last."""
+
+    def __init__(self):
+        self.value, self.found = 2.0**15, False
+
+    def is_enable(self):
+        return True
+
+    def scale(self, loss):
+        return loss * self.value
+
+    def unscale_(self, optimizer):
+        parameters = optimizer._parameter_list
+        self.found = not all(bool(paddle.isfinite(p.grad).all()) for p in parameters if p.grad is not None)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.set_value(parameter.grad / self.value)
+
+    def step(self, optimizer):
+        if not self.found:
+            optimizer.step()
+
+    def update(self):
+        self.value *= 0.5 if self.found else 1
+
+
+def test_an_overflow_of_one_optimizer_lowers_the_scale_and_stops_all():
+    generator = GENERATORS.get("DRNGenerator").test_args
+    model = DRNModel(generator={"name": "DRNGenerator", **generator})
+    optimizers = {
+        name: (paddle.optimizer.SGD(parameters=net.parameters()), (name,)) for name, net in model.nets.items()
+    }
+    step = _step(model, optimizers, clip_norm=1.0)
+    scaler = _Scaler()
+    step.scalers = dict.fromkeys(optimizers, scaler)
+    before = {name: net.parameters()[0].numpy().copy() for name, net in model.nets.items()}
+    weight = model.nets["generator"].parameters()[0]
+    hook = weight.register_hook(lambda grad: grad * float("inf"))
+    rng = np.random.default_rng(0)
+    lq = {f"lq_x{f}": f * 8 for f in model.levels[:-1]} | {"lq": 8, "gt": 8 * model.levels[-1]}
+    batch = {k: paddle.to_tensor(rng.random((1, 3, s, s), np.float32)) for k, s in lq.items()}
+    step.run([Batch(batch)], 0, 0)
+    assert scaler.value == 2.0**14
+    for name, net in model.nets.items():
+        np.testing.assert_array_equal(net.parameters()[0].numpy(), before[name])
+    hook.remove()
+    step.run([Batch(batch)], 1, 0)
+    assert scaler.value == 2.0**14
+    for name, net in model.nets.items():
+        assert not np.array_equal(net.parameters()[0].numpy(), before[name])

@@ -1,0 +1,74 @@
+"""Phases of a step: micro-batches without losses, networks without optimizer, gradients that end with it."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+import pytest
+
+from ppsr.engine import trainer as trainer_module
+from tests.engine.helpers import make_trainer, write_config
+
+SHORT = ["total_iters=3", "log_config.interval=1", "dataset.train.queue_size=0"]
+
+
+def _weights(net):
+    return {key: value.numpy().copy() for key, value in net.named_parameters()}
+
+
+def _moved(net, before):
+    return any(not np.array_equal(value.numpy(), before[key]) for key, value in net.named_parameters())
+
+
+@pytest.mark.parametrize("option", ["net_d_iters=4", "net_d_init_iters=4"])
+def test_the_discriminator_learns_alone_from_several_micro_batches(tmp_path, option):
+    config = write_config(tmp_path, gan=True)
+    trainer = make_trainer(config, tmp_path / "run", [*SHORT, "step.accumulate=2", f"model.{option}"])
+    trainer.state.step = 1  # of the three, none is the generator's
+    nets = trainer.state.model.nets
+    before = {name: _weights(net) for name, net in nets.items()}
+    assert trainer.train() == 0
+    assert {name for name, net in nets.items() if _moved(net, before[name])} == {"discriminator"}
+
+
+def test_a_network_without_optimizer_stays_and_the_others_learn(tmp_path):
+    config = write_config(tmp_path, gan=True)
+    options = [*SHORT, "optimizer.optimG=null", "step.accumulate=2"]
+    trainer = make_trainer(config, tmp_path / "run", options)
+    nets = trainer.state.model.nets
+    before = {name: _weights(net) for name, net in nets.items()}
+    assert trainer.train() == 0
+    assert {name for name, net in nets.items() if _moved(net, before[name])} == {"discriminator"}
+
+
+def test_a_network_without_gradient_in_a_step_does_not_drift_on(tmp_path):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT)
+    assert trainer.train() == 0
+    model = trainer.state.model
+    generator, predictor = (_weights(model.nets[name]) for name in ("generator", "predictor"))
+    model.generator_losses = lambda batch: {"l": model.nets["predictor"](batch["lq"])[0].mean()}
+    trainer.total = 4
+    assert trainer.train() == 0
+    assert not _moved(model.nets["generator"], generator)
+    assert _moved(model.nets["predictor"], predictor)
+
+
+@pytest.mark.parametrize("place", ["write_state", "save_visuals", "ScalarLog.write"])
+def test_a_full_disk_at_any_output_does_not_end_the_run(tmp_path, monkeypatch, caplog, place):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", [*SHORT, "log_config.visual_interval=1"])
+    monkeypatch.setattr(trainer_module, "validate", lambda *_, **__: _Scores())
+    monkeypatch.setattr(f"ppsr.engine.trainer.{place}", full)
+    trainer.metrics = {"psnr": object()}
+    trainer.experiment.validate_.interval = 1
+    trainer.experiment.dataset.test = {"name": "SingleImageDataset", "lq_folder": str(tmp_path / "hr")}
+    trainer.train()
+    assert trainer.state.step == 3
+    assert "No space left on device" in caplog.text
+
+
+class _Scores:
+    means = {"psnr": 30.0}  # noqa: RUF012 - as the scores of a validation

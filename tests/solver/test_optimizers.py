@@ -1,0 +1,75 @@
+"""Optimizer state under structured names, complete also where a parameter has not learned yet."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.errors import ConfigError, WeightError
+from ppsr.solver.optimizers import build_optimizers, load_optimizer_state, optimizer_state
+
+
+def _nets():
+    return {"first": paddle.nn.Linear(2, 2), "second": paddle.nn.Linear(2, 2)}
+
+
+def _step(nets, optimizer, name):
+    nets[name](paddle.ones([1, 2])).sum().backward()
+    optimizer.step()
+    optimizer.clear_grad(set_to_zero=False)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Momentum", "RMSProp", "SGD"])
+def test_a_run_goes_on_where_one_of_two_networks_had_not_learned_yet(name):
+    nets = _nets()
+    config = {"name": name, "net_names": ["first", "second"]}
+    straight = build_optimizers(config, nets)["optim"][0]
+    start = {key: {k: v.numpy() for k, v in net.state_dict().items()} for key, net in nets.items()}
+    _step(nets, straight, "first")
+    middle = {key: {k: v.numpy() for k, v in net.state_dict().items()} for key, net in nets.items()}
+    state = optimizer_state(straight, nets)
+    _step(nets, straight, "second")
+    assert not np.array_equal(nets["second"].weight.numpy(), start["second"]["weight"])
+
+    again = _nets()
+    for key, net in again.items():
+        net.set_state_dict(middle[key])
+    resumed = build_optimizers(config, again)["optim"][0]
+    load_optimizer_state(resumed, again, state)
+    _step(again, resumed, "second")
+    for key, net in nets.items():
+        np.testing.assert_array_equal(again[key].weight.numpy(), net.weight.numpy())
+
+
+def test_a_state_that_lacks_a_parameter_names_it():
+    nets = _nets()
+    optimizer = build_optimizers({"name": "Adam", "net_names": ["first", "second"]}, nets)["optim"][0]
+    state = {k: v for k, v in optimizer_state(optimizer, nets).items() if not k.startswith("second.bias")}
+    with pytest.raises(WeightError, match=r"1 parameters: \['second.bias'\]"):
+        load_optimizer_state(optimizer, nets, state)
+
+
+def test_the_rate_belongs_to_the_schedule():
+    config = {"name": "Adam", "net_names": "first", "learning_rate": 1e-3}
+    with pytest.raises(ConfigError, match="no option 'learning_rate'"):
+        build_optimizers(config, _nets())
+
+
+def test_a_value_that_paddle_refuses_is_an_error_of_the_configuration():
+    with pytest.raises(ConfigError, match=r"optimizer 'Adam': .*beta1"):
+        build_optimizers({"name": "Adam", "net_names": "first", "beta1": 2.0}, _nets())
+
+
+def test_a_network_without_optimizer_is_named(caplog):
+    with caplog.at_level(logging.WARNING, "ppsr"):
+        build_optimizers({"name": "Adam", "net_names": "first"}, _nets())
+    assert "'second' has no optimizer" in caplog.text
+
+
+@pytest.mark.parametrize("config", [{}, {"optimG": None}])
+def test_a_run_in_which_nothing_learns_is_refused(config):
+    with pytest.raises(ConfigError, match="nothing would learn"):
+        build_optimizers(config, _nets())
