@@ -39,9 +39,6 @@ class TrainStep:
 
     Attributes:
         skipped: steps whose loss or gradient was not finite, in all and in a row.
-
-    Raises:
-        ConfigError: no optimizer updates any network of a phase.
     """
 
     model: BaseModel
@@ -62,7 +59,6 @@ class TrainStep:
             name: [p for p in net.parameters() if not p.stop_gradient]
             for name, net in self.model.nets.items()
         }
-        self._check_optimizers()
         self.amp = self.precision.amp and paddle.get_device() != "cpu"
         if self.precision.amp and not self.amp:
             logger.warning("mixed precision has no effect on CPU: training in float32")
@@ -84,19 +80,6 @@ class TrainStep:
                     paddle.amp.decorate(nets, optimizer, level="O2", dtype=self.precision.dtype)
         if self.options.channels_last:
             self._choose_layout()
-
-    def _check_optimizers(self) -> None:
-        """Raise for a phase that could not update anything; warn of networks that none would."""
-        updated = {name for _, names in self.optimizers.values() for name in names}
-        for phase in self.model.phases():
-            if not updated & set(phase.nets):
-                raise ConfigError(
-                    f"no optimizer has {' or '.join(phase.nets)} in its net_names, so a phase would update "
-                    "nothing; name it in the section 'optimizer'"
-                )
-            for name in sorted(set(phase.nets) - updated):
-                if self.trainable[name]:
-                    logger.warning("no optimizer has %s in its net_names: it stays as it is", name)
 
     def _choose_layout(self) -> None:
         """Paddle's layout tuning: NHWC where the tensor cores want it."""

@@ -223,7 +223,7 @@ class Trainer:
             self._log(losses, clock, log)
         visual = options.log_config.visual_interval
         if visual and step % visual == 0 and self.group.is_main:
-            with reported("picture"):
+            with reported(f"picture of step {step}"):
                 save_visuals(self.folder / "visual_train", step, batches[0], options.image_num)
         if options.validate_.interval > 0 and step % options.validate_.interval == 0:
             self.validate(log)
@@ -273,7 +273,7 @@ class Trainer:
         if math.isfinite(value) and (self.state.best is None or value > self.state.best):
             self.state.best, self.best_step = value, self.state.step
             if self.group.is_main:
-                with reported("best weights"):
+                with reported(f"best weights of step {self.state.step}"):
                     write_state(self.folder / "best_weight.pdparams", self.state.weights())
 
     def save(self) -> None:

@@ -11,7 +11,6 @@ import pytest
 from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
-from ppsr.errors import ConfigError
 from ppsr.models.sr import SRModel
 from ppsr.solver.schedules import ConstantLR
 
@@ -58,30 +57,3 @@ def test_a_network_that_leaves_the_range_of_float16_runs_without_autocast(
         net(picture)
     assert seen == [(autocast, paddle.float32)]
     assert "forward" not in net.__dict__
-
-
-def test_a_phase_that_no_optimizer_updates_is_refused_and_a_forgotten_network_named(caplog):
-    model = SRModel(
-        generator={"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
-        pixel_criterion={"name": "L1Loss"},
-        discriminator={"name": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 2},
-        gan_criterion={"name": "GANLoss"},
-    )
-
-    def step(*names: str) -> TrainStep:
-        parameters = [p for name in names for p in model.nets[name].parameters()]
-        return TrainStep(
-            model=model,
-            optimizers={"optim": (paddle.optimizer.SGD(0.0, parameters=parameters), names)},
-            schedule=ConstantLR(learning_rate=1e-4),
-            options=StepOptions(),
-            precision=Precision(),
-            group=Group(),
-        )
-
-    with pytest.raises(ConfigError, match=r"no optimizer has discriminator.*section 'optimizer'"):
-        step("generator")
-    model.trained = ("generator", "discriminator")
-    with caplog.at_level(logging.WARNING, "ppsr"):
-        step("discriminator")
-    assert "no optimizer has generator in its net_names" in caplog.text
