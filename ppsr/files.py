@@ -35,6 +35,11 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 
 def atomic_write(target: str | Path, content: bytes | str) -> None:
-    """Write bytes or UTF-8 text to `target`, whole or not at all."""
+    """Write bytes or UTF-8 text to `target`, whole or not at all.
+
+    Bytes of a file's name that are no text become escapes, which are JSON's own.
+    """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     with atomic_path(target) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content)
