@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +18,13 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; it is moved into place when the block ends without an error.
 
     The temporary name keeps the suffix, so that writers which choose the format by suffix work, and is short,
-    so that `target` may have the longest name that the disk takes.
+    so that `target` may have the longest name that the disk takes. Part of it is drawn, as processes in
+    several containers may have one number.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.blake2s(os.fsencode(target.name), digest_size=6).hexdigest()
     suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
-    temporary = target.with_name(f".tmp-{os.getpid()}-{mark}{suffix}")
+    temporary = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}{suffix}")
     try:
         yield temporary
         with temporary.open("rb") as handle:
