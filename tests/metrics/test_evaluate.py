@@ -172,6 +172,13 @@ def test_the_intended_lr_of_depth_differs_from_the_published_one(tmp_path, rng):
     assert values[0] != values[1]
 
 
+def test_a_picture_smaller_than_the_scale_is_named_and_the_others_are_scored(folders):
+    write_image(folders / "gt" / "tiny.png", np.zeros((3, 40, 3), np.uint8))
+    result = evaluate(gt=folders / "gt", use_bicubic=True)
+    assert _kinds(result) == {("tiny", "wrong size")}
+    assert (result.count, result.exit_code) == (3, 1)
+
+
 def test_a_way_of_making_lr_is_refused_where_none_is_made(tmp_path, rng):
     write_image(tmp_path / "gt" / "a.png", rng.integers(1, 256, (48, 48), dtype=np.uint8))
     write_image(tmp_path / "lq" / "a.png", rng.integers(1, 256, (12, 12), dtype=np.uint8))
