@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +19,13 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; it is moved into place when the block ends without an error.
 
     The temporary name keeps the suffix, so that writers which choose the format by suffix work, and is short,
-    so that `target` may have the longest name that the disk takes.
+    so that `target` may have the longest name that the disk takes. Part of it is drawn, as processes in
+    several containers may have one number.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.blake2s(os.fsencode(target.name), digest_size=6).hexdigest()
     suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
-    temporary = target.with_name(f".tmp-{os.getpid()}-{mark}{suffix}")
+    temporary = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}{suffix}")
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -36,9 +36,14 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 
 def atomic_write(target: str | Path, content: bytes | str) -> None:
-    """Write bytes or UTF-8 text to `target`, whole or not at all."""
+    """Write bytes or UTF-8 text to `target`, whole or not at all.
+
+    Bytes of a file's name that are no text become escapes, which are JSON's own.
+    """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     with atomic_path(target) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content)
 
 
 def json_number(value: float) -> float | str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppsr.cli.flags import add_overrides, ended
+from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--resume", metavar="RUN", help="a run's or checkpoint's folder, or 'auto' for the newest"
     )
     parser.add_argument("--load", metavar="FILE", help="weights to start from or to evaluate")
-    parser.add_argument("--load-partial", action="store_true", help="accept weights that fit in part")
+    parser.add_argument(
+        "--load-partial",
+        nargs="*",
+        metavar="REGEX",
+        help="accept weights that fit in part: at least half of them, or all but keys that match",
+    )
     parser.add_argument("--evaluate-only", action="store_true", help="score dataset.test and stop")
     parser.add_argument(
         "--dry-run", action="store_true", help="build all, do one step, print sizes and times"
@@ -82,7 +88,11 @@ def _run(arguments: argparse.Namespace) -> int:
     model = build_model(config["model"])
     _load_stages(model, experiment)
     if arguments.load:
-        _load(model, arguments.load, partial=arguments.load_partial)
+        # [] is the flag alone
+        partial = False if arguments.load_partial is None else arguments.load_partial or True
+        _load(model, arguments.load, partial=partial)
+    elif arguments.load_partial is not None:
+        raise ConfigError("--load-partial is about the file of --load; give both, or load.<net>.partial")
     if arguments.evaluate_only:
         if not (arguments.load or experiment.load):
             logger.warning("no --load and no load section: these are the scores of random weights")
@@ -101,7 +111,7 @@ def _load_stages(model: BaseModel, experiment: Experiment) -> None:
     load_stages(model, experiment.load)
 
 
-def _load(model: BaseModel, path: str, *, partial: bool) -> None:
+def _load(model: BaseModel, path: str, *, partial: bool | Sequence[str]) -> None:
     from ppsr.engine.stages import load_model
 
     for line in load_model(model, path, partial=partial):
@@ -121,7 +131,6 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
     from ppsr.engine.loader import build_dataset
     from ppsr.engine.loggers import setup_logging
     from ppsr.engine.trainer import build_metrics
-    from ppsr.errors import ConfigError
     from ppsr.metrics.report import set_to_json
 
     if experiment.dataset.test is None:

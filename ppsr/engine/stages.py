@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, WeightError, did_you_mean
@@ -35,7 +35,7 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load]) -> None:
             logger.warning("%s: not loaded: %s", stage.path, line)
 
 
-def load_model(model: BaseModel, path: str, *, partial: bool = False) -> list[str]:
+def load_model(model: BaseModel, path: str, *, partial: bool | Sequence[str] = False) -> list[str]:
     """Load every network of an algorithm from one file.
 
     A nested file gives each network its part, preferring averaged parameters (`<net>_ema`) as the published

@@ -179,8 +179,10 @@ def upscale_files(
     path = report or (target.parent if single else target) / "report.jsonl"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        # appended, so that runs into one folder do not write over each other's lines;
         # bytes of a name that are not text become JSON's own escapes
-        handle = path.open("w", encoding="utf-8", errors="backslashreplace")
+        handle = path.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
     taken: set[Path] = set()

@@ -14,6 +14,8 @@ from PIL import Image
 from ppsr.errors import DataError
 
 __all__ = [
+    "LAYOUT",
+    "PARTS",
     "exif_block",
     "exif_tags",
     "fitting_profile",
@@ -24,12 +26,12 @@ __all__ = [
 
 _ORIENTATION, _EXIF, _GPS = 0x0112, 0x8769, 0x8825
 _WIDTH, _HEIGHT = 0xA002, 0xA003  # inside the EXIF part
-_POINTERS = (_EXIF, _GPS)
+PARTS = (_EXIF, _GPS)
 _HEADER = b"Exif\0\0"
 _SEGMENT = 65_533  # bytes that a JPEG segment holds
 # what a TIFF says about its samples, which the result says itself
-_LAYOUT = {254, 255, *range(256, 270), 273, *range(275, 284), 284, 296, 297, 301, 317, 318, 319, 320}
-_LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
+LAYOUT = {254, 255, *range(256, 270), 273, *range(275, 284), 284, 296, 297, 301, 317, 318, 319, 320}
+LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
 
 
 def fitting_profile(icc: bytes | None, channels: int, kind: str) -> bytes | None:
@@ -47,7 +49,7 @@ def fitting_profile(icc: bytes | None, channels: int, kind: str) -> bytes | None
 def exif_tags(exif: Image.Exif) -> Image.Exif:
     """The EXIF of an opened picture; that of a TIFF without what describes its samples."""
     for tag in list(exif):
-        if tag in _LAYOUT:
+        if tag in LAYOUT:
             del exif[tag]
     return exif
 
@@ -82,8 +84,8 @@ def parsed(block: bytes) -> dict[int, Any]:
     """The tags of a block, those of its parts as dictionaries."""
     exif = Image.Exif()
     exif.load(_HEADER + block)
-    tags: dict[int, Any] = {tag: value for tag, value in exif.items() if tag not in _POINTERS}
-    for pointer in _POINTERS:
+    tags: dict[int, Any] = {tag: value for tag, value in exif.items() if tag not in PARTS}
+    for pointer in PARTS:
         part = exif.get_ifd(pointer)
         if part:
             tags[pointer] = dict(part)

@@ -8,6 +8,7 @@ values.
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 import threading
 import zlib
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ppsr.errors import DataError
+from ppsr.inference.essentials import DAMAGED_EXIF, essentials, is_sound_exif, pixels_of_png
 from ppsr.inference.metadata import exif_tags
 from ppsr.inference.tiff import MAX_PAGES, Tiff
 
@@ -136,26 +138,32 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_trunca
         raise DataError(f"cannot decode {path}: {error}") from None
 
 
-def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -> Picture:
+def _decode(whole: bytes, kind: str, max_pixels: int, allow_truncated: bool) -> Picture:
     """A picture from the bytes of a file.
 
     Raises:
         DataError: as `read_picture`.
     """
     warnings: list[str] = []
-    depth = content[24] if kind == "png" and len(content) > 25 else 8
+    depth = whole[24] if kind == "png" and len(whole) > 25 else 8
     if kind == "tiff":
-        tiff = Tiff(io.BytesIO(content))
+        tiff = Tiff(io.BytesIO(whole))
         _check_size((tiff.width, tiff.height), max_pixels)
         tiff.check()
         if tiff.bits == 16:
             return _deep_tiff(tiff, warnings)
+    if kind == "png":  # before all of it is looked at
+        _check_size((int.from_bytes(whole[16:20], "big"), int.from_bytes(whole[20:24], "big")), max_pixels)
+    content, frames, lost = essentials(whole, kind)
+    warnings += lost
     with _opened(io.BytesIO(content), kind) as image:
         _check_size(image.size, max_pixels)
-        if kind == "png":
-            _check_png(content)
         # Pillow's count of a TIFF's pages takes time that grows with their square
-        _count(tiff.pages() if kind == "tiff" else int(getattr(image, "n_frames", 1)), warnings)
+        frames = tiff.pages() if kind == "tiff" else frames
+        _count(int(getattr(image, "n_frames", 1)) if frames is None else frames, warnings)
+        if kind == "webp" and "exif" in image.info and not is_sound_exif(image.info["exif"]):
+            del image.info["exif"]
+            warnings.append(DAMAGED_EXIF)
         icc = image.info.get("icc_profile")
         if depth == 16:
             # Pillow decodes a whole PNG in search of EXIF
@@ -169,7 +177,7 @@ def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -
             if kind == "jpeg":
                 image = _whole_jpeg(content, image, allow_truncated, warnings)  # noqa: PLW2901
             image.load()
-            exif = exif_tags(image.getexif())
+            exif = _tiff_exif(tiff, warnings) if kind == "tiff" else exif_tags(image.getexif())
             pixels, icc = _eight_bit(image, icc, warnings)
     orientation = 1 if kind == "tiff" else exif.get(_ORIENTATION, 1)  # Pillow turns TIFF files itself
     return Picture(_upright(pixels, orientation), kind, icc, exif, tuple(warnings))
@@ -180,9 +188,19 @@ def _deep_tiff(tiff: Tiff, warnings: list[str]) -> Picture:
     _count(tiff.pages(), warnings)
     if tiff.spare:
         warnings.append("the sample behind the colours is no alpha and is left out")
-    return Picture(
-        _upright(tiff.deep(), tiff.orientation), "tiff", tiff.icc, exif_tags(tiff.exif()), tuple(warnings)
-    )
+    exif = _tiff_exif(tiff, warnings)
+    return Picture(_upright(tiff.deep(), tiff.orientation), "tiff", tiff.icc, exif, tuple(warnings))
+
+
+def _tiff_exif(tiff: Tiff, warnings: list[str]) -> Image.Exif:
+    """What a TIFF says beside its layout."""
+    try:
+        if tiff.is_modest():
+            return exif_tags(tiff.exif())
+    except DataError:
+        pass
+    warnings.append(DAMAGED_EXIF)
+    return Image.Exif()
 
 
 def _count(frames: int, warnings: list[str]) -> None:
@@ -225,8 +243,10 @@ def picture_header(path: Path, kind: str) -> Header:
         with path.open("rb") as handle:
             tiff = Tiff(handle)
             return Header(tiff.width, tiff.height, tiff.samples in (2, 4) and not tiff.spare)
-    with _opened(path, kind) as image:
-        return Header(*image.size, image.mode in _ALPHA_MODES or "transparency" in image.info)
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        leading = essentials(content, kind, header=True).content
+        with _opened(io.BytesIO(leading), kind) as image:
+            return Header(*image.size, image.mode in _ALPHA_MODES or "transparency" in image.info)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -242,26 +262,6 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
             f"{size[0]} x {size[1]} are {size[0] * size[1]:,} pixels, allowed are {max_pixels:,}; raise the "
             "limit (--max-pixels) if the file can be trusted"
         )
-
-
-def _check_png(content: bytes) -> None:
-    """Raise for a PNG that decoders would complete silently.
-
-    Raises:
-        DataError: a chunk is cut off or has another checksum, or the end is missing.
-    """
-    at = 8
-    while at + 12 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        kind, end = content[at + 4 : at + 8], at + 8 + length
-        if end + 4 > len(content):
-            break
-        if zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
-            raise DataError(f"the checksum of the PNG's {kind.decode('latin1')} chunk is wrong")
-        if kind == b"IEND":
-            return
-        at = end + 4
-    raise DataError("the PNG is truncated: its end is missing")
 
 
 def _whole_jpeg(
@@ -300,7 +300,7 @@ def _deep_png(content: bytes, *, gray: bool) -> np.ndarray:
     Raises:
         DataError: the data is damaged.
     """
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(pixels_of_png(content), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise DataError("the picture's data is damaged")
     if pixels.dtype != np.uint16:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ppsr.errors import DataError
+from ppsr.inference.metadata import LAYOUT, PARTS
 
 __all__ = ["MAX_PAGES", "Tiff"]
 
@@ -47,6 +48,8 @@ _WITH_PREDICTOR = (5, 8, 32946, 34925, 50000)  # LZW, deflate under two numbers,
 _NAMES = {1: "unsigned", 2: "signed", 3: "float"}
 _LARGEST_SIDE = 2**20  # of OpenCV
 _SHARED = 2**16  # bytes that several tags may point to
+_MOST_TAGS, _MOST_VALUES = 2**10, 2**16  # of EXIF: Pillow takes microseconds for each
+_BYTES = (1, 2, 6, 7)  # types that are not taken apart
 _BLOCK = 64  # rows
 
 
@@ -164,6 +167,26 @@ class Tiff:
             exif.bigtiff, exif.endian = self._big, self._order
             exif.load_from_fp(self._stream, self._start)  # type: ignore[arg-type]
         return exif
+
+    def is_modest(self) -> bool:
+        """Whether the tags beside the layout, and those of the parts that they point to, are no more than
+        cameras write.
+
+        Raises:
+            DataError: a part claims more than the file holds.
+        """
+        values = 0
+        parts = [self._tags]
+        for pointer in PARTS:
+            place = self._first(pointer, 0)
+            if 0 < place < self._length - 1:
+                parts.append(self._directory(place))
+        for tags in parts:
+            own = [(kind, count) for tag, (kind, count, _) in tags.items() if tag not in LAYOUT]
+            values += sum(min(count, self._length) for kind, count in own if kind not in _BYTES)
+            if len(own) > _MOST_TAGS:
+                return False
+        return values <= _MOST_VALUES
 
     def check(self) -> None:
         """Raise for samples that no decoder here takes as they are meant.

@@ -165,6 +165,10 @@ class Upscaler:
         Raises:
             DataError: not such a picture, the network gave NaN or infinity, or memory is short.
         """
+        if not isinstance(image, np.ndarray):
+            raise DataError(
+                f"a picture is a numpy array, got {type(image).__name__}; ppsr.imaging.read_image reads one"
+            )
         pixels = image[..., None] if image.ndim == 2 else image
         result: np.ndarray | None = None
         row = 0

@@ -117,6 +117,8 @@ def evaluate(
         raise ConfigError(f"lr_of_script is published or intended, got {lr_of_script!r}")
     if lr_of_script == "intended" and not chosen.scripts_differ:
         raise ConfigError(f"protocol '{protocol}' makes LR in one way; only dsr knows an intended one")
+    if sr is not None and lq is not None:
+        raise ConfigError("finished pictures (sr) are scored as they are: lq has no effect beside them")
     if seed < 0:
         raise ConfigError(f"seed is at least 0, got {seed}")
     configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
@@ -128,6 +130,10 @@ def evaluate(
             + (", ".join(given) or "none")
         )
     tasks, absent = _tasks(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
+    if lr_of_script == "intended" and not any(task.lq is None and task.sr is None for task in tasks):
+        raise ConfigError(
+            "lr_of_script=intended has no effect: no LR pictures are made here, they or SR pictures are given"
+        )
     built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
     method = str(load or config_file or sr or ("bicubic" if use_bicubic else "upscale"))
     if use_bicubic:

@@ -109,7 +109,8 @@ def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:
 
 def seeded(seed: int, variant: str, name: str) -> np.random.Generator:
     """The generator of one picture's draws: the same on every machine, whatever else is drawn."""
-    return np.random.default_rng([seed, zlib.crc32(variant.encode()), zlib.crc32(name.encode())])
+    spelled = name.encode(errors="surrogateescape")  # names of files need not be text
+    return np.random.default_rng([seed, zlib.crc32(variant.encode()), zlib.crc32(spelled)])
 
 
 def _bicubic_lq(

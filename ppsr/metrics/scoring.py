@@ -231,6 +231,8 @@ class PictureSource:
     def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:
         if self.protocol.make_lq is None:
             raise PictureError("missing", "has no LR picture")
+        if min(gt.shape[:2]) < self.scale:
+            raise PictureError("wrong size", f"HR is {_size(gt)}, too small to be shrunk by {self.scale}")
         rng = seeded(self.seed, self.task.variant, name)
         return self.protocol.make_lq(
             mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published

@@ -72,7 +72,8 @@ def make_dasr_validation(
 
 def _drawn(name: str, kind: int, seed: int) -> tuple[Any, np.random.Generator]:
     """The choices of a picture, and the generator of what is drawn after them."""
-    rng = np.random.default_rng([seed, kind, zlib.crc32(name.encode())])
+    spelled = name.encode(errors="surrogateescape")  # names of files need not be text
+    rng = np.random.default_rng([seed, kind, zlib.crc32(spelled)])
     return draw_choices(rng, LEVELS[TYPES[kind]]), rng
 
 

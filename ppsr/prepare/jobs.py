@@ -22,7 +22,15 @@ from ppsr.datasets.files import gather_pictures
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
 
-__all__ = ["Outcome", "Summary", "gather_unique", "ordered_map", "run_jobs", "write_missing"]
+__all__ = [
+    "Outcome",
+    "Summary",
+    "check_listable",
+    "gather_unique",
+    "ordered_map",
+    "run_jobs",
+    "write_missing",
+]
 
 T = TypeVar("T")
 
@@ -107,6 +115,18 @@ def _guarded(job: Callable[[Path], Outcome], item: Path) -> Outcome:
         return job(item)
     except (DataError, OSError, cv2.error) as error:
         return Outcome(failed=str(error))
+
+
+def check_listable(name: str) -> None:
+    """Raise for the name of a file that cannot stand in a line of a list.
+
+    Raises:
+        DataError: it has line breaks, or is not text.
+    """
+    if name.splitlines() != [name]:
+        raise DataError("its name has line breaks and cannot stand in a list; rename it")
+    if any("\udc80" <= sign <= "\udcff" for sign in name):  # how Python passes on bytes
+        raise DataError("its name is not UTF-8 and cannot stand in a list; rename it")
 
 
 def gather_unique(

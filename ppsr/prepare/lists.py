@@ -11,7 +11,7 @@ from ppsr.datasets.files import gather_pictures
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import decode_image
-from ppsr.prepare.jobs import Outcome, Summary, run_jobs
+from ppsr.prepare.jobs import Outcome, Summary, check_listable, run_jobs
 from ppsr.prepare.records import Record
 
 __all__ = ["FORMS", "make_list"]
@@ -66,7 +66,7 @@ def make_list(
     lines = {} if force or not output.exists() else _read_list(output, record, form)
     present = bool(lines)
     missing = [path for name, path in pictures.items() if name not in lines]
-    job = partial(_inspect, smallest=smallest, verify=verify)
+    job = partial(_inspect, root=folder, smallest=smallest, verify=verify)
     summary = run_jobs(job, missing, title="list", root=folder, workers=workers)
     gone = [name for name in lines if name not in pictures]
     summary.failed |= dict.fromkeys(gone, "is in the list, not in the folder; --force writes the list anew")
@@ -93,7 +93,8 @@ def _read_list(path: Path, record: Record, form: str) -> dict[str, str]:
     return {line.rpartition(" (")[0] if form == "shape" else line: line for line in lines if line}
 
 
-def _inspect(path: Path, *, smallest: int, verify: bool) -> Outcome:
+def _inspect(path: Path, *, root: str | Path, smallest: int, verify: bool) -> Outcome:
+    check_listable(path.relative_to(root).as_posix())
     height, width, channels = _header(path)
     if verify:
         decode_image(path)

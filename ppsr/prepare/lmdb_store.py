@@ -24,7 +24,7 @@ from ppsr.datasets.sources import (
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import decode_image
-from ppsr.prepare.jobs import Outcome, Summary, gather_unique, ordered_map
+from ppsr.prepare.jobs import Outcome, Summary, check_listable, gather_unique, ordered_map
 from ppsr.prepare.records import Record, claim
 
 __all__ = ["make_lmdb", "verify_lmdb"]
@@ -123,7 +123,7 @@ def _file_size(path: Path) -> int:
 def _fill(store: Any, pictures: list[Path], *, root: str | Path, level: int, workers: int | None) -> Summary:
     """Encode and store what is not there yet."""
     with store.begin() as read:
-        known = {path for path in pictures if read.get(path.stem.encode()) is not None}
+        known = {p for p in pictures if read.get(p.stem.encode(errors="surrogateescape")) is not None}
     rest = [path for path in pictures if path not in known]
     summary = Summary(present=len(known))
     batch: dict[str, bytes] = {}
@@ -144,6 +144,7 @@ def _fill(store: Any, pictures: list[Path], *, root: str | Path, level: int, wor
 def _encoded(path: Path, *, level: int) -> tuple[bytes, str]:
     """PNG bytes of a picture, or why there are none."""
     try:
+        check_listable(path.stem)
         image = decode_image(path)
     except DataError as error:
         return b"", str(error)

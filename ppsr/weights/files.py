@@ -144,7 +144,7 @@ def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str |
     if not isinstance(tree, dict):
         raise WeightError(f"{path} holds a {type(tree).__name__}, not named weights")
     for name in (key,) if key else _NESTS:
-        if name in tree and isinstance(tree[name], dict):
+        if isinstance(tree.get(name), dict) and (tree[name] or key):  # an average that never began is empty
             tree, nest = tree[name], str(name)
             break
     else:
@@ -166,8 +166,11 @@ def _widened(tree: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _strip(state: Mapping[Any, np.ndarray]) -> State:
-    """Without the prefix that data-parallel wrappers add."""
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    """Without what torch's wrappers add: prefixes of parallel and compiled networks, a count of averages."""
+    names = {
+        str(key).replace("_orig_mod.", "").removeprefix("module."): value for key, value in state.items()
+    }
+    return {name: value for name, value in names.items() if name != "n_averaged"}
 
 
 def _refuse_nonfinite(file: WeightFile) -> None:

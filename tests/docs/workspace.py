@@ -19,7 +19,7 @@ import numpy as np
 import paddle
 
 from ppsr.imaging.io import write_image
-from ppsr.imaging.resize import matlab_resize
+from ppsr.imaging.resize import matlab_resize_integers
 from ppsr.inference.network import load_network
 from ppsr.prepare.samples import TEXTURES, TRAIN, VALIDATION
 from ppsr.weights.pdparams import dump_state
@@ -96,12 +96,11 @@ def _write_pictures(folder: Path) -> None:
     for name in VALIDATION:
         stem = Path(name).stem
         image = write(samples / "val" / f"{stem}.png", 112)
-        write_image(samples / "val_LRx4" / f"{stem}.png", matlab_resize(image, 0.25))
+        write_image(samples / "val_LRx4" / f"{stem}.png", matlab_resize_integers(image, 0.25))
     for name in ("baby", "bird"):
         image = write(folder / "data" / "Set5" / "HR" / f"{name}.png", 96)
-        write_image(
-            folder / "data" / "Set5" / "LR_bicubic" / "X4" / f"{name}x4.png", matlab_resize(image, 0.25)
-        )
+        lq = matlab_resize_integers(image, 0.25)
+        write_image(folder / "data" / "Set5" / "LR_bicubic" / "X4" / f"{name}x4.png", lq)
         write_image(folder / "results" / "Set5" / f"{name}.png", image)
     sides = {
         "DIV2K/DIV2K_train_HR/0001": 488,

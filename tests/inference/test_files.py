@@ -289,3 +289,23 @@ def test_a_failing_network_fails_its_picture_only(tmp_path):
     assert [r["status"] for r in reports] == ["error", "ok"]
     assert reports[0]["reason"] == "kernel failed"
     assert _files(tmp_path / "out") == ["b.png"]
+
+
+class SecondRun(Repeat):
+    """Another run into the same folder begins and ends while the third picture of the first is computed."""
+
+    def __init__(self, source, target):
+        super().__init__()
+        self.source, self.target = source, target
+
+    def run(self, x):
+        if len(self.seen) == 2:
+            upscale_files(Upscaler(Repeat()), self.source, self.target)
+        return super().run(x)
+
+
+def test_runs_into_one_folder_leave_a_report_that_can_be_read(folder, tmp_path):
+    reports = upscale_files(Upscaler(SecondRun(folder, tmp_path / "out")), folder, tmp_path / "out")
+    assert exit_code(reports) == 0
+    lines = (tmp_path / "out" / "report.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["ok"] * 6

@@ -331,3 +331,9 @@ def test_tiles_stay_within_the_sides_that_a_backend_is_built_for(given, rng):
     assert max(max(shape[2:]) for shape in backend.seen) <= 32
     with pytest.raises(ConfigError, match="takes sides up to 32"):
         Upscaler(backend, overlap=16)(image)
+
+
+@pytest.mark.parametrize("image", [[[1, 2]], "in.png", None])
+def test_what_is_no_array_is_refused_by_its_type(image):
+    with pytest.raises(DataError, match=f"numpy array, got {type(image).__name__}"):
+        Upscaler(Repeat())(image)

@@ -172,6 +172,22 @@ def test_the_intended_lr_of_depth_differs_from_the_published_one(tmp_path, rng):
     assert values[0] != values[1]
 
 
+def test_a_picture_smaller_than_the_scale_is_named_and_the_others_are_scored(folders):
+    write_image(folders / "gt" / "tiny.png", np.zeros((3, 40, 3), np.uint8))
+    result = evaluate(gt=folders / "gt", use_bicubic=True)
+    assert _kinds(result) == {("tiny", "wrong size")}
+    assert (result.count, result.exit_code) == (3, 1)
+
+
+def test_a_way_of_making_lr_is_refused_where_none_is_made(tmp_path, rng):
+    write_image(tmp_path / "gt" / "a.png", rng.integers(1, 256, (48, 48), dtype=np.uint8))
+    write_image(tmp_path / "lq" / "a.png", rng.integers(1, 256, (12, 12), dtype=np.uint8))
+    given = {"gt": tmp_path / "gt", "lq": tmp_path / "lq", "use_bicubic": True}
+    assert evaluate("dsr", **given).count == 1
+    with pytest.raises(ConfigError, match="no LR pictures are made here"):
+        evaluate("dsr", **given, lr_of_script="intended")
+
+
 @pytest.mark.parametrize(
     "arguments", [{}, {"use_bicubic": True, "upscale": bicubic(4)}, {"load": "x", "sr": "y"}]
 )
@@ -194,6 +210,7 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"sets": ["Set5"]}, "sets chooses among those of data"),
         ({"gt": None, "data": "x", "name": "foo"}, "name is for one set"),
         ({"lr_of_script": "intended"}, "only dsr"),
+        ({"use_bicubic": False, "sr": "x", "lq": "y"}, "lq has no effect"),
         ({"metric_options": {"rmse": {"definition": "safe"}}}, "'rmse' have no effect.*psnr, ssim"),
         ({"metrics": ["psnr"], "metric_options": {"ssim": {}}}, "'ssim' have no effect"),
     ],

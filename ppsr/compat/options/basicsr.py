@@ -36,6 +36,7 @@ _MODELS: dict[str, _Algorithm] = {
     "DASRModel": _Algorithm("CDDNet"),
     "DRCTModel": _PLAIN,
     "HATModel": _PLAIN,
+    "MambaIRModel": _PLAIN,
     "RealDRCTGANModel": _GAN,
     "RealDRCTMSEModel": _PLAIN,
     "RealESRGANModel": _GAN,
@@ -64,7 +65,14 @@ _DATASETS: dict[str, _Data] = {
     "RealESRGANDataset": _Data("RealESRGANDataset", degrades="second order"),
     "SingleImageDataset": _Data("SingleImageDataset", scaled=False),
 }
-_FOLDERS = (Rule("dataroot_gt", "gt_folder", text), Rule("dataroot_lq", "lq_folder", text))
+
+
+def _folder(value: Any) -> str:
+    """A folder, also as a list of one."""
+    return text(value[0] if isinstance(value, list) and len(value) == 1 else value)
+
+
+_FOLDERS = (Rule("dataroot_gt", "gt_folder", _folder), Rule("dataroot_lq", "lq_folder", _folder))
 _LIST = (Rule("meta_info_file", "meta_info", text),)
 _DEGRADED_LIST = (Rule("meta_info", "meta_info", text),)
 _NAMES = (Rule("filename_tmpl", "filename_tmpl", text, neutral="{}"),)

@@ -324,3 +324,26 @@ def test_a_wrong_paddlegan_file_is_answered_clearly(convert, text, message):
     with pytest.raises(ConfigError, match=r"options\.yml") as error:
         convert(text)
     assert message in str(error.value)
+
+
+def test_mambair_is_converted_with_its_network_and_a_list_of_one_folder(convert):
+    sizes = {"type": "MambaIR", "upscale": 2, "d_state": 10, "depths": [6, 6, 6, 6], "embed_dim": 60}
+    given = yaml.safe_load(files.transformer_train("SwinIR", 2, "scratch"))
+    given["model_type"] = "MambaIRModel"
+    given["network_g"] = {**sizes, "mlp_ratio": 1.2, "upsampler": "pixelshuffledirect"}
+    train = given["datasets"]["train"]
+    train["dataroot_gt"], train["dataroot_lq"] = ["DF2K/HR"], ["DF2K/X2"]
+    config = convert(yaml.safe_dump(given)).config
+    assert config["model"]["name"] == "SRModel"
+    generator = config["model"]["generator"]
+    assert generator["name"] == sizes.pop("type")
+    assert {key: generator[key] for key in sizes} == sizes
+    ours = config["dataset"]["train"]
+    assert (ours["gt_folder"], ours["lq_folder"]) == ("DF2K/HR", "DF2K/X2")
+
+
+def test_several_folders_are_refused_with_their_place(convert):
+    given = yaml.safe_load(DRCT)
+    given["datasets"]["train"]["dataroot_gt"] = ["DIV2K/HR", "Flickr2K/HR"]
+    with pytest.raises(ConfigError, match=r"datasets\.train\.dataroot_gt.*text is needed"):
+        convert(yaml.safe_dump(given))

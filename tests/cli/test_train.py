@@ -1,0 +1,55 @@
+"""What `tools/main.py` does with weights that fit in part."""
+
+from __future__ import annotations
+
+import pytest
+
+from ppsr.cli.train import main
+from ppsr.registry import build_generator
+from ppsr.weights.files import write_state
+
+CONFIG = """
+total_iters: 1
+model:
+  name: SRModel
+  generator: {name: MSRResNet, num_feat: 8, num_block: 2, upscale: 4}
+  pixel_criterion: {name: L1Loss}
+dataset:
+  train: {name: SRDataset, gt_folder: gt, lq_folder: lq, scale: 4, gt_size: 32}
+lr_scheduler: {name: MultiStepDecay, learning_rate: 1.0e-4, milestones: [1]}
+optimizer: {name: Adam, net_names: [generator]}
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Runs the command with weights of another scale, up to the place where it misses dataset.test."""
+    (tmp_path / "net.yaml").write_text(CONFIG)
+    net = build_generator("MSRResNet", num_feat=8, num_block=2, upscale=3)
+    write_state(tmp_path / "x3.pdparams", {k: v.numpy() for k, v in net.state_dict().items()})
+
+    def run(*arguments: str) -> int:
+        return main(["-c", str(tmp_path / "net.yaml"), "--evaluate-only", "--no-cuda", *arguments])
+
+    return lambda *given: run("--load", str(tmp_path / "x3.pdparams"), *given), run
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "the weights do not fit MSRResNet"),
+        (("--load-partial",), "--evaluate-only needs"),
+        (("--load-partial", r"upconv\d\..*"), "--evaluate-only needs"),
+        (("--load-partial", r"upconv1\..*"), "missing upconv2.weight"),
+        (("--load-partial", r"upconv1\..*", r"upconv2\..*"), "--evaluate-only needs"),
+        (("--load-partial", "("), "'(' is no regular expression"),
+    ],
+)
+def test_weights_fit_in_part_as_the_flag_says(start, flags, message, capsys):
+    assert start[0](*flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_flag_without_weights_is_refused(start, capsys):
+    assert start[1]("--load-partial") == 2
+    assert "--load-partial is about the file of --load" in capsys.readouterr().err
