@@ -108,7 +108,7 @@ class DRCT(SwinSkeleton):
     """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
 
     Args:
-        img_size: only for `ape`, and whether it is larger than a window.
+        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
         patch_size: 1.
         in_chans: channels.
         embed_dim: width.
@@ -152,7 +152,7 @@ class DRCT(SwinSkeleton):
     def __init__(
         self,
         *,
-        img_size: int = 64,
+        img_size: int | Sequence[int] = 64,
         patch_size: int = 1,
         in_chans: int = 3,
         embed_dim: int = 96,

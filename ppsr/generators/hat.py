@@ -22,6 +22,7 @@ from ppsr.generators.blocks.transformer import (
     SwinSkeleton,
     TokenLinear,
     drop_rates,
+    picture_sides,
     residual_conv,
     to_map,
     to_tokens,
@@ -193,7 +194,7 @@ class HAT(SwinSkeleton):
     def __init__(
         self,
         *,
-        img_size: int = 64,
+        img_size: int | Sequence[int] = 64,
         patch_size: int = 1,
         in_chans: int = 3,
         embed_dim: int = 96,
@@ -219,7 +220,7 @@ class HAT(SwinSkeleton):
         resi_connection: str = "1conv",
     ) -> None:
         check_patch(patch_size)
-        if img_size <= window_size:
+        if min(picture_sides(img_size)) <= window_size:
             raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
         if embed_dim < max(compress_ratio, squeeze_factor):
             raise ConfigError(

@@ -48,7 +48,7 @@ class MambaDRCT(SwinSkeleton):
     H and W are multiples of window_size where a Swin block is kept, else of any size.
 
     Args:
-        img_size: only for `ape`, and whether it is larger than a window.
+        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
         patch_size: 1.
         in_chans: channels.
         embed_dim: width.
@@ -100,7 +100,7 @@ class MambaDRCT(SwinSkeleton):
     def __init__(
         self,
         *,
-        img_size: int = 64,
+        img_size: int | Sequence[int] = 64,
         patch_size: int = 1,
         in_chans: int = 3,
         embed_dim: int = 96,

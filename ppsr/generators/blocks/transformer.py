@@ -4,6 +4,7 @@ networks."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
@@ -22,6 +23,7 @@ __all__ = [
     "SwinSkeleton",
     "TokenLinear",
     "drop_rates",
+    "picture_sides",
     "residual_conv",
     "to_map",
     "to_tokens",
@@ -68,6 +70,18 @@ class DropPath(nn.Layer):
 def drop_rates(rate: float, count: int) -> list[float]:
     """Rates that grow linearly over `count` blocks from zero to `rate`."""
     return [rate * i / max(count - 1, 1) for i in range(count)]
+
+
+def picture_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of a picture size, which may be one number for both.
+
+    Raises:
+        ConfigError: more or fewer than two numbers.
+    """
+    sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    if len(sides) != 2:
+        raise ConfigError(f"img_size is a side, or height and width; got {list(sides)}")
+    return sides
 
 
 def to_tokens(x: Tensor) -> Tensor:
@@ -129,7 +143,7 @@ class SwinSkeleton(nn.Layer):
     the backward pass.
 
     Args:
-        img_size: picture size for which an absolute position embedding is made.
+        img_size: side, or height and width, for which an absolute position embedding is made.
         in_chans: channels.
         embed_dim: width.
         ape: absolute position embedding; only pictures of img_size then work.
@@ -145,7 +159,7 @@ class SwinSkeleton(nn.Layer):
     def __init__(
         self,
         *,
-        img_size: int,
+        img_size: int | Sequence[int],
         in_chans: int,
         embed_dim: int,
         ape: bool,
@@ -167,9 +181,10 @@ class SwinSkeleton(nn.Layer):
         self.register_buffer("mean", paddle.to_tensor(mean).reshape([1, -1, 1, 1]), persistable=False)
         self.conv_first = Conv2D(in_chans, embed_dim, 3, padding=1)
         self.patch_embed = PatchEmbed(embed_dim, patch_norm)
+        height, width = picture_sides(img_size)
         self.absolute_pos_embed = (
             self.create_parameter(
-                [1, img_size * img_size, embed_dim], default_initializer=init.TruncatedNormal(std=0.02)
+                [1, height * width, embed_dim], default_initializer=init.TruncatedNormal(std=0.02)
             )
             if ape
             else None
