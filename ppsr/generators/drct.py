@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
-from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, to_map, to_tokens
+from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, group_heads, to_map, to_tokens
 from ppsr.generators.swinir import SwinBlock, check_patch, clamp_window
 
 __all__ = ["DRCT", "RDG", "check_upsampler", "heads_for", "stage_shape", "swin_stage"]
@@ -197,7 +197,7 @@ class DRCT(SwinSkeleton):
         self.use_checkpoint = use_checkpoint
         rates = drop_rates(drop_path_rate, sum(depths))
         self.layers = nn.LayerList()
-        for i, heads in enumerate(num_heads):
+        for i, (_, heads) in enumerate(group_heads(depths, num_heads)):
             block = {
                 "qkv_bias": qkv_bias,
                 "qk_scale": qk_scale,

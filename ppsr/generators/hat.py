@@ -22,6 +22,7 @@ from ppsr.generators.blocks.transformer import (
     SwinSkeleton,
     TokenLinear,
     drop_rates,
+    group_heads,
     picture_sides,
     residual_conv,
     to_map,
@@ -244,7 +245,7 @@ class HAT(SwinSkeleton):
         self.use_checkpoint = use_checkpoint
         rates = iter(drop_rates(drop_path_rate, sum(depths)))
         self.layers = nn.LayerList()
-        for depth, heads in zip(depths, num_heads, strict=True):
+        for depth, heads in group_heads(depths, num_heads):
             blocks = [
                 HAB(
                     embed_dim,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, drop_rates
+from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, drop_rates, group_heads
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
 from ppsr.generators.drct import RDG, STAGES, check_upsampler, stage_shape, swin_stage
 from ppsr.generators.swinir import check_patch, clamp_window
@@ -174,7 +174,7 @@ class MambaDRCT(SwinSkeleton):
             return SSMlpBlock(width, d_state, expand, ratio, drop_rate, drop_path)
 
         self.layers = nn.LayerList()
-        for i, heads in enumerate(num_heads):
+        for i, (_, heads) in enumerate(group_heads(depths, num_heads)):
             stages = {
                 f"{'mamba' if flag else 'swin'}{k}": stage(k, heads, rates[sum(depths[:i])])
                 for k, flag in enumerate(mamba_blocks, 1)

@@ -20,6 +20,7 @@ from ppsr.generators.blocks.transformer import (
     Mlp,
     SwinSkeleton,
     drop_rates,
+    group_heads,
     picture_sides,
     residual_conv,
     to_map,
@@ -185,7 +186,7 @@ class SwinIR(SwinSkeleton):
         self.size_multiple = window
         rates = iter(drop_rates(drop_path_rate, sum(depths)))
         self.layers = nn.LayerList()
-        for depth, heads in zip(depths, num_heads, strict=True):
+        for depth, heads in group_heads(depths, num_heads):
             blocks = [
                 SwinBlock(
                     embed_dim,

@@ -23,6 +23,7 @@ __all__ = [
     "SwinSkeleton",
     "TokenLinear",
     "drop_rates",
+    "group_heads",
     "picture_sides",
     "residual_conv",
     "to_map",
@@ -70,6 +71,19 @@ class DropPath(nn.Layer):
 def drop_rates(rate: float, count: int) -> list[float]:
     """Rates that grow linearly over `count` blocks from zero to `rate`."""
     return [rate * i / max(count - 1, 1) for i in range(count)]
+
+
+def group_heads(depths: Sequence[int], num_heads: Sequence[int]) -> list[tuple[int, int]]:
+    """Blocks and heads of each group.
+
+    Raises:
+        ConfigError: the lists have different lengths.
+    """
+    if len(depths) != len(num_heads):
+        raise ConfigError(
+            f"depths {list(depths)} and num_heads {list(num_heads)} must have one number for every group"
+        )
+    return list(zip(depths, num_heads, strict=True))
 
 
 def picture_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
