@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
-from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, to_map, to_tokens
+from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, group_heads, to_map, to_tokens
 from ppsr.generators.swinir import SwinBlock, check_patch, clamp_window
 
 __all__ = ["DRCT", "RDG", "check_upsampler", "heads_for", "stage_shape", "swin_stage"]
@@ -108,7 +108,7 @@ class DRCT(SwinSkeleton):
     """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
 
     Args:
-        img_size: only for `ape`, and whether it is larger than a window.
+        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
         patch_size: 1.
         in_chans: channels.
         embed_dim: width.
@@ -152,7 +152,7 @@ class DRCT(SwinSkeleton):
     def __init__(
         self,
         *,
-        img_size: int = 64,
+        img_size: int | Sequence[int] = 64,
         patch_size: int = 1,
         in_chans: int = 3,
         embed_dim: int = 96,
@@ -197,7 +197,7 @@ class DRCT(SwinSkeleton):
         self.use_checkpoint = use_checkpoint
         rates = drop_rates(drop_path_rate, sum(depths))
         self.layers = nn.LayerList()
-        for i, heads in enumerate(num_heads):
+        for i, (_, heads) in enumerate(group_heads(depths, num_heads)):
             block = {
                 "qkv_bias": qkv_bias,
                 "qk_scale": qk_scale,

@@ -84,7 +84,7 @@ class DRNGenerator(nn.Layer):
         n_feats: width at the SR size; it doubles with every step down.
         n_colors: 3, or 1.
         rgb_range: largest value of a picture.
-        negval: slope of LeakyReLU.
+        negval: slope of LeakyReLU, 0 to 1.
         kernel_size: of the convolutions in blocks, head and tails.
         train_mean_shift: whether the mean shift is trained (the original trains it, PaddleGAN freezes it).
 
@@ -124,8 +124,8 @@ class DRNGenerator(nn.Layer):
                 f"DRNGenerator: n_feats {n_feats} is too narrow for channel attention at x{self.scale}; "
                 f"use at least {-(-_REDUCTION * n_feats // min(widths))}"
             )
-        if not 0 < negval < 1:
-            raise ConfigError(f"DRNGenerator: negval must lie between 0 and 1, got {negval}")
+        if not 0 <= negval <= 1:
+            raise ConfigError(f"DRNGenerator: negval must lie in 0..1, got {negval}")
 
         def conv(width_in: int, width_out: int) -> Conv2D:
             return Conv2D(width_in, width_out, kernel_size, padding=kernel_size // 2)

@@ -22,6 +22,8 @@ from ppsr.generators.blocks.transformer import (
     SwinSkeleton,
     TokenLinear,
     drop_rates,
+    group_heads,
+    picture_sides,
     residual_conv,
     to_map,
     to_tokens,
@@ -193,7 +195,7 @@ class HAT(SwinSkeleton):
     def __init__(
         self,
         *,
-        img_size: int = 64,
+        img_size: int | Sequence[int] = 64,
         patch_size: int = 1,
         in_chans: int = 3,
         embed_dim: int = 96,
@@ -219,7 +221,7 @@ class HAT(SwinSkeleton):
         resi_connection: str = "1conv",
     ) -> None:
         check_patch(patch_size)
-        if img_size <= window_size:
+        if min(picture_sides(img_size)) <= window_size:
             raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
         if embed_dim < max(compress_ratio, squeeze_factor):
             raise ConfigError(
@@ -243,7 +245,7 @@ class HAT(SwinSkeleton):
         self.use_checkpoint = use_checkpoint
         rates = iter(drop_rates(drop_path_rate, sum(depths)))
         self.layers = nn.LayerList()
-        for depth, heads in zip(depths, num_heads, strict=True):
+        for depth, heads in group_heads(depths, num_heads):
             blocks = [
                 HAB(
                     embed_dim,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, drop_rates
+from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, drop_rates, group_heads
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
 from ppsr.generators.drct import RDG, STAGES, check_upsampler, stage_shape, swin_stage
 from ppsr.generators.swinir import check_patch, clamp_window
@@ -48,7 +48,7 @@ class MambaDRCT(SwinSkeleton):
     H and W are multiples of window_size where a Swin block is kept, else of any size.
 
     Args:
-        img_size: only for `ape`, and whether it is larger than a window.
+        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
         patch_size: 1.
         in_chans: channels.
         embed_dim: width.
@@ -100,7 +100,7 @@ class MambaDRCT(SwinSkeleton):
     def __init__(
         self,
         *,
-        img_size: int = 64,
+        img_size: int | Sequence[int] = 64,
         patch_size: int = 1,
         in_chans: int = 3,
         embed_dim: int = 96,
@@ -174,7 +174,7 @@ class MambaDRCT(SwinSkeleton):
             return SSMlpBlock(width, d_state, expand, ratio, drop_rate, drop_path)
 
         self.layers = nn.LayerList()
-        for i, heads in enumerate(num_heads):
+        for i, (_, heads) in enumerate(group_heads(depths, num_heads)):
             stages = {
                 f"{'mamba' if flag else 'swin'}{k}": stage(k, heads, rates[sum(depths[:i])])
                 for k, flag in enumerate(mamba_blocks, 1)

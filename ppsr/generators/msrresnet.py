@@ -35,7 +35,7 @@ class MSRResNet(nn.Layer):
         num_out_ch: channels of the output.
         num_feat: width.
         num_block: residual blocks.
-        upscale: 2, 3 or 4.
+        upscale: 1, 2, 3 or 4; 1 has no `upconv1`, `feat_hr` is the output of the last block then.
         dropout: None, or `{type: channel|element, p: ..., positions: [...], residual_share: ...}`. Positions:
             `first` (after the first activation), `b1`, `b2`, ... (output of a block), `up1`, `up2`, `hr`,
             `last` (input of `upconv1`, `upconv2`, `conv_hr`, `conv_last`), `upconv1`, `upconv2` (their
@@ -64,8 +64,8 @@ class MSRResNet(nn.Layer):
         global_residual: bool = True,
     ) -> None:
         super().__init__()
-        if upscale not in (2, 3, 4):
-            raise ConfigError(f"MSRResNet: upscale must be 2, 3 or 4, got {upscale}")
+        if upscale not in (1, 2, 3, 4):
+            raise ConfigError(f"MSRResNet: upscale must be 1, 2, 3 or 4, got {upscale}")
         if global_residual and num_in_ch != num_out_ch:
             raise ConfigError(
                 f"MSRResNet adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ; "
@@ -75,7 +75,8 @@ class MSRResNet(nn.Layer):
         self.global_residual = global_residual
         # one pixel per 3x3 convolution before enlargement, and one more for those after it
         self.receptive_radius = 2 * num_block + 3
-        places = ["first", *(f"b{k + 1}" for k in range(num_block)), "up1", "upconv1", "hr", "last"]
+        places = ["first", *(f"b{k + 1}" for k in range(num_block)), "hr", "last"]
+        places += ["up1", "upconv1"] if upscale > 1 else []
         places += ["up2", "upconv2"] if upscale == 4 else []
         self.dropout = DropoutPlaces(dropout, places, residual=True, where="MSRResNet")
         plain = num_block - round(num_block * self.dropout.residual_share)
@@ -85,18 +86,20 @@ class MSRResNet(nn.Layer):
         self.body = nn.LayerList(
             [ResidualBlockNoBN(num_feat, None if k < plain else self.dropout.drop) for k in range(num_block)]
         )
-        factor = 2 if upscale == 4 else upscale
-        self.pixel_shuffle = nn.PixelShuffle(factor)
-        self.upconv1 = Conv2D(num_feat, num_feat * factor**2, 3, padding=1)
+        if upscale > 1:
+            factor = 2 if upscale == 4 else upscale
+            self.pixel_shuffle = nn.PixelShuffle(factor)
+            self.upconv1 = Conv2D(num_feat, num_feat * factor**2, 3, padding=1)
         if upscale == 4:
             self.feat_up2 = LeakyReLU(0.1)
             self.upconv2 = Conv2D(num_feat, num_feat * factor**2, 3, padding=1)
             scale_initialisation(self.upconv2)
-        self.feat_hr = LeakyReLU(0.1)
+        self.feat_hr = LeakyReLU(0.1) if upscale > 1 else nn.Identity()
         self.conv_hr = Conv2D(num_feat, num_feat, 3, padding=1)
         self.feat_last = LeakyReLU(0.1)
         self.conv_last = Conv2D(num_feat, num_out_ch, 3, padding=1)
-        scale_initialisation(self.conv_first, self.upconv1, self.conv_hr, self.conv_last)
+        enlarging = [self.upconv1] if upscale > 1 else []
+        scale_initialisation(self.conv_first, *enlarging, self.conv_hr, self.conv_last)
 
     @staticmethod
     def map_published_keys(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,8 +114,9 @@ class MSRResNet(nn.Layer):
         features = drop(self.feat_first(self.conv_first(x)), "first")
         for k, block in enumerate(self.body, 1):
             features = drop(block(features), f"b{k}")
-        features = drop(self.upconv1(drop(features, "up1")), "upconv1")
-        features = self.pixel_shuffle(features)
+        if self.scale > 1:
+            features = drop(self.upconv1(drop(features, "up1")), "upconv1")
+            features = self.pixel_shuffle(features)
         if self.scale == 4:
             features = self.upconv2(drop(self.feat_up2(features), "up2"))
             features = self.pixel_shuffle(drop(features, "upconv2"))

@@ -20,6 +20,8 @@ from ppsr.generators.blocks.transformer import (
     Mlp,
     SwinSkeleton,
     drop_rates,
+    group_heads,
+    picture_sides,
     residual_conv,
     to_map,
     to_tokens,
@@ -102,7 +104,7 @@ class SwinIR(SwinSkeleton):
     """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
 
     Args:
-        img_size: only for `ape`, and whether it is larger than a window.
+        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
         patch_size: 1.
         in_chans: channels.
         embed_dim: width.
@@ -120,7 +122,8 @@ class SwinIR(SwinSkeleton):
         use_checkpoint: recompute blocks in backward instead of keeping their activations.
         upscale: factor.
         img_range: range of the normalised input.
-        upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x4), or '' or None (denoising, upscale 1).
+        upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x2 or x4), or '' or None (denoising,
+            upscale 1).
         resi_connection: 1conv or 3conv.
     """
 
@@ -140,7 +143,7 @@ class SwinIR(SwinSkeleton):
     def __init__(
         self,
         *,
-        img_size: int = 64,
+        img_size: int | Sequence[int] = 64,
         patch_size: int = 1,
         in_chans: int = 3,
         embed_dim: int = 96,
@@ -183,7 +186,7 @@ class SwinIR(SwinSkeleton):
         self.size_multiple = window
         rates = iter(drop_rates(drop_path_rate, sum(depths)))
         self.layers = nn.LayerList()
-        for depth, heads in zip(depths, num_heads, strict=True):
+        for depth, heads in group_heads(depths, num_heads):
             blocks = [
                 SwinBlock(
                     embed_dim,
@@ -201,11 +204,11 @@ class SwinIR(SwinSkeleton):
             ]
             self.layers.append(RSTB(blocks, embed_dim, resi_connection, use_checkpoint))
         if upsampler == "nearest+conv":
-            if upscale != 4:
-                raise ConfigError(f"SwinIR: upsampler 'nearest+conv' is for upscale 4, got {upscale}")
+            if upscale not in (2, 4):
+                raise ConfigError(f"SwinIR: upsampler 'nearest+conv' is for upscale 2 or 4, got {upscale}")
             self.conv_before_upsample = nn.Sequential(Conv2D(embed_dim, 64, 3, padding=1), LeakyReLU(0.01))
             self.conv_up1 = Conv2D(64, 64, 3, padding=1)
-            self.conv_up2 = Conv2D(64, 64, 3, padding=1)
+            self.conv_up2 = Conv2D(64, 64, 3, padding=1) if upscale == 4 else None
             self.conv_hr = Conv2D(64, 64, 3, padding=1)
             self.conv_last = Conv2D(64, in_chans, 3, padding=1)
 
@@ -216,7 +219,8 @@ class SwinIR(SwinSkeleton):
             return self.reconstruct_shuffled(x)
         body = self.conv_before_upsample(self.body(self.conv_first(x)))
         body = leaky_relu(self.conv_up1(nearest_upsample(body, 2)), 0.2)
-        body = leaky_relu(self.conv_up2(nearest_upsample(body, 2)), 0.2)
+        if self.conv_up2 is not None:
+            body = leaky_relu(self.conv_up2(nearest_upsample(body, 2)), 0.2)
         return self.conv_last(leaky_relu(self.conv_hr(body), 0.2))
 
 
@@ -230,6 +234,7 @@ def check_patch(patch_size: int) -> None:
         raise ConfigError(f"patch_size must be 1, got {patch_size}")
 
 
-def clamp_window(img_size: int, window_size: int) -> tuple[int, int]:
+def clamp_window(img_size: int | Sequence[int], window_size: int) -> tuple[int, int]:
     """Window and shift; pictures announced no larger than a window get one window without shift."""
-    return (img_size, 0) if img_size <= window_size else (window_size, window_size // 2)
+    side = min(picture_sides(img_size))
+    return (side, 0) if side <= window_size else (window_size, window_size // 2)

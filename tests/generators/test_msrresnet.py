@@ -99,7 +99,7 @@ def test_without_global_residual_the_enlarged_input_is_missing() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"upscale": 5}, "upscale must be 2, 3 or 4"),
+        ({"upscale": 5}, "upscale must be 1, 2, 3 or 4"),
         ({"num_out_ch": 1}, "set global_residual to false"),
         ({"dropout": {"positions": ["lst"]}}, "did you mean 'last'"),
         ({"dropout": {"positions": ["b5"]}}, "no dropout position 'b5'"),
@@ -108,6 +108,7 @@ def test_without_global_residual_the_enlarged_input_is_missing() -> None:
         ({"dropout": {"p": 1.0}}, "0 <= p < 1"),
         ({"dropout": {"residual_share": 2}}, "share of the blocks"),
         ({"upscale": 2, "dropout": {"positions": "up2"}}, "no dropout position 'up2'"),
+        ({"upscale": 1, "dropout": {"positions": "up1"}}, "no dropout position 'up1'"),
     ],
 )
 def test_wrong_options_are_refused_by_name(options: dict, message: str) -> None:

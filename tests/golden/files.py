@@ -2,6 +2,12 @@
 
 The folder is `tests/golden/data`, or the one named by the environment variable PPSR_GOLDEN_DIR: the same
 tests run on any other files of the same families.
+
+How the files were made: the published modules were imported into PyTorch on a CPU (their registries and
+unused imports replaced by empty ones), built with the arguments in `meta`, given random parameters, and run
+on random pictures; `meta` names the version and the seed. A file keeps the whole state dict, what went in,
+what came out, and gradients of some parameters. Where `meta` has an entry `weights`, parameters have three
+values only, so that a file about an option stays small.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 DATA = Path(os.environ.get("PPSR_GOLDEN_DIR") or Path(__file__).parent / "data")
@@ -56,6 +63,15 @@ def golden(*patterns: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", files, ids=lambda p: p.stem)
 
 
+def with_values(ours: paddle.Tensor, stored: np.ndarray) -> paddle.Tensor:
+    """Our tensor with the stored values and its own gradient.
+
+    The gradient of an absolute difference is a sign. Where a difference is as small as rounding, the sign
+    hangs on the last bit, and one other sign among N moves a gradient by a share of 1 / sqrt(N).
+    """
+    return ours + (paddle.to_tensor(stored) - ours).detach()
+
+
 def assert_close(actual, expected, *, atol: float = 0.0, rtol: float = 0.0, what: str = "") -> None:
     """Compare shapes, then values; `rtol` is relative to the largest expected magnitude, not per element."""
     actual, expected = np.asarray(actual), np.asarray(expected)
@@ -65,3 +81,9 @@ def assert_close(actual, expected, *, atol: float = 0.0, rtol: float = 0.0, what
     bound = atol + rtol * float(np.abs(expected).max(initial=0.0))
     error = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
     assert error <= bound, f"{what}: largest difference {error:.3g}, allowed {bound:.3g}"
+
+
+def assert_near(actual, expected, tolerance: float, what: str = "") -> None:
+    """Compare to a share of one, or of the largest expected magnitude where that is more."""
+    largest = float(np.abs(expected).max(initial=0.0))
+    assert_close(actual, expected, atol=tolerance * max(1.0, largest), what=what)

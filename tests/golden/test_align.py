@@ -107,7 +107,9 @@ def test_training_step_equals_the_released_one(path: Path) -> None:
     batch = model.prepare(Batch({k: paddle.to_tensor(v) for k, v in arrays.items()}))
     losses = model.generator_losses(batch)
     for key in ("l_pix", "l_reg", "n_reg"):
-        assert_close(float(losses[key]), file[f"output/{key}"], rtol=1e-4, what=key)
+        # the alignment terms are differences of nearly equal numbers of order one, times the weight
+        atol = 0 if key == "l_pix" else 3e-8 * file.meta["weight"]
+        assert_close(float(losses[key]), file[f"output/{key}"], rtol=1e-4, atol=atol, what=key)
     assert_close(float(sum(losses.values())), file["output/total"], rtol=1e-4, what="total")
     assert_close(batch["sr"].numpy(), file["output/sr"], rtol=1e-4, what="SR")
     pooled = batch["feature"].mean(axis=[2, 3]).numpy()
@@ -116,8 +118,9 @@ def test_training_step_equals_the_released_one(path: Path) -> None:
     parameters = dict(net.named_parameters())
     gradients = mapping(file.group("output/grad"))
     assert gradients
+    ours = {key: parameter.grad.numpy() for key, parameter in parameters.items()}
     for key, expected in gradients.items():
-        assert_close(parameters[key].grad.numpy(), expected, rtol=1e-3, atol=1e-7, what=key)
+        assert_close(ours[key], expected, rtol=1e-3, atol=1e-7, what=key)
 
     net.clear_gradients()
     adam = {"name": "Adam", "net_names": ["generator"], "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8}
@@ -132,5 +135,5 @@ def test_training_step_equals_the_released_one(path: Path) -> None:
     step.run([Batch({k: paddle.to_tensor(v) for k, v in arrays.items()})], 0, seed=0)
     for key, expected in mapping(file.group("output/after_adam")).items():
         # the first step of Adam is a sign where the gradient is large, and noise where it is tiny
-        steady = np.abs(gradients[key]) >= 1e-6
+        steady = np.abs(ours[key]) >= 1e-6
         assert_close(parameters[key].numpy()[steady], expected[steady], atol=2e-6, what=f"{key} after Adam")

@@ -10,7 +10,7 @@ import pytest
 from ppsr.criterions.dual_regression import drn_losses
 from ppsr.generators.drn import DRNDual, DRNGenerator
 from ppsr.weights.apply import load_state
-from tests.golden.files import Golden, assert_close, golden
+from tests.golden.files import Golden, assert_close, golden, with_values
 
 RTOL = 2e-4  # the tolerance that the files state: of the largest reference value
 STYLES = {"original": "original", "paddle": "paddledepth"}
@@ -86,7 +86,11 @@ def test_losses_equal_both_published_styles(path: Path, stored: str) -> None:
 @golden("drn_x[0-9]*")
 def test_gradients_of_the_original_loss_equal_the_original(path: Path) -> None:
     case = Case(path)
-    drn_losses(*case.forward(), case.lr, case.hr)["total"].backward()
+    pictures = [
+        [with_values(one, case.file[f"output/{name}{i}"]) for i, one in enumerate(group)]
+        for name, group in zip(("sr", "dual"), case.forward(), strict=True)
+    ]
+    drn_losses(*pictures, case.lr, case.hr)["total"].backward()
     groups = [("output/grad", case.net)]
     groups += [(f"output/grad_dual/{index}", dual) for index, dual in enumerate(case.duals)]
     compared = 0

@@ -18,6 +18,8 @@ from tests.golden.hash_weights import hash_array
 
 BLOCKS = {"SS2D": SS2D, "VSSBlock": VSSBlock}
 PRECISIONS = [("float32", "", 2e-5, 1e-4), ("float64", "64", 1e-12, 1e-12)]
+# layer norms of few channels enlarge rounding
+BLOCK_PRECISIONS = [PRECISIONS[0], ("float64", "64", 1e-11, 1e-11)]
 
 
 def _build(meta):
@@ -100,11 +102,12 @@ def test_scan_and_its_gradients(path, chunk, dtype, suffix, rtol, rtol_gradients
 
 
 @golden("mamba_ss2d*", "mamba_vssblock*")
-@pytest.mark.parametrize(("dtype", "suffix", "rtol", "rtol_gradients"), PRECISIONS, ids=["32", "64"])
+@pytest.mark.parametrize(("dtype", "suffix", "rtol", "rtol_gradients"), BLOCK_PRECISIONS, ids=["32", "64"])
 def test_blocks_and_their_gradients(path, dtype, suffix, rtol, rtol_gradients):
     g = Golden(path)
     net = _build(g.meta)
     apply_state(net, g.params, layout="torch")
+    net.eval()
     _cast(net, dtype)
     shape = g["input/x"].shape
     if "x_size" in g.meta:

@@ -11,7 +11,7 @@ from paddle.nn import functional as F
 
 from ppsr.registry import build_generator
 from ppsr.weights.apply import load_state
-from tests.golden.files import Golden, assert_close, golden
+from tests.golden.files import Golden, assert_close, golden, with_values
 
 
 def build(case: Golden):
@@ -36,10 +36,12 @@ def test_outputs_equal_the_released_code(path: Path) -> None:
 @golden("srvgg_*")
 def test_loss_and_gradients_equal_the_released_code(path: Path) -> None:
     case = Golden(path)
+    if "input/target0" not in case:
+        pytest.skip("this file has no gradients")
     net = build(case)
-    loss = F.l1_loss(net(paddle.to_tensor(case["input/x0"])), paddle.to_tensor(case["input/target0"]))
-    loss.backward()
-    assert_close(float(loss), case["output/l1_loss0"], rtol=1e-5, what="loss")
+    y, target = net(paddle.to_tensor(case["input/x0"])), paddle.to_tensor(case["input/target0"])
+    assert_close(float(F.l1_loss(y, target)), case["output/l1_loss0"], rtol=1e-5, what="loss")
+    F.l1_loss(with_values(y, case["output/y0"]), target).backward()
     gradients = {key: parameter.grad.numpy() for key, parameter in net.named_parameters()}
     for key, expected in case.group("grad").items():
         assert_close(gradients[key], expected, rtol=1e-4, atol=1e-8, what=key)

@@ -18,7 +18,7 @@ TINY = {"num_feat": 8, "num_block": 2}
 MAMBAIR = {"embed_dim": 31, "depths": [2, 1], "d_state": 2, "mlp_ratio": 1.2}
 MAMBADRCT = {"embed_dim": 32, "gc": 4, "depths": [6], "num_heads": [6], "d_state": 2, "expand": 1.1}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *(("MSRResNet", {**TINY, "upscale": scale}) for scale in (2, 3, 4)),
+    *(("MSRResNet", {**TINY, "upscale": scale}) for scale in (1, 2, 3, 4)),
     ("MSRResNet", {**TINY, "num_in_ch": 1, "num_out_ch": 1, "num_block": 11}),
     *(("RRDBNet", {**TINY, "scale": scale, "num_grow_ch": 4}) for scale in (1, 2, 4)),
     ("RRDBNet", {**TINY, "scale": 2, "num_in_ch": 1, "num_out_ch": 1, "num_grow_ch": 4}),
@@ -83,6 +83,7 @@ def test_variant_is_recognised_and_rebuilt(name: str, arguments: dict[str, Any])
 FAMILIES = ("swinir", "hat", "drct", "mamba_mambair", "mamba_mambadrct")
 RECORDED = [p for family in FAMILIES for p in sorted(DATA.glob(f"{family}_*.npz"))]
 LEFT_NO_TRACE = {"img_range", "drop_path_rate", "conv_scale", "patch_size", "qk_scale"}
+RATIOS = {"mlp_ratio", "expand", "overlap_ratio"}  # many give the same widths
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
@@ -90,16 +91,25 @@ def test_published_attention_weights_are_recognised(path: Any) -> None:
     with np.load(path) as data:
         meta = json.loads(str(data["meta"]))
         state = {key.removeprefix("param/"): data[key] for key in data.files if key.startswith("param/")}
+    kwargs = meta["kwargs"]
+    sides = np.broadcast_to(kwargs.get("img_size", 64), 2)
+    if kwargs.get("ape") and sides[0] != sides[1]:
+        with pytest.raises(WeightError, match="is no square"):
+            identify(state)
+        return
     name, recovered = identify(state)
     assert name == meta["network"]
-    for key, value in meta["kwargs"].items():
+    for key, value in kwargs.items():
         if key in LEFT_NO_TRACE or key not in recovered or ("DRCT" in name and key == "depths"):
             continue  # DRCT's groups have five blocks whatever `depths` says
         if key == "num_heads" and "window_size" not in recovered:
             continue  # no attention at all
         # windows larger than the training size are clamped
-        wanted = min(value, meta["kwargs"]["img_size"]) if key == "window_size" else value
-        assert plain(recovered)[key] == wanted, key
+        wanted = min(value, *sides) if key == "window_size" else value
+        if key == "upsampler":
+            wanted = value or ""  # both mean none
+        assert key in RATIOS or plain(recovered)[key] == wanted, key
+    assert not apply_state(build(name, recovered), state, layout="torch")
 
 
 def test_released_second_key_layout_of_msrresnet_is_recognised() -> None:

@@ -70,7 +70,7 @@ class Linear(nn.Linear):
 
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
-    """LeakyReLU as a maximum, for 0 < slope < 1: Paddle 3.3's inference passes crash on the operator."""
+    """LeakyReLU as a maximum, for 0 <= slope <= 1: Paddle 3.3's inference passes crash on the operator."""
     return paddle.maximum(x, slope * x)
 
 

@@ -3,6 +3,8 @@ networks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
@@ -20,6 +22,8 @@ __all__ = [
     "SwinSkeleton",
     "TokenLinear",
     "drop_rates",
+    "group_heads",
+    "picture_sides",
     "residual_conv",
     "to_map",
     "to_tokens",
@@ -68,6 +72,31 @@ def drop_rates(rate: float, count: int) -> list[float]:
     return [rate * i / max(count - 1, 1) for i in range(count)]
 
 
+def group_heads(depths: Sequence[int], num_heads: Sequence[int]) -> list[tuple[int, int]]:
+    """Blocks and heads of each group.
+
+    Raises:
+        ConfigError: the lists have different lengths.
+    """
+    if len(depths) != len(num_heads):
+        raise ConfigError(
+            f"depths {list(depths)} and num_heads {list(num_heads)} must have one number for every group"
+        )
+    return list(zip(depths, num_heads, strict=True))
+
+
+def picture_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of a picture size, which may be one number for both.
+
+    Raises:
+        ConfigError: more or fewer than two numbers.
+    """
+    sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    if len(sides) != 2:
+        raise ConfigError(f"img_size is a side, or height and width; got {list(sides)}")
+    return sides
+
+
 def to_tokens(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, H, W, C)."""
     return x.transpose([0, 2, 3, 1])
@@ -114,7 +143,7 @@ class SwinSkeleton(nn.Layer):
     the backward pass.
 
     Args:
-        img_size: picture size for which an absolute position embedding is made.
+        img_size: side, or height and width, for which an absolute position embedding is made.
         in_chans: channels.
         embed_dim: width.
         ape: absolute position embedding; only pictures of img_size then work.
@@ -130,7 +159,7 @@ class SwinSkeleton(nn.Layer):
     def __init__(
         self,
         *,
-        img_size: int,
+        img_size: int | Sequence[int],
         in_chans: int,
         embed_dim: int,
         ape: bool,
@@ -152,9 +181,10 @@ class SwinSkeleton(nn.Layer):
         self.register_buffer("mean", paddle.to_tensor(mean).reshape([1, -1, 1, 1]), persistable=False)
         self.conv_first = Conv2D(in_chans, embed_dim, 3, padding=1)
         self.patch_embed = PatchEmbed(embed_dim, patch_norm)
+        height, width = picture_sides(img_size)
         self.absolute_pos_embed = (
             self.create_parameter(
-                [1, img_size * img_size, embed_dim], default_initializer=init.TruncatedNormal(std=0.02)
+                [1, height * width, embed_dim], default_initializer=init.TruncatedNormal(std=0.02)
             )
             if ape
             else None

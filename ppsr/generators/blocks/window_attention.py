@@ -38,16 +38,21 @@ def merge_windows(windows: Tensor, size: int, height: int, width: int) -> Tensor
 
 @lru_cache(maxsize=32)
 def relative_index(size: int, other: int | None = None) -> np.ndarray:
-    """Row of the bias table for each pair of a token of a window and one of another (larger) window.
+    """Row of the bias table for each pair of tokens of a window, or of one of it and one of another window.
 
-    The offsets between a window and a larger one are negative in the published code and rely on wrapping
-    around; here they are taken modulo the table's length, which is the same row.
+    The offsets to another window are negative in the published code and rely on wrapping around; here they
+    are taken modulo the table's length, which is the same row.
+
+    Args:
+        size: side of the window.
+        other: side of the other window, at least as large; None is attention of the window to itself, whose
+            table runs in the opposite direction.
     """
-    other = other or size
-    span = size + other - 1
+    far_size = size if other is None else other
+    span = size + far_size - 1
     own = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij")).reshape(2, -1)
-    far = np.stack(np.meshgrid(np.arange(other), np.arange(other), indexing="ij")).reshape(2, -1)
-    if other == size:
+    far = np.stack(np.meshgrid(np.arange(far_size), np.arange(far_size), indexing="ij")).reshape(2, -1)
+    if other is None:
         dy, dx = own[:, :, None] - far[:, None, :] + size - 1
     else:
         dy, dx = far[:, None, :] - own[:, :, None] + size - other + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ppsr.weights.identify.shapes import Found, State, count, root, steps
@@ -16,13 +18,13 @@ def _rgb_range(state: State) -> float:
 
 def msrresnet(state: State) -> Found:
     first, last = state["conv_first.weight"].shape, state["conv_last.weight"].shape
-    up1 = state["upconv1.weight"].shape
+    enlarging = [state[name].shape for name in ("upconv1.weight", "upconv2.weight") if name in state]
     return "MSRResNet", {
         "num_in_ch": first[1],
         "num_out_ch": last[0],
         "num_feat": first[0],
         "num_block": count(state, r"body\.?(\d+)\."),
-        "upscale": 4 if "upconv2.weight" in state else root(up1[0] / up1[1]),
+        "upscale": math.prod(root(out / width) for out, width, *_ in enlarging),
     }
 
 

@@ -41,8 +41,7 @@ def mambadrct(state: State) -> Found:
     facts = tokens(state)
     heads = [6] * groups
     if swin:
-        shifted = next((k for k in swin if k in (2, 4)), swin[0])
-        facts = attention(state, f"layers.0.swin{swin[0]}.", f"layers.0.swin{shifted}.")
+        facts = attention(state, f"layers.0.swin{swin[0]}.", bool({2, 4} & {*swin}))
         heads = [_num_heads(state, i, [(k, widths[k]) for k in swin]) for i in range(groups)]
     hidden = {k: f"layers.0.{'swin' if k in swin else 'mamba'}{k}.mlp.fc1.bias" for k in _STAGES[:3]}
     pairs = [(widths[k], state[key].shape[0]) for k, key in hidden.items() if key in state]
