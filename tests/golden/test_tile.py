@@ -53,7 +53,7 @@ def test_published_tile_modes(path):
             y = average_tiles(run, x, **shape, tile=tile, overlap=pad)
         else:
             y = half_tiles(run, x, **shape, tile=tile, pad=pad)[0].transpose(1, 2, 0)
-        assert_close(y, g[case["output"]], atol=ATOL, what=name)
+        assert_close(y, g[case["output"]], atol=ATOL, rtol=1e-5, what=name)
 
 
 @golden("tile_*")
