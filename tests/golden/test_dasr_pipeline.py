@@ -16,7 +16,7 @@ from ppsr.degradations.noise import add_noise
 from ppsr.degradations.operations import Noise, apply_operations, quantise
 from tests.golden.files import Golden, assert_close, golden
 from tests.golden.published_draws import PublishedDraws
-from tests.golden.sharpening import usm_tolerance
+from tests.golden.ties import usm_tolerance
 
 _PUBLISHED_SIZES = list(range(9, 22, 2))
 
