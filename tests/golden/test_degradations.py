@@ -97,7 +97,8 @@ def test_interpolation(path):
         else:
             choice = {"scale": float(kind[2:])}
         ours = _chw([interpolate(image, mode=mode, **choice) for image in images])
-        assert_close(ours, expected, atol=1e-5, what=name)
+        # torch keeps the places of samples in float32, whose rounding grows with the side
+        assert_close(ours, expected, atol=max(1e-5, 3e-7 * max(images[0].shape)), what=name)
 
 
 class _Recorded:
