@@ -152,14 +152,16 @@ def average_tiles(
 def half_tiles(run: Run, lq: np.ndarray, *, scale: int, window: int, tile: int, pad: int) -> np.ndarray:
     """Mode `published-onnx`; arguments as `paste_tiles`, result in [0, 1].
 
+    Narrow tiles are mirrored more than once, as OpenCV does it in the script.
+
     Raises:
         ConfigError: the network's window does not divide 16.
-        DataError: a tile is too small to be padded.
     """
     _checked(_ONNX_MULTIPLE, window, "the padding")
 
     def half(part: np.ndarray) -> np.ndarray:
-        padded = reflect_pad(part.astype(np.float16).astype(np.float32), _ONNX_MULTIPLE)
+        margins = [(0, 0), (0, 0), *((0, -length % _ONNX_MULTIPLE) for length in part.shape[2:])]
+        padded = np.pad(part.astype(np.float16).astype(np.float32), margins, mode="reflect")
         return run(padded)[:, :, : part.shape[2] * scale, : part.shape[3] * scale]
 
     return np.clip(_pasted(half, lq, scale, tile, pad) if tile else half(lq), 0, 1)

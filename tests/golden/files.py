@@ -72,15 +72,26 @@ def with_values(ours: paddle.Tensor, stored: np.ndarray) -> paddle.Tensor:
     return ours + (paddle.to_tensor(stored) - ours).detach()
 
 
-def assert_close(actual, expected, *, atol: float = 0.0, rtol: float = 0.0, what: str = "") -> None:
-    """Compare shapes, then values; `rtol` is relative to the largest expected magnitude, not per element."""
-    actual, expected = np.asarray(actual), np.asarray(expected)
+def assert_close(
+    actual, expected, *, atol: float | np.ndarray = 0.0, rtol: float = 0.0, what: str = ""
+) -> None:
+    """Compare shapes, then values.
+
+    `atol` may hold a bound for each element; `rtol` is relative to the largest finite magnitude expected, not
+    per element. Where an infinity or nan is expected, exactly that must be found.
+    """
+    actual, expected = (np.asarray(values).astype(np.float64) for values in (actual, expected))
     assert list(actual.shape) == list(expected.shape), (
         f"{what}: shape {actual.shape}, expected {expected.shape}"
     )
-    bound = atol + rtol * float(np.abs(expected).max(initial=0.0))
-    error = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
-    assert error <= bound, f"{what}: largest difference {error:.3g}, allowed {bound:.3g}"
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(actual[~finite], expected[~finite], err_msg=what)
+    actual, expected = actual[finite], expected[finite]
+    bound = np.broadcast_to(atol, finite.shape)[finite] + rtol * np.abs(expected).max(initial=0.0)
+    error = np.abs(actual - expected)
+    assert np.all(error <= bound), (
+        f"{what}: largest difference {error.max():.3g}, allowed {bound[np.argmax(error - bound)]:.3g}"
+    )
 
 
 def assert_near(actual, expected, tolerance: float, what: str = "") -> None:

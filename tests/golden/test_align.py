@@ -44,6 +44,9 @@ def test_parts_of_the_loss_equal_the_released_functions(path: Path) -> None:
     per_pair = file["output/per_pair"]
     assert_close(statistics_distance(*centred).numpy(), per_pair[:, 0], atol=1e-9, what="linear")
     assert_close(statistics_distance(*mapped)[:, 0].numpy(), per_pair[:, 1], atol=1e-9, what="non-linear")
+    for column, (first, second) in ((2, centred), (3, (m[:, 0] for m in mapped))):
+        means = (first - second).square().mean(axis=1)
+        assert_close(means.numpy(), per_pair[:, column], atol=1e-9, what=f"mean part {column}")
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-9), ("float32", 1e-4)])

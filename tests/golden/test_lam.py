@@ -53,7 +53,7 @@ def test_attributions_of_every_step_equal_the_notebook(path: Path) -> None:
     assert_close(attributions, case["output/grad_steps"], rtol=2e-3, what="attributions")
     objectives = np.concatenate([part.objectives for part in steps])
     assert_close(objectives, case["output/objective_values"], rtol=1e-4, what="objectives")
-    assert_close(steps[-1].sr[None], case["output/sr_last"], atol=1e-4, what="SR")
+    assert_close(steps[-1].sr[None], case["output/sr_last"], rtol=1e-4, what="SR")
 
 
 @golden("lam_*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.published_tiles import half_tiles
 from ppsr.inference.tiling import Tiler, Tiles, default_overlap, largest_tiles, make_tiles
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, ShortOfMemory, small_network
@@ -170,6 +172,22 @@ def test_a_published_tile_mode_never_computes_other_tiles(mode, rng):
     fits = ShortOfMemory(1100, MemoryError(), multiple=4)
     sr = Upscaler(fits, tile_mode=mode, tile=16, overlap=4)(image)
     np.testing.assert_allclose(sr, image.repeat(2, 0).repeat(2, 1), atol=1e-3)
+
+
+def test_narrow_tiles_of_the_onnx_script_are_mirrored_as_opencv_does(rng):
+    image = rng.random((1, 3, 17, 5), dtype=np.float32)
+    tiles = []
+
+    def run(tile):
+        tiles.append(tile)
+        return tile
+
+    half_tiles(run, image, scale=1, window=8, tile=16, pad=0)
+    assert [tile.shape[2:] for tile in tiles] == [(16, 16), (16, 16)]
+    for tile, part in zip(tiles, (image[0, :, :16], image[0, :, 16:]), strict=True):
+        margins = (0, 16 - part.shape[1], 0, 11)
+        padded = cv2.copyMakeBorder(part.transpose(1, 2, 0), *margins, cv2.BORDER_REFLECT_101)
+        np.testing.assert_array_equal(tile[0].transpose(1, 2, 0), padded.astype(np.float16))
 
 
 def test_rows_are_handed_on_a_few_at_a_time(rng):
