@@ -35,6 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +219,11 @@ def measure_time(
     return lines
 
 
-def measure_memory(name: str, sides: tuple[int, ...], limited: bool, folder: Path) -> list[dict[str, Any]]:
+def measure_memory(
+    name: str, sides: tuple[int, ...], limited: bool, folder: Path
+) -> Iterator[dict[str, Any]]:
     """A line per backend and size."""
     _, usable = _once("export-only", name, sides[0], folder)
-    lines = []
     for backend in ("paddle", *usable):
         cases = [(side, "") for side in sides] + ([(LIMITED_SIDE, "-limited")] if limited else [])
         for side, suffix in cases:
@@ -233,8 +235,7 @@ def measure_memory(name: str, sides: tuple[int, ...], limited: bool, folder: Pat
                 "unit": "MiB",
                 "whole_process": round(peak),
             }
-            lines.append(line | ({"limit": round(LIMIT / 2**20)} if suffix else {}))
-    return lines
+            yield line | ({"limit": round(LIMIT / 2**20)} if suffix else {})
 
 
 def work(options: argparse.Namespace) -> None:
@@ -276,13 +277,14 @@ def main() -> None:
         repeats = 3 if options.quick else options.repeats
         for case in options.case or ("time", "memory"):
             with tempfile.TemporaryDirectory() as folder:
+                lines: Iterable[dict[str, Any]]
                 if case == "time":
                     lines = measure_time(name, size, repeats, Path(folder), options.torch_python, torch)
                 else:
                     sides = MEMORY_SIDES[:1] if options.quick else MEMORY_SIDES
                     lines = measure_memory(name, sides, not options.quick, Path(folder))
-            for line in lines:
-                print(json.dumps(line), flush=True)
+                for line in lines:
+                    print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

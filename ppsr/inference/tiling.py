@@ -185,6 +185,7 @@ class Tiler:
         multiple: tiles start at multiples of it, so that windows lie as in the whole picture.
         tiles: how to cut.
         halves: otherwise a tile without memory is an error.
+        frugal: give memory back after each tile instead of each row of tiles, which takes a little longer.
         on_tile: called after each tile.
     """
 
@@ -196,6 +197,7 @@ class Tiler:
         multiple: int,
         tiles: Tiles,
         halves: bool = True,
+        frugal: bool = False,
         on_tile: Callable[[], None] | None = None,
     ) -> None:
         self.run = run
@@ -203,6 +205,7 @@ class Tiler:
         self.multiple = multiple
         self.tiles = tiles
         self.halves = halves
+        self.frugal = frugal
         self.on_tile = on_tile
         self.halved = 0
         self._too_large: float = float("inf")
@@ -239,6 +242,9 @@ class Tiler:
                     across = _ramp(left * scale, right * scale, width * scale, fade * scale)
                     sr = sr * (down * across[None, :, None])
                 band[:, start * scale : stop * scale] += sr
+                del sr
+                if self.frugal:
+                    release_memory()
                 if self.on_tile is not None:
                     self.on_tile()
             if carry is not None:

@@ -245,6 +245,7 @@ class Upscaler:
             multiple=self.backend.facts.size_multiple,
             tiles=tiles if blend else Tiles(),
             halves=blend,
+            frugal=self.max_memory is not None,
             on_tile=on_tile if blend else None,
         )
 
