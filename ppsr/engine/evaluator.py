@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ __all__ = ["compared", "validate"]
 
 logger = logging.getLogger(__name__)
 
+Write = Callable[[Path, np.ndarray], None]
+
 
 def validate(
     net: nn.Layer,
@@ -28,6 +30,7 @@ def validate(
     group: Group,
     *,
     save_folder: Path | None = None,
+    write: Write = write_image,
 ) -> SetScore:
     """Score a network on a dataset of {lq, gt, lq_path} samples (CHW float32 in [0, 1]).
 
@@ -39,6 +42,7 @@ def validate(
         metrics: name -> function of two HWC uint8 RGB pictures.
         group: processes that share the work.
         save_folder: where SR pictures are written, if at all.
+        write: writes one, an HWC uint8 RGB array, to a path.
     """
     count = len(dataset)
 
@@ -48,7 +52,8 @@ def validate(
 
     was_training = net.training
     net.eval()
-    score = score_set(_Samples(net, dataset, count, save_folder), metrics, group=group, on_round=tell)
+    samples = _Samples(net, dataset, count, save_folder, write)
+    score = score_set(samples, metrics, group=group, on_round=tell)
     if was_training:
         net.train()
     for problem in score.problems if group.is_main else ():
@@ -61,11 +66,14 @@ class _Samples:
 
     problems: Sequence[Problem] = ()
 
-    def __init__(self, net: nn.Layer, dataset: Any, count: int, save_folder: Path | None) -> None:
+    def __init__(
+        self, net: nn.Layer, dataset: Any, count: int, save_folder: Path | None, write: Write
+    ) -> None:
         self.net = net
         self.dataset = dataset
         self.names = [f"{index:05d}" for index in range(count)]
         self.save_folder = save_folder
+        self.write = write
 
     def read(self, name: str) -> Triple:
         """Enlarge a sample, write the picture.
@@ -75,11 +83,17 @@ class _Samples:
         """
         sample = self.dataset[int(name)]
         sr = super_resolve(self.net, paddle.to_tensor(np.asarray(sample["lq"])[None]))
-        return compared(sr.astype("float32").numpy()[0], sample, self.net.scale, self.save_folder, name)
+        picture = sr.astype("float32").numpy()[0]
+        return compared(picture, sample, self.net.scale, self.save_folder, name, self.write)
 
 
 def compared(
-    sr: np.ndarray, sample: Mapping[str, Any], scale: int, save_folder: Path | None, name: str
+    sr: np.ndarray,
+    sample: Mapping[str, Any],
+    scale: int,
+    save_folder: Path | None,
+    name: str,
+    write: Write = write_image,
 ) -> Triple:
     """What is scored of a sample; its picture is written if there is a folder.
 
@@ -89,6 +103,7 @@ def compared(
         scale: SR size / LR size.
         save_folder: for the picture.
         name: of the picture where the sample knows no path.
+        write: as in `validate`.
 
     Raises:
         PictureError: `gt` has another size.
@@ -96,7 +111,7 @@ def compared(
     picture = to_uint8(sr.transpose(1, 2, 0))
     stem = Path(str(sample.get("lq_path") or sample.get("gt_path") or name)).stem
     if save_folder is not None:
-        write_image(save_folder / f"{stem}.png", picture)
+        write(save_folder / f"{stem}.png", picture)
     if sample.get("gt") is None:
         return Triple(None, picture, None, stem)
     gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))

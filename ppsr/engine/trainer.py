@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from ppsr.config.loader import Config
@@ -27,6 +28,7 @@ from ppsr.engine.state import State
 from ppsr.engine.step import TrainStep
 from ppsr.engine.visuals import save_visuals
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import write_image
 from ppsr.models.base import BaseModel, Batch
 from ppsr.registry import LRSCHEDULERS, METRICS
 from ppsr.solver.ema import EMA
@@ -41,6 +43,11 @@ logger = logging.getLogger(__name__)
 def build_metrics(experiment: Experiment) -> dict[str, Any]:
     """The metrics of the `validate` section by their names."""
     return {name: METRICS.build(cfg) for name, cfg in experiment.validate_.metrics.items()}
+
+
+def _write_if_possible(path: Path, picture: np.ndarray) -> None:
+    with reported(f"picture {path.name}"):
+        write_image(path, picture)
 
 
 class Trainer:
@@ -257,7 +264,9 @@ class Trainer:
         folder = self.folder / "visual_test" if options.validate_.save_img else None
         net = self.state.model.inference_net()
         with self.state.trainer.inference():
-            scores = validate(net, dataset, self.metrics, self.group, save_folder=folder).means
+            scores = validate(
+                net, dataset, self.metrics, self.group, save_folder=folder, write=_write_if_possible
+            ).means
         for name, value in scores.items():
             logger.info("Metric %s: %.4f", name, value)
         if log is not None and scores:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from ppsr.engine import trainer as trainer_module
+from ppsr.imaging.io import read_image, write_image
+from ppsr.registry import METRICS
 from tests.engine.helpers import make_trainer, write_config
 
 SHORT = ["total_iters=3", "log_config.interval=1", "dataset.train.queue_size=0"]
@@ -68,6 +70,23 @@ def test_a_full_disk_at_any_output_does_not_end_the_run(tmp_path, monkeypatch, c
     trainer.train()
     assert trainer.state.step == 3
     assert "No space left on device" in caplog.text
+
+
+def test_a_full_disk_at_the_pictures_of_a_validation_loses_no_score(tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT)
+    trainer.experiment.dataset.test = {
+        "name": "SRDataset", "scale": 2, "gt_folder": str(tmp_path / "hr"), "lq_folder": str(tmp_path / "lr"),
+    }  # fmt: skip
+    trainer.experiment.validate_.save_img = True
+    trainer.metrics = {"psnr": METRICS.build({"name": "PSNR"})}
+    for path in (tmp_path / "hr").iterdir():
+        write_image(tmp_path / "lr" / path.name, read_image(path)[::2, ::2])
+    monkeypatch.setattr("ppsr.engine.trainer.write_image", full)
+    assert trainer.validate()["psnr"] > 0
+    assert "not written, training goes on: No space left on device" in caplog.text
 
 
 class _Scores:
