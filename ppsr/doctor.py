@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 import ppsr
+from ppsr.processor import processor_flags, processor_name
 
 __all__ = ["CHECKS", "OPTIONAL", "REQUIRED", "Line", "diagnose"]
 
@@ -113,16 +114,9 @@ def _environment() -> str:
 
 def _processor() -> str:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return f"{platform.processor() or platform.machine()}, {usable} cores"
-    entries = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    entries = {key.strip(): value.strip() for key, value in entries.items()}
-    flags = entries.get("flags", "").split()
     wanted = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "f16c")
-    known = [flag for flag in wanted if flag in flags]
-    return ", ".join([entries.get("model name", platform.machine()), f"{usable} cores", *known])
+    flags = processor_flags()
+    return ", ".join([processor_name(), f"{usable} cores", *(flag for flag in wanted if flag in flags)])
 
 
 def _memory() -> str:

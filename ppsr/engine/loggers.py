@@ -57,9 +57,9 @@ class ScalarLog:
         with reported(f"scalars of step {step}"):
             self._file.write(json.dumps({"step": step, "split": prefix, **plain}, allow_nan=False) + "\n")
             self._file.flush()
-        if self._writer is not None:
-            for name, value in scalars.items():
-                self._writer.add_scalar(f"{prefix}/{name}", value, step)
+            if self._writer is not None:
+                for name, value in scalars.items():
+                    self._writer.add_scalar(f"{prefix}/{name}", value, step)
 
     def image(self, step: int, name: str, picture: Any) -> None:
         """Show a picture (HWC uint8 RGB) in VisualDL."""
@@ -71,7 +71,8 @@ class ScalarLog:
         with reported("the last scalars"):
             self._file.close()
         if self._writer is not None:
-            self._writer.close()
+            with reported("the last scalars of VisualDL"):
+                self._writer.close()
 
 
 @contextmanager

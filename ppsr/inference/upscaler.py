@@ -114,8 +114,11 @@ class Upscaler:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
         if outscale is not None and not SMALLEST_OUTSCALE <= outscale <= 64:
             raise ConfigError(f"outscale is 1/16 to 64, got {outscale}")
-        if tile is not None and tile < 0:
-            raise ConfigError(f"a tile is not negative, got {tile}; 0 means the whole picture")
+        for name, value in (("tile", tile), ("overlap", overlap)):
+            if value is not None and (not isinstance(value, int) or value < 0):
+                raise ConfigError(f"{name} is a whole number of LR pixels, 0 or more, got {value!r}")
+        if max_memory is not None and max_memory <= 0:
+            raise ConfigError(f"max_memory is a positive number of bytes, got {max_memory}")
         if ensemble and tile_mode != "blend":
             raise ConfigError("the published tile modes have no self-ensemble; use tile mode blend")
         if max_memory is not None and tile_mode != "blend":

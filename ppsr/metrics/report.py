@@ -154,8 +154,13 @@ def to_markdown(evaluation: Evaluation) -> str:
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    texts = [header, ["---"] * len(header), *rows]
+    texts = [header, ["---"] * len(header), *([_cell(text) for text in row] for row in rows)]
     return [*("| " + " | ".join(row) + " |" for row in texts), ""]
+
+
+def _cell(text: str) -> str:
+    """A text that neither ends its column nor its row."""
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _means(evaluation: Evaluation) -> list[str]:
@@ -209,7 +214,7 @@ def _pictures(score: SetScore) -> list[str]:
         lines += _table(["picture", *metrics], rows)
     if score.problems:
         lines += [f"Without a score: {len(score.problems)}", ""]
-        lines += [*(f"- {kind}: {name}: {reason}" for name, kind, reason in score.problems), ""]
+        lines += [*(f"- {kind}: {_cell(name)}: {reason}" for name, kind, reason in score.problems), ""]
     return lines
 
 

@@ -223,7 +223,10 @@ def test_memory_per_pixel_is_measured_and_plausible():
         ({"outscale": 0}, "outscale"),
         ({"outscale": 1e-9}, "outscale is 1/16 to 64"),
         ({"max_memory": 10**9, "tile_mode": "published"}, "no limit of memory"),
-        ({"tile": -1}, "not negative"),
+        ({"tile": -1}, "tile is a whole number of LR pixels, 0 or more, got -1"),
+        ({"tile": 2.5}, "tile is a whole number"),
+        ({"overlap": -2}, "overlap is a whole number"),
+        ({"max_memory": -5}, "positive number of bytes, got -5"),
         ({"ensemble": True, "tile_mode": "published"}, "no self-ensemble"),
     ],
 )

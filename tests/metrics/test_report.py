@@ -84,6 +84,14 @@ def test_an_infinite_score_is_valid_json(tmp_path, rng):
     assert written["published"][0]["difference"] == "inf"
 
 
+def test_a_name_with_a_bar_or_a_line_break_stays_in_its_cell(tmp_path, rng):
+    for folder in ("gt", "sr"):
+        write_image(tmp_path / folder / "a|b\nc.png", rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+    text = to_markdown(evaluate(gt=tmp_path / "gt", sr=tmp_path / "sr", name="Set5"))
+    (row,) = (line for line in text.splitlines() if line.startswith(r"| a\|b c "))
+    assert row.endswith(" |")
+
+
 def test_markdown_shows_the_difference_to_published_numbers(result):
     line = next(x for x in to_markdown(result).splitlines() if x.startswith("| bicubic | psnr"))
     published, difference = (float(cell) for cell in line.split("|")[3:5])

@@ -9,13 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
+from ppsr.processor import processor_flags
 
 __all__ = ["BackendOptions", "Export", "ExportedBackend", "default_device", "find_export", "sha256"]
 
@@ -220,16 +221,6 @@ class ExportedBackend(ABC):
     @abstractmethod
     def _run(self, x: np.ndarray) -> np.ndarray:
         """The computation."""
-
-
-def processor_flags() -> frozenset[str]:
-    """Instruction sets of the processor as Linux names them; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return frozenset()
-    line: Any = next((line for line in text.splitlines() if line.startswith("flags")), ":")
-    return frozenset(line.partition(":")[2].split())
 
 
 def require_bf16(flags: frozenset[str] | None = None) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module, metadata
-from pathlib import Path
 from typing import Any
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend
 from ppsr.inference.backends.probe import Probe, probe
 from ppsr.inference.proof import TOLERANCE
+from ppsr.processor import processor_name
 
 __all__ = ["BACKENDS", "backend_class", "fastest", "installed", "recorded_survey", "survey", "survey_record"]
 
@@ -108,7 +107,7 @@ def recorded_survey(export: Export, options: BackendOptions) -> list[Probe] | No
 
 def _machine(options: BackendOptions) -> dict[str, Any]:
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "device": options.device,
         "precision": options.precision,
         "threads": options.cpu_threads,
@@ -121,12 +120,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = next((line for line in lines if line.startswith("model name")), "")
-    return found.partition(":")[2].strip() or platform.machine()
