@@ -27,6 +27,12 @@ def test_more_passes_are_left_out_the_more_convolutions_a_graph_has(
     assert len(paddle_inference._hopeless_passes(graph)) == left_out
 
 
+def test_the_constants_of_a_huge_graph_are_not_folded(tmp_path: Path) -> None:
+    graph = tmp_path / "a.pdmodel"
+    graph.write_bytes(bytes(5_000_000))
+    assert "constant_folding_pass" in paddle_inference._hopeless_passes(graph)
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("onednn", [True, False])
 def test_a_network_gives_the_same_without_these_passes(
@@ -34,5 +40,6 @@ def test_a_network_gives_the_same_without_these_passes(
 ) -> None:
     export = export_network(network("RCAN"), tmp_path / "net", formats=["paddle"], prove=False)
     monkeypatch.setattr(paddle_inference, "_MANY_CONVOLUTIONS", 1)
+    monkeypatch.setattr(paddle_inference, "_LARGE_GRAPH", 1)
     opened = open_backend(export.prefix, "inference", BackendOptions(onednn=onednn))
     assert Proof.load(export.path(PROOF_SUFFIX)).error(opened.run) <= 1e-5

@@ -26,6 +26,7 @@ _CONVOLUTION_PASSES = (
     "conv_activation_mkldnn_fuse_pass",
 )
 _MANY_CONVOLUTIONS = 500  # RRDBNet has 351, RCAN 817
+_LARGE_GRAPH = 4_000_000  # bytes; a state-space network has 15 million, whose constants take minutes to fold
 _NAMELESS = "std::exception"  # all that remains of an allocation inside oneDNN that failed
 
 
@@ -35,7 +36,8 @@ def _hopeless_passes(graph: Path) -> tuple[str, ...]:
         return ()
     # each convolution names this input of its own once
     many = graph.read_bytes().count(b"\x0a\x06Filter") > _MANY_CONVOLUTIONS
-    return _SLOW_PASSES + (_CONVOLUTION_PASSES if many else ())
+    large = graph.stat().st_size > _LARGE_GRAPH
+    return _SLOW_PASSES + _CONVOLUTION_PASSES * many + ("constant_folding_pass",) * large
 
 
 class PaddleInferenceBackend(ExportedBackend):
@@ -52,6 +54,8 @@ class PaddleInferenceBackend(ExportedBackend):
         graph = export.file(".json", ".pdmodel")
         config = inference.Config(str(graph), str(export.file(".pdiparams")))
         config.disable_glog_info()
+        if graph.suffix == ".pdmodel":  # else every value that was computed stays to the end
+            config.enable_memory_optim()
         if options.on_gpu:
             half = options.precision == "fp16"
             types = inference.PrecisionType
