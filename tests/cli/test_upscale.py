@@ -179,8 +179,11 @@ def test_wrong_options_are_exit_code_2(files, arguments, message, monkeypatch, c
 def test_signals_end_the_run_and_leave_no_half_file(files, number, code, rng):
     place = files[0]
     write_image(place / "large" / "a.png", rng.integers(0, 256, (1500, 1500, 3), dtype=np.uint8))
-    command = [sys.executable, "-c", "from ppsr.cli import main; main()", "upscale", str(place / "large")]
-    command += ["-o", str(place / "out"), "--load", str(place / "net.pdparams"), "--tile", "32"]
+    # tests that run in the background of a shell ignore SIGINT, and their children with them
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{listen}; from ppsr.cli import main; main()", "upscale"]
+    command += [str(place / "large"), "-o", str(place / "out"), "--load", str(place / "net.pdparams")]
+    command += ["--tile", "32"]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     waited = time.monotonic() + 60
     while not list((place / "out").glob(".*")) and time.monotonic() < waited:
