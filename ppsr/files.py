@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import secrets
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write", "json_number"]
+__all__ = ["atomic_path", "atomic_write", "json_number", "sha256"]
 
 _LONGEST_SUFFIX = 16
 
@@ -49,3 +50,12 @@ def atomic_write(target: str | Path, content: bytes | str) -> None:
 def json_number(value: float) -> float | str:
     """A number as JSON holds it; infinities and NaN, which JSON lacks, as text."""
     return value if math.isfinite(value) else str(value)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

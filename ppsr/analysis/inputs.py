@@ -16,8 +16,8 @@ from ppsr.analysis.layers import Layers, inspect_layers
 from ppsr.config import load_config
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import sha256
 from ppsr.imaging.io import read_image, to_uint8
-from ppsr.inference.backends.exported import sha256
 from ppsr.inference.network import load_network
 
 __all__ = ["Picture", "Subject", "load_picture", "load_subjects"]

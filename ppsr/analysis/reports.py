@@ -41,9 +41,8 @@ from ppsr.analysis.lam import LamSettings, lam
 from ppsr.analysis.srga import describe_features, srga
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError
-from ppsr.files import atomic_write
+from ppsr.files import atomic_write, sha256
 from ppsr.imaging.io import write_image
-from ppsr.inference.backends.exported import sha256
 
 __all__ = ["report_csm", "report_ddr", "report_features", "report_lam"]
 

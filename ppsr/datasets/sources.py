@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import decode_image, list_images, to_rgb
+from ppsr.imaging.io import decode_image, list_images, to_rgb, to_unit
 
 __all__ = [
     "STORE_LIST",
@@ -130,7 +130,7 @@ def read_own(path: Path) -> np.ndarray:
     Raises:
         DataError: missing or broken.
     """
-    return _unit(_decode(path))
+    return to_unit(_decode(path))
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -149,9 +149,4 @@ def read_plane(path: Path) -> np.ndarray:
         DataError: missing or broken.
     """
     image = _decode(path)
-    return _unit(image[..., None] if image.ndim == 2 else image[..., :1])
-
-
-def _unit(image: np.ndarray) -> np.ndarray:
-    """The range follows the sample type, so 16 bits lose nothing."""
-    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    return to_unit(image[..., None] if image.ndim == 2 else image[..., :1])

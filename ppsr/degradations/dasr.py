@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Stage:
         NoiseStep(self.noise_range, self.poisson_scale_range, self.gaussian_noise_prob, self.gray_noise_prob)
         JpegStep(self.jpeg_range)
 
-    @property
+    @cached_property
     def blur(self) -> BlurStep:
         """The blur alone."""
         return BlurStep(

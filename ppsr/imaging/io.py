@@ -23,6 +23,7 @@ __all__ = [
     "read_own",
     "to_rgb",
     "to_uint8",
+    "to_unit",
     "write_image",
 ]
 
@@ -93,7 +94,11 @@ def read_own(path: str | Path) -> np.ndarray:
     Raises:
         DataError: as `decode_image`.
     """
-    image = decode_image(path)
+    return to_unit(decode_image(path))
+
+
+def to_unit(image: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 -> float32 in [0, 1]; the range follows the sample type, so 16 bits lose nothing."""
     return image.astype(np.float32) / _MAX[image.dtype]
 
 

@@ -72,12 +72,12 @@ def _png(content: Content, header: bool) -> Essentials:
     """
     kept, warnings, frames = [content[:8]], list[str](), 1
     once = {b"tRNS", b"iCCP", b"eXIf", _EXIF_TEXT, _XMP_TEXT}  # of each the first is used
-    at = 8
-    while (end := at + 12 + int.from_bytes(content[at : at + 4], "big")) <= len(content):
-        kind = content[at + 4 : at + 8]
+    for kind, begin, end in _chunks(content):
         if header and kind == b"IDAT":
-            return Essentials(b"".join([*kept, content[at : at + 8]]), frames)
-        chunk = content[at:end]
+            return Essentials(b"".join([*kept, content[begin : begin + 8]]), frames)
+        if end > len(content):
+            break
+        chunk = content[begin:end]
         view = memoryview(chunk)
         if zlib.crc32(view[4:-4]) != int.from_bytes(view[-4:], "big"):
             raise DataError(f"the checksum of the PNG's {kind.decode('latin1')} chunk is wrong")
@@ -94,19 +94,22 @@ def _png(content: Content, header: bool) -> Essentials:
             frames = int.from_bytes(body[:4], "big")
         if kind == b"IEND":
             return Essentials(b"".join(kept), frames, tuple(warnings))
-        at = end
     raise DataError("the PNG is truncated: its end is missing")
 
 
 def pixels_of_png(content: Content) -> bytes:
     """A whole PNG without metadata, of which OpenCV refuses 8 MB and more."""
-    kept, at = [content[:8]], 8
+    wanted = (chunk for chunk in _chunks(content) if chunk[0][:1].isupper() or chunk[0] == b"tRNS")
+    return b"".join([content[:8], *(content[begin:end] for _, begin, end in wanted)])
+
+
+def _chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, begin and end of the chunks of a PNG; the last one may end behind the file."""
+    at = 8
     while at < len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")
-        kind = content[at + 4 : at + 8]
-        kept += [content[at:end]] if kind[:1].isupper() or kind == b"tRNS" else []
+        yield content[at + 4 : at + 8], at, end
         at = end
-    return b"".join(kept)
 
 
 def _unusable(kind: bytes, name: bytes, body: bytes) -> str:

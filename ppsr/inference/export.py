@@ -19,10 +19,10 @@ import paddle
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError, PpsrError
-from ppsr.files import atomic_write
+from ppsr.files import atomic_write, sha256
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, Export, sha256
+from ppsr.inference.backends.exported import BackendOptions, Export
 from ppsr.inference.backends.survey import survey, survey_record
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.inference.proof import PROOF_SUFFIX, TOLERANCE, make_proof

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -15,10 +14,11 @@ import numpy as np
 
 from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import sha256
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.processor import processor_flags
 
-__all__ = ["BackendOptions", "Export", "ExportedBackend", "default_device", "find_export", "sha256"]
+__all__ = ["BackendOptions", "Export", "ExportedBackend", "default_device", "find_export"]
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 _FILE_SUFFIXES = (FACTS_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
@@ -93,15 +93,6 @@ def default_device() -> str:
     import paddle
 
     return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def find_export(given: Path) -> Path | None:
