@@ -14,7 +14,7 @@ from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
 from ppsr.errors import ConfigError
-from ppsr.generators.apply import super_resolve
+from ppsr.generators.apply import evaluating, super_resolve
 from ppsr.models.base import Batch
 from ppsr.registry import MODELS
 from ppsr.solver.schedules import Schedule
@@ -89,9 +89,8 @@ class PpganModel(BaseModel):
     def test_iter(self, metrics: Mapping[str, Any] | None = None) -> None:
         """Upscale a batch and hand the pictures to the metrics."""
         net = self.algorithm.inference_net()
-        net.eval()
-        output = super_resolve(net, self.batch["lq"])
-        net.train()
+        with evaluating(net):
+            output = super_resolve(net, self.batch["lq"])
         self.visual_items["output"] = output
         for metric in (metrics or {}).values():
             pictures, targets = (

@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 
 from ppsr.engine.distributed import Group
-from ppsr.generators.apply import super_resolve
+from ppsr.generators.apply import evaluating, super_resolve
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.metrics.scoring import Metric, PictureError, Problem, SetScore, Triple, aligned, score_set
 
@@ -37,7 +37,7 @@ def validate(
     A sample that cannot be read has no score; it is logged, and counts in no mean.
 
     Args:
-        net: LR -> SR network; it is left in the mode it was in.
+        net: LR -> SR network; every sublayer keeps the mode it was in.
         dataset: indexable; a missing `gt` leaves only metrics that need none.
         metrics: name -> function of two HWC uint8 RGB pictures.
         group: processes that share the work.
@@ -50,12 +50,9 @@ def validate(
         if group.is_main and done % max(1, count // 10) == 0:
             logger.info("Test iter: [%d/%d]", done, count)
 
-    was_training = net.training
-    net.eval()
     samples = _Samples(net, dataset, count, save_folder, write)
-    score = score_set(samples, metrics, group=group, on_round=tell)
-    if was_training:
-        net.train()
+    with evaluating(net):
+        score = score_set(samples, metrics, group=group, on_round=tell)
     for problem in score.problems if group.is_main else ():
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
     return score

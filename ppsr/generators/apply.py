@@ -1,12 +1,34 @@
-"""Applying any generator to a picture: value range, window multiples, lists of outputs."""
+"""Applying any generator to a picture: value range, window multiples, lists of outputs, evaluation mode."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-__all__ = ["apply_generator", "pad_to_multiple", "super_resolve"]
+__all__ = ["apply_generator", "evaluating", "pad_to_multiple", "super_resolve"]
+
+
+@contextmanager
+def evaluating(net: nn.Layer) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every sublayer has the mode it had.
+
+    `net.train()` would not do: a network may contain averaged networks, which stay in evaluation mode.
+
+    Example:
+        >>> with evaluating(net):
+        ...     sr = super_resolve(net, lq)
+    """
+    modes = [(layer, layer.training) for layer in net.sublayers(include_self=True)]
+    net.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -16,6 +16,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppsr import accelerate
+from ppsr.generators.apply import evaluating
 from ppsr.generators.blocks import selective_scan as scan
 
 __all__ = ["count_macs", "products_replaced"]
@@ -110,12 +111,6 @@ def count_macs(net: nn.Layer, *shapes: tuple[int, ...]) -> int:
         net: a network whose convolutions are those of `ppsr.generators.blocks`.
         shapes: of its inputs.
     """
-    training = net.training
-    net.eval()
-    try:
-        with products_replaced() as counter, paddle.no_grad():
-            net(*(paddle.zeros(list(shape)) for shape in shapes))
-    finally:
-        if training:
-            net.train()
+    with evaluating(net), products_replaced() as counter, paddle.no_grad():
+        net(*(paddle.zeros(list(shape)) for shape in shapes))
     return counter.total

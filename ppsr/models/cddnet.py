@@ -67,6 +67,7 @@ class CDDNetModel(SRModel):
                 "they must be equal"
             )
         self.regression_criterion = build_criterion(regression_criterion)
+        self._blind: BlindSR | None = None
 
     def forward(self, batch: Batch, net: nn.Layer) -> Tensor:
         if "mixing" not in batch:
@@ -80,4 +81,8 @@ class CDDNetModel(SRModel):
         return losses
 
     def inference_net(self) -> nn.Layer:
-        return BlindSR(generator=self.averaged("generator"), predictor=self.averaged("predictor"))
+        generator, predictor = self.averaged("generator"), self.averaged("predictor")
+        net = self._blind
+        if net is None or net.generator is not generator or net.predictor is not predictor:
+            net = self._blind = BlindSR(generator=generator, predictor=predictor)
+        return net
