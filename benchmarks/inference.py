@@ -130,8 +130,8 @@ def run_matmul() -> None:
 def run_memory(backend: str, name: str, size: int, prefix: str, limited: bool) -> None:
     """Worker: print the growth of the process while a picture is upscaled, and its peak."""
     from ppsr import accelerate
-    from ppsr.inference.memory import resident_memory
     from ppsr.inference.upscaler import Upscaler
+    from ppsr.memory import resident_memory
 
     accelerate.enable()
     source = PaddleWork("accelerated", name).net if backend == "paddle" else prefix

@@ -153,8 +153,8 @@ def equality(case: str, net, size: int, tile: int) -> dict:
 
 def memory(name: str, width: int, height: int, limit: int, clear: bool = False) -> dict:
     """Peak of this process, which should be a fresh one."""
-    from ppsr.inference.memory import release_memory, resident_memory
     from ppsr.inference.upscaler import Upscaler
+    from ppsr.memory import release_memory, resident_memory
 
     net = build(name)
     pixels = picture(height, width)

@@ -120,7 +120,7 @@ def _processor() -> str:
 
 
 def _memory() -> str:
-    from ppsr.inference.memory import available_memory
+    from ppsr.memory import available_memory
 
     free = available_memory()
     return "unknown" if free is None else f"{free / 1e9:.1f} GB free for this process"

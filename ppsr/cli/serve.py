@@ -68,7 +68,7 @@ def serve(
     """Open a page in the browser and an HTTP interface for upscaling pictures, on this machine only."""
     _require(["fastapi", "uvicorn"] if api_only else ["fastapi", "uvicorn", "gradio"])
     models = named_models(load, config_file or [])
-    from ppsr.inference.memory import parse_size
+    from ppsr.memory import parse_size
     from ppsr.serve.api import create_app
     from ppsr.serve.guard import is_loopback
     from ppsr.serve.limits import Limits

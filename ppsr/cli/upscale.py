@@ -94,9 +94,9 @@ def upscale(
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions, default_device
     from ppsr.inference.files import FileOptions, exit_code, upscale_files
-    from ppsr.inference.memory import parse_size
     from ppsr.inference.network import load_source
     from ppsr.inference.upscaler import Upscaler
+    from ppsr.memory import parse_size
 
     signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
     options = BackendOptions(device=device or default_device(), precision=precision, threads=threads)

@@ -10,7 +10,7 @@ from paddle.base import core
 from paddle.base.framework import default_main_program
 from paddle.base.layer_helper import LayerHelper
 
-__all__ = ["create_accumulators", "full_precision", "seeded"]
+__all__ = ["create_accumulators", "full_precision", "gpu_memory_free", "seeded"]
 
 
 def create_accumulators(optimizer: paddle.optimizer.Optimizer) -> None:
@@ -55,3 +55,15 @@ def full_precision() -> Iterator[None]:
     finally:
         for name, value in before.items():
             getattr(core, f"set_{name}_switch")(value)
+
+
+def gpu_memory_free() -> int:
+    """Bytes that may still be allocated on the current GPU, those that Paddle keeps for reuse included.
+
+    Paddle 2.6 cannot ask the device: there, what other processes use counts as free.
+    """
+    cuda = paddle.device.cuda
+    ask = getattr(cuda, "mem_get_info", None) or getattr(getattr(paddle, "cuda", None), "mem_get_info", None)
+    if ask is not None:
+        return int(ask()[0]) + int(cuda.memory_reserved()) - int(cuda.memory_allocated())
+    return max(0, int(cuda.get_device_properties().total_memory) - int(cuda.memory_allocated()))

@@ -17,8 +17,8 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.facts import NetworkFacts
-from ppsr.inference.memory import is_out_of_memory, release_memory
 from ppsr.inference.transparent import Filled, filling_memory
+from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
 __all__ = ["Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
 
@@ -185,7 +185,8 @@ class Tiler:
         multiple: tiles start at multiples of it, so that windows lie as in the whole picture.
         tiles: how to cut.
         halves: otherwise a tile without memory is an error.
-        frugal: give memory back after each tile instead of each row of tiles, which takes a little longer.
+        frugal: give memory of the heap back after each tile instead of each row of tiles, which takes a
+            little longer.
         on_tile: called after each tile.
     """
 
@@ -244,7 +245,7 @@ class Tiler:
                 band[:, start * scale : stop * scale] += sr
                 del sr
                 if self.frugal:
-                    release_memory()
+                    trim_heap()
                 if self.on_tile is not None:
                     self.on_tile()
             if carry is not None:
@@ -254,7 +255,8 @@ class Tiler:
             for row in range(0, len(band) - kept, _ROWS):
                 yield band[row : min(row + _ROWS, len(band) - kept)].copy()
             del band
-            release_memory()  # holes between what stays would add up over a tall picture
+            if bottom < height:
+                trim_heap()  # holes between what stays would add up over a tall picture
 
     def _solve(self, picture: np.ndarray | Filled, region: Region) -> np.ndarray:
         """The SR of a region."""
@@ -267,7 +269,7 @@ class Tiler:
                 sr = self.run(as_float(picture[rows, columns]))
                 y, x = (top - rows.start) * self.scale, (left - columns.start) * self.scale
                 return sr[y : y + (bottom - top) * self.scale, x : x + (right - left) * self.scale]
-            except (MemoryError, RuntimeError) as error:
+            except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 if not self.halves:

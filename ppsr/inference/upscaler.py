@@ -17,13 +17,6 @@ from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, Export, default_device
-from ppsr.inference.memory import (
-    available_memory,
-    bytes_per_pixel,
-    gpu_free,
-    release_memory,
-    resident_memory,
-)
 from ppsr.inference.published_tiles import (
     PUBLISHED_MODES,
     average_tiles,
@@ -34,6 +27,13 @@ from ppsr.inference.published_tiles import (
 from ppsr.inference.rows import resize_rows
 from ppsr.inference.tiling import Tiler, Tiles, as_float, largest_tiles, make_tiles
 from ppsr.inference.transparent import Filled
+from ppsr.memory import (
+    available_memory,
+    bytes_per_pixel,
+    gpu_free,
+    resident_memory,
+    trim_heap,
+)
 
 __all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler", "quantise"]
 
@@ -259,7 +259,7 @@ class Upscaler:
         Raises:
             DataError: the process already takes more than the limit.
         """
-        release_memory()
+        trim_heap()
         if limit is not None:
             used = resident_memory()
             usable = round(_SHARE_OF_LIMIT * limit)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 import ppsr
 from ppsr.errors import PpsrError, did_you_mean
-from ppsr.inference.memory import parse_size
+from ppsr.memory import parse_size
 from ppsr.serve.guard import Guard
 from ppsr.serve.limits import RefusedError
 from ppsr.serve.service import Job, Options, Service

@@ -29,11 +29,11 @@ from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_picture
-from ppsr.inference.memory import is_out_of_memory
 from ppsr.inference.network import load_network
 from ppsr.inference.pictures import UNREADABLE, picture_header, picture_kind
 from ppsr.inference.upscaler import SMALLEST_OUTSCALE, Upscaler
 from ppsr.inference.writers import FORMATS
+from ppsr.memory import is_out_of_memory
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
 from ppsr.serve.models import is_export
 from ppsr.serve.watched import LARGEST_TILE, SMALLEST_TILE, WatchedUpscaler
@@ -286,16 +286,16 @@ class Service:
             raise
         except PpsrError as error:
             raise RefusedError(422, "cannot_upscale", _without_path(error, source)) from None
-        except OSError as error:
+        except (cv2.error, OSError, RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise RefusedError(422, "out_of_memory", "memory is short; send a smaller picture") from None
+            if not isinstance(error, OSError):
+                raise
             logger.error("%s: %s", name, error)
             reason = error.strerror or type(error).__name__  # without the paths of the service
             if error.errno in _NO_ROOM:
                 raise RefusedError(507, "no_room", f"the result cannot be stored: {reason}") from None
             raise RefusedError(422, "cannot_upscale", f"cannot read or write the picture: {reason}") from None
-        except (cv2.error, RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RefusedError(422, "out_of_memory", "memory is short; send a smaller picture") from None
         finally:
             upscaler.preview = None
         made = Path(report.pop("output"))

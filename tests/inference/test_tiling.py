@@ -222,10 +222,10 @@ def test_a_size_that_failed_is_not_tried_again(rng):
     assert sum(area > 700 for area in attempts) == 1
 
 
-@pytest.mark.parametrize(("limit", "times"), [(None, 3), (10**10, 3 + 9)])
-def test_memory_is_given_back_after_each_tile_where_it_is_limited(rng, monkeypatch, limit, times):
+@pytest.mark.parametrize(("limit", "times"), [(None, 2), (10**10, 2 + 9)])
+def test_the_heap_is_trimmed_between_rows_and_where_memory_is_limited(rng, monkeypatch, limit, times):
     released = []
-    monkeypatch.setattr("ppsr.inference.tiling.release_memory", lambda: released.append(1))
+    monkeypatch.setattr("ppsr.inference.tiling.trim_heap", lambda: released.append(1))
     upscaler = Upscaler(Repeat(), tile=16, max_memory=limit)
     upscaler(rng.random((48, 48, 3), dtype=np.float32))
     assert len(released) == times

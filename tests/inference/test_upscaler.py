@@ -14,9 +14,9 @@ from ppsr.imaging.resize import matlab_resize
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import export_network
-from ppsr.inference.memory import release_memory, resident_memory
 from ppsr.inference.transparent import Filled
 from ppsr.inference.upscaler import Upscaler
+from ppsr.memory import release_memory, resident_memory
 from tests.inference.helpers import Repeat, small_network
 
 

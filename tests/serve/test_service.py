@@ -105,3 +105,14 @@ def test_what_waits_when_the_service_closes_is_cancelled(tmp_path, rng):
     with pytest.raises(RefusedError, match="cancelled"):
         jobs[0].future.result(5)
     assert len(gate.seen) == 1
+
+
+def test_a_gpu_out_of_memory_is_answered_as_such_although_it_is_an_os_error(service, monkeypatch):
+    def short(*_, **__):
+        raise OSError("(External) CUBLAS error(3). [Hint: 'CUBLAS_STATUS_ALLOC_FAILED'.]")
+
+    monkeypatch.setattr("ppsr.serve.service.upscale_picture", short)
+    service.add("net", Repeat)
+    with pytest.raises(RefusedError, match="memory is short") as refused:
+        _result(service, np.zeros((12, 12, 3), np.uint8))
+    assert refused.value.code == "out_of_memory"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ppsr.errors import DataError
-from ppsr.inference.memory import resident_memory
+from ppsr.memory import resident_memory
 from ppsr.serve.limits import RefusedError
 from ppsr.serve.watched import WatchedUpscaler
 from tests.inference.helpers import Repeat

@@ -7,13 +7,14 @@ fixed, careful figure per pixel is used, and a picture is cut only when asked to
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, PpsrError
 
 __all__ = [
     "available_memory",
@@ -23,6 +24,7 @@ __all__ = [
     "parse_size",
     "release_memory",
     "resident_memory",
+    "trim_heap",
 ]
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,12 @@ CAREFUL_BYTES_PER_PIXEL = 64_000
 _SIDES = (32, 96)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _OUT_OF_MEMORY = re.compile(
-    r"resourceexhausted|out of memory|fail(ed)? to alloc|bad_alloc|cannot allocate|could not allocate", re.I
+    r"resource_?exhausted"  # Paddle
+    r"|out[ _]?of[ _]?(host[ _]|device[ _]|gpu[ _])?(memory|resources)"  # CUDA, oneDNN, OpenCL, TensorRT
+    r"|alloc(ation)?[ _]fail|bad[ _]alloc|memory_?allocation"  # cuDNN, cuBLAS, C++, CUDA, OpenCL
+    r"|fail(ed|ure)? to alloc|(can ?not|could not|unable to) (be )?allocate|insufficient memory"
+    r"|smaller than requested bytes|exceeded max size of memory",  # ONNX Runtime, OpenVINO on a GPU
+    re.I,
 )
 
 
@@ -130,27 +137,47 @@ def _own_limit() -> int | None:
 
 
 def gpu_free() -> int | None:
-    """Bytes of the current GPU that this process does not use; None: Paddle computes on the processor."""
+    """Bytes that may still be allocated on the current GPU; None: Paddle computes on the CPU."""
     import paddle
 
-    if not paddle.device.get_device().startswith("gpu"):
-        return None
-    total = int(paddle.device.cuda.get_device_properties().total_memory)
-    return max(0, total - int(paddle.device.cuda.memory_allocated()))
+    from ppsr.compat.paddle import gpu_memory_free
+
+    return gpu_memory_free() if paddle.device.get_device().startswith("gpu") else None
 
 
 def release_memory() -> None:
-    """Give memory that is kept for reuse back: of a GPU, and of the C library."""
+    """Give cached memory back to the system, of a GPU and of the heap.
+
+    On a GPU this waits for all work on the device and makes the next allocations slow: only for use after an
+    allocation failed.
+    """
     import paddle
 
     if paddle.device.is_compiled_with_cuda():
         paddle.device.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give free memory of the heap back to the system; a GPU is left alone."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of any runtime means that memory was short."""
+    """Whether an error of any runtime means that memory was short.
+
+    Paddle raises RuntimeError or MemoryError, and for cuDNN and cuBLAS its ExternalError, an OSError; ONNX
+    Runtime and OpenVINO have classes of their own.
+
+    Example:
+        >>> is_out_of_memory(OSError("(External) CUDNN error(2), CUDNN_STATUS_ALLOC_FAILED."))
+        True
+    """
+    if isinstance(error, PpsrError):  # has been judged already
+        return False
+    if isinstance(error, OSError) and error.errno is not None:  # its text may hold the name of a file
+        return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
@@ -178,7 +205,7 @@ def bytes_per_pixel(run: Callable[[int], object], multiple: int = 1, *, gpu: boo
 
 def _peak(run: Callable[[int], object], side: int) -> int | None:
     """Largest size of the process while a tile is computed."""
-    release_memory()
+    trim_heap()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from the present size
     except OSError:
@@ -191,7 +218,6 @@ def _gpu_peak(run: Callable[[int], object], side: int) -> int:
     """Largest use of the current GPU's memory while a tile is computed."""
     import paddle
 
-    release_memory()
     reset = getattr(paddle.device.cuda, "reset_max_memory_allocated", None)
     if reset is not None:  # not in Paddle 2.6, whose peak only rises; tiles are measured in rising order
         reset()

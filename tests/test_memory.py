@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import paddle
 import pytest
 
+from ppsr import memory
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference import memory
-from ppsr.inference.memory import available_memory, bytes_per_pixel, is_out_of_memory, parse_size
 from ppsr.inference.upscaler import Upscaler
-from tests.inference.helpers import Repeat
+from ppsr.memory import available_memory, bytes_per_pixel, is_out_of_memory, parse_size
+from tests.inference.helpers import Repeat, ShortOfMemory
 
 
 @pytest.mark.parametrize(
@@ -65,9 +66,10 @@ def test_files_that_the_kernel_remembers_do_not_count_as_used(tmp_path):
 
 
 class _Cuda:
-    """A GPU of 1000 bytes of which 300 are in use, and 10 per pixel while something is computed."""
+    """A GPU of 1000 bytes of which this process uses 300 and keeps 50 more for reuse."""
 
     peak = 0
+    emptied = 0
 
     @staticmethod
     def get_device_properties():
@@ -77,19 +79,28 @@ class _Cuda:
     def memory_allocated():
         return 300
 
+    @staticmethod
+    def memory_reserved():
+        return 350
+
     def max_memory_allocated(self):
         return self.peak
 
     def empty_cache(self):
-        pass
+        self.emptied += 1
 
 
-def test_a_gpu_counts_with_its_own_memory(monkeypatch):
-    import paddle
-
-    cuda = _Cuda()
-    monkeypatch.setattr(paddle.device, "cuda", cuda)
+@pytest.fixture
+def cuda(monkeypatch):
+    fake = _Cuda()
+    monkeypatch.setattr(paddle.device, "cuda", fake)
+    monkeypatch.setattr(paddle.device, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    return fake
+
+
+def test_a_gpu_counts_with_its_own_memory(cuda, monkeypatch):
+    monkeypatch.delattr(paddle, "cuda", raising=False)
     assert memory.gpu_free() == 700
 
     def run(side):
@@ -98,6 +109,22 @@ def test_a_gpu_counts_with_its_own_memory(monkeypatch):
     assert bytes_per_pixel(run, gpu=True) == pytest.approx(10)
     monkeypatch.setattr(paddle.device, "get_device", lambda: "cpu")
     assert memory.gpu_free() is None
+
+
+def test_what_other_processes_use_of_a_gpu_is_not_free(cuda):
+    cuda.mem_get_info = lambda: (200, 1000)  # 450 are in use elsewhere
+    assert memory.gpu_free() == 250
+
+
+def test_memory_of_a_gpu_is_released_only_after_running_out(cuda, rng):
+    image = rng.random((48, 48, 3), dtype=np.float32)
+    for limit in (None, 10**10):
+        upscaler = Upscaler(Repeat(), tile=16, max_memory=limit)
+        for _ in range(3):  # as frames of a video
+            upscaler(image)
+    assert cuda.emptied == 0
+    Upscaler(ShortOfMemory(1000, RuntimeError("Out of memory error on GPU 0.")), tile=0)(image)
+    assert cuda.emptied == 2  # a tile of 2304 pixels and one of 1152 did not fit
 
 
 def test_the_smallest_limit_counts(monkeypatch):
@@ -109,15 +136,52 @@ def test_the_smallest_limit_counts(monkeypatch):
     assert available_memory() == 0
 
 
-def test_lack_of_memory_is_recognised_in_every_runtime():
-    for error in (
-        MemoryError(),
-        RuntimeError("ResourceExhaustedError: \n\nOut of memory error on GPU 0."),
-        RuntimeError("std::bad_alloc"),
-        RuntimeError("Failed to allocate memory for requested buffer of size 123"),
-    ):
-        assert is_out_of_memory(error)
-    assert not is_out_of_memory(RuntimeError("shapes differ"))
+_SHORT = [
+    MemoryError(),
+    RuntimeError("ResourceExhaustedError: \n\nOut of memory error on GPU 0."),
+    RuntimeError("(ResourceExhausted) Fail to alloc memory of 123 size, error code is 12."),
+    OSError("(External) CUDA error(2), out of memory. [Hint: 'cudaErrorMemoryAllocation'.]"),
+    OSError("(External) CUDNN error(2), CUDNN_STATUS_ALLOC_FAILED. (at conv_kernel.cu:1)"),
+    OSError("(External) CUDNN error(4002), CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED."),
+    OSError("(External) CUBLAS error(3). [Hint: 'CUBLAS_STATUS_ALLOC_FAILED'.]"),
+    OSError(12, "Cannot allocate memory"),
+    RuntimeError("std::bad_alloc"),
+    RuntimeError("bad allocation"),
+    RuntimeError("could not create a primitive: out_of_memory"),
+    RuntimeError("Failed to allocate memory for requested buffer of size 123"),
+    RuntimeError("BFCArena: Available memory of 1 is smaller than requested bytes of 2"),
+    RuntimeError("[GPU] CL_OUT_OF_RESOURCES, error code: -5"),
+    RuntimeError("[GPU] CL_MEM_OBJECT_ALLOCATION_FAILURE"),
+    RuntimeError("[GPU] Exceeded max size of memory object allocation: requested 2 bytes, max is 1"),
+    RuntimeError("OpenCV(4.10.0) error: (-4:Insufficient memory) Failed to allocate 123 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", _SHORT, ids=str)
+def test_running_out_of_memory_is_recognised_in_every_form(error):
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shapes differ"),
+        OSError(2, "No such file or directory", "out of memory.png"),
+        OSError(28, "No space left on device"),
+        OSError("(External) CUDNN error(8), CUDNN_STATUS_EXECUTION_FAILED."),
+        DataError("the process already takes 1 MB, out of memory"),
+    ],
+    ids=str,
+)
+def test_other_errors_are_not_taken_for_it(error):
+    assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [e for e in _SHORT if isinstance(e, OSError)], ids=str)
+def test_tiles_are_halved_whatever_class_the_error_has(error, rng):
+    image = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    sr = Upscaler(ShortOfMemory(1000, error), tile=0)(image)
+    np.testing.assert_array_equal(sr, image.repeat(2, 0).repeat(2, 1))
 
 
 def test_growth_of_the_peak_is_what_a_pixel_takes():
