@@ -10,7 +10,7 @@ from paddle.base import core
 from paddle.base.framework import default_main_program
 from paddle.base.layer_helper import LayerHelper
 
-__all__ = ["create_accumulators", "full_precision", "gpu_memory_free", "seeded"]
+__all__ = ["create_accumulators", "full_precision", "gpu_memory_free", "keeps_master_weight", "seeded"]
 
 
 def create_accumulators(optimizer: paddle.optimizer.Optimizer) -> None:
@@ -21,6 +21,12 @@ def create_accumulators(optimizer: paddle.optimizer.Optimizer) -> None:
     if optimizer.helper is None:  # until the first step, without which 2.6 makes none
         optimizer.helper = LayerHelper(type(optimizer).__name__)
     optimizer._create_accumulators(default_main_program().global_block(), optimizer._parameter_list)
+
+
+def keeps_master_weight(optimizer: paddle.optimizer.Optimizer, parameter: paddle.Tensor) -> bool:
+    """Whether the optimizer updates a float32 copy of this parameter instead of the parameter itself."""
+    half = parameter.dtype in (paddle.float16, paddle.bfloat16)
+    return bool(half and getattr(optimizer, "_multi_precision", False))
 
 
 @contextlib.contextmanager

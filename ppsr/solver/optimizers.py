@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppsr.compat.paddle import create_accumulators
+from ppsr.compat.paddle import create_accumulators, keeps_master_weight
 from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.registry import OPTIMIZERS
 
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 Parameters = Sequence[Any]
 _RATE = 0.001  # until the first step, which takes it from the schedule
+_MASTER = "fp32_master_0"  # what Paddle appends to a parameter's name for its master weight
 
 
 def Adam(  # noqa: N802 - registered under the optimizer's name
@@ -146,7 +147,7 @@ def _structured_names(nets: Mapping[str, nn.Layer]) -> dict[str, str]:
 def optimizer_state(
     optimizer: paddle.optimizer.Optimizer, nets: Mapping[str, nn.Layer]
 ) -> dict[str, np.ndarray]:
-    """Accumulators as arrays under `<net>.<parameter>/<accumulator>`."""
+    """Accumulators as arrays under `<net>.<parameter>/<accumulator>`, master weights as `.../master`."""
     create_accumulators(optimizer)
     names = _structured_names(nets)
     state: dict[str, np.ndarray] = {}
@@ -158,7 +159,7 @@ def optimizer_state(
                 state[f"{names[auto]}/master"] = tensor.numpy()
             continue
         auto = max((n for n in names if key.startswith(f"{n}_")), key=len)
-        state[f"{names[auto]}/{key[len(auto) + 1 :]}"] = value.numpy()
+        state[f"{names[auto]}/{key[len(auto) + 1 :].removeprefix(f'{_MASTER}_')}"] = value.numpy()
     return state
 
 
@@ -171,7 +172,7 @@ def load_optimizer_state(
         WeightError: the state belongs to other parameters than the optimizer updates.
     """
     automatic = {structured: auto for auto, structured in _structured_names(nets).items()}
-    updated = {p.name for p in optimizer._parameter_list if not p.stop_gradient}
+    updated = {p.name: p for p in optimizer._parameter_list if not p.stop_gradient}
     restored: dict[str, Any] = {}
     seen = set()
     for key, value in state.items():
@@ -180,11 +181,17 @@ def load_optimizer_state(
             raise WeightError(f"optimizer state of an unknown parameter '{structured}'")
         auto = automatic[structured]
         seen.add(auto)
+        tensor = paddle.to_tensor(value)
+        has_master = auto in updated and keeps_master_weight(optimizer, updated[auto])
         if accumulator == "master":
-            restored.setdefault("master_weights", {})[auto] = paddle.to_tensor(value)
+            if has_master:
+                # Paddle derives the names of the accumulators from the name of the master weight
+                tensor.name = f"{auto}_{_MASTER}"
+                restored.setdefault("master_weights", {})[auto] = tensor
         else:
-            restored[f"{auto}_{accumulator}"] = paddle.to_tensor(value)
-    missing = sorted(key for key, auto in automatic.items() if auto in updated - seen) if state else []
+            owner = f"{auto}_{_MASTER}" if has_master else auto
+            restored[f"{owner}_{accumulator.removeprefix(f'{_MASTER}_')}"] = tensor
+    missing = sorted(key for key, auto in automatic.items() if auto in updated.keys() - seen) if state else []
     if missing:
         raise WeightError(
             f"the checkpoint lacks the optimizer state of {len(missing)} parameters: {missing[:3]}"
