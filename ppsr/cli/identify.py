@@ -32,6 +32,8 @@ def identify_file(
 
     weights = read_file(file)
     print(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}")
+    for note in weights.notes:
+        print(f"  {note}")
     for name, state in weights.nets.items():
         found, arguments = identify(state)
         numbers = sum(value.size for value in state.values())

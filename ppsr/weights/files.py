@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
+import logging
 import mmap
-import struct
+import os
+import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -18,30 +18,19 @@ from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.opcodes import CorruptFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
+from ppsr.weights.safetensors_files import dump_safetensors, is_safetensors, parse_safetensors
 from ppsr.weights.torch_files import is_torch_file, parse_torch
 from ppsr.weights.torch_writer import dump_torch
+from ppsr.weights.unwrap import unwrap
 
 __all__ = ["WeightFile", "read_file", "read_state", "write_state"]
+
+logger = logging.getLogger(__name__)
 
 State = dict[str, np.ndarray]
 Layout = Literal["torch", "paddle"]
 
-_NESTS = ("params_ema", "params", "state_dict", "model", "net", "net_g")
 _HEAD = 64  # bytes that tell the kind of a file
-_HEADER_LIMIT = 100_000_000
-_MAX_TENSORS = 200_000
-_SAFE_TYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U8": "u1",
-    "BOOL": "b1",
-}
 
 
 @dataclass
@@ -52,7 +41,8 @@ class WeightFile:
         nets: state by network name; a file of one network has the name "".
         layout: "torch" where Linear weights are transposed with respect to Paddle.
         container: pdparams, torch or safetensors.
-        nest: the entry that was chosen in a torch file, such as params_ema.
+        nest: the entry that was chosen in a file of nested entries, such as params_ema.
+        notes: what was taken off the keys or left out, one sentence each.
     """
 
     path: Path
@@ -60,6 +50,7 @@ class WeightFile:
     layout: Layout
     container: str
     nest: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def nested(self) -> bool:
@@ -86,8 +77,8 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
     """Read a weight file; nothing in it is executed.
 
     Args:
-        path: .pdparams (flat or by network), .pth (params_ema, params or flat; `module.` is stripped), or
-            .safetensors.
+        path: .pdparams (flat or by network), .pth (params_ema, params, state_dict or flat), or .safetensors.
+            What trainers put before the keys (`module.`, `net_g.`, ...) is taken off and noted.
         key: entry of a torch file to take instead of the preferred one.
         allow_nonfinite: accept NaN and infinity.
 
@@ -95,35 +86,38 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
         WeightError: missing, unsafe, damaged, or not a weight file.
     """
     path = Path(path)
-    source = str(path)
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise WeightError(f"cannot read the weights {path}: it is {kind}; give a weight file")
         with path.open("rb") as stream:
-            start = stream.read(_HEAD)
-            if not start:
-                raise CorruptFile(f"{source} is empty")
-            stream.seek(0)
-            if start[:1] == b"\x80" and not is_torch_file(start):
-                # not closed by hand: the traceback of a refused file may still look into it
-                content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-                tree = parse_pdparams(content, source, stream)
-                file = _from_tree(path, tree, "paddle", "pdparams", key)
-            else:
-                file = _from_bytes(path, stream.read(), key)
+            file = _parsed(path, stream, os.fstat(stream.fileno()).st_size, key)
     except OSError as error:
         raise WeightError(f"cannot read the weights {path}: {error.strerror or error}") from None
     if not allow_nonfinite:
         _refuse_nonfinite(file)
+    for note in file.notes:
+        logger.info("%s: %s", path, note)
     return file
 
 
-def _from_bytes(path: Path, content: bytes, key: str | None) -> WeightFile:
-    """A torch or safetensors file, told by its contents."""
+def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightFile:
+    """A file of any kind, recognised by its contents."""
     source = str(path)
-    if is_torch_file(content):
-        return _from_tree(path, parse_torch(content, source), "torch", "torch", key)
-    if path.suffix == ".safetensors" or content[8:9] == b"{":
-        state, layout = _parse_safetensors(content, source)
-        return WeightFile(path, _split_nets(state), layout, "safetensors")
+    start = stream.read(_HEAD)
+    stream.seek(0)
+    if not start:
+        raise CorruptFile(f"{source} is empty")
+    if is_torch_file(start):
+        return _from_tree(path, parse_torch(stream.read(), source), "torch", "torch", key)
+    if is_safetensors(start, size) or path.suffix == ".safetensors":
+        tree, layout = parse_safetensors(stream.read(), source)
+        return _from_tree(path, tree, layout, "safetensors", key)
+    if start[:1] == b"\x80":
+        # not closed by hand: the traceback of a refused file may still look into it
+        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        return _from_tree(path, parse_pdparams(content, source, stream), "paddle", "pdparams", key)
     raise CorruptFile(f"{source} is no weight file: neither .pdparams, .pth nor .safetensors by its contents")
 
 
@@ -132,45 +126,17 @@ def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: boo
     return read_file(path, key=key, allow_nonfinite=allow_nonfinite).state("generator")
 
 
-def _is_state(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(isinstance(v, np.ndarray) for v in value.values())
-
-
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
     """A file by its entries; Paddle writes bfloat16 as uint16, which is no type of any weight."""
-    nest = ""
-    if isinstance(tree, list):  # DRN's dual models: one state per scale
-        tree = {f"dual_model_{i}": item for i, item in enumerate(tree)}
-    if not isinstance(tree, dict):
-        raise WeightError(f"{path} holds a {type(tree).__name__}, not named weights")
-    for name in (key,) if key else _NESTS:
-        if isinstance(tree.get(name), dict) and (tree[name] or key):  # an average that never began is empty
-            tree, nest = tree[name], str(name)
-            break
-    else:
-        if key:
-            raise WeightError(f"{path} has no entry '{key}'; it has {sorted(map(str, tree))[:8]}")
+    found = unwrap(tree, str(path), key)
+    nets = found.nets
     if layout == "paddle":
-        tree = {k: _widened(v) if _is_state(v) else v for k, v in _widened(tree).items()}
-    arrays = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)}
-    groups = {str(k): _strip(v) for k, v in tree.items() if _is_state(v)}
-    if arrays:
-        return WeightFile(path, {"": _strip(arrays)}, layout, container, nest)
-    if groups:
-        return WeightFile(path, groups, layout, container, nest)
-    raise WeightError(f"{path} holds no tensors; its entries are {sorted(map(str, tree))[:8]}")
+        nets = {name: _widened(state) for name, state in nets.items()}
+    return WeightFile(path, nets, layout, container, found.entry, found.notes)
 
 
-def _widened(tree: Mapping[Any, Any]) -> dict[Any, Any]:
-    return {k: from_bits(v) if getattr(v, "dtype", None) == np.uint16 else v for k, v in tree.items()}
-
-
-def _strip(state: Mapping[Any, np.ndarray]) -> State:
-    """Without what torch's wrappers add: prefixes of parallel and compiled networks, a count of averages."""
-    names = {
-        str(key).replace("_orig_mod.", "").removeprefix("module."): value for key, value in state.items()
-    }
-    return {name: value for name, value in names.items() if name != "n_averaged"}
+def _widened(state: State) -> State:
+    return {k: from_bits(v) if v.dtype == np.uint16 else v for k, v in state.items()}
 
 
 def _refuse_nonfinite(file: WeightFile) -> None:
@@ -187,65 +153,6 @@ def _all_finite(value: np.ndarray) -> bool:
     """Whether there is no NaN or infinity; the sum tells at once, unless it overflows by itself."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(value.sum())) or bool(np.isfinite(value).all())
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, refusing repeated keys."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
-
-
-def _parse_safetensors(content: bytes, source: str) -> tuple[State, Layout]:
-    """Header length, JSON header, numbers without gaps or overlaps."""
-    if len(content) < 8:
-        raise CorruptFile(f"{source}: truncated header")
-    (length,) = struct.unpack_from("<Q", content)
-    if length > min(_HEADER_LIMIT, len(content) - 8):
-        raise CorruptFile(f"{source}: header of {length} bytes in a file of {len(content)}")
-    try:
-        header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
-        if len(header) > _MAX_TENSORS:
-            raise CorruptFile(f"{source}: {len(header)} tensors; at most {_MAX_TENSORS} are read")
-        metadata = header.pop("__metadata__", {})
-        entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
-        state: State = {}
-        position = 0
-        for key, entry in entries:
-            start, end = entry["data_offsets"]
-            shape = tuple(entry["shape"])
-            dtype = np.dtype(_SAFE_TYPES[entry["dtype"]])
-            if (
-                start != position
-                or end - start != math.prod(shape) * dtype.itemsize
-                or min(shape, default=0) < 0
-            ):
-                raise CorruptFile(f"{source}: the place of '{key}' does not fit")
-            position = end
-            array = np.frombuffer(content, dtype, math.prod(shape), 8 + length + start).reshape(shape)
-            if entry["dtype"] == "BF16":
-                array = from_bits(array)
-            state[key] = array
-    except WeightError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptFile(f"{source}: damaged header: {error}") from None
-    if 8 + length + position != len(content):
-        raise CorruptFile(f"{source}: {len(content)} bytes, {8 + length + position} announced")
-    layout: Layout = "paddle" if metadata.get("layout") == "paddle" else "torch"
-    return state, layout
-
-
-def _split_nets(state: State) -> dict[str, State]:
-    """Networks of our own files, whose keys are `<net>/<key>`."""
-    if not all("/" in key for key in state) or not state:
-        return {"": _strip(state)}
-    nets: dict[str, State] = {}
-    for key, value in state.items():
-        name, _, rest = key.partition("/")
-        nets.setdefault(name, {})[rest] = value
-    return nets
 
 
 def write_state(path: str | Path, state: Mapping[str, Any], *, layout: Layout = "paddle") -> None:
@@ -265,14 +172,6 @@ def write_state(path: str | Path, state: Mapping[str, Any], *, layout: Layout = 
     elif path.suffix == ".pdparams":
         atomic_write(path, dump_state(state))
     elif path.suffix == ".safetensors":
-        from safetensors.numpy import save
-
-        flat: State = {}
-        for key, value in state.items():
-            if isinstance(value, Mapping):
-                flat.update({f"{key}/{k}": np.asarray(v, order="C") for k, v in value.items()})
-            else:
-                flat[key] = np.asarray(value, order="C")
-        atomic_write(path, save(flat, metadata={"layout": layout, "format": "ppsr"}))
+        atomic_write(path, dump_safetensors(state, layout))
     else:
         raise WeightError(f"cannot write {path}: use .pdparams, .pth or .safetensors")

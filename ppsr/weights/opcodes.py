@@ -25,6 +25,7 @@ LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD NEWOBJ NEWOBJ_EX BINPERSID FROZENSE
 """
 _ALLOWED = frozenset(_BUILDING.split())
 _COPIED = 4096
+_BINSTRING = b"T"
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
@@ -50,7 +51,8 @@ class _Skimmer:
     def read(self, size: int) -> bytes | memoryview:
         start, self.position = self.position, min(self.position + max(size, 0), len(self.content))
         part = self.view[start : self.position]
-        return part if size > _COPIED else bytes(part)
+        # genops decodes what BINSTRING holds, which a view cannot do; its length takes four bytes
+        return bytes(part) if size <= _COPIED or self.content[start - 5 : start - 4] == _BINSTRING else part
 
     def readline(self) -> bytes:
         end = self.content.find(b"\n", self.position)

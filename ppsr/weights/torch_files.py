@@ -196,15 +196,18 @@ class _Reader(pickle.Unpickler):
     def __init__(self, content: bytes, load_storage: Callable[[Any], Any]) -> None:
         super().__init__(io.BytesIO(content), encoding="utf-8")
         self._load_storage = load_storage
+        self._whole_module = b"torch.nn.modules" in content
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _GLOBALS[module, name]
         except KeyError:
-            hint = (
-                "; it holds a whole module, ask for its state_dict" if module.startswith("torch.nn") else ""
-            )
-            raise UnsafeFile(f"refused: the file asks for {module}.{name}{hint}") from None
+            if self._whole_module:
+                raise UnsafeFile(
+                    f"refused: it is a whole pickled module ({module}.{name}), which is a program. Save its "
+                    "weights where it was made: torch.save(module.state_dict(), 'weights.pth')"
+                ) from None
+            raise UnsafeFile(f"refused: the file asks for {module}.{name}") from None
 
     def persistent_load(self, pid: Any) -> Any:
         return self._load_storage(pid)

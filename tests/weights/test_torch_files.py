@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +78,23 @@ def test_written_file_reads_back_equal() -> None:
 def test_type_without_torch_counterpart_cannot_be_written() -> None:
     with pytest.raises(WeightError, match="'name' has the type"):
         dump_torch({"name": np.array(["text"])})
+
+
+def legacy(data: bytes) -> bytes:
+    """A file of the container before PyTorch 1.6 without storages."""
+    facts = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    head = [pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, facts)]
+    return b"".join(head) + data + pickle.dumps([], protocol=2)
+
+
+LONG = b"T" + struct.pack("<i", 5000) + b"x" * 5000  # BINSTRING, as Python 2 pickled texts
+
+
+def test_long_texts_of_old_files_are_read() -> None:
+    assert parse_torch(legacy(b"\x80\x02}U\x04note" + LONG + b"s."), "x.pth") == {"note": "x" * 5000}
+
+
+def test_whole_module_is_named_as_one() -> None:
+    data = b"\x80\x02cvdsr\nNet\n" + LONG + b"ctorch.nn.modules.conv\nConv2d\n\x87."
+    with pytest.raises(UnsafeFile, match=r"whole pickled module \(vdsr\.Net\).*state_dict"):
+        parse_torch(legacy(data), "x.pth")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import WeightError
+from ppsr.weights.esrgan_keys import DENSE_KEY
 from ppsr.weights.identify import attention, convolutional, state_space
 from ppsr.weights.identify.shapes import Found, State, part
 
@@ -38,7 +39,7 @@ _DETECTORS: dict[str, tuple[str, Callable[[State], Found]]] = {
     "DRNGenerator": (r"up_blocks\.0\.0\.body\.0\.weight", convolutional.drn),
     "DRNDual": (r"dual_module\.0\.0\.weight", convolutional.drn_dual),
     "RCAN": (r"body\.0\.body\.0\.body\.3\.conv_du\.0\.weight", convolutional.rcan),
-    "RRDBNet": (r"body\.0\.rdb1\.conv1\.weight", convolutional.rrdbnet),
+    "RRDBNet": (DENSE_KEY, convolutional.rrdbnet),
     "SRVGGNetCompact": (r"body\.0\.weight", convolutional.srvgg),
     "CDDNet or MSRResNet": (r"body(\.0|1\.0)\.conv1\.weight", convolutional.residual),
 }

@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
+from ppsr.weights.esrgan_keys import esrgan_keys, esrgan_layout
 from ppsr.weights.identify.shapes import Found, State, count, root, steps
 
 __all__ = ["drn", "drn_dual", "predictor", "rcan", "residual", "rrdbnet", "srvgg"]
+
+_FOLDED_UPS = 2  # enlarging convolutions of networks that fold their input
 
 
 def _rgb_range(state: State) -> float:
@@ -29,16 +32,29 @@ def msrresnet(state: State) -> Found:
 
 
 def rrdbnet(state: State) -> Found:
+    """Any layout of ESRGAN's family. An input of 4 or 16 times the output's channels is folded; one
+    enlarging convolution means x2, as nobody publishes the x3 that has the same keys.
+    """
+    layout, state = esrgan_layout(state), esrgan_keys(state)
     width, folded = state["conv_first.weight"].shape[:2]
     out = state["conv_last.weight"].shape[0]
-    fold = {1: 1, 4: 2, 16: 4}.get(folded // out if folded % out == 0 else 1, 1)
+    ups = count(state, r"conv_up(\d+)\.weight")
+    unshuffle = {4 * out: 2, 16 * out: 4}.get(folded, 1) if ups == _FOLDED_UPS else 1
+    if ups and f"conv_up{ups}.weight" not in state:
+        raise ValueError("the enlarging convolutions are not numbered 1, 2, ...")
+    if state["conv_hr.weight"].shape[:2] != (width, width):
+        raise ValueError(
+            f"conv_hr is {state['conv_hr.weight'].shape}: enlargement by pixel shuffle is not known"
+        )
     return "RRDBNet", {
-        "num_in_ch": folded // fold**2,
+        "num_in_ch": folded // unshuffle**2,
         "num_out_ch": out,
-        "scale": 4 // fold,
+        "scale": 2**ups // unshuffle,
         "num_feat": width,
         "num_block": count(state, r"body\.(\d+)\."),
         "num_grow_ch": state["body.0.rdb1.conv1.weight"].shape[0],
+        "unshuffle": unshuffle,
+        "plus": layout == "plus" or "body.0.rdb1.conv1x1.weight" in state,
     }
 
 

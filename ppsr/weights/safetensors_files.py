@@ -1,0 +1,119 @@
+"""The .safetensors container: a JSON header with the place of every tensor, then the numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from ppsr.errors import WeightError
+from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.opcodes import CorruptFile
+
+__all__ = ["dump_safetensors", "is_safetensors", "parse_safetensors"]
+
+_HEADER_LIMIT = 100_000_000
+_MAX_TENSORS = 200_000
+_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "b1",
+}
+
+
+def is_safetensors(start: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes begins like this container: the length of a header, and its brace."""
+    return start[8:9] == b"{" and struct.unpack_from("<Q", start)[0] <= size - 8
+
+
+def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Literal["torch", "paddle"]]:
+    """Read the bytes of a file.
+
+    Returns:
+        key -> array, or network -> (key -> array) of files whose keys are all `<network>/<key>`; the layout
+        that the metadata state, else torch's.
+
+    Raises:
+        CorruptFile: damaged, or with gaps or overlaps.
+    """
+    if len(content) < 8:
+        raise CorruptFile(f"{source}: truncated header")
+    (length,) = struct.unpack_from("<Q", content)
+    if length > min(_HEADER_LIMIT, len(content) - 8):
+        raise CorruptFile(f"{source}: header of {length} bytes in a file of {len(content)}")
+    try:
+        header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
+        if len(header) > _MAX_TENSORS:
+            raise CorruptFile(f"{source}: {len(header)} tensors; at most {_MAX_TENSORS} are read")
+        metadata = header.pop("__metadata__", {})
+        entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+        state: dict[str, np.ndarray] = {}
+        position = 0
+        for key, entry in entries:
+            start, end = entry["data_offsets"]
+            shape = tuple(entry["shape"])
+            dtype = np.dtype(_TYPES[entry["dtype"]])
+            if (
+                start != position
+                or end - start != math.prod(shape) * dtype.itemsize
+                or min(shape, default=0) < 0
+            ):
+                raise CorruptFile(f"{source}: the place of '{key}' does not fit")
+            position = end
+            array = np.frombuffer(content, dtype, math.prod(shape), 8 + length + start).reshape(shape)
+            state[key] = from_bits(array) if entry["dtype"] == "BF16" else array
+    except WeightError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptFile(f"{source}: damaged header: {error}") from None
+    if 8 + length + position != len(content):
+        raise CorruptFile(f"{source}: {len(content)} bytes, {8 + length + position} announced")
+    return _by_network(state), "paddle" if metadata.get("layout") == "paddle" else "torch"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, refusing repeated keys."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _by_network(state: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Networks of our own files, whose keys are `<network>/<key>`."""
+    if not all("/" in key for key in state):
+        return state
+    nets: dict[str, Any] = {}
+    for key, value in state.items():
+        name, _, rest = key.partition("/")
+        nets.setdefault(name, {})[rest] = value
+    return nets
+
+
+def dump_safetensors(state: Mapping[str, Any], layout: str) -> bytes:
+    """Bytes of a file.
+
+    Args:
+        state: key -> array, or network -> (key -> array).
+        layout: of the arrays, torch or paddle; recorded in the metadata.
+    """
+    from safetensors.numpy import save
+
+    flat: dict[str, np.ndarray] = {}
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{key}/{k}": np.asarray(v, order="C") for k, v in value.items()})
+        else:
+            flat[key] = np.asarray(value, order="C")
+    return save(flat, metadata={"layout": layout, "format": "ppsr"})

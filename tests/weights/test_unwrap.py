@@ -1,0 +1,99 @@
+"""Entries and prefixes of other programs' files: what is chosen, taken off, left out and reported."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.errors import WeightError
+from ppsr.weights import read_file, write_state
+from ppsr.weights.unwrap import unwrap
+
+PLAIN = {"conv_first.weight": np.zeros(2, "f4"), "body.0.weight": np.zeros(3, "f4")}
+AVERAGE = {key: value + 1 for key, value in PLAIN.items()}
+
+
+def under(prefix: str, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+def chosen(tree: dict) -> tuple[str, list[str]]:
+    """Which of the two states a file yields, and the notes."""
+    found = unwrap(tree, "x.pth")
+    state = found.nets[""]
+    assert state.keys() == PLAIN.keys()
+    return ("average" if state["body.0.weight"].all() else "plain"), found.notes
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "net_g.", "netG.", "generator.", "model.", "net.", "module.model."]
+)
+def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
+    name, notes = chosen(under(prefix, PLAIN))
+    assert name == "plain" and any(prefix.split(".", maxsplit=1)[0] in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "twin", ["generator_ema.", "ema_generator.", "generator-ema.", "ema.", "ema.module."]
+)
+def test_averaged_twin_is_preferred_and_the_rest_is_named(twin: str) -> None:
+    beside = {"step_counter": np.array(3), "discriminator.conv0.weight": np.ones(4)}
+    name, notes = chosen({"state_dict": {**under("generator.", PLAIN), **under(twin, AVERAGE), **beside}})
+    assert name == "average"
+    assert any("discriminator" in note and "step_counter" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["params_ema", "params-ema", "ema_params", "state_dict_ema", "model_ema", "net_g_ema", "netG_ema"],
+)
+def test_averaged_entry_is_preferred(entry: str) -> None:
+    base = entry.replace("_ema", "").replace("-ema", "").replace("ema_", "")
+    assert chosen({base: PLAIN, entry: AVERAGE})[0] == "average"
+
+
+def test_an_average_of_another_network_is_not_taken() -> None:
+    state = {**under("net_g.", PLAIN), "net_g_ema.decay": np.array(0.9)}
+    assert chosen(state)[0] == "plain"
+
+
+def test_entries_are_followed_to_the_weights() -> None:
+    assert chosen({"model": {"params": PLAIN, "params_ema": AVERAGE}, "epoch": 3})[0] == "average"
+
+
+def test_sequences_named_model_keep_their_keys() -> None:
+    state = {"model.0.weight": np.zeros(2), "model.1.sub.0.RDB1.conv1.0.weight": np.zeros(3)}
+    assert unwrap(state, "x").nets[""].keys() == state.keys()
+    assert unwrap(under("module.", state), "x").nets[""].keys() == state.keys()
+
+
+def test_networks_that_inference_needs_stay_together() -> None:
+    state = {**under("generator.", PLAIN), "predictor.ConvNet.0.weight": np.zeros(2)}
+    assert unwrap(state, "x").nets[""].keys() == state.keys()
+
+
+def test_missing_entry_names_those_there_are() -> None:
+    with pytest.raises(WeightError, match=r"no entry 'best'; it has params"):
+        unwrap({"params": PLAIN}, "x.pth", "best")
+
+
+def test_safetensors_whose_header_length_begins_with_0x80_is_read(tmp_path: Path) -> None:
+    write_state(tmp_path / "a.safetensors", PLAIN)
+    content = (tmp_path / "a.safetensors").read_bytes()
+    (length,) = struct.unpack_from("<Q", content)
+    more = (0x80 - length) % 256
+    padded = struct.pack("<Q", length + more) + content[8 : 8 + length] + b" " * more + content[8 + length :]
+    (tmp_path / "b.safetensors").write_bytes(padded)
+    assert padded[0] == 0x80
+    assert read_file(tmp_path / "b.safetensors").nets[""].keys() == PLAIN.keys()
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path / "pipe", "regular"), (Path("/dev/zero"), "regular"), (tmp_path, "folder")):
+        with pytest.raises(WeightError, match=kind):
+            read_file(path)
