@@ -115,10 +115,17 @@ class TrainStep:
         if finite:
             self.skipped_in_a_row = 0
             if self.ema is not None:
-                self.ema.update(self.model.nets)
+                self.ema.update(self._master_weights())
         else:
             self._count_skip(step)
         return scalars
+
+    def _master_weights(self) -> dict[str, Tensor]:
+        """The float32 values of parameters in half precision, by the parameters' names."""
+        found: dict[str, Tensor] = {}
+        for optimizer, _ in self.optimizers.values():
+            found |= getattr(optimizer, "_master_weights", {})
+        return found
 
     def _phase(self, phase: Phase, batches: Sequence[Batch], scalars: dict[str, float]) -> bool:
         """Backward and update of one phase; False when it was skipped as non-finite."""

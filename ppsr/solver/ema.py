@@ -6,18 +6,57 @@ import copy
 from collections.abc import Iterable, Mapping
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = ["EMA"]
 
 
+class _Group:
+    """One network's parameters and buffers, and their averages. The averaged parameters are parts of one
+    tensor, so that an update takes as many kernels for a thousand parameters as for one."""
+
+    def __init__(self, net: nn.Layer, average: nn.Layer) -> None:
+        source, copies = dict(net.named_parameters()), dict(average.named_parameters())
+        self.sources = [source[key] for key in copies]
+        self.averages = list(copies.values())
+        buffers, saved = dict(net.named_buffers()), net.state_dict()  # those that are not saved are constants
+        self.buffers = [(buffers[key], copy) for key, copy in average.named_buffers() if key in saved]
+        self.join()
+
+    @paddle.no_grad()
+    def join(self) -> None:
+        """Make the averaged parameters parts of one tensor."""
+        self.flat = _flat(self.averages)
+        start = 0
+        for parameter in self.averages:
+            part = self.flat._slice(start, start + parameter.size)
+            part.reshape(parameter.shape)._share_buffer_to(parameter)
+            start += parameter.size
+
+    def is_joined(self) -> bool:
+        """Whether nothing has moved an averaged parameter to memory of its own since."""
+        return all(parameter._is_shared_buffer_with(self.flat) for parameter in self.averages)
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    return paddle.concat([tensor.astype("float32").flatten() for tensor in tensors])
+
+
 class EMA:
     """Averaged copies of some networks: average = decay * average + (1 - decay) * parameter.
 
-    Buffers are copied as they are, parameters in half precision averaged in float32. The copies are in eval
-    mode and need no gradients.
+    Parameters are averaged in float32, all of a network in one go; buffers are copied. The copies are in
+    evaluation mode and need no gradients.
+
+    Args:
+        nets: networks by name.
+        decay: weight of the average in an update, below 1.
+        net_names: networks to average.
+
+    Raises:
+        ConfigError: there is no network of that name.
     """
 
     def __init__(self, nets: Mapping[str, nn.Layer], *, decay: float, net_names: Iterable[str]) -> None:
@@ -31,19 +70,22 @@ class EMA:
             for parameter in average.parameters():
                 parameter.stop_gradient = True
             self.nets[name] = average
+        self._groups = [_Group(nets[name], average) for name, average in self.nets.items()]
 
     @paddle.no_grad()
-    def update(self, nets: Mapping[str, nn.Layer]) -> None:
-        """Take in the parameters after one optimizer step."""
-        for name, average in self.nets.items():
-            source = dict(nets[name].named_parameters())
-            for key, parameter in average.named_parameters():
-                parameter.scale_(self.decay)
-                parameter.add_(source[key].astype(parameter.dtype) * (1 - self.decay))
-            self._copy_buffers(nets[name], average)
+    def update(self, master_weights: Mapping[str, Tensor] | None = None) -> None:
+        """Take in the parameters after one optimizer step.
 
-    @staticmethod
-    def _copy_buffers(source: nn.Layer, average: nn.Layer) -> None:
-        values = dict(source.named_buffers())
-        for key, buffer in average.named_buffers():
-            buffer.set_value(values[key].astype(buffer.dtype))
+        Args:
+            master_weights: float32 values of parameters in half precision, by the parameters' names. They
+                contain the steps that are too small for the rounded parameter to change.
+        """
+        masters = master_weights or {}
+        for group in self._groups:
+            if not group.is_joined():
+                group.join()
+            new = _flat(masters.get(source.name, source) for source in group.sources)
+            group.flat.scale_(self.decay)
+            group.flat.add_(new.scale_(1 - self.decay))
+            for buffer, average in group.buffers:
+                average.set_value(buffer.astype(average.dtype))

@@ -93,6 +93,7 @@ def _update(state, count, seed):
             parameter.grad = gradient.astype(parameter.dtype)
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)
+        state.trainer.ema.update(state.trainer._master_weights())
 
 
 def _contents(state):

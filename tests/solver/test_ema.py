@@ -25,7 +25,52 @@ def test_averages_of_networks_in_half_precision_stay_in_float32(dtype):
     ema = EMA({"generator": net}, decay=0.75, net_names=["generator"])
     net.to(dtype=dtype)
     net.linear.weight.set_value(paddle.ones([2, 2]).astype(dtype))
-    ema.update({"generator": net})
+    ema.update()
     average = ema.nets["generator"]
     assert average.linear.weight.dtype == average.mean.dtype == paddle.float32
     np.testing.assert_array_equal(average.linear.weight.numpy(), np.full((2, 2), 0.25, np.float32))
+
+
+def test_averages_take_the_master_weights_of_parameters_in_half_precision():
+    net = _Net()
+    net.linear.weight.set_value(paddle.ones([2, 2]))
+    ema = EMA({"generator": net}, decay=0.5, net_names=["generator"])
+    net.to(dtype="bfloat16")
+    # a step of 2**-10 is lost in a bfloat16 of 8 bits
+    master = paddle.full([2, 2], 1 + 2**-10)
+    net.linear.weight.set_value(master.astype("bfloat16"))
+    ema.update({net.linear.weight.name: master})
+    np.testing.assert_array_equal(ema.nets["generator"].linear.weight.numpy(), np.full((2, 2), 1 + 2**-11))
+
+
+def test_averages_equal_their_formula_for_all_parameters_and_keep_running_statistics():
+    paddle.seed(0)
+    net = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4), nn.PReLU())
+    ema = EMA({"g": net}, decay=0.9, net_names=["g"])
+    wanted = {key: value.numpy().copy() for key, value in net.named_parameters()}
+    for step in range(3):
+        net(paddle.rand([2, 3, 6, 6]))
+        for parameter in net.parameters():
+            parameter.set_value(parameter + float(step))
+        ema.update()
+        wanted = {k: 0.9 * wanted[k] + 0.1 * v.numpy() for k, v in net.named_parameters()}
+    for key, value in ema.nets["g"].named_parameters():
+        np.testing.assert_allclose(value.numpy(), wanted[key], rtol=1e-6, err_msg=key)
+    for key, value in ema.nets["g"].named_buffers():
+        np.testing.assert_array_equal(value.numpy(), dict(net.named_buffers())[key].numpy(), err_msg=key)
+
+
+@pytest.mark.parametrize("move", ["load", "to"])
+def test_averages_go_on_after_they_were_replaced(move):
+    net = _Net()
+    net.linear.weight.set_value(paddle.zeros([2, 2]))
+    ema = EMA({"generator": net}, decay=0.5, net_names=["generator"])
+    average = ema.nets["generator"]
+    if move == "load":
+        average.set_state_dict({key: paddle.ones_like(v) for key, v in average.state_dict().items()})
+    else:
+        average.to(dtype="float64")
+        average.to(dtype="float32")
+        average.linear.weight.set_value(paddle.ones([2, 2]))
+    ema.update()
+    np.testing.assert_array_equal(average.linear.weight.numpy(), np.full((2, 2), 0.5))
