@@ -10,7 +10,14 @@ from paddle.base import core
 from paddle.base.framework import default_main_program
 from paddle.base.layer_helper import LayerHelper
 
-__all__ = ["create_accumulators", "full_precision", "gpu_memory_free", "keeps_master_weight", "seeded"]
+__all__ = [
+    "create_accumulators",
+    "full_precision",
+    "gpu_memory_free",
+    "half_types",
+    "keeps_master_weight",
+    "seeded",
+]
 
 
 def create_accumulators(optimizer: paddle.optimizer.Optimizer) -> None:
@@ -27,6 +34,14 @@ def keeps_master_weight(optimizer: paddle.optimizer.Optimizer, parameter: paddle
     """Whether the optimizer updates a float32 copy of this parameter instead of the parameter itself."""
     half = parameter.dtype in (paddle.float16, paddle.bfloat16)
     return bool(half and getattr(optimizer, "_multi_precision", False))
+
+
+def half_types(device: str) -> list[str]:
+    """The half-precision types that autocast has an effect with on a device; none on a CPU."""
+    if device.startswith("cpu"):
+        return []
+    supported = {"float16": paddle.amp.is_float16_supported, "bfloat16": paddle.amp.is_bfloat16_supported}
+    return [name for name, works in supported.items() if works(device)]
 
 
 @contextlib.contextmanager

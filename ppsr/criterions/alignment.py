@@ -13,6 +13,7 @@ import paddle
 from paddle import Tensor
 
 from ppsr.errors import ConfigError
+from ppsr.precision import in_float32
 
 __all__ = ["AlignmentLoss", "fourier_features", "statistics_distance"]
 
@@ -78,6 +79,7 @@ class AlignmentLoss:
         self.sigma = sigma
         self.reduction = reduction
 
+    @in_float32
     def __call__(
         self,
         view1: Tensor,

@@ -9,9 +9,10 @@ from __future__ import annotations
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppsr.criterions.numerics import at_least_float32, safe_power
+from ppsr.criterions.numerics import safe_power
 from ppsr.criterions.pixel import CharbonnierLoss
 from ppsr.errors import ConfigError
+from ppsr.precision import in_float32
 
 __all__ = ["ArtifactLoss", "artifact_map", "local_variance"]
 
@@ -64,9 +65,9 @@ class ArtifactLoss(nn.Layer):
         self.detach = detach
         self.distance = CharbonnierLoss(loss_weight=loss_weight)
 
+    @in_float32
     def forward(self, sr: Tensor, gt: Tensor, averaged: Tensor) -> Tensor:
         """Compare pictures (N, C, H, W)."""
-        sr, gt, averaged = (at_least_float32(x) for x in (sr, gt, averaged))
         weight = artifact_map(gt, sr, averaged.detach(), self.ksize)
         if self.detach:
             weight = weight.detach()

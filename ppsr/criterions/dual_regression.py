@@ -12,12 +12,14 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
+from ppsr.precision import in_float32
 
 __all__ = ["STYLES", "drn_losses"]
 
 STYLES = ("original", "paddledepth")
 
 
+@in_float32
 def drn_losses(
     sr: Sequence[Tensor],
     back: Sequence[Tensor],

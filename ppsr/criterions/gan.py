@@ -13,8 +13,8 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn import functional as F
 
 from ppsr import accelerate
-from ppsr.criterions.numerics import at_least_float32
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.precision import float32_parameters, in_float32
 
 __all__ = ["GANLoss", "r1_penalty"]
 
@@ -63,9 +63,10 @@ class GANLoss(nn.Layer):
         """Factor of `r1_penalty` in a step; 0 where it is not needed."""
         return 0.0 if step % self.net_d_reg_every else self.r1_reg_weight / 2 * self.net_d_reg_every
 
+    @in_float32
     def forward(self, logits: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
         """Score logits that should look real or generated; `is_disc` in the discriminator's phase."""
-        loss = self._loss(at_least_float32(logits), target_is_real, is_disc)
+        loss = self._loss(logits, target_is_real, is_disc)
         return loss if is_disc else loss * self.loss_weight
 
     def _loss(self, logits: Tensor, target_is_real: bool, is_disc: bool) -> Tensor:
@@ -83,10 +84,12 @@ class GANLoss(nn.Layer):
         return against.mean()
 
 
+@in_float32
 def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
     """Mean over the batch of the squared norm of the discriminator's gradient at real pictures.
 
-    Differentiable, so that it can be added to the discriminator's loss (times gamma / 2 in the paper).
+    Differentiable, so that it can be added to the discriminator's loss (times gamma / 2 in the paper), and in
+    float32: squares of small gradients are 0 in float16.
 
     Args:
         net_d: discriminator; its operators must have second derivatives.
@@ -101,6 +104,6 @@ def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
         )
     real = real.detach()
     real.stop_gradient = False
-    with accelerate.stock():
+    with accelerate.stock(), float32_parameters(net_d):
         (gradient,) = paddle.grad(net_d(real).sum(), real, create_graph=True)
     return (gradient * gradient).sum() / real.shape[0]

@@ -8,7 +8,7 @@ all channels are 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,11 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppsr.criterions.numerics import at_least_float32, safe_power
+from ppsr.criterions.numerics import safe_power
 from ppsr.criterions.vgg import alexnet_features, read_backbone, rename_features, vgg_features
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.generators.blocks import Conv2D
+from ppsr.precision import at_least_float32, in_float32
 from ppsr.weights import load_state
 
 __all__ = ["LPIPS", "LPIPSLoss", "build_lpips", "normalize_features"]
@@ -116,18 +117,19 @@ class LPIPS(nn.Layer):
         shares = []
         for number, part in enumerate(self.net.children()):
             x, gt = part(x), part(gt)
-            # in full precision, also where mixed precision runs the convolutions in half
-            ours, theirs = (normalize_features(at_least_float32(maps)) for maps in (x, gt))
-            difference = (ours - theirs) ** 2
-            if self.lpips:
-                share = getattr(self, f"lin{number}")(difference)
-            else:
-                share = difference.sum(axis=1, keepdim=True)
-            if self.spatial:
-                shares.append(F.interpolate(share, size=size, mode="bilinear", align_corners=False))
-            else:
-                shares.append(share.mean(axis=[2, 3], keepdim=True))
+            shares.append(self._share(number, x, gt, size))
         return shares
+
+    @in_float32
+    def _share(self, number: int, x: Tensor, gt: Tensor, size: Sequence[int]) -> Tensor:
+        """The distance of two feature maps, in float32 also where mixed precision made them in half."""
+        difference = (normalize_features(x) - normalize_features(gt)) ** 2
+        share = (
+            getattr(self, f"lin{number}")(difference) if self.lpips else difference.sum(axis=1, keepdim=True)
+        )
+        if self.spatial:
+            return F.interpolate(share, size=size, mode="bilinear", align_corners=False)
+        return share.mean(axis=[2, 3], keepdim=True)
 
     def _prepare(self, picture: Tensor, normalize: bool) -> Tensor:
         picture = at_least_float32(picture)

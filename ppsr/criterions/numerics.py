@@ -1,16 +1,11 @@
-"""Numerical helpers of the losses: precision, and roots whose gradient stays finite."""
+"""Roots whose gradient stays finite."""
 
 from __future__ import annotations
 
 import paddle
 from paddle import Tensor
 
-__all__ = ["at_least_float32", "safe_power"]
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half-precision tensors as float32; others as they are (tests run losses in float64)."""
-    return x.astype("float32") if x.dtype in (paddle.float16, paddle.bfloat16) else x
+__all__ = ["safe_power"]
 
 
 def safe_power(x: Tensor, exponent: float) -> Tensor:

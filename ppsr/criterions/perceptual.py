@@ -13,15 +13,17 @@ from pathlib import Path
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.criterions.numerics import at_least_float32, safe_power
+from ppsr.criterions.numerics import safe_power
 from ppsr.criterions.vgg import VGGFeatureExtractor, read_backbone
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.precision import at_least_float32, autocast_off, in_float32
 
 __all__ = ["PerceptualLoss", "gram_matrix"]
 
 _CRITERIONS = ("l1", "l2", "fro")
 
 
+@in_float32
 def gram_matrix(x: Tensor) -> Tensor:
     """Products of all pairs of channels: (N, C, H, W) -> (N, C, C), divided by C * H * W."""
     n, c, h, w = x.shape
@@ -99,11 +101,12 @@ class PerceptualLoss(nn.Layer):
         with paddle.no_grad():
             theirs = self._features(gt)
         result = {}
-        if self.perceptual_weight > 0:
-            result["percep"] = self.perceptual_weight * self._weighted(ours, theirs)
-        if self.style_weight > 0:
-            ours, theirs = ({k: gram_matrix(v) for k, v in maps.items()} for maps in (ours, theirs))
-            result["style"] = self.style_weight * self._weighted(ours, theirs)
+        with autocast_off():
+            if self.perceptual_weight > 0:
+                result["percep"] = self.perceptual_weight * self._weighted(ours, theirs)
+            if self.style_weight > 0:
+                ours, theirs = ({k: gram_matrix(v) for k, v in maps.items()} for maps in (ours, theirs))
+                result["style"] = self.style_weight * self._weighted(ours, theirs)
         return result
 
     def _features(self, x: Tensor) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.criterions.numerics import at_least_float32
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.precision import in_float32
 
 __all__ = ["CharbonnierLoss", "L1Loss", "MSELoss", "charbonnier"]
 
@@ -56,9 +56,10 @@ class _PixelLoss(nn.Layer):
         """Loss of every element of pred - target."""
         raise NotImplementedError
 
+    @in_float32
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compare two tensors of one shape; `weight` broadcasts against them, for example (N, 1, H, W)."""
-        loss = self.error(at_least_float32(pred) - at_least_float32(target))
+        loss = self.error(pred - target)
         return _reduce(loss, weight, self.reduction) * self.loss_weight
 
 
