@@ -17,6 +17,7 @@ from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
 from ppsr.errors import ConfigError, PpsrError
 from ppsr.models.base import BaseModel, Batch, Phase
+from ppsr.precision import half_dtype
 from ppsr.solver.ema import EMA
 from ppsr.solver.schedules import Schedule
 
@@ -62,15 +63,8 @@ class TrainStep:
         self.amp = self.precision.amp and paddle.get_device() != "cpu"
         if self.precision.amp and not self.amp:
             logger.warning("mixed precision has no effect on CPU: training in float32")
+        self.in_float32 = self._choose_half_type() if self.amp else []
         use_scaler = self.amp and self.precision.dtype == "float16"
-        unsafe = [name for name, net in self.model.nets.items() if not getattr(net, "fp16_safe", True)]
-        self.in_float32 = unsafe if use_scaler else []
-        if self.in_float32:
-            logger.warning(
-                "%s stays in float32, because its activations leave the range of float16; "
-                "precision.dtype=bfloat16 has the range",
-                ", ".join(self.in_float32),
-            )
         for name in self.optimizers:
             self.scalers[name] = paddle.amp.GradScaler(enable=use_scaler, init_loss_scaling=2.0**15)
         if self.amp and self.precision.level == "O2":
@@ -80,6 +74,22 @@ class TrainStep:
                     paddle.amp.decorate(nets, optimizer, level="O2", dtype=self.precision.dtype)
         if self.options.channels_last:
             self._choose_layout()
+
+    def _choose_half_type(self) -> list[str]:
+        """Take bfloat16 where a network is not safe in float16; names networks that stay in float32."""
+        unsafe = [name for name, net in self.model.nets.items() if not getattr(net, "fp16_safe", True)]
+        if self.precision.dtype != "float16" or not unsafe:
+            return []
+        names = ", ".join(unsafe)
+        if half_dtype(fp16_safe=False) == "bfloat16":
+            self.precision = self.precision.model_copy(update={"dtype": "bfloat16"})
+            logger.info("training in bfloat16: activations of %s leave the range of float16", names)
+            return []
+        logger.warning(
+            "%s stays in float32: its activations leave the range of float16, and the device has no bfloat16",
+            names,
+        )
+        return unsafe
 
     def _choose_layout(self) -> None:
         """Paddle's layout tuning: NHWC where the tensor cores want it."""

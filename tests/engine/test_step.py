@@ -16,11 +16,16 @@ from ppsr.solver.schedules import ConstantLR
 
 
 @pytest.mark.parametrize(
-    ("safe", "dtype", "autocast"),
-    [(True, "float16", True), (False, "float16", False), (False, "bfloat16", True)],
+    ("safe", "types", "dtype", "taken", "autocast"),
+    [
+        (True, ["float16", "bfloat16"], "float16", "float16", True),
+        (False, ["float16", "bfloat16"], "float16", "bfloat16", True),
+        (False, ["float16", "bfloat16"], "bfloat16", "bfloat16", True),
+        (False, ["float16"], "float16", "float16", False),
+    ],
 )
-def test_a_network_that_leaves_the_range_of_float16_runs_without_autocast(
-    monkeypatch, caplog, safe, dtype, autocast
+def test_a_network_that_leaves_the_range_of_float16_takes_bfloat16_or_runs_without_autocast(
+    monkeypatch, caplog, safe, types, dtype, taken, autocast
 ):
     model = SRModel(
         generator={"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
@@ -38,11 +43,13 @@ def test_a_network_that_leaves_the_range_of_float16_runs_without_autocast(
 
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
     monkeypatch.setattr(paddle.amp, "auto_cast", note)
-    monkeypatch.setattr(paddle.amp, "GradScaler", lambda **_: None)
+    scaled = []
+    monkeypatch.setattr(paddle.amp, "GradScaler", lambda enable, **_: scaled.append(enable))
+    monkeypatch.setattr("ppsr.precision.half_types", lambda device: types)
     seen = []
     net.conv_first.register_forward_pre_hook(lambda _, x: seen.append((nesting[-1], x[0].dtype)))
     optimizer = paddle.optimizer.SGD(0.0, parameters=net.parameters())
-    with caplog.at_level(logging.WARNING, "ppsr"):
+    with caplog.at_level(logging.INFO, "ppsr"):
         step = TrainStep(
             model=model,
             optimizers={"optimG": (optimizer, ("generator",))},
@@ -51,7 +58,10 @@ def test_a_network_that_leaves_the_range_of_float16_runs_without_autocast(
             precision=Precision(amp=True, dtype=dtype),
             group=Group(),
         )
+    assert step.precision.dtype == taken
+    assert scaled == [taken == "float16"]
     assert ("generator stays in float32" in caplog.text) == (not autocast)
+    assert ("training in bfloat16" in caplog.text) == (taken != dtype)
     picture = paddle.zeros([1, 3, 8, 8], "float32" if autocast else "float16")
     with paddle.amp.auto_cast(True), step._forwards(model.phases()[0]):
         net(picture)
