@@ -80,10 +80,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Level:
-    """One or two stages, and the sinc filter at the end of two."""
+    """One or two stages, and the sinc filter at the end."""
 
     stages: tuple[Stage, ...]
-    final_sinc_prob: float = 0.8
+    final_sinc_prob: float = 0.0
 
     def __post_init__(self) -> None:
         SincStep(self.final_sinc_prob)  # which checks it
@@ -96,7 +96,8 @@ LEVELS: dict[str, Level] = {
         (
             Stage((0.2, 3), (0.2, 0.7, 0.1), (0.15, 1.5), (1, 30), (0.05, 3), (30, 95)),
             Stage((0.2, 1.5), (0.3, 0.4, 0.3), (0.3, 1.2), (1, 25), (0.05, 2.5), (30, 95), blur_prob=0.8),
-        )
+        ),
+        final_sinc_prob=0.8,
     ),
 }
 
@@ -194,25 +195,27 @@ def draw_choices(
     """
     common = rng if common is None else common
     stages = tuple(_draw_stage(rng, stage, common) for stage in level.stages)
-    if len(stages) == 1:
-        return Choices(stages, final_mode=str(common.choice(MODES)))
-    sinc = sinc_kernel(rng, sizes=level.stages[0].blur.kernel_sizes, probability=level.final_sinc_prob)
-    return Choices(stages, str(common.choice(MODES)), sinc, bool(common.random() < 0.5))
+    sinc = None
+    if level.final_sinc_prob or len(stages) == 2:  # the published levels of one stage draw none
+        sinc = sinc_kernel(rng, sizes=level.stages[0].blur.kernel_sizes, probability=level.final_sinc_prob)
+    mode = str(common.choice(MODES))
+    return Choices(stages, mode, sinc, len(stages) == 1 or bool(common.random() < 0.5))
 
 
 def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> list[Operation]:
     """The operations that lead from a picture of `size` to its LR version."""
     height, width = size
     final = Resize(choices.final_mode, size=(height // scale, width // scale))
+    shrink: list[Operation] = [final] if choices.sinc is None else [final, Blur(choices.sinc.values)]
     first, *rest = choices.stages
-    operations: list[Operation] = [
-        Blur(first.kernel.values),
+    operations: list[Operation] = [Blur(first.kernel.values)] if first.blurred else []
+    operations += [
         Resize(first.mode, scale=first.scale),
         Noise(first.noise_kind, first.noise_level, first.gray),
         Jpeg(first.quality),
     ]
-    if not rest or choices.sinc is None:
-        return [*operations, final]
+    if not rest:
+        return [*operations, *shrink]
     second = rest[0]
     if second.blurred:
         operations.append(Blur(second.kernel.values))
@@ -222,7 +225,6 @@ def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> lis
         Noise(second.noise_kind, second.noise_level, second.gray),
     ]
     compress = Jpeg(second.quality)
-    shrink: list[Operation] = [final, Blur(choices.sinc.values)]
     return [*operations, *shrink, compress] if choices.resize_first else [*operations, compress, *shrink]
 
 
@@ -265,6 +267,7 @@ def describe(choices: Choices, level: Level, *, published_description: bool = Fa
     if choices.sinc is not None:
         vector[8] = (choices.sinc.size - 7) / 14
         vector[9] = (choices.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3)
+    if len(choices.stages) == 2:
         vector[28 if choices.resize_first else 29] = 1
         if published_description and choices.stages[1].blurred:
             vector[9] = 1

@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
+import cv2
 import numpy as np
 import paddle
 from paddle.io.dataloader.collate import default_collate_fn
@@ -76,7 +77,7 @@ def build_stream(
             num_workers=options.num_workers,
             use_shared_memory=options.use_shared_memory,
             return_list=True,
-            worker_init_fn=partial(_outlive_signals, over),
+            worker_init_fn=partial(_start_worker, over),
         )
         batches = _from_workers(loader)
     finish = getattr(dataset, "finish_batch", None)
@@ -98,9 +99,14 @@ def _collated(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return default_collate_fn(samples)
 
 
-def _outlive_signals(over: Any, _: int) -> None:
-    """A scheduler signals the whole process group. The run still needs its workers for the step it is in,
-    saves, and ends them itself when it is `over`."""
+def _start_worker(over: Any, _: int) -> None:
+    """Prepare a loader worker.
+
+    One thread, because there are as many workers as cores. Signals are outlived: a scheduler signals the
+    whole process group, but the run still needs its workers for the step it is in, saves, and ends them
+    itself when it is `over`.
+    """
+    cv2.setNumThreads(1)
 
     def handle(*_: object) -> None:
         if over.value:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.degradations.dasr import LEVELS, describe, draw_choices, levels_with
+from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_choices, levels_with
+from ppsr.degradations.operations import Blur
 from ppsr.errors import ConfigError
 
 
@@ -42,3 +43,30 @@ def test_a_range_of_one_value_is_described_as_zero(rng):
     described = describe(draw_choices(rng, level), level)
     assert described[26] == described[18] == 0
     assert np.isfinite(described).all()
+
+
+def _kinds(level, rng):
+    operations = build_operations(draw_choices(rng, level), (64, 64), 4)
+    return [type(operation).__name__ for operation in operations]
+
+
+@pytest.mark.parametrize("name", ["weak", "standard", "severe"])
+def test_first_blur_acts_with_its_probability(name, rng):
+    level = levels_with({name: {"stages": [{"blur_prob": 0}]}})[name]
+    assert _kinds(level, rng)[0] == "Resize"
+    level = levels_with({name: {"stages": [{"blur_prob": 0.5}]}})[name]
+    blurred = sum(_kinds(level, rng)[0] == "Blur" for _ in range(200))
+    assert 60 < blurred < 140  # 5.6 standard deviations
+    assert all(_kinds(LEVELS[name], rng)[0] == "Blur" for _ in range(20))
+
+
+def test_levels_of_one_stage_end_with_the_sinc_filter_that_is_asked_for(rng):
+    assert _kinds(LEVELS["weak"], rng) == ["Blur", "Resize", "Noise", "Jpeg", "Resize"]
+    level = levels_with({"weak": {"final_sinc_prob": 1.0}})["weak"]
+    choices = draw_choices(rng, level)
+    *_, resize, sinc = build_operations(choices, (64, 64), 4)
+    assert resize.size == (16, 16) and isinstance(sinc, Blur)
+    np.testing.assert_array_equal(sinc.kernel, choices.sinc.values)
+    described = describe(choices, level)
+    assert described[9] == pytest.approx((choices.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3), abs=1e-6)
+    assert not described[28:30].any()  # JPEG always comes before the last resize

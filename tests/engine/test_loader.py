@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 
+import cv2
 import numpy as np
 import pytest
 from paddle.io import Dataset
@@ -68,3 +69,25 @@ def test_a_stream_that_is_given_up_leaves_no_worker_behind():
     assert len(set(multiprocessing.active_children()) - before) == 2
     stream.close()
     assert not set(multiprocessing.active_children()) - before
+
+
+class _Threads(Dataset):
+    """Items hold the number of threads that OpenCV has."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, key):
+        return {"gt": np.array([cv2.getNumThreads()])}
+
+
+def test_opencv_has_one_thread_in_loader_workers_and_keeps_its_own_elsewhere():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        options = LoaderOptions(batch_size=2, num_workers=1)
+        batch = next(build_stream(_Threads(), options, Group(), seed=0, samples_done=0))
+        assert batch["gt"].numpy().ravel().tolist() == [1, 1]
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
