@@ -17,6 +17,9 @@ GENERATORS.lazy(
         "DRNGenerator": "ppsr.generators.drn:DRNGenerator",
         "DRNDual": "ppsr.generators.drn:DRNDual",
         "RCAN": "ppsr.generators.rcan:RCAN",
+        "ESPCN": "ppsr.generators.espcn:ESPCN",
+        "FSRCNN": "ppsr.generators.fsrcnn:FSRCNN",
+        "IMDN": "ppsr.generators.imdn:IMDN",
         "SRVGGNetCompact": "ppsr.generators.srvgg:SRVGGNetCompact",
     }
 )

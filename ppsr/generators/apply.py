@@ -1,4 +1,4 @@
-"""Applying any generator to a picture: value range, window multiples, lists of outputs, evaluation mode."""
+"""Applying any generator to a picture: value range, window multiples, outputs, luma, evaluation mode."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
+
+from ppsr.imaging.luma import on_luma
 
 __all__ = ["apply_generator", "evaluating", "pad_to_multiple", "super_resolve"]
 
@@ -46,12 +48,15 @@ def apply_generator(net: nn.Layer, lq: Tensor) -> Tensor:
     """Run a generator on pictures of any size, with gradients.
 
     Args:
-        net: a generator with the facts `scale`, and optionally `size_multiple` (1) and `rgb_range` (1.0).
+        net: a generator with the facts `scale`, and optionally `size_multiple` (1), `rgb_range` (1.0) and
+            `luma` (False): whether colour pictures are enlarged by applying it to Y of YCbCr.
         lq: (N, C, H, W) in [0, 1].
 
     Returns:
         (N, C, scale * H, scale * W), in [0, 1] up to what the network overshoots; not clipped.
     """
+    if getattr(net, "luma", False) and lq.shape[1] == 3:
+        return on_luma(lambda y: apply_generator(net, y), lq, net.scale, paddle.to_tensor)
     rgb_range = float(getattr(net, "rgb_range", 1.0))
     height, width = lq.shape[2:]
     scaled = lq if rgb_range == 1 else lq * rgb_range

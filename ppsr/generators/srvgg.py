@@ -10,25 +10,13 @@ from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
-from paddle.nn import initializer as init
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks import Conv2D, LeakyReLU, nearest_upsample
+from ppsr.generators.blocks import Conv2D, LeakyReLU, PReLU, nearest_upsample
 
 __all__ = ["SRVGGNetCompact"]
 
 _ACTIVATIONS = ("prelu", "relu", "leakyrelu")
-
-
-class PReLU(nn.Layer):
-    """PReLU with a slope per channel whose key is `weight`, as published; Paddle's has `_weight`."""
-
-    def __init__(self, num_parameters: int) -> None:
-        super().__init__()
-        self.weight = self.create_parameter([num_parameters], default_initializer=init.Constant(0.25))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.prelu(x, self.weight)
 
 
 class SRVGGNetCompact(nn.Layer):

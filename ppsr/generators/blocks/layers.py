@@ -15,6 +15,7 @@ __all__ = [
     "Conv2D",
     "LeakyReLU",
     "Linear",
+    "PReLU",
     "bilinear_upsample",
     "leaky_relu",
     "nearest_upsample",
@@ -83,6 +84,21 @@ class LeakyReLU(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return leaky_relu(x, self.negative_slope)
+
+
+class PReLU(nn.Layer):
+    """PReLU whose key is `weight`, as published; Paddle's has `_weight`.
+
+    Args:
+        num_parameters: slopes: one per channel, or 1 for all channels.
+    """
+
+    def __init__(self, num_parameters: int) -> None:
+        super().__init__()
+        self.weight = self.create_parameter([num_parameters], default_initializer=init.Constant(0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.weight)
 
 
 def nearest_upsample(x: Tensor, scale: int) -> Tensor:

@@ -40,6 +40,10 @@ _DETECTORS: dict[str, tuple[str, Callable[[State], Found]]] = {
     "DRNDual": (r"dual_module\.0\.0\.weight", convolutional.drn_dual),
     "RCAN": (r"body\.0\.body\.0\.body\.3\.conv_du\.0\.weight", convolutional.rcan),
     "RRDBNet": (DENSE_KEY, convolutional.rrdbnet),
+    "IMDN": (r"IMDB1\.c1\.weight", convolutional.imdn),
+    "IMDN of KAIR": (r"model\.1\.sub\.0\.conv1x1\.weight", convolutional.imdn_kair),
+    "FSRCNN": (r"mid_part\.0\.weight", convolutional.fsrcnn),
+    "ESPCN": (r"first_part\.2\.weight", convolutional.espcn),
     "SRVGGNetCompact": (r"body\.0\.weight", convolutional.srvgg),
     "CDDNet or MSRResNet": (r"body(\.0|1\.0)\.conv1\.weight", convolutional.residual),
 }

@@ -1,15 +1,28 @@
-"""Detectors of networks of convolutions: SRResNet, RRDB, SRVGG, CDDNet and its predictor, DRN, RCAN."""
+"""Detectors of networks of convolutions: SRResNet, RRDB, SRVGG, CDDNet, DRN, RCAN, IMDN, ..."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ppsr.weights.esrgan_keys import esrgan_keys, esrgan_layout
 from ppsr.weights.identify.shapes import Found, State, count, root, steps
 
-__all__ = ["drn", "drn_dual", "predictor", "rcan", "residual", "rrdbnet", "srvgg"]
+__all__ = [
+    "drn",
+    "drn_dual",
+    "espcn",
+    "fsrcnn",
+    "imdn",
+    "imdn_kair",
+    "predictor",
+    "rcan",
+    "residual",
+    "rrdbnet",
+    "srvgg",
+]
 
 _FOLDED_UPS = 2  # enlarging convolutions of networks that fold their input
 
@@ -137,3 +150,43 @@ def rcan(state: State) -> Found:
         "kernel_size": kernel,
         "reduction": width // narrow,
     }
+
+
+def imdn(state: State) -> Found:
+    """Both networks under the published names: a run of the one without attention writes those too."""
+    attention = "IMDB1.cca.conv_du.0.weight" in state
+    return "IMDN", _imdn(state, "fea_conv", r"IMDB(\d+)\.", "upsampler.0", attention=attention)
+
+
+def imdn_kair(state: State) -> Found:
+    return "IMDN", _imdn(state, "model.0", r"model\.1\.sub\.(\d+)\.conv", "model.2", attention=False)
+
+
+def _imdn(state: State, first: str, block: str, last: str, *, attention: bool) -> dict[str, Any]:
+    width, channels = state[f"{first}.weight"].shape[:2]
+    return {
+        "in_nc": channels,
+        "nf": width,
+        "num_modules": count(state, block),
+        "out_nc": channels,
+        "upscale": root(state[f"{last}.weight"].shape[0] / channels),
+        "attention": attention,
+    }
+
+
+def fsrcnn(state: State) -> Found:
+    """Without the scale, which leaves no trace: the last kernel is 9x9 for all."""
+    width, channels = state["first_part.0.weight"].shape[:2]
+    return "FSRCNN", {
+        "num_channels": channels,
+        "d": width,
+        "s": state["mid_part.0.weight"].shape[0],
+        "m": sum(state[key].ndim == 4 for key in state if key.startswith("mid_part.")) - 2,
+        "shared_slopes": state["first_part.1.weight"].shape[0] == 1 < width,
+    }
+
+
+def espcn(state: State) -> Found:
+    channels = state["first_part.0.weight"].shape[1]
+    scale = root(state["last_part.0.weight"].shape[0] / channels)
+    return "ESPCN", {"scale": scale, "num_channels": channels}
