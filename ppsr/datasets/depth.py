@@ -32,6 +32,7 @@ class DepthDataset(SRDataset):
         meta_info: list of HR names.
         use_hflip: random mirroring.
         use_rot: random turning.
+        cache: keep decoded maps in memory.
         seed: of the windows.
 
     Raises:
@@ -51,6 +52,7 @@ class DepthDataset(SRDataset):
         meta_info: str | None = None,
         use_hflip: bool = False,
         use_rot: bool = False,
+        cache: bool = False,
         seed: int = 0,
     ) -> None:
         if channels not in (1, 3):
@@ -64,9 +66,10 @@ class DepthDataset(SRDataset):
             meta_info=meta_info,
             use_hflip=use_hflip,
             use_rot=use_rot,
+            cache=cache,
             seed=seed,
         )
         self.channels = channels
 
-    def _picture(self, path: Path) -> np.ndarray:
+    def _decoded(self, path: Path) -> np.ndarray:
         return np.repeat(read_plane(path), self.channels, axis=2)

@@ -9,8 +9,9 @@ import numpy as np
 from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
-from ppsr.datasets.sources import read_image
+from ppsr.datasets.sources import read_image, read_samples
 from ppsr.datasets.transforms import augment, check_window, cut_excess, paired_crop
+from ppsr.imaging.io import to_unit
 
 __all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
 
@@ -35,6 +36,8 @@ class SRDataset(Dataset):
         meta_info: list of HR names.
         use_hflip: random mirroring.
         use_rot: random turning.
+        cache: keep decoded pictures in memory, a copy per loader worker: for small sets and small windows, of
+            which decoding takes most of the time.
         seed: of the windows.
 
     Raises:
@@ -53,6 +56,7 @@ class SRDataset(Dataset):
         meta_info: str | None = None,
         use_hflip: bool = False,
         use_rot: bool = False,
+        cache: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -63,6 +67,7 @@ class SRDataset(Dataset):
         self.gt_size = gt_size
         self.use_hflip = use_hflip
         self.use_rot = use_rot
+        self.kept: dict[Path, np.ndarray] | None = {} if cache else None
         self.seed = seed
         self.bad = BadFiles(len(self.pairs))
 
@@ -75,7 +80,15 @@ class SRDataset(Dataset):
         return cut_excess(self._picture(gt_path), lq, self.scale), lq, gt_path, lq_path
 
     def _picture(self, path: Path) -> np.ndarray:
-        return read_image(path)
+        """H x W x C, in the file's sample type where only the window that is used needs to become float."""
+        if self.kept is None:
+            return self._decoded(path)
+        if path not in self.kept:
+            self.kept[path] = self._decoded(path)
+        return self.kept[path]
+
+    def _decoded(self, path: Path) -> np.ndarray:
+        return read_samples(path)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
@@ -85,7 +98,8 @@ class SRDataset(Dataset):
             rng = np.random.default_rng([self.seed, *key])
             gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=gt_path)
             gt, lq = augment([gt, lq], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
-        return {"lq": to_chw(lq), "gt": to_chw(gt), "lq_path": str(lq_path), "gt_path": str(gt_path)}
+        lq, gt = to_chw(to_unit(lq)), to_chw(to_unit(gt))
+        return {"lq": lq, "gt": gt, "lq_path": str(lq_path), "gt_path": str(gt_path)}
 
 
 class SingleImageDataset(Dataset):

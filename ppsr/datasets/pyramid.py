@@ -18,7 +18,7 @@ from ppsr.datasets.paired import SRDataset, to_chw
 from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, crop_window, cut_excess, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import to_uint8
+from ppsr.imaging.io import to_uint8, to_unit
 from ppsr.imaging.resize import matlab_resize
 
 __all__ = ["PyramidDataset", "middle_sizes", "opencv_level"]
@@ -128,7 +128,8 @@ class PyramidDataset(SRDataset):
 
     def _read_all(self, index: int) -> tuple[dict[int, np.ndarray], Path, Path]:
         """Pictures by factor from LR: {1: lq, 2: ..., scale: gt}."""
-        gt, lq, gt_path, lq_path = self._read(index)
+        *samples, gt_path, lq_path = self._read(index)
+        gt, lq = map(to_unit, samples)
         pictures = {1: lq, self.scale: gt}
         for factor in self.factors:
             if factor in self.level_paths:

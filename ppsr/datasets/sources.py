@@ -29,6 +29,7 @@ __all__ = [
     "read_image",
     "read_own",
     "read_plane",
+    "read_samples",
     "read_store_list",
 ]
 
@@ -133,13 +134,22 @@ def read_own(path: Path) -> np.ndarray:
     return to_unit(_decode(path))
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A picture of a folder or store as H x W x 3 RGB float32 in [0, 1]; gray is repeated.
+def read_samples(path: Path) -> np.ndarray:
+    """A picture of a folder or store as H x W x 3 RGB in its own sample type; gray is repeated.
 
     Raises:
         DataError: missing or broken.
     """
-    return to_rgb(read_own(path))
+    return to_rgb(_decode(path))
+
+
+def read_image(path: Path) -> np.ndarray:
+    """As `read_samples`, float32 in [0, 1].
+
+    Raises:
+        DataError: missing or broken.
+    """
+    return to_unit(read_samples(path))
 
 
 def read_plane(path: Path) -> np.ndarray:

@@ -98,8 +98,10 @@ def read_own(path: str | Path) -> np.ndarray:
 
 
 def to_unit(image: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 -> float32 in [0, 1]; the range follows the sample type, so 16 bits lose nothing."""
-    return image.astype(np.float32) / _MAX[image.dtype]
+    """uint8 or uint16 -> float32 in [0, 1]; the range follows the sample type, so 16 bits lose nothing.
+
+    Floats stay as they are."""
+    return image if image.dtype.kind == "f" else image.astype(np.float32) / _MAX[image.dtype]
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:

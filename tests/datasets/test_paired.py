@@ -51,3 +51,16 @@ def test_lr_pictures_of_one_name_in_several_folders_are_refused(tmp_path, rng):
         DataError, match=r"several partners of one name: .*a\.png, .*a\.png.*name a sub-folder"
     ):
         SRDataset(**folders)
+
+
+@pytest.mark.parametrize("kind", [SRDataset, DepthDataset])
+def test_kept_pictures_give_the_same_windows_without_their_files(tmp_path, rng, kind):
+    folders = _pair(tmp_path, rng, (100, 128), (25, 32))
+    fresh = kind(**folders, gt_size=32, use_hflip=True)
+    kept = kind(**folders, gt_size=32, use_hflip=True, cache=True)
+    expected = [fresh[epoch, 0] for epoch in range(4)]
+    assert kept[0, 0]["gt"].dtype == np.float32
+    (tmp_path / "gt" / "a.png").unlink()
+    for epoch, item in enumerate(expected):
+        for name in ("lq", "gt"):
+            np.testing.assert_array_equal(kept[epoch, 0][name], item[name])
