@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["rgb_to_y", "rgb_to_ycbcr", "ycbcr_to_rgb"]
+__all__ = ["YCBCR_OFFSET", "YCBCR_WEIGHTS", "rgb_to_y", "rgb_to_ycbcr", "ycbcr_to_rgb"]
 
-_WEIGHTS = np.array(
+YCBCR_WEIGHTS = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], np.float64
 )
-_OFFSET = np.array([16.0, 128.0, 128.0])
+YCBCR_OFFSET = np.array([16.0, 128.0, 128.0])
 _INVERSE = np.array(
     [[0.00456621, 0.0, 0.00625893], [0.00456621, -0.00153632, -0.00318811], [0.00456621, 0.00791071, 0.0]]
 )
@@ -30,12 +30,12 @@ def _restore(values_255: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def rgb_to_ycbcr(image: np.ndarray) -> np.ndarray:
     """H x W x 3 RGB, uint8 or float in [0, 1] -> YCbCr of the same type."""
-    return _restore(_unit(image) @ _WEIGHTS.T + _OFFSET, image)
+    return _restore(_unit(image) @ YCBCR_WEIGHTS.T + YCBCR_OFFSET, image)
 
 
 def rgb_to_y(image: np.ndarray) -> np.ndarray:
     """H x W x 3 RGB, uint8 or float in [0, 1] -> luma H x W of the same type."""
-    return _restore(_unit(image) @ _WEIGHTS[0] + _OFFSET[0], image)
+    return _restore(_unit(image) @ YCBCR_WEIGHTS[0] + YCBCR_OFFSET[0], image)
 
 
 def ycbcr_to_rgb(image: np.ndarray) -> np.ndarray:

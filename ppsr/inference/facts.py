@@ -13,7 +13,7 @@ from ppsr.errors import ConfigError, DataError, WeightError
 __all__ = ["FACTS_SUFFIX", "NetworkFacts", "facts_of"]
 
 FACTS_SUFFIX = ".facts.json"  # not .json: that is the name of Paddle's own graph
-_CHANNEL_NAMES = ("num_in_ch", "in_chans", "n_colors", "in_nc")
+_CHANNEL_NAMES = ("num_in_ch", "in_chans", "n_colors", "in_nc", "num_channels")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class NetworkFacts:
         size_multiple: height and width of its input are multiples of it.
         receptive_radius: how far an output pixel sees, in LR pixels; None: without bound.
         fp16_safe: whether half precision is expected to work.
+        luma: whether its one channel is Y of YCbCr, so that colour pictures are converted for it.
     """
 
     network: str
@@ -37,6 +38,7 @@ class NetworkFacts:
     size_multiple: int = 1
     receptive_radius: int | None = None
     fp16_safe: bool = False
+    luma: bool = False
 
     def to_json(self, **more: Any) -> str:
         """The text of the file beside an export."""
@@ -52,6 +54,7 @@ class NetworkFacts:
         path = Path(path)
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
+            entries.setdefault("luma", False)  # exports of earlier versions do not say so
             facts = cls(**{f.name: entries[f.name] for f in fields(cls)})
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}; export again") from None
@@ -78,6 +81,7 @@ def facts_of(net: Any) -> NetworkFacts:
         size_multiple=int(getattr(net, "size_multiple", 1)),
         receptive_radius=getattr(net, "receptive_radius", None),
         fp16_safe=bool(getattr(net, "fp16_safe", False)),
+        luma=bool(getattr(net, "luma", False)),
     )
 
 

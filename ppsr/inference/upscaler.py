@@ -339,9 +339,11 @@ class Upscaler:
         return np.concatenate([self._colours(tile[..., :-1], on_tile), self._colours(tile[..., -1:])], axis=2)
 
     def _colours(self, tile: np.ndarray, on_tile: Callable[[], None] | None = None) -> np.ndarray:
-        """h x w x 1 or 3 in [0, 1] through a network of 1 or 3 channels; clipped to [0, 1]."""
+        """h x w x 1 or 3 in [0, 1] through a network of 1 or 3 channels; clipped to [0, 1].
+
+        One for luma gets gray as RGB: its values are 16..235 of 255, those of a gray picture 0..255."""
         planes = tile.transpose(2, 0, 1)  # C, h, w
-        if self.backend.facts.channels == 1:
+        if self.backend.facts.channels == 1 and not self.backend.facts.luma:
             sr = self._resolve(np.ascontiguousarray(planes[:, None]), on_tile)[:, 0].transpose(1, 2, 0)
         else:
             same = np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))

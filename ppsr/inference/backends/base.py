@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ppsr.errors import DataError
+from ppsr.imaging.luma import on_luma
 from ppsr.inference.facts import NetworkFacts
 
 __all__ = ["Backend", "ReducedPrecision", "self_ensemble", "super_resolve"]
@@ -44,7 +45,7 @@ def super_resolve(backend: Backend, lq: np.ndarray) -> np.ndarray:
 
     Args:
         backend: the network.
-        lq: (N, C, H, W) float32 in [0, 1].
+        lq: (N, C, H, W) float32 in [0, 1]; of a network for luma 3 channels are RGB.
 
     Returns:
         (N, C, scale * H, scale * W) float32, in [0, 1] up to what the network overshoots.
@@ -53,6 +54,8 @@ def super_resolve(backend: Backend, lq: np.ndarray) -> np.ndarray:
         DataError: the network gave NaN or infinity in full precision.
     """
     facts = backend.facts
+    if facts.luma and lq.shape[1] == 3:
+        return on_luma(lambda y: super_resolve(backend, y), np.asarray(lq, np.float32), facts.scale)
     height, width = lq.shape[2:]
     ready = _padded(np.asarray(lq * np.float32(facts.rgb_range), np.float32), facts.size_multiple)
     sr = backend.run(ready)
