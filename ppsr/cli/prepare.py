@@ -114,6 +114,29 @@ def bicubic(
     _report(done, output)
 
 
+@prepare.command()
+def multiscale(
+    source: Pictures,
+    output: Target,
+    factors: Annotated[str, typer.Option(help="Sizes relative to the picture, by commas.")] = (
+        "1,0.9,0.8,0.7,0.6"
+    ),
+    smallest: Smallest = 1,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """HR pictures in several sizes, by MATLAB's bicubic: OUTPUT/<name>_<percent>.png."""
+    from ppsr.errors import ConfigError
+    from ppsr.prepare.multiscale import make_multiscale
+
+    try:
+        numbers = [float(text) for text in factors.split(",")]
+    except ValueError:
+        raise ConfigError(f"--factors are numbers by commas, got '{factors}'") from None
+    done = make_multiscale(source, output, factors=numbers, smallest=smallest, workers=workers, force=force)
+    _report(done, output)
+
+
 @prepare.command("meta-info")
 def meta_info(
     folder: Tree,
