@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paddle import Tensor
-from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.precision import in_float32
 
-__all__ = ["STYLES", "drn_losses"]
+__all__ = ["STYLES", "drn_losses", "l1_loss"]
 
 STYLES = ("original", "paddledepth")
+
+
+@in_float32
+def l1_loss(x: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean absolute difference of images (N, C, H, W), each times its weight if there are weights (N)."""
+    difference = (x - target).abs()
+    return difference.mean() if weights is None else (difference.mean(axis=[1, 2, 3]) * weights).mean()
 
 
 @in_float32
@@ -29,6 +35,7 @@ def drn_losses(
     style: str = "original",
     lq_loss_weight: float | None = None,
     dual_loss_weight: float = 0.1,
+    weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Primary, dual and total loss; L1 means in the unit of the pictures.
 
@@ -42,6 +49,7 @@ def drn_losses(
         lq_loss_weight: weight of the smaller pictures in the primary loss; default 1 (original) or 0.1
             (paddledepth).
         dual_loss_weight: see `style`.
+        weights: factor (N) on every sample, 0 for those without targets.
 
     Raises:
         ConfigError: an unknown style, or lists of unequal lengths.
@@ -55,10 +63,10 @@ def drn_losses(
         )
     if lq_loss_weight is None:
         lq_loss_weight = 1.0 if style == "original" else 0.1
-    primary = F.l1_loss(sr[-1], hr)
+    primary = l1_loss(sr[-1], hr, weights)
     for picture, target in zip(sr[:-1], lr, strict=True):
-        primary = primary + lq_loss_weight * F.l1_loss(picture, target)
-    first, *others = (F.l1_loss(picture, target) for picture, target in zip(back, lr, strict=True))
+        primary = primary + lq_loss_weight * l1_loss(picture, target, weights)
+    first, *others = (l1_loss(picture, target, weights) for picture, target in zip(back, lr, strict=True))
     if style == "original":
         dual = sum(others, first)
         return {"primary": primary, "dual": dual, "total": primary + dual_loss_weight * dual}

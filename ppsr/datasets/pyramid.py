@@ -49,7 +49,7 @@ def opencv_level(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class PyramidDataset(SRDataset):
-    """SRDataset whose training items also hold `lq_x2`, `lq_x4`, ... and `paired` (1.0, or 0.0).
+    """SRDataset whose training items also hold `lq_x2`, `lq_x4`, ...; with unpaired images `paired`, 1 or 0.
 
     Args:
         gt_folder: HR pictures.
@@ -180,11 +180,12 @@ class PyramidDataset(SRDataset):
 
     def _item(self, windows: dict[int, np.ndarray], paired: float, lq: str, gt: str) -> dict[str, Any]:
         levels = {f"lq_x{factor}": to_chw(windows[factor]) for factor in self.factors}
+        flag = {"paired": np.float32(paired)} if self.unpaired_ratio else {}
         return {
             "lq": to_chw(windows[1]),
             "gt": to_chw(windows[self.scale]),
             **levels,
-            "paired": np.float32(paired),
+            **flag,
             "lq_path": lq,
             "gt_path": gt,
         }

@@ -8,15 +8,12 @@ released.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import paddle
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
-from ppsr.criterions.dual_regression import STYLES, drn_losses
+from ppsr.criterions.dual_regression import STYLES, drn_losses, l1_loss
 from ppsr.errors import ConfigError, DataError
 from ppsr.models.base import BaseModel, Batch, Phase, build_net
 
@@ -89,36 +86,29 @@ class DRNModel(BaseModel):
         hr = batch["gt"] * self.rgb_range
         sr = self.nets["generator"](lr[0])
         batch["sr"] = sr[-1].detach() / self.rgb_range
-        flags = batch["paired"].numpy().astype(bool) if "paired" in batch else np.ones(len(hr), bool)
-        share = float(flags.mean())
-        losses: dict[str, Tensor] = {}
-        if share:
-            sr_p, lr_p, hr_p = (
-                (sr, lr, hr) if share == 1 else (_rows(sr, flags), _rows(lr, flags), _rows([hr], flags)[0])
-            )
-            back = [dual(picture) for dual, picture in zip(self.duals, sr_p[1:], strict=True)]
-            terms = drn_losses(
-                sr_p,
-                back,
-                lr_p,
-                hr_p,
-                style=self.style,
-                lq_loss_weight=self.lq_loss_weight,
-                dual_loss_weight=self.dual_loss_weight,
-            )
-            losses["l_primary"] = terms["primary"] * share
-            losses["l_dual"] = (terms["total"] - terms["primary"]) * share
-        if share < 1:
-            cycle = self.cycle(_rows([sr[-1]], ~flags)[0])
-            target = _rows([lr[0]], ~flags)[0]
-            losses["l_cycle"] = F.l1_loss(cycle, target) * (self.dual_loss_weight * (1 - share))
+        back = [dual(picture) for dual, picture in zip(self.duals, sr[1:], strict=True)]
+        paired = batch.get("paired")
+        terms = drn_losses(
+            sr,
+            back,
+            lr,
+            hr,
+            style=self.style,
+            lq_loss_weight=self.lq_loss_weight,
+            dual_loss_weight=self.dual_loss_weight,
+            weights=paired,
+        )
+        losses = {"l_primary": terms["primary"], "l_dual": terms["total"] - terms["primary"]}
+        if paired is not None:  # weights, because a choice of samples would need their numbers on the host
+            cycle = self.cycle(back[-1])
+            losses["l_cycle"] = self.dual_loss_weight * l1_loss(cycle, lr[0], 1 - paired)
         return losses
 
-    def cycle(self, sr: Tensor) -> Tensor:
-        """The SR picture led down through all dual networks to the LR size."""
-        for dual in reversed(self.duals):
-            sr = dual(sr)
-        return sr
+    def cycle(self, back: Tensor) -> Tensor:
+        """The output of the last dual network led down through the others to the LR size."""
+        for dual in reversed(self.duals[:-1]):
+            back = dual(back)
+        return back
 
     @staticmethod
     def _level(batch: Batch, factor: int) -> Tensor:
@@ -128,9 +118,3 @@ class DRNModel(BaseModel):
                 f"the batch has no '{name}', the target between LR and HR; use the dataset PyramidDataset"
             )
         return batch[name]
-
-
-def _rows(tensors: Sequence[Tensor], flags: np.ndarray) -> list[Tensor]:
-    """The samples that the flags choose."""
-    index = paddle.to_tensor(np.flatnonzero(flags))
-    return [paddle.index_select(tensor, index, axis=0) for tensor in tensors]
