@@ -38,7 +38,7 @@ ALIASES = {"README.md": "index.md", "README_cn.md": "index.md"}
 NAVIGATION: dict[str, list[str]] = {
     "Start": ["index", "get-started", "troubleshooting", "doctor"],
     "Use": ["upscaling", "data", "degradation", "training", "recipes", "distributed", "evaluation"],
-    "Deploy": ["deployment", "serve", "performance", "weights"],
+    "Deploy": ["deployment", "gpu", "serve", "performance", "weights"],
     "Understand": ["analysis"],
     "Systems": ["cddnet", "drn", "drct", "mambadrct", "reflash", "align"],
     "Extend": ["extending", "migrate", "paddlegan", "tipc"],
