@@ -9,6 +9,7 @@ code: Gaussian and Poisson noise occur in the same batch, and gray noise has a p
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ def interpolate(
     Args:
         x: (N, C, H, W).
         mode: "area", "bilinear" or "bicubic" (which may leave [0, 1]).
-        scale: factor; the size is rounded down and samples lie 1 / scale apart.
+        scale: factor; see `ppsr.imaging.resize.interpolate`.
         size: (height, width) instead of a factor.
 
     Raises:
@@ -128,12 +129,12 @@ def interpolate(
         new, steps = [math.floor(side * scale) for side in old], [1 / scale] * 2
     else:
         raise DataError("give a scale or a size")
-    if new == old and steps == [1, 1]:
+    if new == old and (mode == "bilinear" or steps == [1, 1]):
         return x
     if mode == "area":
         return F.adaptive_avg_pool2d(x, new)
-    if new == old or min(new) == 1:
-        # Paddle copies where the size stays, though samples lie 1 / scale apart, and misplaces single samples
+    if new == old or min(new) == 1 or (mode == "bilinear" and any(map(operator.eq, new, old))):
+        # Paddle copies where both sizes stay and only there, and misplaces single samples
         rows, columns = (
             paddle.to_tensor(torch_matrix(*shape, mode).toarray())
             for shape in zip(old, new, steps, strict=True)

@@ -136,6 +136,8 @@ def torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
             first, last = row * size // length, -(-(row + 1) * size // length)
             matrix[row, first:last] = 1.0 / (last - first)
         return csr_matrix(matrix, dtype=np.float32)
+    if mode == "bilinear" and length == size:  # torch copies an axis whose size stays, bicubic does not
+        step = 1.0
     source = (rows + 0.5) * step - 0.5
     if mode == "bilinear":
         source = np.maximum(source, 0.0)
@@ -152,12 +154,13 @@ def torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
 def interpolate(
     image: np.ndarray, *, mode: str, scale: float | None = None, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Resize as torch's `F.interpolate(..., align_corners=False)` without antialiasing.
+    """Resize as torch's `F.interpolate(..., align_corners=False)` on a CPU, without antialiasing.
 
     Args:
         image: H x W x C float32.
         mode: "area", "bilinear" or "bicubic" (which may leave [0, 1]).
-        scale: factor; the size is rounded down and samples lie 1 / scale apart.
+        scale: factor; the size is rounded down and samples are 1 / scale apart, but a bilinear resize that
+            leaves the size of an axis as it is copies along this axis, as torch does.
         size: (height, width) instead of a factor.
 
     Raises:

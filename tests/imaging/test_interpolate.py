@@ -1,0 +1,59 @@
+"""Resizing as torch does it, against its definition pixel by pixel: also where the size of an axis stays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.degradations import device
+from ppsr.imaging.resize import interpolate
+
+# what stays: both axes, the short one, none
+CASES = [(1.0001, (8, 30)), (1.04, (8, 30)), (1.12, (30, 8)), (1.5, (7, 9)), (0.7, (12, 5)), (0.29, (100, 7))]
+
+
+def cubic(distance: float) -> float:
+    x, a = abs(distance), -0.75
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
+
+
+def sample(line: np.ndarray, index: int, scale: float, length: int, mode: str) -> np.ndarray:
+    """Element `index` of `length` from the rows of `line`."""
+    size = len(line)
+    if mode == "area":
+        first, last = math.floor(index * size / length), math.ceil((index + 1) * size / length)
+        return line[first:last].mean(0)
+    place = (index + 0.5) / scale - 0.5
+    if mode == "bilinear":
+        if size == length:
+            return line[index]  # torch's rule: nothing moves along an axis whose size stays
+        place = max(place, 0.0)
+        reach, weight = (0, 1), lambda distance: 1 - abs(distance)
+    else:
+        reach, weight = (-1, 0, 1, 2), cubic
+    base = math.floor(place)
+    return sum(weight(place - base - k) * line[min(max(base + k, 0), size - 1)] for k in reach)
+
+
+def expected(image: np.ndarray, scale: float, mode: str) -> np.ndarray:
+    for _ in range(2):
+        length = math.floor(image.shape[0] * scale)
+        image = np.stack([sample(image, i, scale, length, mode) for i in range(length)])
+        image = image.transpose(1, 0, 2)
+    return image
+
+
+@pytest.mark.parametrize("mode", ["area", "bilinear", "bicubic"])
+@pytest.mark.parametrize(("scale", "shape"), CASES)
+def test_every_factor_samples_where_torch_does(rng, scale, shape, mode):
+    image = rng.random((*shape, 2), dtype=np.float32)
+    wanted = expected(image.astype(np.float64), scale, mode)
+    # positions are float32 on the device: 100 * 2 ** -24, times slopes of up to 3
+    np.testing.assert_allclose(interpolate(image, mode=mode, scale=scale), wanted, atol=2e-5)
+    batch = device.interpolate(paddle.to_tensor(image.transpose(2, 0, 1)[None]), mode=mode, scale=scale)
+    np.testing.assert_allclose(batch.numpy()[0].transpose(1, 2, 0), wanted, atol=2e-5)
