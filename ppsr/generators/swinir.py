@@ -30,7 +30,7 @@ from ppsr.generators.blocks.window_attention import WindowAttention, merge_windo
 
 __all__ = ["RSTB", "SwinBlock", "SwinIR", "check_patch", "clamp_window"]
 
-_UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "")
+_UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "nearest+conv_NoUp", "")
 
 
 class SwinBlock(nn.Layer):
@@ -122,7 +122,8 @@ class SwinIR(SwinSkeleton):
         use_checkpoint: recompute blocks in backward instead of keeping their activations.
         upscale: factor.
         img_range: range of the normalised input.
-        upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x2 or x4), or '' or None (denoising,
+        upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x2 or x4), nearest+conv_NoUp (the same
+            layers without enlargement, as CDDNet's copy has them; upscale 1), or '' or None (denoising,
             upscale 1).
         resi_connection: 1conv or 3conv.
     """
@@ -168,7 +169,7 @@ class SwinIR(SwinSkeleton):
         upsampler = upsampler or ""
         if upsampler not in _UPSAMPLERS:
             raise ConfigError(
-                f"SwinIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:3])} or ''"
+                f"SwinIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:-1])} or ''"
             )
         super().__init__(
             img_size=img_size,
@@ -203,24 +204,29 @@ class SwinIR(SwinSkeleton):
                 for i in range(depth)
             ]
             self.layers.append(RSTB(blocks, embed_dim, resi_connection, use_checkpoint))
-        if upsampler == "nearest+conv":
-            if upscale not in (2, 4):
-                raise ConfigError(f"SwinIR: upsampler 'nearest+conv' is for upscale 2 or 4, got {upscale}")
+        if upsampler.startswith("nearest+conv"):
+            scales = (2, 4) if upsampler == "nearest+conv" else (1,)
+            if upscale not in scales:
+                raise ConfigError(
+                    f"SwinIR: upsampler '{upsampler}' is for upscale {' or '.join(map(str, scales))}, "
+                    f"got {upscale}"
+                )
             self.conv_before_upsample = nn.Sequential(Conv2D(embed_dim, 64, 3, padding=1), LeakyReLU(0.01))
             self.conv_up1 = Conv2D(64, 64, 3, padding=1)
-            self.conv_up2 = Conv2D(64, 64, 3, padding=1) if upscale == 4 else None
+            self.conv_up2 = Conv2D(64, 64, 3, padding=1) if upscale != 2 else None
             self.conv_hr = Conv2D(64, 64, 3, padding=1)
             self.conv_last = Conv2D(64, in_chans, 3, padding=1)
 
     reconstruct_shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        if self.upsampler != "nearest+conv":
+        if not self.upsampler.startswith("nearest+conv"):
             return self.reconstruct_shuffled(x)
+        factor = 1 if self.upsampler == "nearest+conv_NoUp" else 2
         body = self.conv_before_upsample(self.body(self.conv_first(x)))
-        body = leaky_relu(self.conv_up1(nearest_upsample(body, 2)), 0.2)
+        body = leaky_relu(self.conv_up1(nearest_upsample(body, factor)), 0.2)
         if self.conv_up2 is not None:
-            body = leaky_relu(self.conv_up2(nearest_upsample(body, 2)), 0.2)
+            body = leaky_relu(self.conv_up2(nearest_upsample(body, factor)), 0.2)
         return self.conv_last(leaky_relu(self.conv_hr(body), 0.2))
 
 
