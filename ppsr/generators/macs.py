@@ -46,6 +46,28 @@ class _Counter:
         self.total += math.prod(shape) * math.prod(weight.shape[1:])
         return paddle.zeros(shape, x.dtype)
 
+    def conv2d_transpose(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        output_size: Any = None,
+        **geometry: Any,
+    ) -> Tensor:
+        """Every element of the input times its kernels; the borders that are cut off count too."""
+        kernel = weight.shape[2:]
+
+        def size(axis: int) -> int:
+            stride, padding, more = (
+                v if isinstance(v := geometry[name], int) else v[axis]
+                for name in ("stride", "padding", "output_padding")
+            )
+            return (x.shape[2 + axis] - 1) * stride + kernel[axis] - 2 * padding + more
+
+        self.total += math.prod(x.shape) * weight.shape[1] * math.prod(kernel)
+        return paddle.zeros([x.shape[0], weight.shape[1], size(0), size(1)], x.dtype)
+
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, name: Any = None) -> Tensor:
         return self.matmul(x, weight)
 
@@ -84,6 +106,7 @@ def products_replaced() -> Iterator[_Counter]:
         (accelerate, "linear", counter.linear),
         (accelerate, "matmul", counter.matmul),
         (F, "conv2d", counter.conv2d),
+        (F, "conv2d_transpose", counter.conv2d_transpose),
         (scan, "selective_scan", counter.selective_scan),
         (F, "linear", counter.linear),
         (paddle, "matmul", counter.matmul),

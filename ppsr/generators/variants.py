@@ -49,6 +49,10 @@ _HAT = "HAT, CVPR 2023, arXiv:2205.04437"
 _DRCT = "DRCT, CVPRW 2024, arXiv:2404.00722"
 _MAMBAIR = "MambaIR, ECCV 2024, arXiv:2402.15648"
 _MAMBADRCT = "none; defined here after a remark of DRCT's authors"
+_IMDN = "IMDN, ACM MM 2019, arXiv:1909.11856"
+_NTIRE = "KAIR; baseline of AIM 2019 and NTIRE 2022"
+_FSRCNN = "FSRCNN, ECCV 2016, arXiv:1608.00367"
+_ESPCN = "ESPCN, CVPR 2016, arXiv:1609.05158"
 _REALESRGAN = "Real-ESRGAN, ICCVW 2021, arXiv:2107.10833"
 
 
@@ -209,6 +213,24 @@ VARIANTS: tuple[Variant, ...] = (
         _REALESRGAN,
         {"num_conv": 32, "upscale": 4},
     ),
+    Variant("IMDN_x2", "IMDN", 2, 694_404, 2_822_507_520, _IMDN, {"upscale": 2}),
+    Variant("IMDN_x3", "IMDN", 3, 703_059, 2_857_896_960, _IMDN, {"upscale": 3}),
+    Variant("IMDN_x4", "IMDN", 4, 715_176, 2_907_442_176, _IMDN, {"upscale": 4}),
+    Variant(
+        "IMDN-NTIRE_x4",
+        "IMDN",
+        4,
+        893_936,
+        3_651_928_064,
+        _NTIRE,
+        {"num_modules": 8, "upscale": 4, "attention": False},
+    ),
+    Variant("FSRCNN_x2", "FSRCNN", 2, 12_809, 51_052_544, _FSRCNN, {"scale": 2}),
+    Variant("FSRCNN_x3", "FSRCNN", 3, 12_809, 51_052_544, _FSRCNN, {"scale": 3}),
+    Variant("FSRCNN_x4", "FSRCNN", 4, 12_809, 51_052_544, _FSRCNN, {"scale": 4}),
+    Variant("FSRCNN-s_x3", "FSRCNN", 3, 4_086, 16_125_952, _FSRCNN, {"scale": 3, "d": 32, "s": 5, "m": 1}),
+    Variant("ESPCN_x3", "ESPCN", 3, 22_729, 92_667_904, _ESPCN, {"scale": 3}),
+    Variant("ESPCN_x4", "ESPCN", 4, 24_752, 100_925_440, _ESPCN, {"scale": 4}),
     Variant("SwinIR-M_x2", "SwinIR", 2, 11_752_487, 51_055_607_808, _SWINIR, _attention(6, 2, window=8)),
     Variant("SwinIR-M_x3", "SwinIR", 3, 11_937_127, 51_845_971_968, _SWINIR, _attention(6, 3, window=8)),
     Variant("SwinIR-M_x4", "SwinIR", 4, 11_900_199, 53_556_461_568, _SWINIR, _attention(6, 4, window=8)),

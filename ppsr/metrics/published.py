@@ -39,6 +39,8 @@ _LITERATURE = "the bicubic column of the x2, x3, x4 tables of the literature"
 _DRN = "DRN's and DRC's release pages"
 _GAN = "PaddleGAN's documentation, drns_x4"
 _SWINIR = "SwinIR's paper, arXiv:2108.10257, table 2 (trained on DF2K)"
+_LIGHT = "SwinIR's paper, arXiv:2108.10257, table 3 (trained on DIV2K)"
+_T91 = "its paper, as github.com/yjn870 cites it (trained on T91)"
 _HAT = "HAT's release page"
 _HAT_PAPER = "HAT's paper, arXiv:2205.04437 (trained on DF2K)"
 _DRCT = "DRCT's release page"
@@ -50,6 +52,11 @@ _CLASSIC = [
         Reference("classic", "Set5", scale, "bicubic", {"psnr": value}, _LITERATURE)
         for scale, value in ((2, 33.66), (3, 30.39), (4, 28.42))
     ],
+    *[
+        Reference("classic", "Set5", scale, "FSRCNN", {"psnr": value}, _T91)
+        for scale, value in ((2, 36.94), (3, 33.06), (4, 30.55))
+    ],
+    Reference("classic", "Set5", 3, "ESPCN", {"psnr": 32.55}, _T91),
     Reference("classic", "Set5", 4, "DRN-S", {"psnr": 32.68}, _DRN),
     Reference("classic", "Set5", 4, "DRN-L", {"psnr": 32.74}, _DRN),
     Reference("classic", "Set5", 8, "DRN-S", {"psnr": 27.41}, _DRN),
@@ -103,6 +110,36 @@ _ATTENTION = [
         (27.92, 0.7489),
         (27.45, 0.8254),
         (32.03, 0.9260),
+    ),
+    *_pairs(
+        "IMDN",
+        2,
+        _LIGHT,
+        (38.00, 0.9605),
+        (33.63, 0.9177),
+        (32.19, 0.8996),
+        (32.17, 0.9283),
+        (38.88, 0.9774),
+    ),
+    *_pairs(
+        "IMDN",
+        3,
+        _LIGHT,
+        (34.36, 0.9270),
+        (30.32, 0.8417),
+        (29.09, 0.8046),
+        (28.17, 0.8519),
+        (33.61, 0.9445),
+    ),
+    *_pairs(
+        "IMDN",
+        4,
+        _LIGHT,
+        (32.21, 0.8948),
+        (28.58, 0.7811),
+        (27.56, 0.7353),
+        (26.04, 0.7838),
+        (30.45, 0.9075),
     ),
     *_pairs(
         "HAT",

@@ -31,6 +31,16 @@ PUBLISHED_PARAMETERS = {
     "RCAN_x4": 15_592_379,
     "SRVGG-16_x4": 621_424,
     "SRVGG-32_x4": 1_213_296,
+    "IMDN_x2": 694_404,
+    "IMDN_x3": 703_059,
+    "IMDN_x4": 715_176,
+    "IMDN-NTIRE_x4": 893_936,
+    "FSRCNN_x2": 12_809,
+    "FSRCNN_x3": 12_809,
+    "FSRCNN_x4": 12_809,
+    "FSRCNN-s_x3": 4_086,
+    "ESPCN_x3": 22_729,
+    "ESPCN_x4": 24_752,
     "SwinIR-M_x2": 11_752_487,
     "SwinIR-M_x3": 11_937_127,
     "SwinIR-M_x4": 11_900_199,
@@ -108,7 +118,7 @@ def test_table_states_what_the_built_network_has(variant) -> None:
     assert net.scale == variant.scale
     assert parameters(net) == variant.parameters
     if variant.generator not in TOKEN_NETWORKS or variant.name in COUNTED_TOKENS:
-        assert count_macs(net, (1, 3, 64, 64)) == variant.macs
+        assert count_macs(net, (1, getattr(net, "num_channels", 3), 64, 64)) == variant.macs
 
 
 @pytest.mark.parametrize("name", PUBLISHED_GMACS)
@@ -128,6 +138,12 @@ def test_macs_of_blind_models_are_convolutions_and_mixing() -> None:
         mixing = variant.parameters - static
         expected = (published + _PREDICTOR_GMACS) * 1e9 + mixing + linear_layers
         assert variant.macs == pytest.approx(expected, abs=1.5e5)
+
+
+def test_macs_of_fsrcnn_are_its_papers_count_of_weights_per_pixel() -> None:
+    """The paper counts 12,464 weights, and 3,937 of its small network, each used once per LR pixel."""
+    assert find_variant("FSRCNN_x3").macs == 12_464 * 64**2
+    assert find_variant("FSRCNN-s_x3").macs == 3_937 * 64**2
 
 
 def test_macs_of_drn_agree_with_its_readme() -> None:
