@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from ppsr.compat.paddlegan_config import is_paddlegan_form, to_ppsr_form
+from ppsr.config.paddlegan import is_paddlegan_form, to_ppsr_form
 from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
 from ppsr.errors import ConfigError
 

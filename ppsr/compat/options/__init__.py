@@ -11,9 +11,9 @@ from ppsr.compat.options.draft import Conversion, Draft
 from ppsr.compat.options.drn import KIND, convert_drn, is_drn_command, read_drn_command
 from ppsr.compat.options.paddlegan import convert_paddlegan
 from ppsr.compat.options.yaml_text import notes_of, to_text
-from ppsr.compat.paddlegan_config import is_paddlegan_form
 from ppsr.config import check_config
 from ppsr.config.loader import Config
+from ppsr.config.paddlegan import is_paddlegan_form
 from ppsr.config.yaml_tree import parse_yaml
 from ppsr.errors import ConfigError
 from ppsr.registry import MODELS

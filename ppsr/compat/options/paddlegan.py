@@ -14,8 +14,8 @@ from typing import Any
 
 from ppsr.compat.options.components import Component, convert_component, find_row
 from ppsr.compat.options.draft import Conversion, Draft, Rule, flag, items, number, text, whole
-from ppsr.compat.paddlegan_config import WITHOUT_EFFECT, Pipeline, Place, Translation
 from ppsr.config.loader import Config
+from ppsr.config.paddlegan import WITHOUT_EFFECT, Pipeline, Place, Translation
 from ppsr.errors import ConfigError
 from ppsr.registry import CRITERIONS, GENERATORS, LRSCHEDULERS, METRICS, OPTIMIZERS, Registry
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ppsr.cli.train import main
-from ppsr.compat.paddlegan_config import is_paddlegan_form
 from ppsr.config import check_config, load_config
+from ppsr.config.paddlegan import is_paddlegan_form
 from ppsr.errors import ConfigError
 from tests.compat.pictures import make_pairs
 
