@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["export_model", "register"]
 
-Device = Annotated[str, typer.Option(help="cpu, gpu or gpu:N.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="cpu, gpu or gpu:N for the backends; default: a GPU where Paddle and the backend have one."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of the CPU; default: all cores.")]
 
 
@@ -43,7 +48,7 @@ def export(
     ] = None,
     formats: Annotated[str, typer.Option(help="Of paddle and onnx.")] = "paddle,onnx",
     size: Annotated[str, typer.Option(help="N,C,H,W of the input; -1 stands for any.")] = "-1,-1,-1,-1",
-    device: Device = "cpu",
+    device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Export a network for Paddle Inference, ONNX Runtime, OpenVINO and TensorRT.
@@ -58,15 +63,16 @@ def export(
     from ppsr.inference.network import load_network
 
     _log_to_console()
-    net = load_network(config_file, load)
     options = BackendOptions(device=device, threads=threads)
+    BackendOptions(device="cpu").use_device()  # the reference is computed there; backends have their own
+    net = load_network(config_file, load)
     made = export_network(net, output, formats=formats.split(","), shape=parse_size(size), options=options)
     _print_survey(made)
 
 
 def backends(
     prefix: Annotated[Path, typer.Argument(help="An exported network.", metavar="PREFIX")],
-    device: Device = "cpu",
+    device: Device = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
     threads: Threads = None,
 ) -> None:
@@ -145,7 +151,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_overrides(parser)
     parser.add_argument("--formats", help="of paddle and onnx; default: paddle, and onnx where installed")
-    parser.add_argument("--device", default="cpu", help="of the comparison: cpu, gpu or gpu:N")
+    parser.add_argument(
+        "--device", help="of the comparison: cpu, gpu or gpu:N; default: a GPU where there is one"
+    )
     return parser.parse_args(argv)
 
 
@@ -175,6 +183,7 @@ def _export_model(arguments: argparse.Namespace) -> int:
 
     _log_to_console()
     config = load_config(arguments.config_file, arguments.opt)
+    BackendOptions(device="cpu").use_device()
     net = load_network(arguments.config_file, arguments.load, arguments.opt)
     name = arguments.model_name or f"{config['model']['name'].lower()}_generator"
     formats = arguments.formats or ("paddle" if onnx_graph.missing_packages() else "paddle,onnx")

@@ -99,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions]:
-    from ppsr.inference.backends.exported import BackendOptions, default_device
+    from ppsr.inference.backends.exported import BackendOptions
 
     if arguments.trt_calib_mode.lower() not in ("false", "0", "no"):
         raise ConfigError("int8 calibration is not available; use --run_mode trt_fp16 or trt_fp32")
@@ -107,7 +107,7 @@ def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions
         raise ConfigError(f"--batch_size must be at least 1, got {arguments.batch_size}")
     name, precision = _RUN_MODES[arguments.run_mode]
     options = BackendOptions(
-        device=arguments.device or default_device(),
+        device=arguments.device,
         precision=arguments.precision or precision,
         threads=arguments.cpu_threads,
         min_side=arguments.trt_min_shape,

@@ -92,14 +92,14 @@ def upscale(
     from ppsr import accelerate
 
     accelerate.enable(threads)
-    from ppsr.inference.backends.exported import BackendOptions, default_device
+    from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.files import FileOptions, exit_code, upscale_files
     from ppsr.inference.network import load_source
     from ppsr.inference.upscaler import Upscaler
     from ppsr.memory import parse_size
 
     signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
-    options = BackendOptions(device=device or default_device(), precision=precision, threads=threads)
+    options = BackendOptions(device=device, precision=precision, threads=threads)
     options.use_device()
     upscaler = Upscaler(
         load_source(config_file, load, model_dir),

@@ -18,6 +18,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
+from ppsr.compat.paddle import full_precision
 from ppsr.errors import ConfigError, PpsrError
 from ppsr.files import atomic_write, sha256
 from ppsr.inference import onnx_graph
@@ -25,7 +26,7 @@ from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, Export
 from ppsr.inference.backends.survey import survey, survey_record
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
-from ppsr.inference.proof import PROOF_SUFFIX, TOLERANCE, make_proof
+from ppsr.inference.proof import PROOF_SUFFIX, make_proof
 
 __all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network", "record_survey"]
 
@@ -62,7 +63,7 @@ def export_network(
     formats: Sequence[str] = FORMATS,
     shape: Shape = ANY_SIZE,
     options: BackendOptions | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     prove: bool = True,
 ) -> Export:
     """Export a network and compare every installed backend with it; only then do the files appear.
@@ -73,7 +74,7 @@ def export_network(
         formats: of "paddle" and "onnx"; the Paddle graph is always made, because ONNX is made from it.
         shape: (N, C, H, W) of the input; None stands for any size.
         options: for the comparison.
-        tolerance: largest error of a backend, relative to the largest value.
+        tolerance: largest error of a backend, relative to the largest value; None: see `TOLERANCES`.
         prove: False leaves the comparison to the caller.
 
     Raises:
@@ -92,7 +93,9 @@ def export_network(
     facts = reference.facts
     _check_shape(shape, facts)
     with _aside(prefix) as temporary:
-        make_proof(reference.run, facts, shape).save(_with(temporary, PROOF_SUFFIX))
+        with full_precision():
+            proof = make_proof(reference.run, facts, shape)
+        proof.save(_with(temporary, PROOF_SUFFIX))
         graph = _trace(net, temporary, facts, shape)
         if "onnx" in formats:
             onnx_graph.convert(graph, _with(temporary, ".pdiparams"), _with(temporary, ".onnx"))
@@ -109,7 +112,11 @@ def export_network(
 
 
 def _prove(
-    prefix: Path, facts: NetworkFacts, entries: dict[str, Any], options: BackendOptions, tolerance: float
+    prefix: Path,
+    facts: NetworkFacts,
+    entries: dict[str, Any],
+    options: BackendOptions,
+    tolerance: float | None,
 ) -> None:
     """Compare every installed backend, and note the results in the facts file.
 

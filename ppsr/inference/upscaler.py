@@ -16,7 +16,7 @@ from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, Export, default_device
+from ppsr.inference.backends.exported import BackendOptions, Export
 from ppsr.inference.published_tiles import (
     PUBLISHED_MODES,
     average_tiles,
@@ -129,7 +129,7 @@ class Upscaler:
         if isinstance(network, (str, Path)):
             _require_open_sizes(Export(network))
         if isinstance(network, (nn.Layer, str, Path)):
-            options = options or BackendOptions(device=default_device())
+            options = options or BackendOptions()
             options = replace(options, precision="fp16") if half else options
             self.backend: Backend = open_backend(network, backend, options)
         elif backend is not None or options is not None or half:

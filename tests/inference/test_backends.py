@@ -22,7 +22,7 @@ from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, Export, require_bf16
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
 from ppsr.inference.backends.probe import Probe, probe
-from ppsr.inference.backends.survey import fastest, recorded_survey, survey_record
+from ppsr.inference.backends.survey import fastest, installed, recorded_survey, survey_record
 from ppsr.inference.export import export_network
 from ppsr.inference.facts import NetworkFacts, facts_of
 from ppsr.registry import GENERATORS
@@ -297,7 +297,7 @@ def test_bfloat16_needs_a_processor_that_has_it() -> None:
 def test_backends_that_need_a_gpu_say_so_without_one(exported: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     with pytest.raises(ConfigError, match="give --device gpu"):
-        open_backend(exported, "tensorrt")
+        open_backend(exported, "tensorrt", BackendOptions(device="cpu"))
     if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(ConfigError, match="has no TensorrtExecutionProvider"):
             open_backend(exported, "tensorrt", BackendOptions(device="gpu"))
@@ -318,3 +318,30 @@ def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported: 
     assert backend.largest_side == 1280
     assert options["trt_fp16_enable"]
     assert options["device_id"] == 1
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_runtimes_without_a_gpu_compute_on_the_cpu_where_paddle_has_one(
+    name: str, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pytest.importorskip(name)
+    if name == "onnxruntime":
+        monkeypatch.setattr(module, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr("ppsr.inference.backends.exported.default_device", lambda: "gpu")
+    monkeypatch.setattr("ppsr.inference.backends.onnx_runtime.default_device", lambda: "gpu")
+    backend = open_backend(exported, name, BackendOptions(threads=1))
+    assert backend.options.device == "cpu"
+    assert backend.run(np.zeros((1, 3, 6, 6), np.float32)).shape == (1, 3, 12, 12)
+
+
+def test_backends_without_a_device_are_those_that_have_one(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    monkeypatch.setattr("ppsr.inference.backends.exported.default_device", lambda: "gpu")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert installed(Export(exported), BackendOptions()) == ["inference", "onnxruntime", "openvino"]
+    assert installed(Export(exported), BackendOptions(device="gpu")) == ["inference"]
+    assert BackendOptions().on_gpu
+    assert not BackendOptions(device="cpu").on_gpu

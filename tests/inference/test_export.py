@@ -9,17 +9,27 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from paddle.base import core
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends import super_resolve
 from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, Export, sha256
-from ppsr.inference.backends.survey import installed
+from ppsr.inference.backends.survey import BACKENDS, backend_class, installed
 from ppsr.inference.export import ExportError, export_network, record_survey
 from ppsr.inference.facts import facts_of
-from ppsr.inference.proof import PROOF_SUFFIX, Proof, example_pictures, make_proof, relative_error
+from ppsr.inference.proof import (
+    PROOF_SUFFIX,
+    TOLERANCES,
+    Proof,
+    example_pictures,
+    make_proof,
+    relative_error,
+    tolerance,
+)
 from ppsr.registry import GENERATORS
 from tests.inference.exports import Doubling, network
 
@@ -257,3 +267,69 @@ def test_example_pictures_differ_in_every_open_size() -> None:
         (1, 3, 8, 31),
         (1, 3, 8, 17),
     ]
+
+
+def rounded(x: np.ndarray, bits: int) -> np.ndarray:
+    """Values with fewer bits of precision; TF32 and float16 have 11, bfloat16 has 8."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(np.float32)
+
+
+def test_reference_of_an_export_is_computed_without_tf32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a GPU with TF32: where the switches are on, the network's input is rounded."""
+    switches = {"cublas": True, "cudnn": True}
+    for name in ("cublas", "cudnn"):
+        monkeypatch.setattr(core, f"get_{name}_switch", lambda name=name: switches[name], raising=False)
+        monkeypatch.setattr(
+            core, f"set_{name}_switch", lambda on, name=name: switches.update({name: on}), raising=False
+        )
+    forward = PaddleBackend._forward
+    monkeypatch.setattr(
+        PaddleBackend,
+        "_forward",
+        lambda self, x, half: forward(self, rounded(x, 11) if any(switches.values()) else x, half),
+    )
+    net = Doubling()
+    exported = export_network(net, tmp_path / "net", formats=["paddle"], prove=False)
+    proof = Proof.load(exported.path(PROOF_SUFFIX))
+    assert proof.error(PaddleBackend(net).run) > 1e-4  # as the GPU computes by default
+    assert open_backend(exported.prefix, "inference", BackendOptions(device="cpu")).name == "inference"
+    assert switches == {"cublas": True, "cudnn": True}
+
+
+def test_every_backend_has_a_tolerance_on_every_device_and_in_every_precision() -> None:
+    for name in BACKENDS[2:]:
+        for precision in backend_class(name).precisions:
+            kinds = {device for other, device, p in TOLERANCES if (other, p) == (name, precision)}
+            assert kinds, (name, precision)
+    assert tolerance("inference", "gpu:1", "fp32") == tolerance("onnxruntime", "gpu", "fp32")
+    assert all(entry.reason for entry in TOLERANCES.values())
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "bits"), [("gpu", "fp32", 11), ("gpu", "fp16", 11), ("gpu", "bf16", 8)]
+)
+def test_tolerances_hold_products_of_rounded_factors_and_no_wrong_network(
+    device: str, precision: str, bits: int
+) -> None:
+    """As tensor cores multiply; a network whose last bias is off by a tenth of the range is wrong."""
+    net = network("RRDBNet")
+    proof = make_proof(PaddleBackend(net).run, facts_of(net))
+    allowed = tolerance("paddle", device, precision).value
+    layers = [layer for layer in net.sublayers() if isinstance(layer, nn.Conv2D)]
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda layer, inputs: tuple(paddle.to_tensor(rounded(x.numpy(), bits)) for x in inputs)
+        )
+        for layer in layers
+    ]
+    for layer in layers:
+        layer.weight.set_value(rounded(layer.weight.numpy(), bits))
+    error = proof.error(PaddleBackend(net).run)
+    assert tolerance("paddle", "cpu", "fp32").value < error < allowed / 5
+    for hook in hooks:
+        hook.remove()
+    layers[-1].bias.set_value(layers[-1].bias + 0.1)
+    assert proof.error(PaddleBackend(net).run) > allowed

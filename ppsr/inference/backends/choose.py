@@ -21,7 +21,7 @@ from ppsr.inference.backends.probe import TIMED_SIDE, Probe
 from ppsr.inference.backends.survey import BACKENDS, backend_class, fastest, recorded_survey, survey
 from ppsr.inference.export import export_network
 from ppsr.inference.facts import NetworkFacts
-from ppsr.inference.proof import PROOF_SUFFIX, TOLERANCE, Proof, example_pictures
+from ppsr.inference.proof import PROOF_SUFFIX, Proof, example_pictures
 
 __all__ = ["open_backend"]
 
@@ -95,11 +95,10 @@ def _open_export(export: Export, name: str, options: BackendOptions) -> Exported
         package = error.name or name
         raise ConfigError(f"backend {name} needs the package {package}: pip install {package}") from None
     proof = Proof.load(export.file(PROOF_SUFFIX))
+    loss = f"{options.precision}, {_require_equal(backend, proof):.2f} dB from full precision"
     if options.precision == "fp32":
-        _require_equal(backend, proof)
         backend.note = note
         return backend
-    loss = f"{options.precision}, {proof.psnr(backend.run):.2f} dB from full precision"
     logger.info("backend %s: %s", name, loss)
     full = replace(options, precision="fp32")
     return _Reduced(backend, lambda: _open_export(export, name, full), "; ".join(filter(None, [note, loss])))
@@ -113,13 +112,22 @@ def _why(probes: Sequence[Probe]) -> str:
     return f"the fastest of {', '.join(listed)}"
 
 
-def _require_equal(backend: ExportedBackend, proof: Proof) -> None:
-    error = proof.error(backend.run)
-    if not error <= TOLERANCE:
+def _require_equal(backend: ExportedBackend, proof: Proof) -> float:
+    """The PSNR of a backend against the network, in dB.
+
+    Raises:
+        DataError: its largest error is not tolerable.
+    """
+    error, psnr = proof.compare(backend.run)
+    allowed = backend.tolerance.value
+    if not error <= allowed:
+        precision = backend.options.precision
         raise DataError(
             f"backend {backend.name} does not compute {backend.facts.network} as it was exported: error "
-            f"{error:.1e} of the largest value, {TOLERANCE:.0e} is allowed; use another backend"
+            f"{error:.1e} of the largest value, {allowed:.0e} is allowed in {precision}; use another backend"
+            f"{'' if precision == 'fp32' else ' or --precision fp32'}"
         )
+    return psnr
 
 
 def _open_network(net: nn.Layer, name: str, options: BackendOptions) -> Backend:

@@ -6,7 +6,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
+from ppsr.inference.proof import Tolerance, tolerance
 from ppsr.processor import processor_flags
 
 __all__ = ["BackendOptions", "Export", "ExportedBackend", "default_device", "find_export"]
@@ -29,7 +30,7 @@ class BackendOptions:
     """How a backend computes.
 
     Attributes:
-        device: cpu, gpu or gpu:N.
+        device: cpu, gpu or gpu:N; None: a GPU where both Paddle and the backend can use one, else the CPU.
         precision: fp32, fp16 or bf16, as far as the backend has them.
         threads: of the CPU; None: OMP_NUM_THREADS or all cores.
         onednn: False keeps Paddle Inference from oneDNN on a CPU.
@@ -39,7 +40,7 @@ class BackendOptions:
         min_subgraph: operations that TensorRT must be able to join before it takes them.
     """
 
-    device: str = "cpu"
+    device: str | None = None
     precision: str = "fp32"
     threads: int | None = None
     onednn: bool = True
@@ -52,7 +53,7 @@ class BackendOptions:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}")
-        kind, _, index = self.device.partition(":")
+        kind, _, index = (self.device or "cpu").partition(":")
         if kind not in ("cpu", "gpu") or (index and not index.isdigit()):
             raise ConfigError(f"device is cpu, gpu or gpu:N; got {self.device!r}")
         if self.threads is not None and self.threads < 1:
@@ -61,12 +62,12 @@ class BackendOptions:
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU computes."""
-        return self.device.startswith("gpu")
+        return (self.device or default_device()).startswith("gpu")
 
     @property
     def gpu_index(self) -> int:
         """Number of the GPU."""
-        return int(self.device.partition(":")[2] or 0)
+        return int((self.device or "").partition(":")[2] or 0)
 
     def use_device(self) -> None:
         """Let Paddle's dynamic mode compute there as well.
@@ -76,11 +77,17 @@ class BackendOptions:
         """
         import paddle
 
+        self.require_device()
+        paddle.set_device(f"gpu:{self.gpu_index}" if self.on_gpu else "cpu")
+
+    def require_device(self) -> None:
+        """Raises ConfigError where Paddle has no GPU, or not this one."""
+        import paddle
+
         if self.on_gpu and not (
             default_device() == "gpu" and self.gpu_index < paddle.device.cuda.device_count()
         ):
             raise ConfigError(f"there is no {self.device} that this Paddle can use; use --device cpu")
-        paddle.set_device(f"gpu:{self.gpu_index}" if self.on_gpu else "cpu")
 
     @property
     def cpu_threads(self) -> int:
@@ -188,8 +195,18 @@ class ExportedBackend(ABC):
             )
         self.export = export
         self.facts = export.facts
-        self.options = options
+        self.options = replace(options, device=options.device or self.default_device())
         self._turn = threading.Lock()
+
+    @staticmethod
+    def default_device() -> str:
+        """Where the backend computes unless told: cpu or gpu."""
+        return default_device()
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far its results may be from the network's."""
+        return tolerance(self.name, self.options.device or "cpu", self.options.precision)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """See `Backend`.

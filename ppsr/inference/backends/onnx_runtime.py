@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend
+from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, default_device
 
 __all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
 
@@ -17,8 +17,17 @@ class OnnxRuntimeBackend(ExportedBackend):
 
     name = "onnxruntime"
 
+    @staticmethod
+    def default_device() -> str:
+        """A GPU where Paddle finds one and the installed wheel has CUDA, else the CPU."""
+        import onnxruntime
+
+        has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+        return default_device() if has_cuda else "cpu"
+
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)
+        options = self.options
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
@@ -63,6 +72,11 @@ class TensorRtBackend(OnnxRuntimeBackend):
 
     name = "tensorrt"
     precisions = ("fp32", "fp16")
+
+    @staticmethod
+    def default_device() -> str:
+        """A GPU; there is nothing else."""
+        return "gpu"
 
     def _providers(self) -> list[tuple[str, dict[str, Any]]]:
         options = self.options

@@ -24,6 +24,7 @@ class OpenVinoBackend(ExportedBackend):
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)
+        options = self.options
         import openvino
 
         core = openvino.Core()
@@ -36,6 +37,11 @@ class OpenVinoBackend(ExportedBackend):
         self._request = compiled.create_infer_request()
         self._output = compiled.outputs[-1]
         self._result: np.ndarray | None = None
+
+    @staticmethod
+    def default_device() -> str:
+        """The CPU: a GPU that Paddle finds is none of Intel's."""
+        return "cpu"
 
     @staticmethod
     def _require(core: Any, device: str, precision: str) -> None:

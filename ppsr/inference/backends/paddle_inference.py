@@ -49,6 +49,7 @@ class PaddleInferenceBackend(ExportedBackend):
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)
+        options = self.options
         from paddle import inference
 
         graph = export.file(".json", ".pdmodel")
@@ -57,6 +58,7 @@ class PaddleInferenceBackend(ExportedBackend):
         if graph.suffix == ".pdmodel":  # else every value that was computed stays to the end
             config.enable_memory_optim()
         if options.on_gpu:
+            options.require_device()
             half = options.precision == "fp16"
             types = inference.PrecisionType
             config.enable_use_gpu(100, options.gpu_index, types.Half if half else types.Float32)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ppsr import accelerate
 from ppsr.inference.backends.exported import BackendOptions, Export
-from ppsr.inference.proof import PROOF_SUFFIX, TOLERANCE, Proof, example_pictures
+from ppsr.inference.proof import PROOF_SUFFIX, Proof, example_pictures
 
 __all__ = ["TIMED_SIDE", "Probe", "probe"]
 
@@ -39,6 +39,7 @@ class Probe:
     Attributes:
         backend: its name.
         error: largest relative error against the network; None where it did not come that far.
+        tolerance: what the error may be here.
         psnr: of its pictures against the network's, in dB.
         seconds: shortest time for the timed picture.
         load_seconds: to open it.
@@ -48,6 +49,7 @@ class Probe:
 
     backend: str
     error: float | None = None
+    tolerance: float | None = None
     psnr: float | None = None
     seconds: float | None = None
     load_seconds: float | None = None
@@ -65,7 +67,7 @@ def probe(
     export: Export,
     options: BackendOptions,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     shape: Sequence[int] | None = None,
     runs: int = _RUNS,
     timeout: float = 300,
@@ -76,7 +78,7 @@ def probe(
         name: of the backend.
         export: the files, the proof among them.
         options: how to compute.
-        tolerance: largest relative error that passes in full precision.
+        tolerance: largest relative error that passes; None: that of backend, device and precision.
         shape: (N, C, H, W) of the picture that is timed; None: one of 48 x 48.
         runs: timed runs at least; up to 20 while they take less than half a second together.
         timeout: seconds after which it counts as failed.
@@ -108,8 +110,9 @@ def probe(
             ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
             return Probe(name, reason=f"{ended}: {tail[-1] if tail else 'no message'}")
         found = Probe(name, **json.loads(answered.read_text(encoding="utf-8")))
-    if options.precision == "fp32" and not (found.error or 0.0) <= tolerance:
-        reason = f"its results differ by {found.error:.1e} of the largest value; {tolerance:.0e} is allowed"
+    allowed = found.tolerance if tolerance is None else tolerance
+    if allowed is None or not (found.error or 0.0) <= allowed:
+        reason = f"its results differ by {found.error:.1e} of the largest value; {allowed:.0e} is allowed"
         return Probe(**{**asdict(found), "reason": reason})
     return found
 
@@ -156,6 +159,7 @@ def _answer(request: dict) -> dict:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
         "error": error if np.isfinite(error) else 1e30,
+        "tolerance": backend.tolerance.value,
         "psnr": min(psnr, 200.0),  # JSON has no infinity
         "seconds": min(times),
         "load_seconds": loading,

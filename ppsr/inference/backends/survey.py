@@ -10,9 +10,8 @@ from importlib import import_module, metadata
 from typing import Any
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend
+from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, default_device
 from ppsr.inference.backends.probe import Probe, probe
-from ppsr.inference.proof import TOLERANCE
 from ppsr.processor import processor_name
 
 __all__ = ["BACKENDS", "backend_class", "fastest", "installed", "recorded_survey", "survey", "survey_record"]
@@ -44,18 +43,20 @@ def backend_class(name: str) -> type[ExportedBackend]:
 
 
 def installed(export: Export, options: BackendOptions) -> list[str]:
-    """Backends that this machine and this export have, on the device and in the precision asked for."""
+    """Backends that this machine and this export have, on the device and in the precision asked for; without
+    a device, each on its default."""
     found = ["inference"]
+    needs_gpu = options.device is not None and options.on_gpu
     if ".onnx" in export.entries.get("files", {}):
         if importlib.util.find_spec("onnxruntime") is not None:
             import onnxruntime
 
             providers = onnxruntime.get_available_providers()
-            if not options.on_gpu or "CUDAExecutionProvider" in providers:
+            if not needs_gpu or "CUDAExecutionProvider" in providers:
                 found.append("onnxruntime")
             if options.on_gpu and "TensorrtExecutionProvider" in providers:
                 found.append("tensorrt")
-        if not options.on_gpu and importlib.util.find_spec("openvino") is not None:
+        if not needs_gpu and importlib.util.find_spec("openvino") is not None:
             found.append("openvino")
     return [name for name in found if options.precision in backend_class(name).precisions]
 
@@ -64,7 +65,7 @@ def survey(
     export: Export,
     options: BackendOptions,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     names: Sequence[str] | None = None,
 ) -> list[Probe]:
     """Try every installed backend, or the named ones, each in a process of its own."""
@@ -108,7 +109,7 @@ def recorded_survey(export: Export, options: BackendOptions) -> list[Probe] | No
 def _machine(options: BackendOptions) -> dict[str, Any]:
     return {
         "processor": processor_name(),
-        "device": options.device,
+        "device": options.device or default_device(),
         "precision": options.precision,
         "threads": options.cpu_threads,
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
