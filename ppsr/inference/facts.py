@@ -54,6 +54,8 @@ class NetworkFacts:
         path = Path(path)
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(entries, dict):
+                raise TypeError("it is no mapping")
             entries.setdefault("luma", False)  # exports of earlier versions do not say so
             facts = cls(**{f.name: entries[f.name] for f in fields(cls)})
         except OSError as error:
