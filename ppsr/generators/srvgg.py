@@ -12,7 +12,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks import Conv2D, LeakyReLU, PReLU, nearest_upsample
+from ppsr.generators.blocks import Conv2D, LeakyReLU, PReLU, bicubic_shrink, nearest_upsample
 
 __all__ = ["SRVGGNetCompact"]
 
@@ -20,7 +20,7 @@ _ACTIVATIONS = ("prelu", "relu", "leakyrelu")
 
 
 class SRVGGNetCompact(nn.Layer):
-    """LR picture (N, num_in_ch, H, W) in [0, 1] -> SR picture (N, num_out_ch, sH, sW).
+    """LR image (N, num_in_ch, H, W) in [0, 1] -> SR image (N, num_out_ch, sH, sW).
 
     Args:
         num_in_ch: channels; the enlarged input is added, so input and output agree.
@@ -28,6 +28,8 @@ class SRVGGNetCompact(nn.Layer):
         num_feat: width.
         num_conv: convolutions between the first and the last.
         upscale: any whole factor.
+        outscale: SR size / LR size where it is not `upscale`: the result is then resized bicubically, as in
+            the ncnn files of realesr-animevideov3 x2 and x3, which are the x4 network.
         act_type: "prelu", "relu" or "leakyrelu" (slope 0.1).
 
     Raises:
@@ -48,6 +50,7 @@ class SRVGGNetCompact(nn.Layer):
         num_conv: int = 16,
         upscale: int = 4,
         act_type: str = "prelu",
+        outscale: int | None = None,
     ) -> None:
         super().__init__()
         if act_type not in _ACTIVATIONS:
@@ -58,8 +61,11 @@ class SRVGGNetCompact(nn.Layer):
             )
         if upscale < 1:
             raise ConfigError(f"SRVGGNetCompact: upscale must be at least 1, got {upscale}")
-        self.scale = upscale
-        self.receptive_radius = num_conv + 2
+        if outscale is not None and not 1 <= outscale <= upscale:
+            raise ConfigError(f"SRVGGNetCompact: outscale must be 1 to upscale {upscale}, got {outscale}")
+        self.upscale = upscale
+        self.scale = outscale or upscale
+        self.receptive_radius = num_conv + 2 + (self.scale != upscale)
 
         def activation() -> nn.Layer:
             return {"prelu": lambda: PReLU(num_feat), "relu": nn.ReLU, "leakyrelu": lambda: LeakyReLU(0.1)}[
@@ -75,4 +81,5 @@ class SRVGGNetCompact(nn.Layer):
         features = x
         for layer in self.body:
             features = layer(features)
-        return F.pixel_shuffle(features, self.scale) + nearest_upsample(x, self.scale)
+        sr = F.pixel_shuffle(features, self.upscale) + nearest_upsample(x, self.upscale)
+        return bicubic_shrink(sr, self.scale, self.upscale)

@@ -1,4 +1,4 @@
-"""Any weight file by its contents: .pdparams, .pth, .safetensors; one network or several."""
+"""Any weight file by its contents: .pdparams, .pth, .safetensors, ncnn; one network or several."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.identify import Found, identify
+from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
 from ppsr.weights.safetensors_files import dump_safetensors, is_safetensors, parse_safetensors
@@ -40,9 +42,10 @@ class WeightFile:
     Attributes:
         nets: state by network name; a file of one network has the name "".
         layout: "torch" where Linear weights are transposed with respect to Paddle.
-        container: pdparams, torch or safetensors.
+        container: pdparams, torch, safetensors or ncnn.
         nest: the entry that was chosen in a file of nested entries, such as params_ema.
         notes: what was taken off the keys or left out, one sentence each.
+        networks: name and constructor arguments of networks that the file itself states, by network name.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class WeightFile:
     container: str
     nest: str = ""
     notes: list[str] = field(default_factory=list)
+    networks: dict[str, Found] = field(default_factory=dict)
 
     @property
     def nested(self) -> bool:
@@ -72,12 +76,23 @@ class WeightFile:
             return next(iter(self.nets.values()))
         raise WeightError(f"{self.path} holds the networks {sorted(self.nets)}; none is named '{name}'")
 
+    def network(self, name: str = "generator") -> Found:
+        """Registered name and constructor arguments of one network, as the file states them, else as its keys
+        and shapes tell.
+
+        Raises:
+            WeightError: the network is not known, or the file has several and not this one.
+        """
+        stated = (self.networks.get(key) for key in (name, f"{name}_ema", ""))
+        return next(filter(None, stated), None) or identify(self.state(name))
+
 
 def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> WeightFile:
     """Read a weight file; nothing in it is executed.
 
     Args:
-        path: .pdparams (flat or by network), .pth (params_ema, params, state_dict or flat), or .safetensors.
+        path: .pdparams (flat or by network), .pth (params_ema, params, state_dict or flat), or
+            .safetensors; or an ncnn pair, .param and .bin, by either name.
             What trainers put before the keys (`module.`, `net_g.`, ...) is taken off and noted.
         key: entry of a torch file to take instead of the preferred one.
         allow_nonfinite: accept NaN and infinity.
@@ -94,7 +109,8 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
         with path.open("rb") as stream:
             file = _parsed(path, stream, os.fstat(stream.fileno()).st_size, key)
     except OSError as error:
-        raise WeightError(f"cannot read the weights {path}: {error.strerror or error}") from None
+        place = error.filename or path
+        raise WeightError(f"cannot read the weights {place}: {error.strerror or error}") from None
     if not allow_nonfinite:
         _refuse_nonfinite(file)
     for note in file.notes:
@@ -118,7 +134,12 @@ def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightF
         # not closed by hand: the traceback of a refused file may still look into it
         content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return _from_tree(path, parse_pdparams(content, source, stream), "paddle", "pdparams", key)
-    raise CorruptFile(f"{source} is no weight file: neither .pdparams, .pth nor .safetensors by its contents")
+    if path.suffix in (".param", ".bin"):
+        pair = read_ncnn(path)
+        return WeightFile(path, {"": pair.state}, "torch", "ncnn", "", pair.notes, {"": pair.network})
+    raise CorruptFile(
+        f"{source} is no weight file: neither .pdparams, .pth, .safetensors nor ncnn's .param by its contents"
+    )
 
 
 def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> State:

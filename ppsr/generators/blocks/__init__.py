@@ -1,5 +1,6 @@
 """Layers that more than one network uses. All of them survive export with dynamic sizes."""
 
+from ppsr.generators.blocks.bicubic import bicubic_shrink
 from ppsr.generators.blocks.layers import (
     Conv2D,
     LeakyReLU,
@@ -16,6 +17,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "PReLU",
+    "bicubic_shrink",
     "bilinear_upsample",
     "leaky_relu",
     "nearest_upsample",

@@ -1,0 +1,5 @@
+"""ncnn's .param and .bin: read into named weights where the graph is a known network's, and written."""
+
+from ppsr.weights.ncnn.networks import NcnnWeights, read_ncnn
+
+__all__ = ["NcnnWeights", "read_ncnn"]
