@@ -24,18 +24,17 @@ def register(app: typer.Typer) -> None:
 
 
 def identify_file(
-    file: Annotated[Path, typer.Argument(help=".pdparams, .pth or .safetensors.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help=".pdparams, .pth, .safetensors or ncnn.", metavar="FILE")],
 ) -> None:
     """Name the network of a weight file and its constructor arguments, from keys and shapes alone."""
     from ppsr.weights import read_file
-    from ppsr.weights.identify import identify
 
     weights = read_file(file)
     print(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}")
     for note in weights.notes:
         print(f"  {note}")
     for name, state in weights.nets.items():
-        found, arguments = identify(state)
+        found, arguments = weights.network(name)
         numbers = sum(value.size for value in state.values())
         text = json.dumps({"name": found, **arguments})
         print(f"{name + ': ' if name else ''}{text}  ({len(state)} tensors, {numbers:,} numbers)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.backends.exported import Export, find_export
 from ppsr.registry import MODELS, build_generator, build_model
 from ppsr.weights import apply_state, read_file
-from ppsr.weights.files import Layout, WeightFile
-from ppsr.weights.identify import State, identify
+from ppsr.weights.files import WeightFile
 
 __all__ = ["load_network", "load_source"]
 
@@ -56,12 +55,12 @@ def load_network(
     if len(paths) == 1:
         load_model(model, str(paths[0]))
     else:
-        for role, (state, layout) in _parts(paths).items():
+        for role, file in _parts(paths).items():
             if role not in model.nets:
                 raise WeightError(
                     f"one of the files holds a {role}, which {config['model']['name']} does not have"
                 )
-            apply_state(model.nets[role], state, layout=layout)
+            apply_state(model.nets[role], file.state(role), layout=file.layout)
     net = model.inference_net()
     net.eval()
     return net
@@ -90,28 +89,26 @@ def load_source(
     return exported or load_network(config_file, load)
 
 
-def _parts(paths: Sequence[str | Path]) -> dict[str, tuple[State, Layout]]:
-    """What inference takes from files: the generator's state, and the predictor's where there is one.
+def _parts(paths: Sequence[str | Path]) -> dict[str, WeightFile]:
+    """Which file holds the generator, and which the predictor where there is one.
 
     Raises:
         WeightError: unreadable, or two files hold the same part.
     """
-    parts: dict[str, tuple[State, Layout]] = {}
+    parts: dict[str, WeightFile] = {}
     for path in paths:
         file = read_file(path)
-        for role, state in _roles(file).items():
+        for role in _roles(file):
             if role in parts:
                 raise WeightError(f"{path} is the second file with a {role}; give one of them")
-            parts[role] = state, file.layout
+            parts[role] = file
     return parts
 
 
-def _roles(file: WeightFile) -> Mapping[str, State]:
+def _roles(file: WeightFile) -> tuple[str, ...]:
     if file.nested:
-        found = {"generator": file.state("generator")}
-        return {**found, "predictor": file.state("predictor")} if "predictor" in file.nets else found
-    state = file.state()
-    return {"predictor" if identify(state)[0] == _PREDICTOR else "generator": state}
+        return ("generator", "predictor") if "predictor" in file.nets else ("generator",)
+    return ("predictor",) if file.network()[0] == _PREDICTOR else ("generator",)
 
 
 def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +128,7 @@ def _identified(paths: Sequence[str | Path]) -> nn.Layer:
         WeightError: they belong to no known network, or do not fit together.
     """
     parts = _parts(paths)
-    named = {role: identify(state) for role, (state, _) in parts.items()}
+    named = {role: file.network(role) for role, file in parts.items()}
     names = ", ".join(map(str, paths))
     if "generator" not in named:
         raise ConfigError(f"{names} holds a {_PREDICTOR} alone; give the generator's file by --load too")
@@ -148,7 +145,6 @@ def _identified(paths: Sequence[str | Path]) -> nn.Layer:
         net = build_generator("BlindSR", **sections)
         loaded = {role: getattr(net, role) for role in sections}
     for role, part in loaded.items():
-        state, layout = parts[role]
-        apply_state(part, state, layout=layout)
+        apply_state(part, parts[role].state(role), layout=parts[role].layout)
     net.eval()
     return net

@@ -12,7 +12,7 @@ from ppsr.errors import WeightError
 from ppsr.registry import GENERATORS
 from ppsr.weights.apply import transposed_keys
 from ppsr.weights.files import Layout, WeightFile, read_file, write_state
-from ppsr.weights.identify import Found, identify
+from ppsr.weights.identify import Found
 
 __all__ = ["TensorReport", "convert"]
 
@@ -71,7 +71,7 @@ def _convert_net(
     file: WeightFile, name: str, state: dict[str, np.ndarray], layout: Layout, reports: list[TensorReport]
 ) -> tuple[Found | None, dict[str, np.ndarray]]:
     try:
-        found: Found | None = identify(state)
+        found: Found | None = file.network(name)
     except WeightError as error:
         matrices = [key for key, value in state.items() if key.endswith("weight") and value.ndim == 2]
         if layout != file.layout and matrices:
