@@ -64,6 +64,10 @@ NARROW = {
         "upscale": 4,
         "upsampler": "pixelshuffle",
     },
+    "BlindSR": {
+        "generator": {"name": "CDDNet", "num_feat": 32, "num_block": 16, "num_models": 5, "upscale": 4},
+        "predictor": {"name": "DegradationPredictor", "nf": 32, "num_params": 33, "num_networks": 5},
+    },
     "MambaIR": {
         "embed_dim": 30,
         "depths": [2] * 4,

@@ -71,6 +71,14 @@ def upscale(
         bool, typer.Option("--self-ensemble", help="Mean over 8 flips and turns: 8 times slower.")
     ] = False,
     half: Annotated[bool, typer.Option("--half", help="Half precision where it is safe.")] = False,
+    degradation: Annotated[
+        str | None,
+        typer.Option(
+            help="Degradation parameters of CDDNet and DASR: 33 numbers divided by commas, or a text file of "
+            "them; default: predicted from each image.",
+            metavar="NUMBERS|FILE",
+        ),
+    ] = None,
     recursive: Annotated[bool, typer.Option(help="Go into the folders of folders.")] = True,
     skip_existing: Annotated[
         bool,
@@ -93,6 +101,7 @@ def upscale(
 
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.degradation import read_degradation
     from ppsr.inference.files import FileOptions, exit_code, upscale_files
     from ppsr.inference.network import load_source
     from ppsr.inference.upscaler import Upscaler
@@ -112,6 +121,7 @@ def upscale(
         ensemble=self_ensemble,
         outscale=outscale,
         half=half,
+        degradation=None if degradation is None else read_degradation(degradation),
     )
     note = getattr(upscaler.backend, "note", "")
     print(f"backend {upscaler.backend.name}{f' ({note})' if note else ''}")

@@ -122,7 +122,10 @@ class CDDNet(nn.Layer):
 
 
 class BlindSR(nn.Layer):
-    """A generator steered by a predictor, as one network: LR picture -> SR picture.
+    """A generator steered by a predictor, as one network: LR image (N, C, H, W) -> SR image (N, C, sH, sW).
+
+    Given degradation parameters (N, num_params) as well, the predictor's convolutions are not used: this is
+    how tiles of an image share the parameters of the whole, and how a user sets them by hand.
 
     Args:
         generator: a network (or its config) called with the picture and mixing weights.
@@ -142,11 +145,21 @@ class BlindSR(nn.Layer):
         self.generator = generator if isinstance(generator, nn.Layer) else GENERATORS.build(generator)
         self.predictor = predictor if isinstance(predictor, nn.Layer) else GENERATORS.build(predictor)
         self.scale = self.generator.scale
-        self.receptive_radius = None  # the predictor averages over the whole picture
+        self.receptive_radius = None  # the predictor averages over the whole image
 
-    def forward(self, x: Tensor) -> Tensor:
-        _, weights = self.predictor(x)
-        return self.generator(x, weights)
+    @property
+    def degradation_params(self) -> int:
+        """Number of degradation parameters."""
+        return self.predictor.num_params
+
+    def degradation_map(self, x: Tensor) -> Tensor:
+        """The map whose mean is the degradation parameters; see `DegradationPredictor`."""
+        return self.predictor.degradation_map(x)
+
+    def forward(self, x: Tensor, degradation: Tensor | None = None) -> Tensor:
+        if degradation is None:
+            degradation = self.degradation_map(x).mean(axis=[2, 3])
+        return self.generator(x, self.predictor.mixing_weights(degradation))
 
 
 def expand_experts(state: Mapping[str, np.ndarray], net: nn.Layer) -> dict[str, np.ndarray]:

@@ -18,7 +18,9 @@ __all__ = ["DegradationPredictor"]
 class DegradationPredictor(nn.Layer):
     """LR picture (N, in_nc, H, W) -> parameters (N, num_params) and mixing weights (N, num_networks).
 
-    The mixing weights are a linear map of the parameters: raw numbers, neither positive nor normalised.
+    The parameters are the mean over a map, so that they can be computed in parts: `forward` equals
+    `mixing_weights(degradation_map(x).mean(axis=[2, 3]))`. The mixing weights are a linear map of the
+    parameters: raw numbers, neither positive nor normalised.
 
     Args:
         in_nc: channels of the picture.
@@ -31,6 +33,10 @@ class DegradationPredictor(nn.Layer):
     fp16_safe: ClassVar[bool] = True
     produces_image: ClassVar[bool] = False
     test_args: ClassVar[dict[str, Any]] = {"nf": 8, "num_params": 33, "num_networks": 3}
+    map_stride: ClassVar[int] = 2  # pixels per value of the map
+    map_radius: ClassVar[int] = (
+        16  # pixels that a value sees on each side: 4 * 2 before the stride, then 2 * 4
+    )
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class DegradationPredictor(nn.Layer):
     ) -> None:
         super().__init__()
         self.in_nc = in_nc
+        self.num_params = num_params
         self.num_networks = num_networks
 
         def stage(width_in: int, width_out: int, stride: int = 1, bias: bool = use_bias) -> list[nn.Layer]:
@@ -61,6 +68,14 @@ class DegradationPredictor(nn.Layer):
         # initialisation gives, every convolution of the generator starts at nothing and hardly learns.
         self.MappingNet[1].bias.set_value(paddle.full([num_networks], num_networks**-0.5))
 
+    def degradation_map(self, x: Tensor) -> Tensor:
+        """(N, in_nc, H, W) -> (N, num_params, ceil(H / 2), ceil(W / 2)); its mean is the parameters."""
+        return self.ConvNet(x)
+
+    def mixing_weights(self, params: Tensor) -> Tensor:
+        """(N, num_params) -> (N, num_networks)."""
+        return self.MappingNet(params)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        params = self.ConvNet(x).mean(axis=[2, 3])
-        return params, self.MappingNet(params)
+        params = self.degradation_map(x).mean(axis=[2, 3])
+        return params, self.mixing_weights(params)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ class NetworkFacts:
         channels: of a picture, 1 or 3.
         rgb_range: largest value of a picture, 1 or 255.
         size_multiple: height and width of its input are multiples of it.
-        receptive_radius: how far an output pixel sees, in LR pixels; None: without bound.
+        receptive_radius: how far an output pixel sees, in LR pixels; None: without bound. Where there are
+            degradation parameters, that of the generator.
         fp16_safe: whether half precision is expected to work.
         luma: whether its one channel is Y of YCbCr, so that colour pictures are converted for it.
+        degradation_params: number of degradation parameters that steer it; 0: it takes none.
     """
 
     network: str
@@ -39,6 +41,7 @@ class NetworkFacts:
     receptive_radius: int | None = None
     fp16_safe: bool = False
     luma: bool = False
+    degradation_params: int = 0
 
     def to_json(self, **more: Any) -> str:
         """The text of the file beside an export."""
@@ -56,8 +59,10 @@ class NetworkFacts:
             entries = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(entries, dict):
                 raise TypeError("it is no mapping")
-            entries.setdefault("luma", False)  # exports of earlier versions do not say so
-            facts = cls(**{f.name: entries[f.name] for f in fields(cls)})
+            known = {
+                f.name: entries[f.name] for f in fields(cls) if f.name in entries or f.default is MISSING
+            }
+            facts = cls(**known)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}; export again") from None
         except (KeyError, TypeError, ValueError) as error:
@@ -75,15 +80,18 @@ def facts_of(net: Any) -> NetworkFacts:
         raise ConfigError(
             f"{type(net).__name__} does not turn LR pictures into SR pictures; give one that does"
         )
+    params = int(getattr(net, "degradation_params", 0))
+    steered = net.generator if params else net
     return NetworkFacts(
         network=type(net).__name__,
         scale=net.scale,
         channels=_channels(net),
         rgb_range=float(getattr(net, "rgb_range", 1.0)),
         size_multiple=int(getattr(net, "size_multiple", 1)),
-        receptive_radius=getattr(net, "receptive_radius", None),
+        receptive_radius=getattr(steered, "receptive_radius", None),
         fp16_safe=bool(getattr(net, "fp16_safe", False)),
         luma=bool(getattr(net, "luma", False)),
+        degradation_params=params,
     )
 
 

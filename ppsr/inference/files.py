@@ -87,7 +87,8 @@ def upscale_picture(
         keep_name: otherwise a picture with alpha becomes a PNG where the format has no alpha.
 
     Returns:
-        Entries of its report: output, size and output_size (width, height), tiles, warnings.
+        Entries of its report: output, size and output_size (width, height), tiles, warnings, and
+        degradation where the network takes such parameters.
 
     Raises:
         DataError: it cannot be read, computed or written, or the result is too large.
@@ -113,11 +114,14 @@ def upscale_picture(
         warnings.append("the colour profile does not describe the result's colours and is left out")
     wanted = Target(*size, channels, dtype, icc, exif, options.quality)
     plan = upscaler.plan(height, width, channels)
+    degradation = upscaler.predict_degradation(picture.pixels)
     with (
         tqdm(total=plan.count, unit="tile", leave=False, disable=None if plan.count > 1 else True) as bar,
         open_writer(target, wanted) as writer,
     ):
-        for band in upscaler.bands(picture.pixels, plan=plan, on_tile=lambda: _step(bar)):
+        for band in upscaler.bands(
+            picture.pixels, plan=plan, degradation=degradation, on_tile=lambda: _step(bar)
+        ):
             for row in range(0, len(band), _CHUNK):
                 writer.write(quantise(band[row : row + _CHUNK], dtype))
     return {
@@ -125,6 +129,7 @@ def upscale_picture(
         "size": [width, height],
         "output_size": [size[1], size[0]],
         "tiles": str(plan),
+        **({} if degradation is None else {"degradation": [round(float(v), 4) for v in degradation]}),
         "warnings": warnings,
     }
 

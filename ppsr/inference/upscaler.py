@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, Export
+from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.published_tiles import (
     PUBLISHED_MODES,
     average_tiles,
@@ -86,6 +87,7 @@ class Upscaler:
         outscale: size of the result / size of the picture, 1/16 to 64; None: the network's scale.
         half: half precision where the network and the device allow it; short for that precision in
             `options`.
+        degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
 
     Attributes:
         scale: of the network.
@@ -109,6 +111,7 @@ class Upscaler:
         ensemble: bool = False,
         outscale: float | None = None,
         half: bool = False,
+        degradation: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
@@ -146,6 +149,9 @@ class Upscaler:
         self.tile_mode = tile_mode
         self.ensemble = ensemble
         self.outscale = outscale
+        self.degradation: np.ndarray | None = None
+        if degradation is not None:
+            self.degradation = check_degradation(degradation, facts.degradation_params, facts.network)
         self._per_pixel: float | None = None
 
     def size(self, height: int, width: int) -> tuple[int, int]:
@@ -235,15 +241,43 @@ class Upscaler:
             )
         return make_tiles(facts, inner, self.overlap)
 
+    def predict_degradation(self, pixels: np.ndarray) -> np.ndarray | None:
+        """The degradation parameters with which an image is upscaled; None: the network takes none.
+
+        The predictor sees the whole image, whatever the tiles; alpha is left out.
+
+        Args:
+            pixels: H x W x C as `__call__` takes them.
+
+        Returns:
+            (degradation_params,) float32: those that were given, else those that the network predicts.
+        """
+        facts = self.backend.facts
+        if self.degradation is not None or not facts.degradation_params:
+            return self.degradation
+        readable = _readable(pixels)[0]
+        colours = 1 if pixels.shape[2] < 3 else 3
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            part = as_float(readable[rows, columns])[..., :colours] * np.float32(facts.rgb_range)
+            if facts.channels == 1 < colours:
+                part = (part @ _LUMA)[..., None]
+            planes = part.transpose(2, 0, 1)[None]
+            return np.broadcast_to(planes, (1, facts.channels, *planes.shape[2:]))
+
+        return predict_degradation(self.backend, read, *pixels.shape[:2])
+
     @property
     def _pad(self) -> int:
         """The overlap of the published tile modes."""
         return _PUBLISHED_PAD if self.overlap is None else self.overlap
 
-    def _tiler(self, tiles: Tiles, on_tile: Callable[[], None] | None = None) -> Tiler:
+    def _tiler(
+        self, tiles: Tiles, degradation: np.ndarray | None = None, on_tile: Callable[[], None] | None = None
+    ) -> Tiler:
         blend = self.tile_mode == "blend"  # the other modes cut the whole picture that they are given
         return Tiler(
-            self._planes if blend else partial(self._planes, on_tile=on_tile),
+            partial(self._planes, degradation=degradation, on_tile=None if blend else on_tile),
             scale=self.scale,
             multiple=self.backend.facts.size_multiple,
             tiles=tiles if blend else Tiles(),
@@ -298,6 +332,7 @@ class Upscaler:
         pixels: np.ndarray,
         *,
         plan: Plan | None = None,
+        degradation: np.ndarray | None = None,
         on_tile: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:
         """Finished rows of the result from top to bottom, (rows, W', C) float32 in [0, 1].
@@ -305,6 +340,7 @@ class Upscaler:
         Args:
             pixels: H x W x C as `__call__` takes them.
             plan: from `plan`; None: made here.
+            degradation: from `predict_degradation`; None: made here.
             on_tile: called after each tile.
 
         Raises:
@@ -314,16 +350,10 @@ class Upscaler:
         height, width, channels = pixels.shape
         plan = plan or self.plan(height, width, channels)
         logger.info("%d x %d: %s", width, height, plan)
-        flat_alpha = None
-        readable: np.ndarray | Filled = pixels
-        if channels in (2, 4):
-            alpha = pixels[..., -1]
-            if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
-                flat_alpha = as_float(alpha[:1, :1]).item()
-                readable = pixels[..., :-1]
-            elif alpha.min() == 0:
-                readable = Filled(pixels)
-        bands = self._tiler(plan.tiles, on_tile).bands(readable)
+        readable, flat_alpha = _readable(pixels)
+        if degradation is None:
+            degradation = self.predict_degradation(pixels)
+        bands = self._tiler(plan.tiles, degradation, on_tile).bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
             if flat_alpha is None:
@@ -331,33 +361,42 @@ class Upscaler:
             else:
                 yield np.concatenate([band, np.full_like(band[..., :1], flat_alpha)], axis=2)
 
-    def _planes(self, tile: np.ndarray, on_tile: Callable[[], None] | None = None) -> np.ndarray:
+    def _planes(
+        self,
+        tile: np.ndarray,
+        *,
+        degradation: np.ndarray | None = None,
+        on_tile: Callable[[], None] | None = None,
+    ) -> np.ndarray:
         """A tile of 1 to 4 channels: colours in one pass, alpha in its own, which `on_tile` is not told
         of."""
         if tile.shape[2] in (1, 3):
-            return self._colours(tile, on_tile)
-        return np.concatenate([self._colours(tile[..., :-1], on_tile), self._colours(tile[..., -1:])], axis=2)
+            return self._colours(tile, degradation, on_tile)
+        colours = self._colours(tile[..., :-1], degradation, on_tile)
+        return np.concatenate([colours, self._colours(tile[..., -1:], degradation, None)], axis=2)
 
-    def _colours(self, tile: np.ndarray, on_tile: Callable[[], None] | None = None) -> np.ndarray:
+    def _colours(
+        self, tile: np.ndarray, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
+    ) -> np.ndarray:
         """h x w x 1 or 3 in [0, 1] through a network of 1 or 3 channels; clipped to [0, 1].
 
         One for luma gets gray as RGB: its values are 16..235 of 255, those of a gray picture 0..255."""
         planes = tile.transpose(2, 0, 1)  # C, h, w
-        if self.backend.facts.channels == 1 and not self.backend.facts.luma:
-            sr = self._resolve(np.ascontiguousarray(planes[:, None]), on_tile)[:, 0].transpose(1, 2, 0)
+        facts = self.backend.facts
+        gray = facts.channels == 1 and not facts.luma  # then the colours are a batch
+        lq = planes[:, None] if gray else np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))
+        lq = np.ascontiguousarray(lq)
+        if self.tile_mode != "blend":
+            sr = self._published(lq, degradation, on_tile)
         else:
-            same = np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))
-            sr = self._resolve(np.ascontiguousarray(same), on_tile)[0].transpose(1, 2, 0)
+            sr = (self_ensemble if self.ensemble else super_resolve)(self.backend, lq, degradation)
+        sr = (sr[:, 0] if gray else sr[0]).transpose(1, 2, 0)
         np.clip(sr, 0, 1, out=sr)
         return (sr @ _LUMA)[..., None] if tile.shape[2] < sr.shape[2] else sr
 
-    def _resolve(self, lq: np.ndarray, on_tile: Callable[[], None] | None) -> np.ndarray:
-        """(N, C, H, W) in [0, 1] -> SR."""
-        if self.tile_mode != "blend":
-            return self._published(lq, on_tile)
-        return self_ensemble(self.backend, lq) if self.ensemble else super_resolve(self.backend, lq)
-
-    def _published(self, lq: np.ndarray, on_tile: Callable[[], None] | None) -> np.ndarray:
+    def _published(
+        self, lq: np.ndarray, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
+    ) -> np.ndarray:
         """By a published tile mode.
 
         Raises:
@@ -367,7 +406,7 @@ class Upscaler:
         pad = self._pad
 
         def run(part: np.ndarray) -> np.ndarray:
-            sr = super_resolve(self.backend, part)
+            sr = super_resolve(self.backend, part, degradation)
             if on_tile is not None:
                 on_tile()
             return sr
@@ -387,6 +426,16 @@ def _require_open_sizes(export: Export) -> None:
             f"{export.prefix} was exported for the input shape {list(export.shape)}; to upscale pictures of "
             "any size, export it with open sizes (-1)"
         )
+
+
+def _readable(pixels: np.ndarray) -> tuple[np.ndarray | Filled, float | None]:
+    """An image as tiles read it, and its alpha where that is the same everywhere and needs no network."""
+    if pixels.shape[2] in (1, 3):
+        return pixels, None
+    alpha = pixels[..., -1]
+    if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
+        return pixels[..., :-1], as_float(alpha[:1, :1]).item()
+    return (pixels if alpha.min() else Filled(pixels)), None
 
 
 def _check(pixels: np.ndarray) -> None:

@@ -54,6 +54,7 @@ class WatchedUpscaler(Upscaler):
         pixels: np.ndarray,
         *,
         plan: Plan | None = None,
+        degradation: np.ndarray | None = None,
         on_tile: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:
         """See `Upscaler.bands`.
@@ -65,7 +66,9 @@ class WatchedUpscaler(Upscaler):
         self.watch.total = plan.count
         self.watch.check()
         self.preview = Preview(pixels, self.size(*pixels.shape[:2])) if self.wants_preview else None
-        for band in super().bands(pixels, plan=plan, on_tile=partial(self._step, on_tile)):
+        for band in super().bands(
+            pixels, plan=plan, degradation=degradation, on_tile=partial(self._step, on_tile)
+        ):
             if self.preview is not None:
                 self.preview.take(band)
             yield band

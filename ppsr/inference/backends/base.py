@@ -11,7 +11,7 @@ from ppsr.errors import DataError
 from ppsr.imaging.luma import on_luma
 from ppsr.inference.facts import NetworkFacts
 
-__all__ = ["Backend", "ReducedPrecision", "self_ensemble", "super_resolve"]
+__all__ = ["Backend", "ReducedPrecision", "Steered", "self_ensemble", "super_resolve"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,20 +32,36 @@ class Backend(Protocol):
         same range and not clipped."""
 
 
+class Steered(Backend, Protocol):
+    """A backend whose network is steered by degradation parameters (`facts.degradation_params` > 0)."""
+
+    def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
+        """See `Backend`.
+
+        Args:
+            x: the images.
+            degradation: (N, degradation_params) float32; None: predicted from `x`.
+        """
+
+    def degradation_map(self, x: np.ndarray) -> np.ndarray:
+        """(N, C, H, W) -> (N, degradation_params, h, w) float32; the mean over h and w is the parameters."""
+
+
 @runtime_checkable
 class ReducedPrecision(Backend, Protocol):
     """A backend that computes with fewer bits, and can repeat a result that overflowed in full precision."""
 
-    def run_float32(self, x: np.ndarray) -> np.ndarray:
+    def run_float32(self, x: np.ndarray, *degradation: np.ndarray) -> np.ndarray:
         """As `run`, in full precision."""
 
 
-def super_resolve(backend: Backend, lq: np.ndarray) -> np.ndarray:
+def super_resolve(backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
     """Apply a network to pictures of any size.
 
     Args:
         backend: the network.
         lq: (N, C, H, W) float32 in [0, 1]; of a network for luma 3 channels are RGB.
+        degradation: (degradation_params,) for all images; None: predicted from each, where there are any.
 
     Returns:
         (N, C, scale * H, scale * W) float32, in [0, 1] up to what the network overshoots.
@@ -58,24 +74,25 @@ def super_resolve(backend: Backend, lq: np.ndarray) -> np.ndarray:
         return on_luma(lambda y: super_resolve(backend, y), np.asarray(lq, np.float32), facts.scale)
     height, width = lq.shape[2:]
     ready = _padded(np.asarray(lq * np.float32(facts.rgb_range), np.float32), facts.size_multiple)
-    sr = backend.run(ready)
+    steering = [] if degradation is None else [np.tile(np.float32(degradation), (len(lq), 1))]
+    sr = backend.run(ready, *steering)
     if not np.isfinite(sr).all():
         if isinstance(backend, ReducedPrecision):
             logger.warning("%s: values that are not finite; computed again in full precision", facts.network)
-            sr = backend.run_float32(ready)
+            sr = backend.run_float32(ready, *steering)
         if not np.isfinite(sr).all():
             raise DataError("the network gave values that are not finite; its weights are broken")
     sr = sr[:, :, : height * facts.scale, : width * facts.scale]
     return sr if facts.rgb_range == 1 else sr / np.float32(facts.rgb_range)
 
 
-def self_ensemble(backend: Backend, lq: np.ndarray) -> np.ndarray:
+def self_ensemble(backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
     """Mean of the results on the eight flips and turns of the input (Lim et al., EDSR, CVPRW 2017)."""
     total: np.ndarray | None = None
     for turn in range(4):
         for flip in (False, True):
             view = np.rot90(lq[..., ::-1] if flip else lq, turn, (2, 3))
-            sr = np.rot90(super_resolve(backend, np.ascontiguousarray(view)), -turn, (2, 3))
+            sr = np.rot90(super_resolve(backend, np.ascontiguousarray(view), degradation), -turn, (2, 3))
             sr = sr[..., ::-1] if flip else sr
             total = sr.astype(np.float32) if total is None else total + sr
     assert total is not None

@@ -43,16 +43,22 @@ class PaddleBackend:
         return True
 
     @paddle.no_grad()
-    def _forward(self, x: np.ndarray, half: bool) -> np.ndarray:
+    def _forward(self, x: np.ndarray, degradation: np.ndarray | None, half: bool) -> np.ndarray:
+        inputs = [paddle.to_tensor(array) for array in (x, degradation) if array is not None]
         with paddle.amp.auto_cast(enable=half, level="O1", dtype="float16"):
-            output = self.net(paddle.to_tensor(x))
+            output = self.net(*inputs)
         sr = output[-1] if isinstance(output, (list, tuple)) else output
         return sr.astype("float32").numpy()
 
-    def run(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
         """See `Backend`."""
-        return self._forward(x, self.half)
+        return self._forward(x, degradation, self.half)
 
-    def run_float32(self, x: np.ndarray) -> np.ndarray:
+    def run_float32(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
         """As `run`, in full precision."""
-        return self._forward(x, False)
+        return self._forward(x, degradation, False)
+
+    @paddle.no_grad()
+    def degradation_map(self, x: np.ndarray) -> np.ndarray:
+        """See `Steered`."""
+        return self.net.degradation_map(paddle.to_tensor(x)).numpy()

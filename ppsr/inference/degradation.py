@@ -1,0 +1,88 @@
+"""Degradation parameters of CDDNet and DASR: predicted once from a whole image, or given by the user."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from ppsr.errors import ConfigError
+from ppsr.generators.degradation_predictor import DegradationPredictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ppsr.inference.backends.base import Backend, Steered
+
+__all__ = ["check_degradation", "predict_degradation", "read_degradation"]
+
+_SIDE = 256  # pixels of a part; a multiple of the map's stride
+
+
+def predict_degradation(
+    backend: Backend, read: Callable[[slice, slice], np.ndarray], height: int, width: int
+) -> np.ndarray:
+    """The parameters that the predictor finds in a whole image, computed in parts.
+
+    Every part is read as far as the predictor's convolutions see, so that the result is that of the image at
+    once, whatever its size, up to rounding.
+
+    Args:
+        backend: its network has degradation parameters.
+        read: rows and columns of the image -> (1, C, h, w) float32 in 0..rgb_range.
+        height: of the image.
+        width: of the image.
+
+    Returns:
+        (degradation_params,) float32.
+    """
+    radius, stride = DegradationPredictor.map_radius, DegradationPredictor.map_stride
+    total, count = np.zeros(backend.facts.degradation_params), 0
+    for top, left in product(range(0, height, _SIDE), range(0, width, _SIDE)):
+        first, before = max(0, top - radius), max(0, left - radius)
+        bottom, right = min(top + _SIDE, height), min(left + _SIDE, width)
+        part = read(slice(first, min(bottom + radius, height)), slice(before, min(right + radius, width)))
+        values = cast("Steered", backend).degradation_map(np.ascontiguousarray(part))[0]
+        rows = slice((top - first) // stride, -(-(bottom - first) // stride))
+        columns = slice((left - before) // stride, -(-(right - before) // stride))
+        kept = values[:, rows, columns]
+        total += kept.sum(axis=(1, 2), dtype=np.float64)
+        count += kept[0].size
+    return (total / count).astype(np.float32)
+
+
+def check_degradation(values: Sequence[float] | np.ndarray, wanted: int, network: str) -> np.ndarray:
+    """Given parameters as (wanted,) float32.
+
+    Raises:
+        ConfigError: another number of them, not finite, or the network takes none.
+    """
+    if not wanted:
+        raise ConfigError(f"{network} takes no degradation parameters; they are for CDDNet and DASR")
+    vector = np.asarray(values, np.float32).reshape(-1)
+    if len(vector) != wanted or not np.isfinite(vector).all():
+        raise ConfigError(
+            f"{network} takes {wanted} finite degradation parameters, got {len(vector)} numbers"
+        )
+    return vector
+
+
+def read_degradation(text: str) -> np.ndarray:
+    """Numbers from a text such as "0.1,0.5,0" or from a text file that holds them.
+
+    Raises:
+        ConfigError: a file that cannot be read, or other text than numbers.
+    """
+    path = Path(text)
+    source, content = "--degradation", text
+    try:
+        if path.is_file():
+            source, content = str(path), path.read_text(encoding="utf-8")
+        return np.array([float(part) for part in re.split(r"[\s,;\[\]]+", content) if part], np.float32)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{source}: expected numbers divided by commas or blanks, or a text file of them ({error})"
+        ) from None
