@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import pytest
 
 from ppsr.config import load_config
+from ppsr.config.yaml_tree import parse_yaml
 from ppsr.errors import ConfigError
 
 
@@ -109,3 +113,26 @@ def test_bad_overrides_name_themselves(write, override, message):
     with pytest.raises(ConfigError, match="-o ") as error:
         load_config(write("a: {b: [1]}\nn: 3\n"), [override])
     assert message in str(error.value)
+
+
+HOSTILE = {
+    "nested list": "- " * 400_000 + "1",
+    "nested lists on lines": "\n".join(" " * i + "-" for i in range(900)),
+    "nested keys": "? " * 100_000,
+    "nested brackets": "[" * 5000,
+    "long flow list": "a: [" + "1," * 400_000 + "1]",
+    "not YAML": "\t" * 900_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_text_is_refused_within_a_second(text):
+    started = time.perf_counter()
+    with pytest.raises(ConfigError, match=r"^hostile"):
+        parse_yaml(text, "hostile")
+    assert time.perf_counter() - started < 1
+
+
+def test_a_number_of_many_digits_is_read_as_a_float():
+    assert parse_yaml("a: " + "9" * 5000, "x")[0] == {"a": math.inf}
+    assert parse_yaml("a: -" + "1" * 200, "x")[0] == {"a": pytest.approx(-1.111111e199)}
