@@ -13,6 +13,7 @@ from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppsr.engine.distributed import Group
+    from ppsr.inference.backends.exported import BackendOptions
 
 __all__ = ["register"]
 
@@ -49,6 +50,12 @@ def evaluate_pictures(
     ] = None,
     niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of noise in LR pictures made here.")] = 0,
+    tile: Annotated[
+        int, typer.Option(min=0, help="Side of the tiles in LR pixels; 0: whole images, as published scores.")
+    ] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, gpu or gpu:N; default: a GPU where Paddle has one.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.")] = None,
     grid: Annotated[bool, typer.Option(help="Draw the best and the worst picture.")] = True,
 ) -> None:
@@ -56,8 +63,10 @@ def evaluate_pictures(
 
     Exit code 1 when some pictures have no score, 3 when none has."""
     from ppsr import accelerate
+    from ppsr.inference.backends.exported import BackendOptions
 
-    group = _ranks()
+    place = BackendOptions(device=device)
+    group = _ranks(place)
     accelerate.enable()
     from ppsr.metrics.evaluate import evaluate
     from ppsr.metrics.protocols import find_protocol
@@ -89,6 +98,7 @@ def evaluate_pictures(
         metric_options=options,
         lr_of_script=lr,
         seed=seed,
+        tile=tile,
         group=group,
     )
     if not result.is_main:
@@ -132,10 +142,11 @@ def _metric_options(
     return options
 
 
-def _ranks() -> Group | None:
-    """The processes of `paddle.distributed.launch`, if it started this one."""
+def _ranks(place: BackendOptions) -> Group | None:
+    """The processes of `paddle.distributed.launch`, if it started this one, on their devices."""
+    place.use_device()
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return None
     from ppsr.engine.distributed import start_distributed
 
-    return start_distributed("cpu")
+    return start_distributed(place.device or ("gpu" if place.on_gpu else "cpu"))

@@ -101,5 +101,7 @@ def start_distributed(device: str) -> Group:
     paddle.set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return Group()
+    if device == "cpu":  # or a build of Paddle for GPUs would move the process to one
+        os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
     dist.init_parallel_env()
     return Group(dist.get_rank(), dist.get_world_size())

@@ -274,8 +274,8 @@ class Tiler:
                     raise
                 if not self.halves:
                     raise DataError(
-                        f"memory is short for a tile of {area} pixels; give a smaller --tile, or leave the "
-                        "published tile mode, which computes no other tiles than it was asked for"
+                        f"memory is short for a tile of {area} pixels; give a smaller --tile (here tiles "
+                        "are computed as they were asked for, and not halved)"
                     ) from None
                 logger.warning("memory is short for a tile of %d pixels; it is halved", area)
             self._too_large = area

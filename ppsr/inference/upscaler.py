@@ -88,6 +88,7 @@ class Upscaler:
         half: half precision where the network and the device allow it; short for that precision in
             `options`.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
+        halve: compute a tile for which memory is short again in halves; False: that is an error.
 
     Attributes:
         scale: of the network.
@@ -112,6 +113,7 @@ class Upscaler:
         outscale: float | None = None,
         half: bool = False,
         degradation: Sequence[float] | np.ndarray | None = None,
+        halve: bool = True,
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
@@ -149,6 +151,7 @@ class Upscaler:
         self.tile_mode = tile_mode
         self.ensemble = ensemble
         self.outscale = outscale
+        self.halve = halve
         self.degradation: np.ndarray | None = None
         if degradation is not None:
             self.degradation = check_degradation(degradation, facts.degradation_params, facts.network)
@@ -281,7 +284,7 @@ class Upscaler:
             scale=self.scale,
             multiple=self.backend.facts.size_multiple,
             tiles=tiles if blend else Tiles(),
-            halves=blend,
+            halves=blend and self.halve,
             frugal=self.max_memory is not None,
             on_tile=on_tile if blend else None,
         )

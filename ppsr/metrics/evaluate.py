@@ -28,6 +28,7 @@ class Evaluation:
         is_main: this process writes files.
         absent: sets of the protocol that the data folder does not hold.
         options: constructor arguments of metrics that the protocol leaves open or that differ from it.
+        tiling: how images were cut for a network, in words; empty where none was.
     """
 
     protocol: Protocol
@@ -38,6 +39,7 @@ class Evaluation:
     is_main: bool = True
     absent: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tiling: str = ""
 
     @property
     def count(self) -> int:
@@ -80,6 +82,7 @@ def evaluate(
     metric_options: dict[str, dict[str, Any]] | None = None,
     lr_of_script: str = "published",
     seed: int = 0,
+    tile: int = 0,
     group: Ranks | None = None,
 ) -> Evaluation:
     """Score pictures by a named protocol.
@@ -105,6 +108,8 @@ def evaluate(
         lr_of_script: LR pictures made here follow the released script ("published") or its intention
             ("intended"), where the two differ.
         seed: of noise in LR pictures made here, at least 0.
+        tile: side in LR pixels of the tiles that a network is applied to; 0: whole images. Images for which
+            memory is short are never cut further: they have no score.
         group: processes that share the work.
 
     Raises:
@@ -136,10 +141,13 @@ def evaluate(
         )
     built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
     method = str(load or config_file or sr or ("bicubic" if use_bicubic else "upscale"))
+    tiling = ""
     if use_bicubic:
         upscale = bicubic(scale)
     elif load or config_file:
-        upscale = _network(config_file, load, scale)
+        upscale, tiling = _network(config_file, load, scale, tile)
+    if tile and not tiling:
+        raise ConfigError("tile has no effect without a network (load)")
     sources = [
         PictureSource(
             task, chosen, scale=scale, upscale=upscale, seed=seed, published=lr_of_script == "published"
@@ -152,12 +160,22 @@ def evaluate(
     ]
     is_main = group is None or group.rank == 0
     return Evaluation(
-        chosen, scale, method, scores, sources, is_main=is_main, absent=absent, options=metric_options or {}
+        chosen,
+        scale,
+        method,
+        scores,
+        sources,
+        is_main=is_main,
+        absent=absent,
+        options=metric_options or {},
+        tiling=tiling,
     )
 
 
-def _network(config_file: str | Path | None, load: str | Path | None, scale: int) -> Upscale:
-    """The upscaler of a config with weights, or of a weight file alone.
+def _network(
+    config_file: str | Path | None, load: str | Path | None, scale: int, tile: int
+) -> tuple[Upscale, str]:
+    """The upscaler of a config with weights, or of a weight file alone, and how it cuts images.
 
     Raises:
         ConfigError: its scale is another one.
@@ -165,12 +183,14 @@ def _network(config_file: str | Path | None, load: str | Path | None, scale: int
     if load is None:
         raise ConfigError("a network without weights has no score; give load")
     from ppsr.inference.network import load_network
+    from ppsr.inference.tiling import make_tiles
     from ppsr.inference.upscaler import Upscaler
 
-    upscaler = Upscaler(load_network(config_file, load))
+    upscaler = Upscaler(load_network(config_file, load), tile=tile, halve=False)
     if upscaler.scale != scale:
         raise ConfigError(f"the network enlarges by {upscaler.scale}, the evaluation asks for {scale}")
-    return upscaler
+    tiles = make_tiles(upscaler.backend.facts, tile)
+    return upscaler, f"tiles of {tiles.size} with overlap {tiles.overlap}" if tile else "whole images"
 
 
 def _tasks(

@@ -101,6 +101,8 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "scale": evaluation.scale,
         "method": evaluation.method,
     }
+    if evaluation.tiling:
+        head["tiling"] = evaluation.tiling
     head["options"] = {
         name: {key: str(value) for key, value in arguments.items()}
         for name, arguments in evaluation.options.items()
@@ -136,7 +138,8 @@ def to_markdown(evaluation: Evaluation) -> str:
     lines = [
         f"# {protocol.name}, x{evaluation.scale}: {evaluation.method}",
         "",
-        f"{protocol.about}. Channels: {protocol.color}. Border: {border} px. Rounding: {protocol.rounding}.",
+        f"{protocol.about}. Channels: {protocol.color}. Border: {border} px. Rounding: {protocol.rounding}."
+        + (f" The network is applied to {evaluation.tiling}." if evaluation.tiling else ""),
         "",
     ]
     if evaluation.options:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paddle.distributed import parallel
 
+from ppsr.engine import distributed
 from ppsr.engine.run import newest_run
 from ppsr.weights import read_file
 from tests.engine.helpers import make_trainer, write_config
@@ -80,3 +82,18 @@ def test_two_nodes_on_loopback_equal_one_process(tmp_path):
     outputs = [node.communicate(timeout=180)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs[0][-3000:]
     _assert_equal_to_one_process(config, tmp_path)
+
+
+def test_processes_asked_for_on_the_cpu_do_not_end_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a build for GPUs Paddle chooses NCCL, and the place, unless it is told of gloo."""
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    monkeypatch.setenv("PADDLE_DISTRI_BACKEND", "auto")
+    monkeypatch.setattr(parallel.core, "is_compiled_with_cuda", lambda: True)
+    on_cpu = []
+
+    def init() -> None:
+        on_cpu.append(parallel._is_cpuonly(os.environ["PADDLE_DISTRI_BACKEND"]))
+
+    monkeypatch.setattr(distributed.dist, "init_parallel_env", init)
+    distributed.start_distributed("cpu")
+    assert on_cpu == [True]
