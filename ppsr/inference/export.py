@@ -12,7 +12,6 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ppsr.errors import ConfigError, PpsrError
 from ppsr.files import atomic_write, sha256
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, Export
+from ppsr.inference.backends.exported import DEGRADATION_NAME, PREDICTOR_PART, BackendOptions, Export
 from ppsr.inference.backends.survey import survey, survey_record
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.inference.proof import PROOF_SUFFIX, make_proof
@@ -37,7 +36,8 @@ FORMATS = ("paddle", "onnx")
 INPUT_NAME = "image"
 Shape = Sequence[int | None]
 ANY_SIZE: Shape = (None, None, None, None)
-_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdiparams.info", ".onnx", PROOF_SUFFIX)
+_GRAPH_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdiparams.info", ".onnx")
+_SUFFIXES = (*_GRAPH_SUFFIXES, *(PREDICTOR_PART + suffix for suffix in _GRAPH_SUFFIXES), PROOF_SUFFIX)
 
 
 class ExportError(PpsrError):
@@ -55,6 +55,28 @@ class _SrOnly(nn.Layer):
     def forward(self, image: Tensor) -> Tensor:
         output = self.net(image)
         return output[-1] if self.several else output
+
+
+class _Steered(nn.Layer):
+    """A network with its degradation parameters as a second input."""
+
+    def __init__(self, net: nn.Layer) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor, degradation: Tensor) -> Tensor:
+        return self.net(image, degradation)
+
+
+class _DegradationMap(nn.Layer):
+    """The map whose mean is a network's degradation parameters."""
+
+    def __init__(self, net: nn.Layer) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.net.degradation_map(image)
 
 
 def export_network(
@@ -91,18 +113,17 @@ def export_network(
         )
     net.eval()
     reference = PaddleBackend(net)
-    # an export predicts the degradation parameters anew from each input that it is given
-    facts = replace(
-        reference.facts, degradation_params=0, receptive_radius=getattr(net, "receptive_radius", None)
-    )
+    facts = reference.facts
     _check_shape(shape, facts)
     with _aside(prefix) as temporary:
         with full_precision():
             proof = make_proof(reference.run, facts, shape)
         proof.save(_with(temporary, PROOF_SUFFIX))
-        graph = _trace(net, temporary, facts, shape)
-        if "onnx" in formats:
-            onnx_graph.convert(graph, _with(temporary, ".pdiparams"), _with(temporary, ".onnx"))
+        for part, wrapper in _graphs(net, facts, shape).items():
+            graph = _trace(net, wrapper, _with(temporary, part), facts, shape)
+            if "onnx" in formats:
+                parameters, target = (_with(temporary, part + s) for s in (".pdiparams", ".onnx"))
+                onnx_graph.convert(graph, parameters, target)
         entries = {
             "input_name": INPUT_NAME,
             "input_shape": list(shape),
@@ -188,18 +209,24 @@ def _write_facts(prefix: Path, facts: NetworkFacts, entries: dict[str, Any]) -> 
     atomic_write(_with(prefix, FACTS_SUFFIX), facts.to_json(**entries))
 
 
-def _trace(net: nn.Layer, prefix: Path, facts: NetworkFacts, shape: Shape) -> Path:
-    """Save the graph; returns its file."""
+def _graphs(net: nn.Layer, facts: NetworkFacts, shape: Shape) -> dict[str, nn.Layer]:
+    """What is traced: the network, and beside it the predictor of its degradation parameters, if any."""
+    if facts.degradation_params:
+        return {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
     unit = facts.size_multiple
     with paddle.no_grad():
         output = net(paddle.zeros([shape[0] or 1, facts.channels, shape[2] or unit, shape[3] or unit]))
-    wrapper = _SrOnly(net, several=isinstance(output, (list, tuple)))
+    return {"": _SrOnly(net, several=isinstance(output, (list, tuple)))}
+
+
+def _trace(net: nn.Layer, wrapper: nn.Layer, prefix: Path, facts: NetworkFacts, shape: Shape) -> Path:
+    """Save the graph; returns its file."""
     wrapper.eval()
-    spec = [
-        paddle.static.InputSpec(
-            [-1 if s is None else s for s in (shape[0], facts.channels, *shape[2:])], "float32", INPUT_NAME
-        )
-    ]
+    image = [-1 if s is None else s for s in (shape[0], facts.channels, *shape[2:])]
+    spec = [paddle.static.InputSpec(image, "float32", INPUT_NAME)]
+    if isinstance(wrapper, _Steered):
+        vector = [image[0], facts.degradation_params]
+        spec.append(paddle.static.InputSpec(vector, "float32", DEGRADATION_NAME))
     with _forwards_kept(net):
         static = paddle.jit.to_static(wrapper, input_spec=spec, full_graph=True)
         paddle.jit.save(static, str(prefix))

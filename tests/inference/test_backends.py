@@ -62,7 +62,9 @@ def test_facts_are_those_that_the_network_states(name: str) -> None:
     assert facts.scale == net.scale
     assert facts.rgb_range == float(getattr(net, "rgb_range", 1.0))
     assert facts.size_multiple == getattr(net, "size_multiple", 1)
-    assert facts.receptive_radius == net.receptive_radius
+    assert facts.degradation_params == getattr(net, "degradation_params", 0)
+    steered = net.generator if facts.degradation_params else net
+    assert facts.receptive_radius == steered.receptive_radius
 
 
 def test_channels_of_a_gray_network_are_found() -> None:

@@ -9,6 +9,9 @@ import pytest
 from ppsr.errors import ConfigError
 from ppsr.inference import degradation as module
 from ppsr.inference.degradation import read_degradation
+from ppsr.inference.export import export_network
+from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.onnx_graph import missing_packages
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, small_network
 
@@ -71,6 +74,35 @@ def test_gray_and_transparent_images_have_parameters_too(blind, image):
     opaque = np.concatenate([colours, np.full_like(gray, 255)], axis=2)
     np.testing.assert_allclose(upscaler.predict_degradation(opaque), expected, **CLOSE)
     assert upscaler(opaque).shape == (150, 202, 4)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    ["inference", *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnxruntime", "openvino"))],
+)
+def test_exports_predict_once_and_steer_every_tile(image, tmp_path, backend):
+    if backend != "inference":
+        pytest.importorskip(backend)
+        if missing_packages():
+            pytest.skip("paddle2onnx, onnx or onnxslim is missing")
+    net = small_network("BlindSR")
+    formats = ["paddle"] if backend == "inference" else ["onnx"]
+    export = export_network(net, tmp_path / "net", formats=formats, prove=False)
+    upscaler = Upscaler(export.prefix, backend=backend, tile=32)
+    np.testing.assert_allclose(
+        upscaler.predict_degradation(image), _whole(net, image)[0], rtol=1e-4, atol=1e-5
+    )
+    pixels = image / np.float32(255)
+    np.testing.assert_allclose(upscaler(pixels), _whole(net, image)[1].clip(0, 1), atol=1e-4)
+    vector = np.linspace(-1, 1, 33)
+    given = Upscaler(upscaler.backend, degradation=vector)(pixels)
+    np.testing.assert_allclose(given, Upscaler(net, degradation=vector)(pixels), atol=1e-4)
+
+
+def test_an_export_of_a_former_version_takes_no_parameters(tmp_path):
+    text = NetworkFacts("BlindSR", 2).to_json()
+    (tmp_path / "x.facts.json").write_text(text.replace("degradation_params", "unknown"))
+    assert NetworkFacts.read(tmp_path / "x.facts.json")[0].degradation_params == 0
 
 
 def test_numbers_are_read_from_text_and_from_a_file(tmp_path):

@@ -41,12 +41,15 @@ class _Reduced:
         self._open_full = open_full
         self._full: Backend | None = None
 
-    def run(self, x: np.ndarray) -> np.ndarray:
-        return self._fast.run(x)
+    def run(self, *inputs: np.ndarray) -> np.ndarray:
+        return self._fast.run(*inputs)
 
-    def run_float32(self, x: np.ndarray) -> np.ndarray:
+    def degradation_map(self, x: np.ndarray) -> np.ndarray:
+        return self._fast.degradation_map(x)
+
+    def run_float32(self, *inputs: np.ndarray) -> np.ndarray:
         self._full = self._full or self._open_full()
-        return self._full.run(x)
+        return self._full.run(*inputs)
 
 
 def open_backend(

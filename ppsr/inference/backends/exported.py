@@ -6,6 +6,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -19,9 +20,20 @@ from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.inference.proof import Tolerance, tolerance
 from ppsr.processor import processor_flags
 
-__all__ = ["BackendOptions", "Export", "ExportedBackend", "default_device", "find_export"]
+__all__ = [
+    "DEGRADATION_NAME",
+    "PREDICTOR_PART",
+    "BackendOptions",
+    "Export",
+    "ExportedBackend",
+    "default_device",
+    "find_export",
+    "ordered",
+]
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+DEGRADATION_NAME = "degradation"  # second input of networks that are steered by degradation parameters
+PREDICTOR_PART = ".predictor"  # between the prefix and the suffixes of the graph of degradation parameters
 _FILE_SUFFIXES = (FACTS_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
 
 
@@ -136,11 +148,19 @@ class Export:
                 f"{Path(prefix).name}{FACTS_SUFFIX} belongs to it; make one with `ppsr export`"
             )
         self.prefix = found
+        self.part = ""
         self.facts, self.entries = NetworkFacts.read(self.path(FACTS_SUFFIX))
 
     def path(self, suffix: str) -> Path:
         """The file of this suffix."""
-        return self.prefix.with_name(self.prefix.name + suffix)
+        return self.prefix.with_name(self.prefix.name + self.part + suffix)
+
+    def predictor(self) -> Export:
+        """The graph that maps an image to the map of its degradation parameters, as an export of its own."""
+        predictor = copy(self)
+        predictor.part = PREDICTOR_PART
+        predictor.facts = replace(self.facts, degradation_params=0)
+        return predictor
 
     def file(self, *suffixes: str) -> Path:
         """The first of some files that belongs to the export, checked against its digest.
@@ -150,9 +170,9 @@ class Export:
         """
         known = self.entries.get("files", {})
         for suffix in suffixes:
-            if suffix in known:
+            if self.part + suffix in known:
                 path = self.path(suffix)
-                if not path.is_file() or sha256(path) != known[suffix]:
+                if not path.is_file() or sha256(path) != known[self.part + suffix]:
                     raise DataError(f"{path} is missing or not the file that was exported; export again")
                 return path
         raise DataError(
@@ -163,6 +183,11 @@ class Export:
     def shape(self) -> Sequence[int | None]:
         """The input shape; None stands for any size."""
         return self.entries.get("input_shape") or (None, None, None, None)
+
+
+def ordered(names: Sequence[str]) -> list[str]:
+    """Names of a graph's inputs, the image first: runtimes and converters list them in any order."""
+    return sorted(names, key=lambda name: name == DEGRADATION_NAME)
 
 
 class ExportedBackend(ABC):
@@ -197,6 +222,9 @@ class ExportedBackend(ABC):
         self.facts = export.facts
         self.options = replace(options, device=options.device or self.default_device())
         self._turn = threading.Lock()
+        self._predictor: ExportedBackend | None = None
+        if export.facts.degradation_params:
+            self._predictor = type(self)(export.predictor(), options)
 
     @staticmethod
     def default_device() -> str:
@@ -208,8 +236,8 @@ class ExportedBackend(ABC):
         """How far its results may be from the network's."""
         return tolerance(self.name, self.options.device or "cpu", self.options.precision)
 
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """See `Backend`.
+    def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
+        """See `Steered`.
 
         Raises:
             DataError: a shape that the export does not take.
@@ -223,12 +251,20 @@ class ExportedBackend(ABC):
                 f"{self.export.prefix} takes pictures of shape {wanted} with {self.facts.channels} channels, "
                 f"got {list(x.shape)}"
             )
+        inputs = [x]
+        if self._predictor is not None:
+            inputs.append(self.degradation_map(x).mean(axis=(2, 3)) if degradation is None else degradation)
         with self._turn:
-            return self._run(np.ascontiguousarray(x, np.float32))
+            return self._run(*(np.ascontiguousarray(array, np.float32) for array in inputs))
+
+    def degradation_map(self, x: np.ndarray) -> np.ndarray:
+        """See `Steered`."""
+        assert self._predictor is not None
+        return self._predictor.run(x)
 
     @abstractmethod
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        """The computation."""
+    def _run(self, *inputs: np.ndarray) -> np.ndarray:
+        """The computation on the image, and the degradation parameters where the graph takes them."""
 
 
 def require_bf16(flags: frozenset[str] | None = None) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, default_device
+from ppsr.inference.backends.exported import (
+    DEGRADATION_NAME,
+    BackendOptions,
+    Export,
+    ExportedBackend,
+    default_device,
+    ordered,
+)
 
 __all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
 
@@ -44,7 +51,7 @@ class OnnxRuntimeBackend(ExportedBackend):
                     f"{', '.join(onnxruntime.get_available_providers())}); install onnxruntime-gpu"
                 )
         self._session = onnxruntime.InferenceSession(str(export.file(".onnx")), settings, providers=wanted)
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = ordered([port.name for port in self._session.get_inputs()])
 
     def _providers(self) -> list[tuple[str, dict[str, Any]]]:
         cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
@@ -52,16 +59,18 @@ class OnnxRuntimeBackend(ExportedBackend):
             return cpu
         return [("CUDAExecutionProvider", {"device_id": self.options.gpu_index}), *cpu]
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, *inputs: np.ndarray) -> np.ndarray:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
         try:
-            return self._compute(x)
+            return self._compute(*inputs)
         except (state.Fail, state.RuntimeException) as error:  # which are no RuntimeError
             raise RuntimeError(str(error)) from None
 
-    def _compute(self, x: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._input: x})[-1].astype(np.float32, copy=False)
+    def _compute(self, *inputs: np.ndarray) -> np.ndarray:
+        return self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))[-1].astype(
+            np.float32, copy=False
+        )
 
 
 class TensorRtBackend(OnnxRuntimeBackend):
@@ -86,7 +95,9 @@ class TensorRtBackend(OnnxRuntimeBackend):
         def profile(batch: int, side: int) -> str:
             unit = self.facts.size_multiple
             side = max(1, side // unit) * unit
-            return f"image:{batch}x{self.facts.channels}x{side}x{side}"
+            steering = f",{DEGRADATION_NAME}:{batch}x{self.facts.degradation_params}"
+            image = f"image:{batch}x{self.facts.channels}x{side}x{side}"
+            return image + (steering if self.facts.degradation_params else "")
 
         engine = {
             "device_id": options.gpu_index,

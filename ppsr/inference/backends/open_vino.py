@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend
+from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, ordered
 
 __all__ = ["OpenVinoBackend"]
 
@@ -35,6 +35,7 @@ class OpenVinoBackend(ExportedBackend):
             settings["INFERENCE_NUM_THREADS"] = str(options.cpu_threads)
         compiled = core.compile_model(core.read_model(str(export.file(".onnx"))), device, settings)
         self._request = compiled.create_infer_request()
+        self._inputs = ordered([port.any_name for port in compiled.inputs])
         self._output = compiled.outputs[-1]
         self._result: np.ndarray | None = None
 
@@ -54,12 +55,14 @@ class OpenVinoBackend(ExportedBackend):
         if precision.upper() not in has:
             raise ConfigError(f"OpenVINO computes in {', '.join(has)} on this {device}, not in {precision}")
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, *inputs: np.ndarray) -> np.ndarray:
         if self._result is not None:
             self._result.view(np.uint32)[...] = _UNTOUCHED
-        self._result = self._request.infer({0: x})[self._output]
+        self._result = self._request.infer(dict(zip(self._inputs, inputs, strict=True)))[self._output]
         # where memory is short OpenVINO may end without a word, and the result of the call before is there
-        expected = (*x.shape[:2], *(side * self.facts.scale for side in x.shape[2:]))
+        expected = self._result.shape
+        if not self.export.part:
+            expected = (*inputs[0].shape[:2], *(side * self.facts.scale for side in inputs[0].shape[2:]))
         if self._result.shape != expected or (self._result.view(np.uint32) == _UNTOUCHED).any():
             shape, self._result = self._result.shape, None
             raise MemoryError(f"OpenVINO left a result of shape {shape} behind in place of {expected}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, require_bf16
+from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, ordered, require_bf16
 
 __all__ = ["PaddleInferenceBackend"]
 
@@ -66,9 +66,9 @@ class PaddleInferenceBackend(ExportedBackend):
             self._use_cpu(config)
             for name in _hopeless_passes(graph):
                 config.delete_pass(name)
-        self._predictor = inference.create_predictor(config)
-        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        self._session = inference.create_predictor(config)
+        self._inputs = [self._session.get_input_handle(n) for n in ordered(self._session.get_input_names())]
+        self._output = self._session.get_output_handle(self._session.get_output_names()[0])
 
     def _use_cpu(self, config: Any) -> None:
         if self.options.precision == "fp16":
@@ -86,11 +86,12 @@ class PaddleInferenceBackend(ExportedBackend):
             require_bf16()
             config.enable_mkldnn_bfloat16()
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        self._input.reshape(x.shape)
-        self._input.copy_from_cpu(x)
+    def _run(self, *inputs: np.ndarray) -> np.ndarray:
+        for handle, array in zip(self._inputs, inputs, strict=True):
+            handle.reshape(array.shape)
+            handle.copy_from_cpu(array)
         try:
-            self._predictor.run()
+            self._session.run()
         except RuntimeError as error:
             if str(error) != _NAMELESS:
                 raise
