@@ -14,6 +14,7 @@ from paddle.nn import functional as F
 
 from ppsr import accelerate
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.generators.blocks import twice_differentiable
 from ppsr.precision import float32_parameters, in_float32
 
 __all__ = ["GANLoss", "r1_penalty"]
@@ -104,6 +105,6 @@ def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
         )
     real = real.detach()
     real.stop_gradient = False
-    with accelerate.stock(), float32_parameters(net_d):
+    with accelerate.stock(), twice_differentiable(), float32_parameters(net_d):
         (gradient,) = paddle.grad(net_d(real).sum(), real, create_graph=True)
     return (gradient * gradient).sum() / real.shape[0]

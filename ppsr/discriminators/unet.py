@@ -67,6 +67,5 @@ class UNetDiscriminatorSN(nn.Layer):
 
     def _up(self, x: Tensor, conv: nn.Layer, skip: Tensor) -> Tensor:
         """Twice the size by bilinear interpolation, convolution, skip connection."""
-        # composite, because gradient penalties differentiate the discriminator twice
-        x = _leaky_relu(conv(bilinear_upsample(x, 2, composite=True)))
+        x = _leaky_relu(conv(bilinear_upsample(x, 2)))
         return x + skip if self.skip_connection else x

@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 
 from ppsr.discriminators.unet import UNetDiscriminatorSN
 from ppsr.errors import DataError
+from ppsr.generators.blocks import twice_differentiable
 
 
 def test_published_size_and_keys():
@@ -39,3 +41,22 @@ def test_sides_that_skip_connections_cannot_join_are_refused():
         UNetDiscriminatorSN(num_in_ch=3, num_feat=2)(picture)
     free = UNetDiscriminatorSN(num_in_ch=3, num_feat=2, skip_connection=False)
     assert list(free(picture).shape) == [1, 1, 16, 16]
+
+
+def test_the_operator_enlarges_unless_second_derivatives_are_wanted(rng, monkeypatch):
+    net = UNetDiscriminatorSN(num_in_ch=3, num_feat=2)
+    x = paddle.to_tensor(rng.random((1, 3, 16, 24), dtype=np.float32))
+    for _ in range(5):
+        net(x)  # spectral norms settle, so that logits are near one
+    net.eval()
+    calls = []
+    operator = nn.functional.interpolate
+    monkeypatch.setattr(
+        nn.functional, "interpolate", lambda *args, **options: calls.append(1) or operator(*args, **options)
+    )
+    plain = net(x)
+    assert len(calls) == 3
+    with twice_differentiable():
+        composite = net(x)
+    assert len(calls) == 3
+    np.testing.assert_allclose(composite.numpy(), plain.numpy(), rtol=1e-4, atol=1e-5)

@@ -10,6 +10,7 @@ from ppsr.generators.blocks.layers import (
     leaky_relu,
     nearest_upsample,
     pixel_unshuffle,
+    twice_differentiable,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "leaky_relu",
     "nearest_upsample",
     "pixel_unshuffle",
+    "twice_differentiable",
 ]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import paddle
 from paddle import Tensor, nn
@@ -20,7 +23,10 @@ __all__ = [
     "leaky_relu",
     "nearest_upsample",
     "pixel_unshuffle",
+    "twice_differentiable",
 ]
+
+_TWICE_DIFFERENTIABLE: ContextVar[bool] = ContextVar("twice_differentiable", default=False)
 
 
 def _uniform(bound: float) -> paddle.ParamAttr:
@@ -110,17 +116,28 @@ def nearest_upsample(x: Tensor, scale: int) -> Tensor:
     return F.pixel_shuffle(copies.reshape([n, c * scale * scale, h, w]), scale)
 
 
-def bilinear_upsample(x: Tensor, scale: int, *, composite: bool = False) -> Tensor:
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Inside, `bilinear_upsample` has a second derivative, as gradient penalties need it, and is slower."""
+    before = _TWICE_DIFFERENTIABLE.set(True)
+    try:
+        yield
+    finally:
+        _TWICE_DIFFERENTIABLE.reset(before)
+
+
+def bilinear_upsample(x: Tensor, scale: int) -> Tensor:
     """Bilinear enlargement by a whole factor, half-pixel centres; (N, C, H, W) -> (N, C, sH, sW).
 
     Paddle 3.3's oneDNN passes cannot run the interpolation operator, so traced graphs mix shifted copies
-    instead. `composite` does so everywhere: the operator has no second derivative.
+    instead. So does `twice_differentiable`, because the operator has no second derivative.
     """
     if scale == 1:
         return x
-    if paddle.in_dynamic_mode() and not composite:
+    twice = _TWICE_DIFFERENTIABLE.get()
+    if paddle.in_dynamic_mode() and not twice:
         return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
-    stack = _stack if composite else paddle.stack
+    stack = _stack if twice else paddle.stack
     n, c, h, w = x.shape
     tall = paddle.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)  # no empty part where a side is 1
     rows = stack(_phases(tall[:, :, :-2], x, tall[:, :, 2:], scale), axis=3)
