@@ -13,6 +13,7 @@ from paddle import nn
 from ppsr.config import load_config
 from ppsr.engine.distributed import Group
 from ppsr.engine.evaluator import validate
+from ppsr.generators.apply import super_resolve
 from ppsr.generators.macs import count_macs
 from ppsr.registry import build_model
 from ppsr.solver.ema import EMA
@@ -46,14 +47,12 @@ def averaged_model(stem: str) -> Any:
 
 
 def outputs(net: nn.Layer, side: int = 16) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    inputs = (
-        net.example_inputs(1, side, side)
-        if hasattr(net, "example_inputs")
-        else [rng.random((1, 3, side, side), np.float32)]
-    )
+    image = paddle.to_tensor(np.random.default_rng(0).random((1, 3, side, side), np.float32))
     with paddle.no_grad():
-        result = net(*(paddle.to_tensor(value) for value in inputs))
+        if hasattr(net, "example_inputs"):
+            result = net(*(paddle.to_tensor(value) for value in net.example_inputs(1, side, side)))
+        else:
+            result = super_resolve(net, image) if hasattr(net, "scale") else net(image)
     return [value.numpy() for value in (result if isinstance(result, (list, tuple)) else [result])]
 
 
