@@ -16,7 +16,7 @@ import pytest
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import onnx_graph
-from ppsr.inference.backends import ReducedPrecision, self_ensemble, super_resolve
+from ppsr.inference.backends import ReducedPrecision, choose, self_ensemble, super_resolve
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, Export, require_bf16
@@ -146,10 +146,58 @@ def test_half_precision_where_there_is_none_is_refused_with_a_warning(
 ) -> None:
     paddle.set_device("cpu")
     for name in ("MSRResNet", "HAT"):
-        cls = GENERATORS.get(name)
         with caplog.at_level(logging.WARNING):
-            assert not PaddleBackend(cls(**cls.test_args), half=True).half
-    assert caplog.text.count("float32 is used") == 2
+            assert PaddleBackend(network(name), precision="fp16").dtype == "float32"
+    assert caplog.text.count("computed in float32") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "has", "dtype"),
+    [
+        ("MSRResNet", "fp16", ["float16", "bfloat16"], "float16"),
+        ("HAT", "fp16", ["float16", "bfloat16"], "bfloat16"),
+        ("HAT", "fp16", ["float16"], "float32"),
+        ("MSRResNet", "bf16", ["float16"], "float16"),
+    ],
+)
+def test_half_precision_is_the_safe_type_that_the_device_has(
+    name: str,
+    wanted: str,
+    has: list[str],
+    dtype: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("ppsr.precision.half_types", lambda device: has)
+    with caplog.at_level(logging.INFO):
+        backend = PaddleBackend(network(name), precision=wanted)
+    assert backend.dtype == dtype
+    assert len(caplog.records) == (dtype != {"fp16": "float16", "bf16": "bfloat16"}[wanted])
+    used = []
+    autocast = paddle.amp.auto_cast
+
+    def remembered(enable, level, dtype):
+        used.append(dtype if enable else "float32")
+        return autocast(enable=False)
+
+    monkeypatch.setattr(paddle.amp, "auto_cast", remembered)
+    x = np.zeros((1, 3, 16, 16), np.float32)
+    backend.run(x)
+    backend.run_float32(x)
+    assert used == [dtype, "float32"]
+
+
+@pytest.mark.parametrize(("flags", "precision"), [({"amx_bf16"}, "bf16"), ({"avx2"}, "fp32")])
+def test_export_that_is_not_safe_in_float16_takes_bfloat16_where_the_processor_has_it(
+    flags: set[str], precision: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(choose, "processor_flags", lambda: frozenset(flags))
+    options = BackendOptions(device="cpu", precision="fp16")
+    with caplog.at_level(logging.INFO):
+        assert choose._safe(options, facts_of(network("HAT"))).precision == precision
+        assert choose._safe(options, facts_of(network("MSRResNet"))).precision == "fp16"
+    assert len(caplog.records) == 1
+    assert f"computed in {precision}" in caplog.text
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +330,7 @@ def test_names_and_options_that_do_not_exist_are_refused(exported: Path) -> None
         open_backend(exported, "paddle")
     with pytest.raises(ConfigError, match="no half precision on a CPU"):
         open_backend(exported, "inference", BackendOptions(precision="fp16"))
-    with pytest.raises(ConfigError, match="in fp32, and in fp16 on a GPU"):
+    with pytest.raises(ConfigError, match="in fp32 on a CPU"):
         open_backend(network("MSRResNet"), "paddle", BackendOptions(precision="bf16"))
     for options in ({"precision": "int8"}, {"device": "tpu"}, {"device": "gpu:x"}, {"threads": 0}):
         with pytest.raises(ConfigError):

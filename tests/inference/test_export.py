@@ -289,7 +289,7 @@ def test_reference_of_an_export_is_computed_without_tf32(
     monkeypatch.setattr(
         PaddleBackend,
         "_forward",
-        lambda self, x, half: forward(self, rounded(x, 11) if any(switches.values()) else x, half),
+        lambda self, x, *rest: forward(self, rounded(x, 11) if any(switches.values()) else x, *rest),
     )
     net = Doubling()
     exported = export_network(net, tmp_path / "net", formats=["paddle"], prove=False)

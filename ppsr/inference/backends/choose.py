@@ -16,12 +16,14 @@ from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.base import Backend
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend
+from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, computes_bf16
 from ppsr.inference.backends.probe import TIMED_SIDE, Probe
 from ppsr.inference.backends.survey import BACKENDS, backend_class, fastest, recorded_survey, survey
 from ppsr.inference.export import export_network
 from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.proof import PROOF_SUFFIX, Proof, example_pictures
+from ppsr.precision import half_dtype
+from ppsr.processor import processor_flags
 
 __all__ = ["open_backend"]
 
@@ -83,9 +85,7 @@ def open_backend(
 
 
 def _open_export(export: Export, name: str, options: BackendOptions) -> ExportedBackend | _Reduced:
-    if options.precision == "fp16" and not export.facts.fp16_safe:
-        logger.warning("%s is not safe in half precision; float32 is used", export.facts.network)
-        options = replace(options, precision="fp32")
+    options = _safe(options, export.facts)
     note = ""
     if name == "auto":
         probes = recorded_survey(export, options) or survey(export, options)
@@ -105,6 +105,21 @@ def _open_export(export: Export, name: str, options: BackendOptions) -> Exported
     logger.info("backend %s: %s", name, loss)
     full = replace(options, precision="fp32")
     return _Reduced(backend, lambda: _open_export(export, name, full), "; ".join(filter(None, [note, loss])))
+
+
+def _safe(options: BackendOptions, facts: NetworkFacts) -> BackendOptions:
+    """bfloat16 in place of float16 for a network that is not safe in it, where the device has bfloat16; else
+    float32."""
+    if options.precision != "fp16" or facts.fp16_safe:
+        return options
+    if options.on_gpu:
+        has_bf16 = half_dtype(False, device=f"gpu:{options.gpu_index}") == "bfloat16"
+    else:
+        has_bf16 = computes_bf16(processor_flags())
+    precision = "bf16" if has_bf16 else "fp32"
+    log = logger.info if has_bf16 else logger.warning
+    log("%s is not safe in float16: it is computed in %s", facts.network, precision)
+    return replace(options, precision=precision)
 
 
 def _why(probes: Sequence[Probe]) -> str:
@@ -135,9 +150,9 @@ def _require_equal(backend: ExportedBackend, proof: Proof) -> float:
 
 def _open_network(net: nn.Layer, name: str, options: BackendOptions) -> Backend:
     """Export to a temporary folder, which lives as long as the backend."""
-    if name == "paddle" and options.precision == "bf16":
-        raise ConfigError("backend paddle computes in fp32, and in fp16 on a GPU; use backend auto for bf16")
-    dygraph = PaddleBackend(net, half=options.precision == "fp16")
+    if name == "paddle" and options.precision == "bf16" and not options.on_gpu:
+        raise ConfigError("backend paddle computes in fp32 on a CPU; use backend auto for bf16")
+    dygraph = PaddleBackend(net, precision=options.precision)
     if name == "paddle":
         return dygraph
     folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
@@ -147,7 +162,7 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions) -> Backend:
     )
     note = ""
     if name == "auto":
-        own = [_time_dygraph(dygraph)] if options.precision == "fp32" or dygraph.half else []
+        own = [_time_dygraph(dygraph)] if options.precision == "fp32" or dygraph.dtype != "float32" else []
         probes = [*own, *survey(export, options)]
         name = fastest(probes)
         note = _why(probes)

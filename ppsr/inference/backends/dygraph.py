@@ -9,10 +9,13 @@ import paddle
 from paddle import nn
 
 from ppsr.inference.facts import facts_of
+from ppsr.precision import half_dtype
 
 __all__ = ["PaddleBackend"]
 
 logger = logging.getLogger(__name__)
+
+_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 class PaddleBackend:
@@ -20,43 +23,48 @@ class PaddleBackend:
 
     Args:
         net: LR -> SR network; put into evaluation mode.
-        half: compute in float16. Only on a GPU and for networks that state `fp16_safe`; otherwise float32
-            is used and a warning says so.
+        precision: fp32, fp16 or bf16. A network that does not state `fp16_safe` takes bfloat16 in place of
+            float16 where the device has it. Where the device has neither, float32 is used and a warning says
+            so.
+
+    Attributes:
+        dtype: the type that convolutions and products compute in.
     """
 
     name = "paddle"
     note = ""
 
-    def __init__(self, net: nn.Layer, *, half: bool = False) -> None:
+    def __init__(self, net: nn.Layer, *, precision: str = "fp32") -> None:
         net.eval()
         self.net = net
         self.facts = facts_of(net)
-        self.half = half and self._half_works()
+        self.dtype = "float32" if precision == "fp32" else self._half_dtype(_DTYPES[precision])
 
-    def _half_works(self) -> bool:
-        if not self.facts.fp16_safe:
-            logger.warning("%s is not safe in half precision; float32 is used", self.facts.network)
-            return False
-        if not paddle.device.get_device().startswith("gpu"):
-            logger.warning("Paddle has no half precision convolution on this device; float32 is used")
-            return False
-        return True
+    def _half_dtype(self, wanted: str) -> str:
+        name, device = self.facts.network, paddle.device.get_device()
+        dtype = half_dtype(self.facts.fp16_safe, wanted=wanted, device=device)
+        if dtype == "float32":
+            logger.warning("%s is computed in float32: there is no half precision for it on %s", name, device)
+        elif dtype != wanted:
+            logger.info("%s is computed in %s: %s is not safe or not there", name, dtype, wanted)
+        return dtype
 
     @paddle.no_grad()
-    def _forward(self, x: np.ndarray, degradation: np.ndarray | None, half: bool) -> np.ndarray:
+    def _forward(self, x: np.ndarray, degradation: np.ndarray | None, dtype: str) -> np.ndarray:
         inputs = [paddle.to_tensor(array) for array in (x, degradation) if array is not None]
-        with paddle.amp.auto_cast(enable=half, level="O1", dtype="float16"):
+        half = dtype != "float32"
+        with paddle.amp.auto_cast(enable=half, level="O1", dtype=dtype if half else "float16"):
             output = self.net(*inputs)
         sr = output[-1] if isinstance(output, (list, tuple)) else output
         return sr.astype("float32").numpy()
 
     def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
         """See `Backend`."""
-        return self._forward(x, degradation, self.half)
+        return self._forward(x, degradation, self.dtype)
 
     def run_float32(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
         """As `run`, in full precision."""
-        return self._forward(x, degradation, False)
+        return self._forward(x, degradation, "float32")
 
     @paddle.no_grad()
     def degradation_map(self, x: np.ndarray) -> np.ndarray:

@@ -267,10 +267,14 @@ class ExportedBackend(ABC):
         """The computation on the image, and the degradation parameters where the graph takes them."""
 
 
+def computes_bf16(flags: frozenset[str]) -> bool:
+    """Whether a processor with these instruction sets has bfloat16 arithmetic."""
+    return bool(flags & {"avx512_bf16", "amx_bf16", "avx_ne_convert"})
+
+
 def require_bf16(flags: frozenset[str] | None = None) -> None:
     """Raises ConfigError where the processor has no bfloat16 arithmetic."""
-    flags = processor_flags() if flags is None else flags
-    if not flags & {"avx512_bf16", "amx_bf16", "avx_ne_convert"}:
+    if not computes_bf16(processor_flags() if flags is None else flags):
         raise ConfigError(
             "this processor has no bfloat16 arithmetic (avx512_bf16 or amx_bf16), so bf16 would only be "
             "slower; use fp32"

@@ -59,9 +59,9 @@ class PaddleInferenceBackend(ExportedBackend):
             config.enable_memory_optim()
         if options.on_gpu:
             options.require_device()
-            half = options.precision == "fp16"
             types = inference.PrecisionType
-            config.enable_use_gpu(100, options.gpu_index, types.Half if half else types.Float32)
+            precision = {"fp32": types.Float32, "fp16": types.Half, "bf16": types.Bfloat16}[options.precision]
+            config.enable_use_gpu(100, options.gpu_index, precision)
         else:
             self._use_cpu(config)
             for name in _hopeless_passes(graph):
