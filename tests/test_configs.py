@@ -12,6 +12,7 @@ import pytest
 
 from ppsr.config import check_config, load_config
 from ppsr.engine.distributed import Group
+from ppsr.engine.profiling import HostWaits
 from ppsr.engine.stages import load_stages
 from ppsr.engine.trainer import Trainer
 from ppsr.inference.backends.choose import open_backend
@@ -33,6 +34,20 @@ def values(net: Any) -> dict[str, np.ndarray]:
     return {name: parameter.numpy() for name, parameter in net.named_parameters()}
 
 
+def host_waits_per_step(trainer: Trainer) -> list[int]:
+    """Takes in how often each step of a run waits for the device."""
+    run, counts = trainer.state.trainer.run, []
+
+    def counted(*arguments: Any) -> Any:
+        with HostWaits() as waits:
+            scalars = run(*arguments)
+        counts.append(waits.count)
+        return scalars
+
+    trainer.state.trainer.run = counted  # type: ignore[method-assign]
+    return counts
+
+
 @every_config
 def test_every_config_takes_a_step_and_validates(path: Path, data: Path, tmp_path: Path) -> None:
     config = shrunk(path, data)
@@ -41,7 +56,9 @@ def test_every_config_takes_a_step_and_validates(path: Path, data: Path, tmp_pat
     load_stages(model, experiment.load)
     trainer = Trainer(config, experiment, model, Group(), tmp_path)
     before = {name: values(net) for name, net in model.nets.items()}
+    waits = host_waits_per_step(trainer)
     assert trainer.train() == 0
+    assert max(waits) <= 1
     assert trainer.state.trainer.skipped == 0
     trained = {name for _, names in trainer.state.trainer.optimizers.values() for name in names}
     assert trained == set(model.nets)

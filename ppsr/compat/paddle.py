@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import paddle
+from paddle import _legacy_C_ops
 from paddle.base import core
 from paddle.base.framework import default_main_program
 from paddle.base.layer_helper import LayerHelper
@@ -16,6 +17,7 @@ __all__ = [
     "gpu_memory_free",
     "half_types",
     "keeps_master_weight",
+    "scale_tensors",
     "seeded",
 ]
 
@@ -42,6 +44,15 @@ def half_types(device: str) -> list[str]:
         return []
     supported = {"float16": paddle.amp.is_float16_supported, "bfloat16": paddle.amp.is_bfloat16_supported}
     return [name for name, works in supported.items() if works(device)]
+
+
+def scale_tensors(tensors: Sequence[paddle.Tensor], factor: float) -> None:
+    """Multiply tensors of one data type by a positive number, in place, with one kernel.
+
+    This is the kernel by which `paddle.amp.GradScaler` divides gradients.
+    """
+    divisor, found = paddle.full([1], 1 / factor), paddle.zeros([1], dtype="bool")
+    _legacy_C_ops.check_finite_and_unscale(list(tensors), divisor, list(tensors), found)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import paddle
+from paddle import Tensor, nn
 from paddle import distributed as dist
-from paddle import nn
 
 __all__ = ["Group", "start_distributed"]
 
@@ -73,16 +73,22 @@ class Group:
                 dist.broadcast(tensor, src=0)
 
     @paddle.no_grad()
-    def average_gradients(self, parameters: Iterable[Any]) -> None:
+    def average_gradients(self, parameters: Iterable[Any], losses: Iterable[Any]) -> Tensor | None:
         """Replace each gradient by its mean over the ranks; a parameter unused on a rank counts as zero
-        there, one that no rank used has none."""
+        there, one that no rank used has none.
+
+        Returns:
+            The number of ranks on which a loss is not finite, on the device; None for one process.
+        """
         if self.world == 1:
-            return
+            return None
         parameters = list(parameters)
+        finite = paddle.stack(list(losses)).isfinite().all().astype("float32")
         used = paddle.to_tensor([float(p.grad is not None) for p in parameters])
-        dist.all_reduce(used, op=dist.ReduceOp.MAX)
+        used = paddle.concat([used, (1 - finite).reshape([1])])
+        dist.all_reduce(used)
         by_type: dict[str, list[Any]] = {}
-        for parameter, wanted in zip(parameters, used.tolist(), strict=True):
+        for parameter, wanted in zip(parameters, used[:-1].tolist(), strict=True):
             if not wanted:
                 continue
             if parameter.grad is None:
@@ -94,6 +100,7 @@ class Group:
             parts = paddle.split(flat / self.world, [p.grad.size for p in group])
             for parameter, part in zip(group, parts, strict=True):
                 parameter.grad.set_value(part.reshape(parameter.grad.shape))
+        return used[-1]
 
 
 def start_distributed(device: str) -> Group:

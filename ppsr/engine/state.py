@@ -82,7 +82,7 @@ class State:
             "world": self.world,
             "skipped": self.trainer.skipped,
             "skipped_in_a_row": self.trainer.skipped_in_a_row,
-            "scalers": {name: _scaler_state(s) for name, s in self.trainer.scalers.items()},
+            "scalers": {name: s.state_dict() for name, s in self.trainer.scalers.items()},
             "versions": {
                 "ppsr": ppsr.__version__,
                 "paddle": paddle.__version__,
@@ -125,17 +125,6 @@ class State:
                 raise WeightError(f"the checkpoint has no optimizer '{name}'; it has {sorted(optimizers)}")
             load_optimizer_state(optimizer, self.model.nets, optimizers[name])
         for name, scaler in self.trainer.scalers.items():
-            if counters["scalers"].get(name):
-                scaler.load_state_dict(_scaler_tensors(counters["scalers"][name]))
+            scaler.load_state_dict(counters["scalers"].get(name, {}))
         if self.pool is not None and self.pool_name(self.rank) in files:
             self.pool.set_state_dict(parse_pdparams(files[self.pool_name(self.rank)]))
-
-
-def _scaler_state(scaler: paddle.amp.GradScaler) -> dict[str, Any]:
-    """A GradScaler's state as JSON values; empty where scaling is off."""
-    state = scaler.state_dict()
-    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in state.items()}
-
-
-def _scaler_tensors(state: dict[str, Any]) -> dict[str, Any]:
-    return {k: np.asarray(v, dtype=np.float32) if isinstance(v, list) else v for k, v in state.items()}

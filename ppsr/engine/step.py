@@ -1,10 +1,14 @@
 """One training step, for every algorithm: autocast, scaling, accumulation, backward, averaging over ranks,
 clipping, skipping of non-finite steps, optimizer, moving average.
+
+Losses and gradient norms stay on the device until all phases have run. Then they are read together, which is
+the only time in a step that the host waits for the device.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +23,8 @@ from ppsr.errors import ConfigError, PpsrError
 from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.precision import half_dtype
 from ppsr.solver.ema import EMA
+from ppsr.solver.gradients import scale_gradients, squared_norm
+from ppsr.solver.loss_scale import LossScale
 from ppsr.solver.schedules import Schedule
 
 __all__ = ["TooManySkipsError", "TrainStep"]
@@ -29,9 +35,29 @@ Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]
 
 
 class TooManySkipsError(PpsrError):
-    """Losses or gradients stayed non-finite; the last good checkpoint is untouched."""
+    """Losses or gradients stayed non-finite."""
 
     exit_code = 1
+
+
+@dataclass
+class _Pass:
+    """What a phase has computed, while it waits for the decision on its update.
+
+    Attributes:
+        optimizers: those that update its networks.
+        losses: values of each loss in the micro-batches that have it.
+        logs: the same of what a phase notes beside its losses.
+        squares: squared norm of each network's gradient, times the squared loss scale.
+        failed: ranks with a loss that is not finite, on the device; None for one process.
+    """
+
+    phase: Phase
+    optimizers: Optimizers
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    logs: dict[str, list[Tensor]] = field(default_factory=dict)
+    squares: dict[str, Tensor] = field(default_factory=dict)
+    failed: Tensor | None = None
 
 
 @dataclass
@@ -51,7 +77,7 @@ class TrainStep:
     ema: EMA | None = None
     skipped: int = 0
     skipped_in_a_row: int = 0
-    scalers: dict[str, paddle.amp.GradScaler] = field(default_factory=dict)
+    scalers: dict[str, LossScale] = field(default_factory=dict)
     graphs: dict[tuple[str, bool], Callable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,7 +92,7 @@ class TrainStep:
         self.in_float32 = self._choose_half_type() if self.amp else []
         use_scaler = self.amp and self.precision.dtype == "float16"
         for name in self.optimizers:
-            self.scalers[name] = paddle.amp.GradScaler(enable=use_scaler, init_loss_scaling=2.0**15)
+            self.scalers[name] = LossScale(enabled=use_scaler)
         if self.amp and self.precision.level == "O2":
             for optimizer, names in self.optimizers.values():
                 nets = [self.model.nets[name] for name in names if name not in self.in_float32]
@@ -117,17 +143,22 @@ class TrainStep:
         for optimizer, _ in self.optimizers.values():
             optimizer.set_lr(rate)
         self.model.step = step
-        scalars: dict[str, float] = {}
-        finite = True
         batches = [self.model.prepare(batch) for batch in batches]
+        waiting: list[_Pass] = []
+        scalars: dict[str, float] = {}
+        problems: list[str] = []
         for phase in self.model.phases():
-            finite = self._phase(phase, batches, scalars) and finite
-        if finite:
+            if any(set(phase.nets) & set(earlier.phase.nets) for earlier in waiting):
+                problems += self._update(waiting, scalars, len(batches))
+                waiting = []
+            waiting.append(self._backward(phase, batches))
+        problems += self._update(waiting, scalars, len(batches))
+        if problems:
+            self._count_skip(step, problems)
+        else:
             self.skipped_in_a_row = 0
             if self.ema is not None:
                 self.ema.update(self._master_weights())
-        else:
-            self._count_skip(step)
         return scalars
 
     def _master_weights(self) -> dict[str, Tensor]:
@@ -137,17 +168,17 @@ class TrainStep:
             found |= getattr(optimizer, "_master_weights", {})
         return found
 
-    def _phase(self, phase: Phase, batches: Sequence[Batch], scalars: dict[str, float]) -> bool:
-        """Backward and update of one phase; False when it was skipped as non-finite."""
+    def _backward(self, phase: Phase, batches: Sequence[Batch]) -> _Pass:
+        """Forward and backward of one phase."""
         used = {k: v for k, v in self.optimizers.items() if set(v[1]) & set(phase.nets)}
+        result = _Pass(phase, used)
         self._freeze_all_but(phase.nets)
         if not used:  # nothing can learn, but later phases need what the forward pass leaves in the batches
             with paddle.no_grad():
                 for batch in batches:
                     phase.losses(batch)
-            return True
+            return result
         scaler = self.scalers[next(iter(used))]
-        finite, trained = True, False
         for batch in batches:
             with (
                 paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype),
@@ -156,27 +187,17 @@ class TrainStep:
                 losses = phase.losses(batch)
             if not losses:
                 continue  # to the next micro-batch: later phases need what the forward pass leaves in each
-            trained = True
-            total = self._total(losses)
-            finite = finite and bool(paddle.isfinite(total))
-            scaler.scale(total / len(batches)).backward()
-            for name, value in {**losses, **batch.logs}.items():
-                scalars[name] = scalars.get(name, 0.0) + float(value) / len(batches)
+            values = {name: _number(name, value) for name, value in losses.items()}
+            scaler.scale(_sum(list(values.values())) / len(batches)).backward()
+            for found, new in ((result.losses, values), (result.logs, batch.logs)):
+                for name, value in new.items():
+                    found.setdefault(name, []).append(value.detach())
             batch.logs = {}
-        if not trained:
-            return True
-        updated = [p for net in phase.nets for p in self.trainable[net]]
-        self.group.average_gradients(updated)
-        # With a loss scale an overflow is the scaler's business: it skips and lowers the scale by itself.
-        norm = _gradient_norm(updated)
-        finite = not self.group.any(not finite or (not scaler.is_enable() and not _is_finite(norm)))
-        if finite:
-            self._update(used, scaler)
-        for optimizer, _ in used.values():
-            # zeros instead of nothing would make a parameter without gradient drift on by its momentum; a
-            # resumed run, where there is nothing yet, would not repeat that
-            optimizer.clear_grad(set_to_zero=False)
-        return finite
+        if result.losses:
+            parameters = [p for net in phase.nets for p in self.trainable[net]]
+            result.failed = self.group.average_gradients(parameters, _all(result.losses))
+            result.squares = {net: squared_norm(self.trainable[net]) for net in phase.nets}
+        return result
 
     @contextmanager
     def _forwards(self, phase: Phase) -> Iterator[None]:
@@ -206,49 +227,75 @@ class TrainStep:
         with paddle.amp.auto_cast(half, level="O2", dtype=self.precision.dtype):
             yield
 
-    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        for name, value in losses.items():
-            if value.size != 1:
-                raise ConfigError(
-                    f"the loss {name} is an array of shape {list(value.shape)}, not a number; "
-                    "its criterion needs another `reduction`, or is one of another kind"
-                )
-        values = [value.astype("float32") for value in losses.values()]
-        return paddle.add_n(values) if len(values) > 1 else values[0]
+    def _update(self, passes: Sequence[_Pass], scalars: dict[str, float], count: int) -> list[str]:
+        """Update the networks of phases whose losses and gradients are finite.
 
-    def _update(self, used: Optimizers, scaler: paddle.amp.GradScaler) -> None:
-        """Step all optimizers of a phase, or none where a loss scale made a gradient overflow.
+        Args:
+            passes: what the phases have computed.
+            scalars: takes in the means of losses and logs.
+            count: number of micro-batches.
 
-        Paddle's scaler judges by the optimizer that was stepped last: one which always overflows would never
-        learn while another kept the scale up. So those that overflowed are then the only ones that it sees.
+        Returns:
+            What is not finite, in words.
         """
-        parameters = {
-            key: [p for name in names for p in self.trainable[name]] for key, (_, names) in used.items()
-        }
-        overflowed = [
-            key for key in used if scaler.is_enable() and not _is_finite(_gradient_norm(parameters[key]))
-        ]
-        for key in overflowed or used:
-            optimizer, _ = used[key]
-            scaler.unscale_(optimizer)
-            if self.options.clip_norm is not None and not overflowed:
-                _clip(parameters[key], self.options.clip_norm)
-            scaler.step(optimizer)
-        scaler.update()
+        values = iter(_read([t for p in passes for t in _tensors(p)]))
+        problems = []
+        for result in passes:
+            for found in (result.losses, result.logs):
+                for name, tensors in found.items():
+                    scalars[name] = sum(next(values) for _ in tensors) / count
+            squares = {net: next(values) for net in result.squares}
+            failed = result.failed is not None and next(values) > 0
+            if result.losses:
+                problems += self._apply(result, scalars, squares, failed)
+                for net in result.phase.nets:
+                    for parameter in self.trainable[net]:
+                        # zeros instead of nothing would make a parameter without gradient drift on by its
+                        # momentum; a resumed run, where there is nothing yet, would not repeat that
+                        parameter.clear_gradient(False)
+        return problems
+
+    def _apply(
+        self, result: _Pass, scalars: Mapping[str, float], squares: Mapping[str, float], failed: bool
+    ) -> list[str]:
+        """Step the optimizers of one phase, or return what is not finite."""
+        problems = [f"the loss {name}" for name in result.losses if not math.isfinite(scalars[name])]
+        if problems or failed:
+            return problems or ["a loss on another rank"]
+        scaler = self.scalers[next(iter(result.optimizers))]
+        overflowed = [net for net, value in squares.items() if not math.isfinite(value)]
+        if overflowed:
+            if not scaler.update(overflowed=True):
+                return [f"the gradient of {net}" for net in overflowed]
+            logger.info("gradient of %s overflowed: loss scale %g", ", ".join(overflowed), scaler.value)
+            return []
+        for net in result.phase.nets:
+            for parameter in self.trainable[net]:
+                parameter.stop_gradient = False  # a later phase may have frozen it
+        for optimizer, names in result.optimizers.values():
+            norm = math.sqrt(sum(squares.get(net, 0.0) for net in names)) / scaler.value
+            factor = 1.0
+            if self.options.clip_norm is not None:
+                factor = min(1.0, self.options.clip_norm / (norm + 1e-6))
+            scale_gradients([p for net in names for p in self.trainable[net]], factor / scaler.value)
+            optimizer.step()
+        scaler.update(overflowed=False)
+        return []
 
     def _freeze_all_but(self, trained: Sequence[str]) -> None:
         for name, parameters in self.trainable.items():
             for parameter in parameters:
                 parameter.stop_gradient = name not in trained
 
-    def _count_skip(self, step: int) -> None:
+    def _count_skip(self, step: int, problems: Sequence[str]) -> None:
         self.skipped += 1
         self.skipped_in_a_row += 1
-        logger.warning("step %d skipped: loss or gradient not finite (%d in all)", step + 1, self.skipped)
+        what = ", ".join(problems)
+        logger.warning("step %d skipped: not finite: %s (%d skipped in all)", step + 1, what, self.skipped)
         if self.skipped_in_a_row >= self.options.max_skips:
             raise TooManySkipsError(
-                f"{self.skipped_in_a_row} steps in a row were not finite; lower the learning rate or look at "
-                "the data. The last good checkpoint is kept."
+                f"{self.skipped_in_a_row} steps in a row were not finite, in the last one {what}; lower the "
+                "learning rate or the weight of that loss, or look at the data"
             )
 
 
@@ -262,19 +309,32 @@ def _without_autocast(forward: Callable) -> Callable:
     return run
 
 
-def _gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
-    squares = [p.grad.astype("float32").square().sum() for p in parameters if p.grad is not None]
-    return paddle.add_n(squares).sqrt() if squares else paddle.zeros([])
+def _number(name: str, value: Tensor) -> Tensor:
+    """A loss as a float32 scalar."""
+    if value.size != 1:
+        raise ConfigError(
+            f"the loss {name} is an array of shape {list(value.shape)}, not a number; "
+            "its criterion needs another `reduction`, or is one of another kind"
+        )
+    return value.astype("float32").reshape([])
 
 
-def _is_finite(value: Tensor) -> bool:
-    return bool(paddle.isfinite(value))
+def _sum(values: list[Tensor]) -> Tensor:
+    return paddle.add_n(values) if len(values) > 1 else values[0]
 
 
-@paddle.no_grad()
-def _clip(parameters: Sequence[Tensor], limit: float) -> None:
-    """Scale gradients so that their common norm is at most `limit`."""
-    scale = paddle.clip(limit / (_gradient_norm(parameters) + 1e-6), max=1.0)
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad.set_value(parameter.grad * scale.astype(parameter.grad.dtype))
+def _all(found: Mapping[str, list[Tensor]]) -> list[Tensor]:
+    return [tensor for tensors in found.values() for tensor in tensors]
+
+
+def _tensors(result: _Pass) -> list[Tensor]:
+    """All numbers of a phase, in the order in which they are taken out again."""
+    numbers = [*_all(result.losses), *_all(result.logs), *result.squares.values()]
+    return numbers if result.failed is None else [*numbers, result.failed]
+
+
+def _read(numbers: list[Tensor]) -> list[float]:
+    """Numbers of the device, in one transfer."""
+    if not numbers:
+        return []
+    return paddle.stack([n.astype("float32").reshape([]) for n in numbers]).tolist()

@@ -17,6 +17,7 @@ from ppsr.models.drn import DRNModel
 from ppsr.models.sr import SRModel
 from ppsr.registry import GENERATORS
 from ppsr.solver.ema import EMA
+from ppsr.solver.loss_scale import LossScale
 from ppsr.solver.schedules import ConstantLR
 
 
@@ -87,33 +88,6 @@ def test_only_inference_by_half_precision_parameters_casts_the_pictures(monkeypa
     assert seen == [(wanted, {"level": "O2", "dtype": "bfloat16"})]
 
 
-class _Scaler:
-    """Paddle's loss scaler, which judges by the optimizer that was stepped last."""
-
-    def __init__(self):
-        self.value, self.found = 2.0**15, False
-
-    def is_enable(self):
-        return True
-
-    def scale(self, loss):
-        return loss * self.value
-
-    def unscale_(self, optimizer):
-        parameters = optimizer._parameter_list
-        self.found = not all(bool(paddle.isfinite(p.grad).all()) for p in parameters if p.grad is not None)
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.set_value(parameter.grad / self.value)
-
-    def step(self, optimizer):
-        if not self.found:
-            optimizer.step()
-
-    def update(self):
-        self.value *= 0.5 if self.found else 1
-
-
 def test_an_overflow_of_one_optimizer_lowers_the_scale_and_stops_all():
     generator = GENERATORS.get("DRNGenerator").test_args
     model = DRNModel(generator={"name": "DRNGenerator", **generator})
@@ -121,7 +95,7 @@ def test_an_overflow_of_one_optimizer_lowers_the_scale_and_stops_all():
         name: (paddle.optimizer.SGD(parameters=net.parameters()), (name,)) for name, net in model.nets.items()
     }
     step = _step(model, optimizers, clip_norm=1.0)
-    scaler = _Scaler()
+    scaler = LossScale(enabled=True)
     step.scalers = dict.fromkeys(optimizers, scaler)
     before = {name: net.parameters()[0].numpy().copy() for name, net in model.nets.items()}
     weight = model.nets["generator"].parameters()[0]
@@ -131,6 +105,7 @@ def test_an_overflow_of_one_optimizer_lowers_the_scale_and_stops_all():
     batch = {k: paddle.to_tensor(rng.random((1, 3, s, s), np.float32)) for k, s in lq.items()}
     step.run([Batch(batch)], 0, 0)
     assert scaler.value == 2.0**14
+    assert step.skipped == 0
     for name, net in model.nets.items():
         np.testing.assert_array_equal(net.parameters()[0].numpy(), before[name])
     hook.remove()
@@ -138,3 +113,40 @@ def test_an_overflow_of_one_optimizer_lowers_the_scale_and_stops_all():
     assert scaler.value == 2.0**14
     for name, net in model.nets.items():
         assert not np.array_equal(net.parameters()[0].numpy(), before[name])
+
+
+def _batch():
+    rng = np.random.default_rng(0)
+    sizes = {"lq": 8, "gt": 16}
+    return Batch({k: paddle.to_tensor(rng.random((1, 3, s, s), np.float32)) for k, s in sizes.items()})
+
+
+def _trained(scaler, **options):
+    paddle.seed(0)
+    model = _model()
+    net = model.nets["generator"]
+    optimizer = paddle.optimizer.SGD(parameters=net.parameters())
+    step = _step(model, {"optim": (optimizer, ("generator",))}, **options)
+    step.scalers = {"optim": scaler}
+    step.run([_batch(), _batch()], 0, 0)
+    return {key: value.numpy() for key, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1e-3])
+def test_a_loss_scale_does_not_change_the_step(clip_norm):
+    without = _trained(LossScale(enabled=False), clip_norm=clip_norm)
+    scaled = _trained(LossScale(enabled=True), clip_norm=clip_norm)
+    for key, value in without.items():
+        np.testing.assert_allclose(scaled[key], value, rtol=1e-5, atol=1e-7, err_msg=key)
+
+
+def test_a_gradient_that_overflows_at_any_scale_is_a_skipped_step():
+    model = _model()
+    net = model.nets["generator"]
+    optimizer = paddle.optimizer.SGD(parameters=net.parameters())
+    step = _step(model, {"optim": (optimizer, ("generator",))})
+    step.scalers = {"optim": LossScale(enabled=True)}
+    net.parameters()[0].register_hook(lambda grad: grad * float("nan"))
+    for number in range(17):
+        step.run([_batch()], number, 0)
+    assert step.skipped == 2  # the scale falls below 1 at the sixteenth halving of 2**15
