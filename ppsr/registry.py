@@ -114,11 +114,14 @@ class Registry:
         component = self.get(name)
         check_arguments(component, arguments, f"{self.kind} '{name}'")
         try:
-            return component(**arguments)
+            built = component(**arguments)
         except PpsrError:
             raise
         except ValueError as error:  # Paddle's, for a value that it refuses
             raise ConfigError(f"{self.kind} '{name}': {error}") from error
+        if self.kind == "generator":
+            built.built_from = {"name": name, **arguments}  # weight files state it
+        return built
 
 
 def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:

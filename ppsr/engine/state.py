@@ -17,6 +17,8 @@ from ppsr.errors import WeightError
 from ppsr.models.base import BaseModel
 from ppsr.solver.optimizers import load_optimizer_state, optimizer_state
 from ppsr.weights import dump_state, load_state, parse_pdparams
+from ppsr.weights.identify import Found
+from ppsr.weights.record import stated_network
 
 __all__ = ["State"]
 
@@ -52,6 +54,10 @@ class State:
         """All networks by name, averages as `<name>_ema`; this is PaddleGAN's nested layout."""
         nets = {name: _arrays(net) for name, net in self.model.nets.items()}
         return nets | {f"{name}_ema": _arrays(net) for name, net in self.model.ema.items()}
+
+    def networks(self) -> dict[str, Found | None]:
+        """Name and arguments with which each network was built."""
+        return {name: stated_network(net) for name, net in self.model.nets.items()}
 
     def files(self) -> dict[str, bytes]:
         """Contents of a checkpoint."""

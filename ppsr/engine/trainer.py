@@ -283,7 +283,11 @@ class Trainer:
             self.state.best, self.best_step = value, self.state.step
             if self.group.is_main:
                 with reported(f"best weights of step {self.state.step}"):
-                    write_state(self.folder / "best_weight.pdparams", self.state.weights())
+                    write_state(
+                        self.folder / "best_weight.pdparams",
+                        self.state.weights(),
+                        networks=self.state.networks(),
+                    )
 
     def save(self) -> None:
         """Write a checkpoint and the weights; a full disk is reported and does not end the run."""
@@ -296,7 +300,7 @@ class Trainer:
             best = self.best_step == self.state.step
             self.store.save(self.state.step, files, {"total": self.total}, best=best)
             name = f"iter_{self.state.step}_weight.pdparams"
-            write_state(self.folder / name, self.state.weights())
+            write_state(self.folder / name, self.state.weights(), networks=self.state.networks())
             self._drop_old_weights()
             self.saves_done += 1
         except (CheckpointError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.backends.exported import Export, find_export
-from ppsr.registry import MODELS, build_generator, build_model
+from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_file
+from ppsr.weights.build import build_found
 from ppsr.weights.files import WeightFile
 
 __all__ = ["load_network", "load_source"]
+
+logger = logging.getLogger(__name__)
 
 Files = str | Path | Sequence[str | Path]
 _PREDICTOR = "DegradationPredictor"
@@ -129,11 +133,16 @@ def _identified(paths: Sequence[str | Path]) -> nn.Layer:
     """
     parts = _parts(paths)
     named = {role: file.network(role) for role, file in parts.items()}
+    for role, file in parts.items():
+        for choice in file.open_choices(role):
+            logger.warning(
+                "%s: %s", file.path, f"{choice}; to say otherwise: ppsr convert IN OUT -o KEY=VALUE"
+            )
     names = ", ".join(map(str, paths))
     if "generator" not in named:
         raise ConfigError(f"{names} holds a {_PREDICTOR} alone; give the generator's file by --load too")
     name, arguments = named["generator"]
-    net: Any = build_generator(name, **arguments)
+    net: Any = build_found((name, arguments), [parts["generator"].state("generator")], names)
     loaded = {"generator": net}
     if hasattr(net, "example_inputs"):
         if "predictor" not in named:
@@ -142,7 +151,7 @@ def _identified(paths: Sequence[str | Path]) -> nn.Layer:
                 "a second --load"
             )
         sections = {role: {"name": found[0], **found[1]} for role, found in named.items()}
-        net = build_generator("BlindSR", **sections)
+        net = build_found(("BlindSR", sections), [parts[role].state(role) for role in sections], names)
         loaded = {role: getattr(net, role) for role in sections}
     for role, part in loaded.items():
         apply_state(part, parts[role].state(role), layout=parts[role].layout)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ppsr.errors import WeightError
-from ppsr.registry import GENERATORS
 from ppsr.weights.apply import transposed_keys
+from ppsr.weights.build import build_found
 from ppsr.weights.files import Layout, WeightFile, read_file, write_state
 from ppsr.weights.identify import Found
 
@@ -35,14 +37,21 @@ class TensorReport:
 
 
 def convert(
-    source: str | Path, target: str | Path, *, key: str | None = None
+    source: str | Path,
+    target: str | Path,
+    *,
+    key: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[list[TensorReport], dict[str, Found | None]]:
     """Convert a weight file.
 
     Args:
-        source: .pdparams, .pth or .safetensors.
-        target: the same, chosen by the suffix; .pth is written as BasicSR reads it, under `params`.
+        source: .pdparams, .pth, .safetensors or an ncnn pair.
+        target: .pdparams, .pth or .safetensors, by the suffix; .pth is written as BasicSR reads it,
+            under `params`.
         key: entry of a torch file to take instead of the preferred one.
+        options: constructor arguments that the file's keys and shapes do not show, such as FSRCNN's scale;
+            they are written into the target with the others.
 
     Returns:
         One report per tensor, and what each network was recognised as (None: unknown).
@@ -58,20 +67,22 @@ def convert(
     reports: list[TensorReport] = []
     found: dict[str, Found | None] = {}
     nets: dict[str, dict[str, np.ndarray]] = {}
-    for name, state in file.nets.items():
-        found[name], nets[name] = _convert_net(file, name, state, layout, reports)
+    for name in file.nets:
+        found[name], nets[name] = _convert_net(file, name, layout, options or {}, reports)
     result = nets if file.nested else nets[""]
     if layout == "torch" and not file.nested:
         result = {file.nest or "params": nets[""]}
-    write_state(target, result, layout=layout)
+    write_state(target, result, layout=layout, networks=found)
     return reports, found
 
 
 def _convert_net(
-    file: WeightFile, name: str, state: dict[str, np.ndarray], layout: Layout, reports: list[TensorReport]
+    file: WeightFile, name: str, layout: Layout, options: Mapping[str, Any], reports: list[TensorReport]
 ) -> tuple[Found | None, dict[str, np.ndarray]]:
+    state = file.nets[name]
     try:
-        found: Found | None = file.network(name)
+        known, arguments = file.network(name)
+        found: Found | None = (known, {**arguments, **options})
     except WeightError as error:
         matrices = [key for key, value in state.items() if key.endswith("weight") and value.ndim == 2]
         if layout != file.layout and matrices:
@@ -84,7 +95,7 @@ def _convert_net(
     names = {key: key for key in state}
     ignored: list[re.Pattern[str]] = []
     if found is not None:
-        network = GENERATORS.build({"name": found[0], **found[1]})
+        network = build_found(found, [state], str(file.path))
         published = getattr(type(network), "map_published_keys", None)
         if published is not None:
             names = {old: new for new, old in published({key: key for key in state}).items()}

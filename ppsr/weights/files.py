@@ -16,10 +16,11 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
-from ppsr.weights.identify import Found, identify
+from ppsr.weights.identify import Found, identify, open_choices
 from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
+from ppsr.weights.record import ENTRY, dump_record, parse_record
 from ppsr.weights.safetensors_files import dump_safetensors, is_safetensors, parse_safetensors
 from ppsr.weights.torch_files import is_torch_file, parse_torch
 from ppsr.weights.torch_writer import dump_torch
@@ -83,8 +84,15 @@ class WeightFile:
         Raises:
             WeightError: the network is not known, or the file has several and not this one.
         """
-        stated = (self.networks.get(key) for key in (name, f"{name}_ema", ""))
-        return next(filter(None, stated), None) or identify(self.state(name))
+        return self._stated(name) or identify(self.state(name))
+
+    def open_choices(self, name: str = "generator") -> list[str]:
+        """What neither the file nor its keys and shapes say of a network, with the choice taken."""
+        return [] if self._stated(name) else open_choices(self.network(name))
+
+    def _stated(self, name: str) -> Found | None:
+        stated = (self.networks.get(key) for key in (name, name.removesuffix("_ema"), ""))
+        return next(filter(None, stated), None)
 
 
 def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> WeightFile:
@@ -149,11 +157,15 @@ def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: boo
 
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
     """A file by its entries; Paddle writes bfloat16 as uint16, which is no type of any weight."""
-    found = unwrap(tree, str(path), key)
+    networks: dict[str, Found] | None = None
+    if isinstance(tree, dict) and ENTRY in tree:
+        tree = dict(tree)
+        networks = parse_record(tree.pop(ENTRY), tree, str(path))
+    found = unwrap(tree, str(path), key, own=bool(networks))
     nets = found.nets
     if layout == "paddle":
         nets = {name: _widened(state) for name, state in nets.items()}
-    return WeightFile(path, nets, layout, container, found.entry, found.notes)
+    return WeightFile(path, nets, layout, container, found.entry, found.notes, networks or {})
 
 
 def _widened(state: State) -> State:
@@ -176,23 +188,33 @@ def _all_finite(value: np.ndarray) -> bool:
         return bool(np.isfinite(value.sum())) or bool(np.isfinite(value).all())
 
 
-def write_state(path: str | Path, state: Mapping[str, Any], *, layout: Layout = "paddle") -> None:
-    """Write weights, whole or not at all.
+def write_state(
+    path: str | Path,
+    state: Mapping[str, Any],
+    *,
+    layout: Layout = "paddle",
+    networks: Mapping[str, Found | None] | None = None,
+) -> None:
+    """Write weights, whole or not at all, with a checksum that reading compares.
 
     Args:
         path: .pdparams (Paddle's layout), .pth or .pt (PyTorch's layout), or .safetensors.
         state: key -> array in the container's layout, or network -> (key -> array).
         layout: of a .safetensors file, which records it.
+        networks: registered name and constructor arguments by network, "" for the only one; they are written
+            too. A flat .pth takes neither, as PyTorch would not load it into a network then.
 
     Raises:
         WeightError: another suffix.
     """
     path = Path(path)
+    record = dump_record(state, networks or {})
     if path.suffix in (".pth", ".pt"):
-        atomic_write(path, dump_torch(state))
+        nested = all(isinstance(value, Mapping) for value in state.values())
+        atomic_write(path, dump_torch({**state, ENTRY: record} if nested else state))
     elif path.suffix == ".pdparams":
-        atomic_write(path, dump_state(state))
+        atomic_write(path, dump_state({**state, ENTRY: record}))
     elif path.suffix == ".safetensors":
-        atomic_write(path, dump_safetensors(state, layout))
+        atomic_write(path, dump_safetensors(state, {"layout": layout, "format": "ppsr", ENTRY: record}))
     else:
         raise WeightError(f"cannot write {path}: use .pdparams, .pth or .safetensors")

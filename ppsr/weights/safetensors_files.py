@@ -13,6 +13,7 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.opcodes import CorruptFile
+from ppsr.weights.record import ENTRY
 
 __all__ = ["dump_safetensors", "is_safetensors", "parse_safetensors"]
 
@@ -41,8 +42,8 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
     """Read the bytes of a file.
 
     Returns:
-        key -> array, or network -> (key -> array) of files whose keys are all `<network>/<key>`; the layout
-        that the metadata state, else torch's.
+        key -> array, or network -> (key -> array) of files whose keys are all `<network>/<key>`, with the
+        text of the metadata's entry `ppsr`; the layout that the metadata state, else torch's.
 
     Raises:
         CorruptFile: damaged, or with gaps or overlaps.
@@ -56,7 +57,7 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
         header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
         if len(header) > _MAX_TENSORS:
             raise CorruptFile(f"{source}: {len(header)} tensors; at most {_MAX_TENSORS} are read")
-        metadata = header.pop("__metadata__", {})
+        metadata = dict(header.pop("__metadata__", {}))
         entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
         state: dict[str, np.ndarray] = {}
         position = 0
@@ -79,7 +80,10 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
         raise CorruptFile(f"{source}: damaged header: {error}") from None
     if 8 + length + position != len(content):
         raise CorruptFile(f"{source}: {len(content)} bytes, {8 + length + position} announced")
-    return _by_network(state), "paddle" if metadata.get("layout") == "paddle" else "torch"
+    tree = _by_network(state)
+    if ENTRY in metadata:
+        tree = {**tree, ENTRY: metadata[ENTRY]}
+    return tree, "paddle" if metadata.get("layout") == "paddle" else "torch"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,12 +105,12 @@ def _by_network(state: dict[str, np.ndarray]) -> dict[str, Any]:
     return nets
 
 
-def dump_safetensors(state: Mapping[str, Any], layout: str) -> bytes:
+def dump_safetensors(state: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
     """Bytes of a file.
 
     Args:
         state: key -> array, or network -> (key -> array).
-        layout: of the arrays, torch or paddle; recorded in the metadata.
+        metadata: texts by name; `layout` of the arrays, torch or paddle, is one.
     """
     from safetensors.numpy import save
 
@@ -116,4 +120,4 @@ def dump_safetensors(state: Mapping[str, Any], layout: str) -> bytes:
             flat.update({f"{key}/{k}": np.asarray(v, order="C") for k, v in value.items()})
         else:
             flat[key] = np.asarray(value, order="C")
-    return save(flat, metadata={"layout": layout, "format": "ppsr"})
+    return save(flat, metadata=metadata)

@@ -71,6 +71,8 @@ class _Pickle:
             self.text(str(key))
             if isinstance(value, Mapping):
                 self.mapping(value)
+            elif isinstance(value, str):
+                self.text(value)
             else:
                 self.tensor(str(key), value)
             self.out.write(b"s")
@@ -105,7 +107,7 @@ def dump_torch(state: Mapping[str, Any]) -> bytes:
     """Bytes of a .pth file.
 
     Args:
-        state: nested mappings of arrays in PyTorch's layout.
+        state: nested mappings of arrays in PyTorch's layout, and texts.
 
     Raises:
         WeightError: an array type without a counterpart in PyTorch.

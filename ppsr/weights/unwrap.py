@@ -45,14 +45,14 @@ class Unwrapped:
         self.notes: list[str] = []
 
 
-def unwrap(tree: Any, source: str, key: str | None = None, names: Iterable[str] = _ENTRIES) -> Unwrapped:
+def unwrap(tree: Any, source: str, key: str | None = None, *, own: bool = False) -> Unwrapped:
     """Find the weights in what a file holds.
 
     Args:
         tree: nested dictionaries of arrays and other values.
         source: what messages call it.
         key: entry to take instead of the preferred one.
-        names: entries that hold one network; an averaged twin (`<name>_ema`) is preferred.
+        own: whether the file states its networks, so that keys are theirs and nothing is taken off.
 
     Raises:
         WeightError: no tensors, or no such entry.
@@ -67,15 +67,15 @@ def unwrap(tree: Any, source: str, key: str | None = None, names: Iterable[str] 
             raise WeightError(f"{source} has no entry '{key}'; it has {_listed(tree)}")
         tree, found.entry = tree[key], key
     else:
-        tree = _inner(tree, tuple(names), found)
+        tree = _inner(tree, found)
     arrays = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)}
     groups = {str(k): v for k, v in tree.items() if _is_state(v)}
-    if arrays:
-        found.nets[""] = _without_prefixes(arrays, found.notes)
-    elif groups:
-        found.nets = {name: _without_prefixes(dict(state), found.notes) for name, state in groups.items()}
-    else:
+    if not arrays and not groups:
         raise WeightError(f"{source} holds no tensors; its entries are {_listed(tree)}")
+    nets = {"": arrays} if arrays else {name: dict(state) for name, state in groups.items()}
+    found.nets = (
+        nets if own else {name: _without_prefixes(state, found.notes) for name, state in nets.items()}
+    )
     return found
 
 
@@ -87,9 +87,9 @@ def _is_state(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(isinstance(v, np.ndarray) for v in value.values())
 
 
-def _inner(tree: dict[Any, Any], names: tuple[str, ...], found: Unwrapped) -> dict[Any, Any]:
+def _inner(tree: dict[Any, Any], found: Unwrapped) -> dict[Any, Any]:
     """Follow the preferred entries; an average that never began is empty."""
-    order = [entry for name in names for entry in (*_averages(name), name)]
+    order = [entry for name in _ENTRIES for entry in (*_averages(name), name)]
     for _ in range(_DEPTH):
         entry = next((name for name in order if isinstance(tree.get(name), dict) and tree[name]), None)
         if entry is None:

@@ -19,7 +19,7 @@ from ppsr.weights.esrgan_keys import DENSE_KEY
 from ppsr.weights.identify import attention, convolutional, state_space
 from ppsr.weights.identify.shapes import Found, State, part
 
-__all__ = ["Found", "identify"]
+__all__ = ["Found", "identify", "open_choices"]
 
 
 def _blind_sr(state: State) -> Found:
@@ -61,6 +61,7 @@ def identify(state: State) -> Found:
     Raises:
         WeightError: no detector knows these keys, or the shapes contradict the network's rules.
     """
+    state = {key: value for key, value in state.items() if value.size}  # so that shapes cost what they say
     for name, (pattern, detector) in _DETECTORS.items():
         if not any(re.fullmatch(pattern, key) for key in state):
             continue
@@ -76,6 +77,19 @@ def identify(state: State) -> Found:
         f"no known network has these {len(state)} keys ({shown}, ...); tried {', '.join(_DETECTORS)}. "
         "Name the network in a config"
     )
+
+
+def open_choices(found: Found) -> list[str]:
+    """What the keys and shapes leave open, where published files differ in it: a sentence per choice."""
+    name, arguments = found
+    if name == "SRVGGNetCompact" and arguments.get("act_type") == "relu":
+        return ["its keys fit act_type relu and leakyrelu; relu is taken (-o act_type=leakyrelu)"]
+    channels = arguments.get("num_in_ch"), arguments.get("num_out_ch"), arguments.get("unshuffle")
+    if name == "RRDBNet" and channels == (1, 1, 2):
+        return [
+            "four input channels are taken as a folded gray image (-o num_in_ch=4 -o unshuffle=1 -o scale=4)"
+        ]
+    return []
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:

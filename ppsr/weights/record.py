@@ -1,0 +1,115 @@
+"""What ppsr's own weight files say of themselves: their networks with all arguments, and a checksum.
+
+Keys and shapes do not show everything (activations, a window's shift, FSRCNN's scale, the value range). So
+each file carries one JSON text beside its arrays, below the entry `ppsr`: in the metadata of .safetensors, as
+one more entry of .pdparams and .pth, which Paddle and PyTorch read as the text that it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ppsr.weights.identify.shapes import Found
+from ppsr.weights.opcodes import CorruptFile
+
+__all__ = ["ENTRY", "check_sizes", "dump_record", "parse_record", "stated_network"]
+
+ENTRY = "ppsr"
+_FORMAT = 1
+_LONGEST = 1 << 20
+_LARGEST = 1 << 24  # of any number in the arguments of a network
+_WIDEST_WINDOW = 64  # of attention, whose index has the fourth power of it
+
+
+def stated_network(net: Any) -> Found | None:
+    """Name and arguments with which a network was built by its name, where they can be written down.
+
+    >>> import ppsr
+    >>> stated_network(ppsr.build_generator("SRVGGNetCompact", num_conv=2, act_type="leakyrelu"))
+    ('SRVGGNetCompact', {'num_conv': 2, 'act_type': 'leakyrelu'})
+    """
+    built = getattr(net, "built_from", None)
+    if built is None:
+        return None
+    arguments = {key: value for key, value in built.items() if key != "name"}
+    try:
+        json.dumps(arguments)
+    except TypeError:
+        return None
+    return str(built["name"]), arguments
+
+
+def dump_record(state: Mapping[str, Any], networks: Mapping[str, Found | None]) -> str:
+    """The text for a file.
+
+    Args:
+        state: nested mappings of arrays, as the file holds them.
+        networks: name and arguments by the name of the network in the file, "" in a file of one.
+    """
+    known = {name: {"name": found[0], **found[1]} for name, found in networks.items() if found}
+    return json.dumps({"format": _FORMAT, "networks": known, "sha256": _digest(state)})
+
+
+def parse_record(text: Any, state: Mapping[str, Any], source: str) -> dict[str, Found]:
+    """The networks that a file states, after its checksum was compared.
+
+    Raises:
+        CorruptFile: the text is damaged, or the arrays are not those that were written.
+    """
+    try:
+        if not isinstance(text, str) or len(text) > _LONGEST:
+            raise ValueError("no text of at most 1 MB")
+        record = json.loads(text)
+        found = {}
+        for name, entries in record["networks"].items():
+            arguments = dict(entries)
+            found[name] = str(arguments.pop("name")), arguments
+            check_sizes(arguments)
+        expected = record["sha256"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptFile(f"{source}: damaged entry '{ENTRY}': {error}") from None
+    if expected != _digest(state):
+        raise CorruptFile(
+            f"{source} is damaged: its numbers do not have the checksum written with them; copy it again"
+        )
+    return found
+
+
+def check_sizes(value: Any, key: str = "") -> None:
+    """Refuse constructor arguments that no network has, since they cost memory before anything is compared.
+
+    Raises:
+        ValueError: a number is too large.
+    """
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            check_sizes(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            check_sizes(item, key)
+    elif isinstance(value, (int, float)):
+        largest = _WIDEST_WINDOW if key == "window_size" else _LARGEST
+        if not abs(value) <= largest:
+            raise ValueError(f"{key} is {value}; at most {largest} is read")
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """Of keys, types, shapes and numbers, in the order of the keys."""
+    digest = hashlib.sha256()
+    for path, array in sorted(_leaves(state), key=lambda item: item[0]):
+        digest.update(f"{path}\n{array.dtype.str}{array.shape}\n".encode("utf-8", "surrogatepass"))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _leaves(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}/")
+        elif isinstance(value, np.ndarray):
+            yield f"{prefix}{key}", value
