@@ -95,8 +95,8 @@ def unseen_table(rows: list[Row]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def draw_learning(results: dict[str, dict]) -> None:
-    """A panel per recipe: validation PSNR by step, and bicubic."""
+def draw_learning(results: dict[str, dict], target: Path | None = None) -> None:
+    """A panel per recipe: validation PSNR by step, bicubic, and a published score where there is one."""
     from matplotlib.figure import Figure
 
     from ppsr.analysis.figures.common import save_figure
@@ -109,11 +109,13 @@ def draw_learning(results: dict[str, dict]) -> None:
         steps, values = zip(*result["curve"], strict=True)
         axes.plot(steps, values, marker=".", label="network")
         axes.axhline(result["bicubic"], color="0.4", linestyle="--", label="bicubic")
+        if result.get("published"):
+            axes.axhline(result["published"], color="C2", linestyle=":", label="published")
         # the first scores can lie far below; the way past bicubic is what counts
         axes.set_ylim(bottom=max(min(values), result["bicubic"] - 1.5) - 0.05)
         axes.set(title=title, xlabel="step", ylabel="PSNR (dB)")
         axes.legend(loc="lower right")
-    save_figure(figure, IMAGES / "recipes_learning", results)
+    save_figure(figure, target or IMAGES / "recipes_learning", results)
 
 
 def draw_unseen(rows: list[Row]) -> None:
@@ -145,14 +147,16 @@ def draw_unseen(rows: list[Row]) -> None:
     save_figure(figure, IMAGES / "recipes_unseen", {"rows": report})
 
 
-def in_chinese(text: str) -> str:
+def in_chinese(text: str, wording: tuple[tuple[str, str], ...] = CHINESE) -> str:
     """A table as the Chinese page has it."""
-    for english, chinese in CHINESE:
+    for english, chinese in wording:
         text = re.sub(english, chinese, text)
     return text
 
 
-def fill(name: str, text: str) -> None:
+def fill(
+    name: str, text: str, page: Path | None = None, wording: tuple[tuple[str, str], ...] = CHINESE
+) -> None:
     """Replace what stands between the markers `<!-- name -->` and `<!-- /name -->` of both pages.
 
     Raises:
@@ -161,8 +165,9 @@ def fill(name: str, text: str) -> None:
     from ppsr.files import atomic_write
 
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    for page, table in ((PAGE, text), (PAGE.with_suffix(".zh.md"), in_chinese(text))):
-        filled, count = pattern.subn(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", page.read_text("utf-8"))
+    page = page or PAGE
+    for file, table in ((page, text), (page.with_suffix(".zh.md"), in_chinese(text, wording))):
+        filled, count = pattern.subn(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", file.read_text("utf-8"))
         if not count:
-            sys.exit(f"{page} has no place <!-- {name} -->")
-        atomic_write(page, filled)
+            sys.exit(f"{file} has no place <!-- {name} -->")
+        atomic_write(file, filled)

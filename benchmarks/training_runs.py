@@ -1,0 +1,246 @@
+"""The trainings behind docs/results.md: starts them, goes on with them, reports them.
+
+A run that was stopped goes on exactly where it was; a finished one is left as it is. Data lie in data/, see
+data/README.md; `--prepare` makes the rest of T91, Set5 and BSDS500.
+
+    python benchmarks/training_runs.py --list
+    python benchmarks/training_runs.py --prepare
+    python benchmarks/training_runs.py --only fsrcnn_x3,fsrcnn_x2
+    python benchmarks/training_runs.py --report              # tables and curves, of unfinished runs too
+    python benchmarks/training_runs.py --ship fsrcnn_x3      # its averaged weights, in half precision
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = Path("ppsr/weights/shipped")
+_COST = re.compile(r"Iter: (\d+)/.* batch_cost: ([\d.]+) sec")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        name: of its config and its folder.
+        title: of its row.
+        scale: enlargement.
+        published: PSNR on Set5 to compare with; None: there is none.
+        source: where that stands.
+        start: run whose averaged weights it begins with; "": from nothing.
+    """
+
+    name: str
+    title: str
+    scale: int
+    published: float | None = None
+    source: str = ""
+    start: str = ""
+
+
+RUNS = (
+    Run("fsrcnn_x3", "FSRCNN x3", 3, 33.06, "FSRCNN's paper, T91"),
+    Run("fsrcnn_x2", "FSRCNN x2", 2, 36.94, "FSRCNN's paper, T91", start="fsrcnn_x3"),
+    Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
+    Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
+    Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4),
+)
+
+
+def main() -> int:
+    """Do what the options say; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="names of runs, with commas, in this order")
+    parser.add_argument("--list", action="store_true", help="the runs and how far they are")
+    parser.add_argument("--prepare", action="store_true", help="make the training and test pairs")
+    parser.add_argument("--report", action="store_true", help="score what is there, fill docs/results.md")
+    parser.add_argument("--ship", default="", help="run whose weights go into the package")
+    parser.add_argument("--output", type=Path, default=Path("output/training_runs"))
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    # read by the libraries when they are imported, here and in the runs
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    if arguments.list:
+        for run in RUNS:
+            print(f"{run.name:20} {run.title:28} {steps_done(arguments.output / run.name)} steps")
+    elif arguments.prepare:
+        prepare()
+    elif arguments.report:
+        report(arguments.output)
+    elif arguments.ship:
+        print(ship(find(arguments.ship), arguments.output))
+    else:
+        for run in [find(name) for name in arguments.only.split(",")] if arguments.only else RUNS:
+            print(run.name, flush=True)
+            perform(run, arguments.output)
+    return 0
+
+
+def find(name: str) -> Run:
+    """The run of a name.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    for run in RUNS:
+        if run.name == name:
+            return run
+    sys.exit(f"no run is called {name!r}; there are {', '.join(run.name for run in RUNS)}")
+
+
+def prepare() -> None:
+    """T91 in five sizes, T91 with BSDS500's train and test sets, and LR of them and of Set5."""
+    from ppsr.prepare.bicubic import make_bicubic
+    from ppsr.prepare.multiscale import make_multiscale
+
+    sizes = Path("data/T91_multiscale/HR_all")
+    make_multiscale("data/T91", sizes, factors=(1, 0.9, 0.8, 0.7, 0.6)).require_all()
+    make_bicubic(sizes, sizes.parent, scales=(2, 3, 4), multiple=12).require_all()
+    if not Path("data/Set5/LR_bicubic").is_dir():
+        make_bicubic("data/Set5/HR", "data/Set5", scales=(2, 3, 4)).require_all()
+    together = Path("data/T291_BSDS/HR_all")
+    together.mkdir(parents=True, exist_ok=True)
+    for folder in ("T91", "BSDS500/train", "BSDS500/test"):
+        for path in sorted(Path("data", folder).iterdir()):
+            link = together / path.name
+            if path.suffix in (".bmp", ".jpg", ".png") and not link.exists():
+                link.symlink_to(path.resolve())
+    make_bicubic(together, together.parent, scales=(2, 4), multiple=4).require_all()
+
+
+def command(run: Run, output: Path) -> list[str]:
+    """What a user types for this run, without the interpreter.
+
+    Raises:
+        SystemExit: the run that it begins with has no weights.
+    """
+    words = ["tools/main.py", "--config-file", f"configs/{run.name}.yaml", "--resume", "auto", "-o"]
+    words.append(f"output_dir={output / run.name}")
+    if run.start:
+        words.append(f"load.generator.path={newest_weights(output / run.start)}")
+    return words
+
+
+def perform(run: Run, output: Path) -> None:
+    """Train a run, or the rest of it.
+
+    Raises:
+        SystemExit: the training ended with an error.
+    """
+    code = subprocess.run([sys.executable, "-u", *command(run, output)], check=False).returncode
+    if code:
+        sys.exit(f"{run.name} ended with {code}; run this again to go on")
+
+
+def newest_weights(folder: Path) -> Path:
+    """The last weight file of the run below a folder; it holds the averaged weights where there are any.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    found = list(folder.glob("*/iter_*_weight.pdparams"))
+    if not found:
+        sys.exit(f"{folder} holds no weights yet; train that run first")
+    return max(found, key=lambda path: int(path.name.split("_")[1]))
+
+
+def steps_done(folder: Path) -> int:
+    """Steps of the newest weights; 0 without any."""
+    return max((int(p.name.split("_")[1]) for p in folder.glob("*/iter_*_weight.pdparams")), default=0)
+
+
+def hours(folder: Path) -> float:
+    """Hours of all steps by the log, on the clock; a step that was repeated after a stop counts once."""
+    costs: dict[int, float] = {}
+    for log in sorted(folder.glob("*/log.txt")):
+        costs |= {int(m[1]): float(m[2]) for m in _COST.finditer(log.read_text("utf-8"))}
+    steps = sorted(costs)
+    return sum(costs[b] * (b - a) for a, b in zip([0, *steps], steps, strict=False)) / 3600
+
+
+def machine() -> str:
+    """The processor's name and what of it a run uses."""
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return f"{model[1] if model else platform.processor()}, {os.environ['OMP_NUM_THREADS']} thread"
+
+
+def result_of(run: Run, output: Path) -> dict:
+    """All that is reported of a run, scored with its newest averaged weights."""
+    from ppsr.config import check_config, load_config
+    from ppsr.metrics.evaluate import evaluate
+
+    folder = output / run.name
+    config = f"configs/{run.name}.yaml"
+    lines = [json.loads(line) for log in sorted(folder.glob("*/scalars.jsonl")) for line in log.open()]
+    curve = {line["step"]: line["psnr"] for line in lines if line["split"] == "validate"}
+    scores, bicubic = {}, {}
+    for name, gt in (("Set5", "data/Set5/HR"), ("B100", "data/BSDS500/val")):
+        common = {"scale": run.scale, "gt": gt, "name": name}
+        scores[name] = evaluate(**common, config_file=config, load=newest_weights(folder)).means
+        bicubic[name] = evaluate(**common, use_bicubic=True).means
+    experiment = check_config(load_config(config))
+    return {
+        "title": run.title,
+        "config": config,
+        "command": " ".join(["python", *command(run, output)]),
+        "seed": experiment.seed,
+        "steps": steps_done(folder),
+        "total": experiment.total_iters,
+        "hours": hours(folder),
+        "machine": machine(),
+        "curve": sorted(curve.items()),
+        "scores": scores,
+        "bicubic": bicubic["Set5"]["psnr"],
+        "bicubic_scores": bicubic,
+        "published": run.published,
+        "source": run.source,
+    }
+
+
+def report(output: Path) -> None:
+    """Score every run that has weights, and fill the page."""
+    import training_runs_report
+
+    results = {run.name: result_of(run, output) for run in RUNS if steps_done(output / run.name)}
+    training_runs_report.write(results)
+
+
+def ship(run: Run, output: Path) -> Path:
+    """Write the newest averaged weights in half precision into the package, with what network they are."""
+    from ppsr.config import load_config
+    from ppsr.files import atomic_write
+    from ppsr.weights import read_file
+
+    state = read_file(newest_weights(output / run.name)).state("generator")
+    network = dict(load_config(f"configs/{run.name}.yaml")["model"]["generator"])
+    target = SHIPPED / f"{run.name}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(target, half_precision(state, network))
+    return target
+
+
+def half_precision(state: dict, network: dict) -> bytes:
+    """A safetensors file of float16 arrays."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    halves = {key: np.ascontiguousarray(value, np.float16) for key, value in state.items()}
+    return save(halves, metadata={"layout": "paddle", "format": "ppsr", "network": json.dumps(network)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Tables and curves of docs/results.md and docs/results.zh.md, from the results of training_runs.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recipes_report import IMAGES, draw_learning, fill
+
+PAGE = Path("docs/results.md")
+# Wording of the tables -> of the Chinese page's
+CHINESE = (
+    (r"network \| steps \| Set5 \| published", "网络 | 步数 | Set5 | 公开"),
+    (r"\| difference \| bicubic \| B100 \| bicubic", "| 差 | 双三次 | B100 | 双三次"),
+    (r"network \| config \| command \| seed \| hours \| machine", "网络 | 配置 | 命令 | 种子 | 小时 | 机器"),
+    (r"(\d) thread", r"\1 线程"),
+    (r"(\d+) of (\d+)", r"\1，共 \2"),
+    (r"FSRCNN's paper", "FSRCNN 论文"),
+    (r"ESPCN's paper", "ESPCN 论文"),
+)
+
+
+def write(results: dict[str, dict]) -> None:
+    """Draw the curves and fill both pages."""
+    if not results:
+        return
+    fill("scores", scores_table(results), PAGE, CHINESE)
+    fill("runs", runs_table(results), PAGE, CHINESE)
+    draw_learning({result["title"]: result for result in results.values()}, IMAGES / "training_runs")
+
+
+def scores_table(results: dict[str, dict]) -> str:
+    """Markdown: what each run reached, beside the published number and bicubic."""
+    head = ("network", "steps", "Set5", "published", "difference", "bicubic", "B100", "bicubic")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for result in results.values():
+        set5, published = result["scores"]["Set5"], result["published"]
+        done = result["steps"]
+        cells = [
+            result["title"],
+            str(done) if done == result["total"] else f"{done} of {result['total']}",
+            f"{set5['psnr']:.2f} / {set5['ssim']:.4f}",
+            f"{published:.2f} ({result['source']})" if published else "–",
+            f"{set5['psnr'] - published:+.2f}" if published else "–",
+            f"{result['bicubic']:.2f}",
+            f"{result['scores']['B100']['psnr']:.2f} / {result['scores']['B100']['ssim']:.4f}",
+            f"{result['bicubic_scores']['B100']['psnr']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def runs_table(results: dict[str, dict]) -> str:
+    """Markdown: how each run is made again."""
+    head = ("network", "config", "command", "seed", "hours", "machine")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, result in results.items():
+        cells = [
+            result["title"],
+            f"`{result['config']}`",
+            f"`python benchmarks/training_runs.py --only {name}`",
+            str(result["seed"]),
+            f"{result['hours']:.2f}",
+            result["machine"],
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
