@@ -7,6 +7,7 @@ ends bit-equal.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +17,11 @@ import paddle
 from paddle import Tensor, nn
 from paddle import distributed as dist
 
+from ppsr.errors import ConfigError
+
 __all__ = ["Group", "start_distributed"]
+
+logger = logging.getLogger(__name__)
 
 
 class Group:
@@ -103,9 +108,29 @@ class Group:
         return used[-1]
 
 
+def _set_device(device: str) -> None:
+    kind, _, index = device.partition(":")
+    gpus = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
+    refusal = f"--device {device}: this Paddle finds {gpus} GPU(s); use --device cpu"
+    if kind == "gpu" and int(index if index.isdigit() else 0) >= gpus:  # Paddle itself would exit here
+        raise ConfigError(refusal)
+    try:
+        paddle.set_device(device)
+    except (ValueError, RuntimeError, OSError) as error:
+        logger.debug("Paddle refused the device", exc_info=True)
+        raise ConfigError(f"{refusal}, gpu or gpu:N") from error
+
+
 def start_distributed(device: str) -> Group:
-    """Join the processes of `paddle.distributed.launch`; a plain process is a group of one."""
-    paddle.set_device(device)
+    """Join the processes of `paddle.distributed.launch`; a plain process is a group of one.
+
+    Args:
+        device: as in `paddle.set_device`.
+
+    Raises:
+        ConfigError: this Paddle has no such device.
+    """
+    _set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return Group()
     if device == "cpu":  # or a build of Paddle for GPUs would move the process to one

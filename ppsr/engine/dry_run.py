@@ -15,7 +15,7 @@ import paddle
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
 from ppsr.engine.distributed import Group
-from ppsr.engine.loader import build_dataset, build_stream
+from ppsr.engine.loader import build_stream
 from ppsr.engine.trainer import Trainer
 from ppsr.generators.macs import count_macs
 from ppsr.models.base import BaseModel
@@ -24,9 +24,10 @@ __all__ = ["dry_run", "peak_memory"]
 
 
 def peak_memory() -> float:
-    """Largest memory of this process so far, in MB; on a GPU, of its allocator."""
-    if paddle.get_device() != "cpu":
-        return paddle.device.cuda.max_memory_allocated() / 2**20
+    """Largest memory so far, in MB: of the allocator of the present GPU, elsewhere of this process."""
+    device = paddle.get_device()
+    if device.startswith("gpu"):
+        return paddle.device.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
@@ -37,8 +38,6 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))
         stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, samples_done=0)
-        if experiment.dataset.test is not None and experiment.validate_.interval > 0:
-            _ = build_dataset(experiment.dataset.test)[0][0]
         seconds, losses = 0.0, {}
         for step in range(2):
             started = time.perf_counter()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 
+import paddle
 import pytest
 import yaml
 
 from ppsr.cli.train import main
+from ppsr.engine.dry_run import peak_memory
 from tests.engine.helpers import CONFIG, make_pictures
 
 
@@ -52,6 +54,24 @@ def test_a_network_of_one_channel_is_measured(depth, capsys):
     assert "everything builds, one step runs" in printed
     # 3x3 convolutions 1 -> 4 -> 4 -> 1 of 64 x 64 pixels
     assert f"{9 * (4 + 16 + 4) * 64**2 / 1e9:.3f} G" in printed
+
+
+def test_the_peak_is_asked_of_the_device_that_trains(monkeypatch):
+    asked = []
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:1")
+    monkeypatch.setattr(
+        paddle.device.cuda, "max_memory_allocated", lambda device: asked.append(device) or 2**21
+    )
+    assert peak_memory() == 2
+    assert asked == ["gpu:1"]
+
+
+@pytest.mark.skipif(paddle.device.is_compiled_with_cuda(), reason="this Paddle may have the device")
+@pytest.mark.parametrize("device", ["gpu", "gpu:99", "cuda", "gpu:x"])
+def test_a_missing_device_is_refused_in_one_line(depth, capsys, device):
+    assert main(["-c", str(depth), "--dry-run", "--device", device]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --device {device}: this Paddle finds 0 GPU(s); use --device cpu")
 
 
 def test_a_validation_set_that_is_not_there_is_found_before_the_first_validation(depth, capsys, tmp_path):
