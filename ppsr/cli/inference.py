@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
     accelerate.enable(arguments.cpu_threads)
     from ppsr.engine.loader import build_dataset
     from ppsr.engine.loggers import setup_logging
-    from ppsr.engine.trainer import build_metrics
+    from ppsr.engine.validation import build_metrics
     from ppsr.files import atomic_write
     from ppsr.inference.backends.choose import open_backend
     from ppsr.inference.evaluate import evaluate_backend
@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
     setup_logging(None)
     name, options = _backend_options(arguments)
     backend = open_backend(arguments.model_path, name, options)
-    dataset, _ = build_dataset(experiment.dataset.test)
+    dataset, _ = build_dataset(experiment.dataset.test, "dataset.test")
     folder = Path(arguments.output_path) / (arguments.model_type or backend.facts.network)
     result = evaluate_backend(
         backend,

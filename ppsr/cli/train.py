@@ -42,6 +42,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--evaluate-only", action="store_true", help="score dataset.test and stop")
     parser.add_argument(
+        "--sync-checkpoints",
+        action="store_true",
+        help="wait for each checkpoint instead of writing it in a thread",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="build all, do one step, print sizes and times"
     )
     parser.add_argument("--seed", type=int, help="overrides the config's seed; 0 is a seed like any other")
@@ -67,6 +72,8 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
         overrides.append(f"seed={arguments.seed}")
     if arguments.amp:
         overrides += ["precision.amp=true", f"precision.level={arguments.amp_level}"]
+    if arguments.sync_checkpoints:
+        overrides.append("snapshot_config.sync=true")
     return overrides
 
 
@@ -127,26 +134,25 @@ def _common_folder(group: Group, config: Config, experiment: Experiment) -> Path
 
 
 def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
-    from ppsr.engine.evaluator import validate
-    from ppsr.engine.loader import build_dataset
     from ppsr.engine.loggers import setup_logging
-    from ppsr.engine.trainer import build_metrics
+    from ppsr.engine.validation import Validator
     from ppsr.metrics.report import set_to_json
 
     if experiment.dataset.test is None:
         raise ConfigError(f"{config.path}: --evaluate-only needs the section 'dataset.test'")
-    dataset, _ = build_dataset(experiment.dataset.test)
+    validator = Validator(experiment)
     folder = _common_folder(group, config, experiment)
     setup_logging(folder, group.rank)
-    pictures = folder / "visual_test" if experiment.validate_.save_img else None
-    score = validate(model.inference_net(), dataset, build_metrics(experiment), group, save_folder=pictures)
+    scores = validator.score(model.inference_net(), group, save_folder=folder / "visual_test")
     if group.is_main:
-        for name, value in score.means.items():
+        for name, value in validator.means(scores).items():
             logger.info("Metric %s: %.4f", name, value)
-        report = json.dumps(set_to_json(score), indent=1, allow_nan=False)
-        atomic_write(folder / "metrics.json", report)
+        report = {name: set_to_json(score) for name, score in scores.items()}
+        text = json.dumps(report.get("", {"sets": report}), indent=1, allow_nan=False)
+        atomic_write(folder / "metrics.json", text)
         logger.info("results in %s", folder)
-    return score.exit_code
+    codes = {score.exit_code for score in scores.values()}
+    return codes.pop() if len(codes) == 1 else 1
 
 
 def _train(

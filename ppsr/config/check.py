@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppsr.config.loader import Config
-from ppsr.config.schema import Experiment, LoaderOptions
+from ppsr.config.schema import Experiment, LoaderOptions, test_sections
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import (
     CRITERIONS,
@@ -60,12 +60,11 @@ def check_config(config: Config) -> Experiment:
     """
     _section(Experiment, config, config, ())
     _component(config, ("model",), MODELS)
-    for split in ("train", "test"):
-        section = config.get("dataset", {}).get(split)
-        if section is not None:
-            _component(config, ("dataset", split), DATASETS, ignore=set(LoaderOptions.model_fields))
-            loading = {key: value for key, value in section.items() if key in LoaderOptions.model_fields}
-            _section(LoaderOptions, loading, config, ("dataset", split))
+    for path in _datasets(config):
+        _component(config, path, DATASETS, ignore=set(LoaderOptions.model_fields))
+        section = _lookup(config, path)
+        loading = {key: value for key, value in section.items() if key in LoaderOptions.model_fields}
+        _section(LoaderOptions, loading, config, path)
     if "lr_scheduler" in config:
         _component(config, ("lr_scheduler",), LRSCHEDULERS)
     for path in _optimizers(config):
@@ -82,6 +81,13 @@ def _section(
         return kind.model_validate(dict(values))
     except ValidationError as error:
         raise _readable(error, config, path, kind.model_fields) from None
+
+
+def _datasets(config: Config) -> list[tuple[str, ...]]:
+    section = config.get("dataset") or {}
+    train = [("dataset", "train")] if section.get("train") is not None else []
+    tests = [("dataset", "test", *filter(None, [name])) for name in test_sections(section.get("test"))]
+    return train + tests
 
 
 def _optimizers(config: Config) -> list[tuple[str, ...]]:

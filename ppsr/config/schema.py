@@ -26,10 +26,24 @@ class LoaderOptions(_Section):
 
 
 class Datasets(_Section):
-    """`train` and `test` hold a dataset's options together with `LoaderOptions`."""
+    """`train` and `test` hold a dataset's options together with `LoaderOptions`; `test` may also map names of
+    your own to several such sections."""
 
     train: dict[str, Any] | None = None
     test: dict[str, Any] | None = None
+
+    @property
+    def test_sections(self) -> dict[str, dict[str, Any]]:
+        """The validation sets by name; a single one has the name ""."""
+        return test_sections(self.test)
+
+
+def test_sections(test: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """The sections of `dataset.test` by name; "" where it is one section itself."""
+    if not test:
+        return {}
+    several = "name" not in test and all(isinstance(value, dict) for value in test.values())
+    return test if several else {"": test}
 
 
 class Validate(_Section):
@@ -37,6 +51,7 @@ class Validate(_Section):
 
     interval: int = Field(-1, description="in steps; -1: never")
     save_img: bool = False
+    tile: int = Field(0, ge=0, description="cut larger images into tiles of this side in LR pixels; 0: never")
     metrics: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -54,6 +69,7 @@ class SnapshotConfig(_Section):
 
     interval: int = Field(5000, ge=1)
     keep: int = Field(2, ge=1)
+    sync: bool = Field(False, description="wait for each checkpoint instead of writing it in a thread")
 
 
 class Ema(_Section):

@@ -77,7 +77,7 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
         raise DataError(
             f"there is no picture folder {folder}. data/README.md tells the layouts and where each "
             f"set comes from; "
-            "`ppsr prepare samples` makes a small set, used by -o dataset.train.gt_folder=data/samples/train"
+            "`ppsr prepare samples` makes a small set in data/samples"
         )
     if meta_info is None:
         pictures = list_pictures(folder)

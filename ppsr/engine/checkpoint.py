@@ -12,13 +12,13 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ppsr.files import atomic_write
 
-__all__ = ["CheckpointError", "CheckpointStore"]
+__all__ = ["CheckpointError", "CheckpointStore", "Content"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +28,41 @@ _ASIDE = ".old"  # a checkpoint that one of the same step is about to replace
 _FORMAT = 1
 
 
+Content = bytes | Callable[[IO[bytes]], object]  # bytes, or what writes them to a stream
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read; older ones are intact."""
 
 
-def _write(path: Path, content: bytes) -> None:
+class _HashedStream:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self._digest = hashlib.sha256()
+        self._length = 0
+
+    def write(self, content: Any) -> int:
+        self._digest.update(content)
+        self._length += memoryview(content).nbytes
+        return self._handle.write(content)
+
+    def facts(self) -> dict[str, Any]:
+        return {"bytes": self._length, "sha256": self._digest.hexdigest()}
+
+
+def _write(path: Path, content: Content) -> dict[str, Any]:
+    """Write a file durably; returns its entry in the manifest."""
     with path.open("wb") as handle:
-        handle.write(content)
+        stream = _HashedStream(handle)
+        if isinstance(content, bytes):
+            stream.write(content)
+        else:
+            content(stream)  # type: ignore[arg-type]
         handle.flush()
         os.fsync(handle.fileno())
+    return stream.facts()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -91,10 +117,8 @@ class CheckpointStore:
     def save(
         self,
         step: int,
-        files: Mapping[str, bytes],
+        files: Mapping[str, Content],
         meta: Mapping[str, Any] | None = None,
-        *,
-        best: bool = False,
     ) -> Path:
         """Write a checkpoint and delete the oldest.
 
@@ -102,7 +126,6 @@ class CheckpointStore:
             step: its number; one of the same number is replaced.
             files: contents by name.
             meta: facts for the manifest, as JSON holds them.
-            best: pin it, so that it outlives newer ones until another is pinned.
 
         Raises:
             CheckpointError: it could not be written (full disk, no permission); older ones are intact.
@@ -119,13 +142,8 @@ class CheckpointStore:
                 "step": step,
                 "serial": 1 + max(map(_serial, self.all()), default=0),
                 "meta": dict(meta or {}),
-                "files": {
-                    name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                    for name, content in files.items()
-                },
+                "files": {name: _write(temporary / name, content) for name, content in files.items()},
             }
-            for name, content in files.items():
-                _write(temporary / name, content)
             _write(temporary / _MANIFEST, json.dumps(manifest, indent=1).encode())
             _sync_folder(temporary)
             if target.exists():
@@ -133,26 +151,50 @@ class CheckpointStore:
                 target.rename(aside)
             temporary.rename(target)
             _sync_folder(self.folder)
-            if best:
-                atomic_write(self.folder / _BEST, json.dumps({"step": step}))
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from error
-        pinned = self.best()
-        others = sorted((p for p in self.all() if p != target), key=_age)
-        for old in [*self.folder.glob(f"step_*{_ASIDE}"), *others[: max(0, len(others) + 1 - self.keep)]]:
-            if old != pinned:
-                shutil.rmtree(old, ignore_errors=True)
+        for old in self.folder.glob(f"step_*{_ASIDE}"):
+            shutil.rmtree(old, ignore_errors=True)
+        self._prune()
         return target
 
-    def best(self) -> Path | None:
-        """The pinned checkpoint."""
+    def _prune(self) -> None:
+        """Delete all but the newest and the best."""
+        best = self.best()
+        checkpoints = sorted(self.all(), key=_age)
+        for old in checkpoints[: max(0, len(checkpoints) - self.keep)]:
+            if old != best:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def record(self, validated: int, best: float | None, best_step: int | None) -> None:
+        """Note the outcome of a validation; the checkpoint of the best step outlives newer ones.
+
+        Args:
+            validated: step that was validated.
+            best: value of the best step so far.
+            best_step: that step.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        entry = {"step": best_step, "value": best, "validated": validated}
+        atomic_write(self.folder / _BEST, json.dumps(entry))
+        self._prune()
+
+    def recorded(self) -> dict[str, Any]:
+        """What `record` wrote last, under the keys `step`, `value` and `validated`."""
         try:
-            step = json.loads((self.folder / _BEST).read_bytes())["step"]
-            folder = self.folder / f"step_{step:09d}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return folder if folder.is_dir() else None
+            entry = json.loads((self.folder / _BEST).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return entry if isinstance(entry, dict) else {}
+
+    def best(self) -> Path | None:
+        """The checkpoint of the best step, if there is one."""
+        step = self.recorded().get("step")
+        folder = self.folder / f"step_{step:09d}" if isinstance(step, int) else None
+        return folder if folder is not None and folder.is_dir() else None
 
     def all(self) -> list[Path]:
         """Folders that look like checkpoints, by step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +14,17 @@ from paddle import nn
 
 from ppsr.engine.distributed import Group
 from ppsr.generators.apply import evaluating, super_resolve
-from ppsr.imaging.io import to_uint8, write_image
+from ppsr.imaging.io import IMAGE_SUFFIXES, to_uint8, write_image
+from ppsr.memory import is_out_of_memory, release_memory
 from ppsr.metrics.scoring import Metric, PictureError, Problem, SetScore, Triple, aligned, score_set
 
-__all__ = ["compared", "validate"]
+__all__ = ["compared", "sample_label", "validate"]
 
 logger = logging.getLogger(__name__)
 
 Write = Callable[[Path, np.ndarray], None]
+
+_LARGEST_OVERLAP = 64  # LR pixels that a tile of a validation sees around itself
 
 
 def validate(
@@ -31,10 +35,14 @@ def validate(
     *,
     save_folder: Path | None = None,
     write: Write = write_image,
+    folders: Sequence[Path] = (),
+    tile: int = 0,
+    on_round: Callable[[], None] = lambda: None,
 ) -> SetScore:
     """Score a network on a dataset of {lq, gt, lq_path} samples (CHW float32 in [0, 1]).
 
-    A sample that cannot be read has no score; it is logged, and counts in no mean.
+    A sample that cannot be read, or does not fit into memory, has no score; it is logged, and counts in no
+    mean.
 
     Args:
         net: LR -> SR network; every sublayer keeps the mode it was in.
@@ -43,16 +51,20 @@ def validate(
         group: processes that share the work.
         save_folder: where SR pictures are written, if at all.
         write: writes one, an HWC uint8 RGB array, to a path.
+        folders: of the dataset; a sample is named by its path below them, see `sample_label`.
+        tile: side of the tiles in LR pixels that larger images are cut into; 0 never cuts.
+        on_round: called by all processes before each round of one sample per process.
     """
     count = len(dataset)
 
-    def tell(done: int) -> None:
+    def before_round(done: int) -> None:
+        on_round()
         if group.is_main and done % max(1, count // 10) == 0:
             logger.info("Test iter: [%d/%d]", done, count)
 
-    samples = _Samples(net, dataset, count, save_folder, write)
+    samples = _Samples(net, dataset, count, save_folder, write, folders, tile)
     with evaluating(net):
-        score = score_set(samples, metrics, group=group, on_round=tell)
+        score = score_set(samples, metrics, group=group, on_round=before_round)
     for problem in score.problems if group.is_main else ():
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
     return score
@@ -64,24 +76,95 @@ class _Samples:
     problems: Sequence[Problem] = ()
 
     def __init__(
-        self, net: nn.Layer, dataset: Any, count: int, save_folder: Path | None, write: Write
+        self,
+        net: nn.Layer,
+        dataset: Any,
+        count: int,
+        save_folder: Path | None,
+        write: Write,
+        folders: Sequence[Path],
+        tile: int,
     ) -> None:
         self.net = net
         self.dataset = dataset
         self.names = [f"{index:05d}" for index in range(count)]
         self.save_folder = save_folder
         self.write = write
+        self.folders = folders
+        self.tile = tile
 
     def read(self, name: str) -> Triple:
-        """Enlarge a sample, write the picture.
+        """Enlarge a sample, write the image.
 
         Raises:
-            DataError: it is unreadable.
+            DataError: it is unreadable, or too large for the memory.
         """
         sample = self.dataset[int(name)]
-        sr = super_resolve(self.net, paddle.to_tensor(np.asarray(sample["lq"])[None]))
-        picture = sr.astype("float32").numpy()[0]
-        return compared(picture, sample, self.net.scale, self.save_folder, name, self.write)
+        label = sample_label(sample, self.folders) or name
+        try:
+            sr = _enlarged(self.net, np.asarray(sample["lq"]), self.tile)
+            return compared(sr, sample, self.net.scale, self.save_folder, label, self.write)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        release_memory()  # after the traceback, which holds the arrays, is gone
+        height, width = np.shape(sample["lq"])[1:]
+        raise PictureError(
+            "out of memory",
+            f"{label}: {width} x {height} pixels do not fit into memory"
+            + (f" in tiles of {self.tile}; lower validate.tile" if self.tile else "; set validate.tile=256"),
+        )
+
+
+def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
+    """SR (C, scale * H, scale * W) float32 of LR (C, H, W), in tiles if one side is larger than `tile`.
+
+    Tiles are read with the network's receptive radius around them, at most 64 pixels, which is cut off again.
+    """
+    height, width = lq.shape[1:]
+    if not tile or max(height, width) <= tile:
+        return super_resolve(net, paddle.to_tensor(lq[None])).astype("float32").numpy()[0]
+    multiple = int(getattr(net, "size_multiple", 1))
+    radius = getattr(net, "receptive_radius", None)
+    overlap = -(-min(_LARGEST_OVERLAP, radius or _LARGEST_OVERLAP) // multiple) * multiple
+    step = max(1, tile // multiple) * multiple
+    sr: np.ndarray | None = None
+    for top in range(0, height, step):
+        for left in range(0, width, step):
+            above, before = max(0, top - overlap), max(0, left - overlap)
+            part = lq[:, above : top + step + overlap, before : left + step + overlap]
+            tiled = super_resolve(net, paddle.to_tensor(part[None])).astype("float32").numpy()[0]
+            rows, columns = min(step, height - top) * net.scale, min(step, width - left) * net.scale
+            y, x = (top - above) * net.scale, (left - before) * net.scale
+            if sr is None:
+                sr = np.empty((tiled.shape[0], height * net.scale, width * net.scale), np.float32)
+            target = sr[:, top * net.scale :, left * net.scale :]
+            target[:, :rows, :columns] = tiled[:, y : y + rows, x : x + columns]
+    assert sr is not None
+    return sr
+
+
+def sample_label(sample: Mapping[str, Any], folders: Sequence[Path] = ()) -> str:
+    """Name of a sample: its path below the dataset's folder, so that equal names in sub-folders stay apart.
+
+    The suffix is left out, unless another image beside it differs in the suffix alone. With several folders,
+    the folder's own name comes first.
+
+    Args:
+        sample: with `lq_path` or `gt_path`, else it has no name.
+        folders: of the dataset; without them the name of the file.
+    """
+    given = sample.get("lq_path") or sample.get("gt_path")
+    if not given:
+        return ""
+    path = Path(str(given))
+    folder = next((folder for folder in folders if path.is_relative_to(folder)), path.parent)
+    label = path.relative_to(folder)
+    if len(folders) > 1 and folder in folders:
+        label = folder.name / label
+    twins = path.parent.glob(f"{glob.escape(path.stem)}.*")
+    alone = sum(twin.suffix.lower() in IMAGE_SUFFIXES for twin in twins) <= 1
+    return (label.with_suffix("") if alone else label).as_posix()
 
 
 def compared(
@@ -89,30 +172,29 @@ def compared(
     sample: Mapping[str, Any],
     scale: int,
     save_folder: Path | None,
-    name: str,
+    label: str,
     write: Write = write_image,
 ) -> Triple:
-    """What is scored of a sample; its picture is written if there is a folder.
+    """What is scored of a sample; its image is written if there is a folder.
 
     Args:
         sr: CHW float32 in [0, 1].
         sample: with `gt`, whose up to scale - 1 rows and columns beyond SR do not count, or without.
         scale: SR size / LR size.
-        save_folder: for the picture.
-        name: of the picture where the sample knows no path.
+        save_folder: for the image.
+        label: name of the sample, which may hold sub-folders.
         write: as in `validate`.
 
     Raises:
         PictureError: `gt` has another size.
     """
     picture = to_uint8(sr.transpose(1, 2, 0))
-    stem = Path(str(sample.get("lq_path") or sample.get("gt_path") or name)).stem
     if save_folder is not None:
-        write(save_folder / f"{stem}.png", picture)
+        write(save_folder / f"{label}.png", picture)
     if sample.get("gt") is None:
-        return Triple(None, picture, None, stem)
+        return Triple(None, picture, None, label)
     gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))
     try:
-        return Triple(None, *aligned(picture, gt, scale), stem)
+        return Triple(None, *aligned(picture, gt, scale), label)
     except PictureError as error:
-        raise PictureError(error.kind, f"{stem}: {error}") from None
+        raise PictureError(error.kind, f"{label}: {error}") from None

@@ -33,10 +33,22 @@ def split_section(section: Mapping[str, Any]) -> tuple[dict[str, Any], LoaderOpt
     return own, LoaderOptions.model_validate(options)
 
 
-def build_dataset(section: Mapping[str, Any], **extra: Any) -> tuple[Any, LoaderOptions]:
-    """Build a dataset and read the loader's options beside it."""
+def build_dataset(section: Mapping[str, Any], key: str, **extra: Any) -> tuple[Any, LoaderOptions]:
+    """Build a dataset and read the loader's options beside it.
+
+    Args:
+        section: of a configuration.
+        key: where the section is, such as "dataset.train"; errors begin with it.
+        extra: options that the section need not have.
+
+    Raises:
+        DataError: folders are missing or empty, or names do not pair.
+    """
     own, options = split_section(section)
-    return DATASETS.build({**extra, **own}), options
+    try:
+        return DATASETS.build({**extra, **own}), options
+    except DataError as error:
+        raise type(error)(f"{key}: {error}") from None
 
 
 def build_stream(

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ppsr.errors import ConfigError
 from ppsr.files import json_number
 
-__all__ = ["ScalarLog", "StepClock", "reported", "setup_logging"]
+if TYPE_CHECKING:
+    from ppsr.engine.state import State
+
+__all__ = ["ScalarLog", "StepClock", "log_step", "reported", "setup_logging"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +76,19 @@ class ScalarLog:
         if self._writer is not None:
             with reported("the last scalars of VisualDL"):
                 self._writer.close()
+
+
+def log_step(
+    state: State, losses: Mapping[str, float], timing: str, total: int, scalars: ScalarLog | None
+) -> None:
+    """Write the log line of a step, and its scalars."""
+    rate = state.trainer.schedule(state.step - 1)
+    shown = " ".join(
+        f"{name}: {value:.3f}" if value >= 0.1 else f"{name}: {value:.3e}" for name, value in losses.items()
+    )
+    logger.info("Iter: %d/%d lr: %.3e %s %s", state.step, total, rate, shown, timing)
+    if scalars is not None:
+        scalars.write(state.step, {"lr": rate, "skipped": state.trainer.skipped, **losses})
 
 
 @contextmanager

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["StopRequest"]
+from ppsr.engine.distributed import Group
+
+__all__ = ["StopRequest", "Stopped"]
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """A signal ended work that may be interrupted at any point; like KeyboardInterrupt it is no error."""
 
 
 class StopRequest:
-    """Flags set by signals: SIGTERM and SIGINT end the run after its step, SIGUSR1 saves and goes on.
+    """Flags set by signals: SIGTERM, SIGINT and SIGHUP end the run after its step, SIGUSR1 saves and goes on.
 
     A second SIGINT ends the process at once.
     """
@@ -18,10 +28,11 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: int | None = None
         self.save = False
+        self._interruptible = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for number in (*_STOPPING, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -32,10 +43,39 @@ class StopRequest:
     def _handle(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGUSR1:
             self.save = True
-        elif number == signal.SIGINT and self.signal == signal.SIGINT:
+            return
+        if number == signal.SIGINT and self.signal == signal.SIGINT:
             os._exit(130)
-        else:
-            self.signal = number
+        self.signal = number
+        if self._interruptible:
+            self._interruptible = False
+            raise Stopped
+
+    @contextmanager
+    def interrupting(self, group: Group) -> Iterator[None]:
+        """Inside, a signal raises `Stopped` at once. Several processes wait for each other instead, so they
+        ask `check` at places that all of them reach."""
+        self._interruptible = group.world == 1
+        try:
+            if self._interruptible and self.signal:
+                raise Stopped
+            yield
+        finally:
+            self._interruptible = False
+
+    def agreed(self, group: Group) -> bool:
+        """Common decision of all ranks: a request on one stops all."""
+        self.signal = int(group.maximum(float(self.signal or 0))) or None
+        return self.signal is not None
+
+    def check(self, group: Group) -> None:
+        """Stop on all ranks if one of them has a request.
+
+        Raises:
+            Stopped: one has.
+        """
+        if self.agreed(group):
+            raise Stopped
 
     @property
     def exit_code(self) -> int:

@@ -37,7 +37,8 @@ class State:
         step: finished optimizer steps; the only counter of the run's length.
         samples: training samples taken by all ranks.
         pool: the training-pair pool, or None.
-        best: value of the first metric at the best validation.
+        best: value of the first metric at the best validation; negative where lower is better.
+        best_step: step of that validation.
     """
 
     model: BaseModel
@@ -47,6 +48,7 @@ class State:
     samples: int = 0
     pool: Any = None
     best: float | None = None
+    best_step: int | None = None
     rank: int = 0
     world: int = 1
 
@@ -59,14 +61,15 @@ class State:
         """Name and arguments with which each network was built."""
         return {name: stated_network(net) for name, net in self.model.nets.items()}
 
-    def files(self) -> dict[str, bytes]:
-        """Contents of a checkpoint."""
-        files = {"weights.pdparams": dump_state(self.weights())}
+    def files(self) -> dict[str, Any]:
+        """Contents of a checkpoint: bytes, or nested dictionaries of arrays, copies that training leaves
+        alone."""
+        files: dict[str, Any] = {"weights.pdparams": self.weights()}
         optimizers = {
             name: optimizer_state(optimizer, self.model.nets)
             for name, (optimizer, _) in self.trainer.optimizers.items()
         }
-        files["optimizers.pdopt"] = dump_state(optimizers)
+        files["optimizers.pdopt"] = optimizers
         files["state.json"] = json.dumps(self._counters(), indent=1).encode()
         return files
 
@@ -85,6 +88,7 @@ class State:
             "samples": self.samples,
             "seed": self.seed,
             "best": self.best,
+            "best_step": self.best_step,
             "world": self.world,
             "skipped": self.trainer.skipped,
             "skipped_in_a_row": self.trainer.skipped_in_a_row,
@@ -105,6 +109,7 @@ class State:
         """
         counters = json.loads(files["state.json"])
         self.step, self.samples, self.best = counters["step"], counters["samples"], counters["best"]
+        self.best_step = counters.get("best_step")
         if counters["seed"] != self.seed:
             logger.warning(
                 "the checkpoint was trained with seed %d; from here on the seed is %d",

@@ -66,6 +66,8 @@ class TrainStep:
 
     Attributes:
         skipped: steps whose loss or gradient was not finite, in all and in a row.
+        updating: whether an update of the present step has begun, so that an error leaves networks between
+            two steps.
     """
 
     model: BaseModel
@@ -77,6 +79,7 @@ class TrainStep:
     ema: EMA | None = None
     skipped: int = 0
     skipped_in_a_row: int = 0
+    updating: bool = False
     scalers: dict[str, LossScale] = field(default_factory=dict)
     graphs: dict[tuple[str, bool], Callable] = field(default_factory=dict)
 
@@ -159,6 +162,7 @@ class TrainStep:
             self.skipped_in_a_row = 0
             if self.ema is not None:
                 self.ema.update(self._master_weights())
+        self.updating = False
         return scalars
 
     def _master_weights(self) -> dict[str, Tensor]:
@@ -272,6 +276,7 @@ class TrainStep:
         for net in result.phase.nets:
             for parameter in self.trainable[net]:
                 parameter.stop_gradient = False  # a later phase may have frozen it
+        self.updating = True
         for optimizer, names in result.optimizers.values():
             norm = math.sqrt(sum(squares.get(net, 0.0) for net in names)) / scaler.value
             factor = 1.0

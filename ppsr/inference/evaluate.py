@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.engine.evaluator import compared
+from ppsr.engine.evaluator import compared, sample_label
 from ppsr.errors import DataError
 from ppsr.inference.backends.base import Backend, super_resolve
 from ppsr.metrics.scoring import Metric, Problem, SetScore, score_picture
@@ -58,7 +58,8 @@ def evaluate_backend(
         pictures = super_resolve(backend, lq)
         seconds += time.perf_counter() - started
         for (name, sample), sr in zip(batch, pictures, strict=True):
-            read = partial(compared, sr, sample, backend.facts.scale, save_folder, name)
+            label = sample_label(sample) or name
+            read = partial(compared, sr, sample, backend.facts.scale, save_folder, label)
             score_picture(score, name, read, metrics)
     for problem in score.problems:
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)

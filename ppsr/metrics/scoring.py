@@ -336,6 +336,8 @@ def score_picture(
             for key, metric in metrics.items()
             if triple.gt is not None or getattr(metric, "no_reference", False)
         }
+    except MemoryError:
+        score.problems.append(Problem(name, "out of memory", f"{name}: comparing it takes too much memory"))
     except PictureError as error:
         score.problems.append(Problem(name, error.kind, str(error)))
     except DataError as error:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ppsr.weights.files import WeightFile, read_file, read_state, write_state
-from ppsr.weights.pdparams import dump_state, parse_pdparams
+from ppsr.weights.pdparams import dump_state, parse_pdparams, stream_state
 
 __all__ = [
     "WeightFile",
@@ -20,6 +20,7 @@ __all__ = [
     "parse_pdparams",
     "read_file",
     "read_state",
+    "stream_state",
     "write_state",
 ]
 

@@ -11,19 +11,23 @@ import io
 import mmap
 import pickle
 from collections.abc import Mapping
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Protocol
 
 import numpy as np
 
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 
-__all__ = ["dump_state", "parse_pdparams"]
+__all__ = ["dump_state", "parse_pdparams", "stream_state"]
 
 _DTYPES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"))
 _BIG = "UnpackBigParamInfor@@"
 _NAMES = "StructuredToParameterName@@"
 _MAX_DEPTH = 64
 _MAX_NODES = 1_000_000
+
+
+class _Sink(Protocol):
+    def write(self, content: Any, /) -> Any: ...
 
 
 class _Stub:
@@ -246,7 +250,14 @@ def _merge_big(value: Any) -> Any:
 
 def dump_state(state: Mapping[str, Any]) -> bytes:
     """Bytes of a .pdparams file as PaddleGAN writes it: pickled (protocol 4) dictionaries of arrays."""
-    return pickle.dumps(_copy(state), protocol=4)
+    stream = io.BytesIO()
+    stream_state(state, stream)
+    return stream.getvalue()
+
+
+def stream_state(state: Mapping[str, Any], stream: _Sink) -> None:
+    """Write what `dump_state` returns to a stream, array by array, so that it is never in memory twice."""
+    pickle.Pickler(stream, protocol=4).dump(_copy(state))
 
 
 def _copy(value: Any) -> Any:

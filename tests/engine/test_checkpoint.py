@@ -87,13 +87,15 @@ def test_only_the_newest_stay(tmp_path: Path) -> None:
 
 def test_pinned_best_outlives_newer_ones(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=1)
-    store.save(1, FILES, best=True)
+    store.save(1, FILES)
+    store.record(1, 0.5, 1)
     for step in (2, 3):
         store.save(step, FILES)
     best = store.best()
     assert best is not None and best.name == "step_000000001"
     assert [path.name for path in store.all()] == ["step_000000001", "step_000000003"]
-    store.save(4, FILES, best=True)
+    store.save(4, FILES)
+    store.record(4, 0.6, 4)
     assert [path.name for path in store.all()] == ["step_000000004"]
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import numpy as np
 import pytest
 
-from ppsr.engine import trainer as trainer_module
 from ppsr.imaging.io import read_image, write_image
-from ppsr.registry import METRICS
-from tests.engine.helpers import make_trainer, write_config
+from tests.engine.helpers import make_trainer, validated_trainer, write_config
 
 SHORT = ["total_iters=3", "log_config.interval=1", "dataset.train.queue_size=0"]
 
@@ -56,38 +55,28 @@ def test_a_network_without_gradient_in_a_step_does_not_drift_on(tmp_path):
     assert _moved(model.nets["predictor"], predictor)
 
 
-@pytest.mark.parametrize("place", ["write_state", "save_visuals"])
+@pytest.mark.parametrize("place", ["saver.write_state", "trainer.save_visuals"])
 def test_a_full_disk_at_any_output_does_not_end_the_run(tmp_path, monkeypatch, caplog, place):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", [*SHORT, "log_config.visual_interval=1"])
-    monkeypatch.setattr(trainer_module, "validate", lambda *_, **__: _Scores())
-    monkeypatch.setattr(f"ppsr.engine.trainer.{place}", full)
-    trainer.metrics = {"psnr": object()}
-    trainer.experiment.validate_.interval = 1
-    trainer.experiment.dataset.test = {"name": "SingleImageDataset", "lq_folder": str(tmp_path / "hr")}
+    trainer = validated_trainer(tmp_path, [30.0, 31.0], ["log_config.visual_interval=1"])
+    monkeypatch.setattr(f"ppsr.engine.{place}", _full)
     trainer.train()
-    assert trainer.state.step == 3
+    assert trainer.state.step == 4
     assert "No space left on device" in caplog.text
 
 
 def test_a_full_disk_at_the_pictures_of_a_validation_loses_no_score(tmp_path, monkeypatch, caplog):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT)
-    trainer.experiment.dataset.test = {
-        "name": "SRDataset", "scale": 2, "gt_folder": str(tmp_path / "hr"), "lq_folder": str(tmp_path / "lr"),
-    }  # fmt: skip
-    trainer.experiment.validate_.save_img = True
-    trainer.metrics = {"psnr": METRICS.build({"name": "PSNR"})}
+    config = write_config(tmp_path)
     for path in (tmp_path / "hr").iterdir():
         write_image(tmp_path / "lr" / path.name, read_image(path)[::2, ::2])
-    monkeypatch.setattr("ppsr.engine.trainer.write_image", full)
+    folders = {"gt_folder": str(tmp_path / "hr"), "lq_folder": str(tmp_path / "lr")}
+    options = [f"dataset.test={json.dumps({'name': 'SRDataset', 'scale': 2, **folders})}"]
+    options += ["validate={interval: 9, save_img: true, metrics: {psnr: {name: PSNR}}}"]
+    trainer = make_trainer(config, tmp_path / "run", [*SHORT, *options])
+    monkeypatch.setattr("ppsr.engine.trainer.write_image", _full)
     assert trainer.validate()["psnr"] > 0
+    trainer.saver.close()
     assert "not written, training goes on: No space left on device" in caplog.text
 
 
-class _Scores:
-    means = {"psnr": 30.0}  # noqa: RUF012 - as the scores of a validation
+def _full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -9,7 +9,6 @@ import pytest
 
 from ppsr.cli.train import main
 from ppsr.engine.profiling import StepProfiler
-from ppsr.engine.trainer import Trainer
 from ppsr.errors import ConfigError
 from tests.engine.helpers import write_config
 
@@ -23,14 +22,14 @@ def test_a_range_of_steps_is_recorded_and_ends_the_run(tmp_path, capsys):
 
 
 def test_a_stopped_run_keeps_what_was_recorded(tmp_path, monkeypatch):
-    after_step = Trainer._after_step
+    step = StepProfiler.step
 
-    def stop_after_two(self, *args):
-        after_step(self, *args)
-        if self.state.step == 2:
+    def stop_after_two(self):
+        if self._steps == 1:
             os.kill(os.getpid(), signal.SIGTERM)
+        return step(self)
 
-    monkeypatch.setattr(Trainer, "_after_step", stop_after_two)
+    monkeypatch.setattr(StepProfiler, "step", stop_after_two)
     options = f"batch_range=[1,50];profile_path={tmp_path / 'trace'}"
     assert main(["-c", str(write_config(tmp_path)), "--device", "cpu", "-p", options]) == 128 + signal.SIGTERM
     assert list((tmp_path / "trace").glob("*.json"))

@@ -1,0 +1,200 @@
+"""The validation sets of a run: built and checked at its start, scored while it goes on."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddle import nn
+
+from ppsr.config.schema import Experiment
+from ppsr.engine.distributed import Group
+from ppsr.engine.evaluator import Write, sample_label, validate
+from ppsr.engine.loader import build_dataset
+from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import write_image
+from ppsr.metrics.scoring import PictureError, SetScore, aligned
+from ppsr.registry import METRICS
+
+__all__ = ["ValidationSet", "Validator", "build_metrics"]
+
+logger = logging.getLogger(__name__)
+
+_CHECKED_SAMPLES = 3  # at the start; more faults than that in a row are no accident
+
+
+def build_metrics(experiment: Experiment) -> dict[str, Any]:
+    """The metrics of the `validate` section by their names."""
+    return {name: METRICS.build(cfg) for name, cfg in experiment.validate_.metrics.items()}
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """One dataset of `dataset.test`.
+
+    Attributes:
+        name: its key where there are several, else "".
+        dataset: indexable samples.
+        folders: of the dataset, see `ppsr.engine.evaluator.sample_label`.
+    """
+
+    name: str
+    dataset: Any
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Where it is configured."""
+        return f"dataset.test.{self.name}" if self.name else "dataset.test"
+
+    def metric(self, name: str) -> str:
+        """Name of a metric in logs: with the set's name where there are several."""
+        return f"{self.name}/{name}" if self.name else name
+
+
+class Validator:
+    """Scores a network on all validation sets.
+
+    Args:
+        experiment: with `dataset.test` and `validate`.
+
+    Raises:
+        DataError: folders of a set are missing or empty, or names do not pair.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.options = experiment.validate_
+        self.metrics = build_metrics(experiment)
+        self.sets = [
+            ValidationSet(name, build_dataset(section, _key(name))[0], _folders(section))
+            for name, section in experiment.dataset.test_sections.items()
+        ]
+
+    def check(self, scale: int | None) -> None:
+        """Look at the first samples of each set, so that a mistake does not cost the steps before the first
+        validation. Single faulty ones are left to the validation, which names them and leaves them out.
+
+        Args:
+            scale: of the network, if known.
+
+        Raises:
+            DataError: none of them has LR and HR of the sizes that the network needs.
+            ConfigError: no metric can be computed, and no image is to be written.
+        """
+        for test in self.sets:
+            faults = []
+            for index in range(min(_CHECKED_SAMPLES, len(test.dataset))):
+                try:
+                    self._check_sample(test, test.dataset[index], scale)
+                    break
+                except DataError as error:
+                    faults.append(error)
+            else:
+                raise DataError(f"{test.key}: {faults[0]}" if faults else f"{test.key} is empty")
+
+    def _check_sample(self, test: ValidationSet, sample: dict[str, Any], scale: int | None) -> None:
+        if sample.get("lq") is None:
+            raise ConfigError(
+                f"{test.key} yields no LR images; give a degradation, or a dataset that has lq_folder"
+            )
+        if sample.get("gt") is None:
+            self._check_metrics_without_truth(test)
+        elif scale is not None:
+            _check_size(test, sample, scale)
+
+    def _check_metrics_without_truth(self, test: ValidationSet) -> None:
+        needing = [k for k, metric in self.metrics.items() if not getattr(metric, "no_reference", False)]
+        if not needing:
+            return
+        message = f"{test.key} has no ground truth, which validate.metrics.{needing[0]} needs"
+        if len(needing) == len(self.metrics) and not self.options.save_img:
+            raise ConfigError(
+                f"{message}; name a dataset with gt_folder, a metric without reference such as NIQE, or set "
+                "validate.save_img=true to write the images alone"
+            )
+        logger.warning("%s: not computed: %s", message, ", ".join(needing))
+
+    def score(
+        self,
+        net: nn.Layer,
+        group: Group,
+        *,
+        save_folder: Path,
+        write: Write = write_image,
+        on_round: Callable[[], None] = lambda: None,
+    ) -> dict[str, SetScore]:
+        """Scores of every set by its name, see `ppsr.engine.evaluator.validate`.
+
+        Args:
+            net: LR -> SR network.
+            group: processes that share the work.
+            save_folder: where images go if `validate.save_img` is set, those of a named set below its name.
+            write: writes one.
+            on_round: called by all processes before each round of samples.
+        """
+        scores = {}
+        for test in self.sets:
+            if test.name and group.is_main:
+                logger.info("validating %s", test.name)
+            scores[test.name] = validate(
+                net,
+                test.dataset,
+                self.metrics,
+                group,
+                save_folder=save_folder / test.name if self.options.save_img else None,
+                write=write,
+                folders=test.folders,
+                tile=self.options.tile,
+                on_round=on_round,
+            )
+        return scores
+
+    def means(self, scores: dict[str, SetScore]) -> dict[str, float]:
+        """Means by metric, as they are logged."""
+        return {
+            test.metric(metric): value
+            for test in self.sets
+            for metric, value in scores[test.name].means.items()
+        }
+
+    def best_metric(self) -> str | None:
+        """Metric that chooses the best step: the first one, of the first set."""
+        first = next(iter(self.metrics), None)
+        return self.sets[0].metric(first) if self.sets and first is not None else None
+
+    def quality(self, means: dict[str, float]) -> float | None:
+        """Value of that metric, larger for better; None where it is missing or not finite."""
+        key = self.best_metric()
+        if key is None or not math.isfinite(means.get(key, math.nan)):
+            return None
+        return self.sign * means[key]
+
+    @property
+    def sign(self) -> int:
+        """-1 where lower values of the metric that chooses the best step are better."""
+        first = next(iter(self.metrics.values()), None)
+        return 1 if getattr(first, "higher_is_better", True) else -1
+
+
+def _key(name: str) -> str:
+    return ValidationSet(name, None).key
+
+
+def _folders(section: dict[str, Any]) -> tuple[Path, ...]:
+    given = section.get("lq_folder") or section.get("gt_folder") or []
+    return tuple(map(Path, given if isinstance(given, (list, tuple)) else [given]))
+
+
+def _check_size(test: ValidationSet, sample: dict[str, Any], scale: int) -> None:
+    height, width = np.shape(sample["lq"])[1:]
+    sr = np.empty((height * scale, width * scale))
+    try:
+        aligned(sr, np.empty(np.shape(sample["gt"])[1:]), scale)
+    except PictureError as error:
+        label = sample_label(sample, test.folders)
+        raise DataError(f"{label}: {error}; another scale or other folders are needed") from None

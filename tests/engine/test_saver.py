@@ -1,0 +1,183 @@
+"""What is on the disk when a run ends badly, and that saving does not hold training up."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from ppsr.engine import checkpoint
+from ppsr.engine.checkpoint import CheckpointStore
+from ppsr.engine.run import CHECKPOINTS
+from ppsr.engine.saver import Saver
+from ppsr.errors import DataError
+from ppsr.weights import dump_state, read_file
+from tests.engine.helpers import fingerprint, make_trainer, validated_trainer, write_config
+
+STATE = {"weights.pdparams": {"generator": {"w": np.arange(6, dtype="f4")}}, "state.json": b"{}"}
+SHORT = ["total_iters=6", "dataset.train.queue_size=0", "snapshot_config.interval=100"]
+
+
+def _steps(folder):
+    return [int(path.name.removeprefix("step_")) for path in CheckpointStore(folder / CHECKPOINTS).all()]
+
+
+def test_the_due_checkpoint_is_written_before_the_validation(tmp_path):
+    trainer = validated_trainer(tmp_path, [1.0])
+
+    def fail(*_, **__):
+        raise RuntimeError("no validation")
+
+    trainer.validator.score = fail
+    with pytest.raises(RuntimeError, match="no validation"):
+        trainer.train()
+    assert _steps(tmp_path / "run") == [2]
+
+
+def test_an_error_between_two_steps_saves_the_finished_ones(tmp_path, caplog):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT)
+    take = trainer._next
+
+    def fail(stream):
+        if trainer.state.step == 3:
+            raise DataError("too many broken images")
+        return take(stream)
+
+    trainer._next = fail
+    with caplog.at_level("INFO", "ppsr"), pytest.raises(DataError, match="broken images"):
+        trainer.train()
+    assert _steps(tmp_path / "run") == [3]
+    assert "3 finished steps are saved; go on with --resume auto" in caplog.text
+    again = make_trainer(tmp_path / "tiny.yaml", tmp_path / "run", SHORT)
+    assert again.resume()
+    assert again.train() == 0
+    straight = make_trainer(tmp_path / "tiny.yaml", tmp_path / "straight", SHORT)
+    assert straight.train() == 0
+    assert fingerprint(tmp_path / "run") == fingerprint(tmp_path / "straight")
+
+
+def test_an_error_in_the_middle_of_a_step_saves_nothing(tmp_path):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT)
+
+    def fail(*_):
+        raise MemoryError
+
+    trainer.state.step = 1
+    trainer.state.trainer.ema.update = fail  # comes after the update of the networks
+    with pytest.raises(MemoryError):
+        trainer.train()
+    assert _steps(tmp_path / "run") == []
+
+
+def test_the_best_step_is_marked_also_where_it_is_the_last(tmp_path):
+    trainer = validated_trainer(tmp_path, [3.0, 1.0, 7.0])
+    assert trainer.train() == 0
+    assert trainer.saver.store.best().name == "step_000000006"
+    best = read_file(tmp_path / "run" / "best_weight.pdparams").nets
+    last = read_file(tmp_path / "run" / "iter_6_weight.pdparams").nets
+    for key, value in last["generator"].items():
+        np.testing.assert_array_equal(best["generator"][key], value)
+
+
+def test_the_best_step_is_saved_also_where_no_checkpoint_was_due(tmp_path):
+    trainer = validated_trainer(tmp_path, [9.0, 1.0, 2.0], ["snapshot_config.interval=5"])
+    assert trainer.train() == 0
+    assert _steps(tmp_path / "run") == [2, 6]
+    assert trainer.saver.store.best().name == "step_000000002"
+
+
+def test_a_resumed_run_repeats_a_validation_that_was_interrupted_and_knows_the_best(tmp_path):
+    trainer = validated_trainer(tmp_path, [5.0, 1.0, 2.0])
+    means = trainer.validator.means
+
+    def die_at_4(scores):
+        if trainer.state.step == 4:
+            raise RuntimeError("killed")
+        return means(scores)
+
+    trainer.validator.means = die_at_4
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer.train()
+    again = validated_trainer(tmp_path, [1.0, 2.0, 0.0])
+    assert again.resume()
+    assert (again.state.step, again.state.best, again.state.best_step) == (4, 5.0, 2)
+    assert again.train() == 0
+    assert again.validator.validated == [4, 6]
+    third = validated_trainer(tmp_path, [8.0, 8.0, 8.0])
+    third.resume()
+    assert third.train() == 0
+    assert third.validator.validated == []
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    reached, write = threading.Event(), checkpoint._write
+
+    def slow(path, content):
+        if path.parent.name.startswith("step_000000002"):
+            assert reached.wait(30), "training waited for the disk"
+        return write(path, content)
+
+    monkeypatch.setattr(checkpoint, "_write", slow)
+    options = [*SHORT, "snapshot_config.interval=2", "total_iters=4", "snapshot_config.keep=5"]
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", options)
+    take = trainer._next
+
+    def watch(stream):
+        if trainer.state.step == 3:
+            reached.set()
+        return take(stream)
+
+    trainer._next = watch
+    assert trainer.train() == 0
+    monkeypatch.setattr(checkpoint, "_write", write)
+    sync = make_trainer(tmp_path / "tiny.yaml", tmp_path / "sync", [*options, "snapshot_config.sync=true"])
+    assert sync.train() == 0
+    assert _steps(tmp_path / "run") == _steps(tmp_path / "sync") == [2, 4]
+    for step in ("step_000000002", "step_000000004"):
+        for name in ("weights.pdparams", "optimizers.pdopt"):
+            first, second = ((tmp_path / run / CHECKPOINTS / step / name) for run in ("run", "sync"))
+            assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_error_of_the_writing_thread_is_raised(tmp_path):
+    saver = Saver(tmp_path, keep=1, total=1)
+    saver.save(1, {**STATE, "broken": {"w": threading.Lock()}}, networks={})
+    with pytest.raises(TypeError):
+        saver.close()
+
+
+def test_a_failed_save_is_followed_by_one_that_works(tmp_path, monkeypatch, caplog):
+    saver, write = Saver(tmp_path, keep=2, total=2), checkpoint._write
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    saver.save(1, STATE, networks={})
+    saver.wait()
+    assert (saver.written, saver.failed) == (None, 1)
+    monkeypatch.setattr(checkpoint, "_write", write)
+    saver.save(2, STATE, networks={})
+    saver.close()
+    assert (saver.written, saver.failed) == (2, 1)
+    assert saver.store.load(saver.store.latest())[0]["weights.pdparams"] == dump_state(
+        STATE["weights.pdparams"]
+    )
+    assert "step 1 not written, training goes on" in caplog.text
+
+
+def test_a_copy_of_the_state_is_what_is_written(tmp_path, monkeypatch):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT)
+    generator = trainer.state.model.nets["generator"]
+    before = {key: value.numpy() for key, value in generator.state_dict().items()}
+    go, write = threading.Event(), checkpoint._write
+    monkeypatch.setattr(checkpoint, "_write", lambda *given: go.wait(30) and write(*given))
+    trainer.save()
+    for parameter in generator.parameters():
+        parameter.set_value(parameter * 0)
+    go.set()
+    trainer.saver.close()
+    stored = read_file(tmp_path / "run" / "iter_0_weight.pdparams").nets["generator"]
+    for key, value in before.items():
+        np.testing.assert_array_equal(stored[key], value)
