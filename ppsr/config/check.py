@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import typing
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppsr.config.loader import Config
-from ppsr.config.schema import Experiment, LoaderOptions, test_sections
+from ppsr.config.schema import CriterionOptions, Experiment, LoaderOptions, test_sections
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import (
     CRITERIONS,
@@ -142,6 +143,9 @@ def _component(
         elif key in ("transforms", "pipeline") and isinstance(value, list):
             for index in range(len(value)):
                 _component(config, (*place, str(index)), TRANSFORMS)
+        elif key == "criterions" and isinstance(value, list):
+            for index in (i for i, entry in enumerate(value) if entry is not None):
+                _criterion(config, (*place, str(index)))
         elif key in hints:
             _check_type(config, place, hints[key], value)
     for key, parameter in parameters.items():
@@ -149,8 +153,18 @@ def _component(
             raise ConfigError(f"{config.where(*path)}: {section['name']} needs the option '{dotted}.{key}'")
 
 
+def _criterion(config: Config, path: tuple[str, ...]) -> None:
+    """Check an entry of `model.criterions`: the criterion's options, and how it counts."""
+    own = set(CriterionOptions.model_fields)
+    _component(config, path, CRITERIONS, ignore=own)
+    entry = _lookup(config, path)
+    _section(CriterionOptions, {key: value for key, value in entry.items() if key in own}, config, path)
+
+
 def _hints(component: Any) -> dict[str, Any]:
-    target = component.__init__ if inspect.isclass(component) else component
+    # options of a dataclass are fields, whose types are resolved in the module of the class that has them
+    plain = inspect.isclass(component) and not dataclasses.is_dataclass(component)
+    target = component.__init__ if plain else component
     try:
         return typing.get_type_hints(target)
     except (NameError, TypeError):  # names that exist for the type checker only

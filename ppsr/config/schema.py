@@ -97,6 +97,18 @@ class StepOptions(_Section):
     channels_last: bool = Field(False, description="let Paddle choose NHWC on a GPU with mixed precision")
 
 
+class CriterionOptions(_Section):
+    """How an entry of `model.criterions` counts; stands beside the criterion's own options."""
+
+    of: list[str] | None = Field(
+        None, min_length=1, description="tensors that it compares; by default its own"
+    )
+    label: str | None = Field(None, min_length=1, description="its name in the log; by default from the name")
+    loss_weight: float | None = Field(None, description="factor; the criterion's own option where it has one")
+    start: int = Field(0, ge=0, description="steps without it at the beginning")
+    warmup: int = Field(0, ge=0, description="steps over which its weight then rises linearly")
+
+
 class Load(_Section):
     """Weights of an earlier stage, by network."""
 

@@ -74,10 +74,14 @@ class _Builder:
             return self._mapping(node, path)
         self._check_tag(node)
         if isinstance(node, yaml.SequenceNode):
-            return [self.build(child, (*path, str(i))) for i, child in enumerate(node.value)]
+            return [self._item(child, (*path, str(i))) for i, child in enumerate(node.value)]
         if not isinstance(node, yaml.ScalarNode) or node.style:  # quoted or block text
             return _tuple_text(node.value)
         return _plain_scalar(node.value)
+
+    def _item(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
+        self.lines[path] = self.at(node)
+        return self.build(node, path)
 
     def _check_tag(self, node: yaml.Node) -> None:
         """Refuse tags that would build objects; `!!float 1e-7` and its kin are harmless and common."""

@@ -60,6 +60,8 @@ class AlignmentLoss:
         ConfigError: an unknown reduction, or no frequency.
     """
 
+    of = ("view1", "view2")
+
     def __init__(
         self,
         *,

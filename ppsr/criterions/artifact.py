@@ -46,7 +46,7 @@ def artifact_map(gt: Tensor, sr: Tensor, averaged: Tensor, ksize: int = 7) -> Te
 
 
 class ArtifactLoss(nn.Layer):
-    """(sr, gt, averaged sr) -> Charbonnier distance of the pictures multiplied by the artifact map.
+    """(sr, gt, averaged sr) -> Charbonnier distance of the images multiplied by the artifact map.
 
     Args:
         loss_weight: factor on the result.
@@ -56,6 +56,8 @@ class ArtifactLoss(nn.Layer):
     Raises:
         ConfigError: an even or too small window.
     """
+
+    of = ("sr", "gt", "averaged")
 
     def __init__(self, *, loss_weight: float = 1.0, ksize: int = 7, detach: bool = False) -> None:
         super().__init__()

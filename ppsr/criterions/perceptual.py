@@ -80,8 +80,8 @@ class PerceptualLoss(nn.Layer):
                 vgg_type,
                 weights,
                 needed_by="PerceptualLoss",
-                otherwise="To train without this loss, remove `model.perceptual_criterion` from the config"
-                " or override it with `-o model.perceptual_criterion=null`.",
+                otherwise="To train without this loss, remove it from the config, in its fixed place by"
+                " `-o model.perceptual_criterion=null`.",
             )
             extractor.load_torchvision(state)
         self.vgg = extractor

@@ -6,15 +6,17 @@ way for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from paddle import Tensor, nn
 
-from ppsr.registry import CRITERIONS, DISCRIMINATORS, GENERATORS, Registry
+from ppsr.errors import ConfigError, did_you_mean
+from ppsr.models.terms import Term
+from ppsr.registry import DISCRIMINATORS, GENERATORS, Registry
 
-__all__ = ["BaseModel", "Batch", "Phase", "build_optional"]
+__all__ = ["BaseModel", "Batch", "Phase"]
 
 
 class Batch(dict[str, Any]):
@@ -46,6 +48,7 @@ class BaseModel:
         nets: every network with a state, by name; these are saved, loaded and moved.
         ema: averaged copies set by the engine when the configuration asks for them.
         step: number of finished steps, set by the engine.
+        terms: the criterions that `criterion_losses` computes.
     """
 
     inference_names: tuple[str, ...] = ("generator",)
@@ -54,6 +57,7 @@ class BaseModel:
         self.nets: dict[str, nn.Layer] = {}
         self.ema: dict[str, nn.Layer] = {}
         self.step = 0
+        self.terms: list[Term] = []
 
     def phases(self) -> list[Phase]:
         """Phases of one iteration, in order."""
@@ -62,6 +66,31 @@ class BaseModel:
     def prepare(self, batch: Batch) -> Batch:
         """Change a batch on the training device before the phases; by default nothing."""
         return batch
+
+    def tensor(self, batch: Batch, name: str) -> Tensor:
+        """A tensor that a criterion compares, by its name in `of`: what a batch holds, or `gt_usm`, which is
+        `gt` where the degradation sharpens no target.
+
+        Raises:
+            ConfigError: there is no such tensor.
+        """
+        if name == "gt_usm" and name not in batch:
+            name = "gt"
+        if name not in batch:
+            raise ConfigError(f"model.criterions: there is no tensor '{name}'; {did_you_mean(name, batch)}")
+        return batch[name]
+
+    def criterion_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of all criterions that count in this step, by label."""
+        losses: dict[str, Tensor] = {}
+        for term in self.terms:
+            if term.factor(self.step):
+                losses |= self.term_losses(term, [self.tensor(batch, name) for name in term.of])
+        return losses
+
+    def term_losses(self, term: Term, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The losses of one criterion."""
+        return term.losses(tensors, self.step)
 
     def inference_net(self) -> nn.Layer:
         """The network from LR picture to SR picture, with averaged parameters where there are any."""
@@ -72,11 +101,6 @@ class BaseModel:
         return self.ema.get(name, self.nets[name])
 
 
-def build_optional(registry: Registry, cfg: Mapping[str, Any] | None) -> Any:
-    """Build a component that a configuration may leave out."""
-    return None if cfg is None else registry.build(cfg)
-
-
 def build_net(cfg: Mapping[str, Any] | nn.Layer, registry: Registry = GENERATORS) -> nn.Layer:
     """Build a network, or take one that is already built."""
     return cfg if isinstance(cfg, nn.Layer) else registry.build(cfg)
@@ -85,8 +109,3 @@ def build_net(cfg: Mapping[str, Any] | nn.Layer, registry: Registry = GENERATORS
 def build_discriminator(cfg: Mapping[str, Any] | nn.Layer | None) -> nn.Layer | None:
     """Build the discriminator of a GAN recipe if there is one."""
     return None if cfg is None else build_net(cfg, DISCRIMINATORS)
-
-
-def build_criterion(cfg: Mapping[str, Any] | None) -> Any:
-    """Build a loss if the configuration asks for it."""
-    return build_optional(CRITERIONS, cfg)

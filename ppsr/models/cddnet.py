@@ -2,63 +2,48 @@
 
 Liang, Zeng, Zhang, "Efficient and Degradation-Adaptive Network for Real-World Image Super-Resolution" (DASR),
 ECCV 2022, arXiv:2203.14216; CDDNet, https://github.com/Aries1213/CDDNet. Differences from the released code:
-the predictor's targets travel through the training-pair pool together with their pictures, and the averaged
+the predictor's targets travel through the training-pair pool together with their images, and the averaged
 generator runs without a tape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.cddnet import BlindSR
-from ppsr.models.base import Batch, build_criterion, build_net
+from ppsr.models.base import Batch, build_net
 from ppsr.models.sr import SRModel
+from ppsr.models.terms import Slot
 
 __all__ = ["CDDNetModel"]
 
 
+@dataclass(kw_only=True, eq=False)
 class CDDNetModel(SRModel):
     """SRModel with a predictor: `degradation_params` (N, 33) of the batch are its regression target.
 
-    Gradients of the SR losses reach the predictor through the mixing weights.
+    Gradients of the SR losses reach the predictor through the mixing weights. Criterions may also compare
+    `params`, the predicted parameters, and `mixing`, the weights.
 
     Args:
         predictor: network lq -> (parameters, mixing weights).
-        regression_criterion: predicted against true degradation parameters.
+        regression_criterion: the same as an entry of [params, degradation_params].
     """
 
-    trained = ("generator", "predictor")
+    predictor: Mapping[str, Any]
+    regression_criterion: Mapping[str, Any] | None = None
+    gan_gt_usm: bool = True
 
-    def __init__(
-        self,
-        *,
-        generator: Mapping[str, Any],
-        predictor: Mapping[str, Any],
-        discriminator: Mapping[str, Any] | None = None,
-        pixel_criterion: Mapping[str, Any] | None = None,
-        regression_criterion: Mapping[str, Any] | None = None,
-        perceptual_criterion: Mapping[str, Any] | None = None,
-        artifact_criterion: Mapping[str, Any] | None = None,
-        gan_criterion: Mapping[str, Any] | None = None,
-        net_d_iters: int = 1,
-        net_d_init_iters: int = 0,
-    ) -> None:
-        super().__init__(
-            generator=generator,
-            discriminator=discriminator,
-            pixel_criterion=pixel_criterion,
-            perceptual_criterion=perceptual_criterion,
-            artifact_criterion=artifact_criterion,
-            gan_criterion=gan_criterion,
-            gan_gt_usm=True,
-            net_d_iters=net_d_iters,
-            net_d_init_iters=net_d_init_iters,
-        )
-        self.nets["predictor"] = build_net(predictor)
+    trained: ClassVar[tuple[str, ...]] = ("generator", "predictor")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.nets["predictor"] = build_net(self.predictor)
         experts = getattr(self.nets["generator"], "num_models", None)
         weights = getattr(self.nets["predictor"], "num_networks", experts)
         if experts != weights:
@@ -66,19 +51,16 @@ class CDDNetModel(SRModel):
                 f"model.generator.num_models is {experts}, model.predictor.num_networks {weights}; "
                 "they must be equal"
             )
-        self.regression_criterion = build_criterion(regression_criterion)
         self._blind: BlindSR | None = None
+
+    def slots(self) -> list[Slot]:
+        own = Slot(self.regression_criterion, "l_regression", ("params", "degradation_params"))
+        return [*super().slots(), own]
 
     def forward(self, batch: Batch, net: nn.Layer) -> Tensor:
         if "mixing" not in batch:
             batch["params"], batch["mixing"] = self.nets["predictor"](batch["lq"])
         return net(batch["lq"], batch["mixing"])
-
-    def generator_losses(self, batch: Batch) -> dict[str, Tensor]:
-        losses = super().generator_losses(batch)
-        if losses and self.regression_criterion is not None:
-            losses["l_regression"] = self.regression_criterion(batch["params"], batch["degradation_params"])
-        return losses
 
     def inference_net(self) -> nn.Layer:
         generator, predictor = self.averaged("generator"), self.averaged("predictor")

@@ -8,7 +8,7 @@ released.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddle import Tensor, nn
@@ -16,6 +16,7 @@ from paddle import Tensor, nn
 from ppsr.criterions.dual_regression import STYLES, drn_losses, l1_loss
 from ppsr.errors import ConfigError, DataError
 from ppsr.models.base import BaseModel, Batch, Phase, build_net
+from ppsr.models.terms import build_terms
 
 __all__ = ["DRNModel"]
 
@@ -37,9 +38,10 @@ class DRNModel(BaseModel):
         style: "original" or "paddledepth", see `drn_losses`.
         lq_loss_weight: weight of the smaller pictures; by default that of the style.
         dual_loss_weight: weight of the way back.
+        criterions: further losses of `sr` and `gt` in [0, 1], as in `SRModel`; without unpaired samples.
 
     Raises:
-        ConfigError: a generator without a pyramid, or an unknown style.
+        ConfigError: a generator without a pyramid, an unknown style, or a GANLoss.
     """
 
     def __init__(
@@ -50,8 +52,12 @@ class DRNModel(BaseModel):
         style: str = "original",
         lq_loss_weight: float | None = None,
         dual_loss_weight: float = 0.1,
+        criterions: Sequence[Mapping[str, Any] | None] = (),
     ) -> None:
         super().__init__()
+        self.terms = build_terms((), criterions)
+        if any(term.adversarial for term in self.terms):
+            raise ConfigError("DRN has no discriminator that a GANLoss could score")
         if style not in STYLES:
             raise ConfigError(f"model.style must be one of {', '.join(STYLES)}, got {style!r}")
         net: Any = build_net(generator)
@@ -85,9 +91,12 @@ class DRNModel(BaseModel):
         lr = [picture * self.rgb_range for picture in lr]
         hr = batch["gt"] * self.rgb_range
         sr = self.nets["generator"](lr[0])
-        batch["sr"] = sr[-1].detach() / self.rgb_range
         back = [dual(picture) for dual, picture in zip(self.duals, sr[1:], strict=True)]
         paired = batch.get("paired")
+        if paired is not None and self.terms:
+            raise ConfigError(
+                "model.criterions of DRN compare with gt; leave dataset.train.unpaired_folder out"
+            )
         terms = drn_losses(
             sr,
             back,
@@ -102,6 +111,9 @@ class DRNModel(BaseModel):
         if paired is not None:  # weights, because a choice of samples would need their numbers on the host
             cycle = self.cycle(back[-1])
             losses["l_cycle"] = self.dual_loss_weight * l1_loss(cycle, lr[0], 1 - paired)
+        batch["sr"] = sr[-1] / self.rgb_range
+        losses |= self.criterion_losses(batch)
+        batch["sr"] = batch["sr"].detach()
         return losses
 
     def cycle(self, back: Tensor) -> Tensor:

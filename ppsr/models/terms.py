@@ -1,0 +1,131 @@
+"""The criterions of a model as a list: what each compares, its label in the log, and how it counts.
+
+An entry of `model.criterions` is a criterion's name and options, and the keys of `CriterionOptions`:
+`{name: L1Loss, loss_weight: 0.5, of: [sr, gt]}`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paddle import Tensor
+
+from ppsr.config.schema import CriterionOptions
+from ppsr.criterions.gan import GANLoss
+from ppsr.errors import ConfigError
+from ppsr.registry import CRITERIONS
+
+__all__ = ["Slot", "Term", "build_terms"]
+
+_DEFAULT = ("sr", "gt")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One criterion of a model.
+
+    Attributes:
+        label: its name in the log.
+        criterion: called with the tensors of `of`; returns a scalar, or scalars by label.
+        of: names of tensors, see `BaseModel.tensor`.
+        weight: factor on the result.
+        start: steps without it at the beginning.
+        warmup: steps over which its weight then rises linearly.
+    """
+
+    label: str
+    criterion: Any
+    of: tuple[str, ...]
+    weight: float = 1.0
+    start: int = 0
+    warmup: int = 0
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether it scores the logits of a discriminator."""
+        return isinstance(self.criterion, GANLoss)
+
+    def factor(self, step: int) -> float:
+        """Factor on the criterion's result after `step` finished steps; 0 before its start."""
+        done = step - self.start
+        return 0.0 if done < 0 else self.weight * min(1.0, (done + 1) / (self.warmup + 1))
+
+    def losses(self, tensors: Sequence[Tensor], step: int) -> dict[str, Tensor]:
+        """The weighted results by label."""
+        result = self.criterion(*tensors)
+        named = result if isinstance(result, Mapping) else {self.label: result}
+        factor = self.factor(step)
+        return {name: value if factor == 1 else factor * value for name, value in named.items()}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A fixed place for one criterion in a model's section, such as `pixel_criterion`: an alias of an entry.
+
+    Attributes:
+        cfg: what the configuration has there; None for nothing.
+        label: see `Term`.
+        of: see `Term`.
+        start: see `Term`.
+        warmup: see `Term`.
+    """
+
+    cfg: Mapping[str, Any] | None
+    label: str
+    of: tuple[str, ...]
+    start: int = 0
+    warmup: int = 0
+
+
+def build_terms(slots: Iterable[Slot], entries: Iterable[Mapping[str, Any] | None]) -> list[Term]:
+    """Build the criterions of the fixed places and of `model.criterions`.
+
+    Raises:
+        ConfigError: an entry has unknown options, or two have the same label.
+    """
+    terms = [
+        Term(slot.label, CRITERIONS.build(slot.cfg), slot.of, start=slot.start, warmup=slot.warmup)
+        for slot in slots
+        if slot.cfg is not None
+    ]
+    for entry in filter(None, entries):  # null takes an entry of a base away
+        terms.append(_term(entry, {term.label for term in terms}))
+    return terms
+
+
+def _term(entry: Mapping[str, Any], taken: set[str]) -> Term:
+    own = {key: value for key, value in entry.items() if key in CriterionOptions.model_fields}
+    options = CriterionOptions.model_validate(own)
+    cfg = {key: value for key, value in entry.items() if key not in own}
+    weight = 1.0 if options.loss_weight is None else options.loss_weight
+    name = str(entry.get("name"))
+    component = CRITERIONS.get(name)
+    if options.loss_weight is not None and "loss_weight" in inspect.signature(component).parameters:
+        cfg["loss_weight"], weight = weight, 1.0
+    label = options.label or _free(_label(name), taken)
+    if label in taken:
+        raise ConfigError(f"model.criterions: two losses have the label '{label}'; give each its own `label`")
+    of = getattr(component, "of", _DEFAULT) if options.of is None else options.of
+    return Term(label, CRITERIONS.build(cfg), tuple(of), weight, options.start, options.warmup)
+
+
+def _label(name: str) -> str:
+    """GANLoss -> l_g_gan, as in the fixed place; FocalFrequencyLoss -> l_focal_frequency."""
+    if name == "GANLoss":
+        return "l_g_gan"
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.rpartition(".")[2].removesuffix("Loss"))
+    return f"l_{words.lower()}"
+
+
+def _free(label: str, taken: set[str]) -> str:
+    """The label, or the first of label_2, label_3, ... that no other loss has."""
+    number = 1
+    found = label
+    while found in taken:
+        number += 1
+        found = f"{label}_{number}"
+    return found

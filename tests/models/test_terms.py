@@ -1,0 +1,196 @@
+"""`model.criterions`: any number of any registered losses, beside the fixed places."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.config import check_config, load_config
+from ppsr.errors import ConfigError
+from ppsr.models.base import Batch
+from ppsr.models.drn import DRNModel
+from ppsr.models.sr import SRModel
+from ppsr.registry import CRITERIONS, build_model
+from ppsr.solver.ema import EMA
+from tests.engine.helpers import write_config
+from tests.models.test_align import batch_of as views_of
+from tests.models.test_align import make as align_model
+
+GENERATOR = {"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2}
+DISCRIMINATOR = {"name": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 2}
+
+
+class Total:
+    """A loss that has no weight of its own."""
+
+    def __call__(self, sr, gt):
+        return (sr - gt).abs().sum()
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(CRITERIONS._objects, "TotalLoss", Total)
+
+
+def batch_of(rng, *names: str) -> Batch:
+    sides = {"lq": 8, **dict.fromkeys(("gt", "gt_usm", *names), 16)}
+    return Batch({k: paddle.to_tensor(rng.random((2, 3, s, s), dtype=np.float32)) for k, s in sides.items()})
+
+
+def numbers(losses) -> dict[str, float]:
+    return {label: float(value) for label, value in losses.items()}
+
+
+def test_a_list_gives_what_the_fixed_places_give(rng):
+    fixed = SRModel(
+        generator=GENERATOR,
+        discriminator=DISCRIMINATOR,
+        pixel_criterion={"name": "L1Loss", "loss_weight": 0.5},
+        artifact_criterion={"name": "ArtifactLoss"},
+        gan_criterion={"name": "GANLoss", "loss_weight": 0.1},
+        gan_gt_usm=True,
+    )
+    listed = SRModel(
+        generator=GENERATOR,
+        discriminator=DISCRIMINATOR,
+        criterions=[
+            {"name": "L1Loss", "loss_weight": 0.5, "of": ["sr", "gt_usm"], "label": "l_pix"},
+            {"name": "ArtifactLoss", "of": ["sr", "gt_usm", "averaged"], "label": "l_g_artifacts"},
+            {"name": "GANLoss", "loss_weight": 0.1, "of": ["sr", "gt_usm"]},
+        ],
+    )
+    batch = batch_of(rng)
+    results = []
+    for model in (fixed, listed):
+        for name, net in model.nets.items():
+            net.set_state_dict(fixed.nets[name].state_dict())
+            net.eval()  # spectral norms stay where they are
+        model.ema = EMA(model.nets, decay=0.9, net_names=["generator"]).nets
+        own = Batch(batch)
+        results.append({**numbers(model.generator_losses(own)), **numbers(model.discriminator_losses(own))})
+        assert own["sr"].stop_gradient
+    assert set(results[0]) == {"l_pix", "l_g_artifacts", "l_g_gan", "l_d_real", "l_d_fake"}
+    assert results[0] == results[1]
+
+
+def test_every_entry_counts_by_its_own_weight_and_compares_what_it_names(rng):
+    entries = [
+        {"name": "L1Loss"},
+        {"name": "MSELoss", "loss_weight": 3, "of": ["sr", "gt_usm"]},
+        {"name": "TotalLoss", "loss_weight": 0.25, "label": "sum"},
+        {"name": "L1Loss", "of": ["sr", "other"]},
+        None,  # taken away by an override
+    ]
+    model = SRModel(generator=GENERATOR, criterions=entries)
+    batch = batch_of(rng, "other")
+    losses = numbers(model.generator_losses(batch))
+    sr, gt, usm, other = (batch[name].numpy().astype(np.float64) for name in ("sr", "gt", "gt_usm", "other"))
+    expected = {
+        "l_l1": np.abs(sr - gt).mean(),
+        "l_mse": 3 * ((sr - usm) ** 2).mean(),
+        "sum": np.abs(sr - gt).sum() / 4,
+        "l_l1_2": np.abs(sr - other).mean(),
+    }
+    assert losses == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_loss_starts_and_rises_as_its_entry_says(rng):
+    model = SRModel(
+        generator=GENERATOR,
+        criterions=[{"name": "L1Loss"}, {"name": "TotalLoss", "loss_weight": 2, "start": 3, "warmup": 1}],
+    )
+    batch = batch_of(rng)
+    full = float((model.forward(batch, model.nets["generator"]) - batch["gt"]).abs().sum())
+    shares = []
+    for model.step in range(6):
+        shares.append(numbers(model.generator_losses(batch)).get("l_total", 0) / full)
+    assert shares == pytest.approx([0, 0, 0, 1, 2, 2], rel=1e-5)
+
+
+def test_losses_of_two_views_are_entries_too():
+    model = align_model(
+        align_criterion=None,
+        criterions=[{"name": "AlignmentLoss", "linear_weight": 2.0, "nonlinear_weight": 0, "loss_weight": 5}],
+    )
+    batch = model.prepare(views_of())
+    losses = model.generator_losses(batch)
+    linear = CRITERIONS.get("AlignmentLoss")(nonlinear_weight=0)(batch["view1"], batch["view2"])["l_reg"]
+    assert set(losses) == {"l_pix", "l_reg"}
+    assert float(losses["l_reg"]) == pytest.approx(10 * float(linear), rel=1e-6)
+
+
+def test_dual_regression_takes_further_losses_of_paired_samples(rng):
+    options = {"generator": {"name": "DRNGenerator", "scale": [2], "n_blocks": 1, "n_feats": 8}}
+    model = DRNModel(**options, criterions=[{"name": "MSELoss"}])
+    batch = batch_of(rng)
+    losses = model.losses(batch)
+    expected = ((batch["sr"] - batch["gt"]) ** 2).mean()
+    assert float(losses["l_mse"]) == pytest.approx(float(expected), rel=1e-5)
+    losses["l_mse"].backward()
+    assert any(p.grad is not None for p in model.nets["generator"].parameters())
+    with pytest.raises(ConfigError, match="unpaired_folder"):
+        model.losses(Batch(batch, paired=paddle.ones([2])))
+    with pytest.raises(ConfigError, match="no discriminator"):
+        DRNModel(**options, criterions=[{"name": "GANLoss"}])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "the model has no loss"),
+        ({"criterions": [{"name": "GANLoss"}]}, "both model.discriminator and a GANLoss"),
+        ({"criterions": [{"name": "L1Loss"}], "discriminator": DISCRIMINATOR}, "both model.discriminator"),
+        ({"criterions": [{"name": "GANLoss"}] * 2, "discriminator": DISCRIMINATOR}, "one GANLoss, got 2"),
+        ({"criterions": [{"name": "L1Loss", "label": "a"}, {"name": "MSELoss", "label": "a"}]}, "label 'a'"),
+    ],
+)
+def test_lists_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        SRModel(generator=GENERATOR, **options)
+
+
+def test_a_tensor_that_is_not_there_is_answered_with_the_nearest(rng):
+    model = SRModel(generator=GENERATOR, criterions=[{"name": "L1Loss", "of": ["sr", "gt_us"]}])
+    with pytest.raises(ConfigError, match="no tensor 'gt_us'; did you mean 'gt_usm'"):
+        model.generator_losses(batch_of(rng))
+    model = SRModel(generator=GENERATOR, criterions=[{"name": "L1Loss", "of": ["sr", "averaged"]}])
+    with pytest.raises(ConfigError, match="ema"):
+        model.generator_losses(batch_of(rng))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{name: L1Los}", "model.criterions.1: unknown criterion 'L1Los'; did you mean 'L1Loss'"),
+        (
+            "{name: L1Loss, reductoin: sum}",
+            "no option 'model.criterions.1.reductoin'; did you mean 'reduction'",
+        ),
+        ("{name: L1Loss, off: [sr, gt]}", "no option 'model.criterions.1.off'; did you mean 'of'"),
+        ("{name: L1Loss, of: sr}", "'model.criterions.1.of' is 'sr'"),
+        ("{name: L1Loss, start: -1}", "'model.criterions.1.start' is -1"),
+        ("{loss_weight: 1}", "'model.criterions.1' lacks the key 'name'"),
+        ("L1Loss", "'model.criterions.1' must be a mapping"),
+    ],
+)
+def test_a_wrong_entry_is_named_with_its_line(tmp_path, entry, message):
+    path = write_config(tmp_path)
+    lines = path.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("model:")) + 1
+    lines[at:at] = ["  criterions:", "  - {name: MSELoss}", f"  - {entry}"]
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError) as error:
+        check_config(load_config(path))
+    assert f"{path}:{at + 3}: " in str(error.value)
+    assert message in str(error.value)
+
+
+def test_an_entry_is_overridden_by_its_place(tmp_path):
+    path = write_config(tmp_path)
+    overrides = ["model.criterions=[{name: L1Loss}, {name: MSELoss}]", "model.criterions.1.loss_weight='2'"]
+    config = load_config(path, overrides)
+    check_config(config)
+    model = build_model(config["model"])
+    assert [term.label for term in model.terms][-2:] == ["l_l1", "l_mse"]
+    assert model.terms[-1].criterion.loss_weight == 2
