@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
-import cv2
 import numpy as np
 import paddle
 from paddle.io.dataloader.collate import default_collate_fn
@@ -19,6 +12,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.sampler import EpochBatchSampler
 from ppsr.engine.distributed import Group
+from ppsr.engine.workers import batches_of_workers
 from ppsr.errors import DataError
 from ppsr.models.base import Batch
 from ppsr.registry import DATASETS
@@ -80,18 +74,7 @@ def build_stream(
             _as_tensors(_collated([dataset[key] for key in keys])) for keys in sampler
         )
     else:
-        over = RawValue(ctypes.c_bool, False)
-        atexit.register(setattr, over, "value", True)  # before multiprocessing ends its children
-        loader = paddle.io.DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=_collated,
-            num_workers=options.num_workers,
-            use_shared_memory=options.use_shared_memory,
-            return_list=True,
-            worker_init_fn=partial(_start_worker, over),
-        )
-        batches = _from_workers(loader)
+        batches = batches_of_workers(dataset, sampler, _collated, options)
     finish = getattr(dataset, "finish_batch", None)
     return batches if finish is None else _finished(batches, finish)
 
@@ -111,46 +94,11 @@ def _collated(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return default_collate_fn(samples)
 
 
-def _start_worker(over: Any, _: int) -> None:
-    """Prepare a loader worker.
-
-    One thread, because there are as many workers as cores. Signals are outlived: a scheduler signals the
-    whole process group, but the run still needs its workers for the step it is in, saves, and ends them
-    itself when it is `over`.
-    """
-    cv2.setNumThreads(1)
-
-    def handle(*_: object) -> None:
-        if over.value:
-            os._exit(0)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-
-
 def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None]) -> Iterator[Batch]:
     """Batches after the part of their making that a data set does on the training device."""
     for batch in batches:
         finish(batch)
         yield batch
-
-
-def _from_workers(loader: Any) -> Iterator[Batch]:
-    """Batches of loader workers, whose errors Paddle prints, and then reports as an error of its own queue.
-
-    Raises:
-        DataError: a worker stopped.
-    """
-    batches = iter(loader)
-    try:
-        for item in batches:
-            yield Batch(item)
-    except SystemError as error:
-        raise DataError("a loader worker stopped; its own error stands above this message") from error
-    finally:
-        batches._try_shutdown_all(
-            timeout=5
-        )  # a thread of Paddle's keeps the workers of a dropped iterator alive
 
 
 def _as_tensors(batch: Mapping[str, Any]) -> Batch:

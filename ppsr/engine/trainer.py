@@ -25,8 +25,9 @@ from ppsr.engine.state import State
 from ppsr.engine.step import TrainStep
 from ppsr.engine.validation import Validator
 from ppsr.engine.visuals import save_visuals
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.imaging.io import write_image
+from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel, Batch
 from ppsr.registry import LRSCHEDULERS
 from ppsr.solver.ema import EMA
@@ -35,6 +36,19 @@ from ppsr.solver.optimizers import build_optimizers
 __all__ = ["Trainer"]
 
 logger = logging.getLogger(__name__)
+
+
+class OutOfMemoryError(PpsrError):
+    """A step needs more memory than there is."""
+
+    exit_code = 1
+
+    def __init__(self, step: int, error: BaseException) -> None:
+        reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+        super().__init__(
+            f"not enough memory after step {step}: lower dataset.train.batch_size, gt_size or num_workers, "
+            f"or compute in half precision (--amp); {reason[:200]}"
+        )
 
 
 class Trainer:
@@ -184,8 +198,10 @@ class Trainer:
                         self._validate_or_stop(log, stop)
                     if self.profiler.step():
                         break
-            except Exception:
+            except Exception as error:
                 self._save_after_error()
+                if is_out_of_memory(error):
+                    raise OutOfMemoryError(state.step, error) from error
                 raise
             if stop.signal:
                 return self._end_stopped(stop)

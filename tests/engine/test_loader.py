@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import sys
+import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,8 +16,10 @@ from paddle.io import Dataset
 
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.files import BadFiles
+from ppsr.engine import workers
 from ppsr.engine.distributed import Group
 from ppsr.engine.loader import build_stream
+from ppsr.engine.workers import WorkerError
 from ppsr.errors import DataError
 
 
@@ -47,18 +54,17 @@ def _epoch(dataset, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_broken_items_are_replaced_by_the_next_with_any_number_of_workers(workers):
+@pytest.mark.parametrize("count", [0, 2])
+def test_broken_items_are_replaced_by_the_next_with_any_number_of_workers(count):
     expected = [6.0 if index in (5,) else float(index) for index in range(40)]
-    assert _epoch(_Numbers(40, {5}), workers) == expected
+    assert _epoch(_Numbers(40, {5}), count) == expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_too_many_broken_items_end_training_with_any_number_of_workers(workers):
-    with pytest.raises(DataError):
-        _epoch(_Numbers(40, {5, 22}), workers)
+@pytest.mark.parametrize("count", [0, 2])
+def test_too_many_broken_items_end_training_with_any_number_of_workers(count):
+    with pytest.raises(DataError, match="2 of 40 pictures are broken"):
+        _epoch(_Numbers(40, {5, 22}), count)
 
 
 @pytest.mark.slow
@@ -91,3 +97,88 @@ def test_opencv_has_one_thread_in_loader_workers_and_keeps_its_own_elsewhere():
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
+
+
+class _Faulty(Dataset):
+    """Raises what it is given."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, key):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [DataError("a.png is small"), MemoryError("no room"), KeyError("gt")])
+def test_an_error_in_a_worker_is_the_one_that_is_raised(error, capfd):
+    kind = RuntimeError if isinstance(error, KeyError) else type(error)
+    with pytest.raises(kind, match=str(error)):
+        next(_stream(_Faulty(error), 1))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def _workers():
+    return [child for child in multiprocessing.active_children() if child.name.startswith("Process")]
+
+
+def test_a_killed_worker_is_named_with_cause_and_cure():
+    stream = _stream(_Numbers(40, set()), 2)
+    next(stream)
+    worker = _workers()[0]
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join(10)
+    with pytest.raises(WorkerError, match=rf"worker {worker.pid} was killed by signal 9 .*memory is short"):
+        for _ in range(100):
+            next(stream)
+    assert WorkerError.exit_code == 1
+
+
+def test_a_worker_that_does_not_run_any_more_is_noticed(monkeypatch):
+    monkeypatch.setattr(workers, "_CHECK_SECONDS", 0.05)
+    stream = _stream(_Numbers(40, set()), 1)
+    next(stream)
+    (worker,) = _workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerError, match=str(worker.pid)):
+        for _ in range(100):
+            next(stream)
+
+
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [
+        (-signal.SIGBUS, "--shm-size"),
+        (-signal.SIGKILL, "lower dataset.train"),
+        (-signal.SIGSEGV, "=0"),
+        (3, "3"),
+    ],
+)
+def test_the_end_of_a_worker_has_a_cure(code, cure, monkeypatch):
+    monkeypatch.setattr(workers, "_shared_memory_is_full", lambda: False)
+    ended = SimpleNamespace(pid=7, exitcode=code)
+    alive = SimpleNamespace(pid=8, exitcode=None)
+    assert cure in workers._cause([alive, ended], LoaderOptions())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Paddle's own watch ends workers")
+def test_workers_end_with_a_trainer_that_is_killed():
+    read, write = os.pipe()
+    trainer = os.fork()
+    if trainer == 0:
+        stream = _stream(_Numbers(40, set()), 2)
+        next(stream)
+        os.write(write, " ".join(str(worker.pid) for worker in _workers()).encode())
+        time.sleep(60)
+        os._exit(0)
+    pids = [int(pid) for pid in os.read(read, 100).split()]
+    os.kill(trainer, signal.SIGKILL)
+    os.waitpid(trainer, 0)
+    assert len(pids) == 2
+    until = time.monotonic() + 5
+    while any(workers._state(pid) not in ("", "Z", "X") for pid in pids):
+        assert time.monotonic() < until, "workers outlive their trainer"
+        time.sleep(0.05)

@@ -7,10 +7,13 @@ import threading
 import numpy as np
 import pytest
 
+from ppsr.cli.train import main
 from ppsr.engine import checkpoint
 from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.engine.run import CHECKPOINTS
 from ppsr.engine.saver import Saver
+from ppsr.engine.step import TrainStep
+from ppsr.engine.trainer import OutOfMemoryError
 from ppsr.errors import DataError
 from ppsr.weights import dump_state, read_file
 from tests.engine.helpers import fingerprint, make_trainer, validated_trainer, write_config
@@ -65,9 +68,25 @@ def test_an_error_in_the_middle_of_a_step_saves_nothing(tmp_path):
 
     trainer.state.step = 1
     trainer.state.trainer.ema.update = fail  # comes after the update of the networks
-    with pytest.raises(MemoryError):
+    with pytest.raises(OutOfMemoryError):
         trainer.train()
     assert _steps(tmp_path / "run") == []
+
+
+def test_memory_that_runs_out_is_one_line_and_saves_the_finished_steps(tmp_path, monkeypatch, capsys):
+    run = TrainStep.run
+
+    def limited(self, batches, step, seed):
+        if step == 2:
+            raise MemoryError("(ResourceExhausted) Fail to alloc memory of 9 size, error code is 12.")
+        return run(self, batches, step, seed)
+
+    monkeypatch.setattr(TrainStep, "run", limited)
+    assert main(["-c", str(write_config(tmp_path)), "--device", "cpu", "-o", *SHORT]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: not enough memory after step 2: lower dataset.train.batch_size, gt_size")
+    (run_folder,) = (tmp_path / "output").glob("tiny-*")
+    assert _steps(run_folder) == [2]
 
 
 def test_the_best_step_is_marked_also_where_it_is_the_last(tmp_path):

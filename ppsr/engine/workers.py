@@ -1,0 +1,223 @@
+"""Processes that make training batches: how they start, report errors, and end with their trainer."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import paddle
+
+from ppsr.config.schema import LoaderOptions
+from ppsr.errors import DataError, PpsrError
+from ppsr.models.base import Batch
+
+__all__ = ["WorkerError", "batches_of_workers"]
+
+Collate = Callable[[Sequence[Any]], dict[str, Any]]
+
+_FAILURE = "worker failure"
+_PR_SET_PDEATHSIG = 1
+_CHECK_SECONDS = 5.0
+_STOPPED_CHECKS = 6  # a worker that does not run in so many checks in a row is ended
+_SHARED_MEMORY = Path("/dev/shm")
+_SMALL_SHARED_MEMORY = 2**26
+
+
+class WorkerError(PpsrError):
+    """A loader worker did not survive."""
+
+    exit_code = 1
+
+
+def batches_of_workers(
+    dataset: Any, sampler: Any, collate: Collate, options: LoaderOptions
+) -> Iterator[Batch]:
+    """Batches made by `options.num_workers` processes.
+
+    Args:
+        dataset: indexable by the keys of the sampler.
+        sampler: endless batches of keys.
+        collate: list of samples -> batch of arrays.
+        options: number of workers, shared memory.
+
+    Raises:
+        DataError: of the dataset, as without workers.
+        WorkerError: a worker was killed or crashed.
+    """
+    over = RawValue(ctypes.c_bool, False)
+    atexit.register(setattr, over, "value", True)  # before multiprocessing ends its children
+    loader = paddle.io.DataLoader(
+        _Guarded(dataset),
+        batch_sampler=sampler,
+        collate_fn=_GuardedCollate(collate),
+        num_workers=options.num_workers,
+        use_shared_memory=options.use_shared_memory,
+        return_list=True,
+        worker_init_fn=_Start(over, os.getpid()),
+    )
+    batches = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        # Paddle's handler raises wherever the program happens to be, in the middle of a step too. Without it
+        # the thread that collects batches notices a dead worker, and the next batch is an error.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    done = threading.Event()
+    threading.Thread(target=_end_stopped, args=(batches._workers, done), daemon=True).start()
+    try:
+        for item in batches:
+            if _FAILURE in item:
+                _raise(*item[_FAILURE])
+            yield Batch(item)
+    except SystemError as error:
+        raise WorkerError(_cause(batches._workers, options)) from error
+    finally:
+        done.set()
+        # a thread of Paddle's keeps the workers of a dropped iterator alive
+        batches._try_shutdown_all(timeout=5)
+
+
+class _Failure(Exception):  # noqa: N818 - it is passed on as a value
+    """An error of the dataset on its way through the collating function."""
+
+
+class _Guarded(paddle.io.Dataset):
+    """A dataset that returns its errors, because Paddle prints a traceback of what it raises."""
+
+    def __init__(self, dataset: Any) -> None:
+        super().__init__()
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self.dataset[key]
+        except Exception as error:
+            return _Failure(*_described(error))
+
+
+class _GuardedCollate:
+    """A collating function that returns errors as batches."""
+
+    def __init__(self, collate: Collate) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: Sequence[Any]) -> dict[str, Any]:
+        for sample in samples:
+            if isinstance(sample, _Failure):
+                return _failed_batch(*sample.args)
+        try:
+            return self.collate(samples)
+        except Exception as error:
+            return _failed_batch(*_described(error))
+
+
+def _failed_batch(kind: str, text: str) -> dict[str, Any]:
+    return {_FAILURE: [kind, text], "": np.zeros(1)}  # Paddle cannot pass on a batch without an array
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """Kind and text of an error that reaches the trainer as text."""
+    if isinstance(error, PpsrError):
+        return "data", str(error)
+    if isinstance(error, MemoryError):
+        return "memory", str(error)
+    return "other", traceback.format_exc()
+
+
+def _raise(kind: str, text: str) -> None:
+    if kind == "data":
+        raise DataError(text)
+    if kind == "memory":
+        raise MemoryError(f"a loader worker: {text}; lower dataset.train.num_workers")
+    raise RuntimeError(f"error in a loader worker:\n{text}")
+
+
+class _Start:
+    """Prepares a worker.
+
+    It has one OpenCV thread, because there are as many workers as cores. It outlives signals: a scheduler
+    signals the whole process group, but the run still needs its workers for the step it is in, saves, and
+    ends them itself when it is `over`. It ends with its trainer, however that ends.
+    """
+
+    def __init__(self, over: Any, trainer: int) -> None:
+        self.over = over
+        self.trainer = trainer
+
+    def __call__(self, _: int) -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self.trainer:  # it ended before the line above
+            os._exit(0)
+        cv2.setNumThreads(1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._handle)
+
+    def _handle(self, *_: object) -> None:
+        if self.over.value:
+            os._exit(0)
+
+
+def _end_stopped(workers: Sequence[Any], done: threading.Event) -> None:
+    """Kill workers that do not run any more, so that training ends instead of waiting for ever."""
+    stopped: dict[int, int] = {}
+    while not done.wait(_CHECK_SECONDS):
+        for worker in workers:
+            if _state(worker.pid) not in ("T", "t"):
+                stopped.pop(worker.pid, None)
+                continue
+            stopped[worker.pid] = stopped.get(worker.pid, 0) + 1
+            if stopped[worker.pid] >= _STOPPED_CHECKS:
+                worker.kill()
+
+
+def _state(pid: int) -> str:
+    """State of a process as Linux names it; "" where that is not known."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def _cause(workers: Sequence[Any], options: LoaderOptions) -> str:
+    """Why the workers make no more batches, and what to do."""
+    ended = [(worker.pid, worker.exitcode) for worker in workers if worker.exitcode]
+    if not ended:
+        return "the loader workers stopped; set dataset.train.num_workers=0 to see the error itself"
+    pid, code = ended[0]
+    if code > 0:
+        return f"loader worker {pid} ended with exit code {code}; set dataset.train.num_workers=0 to see why"
+    number = -code
+    name = signal.Signals(number).name
+    message = f"loader worker {pid} was killed by signal {number} ({name})"
+    if number == signal.SIGBUS or (options.use_shared_memory and _shared_memory_is_full()):
+        return (
+            f"{message}: the shared memory {_SHARED_MEMORY} is full; enlarge it (docker run --shm-size=8g), "
+            "lower dataset.train.num_workers or batch_size, or set dataset.train.use_shared_memory=false"
+        )
+    if number == signal.SIGKILL:
+        return (
+            f"{message}, as the system does when memory is short; lower dataset.train.num_workers or "
+            "batch_size"
+        )
+    return f"{message}; set dataset.train.num_workers=0 to see where"
+
+
+def _shared_memory_is_full() -> bool:
+    try:
+        return shutil.disk_usage(_SHARED_MEMORY).free < _SMALL_SHARED_MEMORY
+    except OSError:
+        return False
