@@ -18,6 +18,7 @@ from paddle import nn
 from ppsr.compat.paddle import create_accumulators, keeps_master_weight
 from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.registry import OPTIMIZERS
+from ppsr.solver import multi_tensor
 
 __all__ = [
     "SGD",
@@ -46,7 +47,7 @@ def Adam(  # noqa: N802 - registered under the optimizer's name
     weight_decay: float | None = None,
 ) -> paddle.optimizer.Optimizer:
     """Adam with L2 regularisation as `weight_decay`."""
-    return paddle.optimizer.Adam(
+    return multi_tensor.Adam(
         _RATE, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay or None
     )
 

@@ -8,6 +8,7 @@ is Paddle's own: creation, names, saving and restoring of master weights and acc
 
 from __future__ import annotations
 
+import ast
 import inspect
 
 import numpy as np
@@ -25,29 +26,37 @@ from ppsr.solver.optimizers import build_optimizers
 from ppsr.solver.schedules import ConstantLR
 from ppsr.weights import dump_state
 
-OPTIMIZERS = ["Adam", "AdamW", "Momentum", "RMSProp", "SGD"]
+KERNELS = {name: f"{name.lower()}_" for name in ("AdamW", "Momentum", "RMSProp", "SGD")}
+KERNELS["Adam"] = "merged_adam_"
 
 
-def _call(optimizer):
-    """The kernel of an optimizer, and what Paddle hands over to it, in order."""
-    source = inspect.getsource(inspect.getmodule(getattr(paddle.optimizer, optimizer)))
-    kernel = f"{optimizer.lower()}_"
-    lines = [line.strip().rstrip(",") for line in source.split(f"_C_ops.{kernel}(")[1].splitlines()[1:]]
-    return kernel, lines[: lines.index(")")]
+def _arguments(optimizer):
+    """What Paddle hands over to the kernel of an optimizer, in order."""
+    tree = ast.parse(inspect.getsource(inspect.getmodule(getattr(paddle.optimizer, optimizer))))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    call = next(node for node in calls if ast.unparse(node.func) == f"_C_ops.{KERNELS[optimizer]}")
+    return [ast.unparse(argument) for argument in call.args]
 
 
 def _on_master_weight(kernel, arguments):
-    gradient, master, flag = map(arguments.index, ("param_and_grad[1]", "master_weight", "find_master"))
+    """The kernel for lists of parameters and for single ones."""
+    gradient = next(i for i, text in enumerate(arguments) if text in ("grad_dict[key]", "param_and_grad[1]"))
+    master, flag = map(arguments.index, ("master_weight", "find_master"))
 
-    def run(*arguments):
-        values = list(arguments)
+    def run(*given):
+        values = list(given)
         if not values[flag]:
             return kernel(*values)
-        parameter, values[0] = values[0], values[master]
-        values[gradient] = values[gradient].astype("float32")
+        many = isinstance(values[0], list)
+        parameters, values[0] = values[0], values[master]
+        gradients = values[gradient] if many else [values[gradient]]
+        gradients = [value.astype("float32") for value in gradients]
+        values[gradient] = gradients if many else gradients[0]
         values[master], values[flag] = None, False
         result = kernel(*values)
-        parameter.set_value(values[0].astype(parameter.dtype))
+        pairs = zip(parameters, values[0], strict=True) if many else [(parameters, values[0])]
+        for parameter, value in pairs:
+            parameter.set_value(value.astype(parameter.dtype))
         return result
 
     return run
@@ -55,8 +64,9 @@ def _on_master_weight(kernel, arguments):
 
 @pytest.fixture(autouse=True)
 def half_kernels(monkeypatch):
-    for name, arguments in map(_call, OPTIMIZERS):
-        monkeypatch.setattr(_C_ops, name, _on_master_weight(getattr(_C_ops, name), arguments))
+    for optimizer, name in KERNELS.items():
+        kernel = _on_master_weight(getattr(_C_ops, name), _arguments(optimizer))
+        monkeypatch.setattr(_C_ops, name, kernel)
 
 
 def _state(optimizer, level, dtype):
@@ -107,7 +117,7 @@ def _contents(state):
     return found, files["optimizers.pdopt"], files["weights.pdparams"]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", KERNELS)
 @pytest.mark.parametrize(
     ("level", "dtype"), [("float32", "float16"), ("O1", "float16"), ("O2", "float16"), ("O2", "bfloat16")]
 )

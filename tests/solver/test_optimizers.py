@@ -73,3 +73,29 @@ def test_a_network_without_optimizer_is_named(caplog):
 def test_a_run_in_which_nothing_learns_is_refused(config):
     with pytest.raises(ConfigError, match="nothing would learn"):
         build_optimizers(config, _nets())
+
+
+@pytest.mark.parametrize("weight_decay", [None, 0.1])
+def test_adam_equals_its_formula_whichever_parameters_have_a_gradient(weight_decay):
+    rng = np.random.default_rng(0)
+    nets = {"first": paddle.nn.Linear(3, 2), "second": paddle.nn.Linear(2, 3)}
+    config = {"name": "Adam", "net_names": ["first", "second"], "beta1": 0.8, "weight_decay": weight_decay}
+    optimizer = build_optimizers(config, nets)["optim"][0]
+    optimizer.set_lr(0.1)
+    parameters = [p for net in nets.values() for p in net.parameters()]
+    expected = [[p.numpy().astype(np.float64), 0.0, 0.0, 0] for p in parameters]
+    for chosen in ([0, 1, 2, 3], [2, 3], [0, 3], [0, 1, 2, 3]):
+        for index in chosen:
+            gradient = rng.standard_normal(parameters[index].shape).astype(np.float32)
+            parameters[index].grad = paddle.to_tensor(gradient)
+            value, first, second, step = expected[index]
+            gradient = gradient + (weight_decay or 0) * value
+            first, second = 0.8 * first + 0.2 * gradient, 0.999 * second + 0.001 * gradient**2
+            rate = 0.1 / (1 - 0.8 ** (step + 1))
+            value = value - rate * first / (np.sqrt(second / (1 - 0.999 ** (step + 1))) + 1e-8)
+            expected[index] = [value, first, second, step + 1]
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
+    for parameter, (value, *_) in zip(parameters, expected, strict=True):
+        # float32 against float64 over four steps of 0.1
+        np.testing.assert_allclose(parameter.numpy(), value, atol=2e-6)

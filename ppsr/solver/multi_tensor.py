@@ -1,0 +1,36 @@
+"""Adam that updates all parameters with one operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+
+__all__ = ["Adam"]
+
+
+class Adam(paddle.optimizer.Adam):  # Paddle takes the operation for many tensors where a class has this name
+    """`paddle.optimizer.Adam(use_multi_tensor=True)` for parameters of which some may have no gradient.
+
+    Paddle lists the parameters at the first step, and from then on pairs the first gradient with the first of
+    them, whichever parameters have one. Here they are listed anew when others have a gradient, and when a
+    state was loaded.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, use_multi_tensor=True, **options)
+        self._listed: list[str] | None = None
+
+    def _create_optimization_pass(self, parameters_and_grads: Any, *arguments: Any, **options: Any) -> Any:
+        names = [parameter.name for parameter, _ in parameters_and_grads]
+        if names != self._listed:
+            self._listed = names
+            for key, value in vars(self).items():
+                if key.endswith("_dict") and isinstance(value, dict) and "FP32_DenseTensor" in value:
+                    setattr(self, key, self._create_multi_tensor_dict())
+            self._master_weight_dict["FP32_DenseTensor"] = None
+        return super()._create_optimization_pass(parameters_and_grads, *arguments, **options)
+
+    def set_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().set_state_dict(state_dict)
+        self._listed = None
