@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppsr.cli.flags import add_overrides, ended
+from ppsr.cli.flags import Trust, add_overrides, ended
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def backends(
     device: Device = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
     threads: Threads = None,
+    trust: Trust = False,
 ) -> None:
     """Compare and time the backends of this machine on an exported network; `--backend auto` then knows the
     fastest.
@@ -85,7 +86,7 @@ def backends(
     from ppsr.inference.export import record_survey
 
     _log_to_console()
-    options = BackendOptions(device=device, precision=precision, threads=threads)
+    options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     if not _print_survey(record_survey(Export(prefix), options)):
         raise typer.Exit(3)
 

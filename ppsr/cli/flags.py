@@ -7,12 +7,18 @@ import io
 import logging
 import sys
 from collections.abc import Callable
+from typing import Annotated
+
+import typer
 
 from ppsr.errors import PpsrError
 
-__all__ = ["add_overrides", "ended"]
+__all__ = ["Trust", "add_overrides", "ended"]
 
 logger = logging.getLogger(__name__)
+
+TRUST = "Open exported graphs also with operations that are not known to only compute: they may run code."
+Trust = Annotated[bool, typer.Option("--trust", help=TRUST)]
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:

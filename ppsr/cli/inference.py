@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppsr.cli.flags import add_overrides, ended
+from ppsr.cli.flags import TRUST, add_overrides, ended
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--run_mode", choices=list(_RUN_MODES), default="auto", help="PaddleGAN's name of a backend")
     add("--backend", help="auto, inference, onnxruntime, openvino or tensorrt; wins over --run_mode")
     add("--precision", help="fp32, fp16 or bf16; wins over --run_mode")
+    add("--trust", action="store_true", help=TRUST)
     add("--cpu_threads", type=int, help="default: all cores")
     add("--batch_size", type=int, default=1, help="neighbouring pictures of one size that run together")
     add("--seed", type=int, help="accepted for PaddleGAN's scripts; nothing is random here")
@@ -110,6 +111,7 @@ def _backend_options(arguments: argparse.Namespace) -> tuple[str, BackendOptions
         device=arguments.device,
         precision=arguments.precision or precision,
         threads=arguments.cpu_threads,
+        trust=arguments.trust,
         min_side=arguments.trt_min_shape,
         opt_side=arguments.trt_opt_shape,
         max_side=arguments.trt_max_shape,

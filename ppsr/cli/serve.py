@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ppsr.cli.flags import Trust
 from ppsr.errors import ConfigError
 from ppsr.serve.models import named_models
 
@@ -63,6 +64,7 @@ def serve(
         ),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Half precision where it is safe.")] = False,
+    trust: Trust = False,
     api_only: Annotated[bool, typer.Option("--api-only", help="No page, only the HTTP interface.")] = False,
 ) -> None:
     """Open a page in the browser and an HTTP interface for upscaling pictures, on this machine only."""
@@ -92,7 +94,7 @@ def serve(
         service = Service(Path(folder), limits, max_memory=memory)
         try:
             for name, (files, config) in models.items():
-                service.load(name, files, config, backend=backend, half=half)
+                service.load(name, files, config, backend=backend, half=half, trust=trust)
             loopback = is_loopback(host)
             hosts = allow_host or ()
             if api_only:

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from ppsr.cli.flags import Trust
+
 __all__ = ["register"]
 
 
@@ -70,6 +72,7 @@ def upscale(
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Mean over 8 flips and turns: 8 times slower.")
     ] = False,
+    trust: Trust = False,
     half: Annotated[bool, typer.Option("--half", help="Half precision where it is safe.")] = False,
     degradation: Annotated[
         str | None,
@@ -108,7 +111,7 @@ def upscale(
     from ppsr.memory import parse_size
 
     signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
-    options = BackendOptions(device=device, precision=precision, threads=threads)
+    options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     options.use_device()
     upscaler = Upscaler(
         load_source(config_file, load, model_dir),

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import DEGRADATION_NAME, PREDICTOR_PART, BackendOptions, Export
 from ppsr.inference.backends.survey import survey, survey_record
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
+from ppsr.inference.graph_check import unknown_operations
 from ppsr.inference.proof import PROOF_SUFFIX, make_proof
 
 __all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network", "record_survey"]
@@ -132,8 +134,20 @@ def export_network(
         }
         _write_facts(temporary, facts, entries)
         if prove:
-            _prove(temporary, facts, entries, options, tolerance)
-    return Export(prefix)
+            _prove(temporary, facts, entries, replace(options, trust=True), tolerance)
+    export = Export(prefix)
+    _warn_of_unknown_operations(export)
+    return export
+
+
+def _warn_of_unknown_operations(export: Export) -> None:
+    graphs = [export.path(s) for s in export.entries["files"] if s.endswith((".json", ".pdmodel", ".onnx"))]
+    unknown = sorted({name for graph in graphs for name in unknown_operations(graph)})
+    if unknown:
+        logger.warning(
+            "the graph has operations that ppsr does not know (%s); opening it needs --trust",
+            ", ".join(unknown),
+        )
 
 
 def _prove(

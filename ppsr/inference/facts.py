@@ -12,6 +12,7 @@ from ppsr.errors import ConfigError, DataError, WeightError
 
 __all__ = ["FACTS_SUFFIX", "NetworkFacts", "facts_of"]
 
+_LARGEST_FILE = 2**24  # bytes
 FACTS_SUFFIX = ".facts.json"  # not .json: that is the name of Paddle's own graph
 _CHANNEL_NAMES = ("num_in_ch", "in_chans", "n_colors", "in_nc", "num_channels")
 
@@ -56,6 +57,8 @@ class NetworkFacts:
         """
         path = Path(path)
         try:
+            if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_FILE):
+                raise ValueError("it is no file of a sensible size")
             entries = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(entries, dict):
                 raise TypeError("it is no mapping")
@@ -63,11 +66,30 @@ class NetworkFacts:
                 f.name: entries[f.name] for f in fields(cls) if f.name in entries or f.default is MISSING
             }
             facts = cls(**known)
+            facts._check()
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}; export again") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{path} does not describe an exported network: {error!r}") from None
         return facts, entries
+
+    def _check(self) -> None:
+        """Raises ValueError where a value cannot be that of a network."""
+        bounds = {
+            "scale": (1, 64),
+            "channels": (1, 64),
+            "rgb_range": (1, 65535),
+            "size_multiple": (1, 1024),
+            "receptive_radius": (0, 2**20),
+            "degradation_params": (0, 4096),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if name == "receptive_radius" and value is None:
+                continue
+            kinds = (int, float) if name == "rgb_range" else (int,)
+            if type(value) not in kinds or not low <= value <= high:
+                raise ValueError(f"{name} is {value!r}")
 
 
 def facts_of(net: Any) -> NetworkFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 PROOF_SUFFIX = ".proof.npz"
+_LARGEST = 2**29  # bytes
 
 
 class Tolerance(NamedTuple):
@@ -126,12 +128,21 @@ class Proof:
             DataError: missing or damaged.
         """
         try:
+            _require_small(path)
             with np.load(path, allow_pickle=False) as arrays:
                 count = sum(name.startswith("inputs") for name in arrays)
                 inputs, outputs = ([arrays[f"{k}{i}"] for i in range(count)] for k in ("inputs", "outputs"))
                 return cls(inputs, outputs, float(arrays["rgb_range"]))
-        except (OSError, KeyError, ValueError, EOFError) as error:
+        except (OSError, KeyError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             raise DataError(f"cannot read {path}: {error}; export again") from None
+
+
+def _require_small(path: Path) -> None:
+    """Raises ValueError where arrays would take more memory than those of an export."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _LARGEST:
+        raise ValueError(f"its arrays take {size / 1e6:.0f} MB")
 
 
 def example_pictures(

@@ -20,7 +20,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import paddle
 
 from ppsr import accelerate
 from ppsr.errors import ConfigError, PpsrError, did_you_mean
@@ -125,10 +124,11 @@ class Job:
         self.future.cancel()
 
 
-def _opened(files: Sequence[Path], config: Path | None, backend: str | None, half: bool) -> Backend:
+def _opened(
+    files: Sequence[Path], config: Path | None, backend: str | None, half: bool, trust: bool
+) -> Backend:
     """A backend for weights or an exported network."""
-    device = "gpu" if paddle.device.get_device().startswith("gpu") else "cpu"
-    options = BackendOptions(device=device, precision="fp16" if half else "fp32")
+    options = BackendOptions(precision="fp16" if half else "fp32", trust=trust)
     if is_export(files[0]):
         return open_backend(files[0], backend or "auto", options)
     return open_backend(load_network(config, files), backend or "paddle", options)
@@ -163,6 +163,7 @@ class Service:
         *,
         backend: str | None = None,
         half: bool = False,
+        trust: bool = False,
     ) -> None:
         """Load a model.
 
@@ -172,13 +173,14 @@ class Service:
             config: names the network of the weights; None: they tell.
             backend: None: Paddle for weights, the fastest for an exported network.
             half: half precision where it is safe.
+            trust: open an export also with operations that are not known to only compute.
 
         Raises:
             ConfigError: the name is taken, the config is wrong, or the backend is not there.
             DataError: an incomplete export.
             WeightError: the weights cannot be used.
         """
-        self.add(name, lambda: _opened(files, config, backend, half))
+        self.add(name, lambda: _opened(files, config, backend, half, trust))
 
     def add(self, name: str, make: Callable[[], Backend]) -> None:
         """Add a model that a function makes, which runs in the worker's thread.

@@ -72,6 +72,8 @@ def open_backend(
         DataError: an incomplete export, or one that this machine computes wrongly.
     """
     options = options or BackendOptions()
+    if isinstance(source, nn.Layer):
+        options = replace(options, trust=True)  # its graph is made here
     if name is not None and name not in BACKENDS:
         raise ConfigError(f"unknown backend '{name}'; {did_you_mean(name, BACKENDS)}")
     if isinstance(source, nn.Layer):

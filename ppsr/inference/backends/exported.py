@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
+from ppsr.inference.graph_check import check_graph
 from ppsr.inference.proof import Tolerance, tolerance
 from ppsr.processor import processor_flags
 
@@ -46,6 +47,7 @@ class BackendOptions:
         precision: fp32, fp16 or bf16, as far as the backend has them.
         threads: of the CPU; None: OMP_NUM_THREADS or all cores.
         onednn: False keeps Paddle Inference from oneDNN on a CPU.
+        trust: open exported graphs also with operations that are not known to only compute.
         min_side, opt_side, max_side: smallest, usual and largest side of a picture that a TensorRT engine is
             built for.
         max_batch: largest batch of that engine.
@@ -56,6 +58,7 @@ class BackendOptions:
     precision: str = "fp32"
     threads: int | None = None
     onednn: bool = True
+    trust: bool = False
     min_side: int = 1
     opt_side: int = 640
     max_side: int = 1280
@@ -150,6 +153,7 @@ class Export:
         self.prefix = found
         self.part = ""
         self.facts, self.entries = NetworkFacts.read(self.path(FACTS_SUFFIX))
+        _check_entries(self.path(FACTS_SUFFIX), self.entries)
 
     def path(self, suffix: str) -> Path:
         """The file of this suffix."""
@@ -179,10 +183,38 @@ class Export:
             f"{self.prefix} was exported without {' or '.join(suffixes)}; export again with `--formats`"
         )
 
+    def graph(self, *suffixes: str, trust: bool) -> Path:
+        """`file` of a graph, checked before a runtime may open it.
+
+        Args:
+            suffixes: as in `file`.
+            trust: leave out the check of its operations.
+
+        Raises:
+            DataError: as `file`, or an operation is not known to only compute.
+        """
+        path = self.file(*suffixes)
+        if not trust:
+            check_graph(path)
+        return path
+
     @property
     def shape(self) -> Sequence[int | None]:
         """The input shape; None stands for any size."""
         return self.entries.get("input_shape") or (None, None, None, None)
+
+
+def _check_entries(path: Path, entries: Mapping[str, Any]) -> None:
+    """The entries are data of whoever made the export.
+
+    Raises:
+        DataError: they are not of the types that `ppsr export` writes.
+    """
+    files, shape = entries.get("files", {}), entries.get("input_shape") or [None] * 4
+    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+        raise DataError(f"{path}: 'files' must be names with digests; export again")
+    if not isinstance(shape, list) or len(shape) != 4 or not all(s is None or type(s) is int for s in shape):
+        raise DataError(f"{path}: 'input_shape' must be four sizes or null; export again")
 
 
 def ordered(names: Sequence[str]) -> list[str]:

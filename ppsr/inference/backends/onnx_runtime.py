@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ppsr.errors import ConfigError
+from ppsr.files import sha256
 from ppsr.inference.backends.exported import (
     DEGRADATION_NAME,
     BackendOptions,
@@ -50,7 +53,8 @@ class OnnxRuntimeBackend(ExportedBackend):
                     f"the installed onnxruntime has no {provider} (it has "
                     f"{', '.join(onnxruntime.get_available_providers())}); install onnxruntime-gpu"
                 )
-        self._session = onnxruntime.InferenceSession(str(export.file(".onnx")), settings, providers=wanted)
+        graph = export.graph(".onnx", trust=options.trust)
+        self._session = onnxruntime.InferenceSession(str(graph), settings, providers=wanted)
         self._inputs = ordered([port.name for port in self._session.get_inputs()])
 
     def _providers(self) -> list[tuple[str, dict[str, Any]]]:
@@ -76,7 +80,8 @@ class OnnxRuntimeBackend(ExportedBackend):
 class TensorRtBackend(OnnxRuntimeBackend):
     """TensorRT, as a provider of ONNX Runtime; builds its engine for a range of sizes when it is opened.
 
-    Engines are kept beside the export, in `<prefix>.tensorrt`.
+    Engines are kept in the user's cache, not beside the export: they are programs too, and whoever made the
+    export could have put others there.
     """
 
     name = "tensorrt"
@@ -104,7 +109,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
             "trt_fp16_enable": options.precision == "fp16",
             "trt_min_subgraph_size": options.min_subgraph,
             "trt_engine_cache_enable": True,
-            "trt_engine_cache_path": str(self.export.path(".tensorrt")),
+            "trt_engine_cache_path": str(self._engine_folder()),
         }
         if None in self.export.shape:
             colours = 3 // self.facts.channels  # a gray network computes colours as a batch
@@ -113,3 +118,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
             engine["trt_profile_max_shapes"] = profile(max(options.max_batch, colours), options.max_side)
             self.largest_side = options.max_side // self.facts.size_multiple * self.facts.size_multiple
         return [("TensorrtExecutionProvider", engine), *super()._providers()]
+
+    def _engine_folder(self) -> Path:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cache / "ppsr" / "tensorrt" / sha256(self.export.file(".onnx"))

@@ -33,7 +33,8 @@ class OpenVinoBackend(ExportedBackend):
         settings = {"INFERENCE_PRECISION_HINT": _TYPES[options.precision], "PERFORMANCE_HINT": "LATENCY"}
         if not options.on_gpu:
             settings["INFERENCE_NUM_THREADS"] = str(options.cpu_threads)
-        compiled = core.compile_model(core.read_model(str(export.file(".onnx"))), device, settings)
+        graph = export.graph(".onnx", trust=options.trust)
+        compiled = core.compile_model(core.read_model(str(graph)), device, settings)
         self._request = compiled.create_infer_request()
         self._inputs = ordered([port.any_name for port in compiled.inputs])
         self._output = compiled.outputs[-1]

@@ -52,7 +52,7 @@ class PaddleInferenceBackend(ExportedBackend):
         options = self.options
         from paddle import inference
 
-        graph = export.file(".json", ".pdmodel")
+        graph = export.graph(".json", ".pdmodel", trust=options.trust)
         config = inference.Config(str(graph), str(export.file(".pdiparams")))
         config.disable_glog_info()
         if graph.suffix == ".pdmodel":  # else every value that was computed stays to the end

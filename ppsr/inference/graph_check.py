@@ -1,0 +1,265 @@
+"""Whether the graph of an exported network only computes, found out before any runtime opens it.
+
+A graph is a program. Paddle's has operations that write files, load libraries and call Python, ONNX's may
+name files anywhere, and runtimes execute what they are given. So the operations are read here without a
+runtime, in time and memory proportional to the file, and every one must be in a list of those that compute.
+The formats:
+
+* `.pdmodel`: `ProgramDesc` of paddle/fluid/framework/framework.proto in https://github.com/PaddlePaddle/Paddle
+* `.json`: Paddle's new intermediate representation, paddle/fluid/pir/serialize_deserialize there
+* `.onnx`: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ppsr.errors import DataError
+
+__all__ = ["check_graph", "unknown_operations"]
+
+_LARGEST = 2**31 - 1  # bytes; protobuf's own limit
+_DEEPEST = 64  # messages inside each other
+_SHOWN = 8
+
+# Shared by Paddle's two formats; those that write into their input have an underscore more. Control flow
+# (while, conditional_block, if) is left out, with all that reads or writes files, prints, runs code or
+# communicates.
+_PADDLE = frozenset(
+    """
+    abs add affine_grid all any arange arg_max arg_min argmax argmin argsort assign assign_value atan
+    batch_norm bicubic_interp bicubic_interp_v2 bilinear_interp bilinear_interp_v2 bitwise_and
+    bitwise_not bitwise_or bmm cast ceil celu channel_shuffle clip concat conv2d conv2d_transpose conv3d
+    cos cosh crop cumprod cumsum data depthwise_conv2d depthwise_conv2d_transpose dequantize_linear
+    divide dot dropout einsum elementwise_add elementwise_div elementwise_floordiv elementwise_max
+    elementwise_min elementwise_mod elementwise_mul elementwise_pow elementwise_sub elu equal erf exp
+    expand expand_as expand_v2 expm1 fill_any_like fill_constant fill_constant_batch_size_like flatten
+    flatten_contiguous_range flip floor floor_divide fold full full_batch_size_like full_int_array
+    full_like full_with_tensor gather gather_nd gelu greater_equal greater_than grid_sample grid_sampler
+    group_norm hard_sigmoid hard_swish hardshrink hardsigmoid hardswish hardtanh index_sample
+    index_select instance_norm isfinite isinf isnan kron label_smooth layer_norm leaky_relu less_equal
+    less_than linear_interp linear_interp_v2 linspace log log10 log1p log2 log_softmax logical_and
+    logical_not logical_or logical_xor logsigmoid logsumexp masked_fill masked_select matmul matmul_v2
+    max maximum mean meshgrid min minimum mish mod mul multiply nearest_interp nearest_interp_v2 norm
+    not_equal numel one_hot p_norm pad pad3d pixel_shuffle pixel_unshuffle pool2d pow prelu prod
+    put_along_axis quantize_linear range reciprocal reduce_all reduce_any reduce_max reduce_mean
+    reduce_min reduce_prod reduce_sum relu relu6 remainder repeat_interleave reshape reshape2 reverse
+    rms_norm roll round rsqrt scale scaled_dot_product_attention selu set_value set_value_with_tensor
+    shape shape64 share_data sigmoid sign silu sin sinh size slice softmax softplus softsign split
+    split_with_num sqrt square squeeze squeeze2 stack strided_slice subtract sum swish sync_batch_norm
+    take_along_axis tan tanh tanh_shrink thresholded_relu tile top_k_v2 topk transpose transpose2 tril
+    tril_triu trilinear_interp triu trunc unbind unfold uniform_random unsqueeze unsqueeze2 unstack where
+    where_index
+    """.split()  # noqa: SIM905 - a table
+)
+_PROGRAM = _PADDLE | {"feed", "fetch"}
+# builtin operations are 0, those of Paddle 1; `p` is a parameter, whose value lies in .pdiparams
+_PIR = frozenset({f"1.{name}" for name in _PROGRAM} | {"0.combine", "0.slice", "0.split", "p"})
+_PIR_OTHERS = re.compile(r"[01]\.[at]_[a-z0-9_]+|(region|block)_[0-9]+")  # attributes, types, containers
+
+_ONNX = frozenset(
+    """
+    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift
+    Cast CastLike Ceil Celu CenterCropPad Clip Compress Concat Constant ConstantOfShape Conv
+    ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum
+    Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gelu Gemm
+    GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid
+    HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Less
+    LessOrEqual Log LogSoftmax LpNormalization MatMul MatMulInteger Max MaxPool Mean
+    MeanVarianceNormalization Min Mish Mod Mul Neg NonZero Not OneHot Or PRelu Pad Pow QLinearConv
+    QLinearMatMul QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
+    ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize
+    ReverseSequence Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice
+    Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK
+    Transpose Trilu Unsqueeze Upsample Where Xor
+    """.split()  # noqa: SIM905 - a table
+)
+_ONNX_DOMAINS = frozenset({"", "ai.onnx"})
+_EXTERNAL = 1  # of TensorProto.DataLocation
+_OTHER_FILE = "data in another file"
+
+# message -> number of a field -> its message, or in capitals what its value is
+_PROGRAM_FIELDS = {"program": {1: "block"}, "block": {4: "op"}, "op": {3: "OPERATION"}}
+_ONNX_FIELDS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {4: "OPERATION", 5: "attribute", 7: "DOMAIN"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "FILE", 14: "LOCATION"},
+}
+
+
+class _MalformedError(ValueError):
+    """Not such a file."""
+
+
+def check_graph(path: Path) -> None:
+    """Refuse a graph with operations that are not known to only compute.
+
+    Args:
+        path: .pdmodel, .json or .onnx.
+
+    Raises:
+        DataError: such an operation, a name of another file, or not a graph.
+
+    Example:
+        >>> check_graph(Path("exported/net.onnx"))
+    """
+    unknown = unknown_operations(path)
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        raise DataError(
+            f"{path} is refused: nothing is known of {', '.join(unknown[:_SHOWN])}{more}, and a graph is a "
+            "program that may write files or run code; if you trust who made it, use --trust"
+        )
+
+
+def unknown_operations(path: Path) -> list[str]:
+    """Operations of a graph that are not known to only compute, and other things that it must not have.
+
+    Raises:
+        DataError: unreadable, or not a graph.
+    """
+    readers: dict[str, Callable[[bytes], set[str]]] = {
+        ".pdmodel": _program_unknown,
+        ".json": _pir_unknown,
+        ".onnx": _onnx_unknown,
+    }
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise _MalformedError("it is larger than 2 GB")
+        unknown = readers[path.suffix](path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    except (_MalformedError, RecursionError) as error:
+        raise DataError(f"{path} is no graph of an exported network: {error}; export again") from None
+    return sorted(repr(name) if not name.isprintable() or " " in name else name for name in unknown)
+
+
+def _program_unknown(content: bytes) -> set[str]:
+    found = _walk(content, "program", _PROGRAM_FIELDS)
+    if not found["OPERATION"]:
+        raise _MalformedError("it has no operations")
+    return {name for name in found["OPERATION"] if name.removesuffix("_") not in _PROGRAM}
+
+
+def _onnx_unknown(content: bytes) -> set[str]:
+    found = _walk(content, "model", _ONNX_FIELDS)
+    if not found["OPERATION"]:
+        raise _MalformedError("it has no operations")
+    domains = {f"domain {name}" for name in found["DOMAIN"] - _ONNX_DOMAINS}
+    return (found["OPERATION"] - _ONNX) | domains | found["FILE"]
+
+
+def _pir_unknown(content: bytes) -> set[str]:
+    """Every object of the program must be of a known kind, wherever it stands."""
+    try:
+        tree = json.loads(content.decode(), object_pairs_hook=_unique)
+    except ValueError as error:
+        raise _MalformedError(str(error)) from None
+    if not isinstance(tree, dict) or "program" not in tree:
+        raise _MalformedError("it has no program")
+    unknown: set[str] = set()
+    rest: list[tuple[Any, bool]] = [(tree["program"], False)]
+    operations = 0
+    while rest:
+        value, is_operation = rest.pop()
+        if isinstance(value, dict):
+            kind = value.get("#")
+            if is_operation or "#" in value:
+                operations += is_operation
+                if str(kind).removesuffix("_") not in _PIR and (
+                    is_operation or not _PIR_OTHERS.fullmatch(str(kind))
+                ):
+                    unknown.add(str(kind).removeprefix("1."))
+            for name, inner in value.items():
+                if name == "ops" and isinstance(inner, list):
+                    rest += [(each, True) for each in inner]
+                else:
+                    rest.append((inner, False))
+        elif is_operation:
+            raise _MalformedError("an operation is no object")
+        elif isinstance(value, list):
+            rest += [(each, False) for each in value]
+    if not operations:
+        raise _MalformedError("it has no operations")
+    return unknown
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two values of one name could be read differently by Paddle."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _MalformedError("an object has two values of one name")
+    return made
+
+
+def _walk(content: bytes, message: str, fields: dict[str, dict[int, str]]) -> dict[str, set[str]]:
+    """Values of the fields in capitals, wherever they stand.
+
+    Protobuf merges a message whose field comes twice, and the last text wins: all of them are looked at.
+    """
+    found: dict[str, set[str]] = {"OPERATION": set(), "DOMAIN": set(), "FILE": set()}
+    rest = [(memoryview(content), message, 0)]
+    while rest:
+        view, kind, depth = rest.pop()
+        if depth > _DEEPEST:
+            raise _MalformedError(f"its messages are deeper than {_DEEPEST}")
+        for number, value in _fields(view):
+            inner = fields[kind].get(number)
+            if inner == "LOCATION" and isinstance(value, int):
+                found["FILE"] |= {_OTHER_FILE} if value & 0xFFFF_FFFF == _EXTERNAL else set()
+            elif inner in (None, "LOCATION") or isinstance(value, int):
+                continue
+            elif inner == "FILE":
+                found["FILE"].add(_OTHER_FILE)
+            elif inner in found:
+                found[inner].add(bytes(value[:200]).decode(errors="replace"))
+            else:
+                rest.append((value, inner, depth + 1))
+    return found
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """Numbers and values of the fields of a protobuf message; fixed-size numbers are left out."""
+    at, end = 0, len(view)
+    while at < end:
+        tag, at = _varint(view, at)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 2**29:
+            raise _MalformedError(f"a field has the number {number}")
+        if wire == 0:
+            value, at = _varint(view, at)
+            yield number, value
+        elif wire == 2:
+            length, at = _varint(view, at)
+            if length > end - at:
+                raise _MalformedError("it is cut off")
+            yield number, view[at : at + length]
+            at += length
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        else:
+            raise _MalformedError(f"a field is of wire type {wire}")
+    if at > end:
+        raise _MalformedError("it is cut off")
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(view):
+            raise _MalformedError("it is cut off")
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise _MalformedError("a number is too long")

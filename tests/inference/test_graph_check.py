@@ -1,0 +1,363 @@
+"""Graphs of exported networks: those that only compute are opened, others reach no runtime."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paddle.base.proto import framework_pb2 as pb
+
+from ppsr.errors import DataError
+from ppsr.files import sha256
+from ppsr.inference import onnx_graph
+from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backends.exported import BackendOptions, Export
+from ppsr.inference.export import export_network
+from ppsr.inference.graph_check import check_graph, unknown_operations
+from ppsr.inference.proof import PROOF_SUFFIX
+from tests.inference.exports import Doubling, network
+
+HARMFUL_PADDLE = [
+    "save", "load", "save_combine", "load_combine", "py_func", "print", "run_program", "pylayer", "custom_op",
+    "while", "conditional_block", "recurrent", "send_v2", "pull_sparse", "tensorrt_engine", "Conv2D", "",
+]  # fmt: skip
+HARMFUL_PIR = [
+    "1.save", "1.load", "1.save_combine", "1.load_combine", "1.py_func", "1.print", "1.run_program", "1.if",
+    "1.while", "2.yield", "3.my_op", "pd_op.conv2d", "1.tensorrt_engine", "0.module",
+    "0.t_f32", "1.a_str", "",
+]  # fmt: skip
+HARMFUL_ONNX = ["If", "Loop", "Scan", "SequenceMap", "StringNormalizer", "RandomNormalLike", "PyOp", ""]
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """A field of a protobuf message."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def varint(value: int) -> bytes:
+    groups = []
+    while True:
+        groups.append(value & 0x7F)
+        value >>= 7
+        if not value:
+            break
+    return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
+
+
+def program(*blocks: list[str]) -> bytes:
+    """A `ProgramDesc` with these operations in its blocks."""
+    made = pb.ProgramDesc()
+    for index, operations in enumerate(blocks):
+        block = made.blocks.add(idx=index, parent_idx=index - 1)
+        for name in operations:
+            operation = block.ops.add(type=name)
+            operation.inputs.add(parameter="X", arguments=["save"])
+            operation.attrs.add(name="file_path", type=pb.STRING, s="/tmp/print")
+    return made.SerializeToString()
+
+
+def node(name: str, domain: str = "", attribute: bytes = b"") -> bytes:
+    """A `NodeProto`."""
+    return field(1, b"x") + field(4, name.encode()) + field(7, domain.encode()) + attribute
+
+
+def model(*nodes: bytes, graph: bytes = b"", more: bytes = b"") -> bytes:
+    """A `ModelProto`."""
+    return field(1, 8) + field(7, b"".join(field(1, each) for each in nodes) + graph) + more
+
+
+EXTERNAL = field(2, 1) + field(8, b"w") + field(13, field(1, b"location") + field(2, b"../../etc/passwd"))
+EXTERNAL_BY_PLACE = field(2, 1) + field(14, 1)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
+    return export_network(
+        Doubling(), tmp_path_factory.mktemp("export") / "net", formats=formats, prove=False
+    ).prefix
+
+
+def copied(prefix: Path, folder: Path) -> Path:
+    """A copy of an export."""
+    for path in prefix.parent.glob(f"{prefix.name}.*"):
+        shutil.copy(path, folder / path.name)
+    return folder / prefix.name
+
+
+def replaced(prefix: Path, suffix: str, content: bytes) -> Path:
+    """The export with another graph, whose digest fits: both are of one origin."""
+    path = prefix.with_name(prefix.name + suffix)
+    path.write_bytes(content)
+    facts = prefix.with_name(prefix.name + ".facts.json")
+    entries = json.loads(facts.read_text())
+    entries["files"] = {s: d for s, d in entries["files"].items() if s not in (".json", ".pdmodel")}
+    parameters = prefix.with_name(prefix.name + ".pdiparams")
+    if suffix == ".pdmodel":  # which has none
+        parameters.write_bytes(b"")
+    entries["files"] |= {suffix: sha256(path), ".pdiparams": sha256(parameters)}
+    facts.write_text(json.dumps(entries))
+    return prefix
+
+
+@pytest.mark.parametrize("name", HARMFUL_PADDLE)
+def test_operations_of_a_program_that_do_more_than_compute_are_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.pdmodel"
+    path.write_bytes(program(["feed", "conv2d", "fetch"]))
+    assert unknown_operations(path) == []
+    for blocks in ([["feed", name, "fetch"]], [["feed", "fetch"], ["relu", name]]):
+        path.write_bytes(program(*blocks))
+        assert unknown_operations(path) == [name]
+        with pytest.raises(DataError, match=r"is refused: nothing is known of .*--trust"):
+            check_graph(path)
+
+
+@pytest.mark.parametrize("name", HARMFUL_PIR)
+def test_operations_of_a_new_program_that_do_more_than_compute_are_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.json"
+
+    def write(operations: list[dict]) -> None:
+        block = {"#": "block_0", "args": [], "ops": operations}
+        tree = {"regions": [{"#": "region_0", "blocks": [block]}]}
+        path.write_text(json.dumps({"base_code": {"magic": "pir", "version": 4}, "program": tree}))
+
+    plain = {
+        "#": "1.conv2d",
+        "A": [{"#": "1.a_intarray", "N": "strides"}],
+        "O": [{"TT": {"#": "0.t_dtensor"}}],
+    }
+    bad = {"#": name, "A": [], "O": []}
+    inner = {"#": "region_1", "blocks": [{"#": "block_1", "args": [], "ops": [plain, bad]}]}
+    write([plain, {"#": "p"}])
+    assert unknown_operations(path) == []
+    for operations in ([plain, bad], [{**plain, "regions": [inner]}], [{"A": []}]):
+        write(operations)
+        assert len(unknown_operations(path)) == 1
+        with pytest.raises(DataError, match="--trust"):
+            check_graph(path)
+
+
+@pytest.mark.parametrize("name", HARMFUL_ONNX)
+def test_operations_of_an_onnx_graph_that_are_not_known_are_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model(node("Conv"), node("Relu", "ai.onnx")))
+    assert unknown_operations(path) == []
+    bad = node(name)
+    inside = field(5, field(1, b"then_branch") + field(6, field(1, bad)))
+    for content in (
+        model(node("Conv"), bad),
+        model(node("Conv", attribute=inside)),
+        model(node("Conv", attribute=field(5, field(11, field(1, bad))))),
+        model(node("Conv"), more=field(25, field(1, b"f") + field(7, bad))),
+        model(node("Conv"), more=field(20, field(2, field(1, bad)))),
+        model(node("Conv")) + model(bad),  # protobuf merges the two graphs
+    ):
+        path.write_bytes(content)
+        assert unknown_operations(path) == [name]
+
+
+@pytest.mark.parametrize("tensor", [EXTERNAL, EXTERNAL_BY_PLACE, field(2, 1) + field(14, 2**32 + 1)])
+def test_onnx_graph_never_names_another_file(tensor: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    for content in (
+        model(node("Conv"), graph=field(5, tensor)),
+        model(node("Conv"), graph=field(15, field(1, tensor))),
+        model(node("Conv", attribute=field(5, field(5, tensor)))),
+        model(node("Conv", attribute=field(5, field(10, tensor)))),
+    ):
+        path.write_bytes(content)
+        assert unknown_operations(path) == ["'data in another file'"]
+
+
+def test_operations_of_other_makers_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model(node("Conv", "com.microsoft")))
+    assert unknown_operations(path) == ["'domain com.microsoft'"]
+    path.write_bytes(model(node("Conv") + field(4, b"Evil")))  # of two names the last counts
+    assert unknown_operations(path) == ["Evil"]
+
+
+def test_graphs_of_paddle_are_read_as_they_are(exported: Path) -> None:
+    for path in exported.parent.iterdir():
+        if path.suffix in (".pdmodel", ".onnx") or path.name == "net.json":
+            assert unknown_operations(path) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".json", b"{}"),
+        (".json", b"[" * 100_000),
+        (".json", b'{"program": {"ops": [3]}}'),
+        (".json", b'{"program": {"a": 1, "a": 2, "ops": [{"#": "1.relu"}]}}'),
+        (".json", b"\xff\xfe"),
+        (".json", b'{"program": ' + b"9" * 10_000 + b"}"),
+        (".onnx", b""),
+        (".onnx", b"\x3a\xff\xff\xff\xff\x0f"),
+        (".onnx", b"\x3b\x3c"),
+        (".onnx", b"\xff" * 20),
+        (".onnx", b"<net name='x'/>"),
+        (".pdmodel", b"\x0a"),
+        (".pdmodel", b"\x09\x00"),
+        (".pdmodel", b"\x00\x00"),
+    ],
+    ids=[str(number) for number in range(14)],
+)
+def test_what_is_no_graph_is_refused(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is no graph"):
+        check_graph(path)
+
+
+def test_deeply_nested_onnx_graphs_are_refused(tmp_path: Path) -> None:
+    inner = node("Conv")
+    for _ in range(100):
+        inner = node("Conv", attribute=field(5, field(6, field(1, inner))))
+    (tmp_path / "net.onnx").write_bytes(model(inner))
+    with pytest.raises(DataError, match="deeper than"):
+        check_graph(tmp_path / "net.onnx")
+
+
+def test_damaged_graphs_end_in_one_kind_of_error(exported: Path, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    graphs = [p for p in exported.parent.iterdir() if p.suffix == ".onnx" or p.name == "net.json"]
+    for graph in graphs:
+        content = graph.read_bytes()[:20_000]
+        path = tmp_path / graph.name
+        for _ in range(100):
+            damaged = bytearray(content)
+            for _ in range(draw.randrange(1, 8)):
+                damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+            path.write_bytes(damaged[: draw.randrange(len(damaged))])
+            with pytest.raises(DataError):
+                check_graph(path)
+
+
+def writing_program(target: Path) -> bytes:
+    """A program that writes its input to a file."""
+    made = pb.ProgramDesc()
+    block = made.blocks.add(idx=0, parent_idx=-1)
+    for name, kind in (("feed", pb.VarType.FEED_MINIBATCH), ("fetch", pb.VarType.FETCH_LIST)):
+        block.vars.add(name=name, persistable=True).type.type = kind
+    for name in ("image", "sr"):
+        kind = block.vars.add(name=name).type
+        kind.type = 7  # a tensor, whose name changed between versions of Paddle
+        tensor = getattr(kind, kind.DESCRIPTOR.fields_by_number[3].name).tensor
+        tensor.data_type = pb.VarType.FP32
+        tensor.dims.extend([-1, 3, -1, -1])
+
+    def operation(name: str, source: str, made_of: str) -> pb.OpDesc:
+        added = block.ops.add(type=name)
+        added.inputs.add(parameter="X", arguments=[source])
+        if made_of:
+            added.outputs.add(parameter="Out", arguments=[made_of])
+        return added
+
+    operation("feed", "feed", "image").attrs.add(name="col", type=pb.INT, i=0)
+    operation("relu", "image", "sr")
+    operation("save", "image", "").attrs.add(name="file_path", type=pb.STRING, s=str(target))
+    operation("fetch", "sr", "fetch").attrs.add(name="col", type=pb.INT, i=0)
+    return made.SerializeToString()
+
+
+def test_program_that_writes_a_file_is_refused_before_paddle_opens_it(exported: Path, tmp_path: Path) -> None:
+    target = tmp_path / "profile"
+    prefix = replaced(copied(exported, tmp_path), ".pdmodel", writing_program(target))
+    with pytest.raises(DataError, match=r"nothing is known of save, .*--trust"):
+        open_backend(prefix, "inference", BackendOptions(threads=1))
+    assert not target.exists()
+    options = BackendOptions(threads=1, trust=True)
+    with pytest.raises(DataError, match="does not compute"):  # it runs, and is another network
+        open_backend(prefix, "inference", options)
+    assert target.exists(), "the attack is real"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
+    name: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pytest.importorskip(name)
+    if onnx_graph.missing_packages():
+        pytest.skip("the extra onnx is not installed")
+
+    def opened(*_, **__) -> None:
+        raise AssertionError("the runtime was asked")
+
+    monkeypatch.setattr(module, "InferenceSession" if name == "onnxruntime" else "Core", opened)
+    if name == "openvino":
+        monkeypatch.setattr("ppsr.inference.backends.open_vino.OpenVinoBackend._require", lambda *_: None)
+        core = type("Core", (), {"read_model": opened, "compile_model": opened})
+        monkeypatch.setattr(module, "Core", core)
+    prefix = replaced(copied(exported, tmp_path), ".onnx", model(node("Conv", "evil.ops")))
+    with pytest.raises(DataError, match=r"domain evil\.ops"):
+        open_backend(prefix, name, BackendOptions(threads=1))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"scale": 10**9},
+        {"scale": "4"},
+        {"scale": True},
+        {"channels": 0},
+        {"size_multiple": 0},
+        {"rgb_range": -1},
+        {"receptive_radius": "x"},
+        {"degradation_params": 10**6},
+        {"files": [1]},
+        {"files": {".json": 3}},
+        {"input_shape": [1, 3]},
+        {"input_shape": {"a": 1}},
+    ],
+)
+def test_facts_are_data_of_the_same_origin(entries: dict, exported: Path, tmp_path: Path) -> None:
+    prefix = copied(exported, tmp_path)
+    facts = prefix.with_name("net.facts.json")
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), **entries}))
+    with pytest.raises(DataError, match=r"net\.facts\.json"):
+        Export(prefix)
+
+
+def test_facts_that_are_no_file_or_endless_are_refused(exported: Path, tmp_path: Path) -> None:
+    prefix = copied(exported, tmp_path)
+    facts = prefix.with_name("net.facts.json")
+    for content in ("[" * 200_000, " " * (2**24 + 1)):
+        facts.write_text(content)
+        with pytest.raises(DataError):
+            Export(prefix)
+
+
+def test_reference_file_that_grows_is_refused(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = copied(exported, tmp_path)
+    bomb = prefix.with_name("net" + PROOF_SUFFIX)
+    np.savez_compressed(bomb, inputs0=np.zeros(2**18, np.float32))
+    facts = prefix.with_name("net.facts.json")
+    entries = json.loads(facts.read_text())
+    entries["files"][PROOF_SUFFIX] = sha256(bomb)
+    facts.write_text(json.dumps(entries))
+    monkeypatch.setattr("ppsr.inference.proof._LARGEST", 2**20 - 1)
+    with pytest.raises(DataError, match="its arrays take 1 MB"):
+        open_backend(prefix, "inference", BackendOptions(threads=1))
+
+
+def test_own_network_with_other_operations_is_exported_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppsr.inference.graph_check._PIR", frozenset({"p"}))
+    monkeypatch.setattr("ppsr.inference.graph_check._PROGRAM", frozenset({"feed", "fetch"}))
+    export_network(network("MSRResNet"), tmp_path / "net", formats=["paddle"], prove=False)
+    assert "conv2d" in caplog.text
+    assert "needs --trust" in caplog.text
+    with pytest.raises(DataError, match="--trust"):
+        open_backend(tmp_path / "net", "inference")
+    backend = open_backend(tmp_path / "net", "inference", BackendOptions(trust=True))
+    assert backend.run(np.zeros((1, 3, 6, 6), np.float32)).shape == (1, 3, 12, 12)
