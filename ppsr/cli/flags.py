@@ -6,6 +6,7 @@ import argparse
 import io
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated
 
@@ -44,6 +45,7 @@ def ended(run: Callable[[], int], *, name: str = "error") -> int:
     Returns:
         The exit code: that of a `PpsrError`, 2 where the system refuses a file, 130 when interrupted.
     """
+    warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # Paddle's; nothing is compiled here
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

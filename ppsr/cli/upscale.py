@@ -103,6 +103,7 @@ def upscale(
     from ppsr import accelerate
 
     accelerate.enable(threads)
+    from ppsr.engine.loggers import setup_logging
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.degradation import read_degradation
     from ppsr.inference.files import FileOptions, exit_code, upscale_files
@@ -110,6 +111,7 @@ def upscale(
     from ppsr.inference.upscaler import Upscaler
     from ppsr.memory import parse_size
 
+    setup_logging(None)
     signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     options.use_device()
@@ -140,13 +142,13 @@ def upscale(
         report=report,
     )
     counts = {name: sum(r["status"] == name for r in reports) for name in ("ok", "warn", "error", "skipped")}
-    for line in reports:
-        if line["status"] in ("warn", "error"):
-            print(f"{line['status']}: {line['path']}: {line['reason']}")
+    others = sum(r["status"] == "skipped" and "output" not in r for r in reports)
+    done, there = counts["ok"] + counts["warn"], counts["skipped"] - others
     factor = upscaler.scale if outscale is None else outscale
     print(
-        f"{counts['ok'] + counts['warn']} of {len(reports)} inputs upscaled by {factor:g} to {output}"
-        f" ({counts['warn']} with warnings, {counts['error']} failed, {counts['skipped']} skipped)"
+        f"{done} of {len(reports) - others} inputs upscaled by {factor:g} to {output} "
+        f"({counts['warn']} with warnings, {counts['error']} failed, {there} already there)"
+        + (f"; {others} other files left out" if others else "")
     )
     code = exit_code(reports)
     if code:

@@ -1,19 +1,25 @@
-"""Upscaling files: one or many, each with a line in a report, none stopping the others."""
+"""Upscaling files: one or many, each with a line in a report, none stopping the others.
+
+While an image is computed, the next one is read and the finished rows of this one are written, each in a
+thread of its own. With a limit of memory everything happens in turn.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import cv2
-from tqdm import tqdm
+import numpy as np
 
-from ppsr.errors import ConfigError, DataError, PpsrError
+from ppsr.errors import ConfigError, DataError
 from ppsr.inference.inputs import (
     CONTAINERS,
     Job,
@@ -24,18 +30,25 @@ from ppsr.inference.inputs import (
     place_results,
 )
 from ppsr.inference.metadata import exif_block, fitting_profile
-from ppsr.inference.pictures import MAX_PIXELS, UNREADABLE, picture_header, picture_kind, read_picture
+from ppsr.inference.pictures import MAX_PIXELS, Picture, read_picture
+from ppsr.inference.pipeline import WriteBehind, read_ahead
+from ppsr.inference.progress import Progress
+from ppsr.inference.results import NO_ALPHA, check_target, existing_result, image_size
 from ppsr.inference.upscaler import Upscaler, quantise
 from ppsr.inference.video import upscale_video, video_size
 from ppsr.inference.writers import FORMATS, Target, fitting, open_writer
 
-__all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_picture"]
+__all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_image"]
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 32  # rows that are rounded and packed at once
 _GROWTH = 16  # results may have as many times the pixels that inputs may have
-_NO_ALPHA = ("jpeg", "bmp")
+_AHEAD = 2  # images that wait, decoded, while one is computed
+_AHEAD_PIXELS = (
+    2**22
+)  # larger images are decoded when their turn comes: for them it takes no share of the time
+_ROWS_AHEAD = 2**25  # bytes of finished rows that wait for being written
 Report = dict[str, Any]
 
 
@@ -74,57 +87,85 @@ class FileOptions:
             )
 
 
-def upscale_picture(
+def upscale_image(
     upscaler: Upscaler, source: Path, target: Path, options: FileOptions, *, keep_name: bool = True
 ) -> Report:
-    """Upscale one picture file; profile, EXIF, alpha and 16 bits are kept.
+    """Upscale one image file; profile, EXIF, alpha and 16 bits are kept.
 
     Args:
         upscaler: what to apply.
-        source: any picture.
+        source: any image.
         target: the suffix chooses the format.
         options: for reading and writing.
-        keep_name: otherwise a picture with alpha becomes a PNG where the format has no alpha.
+        keep_name: otherwise an image with alpha becomes a PNG where the format has no alpha.
 
     Returns:
-        Entries of its report: output, size and output_size (width, height), tiles, warnings, and
-        degradation where the network takes such parameters.
+        Entries of its report: output, size and output_size (width, height), tiles, warnings, and degradation
+        where the network takes such parameters.
 
     Raises:
         DataError: it cannot be read, computed or written, or the result is too large.
         OSError: the disk is full, or the folder cannot be written.
     """
-    picture = read_picture(source, max_pixels=options.max_pixels, allow_truncated=options.allow_truncated)
-    height, width, channels = picture.pixels.shape
+    image = _read(source, options)
+    with ThreadPoolExecutor(1) as pool:
+        entries, written = _upscale(upscaler, image, target, options, keep_name=keep_name, pool=pool)
+        written.result()
+    return entries
+
+
+def _read(source: Path, options: FileOptions) -> Picture:
+    return read_picture(source, max_pixels=options.max_pixels, allow_truncated=options.allow_truncated)
+
+
+def _upscale(
+    upscaler: Upscaler,
+    image: Picture,
+    target: Path,
+    options: FileOptions,
+    *,
+    keep_name: bool,
+    pool: Executor,
+    start: Callable[[int], None] = lambda count: None,
+    step: Callable[[], None] = lambda: None,
+) -> tuple[Report, Future[None]]:
+    """Compute an image while its rows are written by a thread of `pool`; `start` gets the number of tiles.
+
+    Returns:
+        Entries of its report, and what is done when the file is there.
+    """
+    height, width, channels = image.pixels.shape
     size = upscaler.size(height, width)
     options.check_result(size)
-    warnings = list(picture.warnings)
-    if not keep_name and channels in (2, 4) and FORMATS[target.suffix.lower()] in _NO_ALPHA:
+    warnings = list(image.warnings)
+    if not keep_name and channels in (2, 4) and FORMATS[target.suffix.lower()] in NO_ALPHA:
         warnings.append(f"{target.suffix} has no alpha, png is written instead")
         target = target.with_suffix(".png")
     try:
-        exif = exif_block(picture.exif, size)
+        exif = exif_block(image.exif, size)
     except DataError as error:
         warnings.append(f"{error}; it is left out")
         exif = None
-    dtype, losses = fitting(target.suffix, Target(*size, channels, picture.pixels.dtype))
+    dtype, losses = fitting(target.suffix, Target(*size, channels, image.pixels.dtype))
     warnings += losses
-    icc = fitting_profile(picture.icc, channels, FORMATS[target.suffix.lower()])
-    if icc != picture.icc:
+    icc = fitting_profile(image.icc, channels, FORMATS[target.suffix.lower()])
+    if icc != image.icc:
         warnings.append("the colour profile does not describe the result's colours and is left out")
     wanted = Target(*size, channels, dtype, icc, exif, options.quality)
     plan = upscaler.plan(height, width, channels)
-    degradation = upscaler.predict_degradation(picture.pixels)
-    with (
-        tqdm(total=plan.count, unit="tile", leave=False, disable=None if plan.count > 1 else True) as bar,
-        open_writer(target, wanted) as writer,
-    ):
-        for band in upscaler.bands(
-            picture.pixels, plan=plan, degradation=degradation, on_tile=lambda: _step(bar)
-        ):
-            for row in range(0, len(band), _CHUNK):
-                writer.write(quantise(band[row : row + _CHUNK], dtype))
-    return {
+    degradation = upscaler.predict_degradation(image.pixels)
+    start(plan.count)
+    frugal = upscaler.max_memory is not None
+    ahead = 0 if frugal else max(1, min(16, _ROWS_AHEAD // (64 * size[1] * channels * 4)))
+    writing = WriteBehind(pool, partial(_write, target, wanted), ahead)
+    try:
+        bands = upscaler.bands(image.pixels, plan=plan, degradation=degradation, on_tile=step)
+        for band in bands:
+            writing.put(band)
+    except BaseException:
+        writing.abort()
+        raise
+    entries = {
         "output": str(target),
         "size": [width, height],
         "output_size": [size[1], size[0]],
@@ -132,10 +173,15 @@ def upscale_picture(
         **({} if degradation is None else {"degradation": [round(float(v), 4) for v in degradation]}),
         "warnings": warnings,
     }
+    return entries, writing.close()
 
 
-def _step(bar: tqdm) -> None:
-    bar.update()
+def _write(target: Path, wanted: Target, bands: Iterator[np.ndarray]) -> None:
+    """The writer's thread."""
+    with open_writer(target, wanted) as writer:
+        for band in bands:
+            for row in range(0, len(band), _CHUNK):
+                writer.write(quantise(band[row : row + _CHUNK], wanted.dtype))
 
 
 def upscale_files(
@@ -150,14 +196,14 @@ def upscale_files(
     options: FileOptions | None = None,
     report: Path | None = None,
 ) -> list[Report]:
-    """Upscale pictures and videos.
+    """Upscale images and videos.
 
     Args:
         upscaler: what to apply.
         source: a file, a folder or a pattern, or several of them. Folders keep their structure.
         target: folder, or a file name for a single input.
         suffix: appended to the names.
-        extension: format of pictures, or "same".
+        extension: format of images, or "same".
         recursive: go into the folders of folders.
         skip_existing: leave out inputs whose result is there and has its size, as after an interruption.
         options: for reading and writing.
@@ -165,14 +211,13 @@ def upscale_files(
 
     Returns:
         One report per input: path, status (ok, warn, error, skipped), reason, output, size, seconds. The same
-        lines stand in the report file, each written when its input is done.
+        lines are appended to the report file, each when its input is done.
 
     Raises:
         DataError: the only source does not exist, or there is no place for the report.
         ConfigError: one file name for several inputs, an unknown format, or a suffix with slashes.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
-    options = options or FileOptions()
     single = is_file_name(target)
     jobs = find_jobs(sources, target, recursive=recursive)
     several = len(sources) > 1 or len(jobs) > 1 or Path(sources[0]).is_dir()
@@ -182,23 +227,13 @@ def upscale_files(
         raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
     jobs = place_results(jobs, target, single=single, suffix=suffix, extension=extension)
     path = report or (target.parent if single else target) / "report.jsonl"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-        # appended, so that runs into one folder do not write over each other's lines;
-        # bytes of a name that are not text become JSON's own escapes
-        handle = path.open("a", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
-    taken: set[Path] = set()
-    lines = []
-    with handle:
-        for job in tqdm(jobs, unit="file", disable=None if len(jobs) > 1 else True):
-            line = _reported(upscaler, job, options, taken, single=single, skip_existing=skip_existing)
-            lines.append(line)
-            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-            handle.flush()
-    return lines
+    with (
+        _open_report(path) as handle,
+        ThreadPoolExecutor(1, "ppsr-writer") as pool,
+        Progress(len(jobs)) as progress,
+    ):
+        batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing)
+        return list(batch.run(jobs, handle))
 
 
 def exit_code(reports: Sequence[Report]) -> int:
@@ -210,98 +245,159 @@ def exit_code(reports: Sequence[Report]) -> int:
     return 1 if failed else 0
 
 
-def _reported(
-    upscaler: Upscaler,
-    job: Job,
-    options: FileOptions,
-    taken: set[Path],
-    *,
-    single: bool,
-    skip_existing: bool,
-) -> Report:
-    """Do one job; whatever is wrong with it becomes its line."""
-    started = time.perf_counter()
-    line: Report = {"path": str(job.source), "status": "ok"}
+def _open_report(path: Path) -> TextIO:
+    """The file of the report, to be appended to: it keeps the lines of earlier runs and of other runs.
+
+    Bytes of a name that are not text become JSON's own escapes.
+    """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
+
+
+@dataclass
+class _Task:
+    """An input on its way through the threads."""
+
+    job: Job
+    line: Report
+    image: Picture | None = None  # decoded ahead
+    error: Exception | None = None
+    written: Future[None] | None = None  # by the writer's thread
+    seconds: float = 0.0  # without waiting
+    began: float = 0.0  # to be computed
+
+    @property
+    def is_written(self) -> bool:
+        return self.written is None or self.written.done()
+
+
+@dataclass
+class _Batch:
+    """What is the same for all inputs of a run."""
+
+    upscaler: Upscaler
+    options: FileOptions
+    pool: Executor
+    progress: Progress
+    single: bool
+    skip_existing: bool
+    taken: set[Path] = field(default_factory=set)
+
+    def run(self, jobs: Sequence[Job], report: TextIO) -> Iterator[Report]:
+        """Do all jobs; yields their lines in order."""
+        pending: deque[_Task] = deque()
+
+        def finished(most: int) -> Iterator[Report]:
+            while len(pending) > most or (
+                pending and (pending[0].written is None or pending[0].written.done())
+            ):
+                task = pending.popleft()
+                self._finish(task)
+                report.write(json.dumps(task.line, ensure_ascii=False) + "\n")
+                report.flush()
+                self._log(task.line, len(jobs))
+                yield task.line
+
+        ahead = 0 if self.upscaler.max_memory is not None else _AHEAD
+        for task in read_ahead(map(self._prepare, jobs), ahead):
+            if task.error is None and "status" not in task.line:
+                self._attempt(task, self._compute)
+            pending.append(task)
+            yield from finished(1)
+        yield from finished(0)
+
+    def _attempt(self, task: _Task, work: Callable[[_Task], None]) -> None:
+        """Whatever is wrong with an input becomes its line; nothing of it ends the batch."""
+        try:
+            work(task)
+        except Exception as error:
+            logger.debug("%s", task.job.source, exc_info=True)
+            task.error = error
+
+    def _prepare(self, job: Job) -> _Task:
+        """In the reader's thread: is there something to do, and the decoded image if it is small."""
+        task = _Task(job, {"path": str(job.source)})
+        began = time.perf_counter()
+        self._attempt(task, self._check_and_read)
+        task.seconds = time.perf_counter() - began
+        return task
+
+    def _check_and_read(self, task: _Task) -> None:
+        job = task.job
         if job.skip is not None:
-            line.update(status="skipped", reason=job.skip)
-        elif skip_existing and (there := _existing(upscaler, job, single)) is not None:
-            line.update(status="skipped", reason="the result is there", output=str(there))
+            task.line.update(status="skipped", reason=job.skip)
+        elif self.skip_existing and (there := existing_result(self.upscaler, job, self.single)) is not None:
+            task.line.update(status="skipped", reason="the result is there", output=str(there))
         else:
-            _check_target(job, taken)
-            line.update(_done(upscaler, job, options, single))
-            warnings = line.pop("warnings")
-            if warnings:
-                line.update(status="warn", reason="; ".join(warnings))
-    except (PpsrError, OSError, MemoryError, RuntimeError, cv2.error) as error:
-        line.update(status="error", reason=str(error) or type(error).__name__)
-        logger.error("%s: %s", job.source, line["reason"])
-    line["seconds"] = round(time.perf_counter() - started, 3)
-    return line
+            check_target(job, self.taken)
+            check_regular(job.source)
+            if job.is_video != (job.target.suffix.lower() in CONTAINERS):
+                raise DataError(
+                    f"{job.source} cannot become {job.target}: one is a video, the other an image"
+                )
+            header = None if job.is_video else image_size(job.source)
+            if header is not None and header[0][0] * header[0][1] <= _AHEAD_PIXELS:
+                task.image = _read(job.source, self.options)
 
+    def _compute(self, task: _Task) -> None:
+        job, options = task.job, self.options
+        task.began = time.perf_counter()
+        if job.is_video:
+            if (size := video_size(job.source)) is not None:
+                options.check_result(self.upscaler.size(*size))
+            entries = upscale_video(
+                self.upscaler,
+                job.source,
+                job.target,
+                crf=options.crf,
+                allow_truncated=options.allow_truncated,
+            )
+        else:
+            image, task.image = task.image or _read(job.source, options), None
+            entries, task.written = _upscale(
+                self.upscaler,
+                image,
+                job.target,
+                options,
+                keep_name=self.single,
+                pool=self.pool,
+                start=lambda count: self.progress.start(job.source.name, count, "tile"),
+                step=self.progress.step,
+            )
+        task.line.update(entries)
 
-def _existing(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
-    """The result of a former run with these options, judged by its name and size."""
-    target = job.target
-    read = _video_header if job.is_video else _header
-    source = read(job.source)
-    if source is None:
-        return None
-    size, alpha = source
-    if alpha and not single and FORMATS[target.suffix.lower()] in _NO_ALPHA:
-        target = target.with_suffix(".png")
-    there = read(target)
-    # what is turned by its EXIF changes sides
-    return target if there is not None and sorted(there[0]) == sorted(upscaler.size(*size)) else None
+    def _finish(self, task: _Task) -> None:
+        """Wait until the result is written; completes the line."""
+        line = task.line
+        if task.written is not None:
+            self._attempt(task, lambda task: task.written and task.written.result())
+        warnings = line.pop("warnings", [])
+        if task.error is not None:
+            reason = str(task.error) or type(task.error).__name__
+            task.line = {"path": line["path"], "status": "error", "reason": reason}
+        elif "status" not in line:
+            found = {"status": "warn", "reason": "; ".join(warnings)} if warnings else {"status": "ok"}
+            task.line = {"path": line.pop("path"), **found, **line}
+        task.seconds += time.perf_counter() - task.began if task.began else 0.0
+        task.line["seconds"] = round(task.seconds, 3)
+        self.progress.finish()
 
-
-def _video_header(path: Path) -> tuple[tuple[int, int], bool] | None:
-    """As `_header`, of a video."""
-    size = video_size(path) if path.is_file() else None
-    return None if size is None else (size, False)
-
-
-def _header(path: Path) -> tuple[tuple[int, int], bool] | None:
-    """Height and width of a picture file as it is stored, and whether it has alpha; None: it is none."""
-    try:
-        check_regular(path)
-        with path.open("rb") as handle:
-            kind = picture_kind(handle.read(32))
-        if kind is None:
-            return None
-        header = picture_header(path, kind)
-        return (header.height, header.width), header.alpha
-    except (DataError, *UNREADABLE):
-        return None
-
-
-def _check_target(job: Job, taken: set[Path]) -> None:
-    """Raise if the result would replace the input or another result.
-
-    Raises:
-        DataError: it would.
-    """
-    target = job.target.resolve()
-    if target == job.source.resolve():
-        raise DataError(f"the result would replace the input {job.source}; give a suffix or another folder")
-    if target in taken:
-        raise DataError(f"another input of this run already became {job.target}; give them other names")
-    taken.add(target)
-
-
-def _done(upscaler: Upscaler, job: Job, options: FileOptions, single: bool) -> Report:
-    """Upscale one input.
-
-    Raises:
-        DataError: it cannot be done, or the given name is of the other kind.
-    """
-    check_regular(job.source)
-    if job.is_video != (job.target.suffix.lower() in CONTAINERS):
-        raise DataError(f"{job.source} cannot become {job.target}: one is a video, the other a picture")
-    if job.is_video:
-        if (size := video_size(job.source)) is not None:
-            options.check_result(upscaler.size(*size))
-        return upscale_video(
-            upscaler, job.source, job.target, crf=options.crf, allow_truncated=options.allow_truncated
-        )
-    return upscale_picture(upscaler, job.source, job.target, options, keep_name=single)
+    def _log(self, line: Report, count: int) -> None:
+        """One line per input: which of how many, its name, what became of it."""
+        status, reason, name = line["status"], line.get("reason", ""), line["path"]
+        where = f"{self.progress.finished} of {count}"
+        if name not in reason:
+            where += f": {name}"
+        if status == "error":
+            logger.error("%s: %s", where, reason)
+            return
+        if status == "skipped":
+            logger.info("%s: skipped: %s", where, reason)
+            return
+        sizes = " -> ".join("{} x {}".format(*line[key]) for key in ("size", "output_size"))
+        level = logging.WARNING if reason else logging.INFO
+        tail = f"; {reason}" if reason else ""
+        logger.log(level, "%s: %s, %s, %.2f s%s", where, sizes, line["tiles"], line["seconds"], tail)

@@ -352,7 +352,7 @@ class Upscaler:
         _check(pixels)
         height, width, channels = pixels.shape
         plan = plan or self.plan(height, width, channels)
-        logger.info("%d x %d: %s", width, height, plan)
+        logger.debug("%d x %d: %s", width, height, plan)
         readable, flat_alpha = _readable(pixels)
         if degradation is None:
             degradation = self.predict_degradation(pixels)

@@ -27,7 +27,7 @@ from ppsr.inference.backends.base import Backend
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.facts import NetworkFacts
-from ppsr.inference.files import FileOptions, upscale_picture
+from ppsr.inference.files import FileOptions, upscale_image
 from ppsr.inference.network import load_network
 from ppsr.inference.pictures import UNREADABLE, picture_header, picture_kind
 from ppsr.inference.upscaler import SMALLEST_OUTSCALE, Upscaler
@@ -271,7 +271,7 @@ class Service:
         target = source.parent / "result" / f"{stem}_x{upscaler.factor:g}.{options.extension}"
         try:
             self._check_size(source, upscaler)
-            report = upscale_picture(
+            report = upscale_image(
                 upscaler,
                 source,
                 target,

@@ -140,7 +140,8 @@ def test_some_failures_are_exit_code_1_and_named(files):
     (files[0] / "in" / "b.png").write_bytes(b"broken")
     done = _run(files)
     assert done.exit_code == 1
-    assert "error: " in done.output
+    [line] = [line for line in done.output.splitlines() if "ERROR" in line]
+    assert line.count("b.png") == 1
     assert "b.png" in done.output
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.inference import files as files_module
 from ppsr.inference.files import FileOptions, exit_code, upscale_files
 from ppsr.inference.pictures import read_picture
 from ppsr.inference.upscaler import Upscaler
@@ -304,8 +307,90 @@ class SecondRun(Repeat):
         return super().run(x)
 
 
-def test_runs_into_one_folder_leave_a_report_that_can_be_read(folder, tmp_path):
+def test_runs_into_one_folder_keep_all_lines_of_their_report(folder, tmp_path):
     reports = upscale_files(Upscaler(SecondRun(folder, tmp_path / "out")), folder, tmp_path / "out")
     assert exit_code(reports) == 0
     lines = (tmp_path / "out" / "report.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["status"] for line in lines] == ["ok"] * 6
+    assert [json.loads(line)["status"] for line in lines] == ["ok"] * 8
+
+
+def test_a_later_run_appends_to_the_report(folder, upscaler, tmp_path):
+    first = upscale_files(upscaler, folder, tmp_path / "out")
+    second = upscale_files(upscaler, folder, tmp_path / "out", skip_existing=True)
+    lines = (tmp_path / "out" / "report.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == first + second
+
+
+def test_any_error_of_one_input_is_its_line(upscaler, tmp_path, monkeypatch):
+    """Whatever a library raises, such as an UnicodeDecodeError for a title in Latin-1."""
+
+    def fails(source, **options):
+        if Path(source).name == "b.png":
+            raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
+        return read_picture(source, **options)
+
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(packed(colours(), "PNG"))
+    monkeypatch.setattr("ppsr.inference.files.read_picture", fails)
+    reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "error", "ok"]
+    assert "invalid continuation byte" in reports[1]["reason"]
+
+
+def test_an_error_of_the_writer_belongs_to_its_input(upscaler, tmp_path, monkeypatch):
+    """It shows while the next image is being computed."""
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(packed(colours(), "PNG"))
+    write = files_module.quantise
+
+    def full(rows, dtype):
+        if "b.png" in str(writing[-1]):
+            raise OSError(28, "No space left on device")
+        return write(rows, dtype)
+
+    writing = []
+    open_writer = files_module.open_writer
+
+    def opened(target, wanted):
+        writing.append(target)
+        return open_writer(target, wanted)
+
+    monkeypatch.setattr(files_module, "quantise", full)
+    monkeypatch.setattr(files_module, "open_writer", opened)
+    reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "error", "ok"]
+    assert "No space left" in reports[1]["reason"]
+    assert _files(tmp_path / "out") == ["a.png", "c.png"]
+
+
+def test_reading_and_writing_go_on_while_the_network_computes(tmp_path):
+    """Each waits for something that only another thread does."""
+    later = threading.Event()
+
+    class Waits(Repeat):
+        def run(self, x):
+            if not self.seen:  # the first image: the second one is read meanwhile
+                assert later.wait(10)
+            return super().run(x)
+
+    def reads(source, **options):
+        if Path(source).name == "b.png":
+            later.set()
+        return read_picture(source, **options)
+
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(packed(colours(), "PNG"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files_module, "read_picture", reads)
+        reports = upscale_files(Upscaler(Waits()), tmp_path, tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "ok"]
+
+
+def test_one_line_per_input_tells_which_and_how_far(folder, upscaler, tmp_path, caplog):
+    (folder / "bad.png").write_text("no image")
+    with caplog.at_level("INFO", "ppsr"):
+        upscale_files(upscaler, folder, tmp_path / "out")
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in lines] == [f"{n} of 5" for n in range(1, 6)]
+    for line, name in zip(lines, ("a.png", "b.jpg", "bad.png", "sub/a.png", "sub/deep/c.webp"), strict=True):
+        assert line.count(str(folder / name)) == 1

@@ -52,11 +52,11 @@ def test_weights_alone_are_enough(service, tmp_path, rng):
 
 def encoded_by(service, net, pixels):
     """The file that the same steps write without the service."""
-    from ppsr.inference.files import FileOptions, upscale_picture
+    from ppsr.inference.files import FileOptions, upscale_image
 
     source = service.folder / "source"
     source.write_bytes(encoded(pixels))
-    upscale_picture(Upscaler(net), source, service.folder / "expected.png", FileOptions())
+    upscale_image(Upscaler(net), source, service.folder / "expected.png", FileOptions())
     return (service.folder / "expected.png").read_bytes()
 
 
@@ -111,7 +111,7 @@ def test_a_gpu_out_of_memory_is_answered_as_such_although_it_is_an_os_error(serv
     def short(*_, **__):
         raise OSError("(External) CUBLAS error(3). [Hint: 'CUBLAS_STATUS_ALLOC_FAILED'.]")
 
-    monkeypatch.setattr("ppsr.serve.service.upscale_picture", short)
+    monkeypatch.setattr("ppsr.serve.service.upscale_image", short)
     service.add("net", Repeat)
     with pytest.raises(RefusedError, match="memory is short") as refused:
         _result(service, np.zeros((12, 12, 3), np.uint8))

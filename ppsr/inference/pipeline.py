@@ -1,0 +1,128 @@
+"""Reading ahead and writing behind: two threads beside the one that computes, with bounded queues."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, Generic, TypeVar
+
+__all__ = ["WriteBehind", "read_ahead"]
+
+T = TypeVar("T")
+_END = object()
+_POLL = 0.1  # seconds after which a waiting thread looks whether the other one has ended
+
+
+class _Aborted(BaseException):
+    """The producer gave up; what was written so far is to be removed."""
+
+
+class _Failed:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def read_ahead(items: Iterable[T], ahead: int) -> Iterator[T]:
+    """Iterate in a thread that is up to `ahead` items, and the one at hand, in front; 0: without a thread.
+
+    Errors of `items` are raised where the item would have come. When the caller stops early, so does the
+    thread, after the item at hand.
+    """
+    if not ahead:
+        yield from items
+        return
+    ready: queue.Queue[Any] = queue.Queue(ahead)
+    stopped = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=_POLL)
+            except queue.Full:
+                continue
+
+    def read() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(_END)
+        except BaseException as error:  # raised again by the caller's thread
+            put(_Failed(error))
+
+    thread = threading.Thread(target=read, name="ppsr-reader", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class WriteBehind(Generic[T]):
+    """Hands items to a consumer that runs in a thread of a pool.
+
+    Args:
+        pool: with one thread, consumers run one after the other.
+        consume: called with an iterator of the items. An abort is an exception that the iterator raises.
+        ahead: items that may wait; 0: `put` returns when the item has been consumed.
+    """
+
+    def __init__(self, pool: Executor, consume: Callable[[Iterator[T]], None], ahead: int) -> None:
+        self._items: queue.Queue[Any] = queue.Queue(max(1, ahead))
+        self._waits = not ahead
+        self._consumed = threading.Semaphore(0)
+        self.future: Future[None] = pool.submit(self._run, consume)
+
+    def _run(self, consume: Callable[[Iterator[T]], None]) -> None:
+        with contextlib.suppress(_Aborted):
+            consume(self._received())
+
+    def _received(self) -> Iterator[T]:
+        while (item := self._items.get()) is not _END:
+            if isinstance(item, _Aborted):
+                raise item
+            yield item
+            self._consumed.release()
+
+    def put(self, item: T) -> None:
+        """Hand over an item.
+
+        Raises:
+            Exception: what the consumer raised.
+        """
+        self._put(item)
+        while self._waits and not self._consumed.acquire(timeout=_POLL):
+            if self.future.done():
+                break
+        if self.future.done():
+            self.future.result()
+
+    def _put(self, item: Any) -> None:
+        while not self.future.done():
+            try:
+                return self._items.put(item, timeout=_POLL)
+            except queue.Full:
+                continue
+
+    def close(self) -> Future[None]:
+        """No more items come. The future is done when the consumer is, and has its error."""
+        self._put(_END)
+        return self.future
+
+    def abort(self) -> None:
+        """Make the consumer end by an exception, and wait for it; its own error is passed over."""
+        while not self.future.done():  # what waits need not be written any more
+            try:
+                self._items.get_nowait()
+            except queue.Empty:
+                break
+        self._put(_Aborted())
+        self.future.exception()

@@ -1,0 +1,52 @@
+"""The bar of a batch."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from io import StringIO
+
+from ppsr.inference.progress import Progress
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_name_count_steps_and_the_remaining_time(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress(4) as progress:
+        progress._bar.mininterval = 0
+        progress.finish()
+        progress.start("a.png", 10, "tile")
+        for _ in range(5):
+            progress.step()
+    shown = terminal.getvalue()
+    assert re.search(r"38% \|.*2 of 4: a.png, tile 5 of 10 \[00:00<", shown)  # 1.5 of 4
+    assert "2 of 4: a.png, tile 1 of 10" in shown
+
+
+def test_elsewhere_there_is_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", StringIO())
+    with Progress(2) as progress:
+        progress.start("a.png", 10, "tile")
+        progress.step()
+    assert sys.stderr.getvalue() == ""
+
+
+def test_log_lines_stay_whole(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    handler = logging.StreamHandler(terminal)
+    logger = logging.getLogger("ppsr")
+    logger.addHandler(handler)
+    try:
+        with Progress(2) as progress:
+            progress.start("a.png", 10, "tile")
+            logger.warning("a line")
+    finally:
+        logger.removeHandler(handler)
+    assert "\ra line\n" in re.sub(r"\r +\r", "\r", terminal.getvalue())
