@@ -93,6 +93,7 @@ class State:
             "skipped": self.trainer.skipped,
             "skipped_in_a_row": self.trainer.skipped_in_a_row,
             "scalers": {name: s.state_dict() for name, s in self.trainer.scalers.items()},
+            "built": self._built(),
             "versions": {
                 "ppsr": ppsr.__version__,
                 "paddle": paddle.__version__,
@@ -101,6 +102,43 @@ class State:
             },
         }
 
+    def _built(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that wrote the checkpoint, as JSON values."""
+        step, networks = self.trainer, self.networks()
+        built = {
+            "networks": {
+                name: networks[name] or (type(net).__name__, {}) for name, net in self.model.nets.items()
+            },
+            "optimizers": {
+                name: (type(optimizer).__name__, nets) for name, (optimizer, nets) in step.optimizers.items()
+            },
+            "precision": f"{step.precision.level} in {step.precision.dtype}" if step.amp else "float32",
+        }
+        return json.loads(json.dumps(built))
+
+    def _check_built(self, stored: dict[str, Any]) -> None:
+        """Refuse what training cannot go on with; warn of what it can.
+
+        Raises:
+            WeightError: another optimizer, network or precision.
+        """
+        own = self._built()
+        pairs = [("precision", stored["precision"], own["precision"])]
+        for kind in ("optimizers", "networks"):
+            for name in stored[kind].keys() & own[kind].keys():
+                (before, details), (now, new_details) = stored[kind][name], own[kind][name]
+                pairs.append((f"the {kind[:-1]} of '{name}'", before, now))
+                if before == now and details != new_details:
+                    logger.warning(
+                        "%s '%s' was built from %s, now it is from %s", kind[:-1], name, details, new_details
+                    )
+        for what, before, now in pairs:
+            if before != now:
+                raise WeightError(
+                    f"the checkpoint was written with {before} as {what}, the configuration has {now}; "
+                    "keep it, or start a new run from the weights with --load"
+                )
+
     def restore(self, files: dict[str, bytes]) -> None:
         """Put a checkpoint back.
 
@@ -108,6 +146,8 @@ class State:
             WeightError: the checkpoint belongs to other networks or optimizers.
         """
         counters = json.loads(files["state.json"])
+        if "built" in counters:
+            self._check_built(counters["built"])
         self.step, self.samples, self.best = counters["step"], counters["samples"], counters["best"]
         self.best_step = counters.get("best_step")
         if counters["seed"] != self.seed:

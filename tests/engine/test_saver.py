@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
+import paddle
 import pytest
 
 from ppsr.cli.train import main
@@ -14,7 +16,7 @@ from ppsr.engine.run import CHECKPOINTS
 from ppsr.engine.saver import Saver
 from ppsr.engine.step import TrainStep
 from ppsr.engine.trainer import OutOfMemoryError
-from ppsr.errors import DataError
+from ppsr.errors import DataError, WeightError
 from ppsr.weights import dump_state, read_file
 from tests.engine.helpers import fingerprint, make_trainer, validated_trainer, write_config
 
@@ -200,3 +202,44 @@ def test_a_copy_of_the_state_is_what_is_written(tmp_path, monkeypatch):
     stored = read_file(tmp_path / "run" / "iter_0_weight.pdparams").nets["generator"]
     for key, value in before.items():
         np.testing.assert_array_equal(stored[key], value)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            "optimizer={name: SGD, net_names: [generator, predictor]}",
+            r"Adam as the optimizer of 'optim'.*SGD",
+        ),
+        ("model.predictor={name: Other}", r"DegradationPredictor as the network of 'predictor'.*Linear"),
+        ("precision", r"O1 in float16 as precision.*float32"),
+    ],
+)
+def test_another_optimizer_network_or_precision_is_refused_naming_both(tmp_path, change, named):
+    config = write_config(tmp_path)
+    make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"]).train()
+    path = tmp_path / "run" / CHECKPOINTS / "step_000000001"
+    again = make_trainer(config, tmp_path / "run", [*SHORT, *([change] if "optimizer" in change else [])])
+    files, _ = again.saver.store.load(path)
+    if "predictor" in change:
+        again.state.model.nets["predictor"] = paddle.nn.Linear(1, 1)
+    if change == "precision":
+        state = json.loads(files["state.json"])
+        state["built"]["precision"] = "O1 in float16"
+        files["state.json"] = json.dumps(state).encode()
+    before = again.state.model.nets["generator"].state_dict()["conv_first.weight"].numpy()
+    with pytest.raises(WeightError, match=named):
+        again.state.restore(files)
+    after = again.state.model.nets["generator"].state_dict()["conv_first.weight"].numpy()
+    np.testing.assert_array_equal(after, before)
+
+
+def test_length_rate_schedule_and_batch_may_change_when_a_run_is_resumed(tmp_path):
+    config = write_config(tmp_path)
+    make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"]).train()
+    changed = ["total_iters=3", "lr_scheduler={name: ConstantLR, learning_rate: 1e-4}"]
+    changed += ["dataset.train.batch_size=1", "optimizer.beta2=0.9"]
+    again = make_trainer(config, tmp_path / "run", [*SHORT, *changed])
+    assert again.resume()
+    assert again.train() == 0
+    assert again.state.step == 3
