@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppsr.config.loader import Config
-from ppsr.config.schema import CriterionOptions, Experiment, LoaderOptions, test_sections
+from ppsr.config.schema import CriterionOptions, Experiment, LoaderOptions, OptimizerOptions, test_sections
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import (
     CRITERIONS,
@@ -62,14 +62,13 @@ def check_config(config: Config) -> Experiment:
     _section(Experiment, config, config, ())
     _component(config, ("model",), MODELS)
     for path in _datasets(config):
-        _component(config, path, DATASETS, ignore=set(LoaderOptions.model_fields))
-        section = _lookup(config, path)
-        loading = {key: value for key, value in section.items() if key in LoaderOptions.model_fields}
-        _section(LoaderOptions, loading, config, path)
+        _with_section(config, path, DATASETS, LoaderOptions)
     if "lr_scheduler" in config:
         _component(config, ("lr_scheduler",), LRSCHEDULERS)
     for path in _optimizers(config):
-        _component(config, path, OPTIMIZERS, ignore={"net_names"})
+        _with_section(config, path, OPTIMIZERS, OptimizerOptions)
+        if _lookup(config, path).get("lr_scheduler") is not None:
+            _component(config, (*path, "lr_scheduler"), LRSCHEDULERS)
     for metric in (config.get("validate") or {}).get("metrics", {}):
         _component(config, ("validate", "metrics", metric), METRICS)
     return _section(Experiment, config, config, ())  # with the numbers that stood as text
@@ -145,7 +144,7 @@ def _component(
                 _component(config, (*place, str(index)), TRANSFORMS)
         elif key == "criterions" and isinstance(value, list):
             for index in (i for i, entry in enumerate(value) if entry is not None):
-                _criterion(config, (*place, str(index)))
+                _with_section(config, (*place, str(index)), CRITERIONS, CriterionOptions)
         elif key in hints:
             _check_type(config, place, hints[key], value)
     for key, parameter in parameters.items():
@@ -153,12 +152,14 @@ def _component(
             raise ConfigError(f"{config.where(*path)}: {section['name']} needs the option '{dotted}.{key}'")
 
 
-def _criterion(config: Config, path: tuple[str, ...]) -> None:
-    """Check an entry of `model.criterions`: the criterion's options, and how it counts."""
-    own = set(CriterionOptions.model_fields)
-    _component(config, path, CRITERIONS, ignore=own)
-    entry = _lookup(config, path)
-    _section(CriterionOptions, {key: value for key, value in entry.items() if key in own}, config, path)
+def _with_section(config: Config, path: tuple[str, ...], registry: Registry, kind: type[BaseModel]) -> None:
+    """Check a component, and the section whose keys stand beside its own options."""
+    own = set(kind.model_fields)
+    _component(config, path, registry, ignore=own)
+    values = _lookup(config, path)
+    given = {key: value for key, value in values.items() if key in own}
+    checked = _section(kind, given, config, path)
+    values.update({key: getattr(checked, key) for key in given})
 
 
 def _hints(component: Any) -> dict[str, Any]:

@@ -97,6 +97,14 @@ class StepOptions(_Section):
     channels_last: bool = Field(False, description="let Paddle choose NHWC on a GPU with mixed precision")
 
 
+class OptimizerOptions(_Section):
+    """What stands beside an optimizer's own options."""
+
+    net_names: str | list[str] = Field([], description="the networks that it updates")
+    learning_rate: float | None = Field(None, gt=0, description="instead of that of its schedule")
+    lr_scheduler: dict[str, Any] | None = Field(None, description="a schedule of its own")
+
+
 class CriterionOptions(_Section):
     """How an entry of `model.criterions` counts; stands beside the criterion's own options."""
 

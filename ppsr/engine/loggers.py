@@ -82,13 +82,17 @@ def log_step(
     state: State, losses: Mapping[str, float], timing: str, total: int, scalars: ScalarLog | None
 ) -> None:
     """Write the log line of a step, and its scalars."""
-    rate = state.trainer.schedule(state.step - 1)
+    rates = state.trainer.rates(state.step - 1)
+    first = next(iter(rates.values()))
+    # one rate is `lr`; further ones are named by their optimizers
+    own = {f"lr_{name}": rate for name, rate in rates.items() if rate != first}
     shown = " ".join(
         f"{name}: {value:.3f}" if value >= 0.1 else f"{name}: {value:.3e}" for name, value in losses.items()
     )
-    logger.info("Iter: %d/%d lr: %.3e %s %s", state.step, total, rate, shown, timing)
+    shown_rates = " ".join(f"{name}: {rate:.3e}" for name, rate in {"lr": first, **own}.items())
+    logger.info("Iter: %d/%d %s %s %s", state.step, total, shown_rates, shown, timing)
     if scalars is not None:
-        scalars.write(state.step, {"lr": rate, "skipped": state.trainer.skipped, **losses})
+        scalars.write(state.step, {"lr": first, **own, "skipped": state.trainer.skipped, **losses})
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class TrainStep:
     """Advances the networks of an algorithm.
 
     Attributes:
+        schedule: of all optimizers, or by the names of the optimizers.
         skipped: steps whose loss or gradient was not finite, in all and in a row.
         updating: whether an update of the present step has begun, so that an error leaves networks between
             two steps.
@@ -72,7 +73,7 @@ class TrainStep:
 
     model: BaseModel
     optimizers: Optimizers
-    schedule: Schedule
+    schedule: Schedule | Mapping[str, Schedule]
     options: StepOptions
     precision: Precision
     group: Group
@@ -120,6 +121,13 @@ class TrainStep:
         )
         return unsafe
 
+    def rates(self, step: int) -> dict[str, float]:
+        """The learning rate of every optimizer after `step` finished steps."""
+        schedule = self.schedule
+        if isinstance(schedule, Mapping):
+            return {name: schedule[name](step) for name in self.optimizers}
+        return dict.fromkeys(self.optimizers, schedule(step))
+
     def _choose_layout(self) -> None:
         """Paddle's layout tuning: NHWC where the tensor cores want it."""
         if not self.amp:
@@ -142,9 +150,9 @@ class TrainStep:
             TooManySkipsError: non-finite for `max_skips` steps in a row.
         """
         paddle.seed((seed * 1_000_003 + step * 1009 + self.group.rank) % (2**31 - 1))
-        rate = self.schedule(step)
-        for optimizer, _ in self.optimizers.values():
-            optimizer.set_lr(rate)
+        rates = self.rates(step)
+        for name, (optimizer, _) in self.optimizers.items():
+            optimizer.set_lr(rates[name])
         self.model.step = step
         batches = [self.model.prepare(batch) for batch in batches]
         waiting: list[_Pass] = []

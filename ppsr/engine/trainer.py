@@ -29,9 +29,8 @@ from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.imaging.io import write_image
 from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel, Batch
-from ppsr.registry import LRSCHEDULERS
 from ppsr.solver.ema import EMA
-from ppsr.solver.optimizers import build_optimizers
+from ppsr.solver.optimizers import build_optimizers, build_schedules
 
 __all__ = ["Trainer"]
 
@@ -99,7 +98,7 @@ class Trainer:
         step = TrainStep(
             model=model,
             optimizers=build_optimizers(experiment.optimizer, model.nets),
-            schedule=LRSCHEDULERS.build(experiment.lr_scheduler),
+            schedule=build_schedules(experiment.optimizer, experiment.lr_scheduler),
             options=experiment.step,
             precision=experiment.precision,
             group=group,

@@ -17,8 +17,9 @@ from paddle import nn
 
 from ppsr.compat.paddle import create_accumulators, keeps_master_weight
 from ppsr.errors import ConfigError, WeightError, did_you_mean
-from ppsr.registry import OPTIMIZERS
+from ppsr.registry import LRSCHEDULERS, OPTIMIZERS
 from ppsr.solver import multi_tensor
+from ppsr.solver.schedules import Schedule
 
 __all__ = [
     "SGD",
@@ -27,6 +28,7 @@ __all__ = [
     "Momentum",
     "RMSProp",
     "build_optimizers",
+    "build_schedules",
     "load_optimizer_state",
     "optimizer_state",
 ]
@@ -103,12 +105,38 @@ for _factory in (Adam, AdamW, SGD, Momentum, RMSProp):
     setattr(_factory, "given_by_engine", ("parameters",))  # noqa: B010 - functions take attributes at run time
 
 
+def _sections(cfg: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """One optimizer, called "optim", or several by name; null ones were taken away from a base."""
+    return {"optim": cfg} if "name" in cfg else {k: v for k, v in cfg.items() if v is not None}
+
+
+def build_schedules(cfg: Mapping[str, Any], lr_scheduler: Mapping[str, Any]) -> dict[str, Schedule]:
+    """The schedule of every optimizer: its own `lr_scheduler` or the common one, with its own `learning_rate`
+    where it has one.
+
+    Args:
+        cfg: the section `optimizer`.
+        lr_scheduler: the common section.
+
+    Example:
+        >>> optimizer = {"optimG": {"name": "Adam"}, "optimD": {"name": "Adam", "learning_rate": 1e-5}}
+        >>> schedules = build_schedules(optimizer, {"name": "ConstantLR", "learning_rate": 1e-4})
+        >>> schedules["optimG"](0), schedules["optimD"](0)
+        (0.0001, 1e-05)
+    """
+    schedules = {}
+    for key, section in _sections(cfg).items():
+        options = dict(section.get("lr_scheduler") or lr_scheduler)
+        if section.get("learning_rate") is not None:
+            options["learning_rate"] = section["learning_rate"]
+        schedules[key] = LRSCHEDULERS.build(options)
+    return schedules
+
+
 def build_optimizers(
     cfg: Mapping[str, Any], nets: Mapping[str, nn.Layer]
 ) -> dict[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]:
     """Build one optimizer (`{name, net_names, ...}`, called "optim") or several by name.
-
-    An optimizer that is null was taken away from the base of a config.
 
     Returns:
         Name -> (optimizer, names of the networks it updates).
@@ -116,11 +144,10 @@ def build_optimizers(
     Raises:
         ConfigError: a network is unknown or has two optimizers, or none has one.
     """
-    sections = {"optim": cfg} if "name" in cfg else {k: v for k, v in cfg.items() if v is not None}
     taken: dict[str, str] = {}
     built = {}
-    for key, section in sections.items():
-        options = dict(section)
+    for key, section in _sections(cfg).items():
+        options = {k: v for k, v in section.items() if k not in ("lr_scheduler", "learning_rate")}
         names = options.pop("net_names", None)
         if not names:
             raise ConfigError(f"optimizer '{key}' needs net_names: which of {sorted(nets)} it updates")

@@ -92,7 +92,9 @@ def test_numbers_written_as_yaml_1_1_strings_are_numbers(path):
         ("seed=-1", "'seed' is -1"),
         ("load.generator={path: x, partal: true}", "did you mean 'partial'"),
         ("validate.intervall=1", "did you mean 'interval'"),
-        ("optimizer.learning_rate=0.1", "no option 'optimizer.learning_rate'"),
+        ("optimizer.learning_rate=fast", "'optimizer.learning_rate' is 'fast'"),
+        ("optimizer.learning_rates=0.1", "did you mean 'learning_rate'"),
+        ("optimizer.lr_scheduler={name: ConstantLR, rate: 1}", "no option 'optimizer.lr_scheduler.rate'"),
     ],
 )
 def test_loader_options_seeds_and_nested_keys_are_checked(path, override, message):

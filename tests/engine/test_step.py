@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 
+import numpy as np
 import paddle
 import pytest
 
 from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
+from ppsr.models.base import Batch
 from ppsr.models.sr import SRModel
+from ppsr.solver.optimizers import build_optimizers, build_schedules
 from ppsr.solver.schedules import ConstantLR
 
 
@@ -65,3 +68,40 @@ def test_a_network_that_leaves_the_range_of_float16_takes_bfloat16_or_runs_witho
         net(picture)
     assert seen == [(autocast, paddle.float32)]
     assert "forward" not in net.__dict__
+
+
+def test_every_optimizer_steps_at_its_own_rate():
+    options = {"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2}
+    model = SRModel(
+        generator=options,
+        discriminator={"name": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 2},
+        criterions=[{"name": "L1Loss"}, {"name": "GANLoss"}],
+    )
+    sections = {
+        "optimG": {"name": "SGD", "net_names": ["generator"]},
+        "optimD": {"name": "SGD", "net_names": ["discriminator"], "learning_rate": 1000.0},
+    }
+    step = TrainStep(
+        model=model,
+        optimizers=build_optimizers(sections, model.nets),
+        schedule=build_schedules(sections, {"name": "ConstantLR", "learning_rate": 100.0}),
+        options=StepOptions(),
+        precision=Precision(),
+        group=Group(),
+    )
+    weights = {
+        "generator": model.nets["generator"].conv_last,
+        "discriminator": model.nets["discriminator"].conv9,
+    }
+    before = {name: layer.weight.numpy().copy() for name, layer in weights.items()}
+    gradients = {}
+    for name, layer in weights.items():
+        layer.weight.register_hook(lambda grad, name=name: gradients.update({name: grad.numpy().copy()}))
+    paddle.seed(0)
+    step.run([Batch(lq=paddle.rand([1, 3, 8, 8]), gt=paddle.rand([1, 3, 16, 16]))], 0, seed=0)
+    assert step.rates(0) == {"optimG": 100.0, "optimD": 1000.0}
+    for name, rate in (("generator", 100.0), ("discriminator", 1000.0)):
+        moved = before[name] - weights[name].weight.numpy()
+        # float32 subtraction of weights of up to 1
+        np.testing.assert_allclose(moved, rate * gradients[name], rtol=1e-5, atol=2e-7)
+        assert rate * np.abs(gradients[name]).max() > 1e-4

@@ -9,7 +9,7 @@ import paddle
 import pytest
 
 from ppsr.errors import ConfigError, WeightError
-from ppsr.solver.optimizers import build_optimizers, load_optimizer_state, optimizer_state
+from ppsr.solver.optimizers import build_optimizers, build_schedules, load_optimizer_state, optimizer_state
 
 
 def _nets():
@@ -52,10 +52,23 @@ def test_a_state_that_lacks_a_parameter_names_it():
         load_optimizer_state(optimizer, nets, state)
 
 
-def test_the_rate_belongs_to_the_schedule():
-    config = {"name": "Adam", "net_names": "first", "learning_rate": 1e-3}
-    with pytest.raises(ConfigError, match="no option 'learning_rate'"):
-        build_optimizers(config, _nets())
+def test_every_optimizer_has_the_common_schedule_or_its_own():
+    common = {"name": "MultiStepDecay", "learning_rate": 1e-3, "milestones": [2], "gamma": 0.1}
+    adam = {"name": "Adam", "net_names": ["first"]}
+    config = {
+        "plain": adam,
+        "slower": {**adam, "learning_rate": 1e-4},
+        "constant": {**adam, "lr_scheduler": {"name": "ConstantLR", "learning_rate": 5e-3}},
+        "gone": None,
+    }
+    schedules = build_schedules(config, common)
+    rates = {name: [schedule(step) for step in (0, 2)] for name, schedule in schedules.items()}
+    expected = {"plain": [1e-3, 1e-4], "slower": [1e-4, 1e-5], "constant": [5e-3, 5e-3]}
+    assert rates.keys() == expected.keys()
+    for name, values in expected.items():
+        assert rates[name] == pytest.approx(values)
+    assert set(build_schedules({**adam, "learning_rate": 2.0}, common)) == {"optim"}
+    assert set(build_optimizers({**adam, "learning_rate": 2.0}, {"first": _nets()["first"]})) == {"optim"}
 
 
 def test_a_value_that_paddle_refuses_is_an_error_of_the_configuration():
