@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from ppsr.errors import PpsrError
 
-__all__ = ["Trust", "add_overrides", "ended"]
+__all__ = ["Trust", "add_overrides", "ended", "exit_on_signals"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,25 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override config keys",
     )
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end the program with 128 + signal as an exception does, so that what it has
+    begun is cleaned up."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield
+        return
+    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def ended(run: Callable[[], int], *, name: str = "error") -> int:

@@ -6,11 +6,12 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppsr.cli.flags import add_overrides, ended
+from ppsr.cli.flags import add_overrides, ended, exit_on_signals
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 
@@ -62,7 +63,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return ended(partial(_run, parse_arguments(argv)))
+    arguments = parse_arguments(argv)
+    with exit_on_signals():
+        return ended(partial(_run, arguments))
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
@@ -159,13 +162,15 @@ def _train(
     arguments: argparse.Namespace, config: Config, experiment: Experiment, model: BaseModel, group: Group
 ) -> int:
     from ppsr.engine.loggers import setup_logging
-    from ppsr.engine.run import find_run, named_checkpoint
+    from ppsr.engine.run import find_run, hold_run, named_checkpoint
     from ppsr.engine.trainer import Trainer
 
     found = find_run(config, experiment, arguments.resume) if arguments.resume else None
     folder = found or _common_folder(group, config, experiment)
-    setup_logging(folder, group.rank)
-    trainer = Trainer(config, experiment, model, group, folder, profiler_options=arguments.profiler_options)
-    if found is not None and not trainer.resume(named_checkpoint(arguments.resume)):
-        logger.warning("%s holds no valid checkpoint; starting from the beginning", found)
-    return trainer.train()
+    with hold_run(folder, new=found is None) if group.is_main else nullcontext():
+        setup_logging(folder, group.rank)
+        options = arguments.profiler_options
+        trainer = Trainer(config, experiment, model, group, folder, profiler_options=options)
+        if found is not None and not trainer.resume(named_checkpoint(arguments.resume)):
+            logger.warning("%s holds no valid checkpoint; starting from the beginning", found)
+        return trainer.train()

@@ -1,12 +1,17 @@
-"""The folder of a run, and finding the newest one to resume."""
+"""The folder of a run: made, held by one process, and found again to resume."""
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import json
+import logging
+import os
 import re
+import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ppsr.config.loader import Config
@@ -14,10 +19,14 @@ from ppsr.config.schema import Experiment
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 
-__all__ = ["find_run", "named_checkpoint", "new_run_folder", "newest_run"]
+__all__ = ["find_run", "hold_run", "mark_latest", "named_checkpoint", "new_run_folder", "newest_run"]
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
-_TIME = re.compile(r"\d{4}(-\d\d){5}(-\d+)?")
+_LATEST = "latest"
+_LOCK = ".lock"
+_RUN = re.compile(r"(?P<stem>.+)-\d{4}(-\d\d){5}(-\d+)?")
 
 
 def new_run_folder(config: Config, experiment: Experiment) -> Path:
@@ -35,6 +44,60 @@ def new_run_folder(config: Config, experiment: Experiment) -> Path:
             raise ConfigError(f"cannot create the output folder {folder}: {error.strerror}") from None
     atomic_write(folder / "config.json", json.dumps(config, indent=1, default=str))
     return folder
+
+
+@contextmanager
+def hold_run(folder: Path, *, new: bool) -> Iterator[None]:
+    """Keep a run's folder for this process; temporary files of a killed run in it are removed.
+
+    Where the block fails before there is anything to keep, a new folder is removed again.
+
+    Args:
+        folder: of the run.
+        new: whether it was made for this run.
+
+    Raises:
+        DataError: another process trains in it.
+    """
+    with (folder / _LOCK).open("a+") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            lock.seek(0)
+            raise DataError(
+                f"{folder} is in use by process {lock.read().strip()}; wait for it, or start a new run"
+            ) from None
+        except OSError as error:
+            logger.debug("no locks on this file system: %s", error)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        for path in (*folder.glob(".tmp-*"), *folder.glob("*/.tmp-*")):
+            path.unlink(missing_ok=True)
+        try:
+            yield
+        except BaseException:
+            if new and not any(folder.glob(f"{CHECKPOINTS}/step_*")) and not any(folder.glob("*.pdparams")):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def mark_latest(folder: Path) -> None:
+    """Let the link `<output_dir>/<config stem>/latest` lead to a run, where its name says which config."""
+    match = _RUN.fullmatch(folder.name)
+    if match is None:
+        return
+    link, target = folder.parent / match["stem"] / _LATEST, os.path.join("..", folder.name)  # noqa: PTH118
+    try:
+        if link.is_symlink() and os.readlink(link) == target:  # noqa: PTH115 - the text, not a path
+            return
+        link.parent.mkdir(exist_ok=True)
+        temporary = link.with_name(f".tmp-{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(link)
+    except OSError as error:
+        logger.debug("no link to the latest run: %s", error)
 
 
 def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None:
@@ -73,7 +136,10 @@ def named_checkpoint(resume: str) -> Path | None:
 
 
 def newest_run(stem: str, output_dir: Path) -> Path:
-    """The run of a config whose newest checkpoint is the most recent.
+    """The run of a config that wrote a checkpoint last.
+
+    That is the one to which `latest` leads, whatever the clock said; without the link, the one whose newest
+    checkpoint has the most recent time.
 
     Raises:
         DataError: there is no run with a checkpoint.
@@ -81,10 +147,12 @@ def newest_run(stem: str, output_dir: Path) -> Path:
     newest: dict[Path, int] = {}
     for step in output_dir.glob(f"{glob.escape(stem)}-[0-9]*/{CHECKPOINTS}/step_*"):
         run = step.parent.parent
-        if not _TIME.fullmatch(run.name[len(stem) + 1 :]):
+        match = _RUN.fullmatch(run.name)
+        if match is None or match["stem"] != stem:
             continue  # of another config, whose name goes on with a number
         with suppress(FileNotFoundError):  # a run that goes on replaces and deletes them
             newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
     if not newest:
         raise DataError(f"{output_dir} holds no run of '{stem}' with a checkpoint")
-    return max(newest, key=lambda run: newest[run])
+    latest = output_dir / (output_dir / stem / _LATEST).resolve().name
+    return latest if latest in newest else max(newest, key=lambda run: newest[run])

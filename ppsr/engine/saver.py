@@ -13,7 +13,7 @@ from typing import Any
 
 from ppsr.engine.checkpoint import CheckpointError, CheckpointStore
 from ppsr.engine.loggers import reported
-from ppsr.engine.run import CHECKPOINTS
+from ppsr.engine.run import CHECKPOINTS, mark_latest
 from ppsr.files import atomic_path
 from ppsr.weights import stream_state, write_state
 from ppsr.weights.identify import Found
@@ -101,6 +101,7 @@ class Saver:
             self.store.save(step, contents, {"total": self.total})
             write_state(self._weights(step), files["weights.pdparams"], networks=networks)
             self._drop_old_weights()
+            mark_latest(self.folder)
             self.written = step
         except (CheckpointError, OSError) as error:
             self.failed += 1

@@ -136,3 +136,11 @@ def test_hostile_text_is_refused_within_a_second(text):
 def test_a_number_of_many_digits_is_read_as_a_float():
     assert parse_yaml("a: " + "9" * 5000, "x")[0] == {"a": math.inf}
     assert parse_yaml("a: -" + "1" * 200, "x")[0] == {"a": pytest.approx(-1.111111e199)}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("{}x4", "{}x4"), ("{}_LR.v2", "{}_LR.v2"), ("{}", {}), ("{a: 1}", {"a": 1})]
+)
+def test_a_name_with_a_placeholder_in_front_is_text(tmp_path, text, value):
+    (tmp_path / "c.yaml").write_text("a: 1")
+    assert load_config(tmp_path / "c.yaml", [f"b={text}"])["b"] == value

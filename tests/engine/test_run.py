@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from contextlib import suppress
 
 import paddle
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from ppsr.cli.train import main
 from ppsr.config import check_config, load_config
 from ppsr.engine.checkpoint import CheckpointStore
-from ppsr.engine.run import CHECKPOINTS, find_run, newest_run
+from ppsr.engine.run import CHECKPOINTS, find_run, hold_run, mark_latest, newest_run
 from ppsr.errors import DataError
 from tests.engine.helpers import make_trainer, write_config
 
@@ -139,3 +142,84 @@ def test_a_network_that_tells_no_scale_trains_all_the_same(tmp_path, monkeypatch
     config = write_config(tmp_path)
     monkeypatch.setattr("ppsr.models.cddnet.CDDNetModel.inference_net", lambda _: paddle.nn.Layer())
     assert make_trainer(config, tmp_path / "run", SHORT).train() == 0
+
+
+def _command(config, *arguments):
+    return main(["-c", str(config), "--device", "cpu", "-o", *SHORT, *arguments])
+
+
+def test_the_latest_run_does_not_depend_on_the_clock(tmp_path):
+    config = write_config(tmp_path)
+    assert _command(config) == 0
+    (old,) = (tmp_path / "output").glob("tiny-*")
+    future = old.with_name("tiny-2031-01-01-00-00-00")
+    old.rename(future)
+    for path in future.glob("checkpoints/step_*"):
+        os.utime(path, (2e9, 2e9))  # written before the clock was set back
+    assert newest_run("tiny", tmp_path / "output") == future
+    assert _command(config) == 0
+    (new,) = set((tmp_path / "output").glob("tiny-*")) - {future}
+    assert newest_run("tiny", tmp_path / "output") == new
+    assert (tmp_path / "output" / "tiny" / "latest").resolve() == new
+
+
+def test_without_the_link_the_times_of_the_checkpoints_count(tmp_path):
+    runs = [tmp_path / f"tiny-2026-01-0{day}-00-00-00" for day in (1, 2)]
+    for run, time in zip(runs, (2e9, 1e9), strict=True):
+        folder = run / CHECKPOINTS / "step_000000001"
+        folder.mkdir(parents=True)
+        os.utime(folder, (time, time))
+    assert newest_run("tiny", tmp_path) == runs[0]
+    mark_latest(tmp_path / "deleted-2026-01-01-00-00-00")
+    mark_latest(tmp_path / "tiny-2026-01-09-00-00-00")  # deleted since
+    assert newest_run("tiny", tmp_path) == runs[0]
+    mark_latest(runs[1])
+    assert newest_run("tiny", tmp_path) == runs[1]
+
+
+@pytest.mark.parametrize(
+    "fault", ["dataset.train.gt_folder=nowhere", "optimizer=null", "dataset.train.gt_size=512"]
+)
+def test_a_start_that_fails_leaves_no_folder(tmp_path, fault):
+    with suppress(DataError):
+        assert _command(write_config(tmp_path), fault, "dataset.train.batch_size=2") == 2
+    assert not list((tmp_path / "output").glob("tiny-*"))
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    read, write = os.pipe()
+    other = os.fork()
+    if other == 0:
+        with hold_run(tmp_path / "run", new=False):
+            os.write(write, b"held")
+            signal.pause()
+    assert os.read(read, 4) == b"held"
+    message = f"run is in use by process {other}; wait for it"
+    try:
+        with pytest.raises(DataError, match=message), hold_run(tmp_path / "run", new=True):
+            raise AssertionError
+        assert (tmp_path / "run").is_dir()
+    finally:
+        os.kill(other, signal.SIGKILL)
+        os.waitpid(other, 0)
+    with hold_run(tmp_path / "run", new=False):  # a killed process holds nothing
+        pass
+
+
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
+    left = [tmp_path / ".tmp-1-abc.pdparams", tmp_path / "visual_test" / ".tmp-1-abc.png"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with hold_run(tmp_path, new=False):
+        assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_starting_has_its_exit_code_and_leaves_nothing(tmp_path, monkeypatch, number):
+    monkeypatch.setattr("ppsr.engine.trainer.Trainer", lambda *_, **__: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as caught:
+        _command(write_config(tmp_path))
+    assert caught.value.code == 128 + number
+    assert not list((tmp_path / "output").glob("tiny-*"))

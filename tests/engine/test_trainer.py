@@ -207,7 +207,7 @@ def test_kill_9_and_resume_auto_equal_an_uninterrupted_run(tmp_path):
     output = resumed.communicate(timeout=120)[0]
     assert resumed.returncode == 0, output
     assert "resumed from" in output
-    (run,) = (tmp_path / "output").iterdir()
+    (run,) = (tmp_path / "output").glob("tiny-*")
     assert make_trainer(config, tmp_path / "straight").train() == 0
     assert fingerprint(run) == fingerprint(tmp_path / "straight")
 
@@ -224,7 +224,7 @@ def test_sigterm_saves_the_present_step_and_exits_143(tmp_path):
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 143, output
     assert time.monotonic() - started < 10
-    (run,) = (tmp_path / "output").iterdir()
+    (run,) = (tmp_path / "output").glob("tiny-*")
     (checkpoint,) = (run / "checkpoints").iterdir()
     assert int(checkpoint.name.split("_")[1]) >= 3
 
@@ -239,7 +239,7 @@ def test_a_signal_to_the_whole_process_group_saves_as_well(tmp_path):
     os.killpg(process.pid, signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 143, output
-    (run,) = (tmp_path / "output").iterdir()
+    (run,) = (tmp_path / "output").glob("tiny-*")
     assert list((run / "checkpoints").iterdir())
 
 
