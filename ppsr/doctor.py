@@ -28,6 +28,8 @@ REQUIRED = (
     "scipy",
     "opencv-python-headless",
     "Pillow",
+    "tifffile",
+    "imagecodecs",
     "PyYAML",
     "pydantic",
     "typer",

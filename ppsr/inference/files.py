@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +20,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.formats.common import Target
+from ppsr.imaging.reading import MAX_PIXELS, DecodedImage, read_file
+from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
 from ppsr.inference.inputs import (
     CONTAINERS,
     Job,
@@ -29,14 +32,11 @@ from ppsr.inference.inputs import (
     is_file_name,
     place_results,
 )
-from ppsr.inference.metadata import exif_block, fitting_profile
-from ppsr.inference.pictures import MAX_PIXELS, Picture, read_picture
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress
 from ppsr.inference.results import NO_ALPHA, check_target, existing_result, image_size
 from ppsr.inference.upscaler import Upscaler, quantise
 from ppsr.inference.video import upscale_video, video_size
-from ppsr.inference.writers import FORMATS, Target, fitting, open_writer
 
 __all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_image"]
 
@@ -114,13 +114,13 @@ def upscale_image(
     return entries
 
 
-def _read(source: Path, options: FileOptions) -> Picture:
-    return read_picture(source, max_pixels=options.max_pixels, allow_truncated=options.allow_truncated)
+def _read(source: Path, options: FileOptions) -> DecodedImage:
+    return read_file(source, max_pixels=options.max_pixels, allow_truncated=options.allow_truncated)
 
 
 def _upscale(
     upscaler: Upscaler,
-    image: Picture,
+    image: DecodedImage,
     target: Path,
     options: FileOptions,
     *,
@@ -135,23 +135,19 @@ def _upscale(
         Entries of its report, and what is done when the file is there.
     """
     height, width, channels = image.pixels.shape
+    if channels - image.alpha not in (1, 3):
+        raise DataError(f"the image has {channels} bands; the network takes gray or RGB")
     size = upscaler.size(height, width)
     options.check_result(size)
     warnings = list(image.warnings)
-    if not keep_name and channels in (2, 4) and FORMATS[target.suffix.lower()] in NO_ALPHA:
+    if not keep_name and image.alpha and FORMATS[target.suffix.lower()] in NO_ALPHA:
         warnings.append(f"{target.suffix} has no alpha, png is written instead")
         target = target.with_suffix(".png")
-    try:
-        exif = exif_block(image.exif, size)
-    except DataError as error:
-        warnings.append(f"{error}; it is left out")
-        exif = None
-    dtype, losses = fitting(target.suffix, Target(*size, channels, image.pixels.dtype))
-    warnings += losses
-    icc = fitting_profile(image.icc, channels, FORMATS[target.suffix.lower()])
-    if icc != image.icc:
-        warnings.append("the colour profile does not describe the result's colours and is left out")
-    wanted = Target(*size, channels, dtype, icc, exif, options.quality)
+    metadata, dropped = image.metadata.of_result(size, channels, FORMATS[target.suffix.lower()])
+    wanted = Target(*size, channels, image.pixels.dtype, metadata, options.quality, image.alpha)
+    dtype, reduced = supported_dtype(target.suffix, wanted)
+    wanted = replace(wanted, dtype=dtype)
+    warnings += reduced + dropped
     plan = upscaler.plan(height, width, channels)
     degradation = upscaler.predict_degradation(image.pixels)
     start(plan.count)
@@ -178,10 +174,8 @@ def _upscale(
 
 def _write(target: Path, wanted: Target, bands: Iterator[np.ndarray]) -> None:
     """The writer's thread."""
-    with open_writer(target, wanted) as writer:
-        for band in bands:
-            for row in range(0, len(band), _CHUNK):
-                writer.write(quantise(band[row : row + _CHUNK], wanted.dtype))
+    parts = (band[row : row + _CHUNK] for band in bands for row in range(0, len(band), _CHUNK))
+    write_rows(target, wanted, (quantise(part, wanted.dtype) for part in parts))
 
 
 def upscale_files(
@@ -263,7 +257,7 @@ class _Task:
 
     job: Job
     line: Report
-    image: Picture | None = None  # decoded ahead
+    image: DecodedImage | None = None  # decoded ahead
     error: Exception | None = None
     written: Future[None] | None = None  # by the writer's thread
     seconds: float = 0.0  # without waiting

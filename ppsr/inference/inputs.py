@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.reading import image_kind
+from ppsr.imaging.writing import FORMATS
 from ppsr.inference.containers import HEAD, is_video_head
-from ppsr.inference.pictures import picture_kind
 from ppsr.inference.video import fitting_container
-from ppsr.inference.writers import FORMATS
 
 __all__ = [
     "CONTAINERS",
@@ -139,7 +139,7 @@ def _contents(path: Path) -> str | None:
     check_regular(path)
     with path.open("rb") as handle:
         head = handle.read(HEAD)
-    if picture_kind(head[:32]):
+    if image_kind(head[:32]):
         return "picture"
     return "video" if is_video_head(head) else None
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ppsr.errors import DataError
+from ppsr.imaging.reading import image_header
+from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job, check_regular
-from ppsr.inference.pictures import UNREADABLE, picture_header, picture_kind
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import video_size
-from ppsr.inference.writers import FORMATS
 
 __all__ = ["NO_ALPHA", "check_target", "existing_result", "image_size"]
 
@@ -41,14 +41,10 @@ def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
     """Height and width of a image file as it is stored, and whether it has alpha; None: it is none."""
     try:
         check_regular(path)
-        with path.open("rb") as handle:
-            kind = picture_kind(handle.read(32))
-        if kind is None:
-            return None
-        header = picture_header(path, kind)
-        return (header.height, header.width), header.alpha
-    except (DataError, *UNREADABLE):
+        header = image_header(path)
+    except (DataError, OSError):
         return None
+    return (header.height, header.width), header.alpha
 
 
 def check_target(job: Job, taken: set[Path]) -> None:

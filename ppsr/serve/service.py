@@ -22,16 +22,16 @@ import cv2
 import numpy as np
 
 from ppsr import accelerate
-from ppsr.errors import ConfigError, PpsrError, did_you_mean
+from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean
+from ppsr.imaging.reading import image_header, image_kind
+from ppsr.imaging.writing import FORMATS
 from ppsr.inference.backends.base import Backend
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_image
 from ppsr.inference.network import load_network
-from ppsr.inference.pictures import UNREADABLE, picture_header, picture_kind
 from ppsr.inference.upscaler import SMALLEST_OUTSCALE, Upscaler
-from ppsr.inference.writers import FORMATS
 from ppsr.memory import is_out_of_memory
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
 from ppsr.serve.models import is_export
@@ -312,13 +312,13 @@ class Service:
             RefusedError: 413 or 415.
         """
         with source.open("rb") as handle:
-            kind = picture_kind(handle.read(32))
+            kind = image_kind(handle.read(32))
         if kind not in _READABLE:
             what = f"{kind.upper()}, which is not supported" if kind else "not a picture"
             raise RefusedError(415, "not_a_picture", f"the file is {what}; send {', '.join(_READABLE)}")
         try:
-            width, height, _ = picture_header(source, kind)
-        except UNREADABLE as error:
+            width, height, _ = image_header(source)
+        except (DataError, OSError) as error:
             raise RefusedError(
                 422, "cannot_upscale", f"cannot decode it: {_without_path(error, source)}"
             ) from None

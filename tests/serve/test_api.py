@@ -25,9 +25,9 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
+from ppsr.imaging.reading import read_file
 from ppsr.inference import files as pictures_as_files
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.pictures import read_picture
 from ppsr.inference.upscaler import Upscaler
 from ppsr.serve.limits import Limits
 from tests.inference.helpers import Repeat, small_network
@@ -98,7 +98,7 @@ def test_gray_with_alpha_of_16_bits_comes_back_as_tiff(tmp_path, rng):
         answer = site.upscale(tiff(deep), format="tif")
     assert answer.status == 200
     (tmp_path / "back.tif").write_bytes(answer.body)
-    np.testing.assert_array_equal(read_picture(tmp_path / "back.tif").pixels, _doubled(deep))
+    np.testing.assert_array_equal(read_file(tmp_path / "back.tif").pixels, _doubled(deep))
 
 
 def test_a_tiff_that_no_decoder_takes_is_not_an_error_of_the_service(tmp_path, rng):
@@ -108,7 +108,7 @@ def test_a_tiff_that_no_decoder_takes_is_not_an_error_of_the_service(tmp_path, r
     with served(tmp_path) as site:
         answer = site.upscale(tiff(image, tags={338: [0] * 4}))
     assert answer.status == 422
-    assert "7 samples" in answer.json["message"]
+    assert "7 bands" in answer.json["message"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_failing_disk_is_told_without_paths(number, status, code, tmp_path, rn
     def fails(*_, **__):
         raise OSError(number, os.strerror(number), str(tmp_path))
 
-    monkeypatch.setattr(pictures_as_files, "open_writer", fails)
+    monkeypatch.setattr(pictures_as_files, "write_rows", fails)
     with served(tmp_path) as site:
         answer = site.upscale(encoded(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
     assert (answer.status, answer.json["error"]) == (status, code)

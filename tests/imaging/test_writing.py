@@ -10,20 +10,26 @@ import pytest
 from PIL import Image
 
 from ppsr.errors import DataError
-from ppsr.inference import writers
-from ppsr.inference.metadata import exif_block
-from ppsr.inference.pictures import read_picture
-from ppsr.inference.writers import Target, fitting, open_writer
+from ppsr.imaging.formats import tiff
+from ppsr.imaging.formats.common import Target
+from ppsr.imaging.metadata import Metadata
+from ppsr.imaging.reading import read_file
+from ppsr.imaging.writing import supported_dtype, write_rows
 from tests.inference.kinds import colours, exif, profile
 
 
-def _write(path, image, cuts=(1, 7, 20), **more):
+def _write(path, image, cuts=(1, 7, 20), quality=95, **metadata):
     pixels = image[..., None] if image.ndim == 2 else image
-    target = Target(*pixels.shape, pixels.dtype, **more)
+    alpha = pixels.shape[2] in (2, 4)
+    target = Target(*pixels.shape, pixels.dtype, Metadata(**metadata), quality, alpha)
     edges = [0, *[cut for cut in cuts if cut < len(pixels)], len(pixels)]
-    with open_writer(path, target) as writer:
-        for first, last in pairwise(edges):
-            writer.write(pixels[first:last])
+    write_rows(path, target, (pixels[first:last] for first, last in pairwise(edges)))
+
+
+def _exif(image):
+    """The block of `exif()` for an upright image."""
+    block = exif().tobytes().removeprefix(b"Exif\0\0")
+    return Metadata(exif=block).of_result(image.shape[:2], 3, "png")[0].exif
 
 
 def _decoded(path):
@@ -52,7 +58,7 @@ def test_png_and_tiff_are_exact(suffix, dtype, channels, tmp_path, rng):
             np.testing.assert_array_equal(np.asarray(opened), image)
     else:
         np.testing.assert_array_equal(_decoded(tmp_path / f"a{suffix}"), image)
-    ours = read_picture(tmp_path / f"a{suffix}").pixels
+    ours = read_file(tmp_path / f"a{suffix}").pixels
     np.testing.assert_array_equal(ours[..., 0] if channels == 1 else ours, image)
 
 
@@ -69,11 +75,13 @@ def test_gray_with_alpha_is_exact(suffix, tmp_path, rng):
 def test_gray_with_alpha_of_16_bits_is_exact(suffix, tmp_path, rng):
     """Pillow opens no such TIFF, OpenCV takes it for one of 8 bits."""
     image = _picture(2, np.uint16, rng)
-    _write(tmp_path / f"a{suffix}", image, exif=exif_block(exif(), image.shape[:2]))
-    read = read_picture(tmp_path / f"a{suffix}")
+    _write(tmp_path / f"a{suffix}", image, exif=_exif(image))
+    read = read_file(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(read.pixels, image)
-    assert read.exif[0x010F] == "Maker"
-    assert read.exif.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+    tags = Image.Exif()
+    tags.load(read.metadata.exif)
+    assert tags[0x010F] == "Maker"
+    assert tags.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
     if suffix == ".tif":
         tifffile = pytest.importorskip("tifffile")
         np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image)
@@ -91,12 +99,9 @@ def test_bmp_is_exact_at_every_width(channels, width, tmp_path, rng):
     np.testing.assert_array_equal(decoded, image)
 
 
-@pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 @pytest.mark.parametrize("gray", [False, True])
-def test_jpeg_and_webp_are_near(suffix, on_disk, gray, tmp_path, monkeypatch):
-    if on_disk:
-        monkeypatch.setattr(writers, "_IN_MEMORY", 0)
+def test_jpeg_and_webp_are_near(suffix, gray, tmp_path):
     image = colours()[..., 0] if gray else colours()
     _write(tmp_path / f"a{suffix}", image, quality=98)
     decoded = _decoded(tmp_path / f"a{suffix}")
@@ -134,7 +139,7 @@ def test_profile_and_exif_arrive(suffix, channels, tmp_path):
     if suffix == ".jpg" and channels == 4:
         pytest.skip("JPEG has no alpha")
     image = np.dstack([colours(), colours()[..., 0]])[..., :channels]
-    block = exif_block(exif(), image.shape[:2])
+    block = _exif(image)
     _write(tmp_path / f"a{suffix}", np.ascontiguousarray(image), icc=profile(), exif=block)
     with Image.open(tmp_path / f"a{suffix}") as opened:
         assert opened.info["icc_profile"] == profile()
@@ -156,35 +161,91 @@ def test_long_profiles_take_several_jpeg_segments(tmp_path):
 
 def test_formats_say_what_they_cannot_hold():
     deep = np.dtype(np.uint16)
-    assert fitting(".png", Target(5, 5, 4, deep)) == (deep, [])
-    dtype, lost = fitting(".jpg", Target(5, 5, 3, deep))
+    assert supported_dtype(".png", Target(5, 5, 4, deep, alpha=True)) == (deep, [])
+    dtype, lost = supported_dtype(".jpg", Target(5, 5, 3, deep))
     assert dtype == np.uint8
     assert "16 were reduced" in lost[0]
     for suffix, target, message in (
         (".jpg", Target(5, 65_501, 3, np.dtype(np.uint8)), "65,500 pixels a side"),
         (".webp", Target(16_384, 5, 3, np.dtype(np.uint8)), "16,383 pixels a side"),
         (".bmp", Target(40_000, 40_000, 3, np.dtype(np.uint8)), "4 GB"),
-        (".jpg", Target(5, 5, 4, np.dtype(np.uint8)), "no alpha"),
+        (".jpg", Target(5, 5, 4, np.dtype(np.uint8), alpha=True), "no alpha"),
+        (".png", Target(5, 5, 4, np.dtype(np.uint8)), "4 bands; use tif"),
         (".psd", Target(5, 5, 3, np.dtype(np.uint8)), "format '.psd' is unknown"),
     ):
         with pytest.raises(DataError, match=message):
-            fitting(suffix, target)
+            supported_dtype(suffix, target)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
-def test_an_interrupted_picture_leaves_nothing(suffix, tmp_path, monkeypatch):
-    monkeypatch.setattr(writers, "_IN_MEMORY", 0)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        open_writer(tmp_path / f"a{suffix}", Target(24, 36, 3, np.dtype(np.uint8))) as writer,
-    ):
-        writer.write(colours()[:10])
+def test_an_interrupted_image_leaves_nothing(suffix, tmp_path):
+    def rows():
+        yield colours()[:10]
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(tmp_path / f"a{suffix}", Target(24, 36, 3, np.dtype(np.uint8)), rows())
     assert not list(tmp_path.iterdir())
 
 
-def test_files_over_four_gigabytes_are_refused_by_tiff(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(writers, "_FOUR_GIGABYTES", 3000)
-    with pytest.raises(DataError, match="4 GB"):
-        _write(tmp_path / "a.tif", rng.integers(0, 256, (50, 37, 3), dtype=np.uint8))
+def test_missing_rows_are_noticed(tmp_path):
+    with pytest.raises(DataError):
+        write_rows(tmp_path / "a.tif", Target(24, 36, 3, np.dtype(np.uint8)), iter([colours()[:10]]))
     assert not list(tmp_path.iterdir())
+
+
+def test_tiff_files_over_four_gigabytes_are_bigtiff(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(tiff, "_FOUR_GIGABYTES", 3000)
+    image = rng.integers(0, 256, (50, 37, 3), dtype=np.uint8)
+    _write(tmp_path / "a.tif", image)
+    assert (tmp_path / "a.tif").read_bytes()[:4] == b"II+\0"
+    np.testing.assert_array_equal(read_file(tmp_path / "a.tif").pixels, image)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_the_resolution_arrives(suffix, tmp_path):
+    _write(tmp_path / f"a{suffix}", colours(), dpi=(300.0, 150.0))
+    with Image.open(tmp_path / f"a{suffix}") as opened:
+        assert opened.info["dpi"] == pytest.approx((300, 150), abs=0.5)
+    assert read_file(tmp_path / f"a{suffix}").metadata.dpi == pytest.approx((300, 150), abs=0.5)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_xmp_arrives_upright(suffix, tmp_path):
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6">Z\xc3\xbcrich</d></x:xmpmeta>'
+    kept = Metadata(xmp=packet).of_result((24, 36), 3, "png")[0].xmp
+    _write(tmp_path / f"a{suffix}", colours(), xmp=kept)
+    with Image.open(tmp_path / f"a{suffix}") as opened:
+        assert opened.info["xmp"] == packet.replace(b'"6"', b'"1"')
+    assert read_file(tmp_path / f"a{suffix}").metadata.xmp == packet.replace(b'"6"', b'"1"')
+
+
+def test_colour_chunks_of_png_arrive(tmp_path):
+    chunks = {b"gAMA": (45455).to_bytes(4, "big"), b"cICP": bytes([9, 16, 0, 1])}
+    _write(tmp_path / "a.png", colours(), chunks=chunks)
+    assert read_file(tmp_path / "a.png").metadata.chunks == chunks
+    with Image.open(tmp_path / "a.png") as opened:
+        assert opened.info["gamma"] == 0.45455
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata", "word"),
+    [
+        ("bmp", {"xmp": b"x", "dpi": (1.0, 1.0)}, "XMP"),
+        ("webp", {"dpi": (300.0, 300.0)}, "resolution"),
+        ("jpeg", {"chunks": {b"gAMA": bytes(4)}}, "colour chunks"),
+        ("jpeg", {"icc": b"x" * 16 + b"GRAY"}, "profile"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_named(kind, metadata, word):
+    assert word in Metadata(**metadata).of_result((4, 4), 3, kind)[1][0]
+
+
+@pytest.mark.parametrize("bands", [5, 13])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bands_are_exact_in_tiff(bands, dtype, tmp_path, rng):
+    image = rng.integers(0, np.iinfo(dtype).max, (70, 9, bands), dtype=dtype)
+    _write(tmp_path / "a.tif", image)
+    read = read_file(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read.pixels, image)
+    assert not read.alpha

@@ -1,0 +1,93 @@
+"""What the formats share: checks, warnings, and the image that is to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from ppsr.errors import DataError
+from ppsr.imaging.metadata import DAMAGED_EXIF, Metadata, is_sound_exif
+
+__all__ = ["Decoded", "Target", "by_opencv", "check_size", "count_frames", "in_strips", "sound_exif"]
+
+MOST_FRAMES = 10_000  # counted
+STRIP = 64  # rows
+Decoded = tuple[np.ndarray, Metadata, bool]
+"""H x W x C uint8 or uint16 as stored, what the file carries, and whether the last channel is alpha."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The image to be written.
+
+    Attributes:
+        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; in TIFF also more, which are bands.
+        dtype: uint8 or uint16.
+        quality: of JPEG, WebP and AVIF, 1 to 100.
+        alpha: whether the last channel is alpha.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: np.dtype
+    metadata: Metadata = field(default_factory=Metadata)
+    quality: int = 95
+    alpha: bool = False
+
+
+def check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise for a width and height that are not to be decoded.
+
+    Raises:
+        DataError: empty, or more than `max_pixels`.
+    """
+    if min(size) < 1:
+        raise DataError(f"the image is empty: {size[0]} x {size[1]}")
+    if size[0] * size[1] > max_pixels:
+        raise DataError(
+            f"{size[0]} x {size[1]} are {size[0] * size[1]:,} pixels, allowed are {max_pixels:,}; raise the "
+            "limit (--max-pixels) if the file can be trusted"
+        )
+
+
+def sound_exif(exif: bytes | None, warnings: list[str]) -> bytes | None:
+    """EXIF that may be used; damage becomes a warning."""
+    if exif is None or is_sound_exif(exif):
+        return exif
+    warnings.append(DAMAGED_EXIF)
+    return None
+
+
+def count_frames(frames: int, warnings: list[str], most: int = MOST_FRAMES) -> None:
+    """Warn of more frames than the one that is used."""
+    if frames > 1:
+        number = f"{frames}" if frames <= most else f"more than {most:,}"
+        warnings.append(f"{number} frames or pages, the first is used")
+
+
+def by_opencv(content: bytes, *, gray: bool) -> np.ndarray:
+    """H x W x C in RGB order, by OpenCV, not turned."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise DataError("cannot decode the image: its data is damaged")
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    order = {1: [0], 2: [0, 1], 3: [0] if gray else [2, 1, 0], 4: [0, 3] if gray else [2, 1, 0, 3]}[
+        pixels.shape[2]
+    ]
+    return np.ascontiguousarray(pixels[..., order])
+
+
+def in_strips(rows: Iterator[np.ndarray], target: Target) -> Iterator[np.ndarray]:
+    """The same rows, `STRIP` at a time."""
+    pending = np.empty((0, target.width, target.channels), target.dtype)
+    for part in rows:
+        pending = np.concatenate([pending, part])
+        while len(pending) >= STRIP:
+            yield pending[:STRIP]
+            pending = pending[STRIP:]
+    if len(pending):
+        yield pending

@@ -1,0 +1,189 @@
+"""JPEG by OpenCV, CMYK by Pillow.
+
+Decoders get the file without metadata, whose cost nothing bounds. The end of the data is checked here, and
+the number of scans, each of which costs as much as a whole image.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, JpegImagePlugin
+
+from ppsr.errors import DataError
+from ppsr.imaging.formats.common import Decoded, Target, by_opencv, check_size, in_strips, sound_exif
+from ppsr.imaging.formats.others import eight_bit
+from ppsr.imaging.metadata import EXIF_HEADER, Metadata
+
+__all__ = ["decode_jpeg", "jpeg_size", "write_jpeg"]
+
+_MOST_SCANS = 256  # of a progressive file; encoders write about ten
+_SEGMENT = 65_533  # bytes that a segment holds
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def decode_jpeg(content: bytes, max_pixels: int, allow_truncated: bool, warnings: list[str]) -> Decoded:
+    """Decode a JPEG; what the user should know is added to `warnings`."""
+    clean, metadata = _parts(content, warnings)
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(clean)) as image:
+        check_size(image.size, max_pixels)
+        components = len(image.getbands())
+    scans = clean.count(b"\xff\xda")
+    if scans > _MOST_SCANS:
+        raise DataError(f"a progressive JPEG of {scans:,} scans is refused; at most {_MOST_SCANS} are read")
+
+    def pixels_of(data: bytes) -> np.ndarray:
+        if components == 4:
+            return np.asarray(_pillow_jpeg(data))
+        return by_opencv(data, gray=components == 1)
+
+    if clean.rstrip(b"\0").endswith(b"\xff\xd9") or b"\xff\xd9" in clean[-(2**16) :]:
+        data = clean
+    else:  # different bytes behind the end show in the result only where data is missing
+        cut = clean[:-1] if clean.endswith(b"\xff") else clean
+        data = cut + b"\xff\xd9"
+        if _is_complete(pixels_of, cut):
+            warnings.append("the JPEG's end marker is missing, its data is complete")
+        elif allow_truncated:
+            warnings.append("the JPEG is truncated: part of the image is missing")
+        else:
+            raise DataError("the JPEG is truncated; --allow-truncated takes it with a part missing")
+    if components == 4:
+        pixels, icc = eight_bit(_pillow_jpeg(data), metadata.icc, warnings)
+        return pixels, replace(metadata, icc=icc), False
+    return pixels_of(data), metadata, False
+
+
+def _is_complete(pixels_of: Callable[[bytes], np.ndarray], cut: bytes) -> bool:
+    try:
+        ends = [pixels_of(cut + tail + b"\xff\xd9") for tail in (b"", b"\x55" * 64)]
+    except DataError:  # not even one row is there
+        return False
+    return np.array_equal(*ends)
+
+
+def _pillow_jpeg(data: bytes) -> Image.Image:
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
+    """The file without metadata, and the metadata."""
+    kept, start = [content[:2]], len(content)
+    exif, xmp, dpi, icc = b"", None, None, dict[int, bytes]()
+    for marker, begin, end in _segments(content):
+        body = content[begin + 4 : end]
+        if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12 and body[7] in (1, 2):
+            unit = 1.0 if body[7] == 1 else 2.54
+            across, down = struct.unpack(">HH", body[8:12])
+            dpi = (across * unit, down * unit) if across > 1 and down > 1 else None
+        elif marker == 0xE1 and body[:6] == EXIF_HEADER:
+            exif += body[6:] if len(exif) < 2**20 else b""
+        elif marker == 0xE1 and body.startswith(_XMP):
+            xmp = body[29:] if xmp is None else xmp
+        elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\0" and len(body) > 14:
+            icc.setdefault(body[12], body[14:])
+        start = begin if marker == 0xDA else start
+        if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker in (0xFE, 0xDA)):
+            kept.append(content[begin:end])
+    clean = b"".join([*kept, content[start:]])
+    profile = b"".join(icc[number] for number in sorted(icc)) or None
+    return clean, Metadata(profile, sound_exif(exif or None, warnings), xmp, dpi)
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, begin and end of the segments of a JPEG; the last one is the start of the pixels."""
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
+        marker = content[at + 1]
+        if marker == 0xFF or marker in (0, 1) or 0xD0 <= marker <= 0xD9:  # padding, or without a body
+            at += 1 if marker == 0xFF else 2
+            continue
+        end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        yield marker, at, end
+        if marker == 0xDA:
+            return
+        at = max(end, at + 2)
+
+
+def jpeg_size(content: bytes) -> tuple[int, int]:
+    """Width and height as stored."""
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(_parts(content, [])[0])) as image:
+        return image.size
+
+
+def write_jpeg(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> None:
+    """Baseline JPEG without subsampled colours, made of strips that are encoded one by one.
+
+    ITU-T T.81: blocks of 8 x 8 pixels depend on each other only through the running mean, which restart
+    markers reset. With one marker per row of blocks and eight rows of blocks a strip, the data of the strips
+    follow each other as if encoded at once, joined by the eighth marker; only the height differs.
+    """
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        min(100, max(1, target.quality)),
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+        cv2.IMWRITE_JPEG_RST_INTERVAL,
+        -(-target.width // 8),
+    ]
+    for number, strip in enumerate(in_strips(rows, target)):
+        done, buffer = cv2.imencode(".jpg", np.ascontiguousarray(strip[..., ::-1]), options)
+        if not done:
+            raise DataError(f"rows of {strip.shape} cannot be encoded as jpeg")
+        jpeg = buffer.tobytes()
+        frame, data = _marks(jpeg)
+        if number:
+            handle.write(b"\xff\xd7")  # the restart marker with the number 7
+        else:
+            height = target.height.to_bytes(2, "big")
+            header = jpeg[: frame + 5] + height + jpeg[frame + 7 : data]
+            handle.write(_with_metadata(header, target.metadata))
+        handle.write(jpeg[data:-2])
+    handle.write(b"\xff\xd9")
+
+
+def _marks(jpeg: bytes) -> tuple[int, int]:
+    """Where a JPEG's frame header and its data begin."""
+    at, frame, marker = 2, 0, 0
+    while marker != 0xDA:
+        marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        frame = at if marker == 0xC0 else frame
+        at += 2 + length
+    return frame, at
+
+
+def _with_metadata(jpeg: bytes, metadata: Metadata) -> bytes:
+    """Insert metadata behind the first segment, which states the resolution.
+
+    Raises:
+        DataError: EXIF or XMP is larger than a segment.
+    """
+    density = [1, *(min(65_535, round(side)) for side in metadata.dpi)] if metadata.dpi else [0, 1, 1]
+    first = (
+        b"JFIF\0\1\2" + density[0].to_bytes(1, "big") + b"".join(d.to_bytes(2, "big") for d in density[1:])
+    )
+    segments = _segment(0xE0, first + b"\0\0")
+    if metadata.exif is not None:
+        segments += _segment(0xE1, EXIF_HEADER + metadata.exif)
+    if metadata.xmp is not None:
+        segments += _segment(0xE1, _XMP + metadata.xmp)
+    icc, room = metadata.icc or b"", _SEGMENT - 14
+    parts = [icc[start : start + room] for start in range(0, len(icc), room)]
+    for number, part in enumerate(parts, 1):
+        segments += _segment(0xE2, b"ICC_PROFILE\0" + bytes([number, len(parts)]) + part)
+    at = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
+    return jpeg[:2] + segments + jpeg[at:]
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    if len(content) > _SEGMENT:
+        raise DataError(f"JPEG holds {_SEGMENT} bytes of EXIF or XMP, this has {len(content)}; use png")
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content

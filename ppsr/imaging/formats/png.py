@@ -1,0 +1,174 @@
+"""PNG: OpenCV decodes plain samples, Pillow palettes; rows are encoded here, since no library does so.
+
+Decoders get the file without texts, whose cost nothing bounds. Checksums and the end are checked here.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from ppsr.errors import DataError
+from ppsr.imaging.formats.common import Decoded, Target, by_opencv, check_size, count_frames, sound_exif
+from ppsr.imaging.formats.others import eight_bit, open_image
+from ppsr.imaging.metadata import EXIF_HEADER, Metadata
+
+__all__ = ["decode_png", "write_png"]
+
+_LARGEST_TEXT = 2**20  # unpacked bytes of a profile or a packet
+_LEVEL = 4  # of zlib: beyond it time doubles for a few per cent
+_IDAT = 2**20
+_LARGEST_SIDE = 2**20  # of OpenCV
+
+
+def decode_png(content: bytes, max_pixels: int, warnings: list[str]) -> Decoded:
+    """Decode a PNG; what the user should know is added to `warnings`."""
+    size = struct.unpack(">II", content[16:24])
+    check_size(size, max_pixels)
+    essential, texts, found = [content[:8]], dict[bytes, bytes](), dict[bytes, bytes]()
+    for kind, body, chunk in _png_chunks(content):
+        if kind[:1].isupper() or kind == b"tRNS":
+            essential.append(chunk)
+        elif kind in (b"zTXt", b"iTXt", b"tEXt"):
+            texts.setdefault(body[:80].partition(b"\0")[0], chunk[4:8] + body)
+        else:
+            found.setdefault(kind, body)
+    frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
+    count_frames(frames, warnings)
+    depth, colour = content[24], content[25]
+    clean = b"".join(essential)
+    if (
+        max(size) <= _LARGEST_SIDE
+        and depth in (8, 16)
+        and colour in (0, 2, 4, 6)
+        and (b"tRNS" not in _kinds(essential) or depth == 16)
+    ):
+        pixels = by_opencv(clean, gray=colour in (0, 4))
+        if depth == 16 and pixels.dtype != np.uint16:
+            raise DataError(f"16-bit samples were announced, {pixels.dtype} were found")
+        key = next((chunk[8:10] for chunk in essential[1:] if chunk[4:8] == b"tRNS"), None)
+        if colour == 0 and key is not None:  # OpenCV ignores it for gray
+            alpha = np.where(pixels == int.from_bytes(key, "big"), 0, 65_535).astype(np.uint16)
+            pixels = np.concatenate([pixels, alpha], axis=2)
+    else:
+        pixels, _ = eight_bit(open_image(clean, "png"), None, warnings)
+    return pixels, _png_metadata(found, texts, warnings), pixels.shape[2] in (2, 4)
+
+
+def _kinds(chunks: list[bytes]) -> list[bytes]:
+    return [chunk[4:8] for chunk in chunks[1:]]
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Kind, body and whole of the chunks of a PNG.
+
+    Raises:
+        DataError: a chunk is cut off or has another checksum, or the end is missing.
+    """
+    at, kind = 8, b""
+    while kind != b"IEND":
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        if end > len(content) or at + 12 > len(content):
+            raise DataError("the PNG is truncated: its end is missing")
+        kind, chunk = content[at + 4 : at + 8], content[at:end]
+        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            raise DataError(f"the checksum of the PNG's {kind.decode('latin1')} chunk is wrong")
+        yield kind, chunk[8:-4], chunk
+        at = end
+
+
+def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings: list[str]) -> Metadata:
+    def unpacked(packed: bytes, what: str) -> bytes | None:
+        try:
+            data = zlib.decompressobj().decompress(packed, _LARGEST_TEXT + 1)
+        except zlib.error:
+            data = b""
+        if 0 < len(data) <= _LARGEST_TEXT:
+            return data
+        warnings.append(f"the {what} is {'too large' if data else 'damaged'} and is left out")
+        return None
+
+    exif, xmp, dpi = found.get(b"eXIf"), None, None
+    if exif is None and b"Raw profile type exif" in texts:  # by ImageMagick: hexadecimal lines
+        text = texts[b"Raw profile type exif"]
+        body = text[4:].partition(b"\0")[2]
+        plain = body if text[:4] == b"tEXt" else unpacked(body[1:], "EXIF") or b""
+        try:
+            exif = bytes.fromhex("".join(plain.decode("latin1").split("\n")[3:]))
+        except ValueError:
+            exif = b""
+    if b"XML:com.adobe.xmp" in texts:  # flag, method, language, translated name, text
+        body = texts[b"XML:com.adobe.xmp"][4:].partition(b"\0")[2]
+        text = body[2:].split(b"\0", 2)[-1]
+        xmp = unpacked(text, "XMP") if body[:1] == b"\1" else text
+        if xmp is not None and len(xmp) > _LARGEST_TEXT:
+            warnings.append("the XMP is too large and is left out")
+            xmp = None
+    if len(found.get(b"pHYs", b"")) == 9 and found[b"pHYs"][8] == 1:  # per metre
+        across, down = struct.unpack(">II", found[b"pHYs"][:8])
+        dpi = (across * 0.0254, down * 0.0254) if across and down else None
+    icc = found[b"iCCP"].partition(b"\0")[2][1:] if b"iCCP" in found else None
+    return Metadata(
+        icc=None if icc is None else unpacked(icc, "colour profile"),
+        exif=sound_exif(None if exif is None else exif.removeprefix(EXIF_HEADER), warnings),
+        xmp=xmp,
+        dpi=dpi,
+        chunks={kind: found[kind] for kind in (b"cHRM", b"gAMA", b"sRGB", b"cICP") if kind in found},
+    )
+
+
+def write_png(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> None:
+    """W3C PNG, third edition: each row with the filter of the smallest sum of differences."""
+
+    def chunk(kind: bytes, content: bytes) -> None:
+        check = zlib.crc32(content, zlib.crc32(kind))
+        handle.write(len(content).to_bytes(4, "big") + kind + content + check.to_bytes(4, "big"))
+
+    def flush(least: int) -> None:
+        while len(pending) >= least:
+            chunk(b"IDAT", bytes(pending[:_IDAT]))
+            del pending[:_IDAT]
+
+    handle.write(b"\x89PNG\r\n\x1a\n")
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[target.channels]
+    size = target.width.to_bytes(4, "big") + target.height.to_bytes(4, "big")
+    chunk(b"IHDR", size + bytes([8 * target.dtype.itemsize, colour, 0, 0, 0]))
+    for kind, content in _chunks_of(target.metadata):
+        chunk(kind, content)
+    packer, pending = zlib.compressobj(_LEVEL), bytearray()
+    pixel = target.channels * target.dtype.itemsize
+    above = np.zeros(target.width * pixel, np.uint8)
+    for part in rows:
+        plain = np.ascontiguousarray(part.astype(part.dtype.newbyteorder(">"), copy=False))
+        plain = plain.view(np.uint8).reshape(len(part), -1)
+        lines = np.empty((2, len(part), plain.shape[1] + 1), np.uint8)
+        lines[0, :, 0], lines[1, :, 0] = 1, 2
+        left, up = lines[0, :, 1:], lines[1, :, 1:]
+        left[:] = plain
+        left[:, pixel:] -= plain[:, :-pixel]
+        up[0] = plain[0] - above
+        np.subtract(plain[1:], plain[:-1], out=up[1:])
+        above = plain[-1].copy()
+        costs = [np.abs(x.view(np.int8).astype(np.int16)).sum(axis=1, dtype=np.int64) for x in (left, up)]
+        best = (costs[1] < costs[0]).astype(int)
+        pending += packer.compress(lines[best, np.arange(len(part))].tobytes())
+        flush(_IDAT)
+    pending += packer.flush()
+    flush(1)
+    chunk(b"IEND", b"")
+
+
+def _chunks_of(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
+    yield from metadata.chunks.items()
+    if metadata.icc is not None:
+        yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)
+    if metadata.dpi is not None:
+        yield b"pHYs", b"".join(round(side / 0.0254).to_bytes(4, "big") for side in metadata.dpi) + b"\1"
+    if metadata.exif is not None:
+        yield b"eXIf", metadata.exif
+    if metadata.xmp is not None:
+        yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp

@@ -1,0 +1,192 @@
+"""What an image file carries beside pixels: colour profile, EXIF, XMP, resolution, PNG's colour chunks.
+
+Blocks are copied as bytes and never interpreted beyond what has to change: pixels are turned upright when
+they are read, so the orientation becomes 1; the stored size becomes that of the result; the thumbnail, which
+shows the input, is unlinked. Nothing here takes more time or memory than the length of a block suggests.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+__all__ = [
+    "DAMAGED_EXIF",
+    "EXIF_HEADER",
+    "LAYOUT",
+    "Directories",
+    "Metadata",
+    "exif_orientation",
+    "is_sound_exif",
+]
+
+DAMAGED_EXIF = "the EXIF is damaged and is left out"
+EXIF_HEADER = b"Exif\0\0"
+_ORIENTATION, _EXIF, _GPS, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0x8825, 0xA002, 0xA003
+_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+# what a TIFF states about its samples, which the result states itself
+LAYOUT = {254, 255, *range(256, 270), 273, *range(274, 285), 296, 297, 301, *range(317, 321)}
+LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
+_BYTES = (1, 2, 6, 7)  # types that decoders do not take apart
+_MOST_VALUES = 2**16  # of other types: decoders take microseconds for each
+_MOST_ENTRIES = 1024  # of all directories together; cameras write some hundred
+_SHARED = 2**16  # bytes that several entries may point to
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
+
+
+class Entry(NamedTuple):
+    """One tag of a directory."""
+
+    tag: int
+    type: int
+    count: int
+    place: int  # of the value
+
+
+class Directories:
+    """Entries of an EXIF block, or of a TIFF file, and of the directories that it links.
+
+    Args:
+        block: from its byte order on.
+        parts: also check the directories of EXIF and GPS.
+
+    Raises:
+        ValueError: it is damaged, or its entries claim more than it holds.
+    """
+
+    def __init__(self, block: bytes, *, parts: bool = True) -> None:
+        self.block = block
+        self.order = {b"II": "<", b"MM": ">"}.get(block[:2], "")
+        self.big = block[2:4] in (b"+\0", b"\0+")
+        if not self.order or (not self.big and block[2:4] not in (b"*\0", b"\0*")):
+            raise ValueError("no byte order")
+        self.claimed = self.seen = 0
+        word = "Q" if self.big else "I"
+        self.main = list(self.entries(self.number(word, 8 if self.big else 4)))
+        self.link = self._end  # of the next directory, which is the thumbnail's
+        pointers = {e.tag: self.number("I", e.place) for e in self.main if e.type in (4, 13) and parts}
+        found = {tag: place for tag, place in pointers.items() if place < len(block) - 1}
+        self.details = list(self.entries(found[_EXIF])) if _EXIF in found else []
+        self.position = list(self.entries(found[_GPS])) if _GPS in found else []
+
+    def number(self, kind: str, place: int) -> int:
+        """An integer of a struct type."""
+        if place + struct.calcsize(kind) > len(self.block):
+            raise ValueError("a place beyond the end")
+        return int(struct.unpack_from(self.order + kind, self.block, place)[0])
+
+    def entries(self, place: int) -> Iterator[Entry]:
+        """Entries of the directory at a place."""
+        word, size, first = ("Q", 20, place + 8) if self.big else ("I", 12, place + 2)
+        count = self.number("Q" if self.big else "H", place)
+        self.seen += count
+        if self.seen > _MOST_ENTRIES:
+            raise ValueError("too many entries")
+        room = 8 if self.big else 4
+        for at in range(first, first + size * count, size):
+            tag, kind, number = self.number("H", at), self.number("H", at + 2), self.number(word, at + 4)
+            length = _SIZES.get(kind, 0) * number
+            inner = at + 4 + room if length <= room else self.number(word, at + 4 + room)
+            self.claimed += length if length > room else 0
+            if inner + length > len(self.block) or self.claimed > len(self.block) + _SHARED:
+                raise ValueError(f"its tags claim {self.claimed:,} of {len(self.block):,} bytes")
+            yield Entry(tag, kind, number, inner)
+        self._end = first + size * count
+
+
+def is_sound_exif(block: bytes) -> bool:
+    """Whether EXIF, without its header "Exif\\0\\0", can be read and claims no more than it holds."""
+    try:
+        found = Directories(block)
+    except (ValueError, struct.error):
+        return False
+    entries = [*found.main, *found.details, *found.position]
+    return sum(e.count for e in entries if e.type not in _BYTES and e.tag not in LAYOUT) <= _MOST_VALUES
+
+
+def exif_orientation(block: bytes | None) -> int:
+    """The orientation of a sound block, 1 to 8; 1 if there is none."""
+    if block is None:
+        return 1
+    found = Directories(block)
+    values = [found.number("H", e.place) for e in found.main if e.tag == _ORIENTATION and e.type == 3]
+    return values[0] if values and 1 <= values[0] <= 8 else 1
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file carries.
+
+    Attributes:
+        icc: colour profile.
+        exif: sound block without "Exif\\0\\0".
+        xmp: packet.
+        dpi: pixels per inch, horizontally and vertically.
+        chunks: PNG's cHRM, gAMA, sRGB and cICP.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    chunks: dict[bytes, bytes] = field(default_factory=dict)
+
+    def of_result(self, size: tuple[int, int], channels: int, kind: str) -> tuple[Metadata, list[str]]:
+        """The same for an upright result of another size, and what its format cannot hold.
+
+        Args:
+            size: height and width of the result.
+            channels: of the result.
+            kind: its format.
+        """
+        lost = []
+        icc = self.icc
+        gray = channels < 3 and kind not in ("webp", "avif")  # which store gray as RGB
+        if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
+            icc = None
+            lost.append("the colour profile does not describe the result's colours and is left out")
+        result = replace(self, icc=icc, exif=self._exif(size))
+        if self.xmp is not None:
+            result = replace(result, xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp))
+        names = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution"}
+        missing = {"bmp": ("icc", "exif", "xmp"), "webp": ("dpi",), "avif": ("dpi",)}.get(kind, ())
+        if "dpi" in missing and self.exif is not None:
+            missing = ()  # EXIF states it
+        gone = [names[key] for key in missing if getattr(result, key) is not None]
+        gone += ["colour chunks"] if result.chunks and kind != "png" and icc is None else []
+        if gone:
+            lost.append(f"{kind} has no place for the {' and '.join(gone)}, which is left out")
+        return replace(result, **dict.fromkeys(missing)), lost
+
+    def _exif(self, size: tuple[int, int]) -> bytes | None:
+        if self.exif is None:
+            return None
+        found, block = Directories(self.exif), bytearray(self.exif)
+        new = {_ORIENTATION: 1, _WIDTH: size[1], _HEIGHT: size[0]}
+        for entry in (*found.main, *found.details):
+            if entry.tag in new and entry.count == 1 and entry.type in (3, 4):
+                value = min(new[entry.tag], 2 ** (16 if entry.type == 3 else 32) - 1)
+                struct.pack_into(found.order + ("H" if entry.type == 3 else "I"), block, entry.place, value)
+        if found.link + 4 <= len(block):
+            struct.pack_into("I", block, found.link, 0)
+        return bytes(block)

@@ -1,0 +1,171 @@
+"""Reading image files of every usual kind, for data sets, evaluation and upscaling alike.
+
+OpenCV decodes plain PNG and JPEG, Pillow what it knows better (palettes, CMYK, WebP, BMP, GIF, AVIF),
+tifffile every TIFF. The range of samples follows their type, never their values.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import UnidentifiedImageError
+
+from ppsr.errors import DataError
+from ppsr.imaging.formats.jpeg import decode_jpeg, jpeg_size
+from ppsr.imaging.formats.others import decode_other, has_alpha, open_image
+from ppsr.imaging.formats.png import decode_png
+from ppsr.imaging.formats.tiff import decode_tiff, tiff_header
+from ppsr.imaging.metadata import Metadata, exif_orientation
+
+__all__ = ["MAX_PIXELS", "DecodedImage", "Header", "image_header", "image_kind", "read_file"]
+
+MAX_PIXELS = 2**27  # 134 million
+_KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif")
+_HEAD = 2**16
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> what makes it upright
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a.transpose(1, 0, 2)[:, ::-1],
+    7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda a: a.transpose(1, 0, 2)[::-1],
+}
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An image as it was read.
+
+    Attributes:
+        pixels: H x W x C, uint8 or uint16, upright. C is 1 (gray), 2 (gray, alpha), 3 (RGB), 4 (RGB, alpha),
+            or the number of bands.
+        kind: png, jpeg, webp, bmp, tiff, gif or avif.
+        metadata: what the file carries.
+        warnings: what the user should know.
+        alpha: whether the last channel is alpha.
+    """
+
+    pixels: np.ndarray
+    kind: str
+    metadata: Metadata
+    warnings: tuple[str, ...] = ()
+    alpha: bool = False
+
+
+def image_kind(head: bytes) -> str | None:
+    """The kind of image that the first 32 bytes of a file announce; None if it is no image."""
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    if head[:3] == b"\xff\xd8\xff":
+        return "jpeg"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
+        return "avif" if head[8:11] == b"avi" or b"avif" in head else "heic"
+    return "bmp" if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" else None
+
+
+def read_file(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False
+) -> DecodedImage:
+    """Read an image of any usual kind.
+
+    Args:
+        path: a file; its contents decide, not its name.
+        max_pixels: larger images are refused by their header, before they are decoded.
+        allow_truncated: accept a JPEG whose end is missing; what is lost is gray.
+
+    Raises:
+        DataError: missing, not an image, damaged, too large, or of a sample type other than 8 or 16 bit.
+
+    Example:
+        >>> read_file("photo.png").pixels.shape  # doctest: +SKIP
+        (480, 640, 3)
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    kind = image_kind(content[:32])
+    if kind not in _KINDS:
+        what = f"{kind.upper()}, which is not supported" if kind else "not an image"
+        raise DataError(f"{path} is {what if content else 'empty'}; supported are {', '.join(_KINDS)}")
+    try:
+        return _decode(content, kind, max_pixels, allow_truncated)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:  # its text shows an object in memory
+        raise DataError(f"cannot decode {path}: its header is damaged") from None
+    except cv2.error as error:
+        raise DataError(f"cannot decode {path}: {error.err}") from None
+    except Exception as error:  # decoders raise almost anything on damaged files
+        raise DataError(f"cannot decode {path}: it is damaged or not supported ({error})") from None
+
+
+def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -> DecodedImage:
+    warnings: list[str] = []
+    stored = 1
+    if kind == "tiff":
+        (pixels, metadata, alpha), stored = decode_tiff(content, max_pixels, warnings)
+    elif kind == "png":
+        pixels, metadata, alpha = decode_png(content, max_pixels, warnings)
+    elif kind == "jpeg":
+        pixels, metadata, alpha = decode_jpeg(content, max_pixels, allow_truncated, warnings)
+    else:
+        pixels, metadata, alpha = decode_other(content, kind, max_pixels, warnings)
+    if kind not in ("tiff", "avif"):  # AVIF's decoder turns it
+        stored = exif_orientation(metadata.exif)
+    turn = _TURNS.get(stored)
+    upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
+    return DecodedImage(upright, kind, metadata, tuple(warnings), alpha)
+
+
+class Header(NamedTuple):
+    """Width and height as they are stored, and whether there is alpha."""
+
+    width: int
+    height: int
+    alpha: bool
+
+
+def image_header(path: Path) -> Header:
+    """What a file states; nothing is decoded.
+
+    Raises:
+        DataError: it is no image, or its header is damaged.
+    """
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(_HEAD)
+            kind = image_kind(head[:32])
+            if kind == "tiff":
+                handle.seek(0)
+                return Header(*tiff_header(handle))
+            if kind == "png":
+                before = head.partition(b"IDAT")[0]
+                return Header(*struct.unpack(">II", head[16:24]), head[25] in (4, 6) or b"tRNS" in before)
+            content = head + handle.read()
+        if kind == "jpeg":
+            return Header(*jpeg_size(content), False)
+        if kind in _KINDS:
+            with open_image(content, kind) as image:
+                return Header(*image.size, has_alpha(image))
+    except DataError:
+        raise
+    except Exception as error:  # see read_file
+        raise DataError(f"the header of {path} is damaged ({error})") from None
+    raise DataError(f"{path} is not an image")
