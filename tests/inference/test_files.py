@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.reading import read_file
 from ppsr.inference import files as files_module
 from ppsr.inference.files import FileOptions, exit_code, upscale_files
-from ppsr.imaging.reading import read_file
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat
 from tests.inference.kinds import by_opencv, colours, exif, packed, profile
@@ -345,14 +345,14 @@ def test_an_error_of_the_writer_belongs_to_its_input(upscaler, tmp_path, monkeyp
         return write(rows, dtype)
 
     writing = []
-    open_writer = files_module.open_writer
+    write_rows = files_module.write_rows
 
-    def opened(target, wanted):
+    def opened(target, wanted, rows):
         writing.append(target)
-        return open_writer(target, wanted)
+        return write_rows(target, wanted, rows)
 
     monkeypatch.setattr(files_module, "quantise", full)
-    monkeypatch.setattr(files_module, "open_writer", opened)
+    monkeypatch.setattr(files_module, "write_rows", opened)
     reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
     assert [r["status"] for r in reports] == ["ok", "error", "ok"]
     assert "No space left" in reports[1]["reason"]
