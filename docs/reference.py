@@ -308,7 +308,7 @@ def _models_page() -> str:
         for v in VARIANTS
     ]
     head = ("name", "network", "scale", "parameters", "GMACs, 64x64", "paper", "arguments")
-    return f"# Published models\n\nAs `ppsr models list --json` prints them.\n\n{_table(head, rows)}"
+    return f"# Published models\n\nAs `ppsr models networks --json` prints them.\n\n{_table(head, rows)}"
 
 
 # --- Python -------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
 from ppsr.weights.record import ENTRY, dump_record, parse_record
+from ppsr.weights.resolve import resolve_weights
 from ppsr.weights.safetensors_files import dump_safetensors, is_safetensors, parse_safetensors
 from ppsr.weights.torch_files import is_torch_file, parse_torch
 from ppsr.weights.torch_writer import dump_torch
@@ -99,21 +100,20 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
     """Read a weight file; nothing in it is executed.
 
     Args:
-        path: .pdparams (flat or by network), .pth (params_ema, params, state_dict or flat), or
-            .safetensors; or an ncnn pair, .param and .bin, by either name.
-            What trainers put before the keys (`module.`, `net_g.`, ...) is taken off and noted.
+        path: a file, the folder of a run, or a name of the catalogue. Files are .pdparams (flat or by
+            network), .pth (params_ema, params, state_dict or flat), .safetensors, or an ncnn pair, .param and
+            .bin, by either name. What trainers put before the keys (`module.`, ...) is taken off and noted.
         key: entry of a torch file to take instead of the preferred one.
         allow_nonfinite: accept NaN and infinity.
 
     Raises:
         WeightError: missing, unsafe, damaged, or not a weight file.
     """
-    path = Path(path)
+    path = resolve_weights(path)
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise WeightError(f"cannot read the weights {path}: it is {kind}; give a weight file")
+            raise WeightError(f"cannot read the weights {path}: it is no regular file; give a weight file")
         with path.open("rb") as stream:
             file = _parsed(path, stream, os.fstat(stream.fileno()).st_size, key)
     except OSError as error:

@@ -179,11 +179,11 @@ def test_unknown_name_gets_the_nearest_one() -> None:
 
 def test_list_prints_every_model_or_those_asked_for() -> None:
     app = build_app()
-    printed = CliRunner().invoke(app, ["models", "list"]).stdout
+    printed = CliRunner().invoke(app, ["models", "networks"]).stdout
     for variant in VARIANTS:
         assert f"{variant.parameters:,}" in printed
         assert any(line.startswith(f"{variant.name} ") for line in printed.splitlines())
-    lines = CliRunner().invoke(app, ["models", "list", "--like", "drn", "--json"]).stdout.splitlines()
+    lines = CliRunner().invoke(app, ["models", "networks", "--like", "drn", "--json"]).stdout.splitlines()
     found = [json.loads(line) for line in lines]
     assert [entry["name"] for entry in found] == [v.name for v in VARIANTS if v.generator == "DRNGenerator"]
     assert found[0]["kwargs"]["n_blocks"] == 30

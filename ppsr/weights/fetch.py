@@ -1,0 +1,194 @@
+"""Getting files of the catalogue: from an installed package, earlier downloads, or their addresses.
+
+No byte is used before size and SHA-256 are those of the catalogue.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from ppsr.errors import WeightError
+from ppsr.files import sha256
+from ppsr.weights.catalogue import Entry, Source, SourceFile
+
+__all__ = ["get_entry", "local_path", "weight_folder"]
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_SECONDS, _SILENT_SECONDS = 10.0, 30.0
+_BLOCK = 1 << 16
+
+
+def weight_folder() -> Path:
+    """Where downloads are kept: `$PPSR_HOME/weights`, else `ppsr/weights` in the user's cache folder."""
+    home = os.environ.get("PPSR_HOME")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return (Path(home).expanduser() if home else cache / "ppsr") / "weights"
+
+
+def get_entry(entry: Entry, *, progress: bool = True) -> Path:
+    """The weights of an entry as a local file, downloaded if they must be.
+
+    Args:
+        entry: of the catalogue.
+        progress: show a bar on a terminal while downloading.
+
+    Returns:
+        The file; of an ncnn pair the .param.
+
+    Raises:
+        WeightError: no way to them without a person, or every address failed; the message names file, size,
+            sum and the folder to put it in.
+    """
+    for source in entry.sources:
+        found = _local(source)
+        if found:
+            logger.info("%s: %s (%s)", entry.name, found[0], _origin(entry, source))
+            return found[0]
+    for source in entry.sources:
+        if source.direct and not source.package:
+            paths = [_download(entry, file, progress=progress) for file in source.files]
+            logger.info("%s: %s (%s)", entry.name, paths[0], _origin(entry, source))
+            return paths[0]
+    raise WeightError(f"{entry.name} cannot be downloaded by a program. {_by_hand(entry)}")
+
+
+def local_path(entry: Entry) -> Path | None:
+    """Where the weights of an entry are on this machine, whole and right; None if they are not."""
+    return next((paths[0] for source in entry.sources if (paths := _local(source))), None)
+
+
+def _origin(entry: Entry, source: Source) -> str:
+    place = f"{source.package} {source.version}" if source.package else entry.author
+    return f"{place}, licence: {entry.licence or 'none stated'}"
+
+
+def _local(source: Source) -> list[Path]:
+    """The files, where they all are here and right."""
+    if source.package:
+        try:
+            root = Path(str(importlib.metadata.distribution(source.package).locate_file("")))
+        except importlib.metadata.PackageNotFoundError:
+            return []
+    else:
+        root = weight_folder()
+    paths = [root / file.name if file.name else root for file in source.files]
+    return paths if all(_right(path, file) for path, file in zip(paths, source.files, strict=True)) else []
+
+
+def _right(path: Path, file: SourceFile) -> bool:
+    """Whether a local file has the size and the sum of the catalogue."""
+    if not file.sha256 or not path.is_file() or path.stat().st_size != file.size:
+        return False
+    return sha256(path) == file.sha256
+
+
+def _by_hand(entry: Entry) -> str:
+    """How a person gets the files."""
+    ways = []
+    for source in entry.sources:
+        if source.package:
+            ways.append(f"install the package: pip install {source.package}")
+            continue
+        for file in source.files:
+            size = f"{file.size:,} bytes" if file.size else "size not known"
+            sum_ = f"sha256 {file.sha256}" if file.sha256 else "no sum known"
+            place = file.urls[0] if file.urls else source.page
+            if file.sha256:
+                ways.append(f"put {file.name} ({size}, {sum_}) from {place} into {weight_folder()}")
+            else:
+                ways.append(f"download it from {place} ({sum_}) and give the file itself to --load")
+    return "; or ".join(ways)
+
+
+def _download(entry: Entry, file: SourceFile, *, progress: bool) -> Path:
+    """One file, from its first address, then once more from the next (or the same)."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    folder = weight_folder()
+    if _right(folder / file.name, file):
+        return folder / file.name
+    attempts = (*file.urls, file.urls[0])[:2]
+    reasons = []
+    for url in attempts:
+        if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
+            raise WeightError(f"{entry.name}: {url} is no https address")
+        try:
+            got = pooch.retrieve(
+                url,
+                known_hash=f"sha256:{file.sha256}",
+                fname=file.name,
+                path=folder,
+                downloader=_Resuming(file, progress=progress),
+            )
+            return Path(got)
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # requests' errors are OSErrors, pooch's wrong sum a ValueError
+            (folder / f"{file.name}.part").unlink(missing_ok=True) if isinstance(error, ValueError) else None
+            reasons.append(f"{url}: {_short(error)}")
+            logger.warning("%s: %s", entry.name, reasons[-1])
+    raise WeightError(f"{entry.name} could not be downloaded ({'; '.join(reasons)}). {_by_hand(entry)}")
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < 300 else f"{text[:300]}..."
+
+
+class _Resuming:
+    """A downloader for pooch that keeps what it got in a .part file, and goes on from there."""
+
+    def __init__(self, file: SourceFile, *, progress: bool) -> None:
+        self.file = file
+        self.progress = progress
+
+    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
+        import requests
+
+        part = weight_folder() / f"{self.file.name}.part"
+        done = part.stat().st_size if part.is_file() else 0
+        if self.file.size is not None and done > self.file.size:
+            part.unlink()
+            done = 0
+        headers = {"Range": f"bytes={done}-"} if done else {}
+        if done != self.file.size:
+            timeout = (_CONNECT_SECONDS, _SILENT_SECONDS)
+            with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+                if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                    part.unlink()
+                answer.raise_for_status()
+                again = answer.status_code == requests.codes.partial_content
+                with part.open("ab" if again else "wb") as stream:
+                    self._copy(answer, stream, done if again else 0)
+        shutil.move(part, output_file)
+
+    def _copy(self, answer: Any, stream: BinaryIO, done: int) -> None:
+        """Append what comes; more or less than announced ends it."""
+        from tqdm import tqdm
+
+        limit = self.file.size
+        hidden = None if self.progress else True  # None: where there is no terminal
+        with tqdm(
+            total=limit, initial=done, unit="B", unit_scale=True, desc=self.file.name, disable=hidden
+        ) as bar:
+            for block in answer.iter_content(_BLOCK):
+                done += len(block)
+                if limit is not None and done > limit:
+                    raise ValueError(f"the server sends more than the {limit:,} bytes of {self.file.name}")
+                stream.write(block)
+                bar.update(len(block))
+        if limit is not None and done < limit:
+            raise OSError(f"the connection ended after {done:,} of {limit:,} bytes")
