@@ -65,6 +65,7 @@ class AlignModel(SRModel):
         """Stack the views: (B, ...) first, (B, ...) second, and each target twice."""
         if "lq_view2" not in batch:
             raise DataError("the batch has no second view; set `views: 2` in dataset.train")
+        batch = super().prepare(batch)
         targets = [name for name in ("gt", "gt_usm") if name in batch]
         stacked = Batch({name: paddle.concat([batch[name]] * 2) for name in targets})
         stacked["lq"] = paddle.concat([batch["lq"], batch["lq_view2"]])

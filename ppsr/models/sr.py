@@ -17,6 +17,7 @@ from paddle import Tensor, nn
 from ppsr.criterions.gan import GANLoss, r1_penalty
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator
+from ppsr.imaging.luma import luma
 from ppsr.models.base import BaseModel, Batch, Phase, build_discriminator, build_net
 from ppsr.models.terms import Slot, Term, build_terms
 
@@ -110,6 +111,14 @@ class SRModel(BaseModel):
                 "the `of` of a GANLoss names the generated and the real images, such as [sr, gt]; "
                 f"got {list(adversarial[0].of)}"
             )
+
+    def prepare(self, batch: Batch) -> Batch:
+        """A network for luma learns from Y of YCbCr alone."""
+        if getattr(self.nets["generator"], "luma", False):
+            for name in ("lq", "lq_view2", "gt", "gt_usm"):
+                if name in batch and batch[name].shape[1] == 3:
+                    batch[name] = luma(batch[name], paddle.to_tensor)
+        return batch
 
     def phases(self) -> list[Phase]:
         phases = [Phase(self.trained, self.generator_losses)]
