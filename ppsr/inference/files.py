@@ -21,7 +21,7 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.formats.common import Target
-from ppsr.imaging.reading import MAX_PIXELS, DecodedImage, read_file
+from ppsr.imaging.reading import DecodedImage, read_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
 from ppsr.inference.inputs import (
     CONTAINERS,
@@ -34,7 +34,7 @@ from ppsr.inference.inputs import (
 )
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress
-from ppsr.inference.results import NO_ALPHA, check_target, existing_result, image_size
+from ppsr.inference.results import NO_ALPHA, FileOptions, check_target, existing_result, image_size, is_result
 from ppsr.inference.upscaler import Upscaler, quantise
 from ppsr.inference.video import upscale_video, video_size
 
@@ -43,48 +43,10 @@ __all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_image"]
 logger = logging.getLogger(__name__)
 
 _CHUNK = 32  # rows that are rounded and packed at once
-_GROWTH = 16  # results may have as many times the pixels that inputs may have
 _AHEAD = 2  # images that wait, decoded, while one is computed
-_AHEAD_PIXELS = (
-    2**22
-)  # larger images are decoded when their turn comes: for them it takes no share of the time
+_AHEAD_PIXELS = 2**22  # larger images are decoded when their turn comes, which takes little of their time
 _ROWS_AHEAD = 2**25  # bytes of finished rows that wait for being written
 Report = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """What holds for reading and writing.
-
-    Attributes:
-        quality: of JPEG and WebP, 1 to 100.
-        max_pixels: larger pictures are refused.
-        allow_truncated: accept JPEG files with a part missing, and damaged videos.
-        crf: constant rate factor of videos, 0 (lossless) to 51.
-        max_output_pixels: larger results are refused, before they are computed; None: 16 times `max_pixels`.
-    """
-
-    quality: int = 95
-    max_pixels: int = MAX_PIXELS
-    allow_truncated: bool = False
-    crf: int = 18
-    max_output_pixels: int | None = None
-
-    def check_result(self, size: tuple[int, int]) -> None:
-        """Raise for a result that is too large.
-
-        Args:
-            size: its height and width.
-
-        Raises:
-            DataError: it has too many pixels.
-        """
-        limit = _GROWTH * self.max_pixels if self.max_output_pixels is None else self.max_output_pixels
-        if size[0] * size[1] > limit:
-            raise DataError(
-                f"the result of {size[1]} x {size[0]} has {size[0] * size[1]:,} pixels, allowed are "
-                f"{limit:,}; raise the limit (--max-pixels) or lower --outscale"
-            )
 
 
 def upscale_image(
@@ -219,14 +181,22 @@ def upscale_files(
         check_place(target)
     if single and several:
         raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
-    jobs = place_results(jobs, target, single=single, suffix=suffix, extension=extension)
+    jobs = place_results(
+        jobs,
+        target,
+        single=single,
+        suffix=suffix,
+        extension=extension,
+        is_result=partial(is_result, upscaler),
+    )
+    inputs = {job.source.resolve() for job in jobs if job.skip is None}
     path = report or (target.parent if single else target) / "report.jsonl"
     with (
         _open_report(path) as handle,
         ThreadPoolExecutor(1, "ppsr-writer") as pool,
         Progress(len(jobs)) as progress,
     ):
-        batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing)
+        batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing, inputs)
         return list(batch.run(jobs, handle))
 
 
@@ -278,6 +248,7 @@ class _Batch:
     progress: Progress
     single: bool
     skip_existing: bool
+    inputs: set[Path]
     taken: set[Path] = field(default_factory=set)
 
     def run(self, jobs: Sequence[Job], report: TextIO) -> Iterator[Report]:
@@ -292,7 +263,7 @@ class _Batch:
                 self._finish(task)
                 report.write(json.dumps(task.line, ensure_ascii=False) + "\n")
                 report.flush()
-                self._log(task.line, len(jobs))
+                self.progress.finish(task.line)
                 yield task.line
 
         ahead = 0 if self.upscaler.max_memory is not None else _AHEAD
@@ -321,12 +292,14 @@ class _Batch:
 
     def _check_and_read(self, task: _Task) -> None:
         job = task.job
+        if job.problem is not None:
+            raise DataError(job.problem)
         if job.skip is not None:
             task.line.update(status="skipped", reason=job.skip)
         elif self.skip_existing and (there := existing_result(self.upscaler, job, self.single)) is not None:
             task.line.update(status="skipped", reason="the result is there", output=str(there))
         else:
-            check_target(job, self.taken)
+            check_target(job, self.taken, self.inputs)
             check_regular(job.source)
             if job.is_video != (job.target.suffix.lower() in CONTAINERS):
                 raise DataError(
@@ -377,21 +350,3 @@ class _Batch:
             task.line = {"path": line.pop("path"), **found, **line}
         task.seconds += time.perf_counter() - task.began if task.began else 0.0
         task.line["seconds"] = round(task.seconds, 3)
-        self.progress.finish()
-
-    def _log(self, line: Report, count: int) -> None:
-        """One line per input: which of how many, its name, what became of it."""
-        status, reason, name = line["status"], line.get("reason", ""), line["path"]
-        where = f"{self.progress.finished} of {count}"
-        if name not in reason:
-            where += f": {name}"
-        if status == "error":
-            logger.error("%s: %s", where, reason)
-            return
-        if status == "skipped":
-            logger.info("%s: skipped: %s", where, reason)
-            return
-        sizes = " -> ".join("{} x {}".format(*line[key]) for key in ("size", "output_size"))
-        level = logging.WARNING if reason else logging.INFO
-        tail = f"; {reason}" if reason else ""
-        logger.log(level, "%s: %s, %s, %.2f s%s", where, sizes, line["tiles"], line["seconds"], tail)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,12 @@ CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; ot
 _PICTURE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript
-_UNWRITABLE = (
-    VIDEO_SUFFIXES | _PICTURE_SUFFIXES | {".heif", ".jp2", ".jxl", ".ppm", ".tga", ".exr", ".flv"}
-) - (FORMATS.keys() | CONTAINERS)
+_UNSUPPORTED = frozenset(
+    {".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".heif", ".exr", ".hdr", ".psd", ".dng"}
+)
+_UNWRITABLE = (VIDEO_SUFFIXES | _PICTURE_SUFFIXES | _UNSUPPORTED | {".flv"}) - (FORMATS.keys() | CONTAINERS)
+_REPORT = "report.jsonl"
+_LARGEST_REPORT = 2**28  # bytes; a larger one is not one of ours
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Job:
         source: the file.
         folder: of the result, relative to the output folder.
         skip: why nothing is done; None: it is to be upscaled.
+        problem: why it cannot be upscaled; None: it may be.
         target: where the result goes.
         is_video: by its contents, by its name where they do not tell.
     """
@@ -52,6 +57,7 @@ class Job:
     source: Path
     folder: Path = Path()
     skip: str | None = None
+    problem: str | None = None
     target: Path = Path()
     is_video: bool = False
 
@@ -71,48 +77,96 @@ def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = 
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            jobs += _of_folder(path, output, recursive)
+            jobs += _require_some(_of_folder(path, output, recursive), path)
         elif path.exists() or path.is_symlink():
             jobs.append(_named(path))
-        elif glob.has_magic(str(source)):
-            jobs += _of_pattern(str(source))
+        elif (pattern := _split_pattern(path)) is not None:
+            jobs += _require_some(_of_pattern(*pattern), path)
         elif len(sources) == 1:
             raise DataError(f"there is no file or folder {source}")
         else:
-            jobs.append(Job(path))  # fails when its turn comes, and is reported
+            jobs.append(Job(path, problem=f"there is no file or folder {source}"))
     return jobs
 
 
-def _of_pattern(pattern: str) -> list[Job]:
-    """Paths that match, in order, in the folders below the part of the pattern without wildcards.
+def _require_some(jobs: list[Job], source: Path) -> list[Job]:
+    """The jobs, and one that fails where a folder or pattern gives nothing to do."""
+    if all(job.skip is not None for job in jobs):
+        what = "contains no images or videos" if source.is_dir() else "matches no images or videos"
+        jobs.append(Job(source, problem=f"{source} {what}"))
+    return jobs
 
-    `**` stands for any folders. Unlike Path.glob, glob takes absolute patterns.
+
+def _split_pattern(path: Path) -> tuple[Path, str] | None:
+    """The folder of a pattern, as far as it exists as it is written, and the pattern below; None: no pattern.
+
+    Folders may have names with brackets.
+    """
+    parts = path.parts
+    fixed = next(number for number in range(len(parts), -1, -1) if Path(*parts[:number]).is_dir())
+    rest = str(Path(*parts[fixed:]))
+    return (Path(*parts[:fixed]), rest) if glob.has_magic(rest) else None
+
+
+def _of_pattern(root: Path, pattern: str) -> list[Job]:
+    """Paths below a folder that match, in order, in the folders that the pattern leaves open.
+
+    `**` stands for any folders.
     """
     parts = Path(pattern).parts
-    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-    root = Path(*parts[:fixed])
-    found = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207
+    open_from = root.joinpath(*parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])
+    found = sorted(root / name for name in glob.glob(pattern, root_dir=root, recursive=True))  # noqa: PTH207
     return [
-        Job(path, skip="a folder") if path.is_dir() else _judged(path, path.parent.relative_to(root))
+        Job(path, skip="a folder") if path.is_dir() else _judged(path, path.parent.relative_to(open_from))
         for path in found
     ]
 
 
 def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
-    """All visible files below a folder, in order."""
+    """All visible files below a folder, in order; not what earlier runs have written there."""
     jobs = []
-    left_out = output.resolve()
-    for place, folders, files in os.walk(root):
+    results: set[Path] = set()
+    for here, folders, files in _walk(root, output.resolve(), recursive):
+        relative = here.relative_to(root)
+        jobs += [Job(here / name, skip="a folder") for name in folders if _suffix(name) in _PICTURE_SUFFIXES]
+        if _REPORT in files:
+            files.remove(_REPORT)
+            results |= _results(here / _REPORT)
+        for path in (here / name for name in files):
+            is_result = path.resolve() in results
+            jobs.append(
+                Job(path, skip="a result of an earlier run") if is_result else _judged(path, relative)
+            )
+    return jobs
+
+
+def _walk(root: Path, left_out: Path, recursive: bool) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Folders with their visible folders and files, in order. Links are followed, each real folder once."""
+    seen = {root.resolve()}
+    for place, folders, files in os.walk(root, followlinks=True):
         here = Path(place)
         visible = [name for name in sorted(folders) if not name.startswith(".")]
-        folders[:] = [name for name in visible if recursive and (here / name).resolve() != left_out]
-        relative = here.relative_to(root)
-        jobs += [Job(here / name, skip="a folder") for name in visible if _suffix(name) in _PICTURE_SUFFIXES]
-        names = [name for name in files if not name.startswith(".")]
-        if here.resolve() == left_out:
-            names = [name for name in names if name != "report.jsonl"]
-        jobs += [_judged(here / name, relative) for name in sorted(names)]
-    return jobs
+        folders[:] = []
+        for name in visible if recursive else ():
+            real = (here / name).resolve()
+            if real not in seen and real != left_out and real not in here.resolve().parents:
+                seen.add(real)
+                folders.append(name)
+        yield here, visible, [name for name in sorted(files) if not name.startswith(".")]
+
+
+def _results(report: Path) -> set[Path]:
+    """The results that a report names; relative names hold if the run was started in the present folder."""
+    names: set[Path] = set()
+    try:
+        if report.stat().st_size <= _LARGEST_REPORT:
+            with report.open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    if '"output"' in line:
+                        names.add(Path(json.loads(line)["output"]).resolve())
+    except (OSError, ValueError, TypeError, KeyError):  # not one of ours, or cut short
+        pass
+    return names
 
 
 def _suffix(name: str) -> str:
@@ -171,7 +225,11 @@ def _judged(path: Path, folder: Path) -> Job:
     if (kind is None and (not wanted or suffix == _AMBIGUOUS)) or (
         kind == "video" and suffix in _SOUND_SUFFIXES
     ):
-        return skipped(skip="not a picture or video")
+        if suffix in _UNSUPPORTED:
+            return Job(
+                path, folder, problem=f"{path}: {suffix[1:].upper()} images are not supported; convert it"
+            )
+        return skipped(skip="not an image or video")
     return Job(path, folder, is_video=_is_video(kind, path))
 
 
@@ -181,16 +239,26 @@ def is_file_name(target: Path) -> bool:
 
 
 def place_results(
-    jobs: Iterable[Job], output: Path, *, single: bool, suffix: str = "", extension: str = "png"
+    jobs: Iterable[Job],
+    output: Path,
+    *,
+    single: bool,
+    suffix: str = "",
+    extension: str = "png",
+    is_result: Callable[[Job, Job], bool] = lambda source, candidate: False,
 ) -> list[Job]:
     """The jobs with their targets; inputs whose results would collide keep their format in the name.
+
+    Results that lie where an earlier run has put them, beside its inputs, are no inputs.
 
     Args:
         jobs: the inputs.
         output: folder, or the file itself.
         single: `output` is the file of the only input.
         suffix: appended to the names.
-        extension: of pictures, "png", "jpg", ...; "same": that of the input where it can be written.
+        extension: of images, "png", "jpg", ...; "same": that of the input where it can be written.
+        is_result: whether the second job's file, whose name is that of the first one's result but for the
+            format, is this result.
 
     Raises:
         ConfigError: unknown extension, a suffix that leads to another folder.
@@ -205,6 +273,7 @@ def place_results(
     if ending not in FORMATS and ending != ".same":
         raise ConfigError(f"the format '{extension}' is unknown; valid: {_listed(FORMATS)}, same")
     placed = [replace(job, target=output / job.folder / _result_name(job, suffix, ending)) for job in jobs]
+    placed = _without_results(placed, is_result)
     counts = Counter(str(job.target).lower() for job in placed if job.skip is None)
     return [
         replace(job, target=job.target.with_name(f"{job.source.name}{suffix}{job.target.suffix}"))
@@ -212,6 +281,22 @@ def place_results(
         else job
         for job in placed
     ]
+
+
+def _without_results(jobs: list[Job], is_result: Callable[[Job, Job], bool]) -> list[Job]:
+    """The jobs; those whose file is the result of another one are skipped."""
+    folders = {folder: folder.resolve() for folder in {job.target.parent for job in jobs}}
+    makers: dict[Path, list[Job]] = {}
+    for job in jobs:
+        if job.skip is None:
+            makers.setdefault(folders[job.target.parent] / job.target.stem, []).append(job)
+    kept = []
+    for job in jobs:
+        own = job.source.parent.resolve() / job.source.stem
+        found = (m for m in makers.get(own, ()) if m is not job and job.skip is None and is_result(m, job))
+        maker = next(found, None)
+        kept.append(job if maker is None else replace(job, skip=f"the result of {maker.source.name}"))
+    return kept
 
 
 def _result_name(job: Job, suffix: str, ending: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 __all__ = ["Progress"]
+
+logger = logging.getLogger(__name__)
 
 _BAR = "{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}]"
 
@@ -26,16 +30,17 @@ class Progress:
         >>> with Progress(2) as progress:
         ...     progress.start("a.png", 4, "tile")
         ...     progress.step()
-        ...     progress.finish()
+        ...     progress.finish({"path": "a.png", "status": "skipped", "reason": "the result is there"})
     """
 
     def __init__(self, inputs: int) -> None:
-        # ncols is given because tqdm prints nothing on terminals that have no size, such as those of `script`
-        columns = shutil.get_terminal_size().columns
+        # the size is given because tqdm prints nothing on terminals that have none, such as those of `script`
+        columns, rows = shutil.get_terminal_size()
         self._bar = tqdm(
             total=inputs,
             bar_format=_BAR,
-            ncols=columns,
+            ncols=columns or 80,
+            nrows=rows or 24,
             leave=False,
             disable=None,
             miniters=0,
@@ -69,11 +74,24 @@ class Progress:
         self._done += 1
         self._show()
 
-    def finish(self) -> None:
-        """An input is done, also one that was not started because it is skipped or cannot be read."""
+    def finish(self, line: Mapping[str, Any]) -> None:
+        """An input is done; logs which of how many it is, its name, and what became of it.
+
+        Args:
+            line: its line in the report.
+        """
         self.finished += 1
         self._done = 0
         self._show()
+        status, reason, name = line["status"], line.get("reason", ""), line["path"]
+        where = f"{self.finished} of {self._inputs}" + ("" if name in reason else f": {name}")
+        if status in ("error", "skipped"):
+            skipped = "" if status == "error" else "skipped: "
+            logger.log(logging.INFO if skipped else logging.ERROR, "%s: %s%s", where, skipped, reason)
+            return
+        sizes = " -> ".join("{} x {}".format(*line[key]) for key in ("size", "output_size"))
+        text = f"{where}: {sizes}, {line['tiles']}, {line['seconds']:.2f} s"
+        logger.log(logging.WARNING if reason else logging.INFO, "%s", f"{text}; {reason}" if reason else text)
 
     def _show(self) -> None:
         if self._bar.disable:

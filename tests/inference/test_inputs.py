@@ -69,7 +69,7 @@ def test_only_names_that_promise_a_video_are_missed(tmp_path):
         tmp_path, app_ts=OTHERS["text"], clip_ts=TRANSPORT, broken_mp4=b"no video", song_wma=VIDEOS["WMV"]
     )
     skipped = {name: job.skip for name, job in jobs.items()}
-    reason = "not a picture or video"
+    reason = "not an image or video"
     assert skipped == {"app.ts": reason, "clip.ts": None, "broken.mp4": None, "song.wma": reason}
     assert jobs["broken.mp4"].is_video
 

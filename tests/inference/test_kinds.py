@@ -43,7 +43,7 @@ FAIL = {
     "claims_40000.png": "1,600,000,000 pixels",
     "bomb_32000.png": "1,024,000,000 pixels",
 }
-SKIP = {"notes.txt": "not a picture or video", "folder.png": "a folder"}
+SKIP = {"notes.txt": "not an image or video", "folder.png": "a folder"}
 
 
 @pytest.fixture(scope="module")

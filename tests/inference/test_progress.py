@@ -20,7 +20,7 @@ def test_a_terminal_shows_name_count_steps_and_the_remaining_time(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress(4) as progress:
         progress._bar.mininterval = 0
-        progress.finish()
+        progress.finish({"path": "0.png", "status": "skipped", "reason": "it is there"})
         progress.start("a.png", 10, "tile")
         for _ in range(5):
             progress.step()
