@@ -7,8 +7,11 @@ nothing heavy, and a module that cannot be imported breaks only its own names.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import logging
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ppsr.errors import ConfigError, PpsrError, did_you_mean
@@ -26,7 +29,10 @@ __all__ = [
     "Registry",
     "build_generator",
     "build_model",
+    "import_modules",
 ]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -122,6 +128,33 @@ class Registry:
         if self.kind == "generator":
             built.built_from = {"name": name, **arguments}  # weight files state it
         return built
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules that register components, by the names that an import statement has for them.
+
+    The working directory is searched last. A module runs whatever it contains: import your own.
+
+    Raises:
+        ConfigError: there is no such module, or it cannot be imported.
+
+    Example:
+        >>> import_modules(["my_package.losses"])  # with `@CRITERIONS.register()` inside
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    for name in names:
+        try:
+            import_module(name)
+        except Exception as error:  # whatever a module raises
+            logger.debug("importing %s failed", name, exc_info=True)
+            missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+            if missing and f"{name}.".startswith(f"{missing}."):
+                raise ConfigError(
+                    f"there is no module '{missing}' in {here}, nor where Python finds modules"
+                ) from None
+            raise ConfigError(f"importing '{name}' failed: {type(error).__name__}: {error}") from error
 
 
 def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:

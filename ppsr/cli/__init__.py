@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
 from ppsr.cli.flags import ended
+from ppsr.registry import import_modules
 
 __all__ = ["main"]
 
@@ -30,6 +32,19 @@ _MODULES: tuple[str, ...] = (
 )
 
 
+def _import(
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import", metavar="MODULE", help="Import a module that registers components of yours."
+        ),
+    ] = None,
+) -> None:
+    """What stands before a sub-command."""
+    if imports:
+        import_modules(imports)
+
+
 def build_app() -> typer.Typer:
     """The command with all its sub-commands."""
     app = typer.Typer(
@@ -38,7 +53,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)  # keeps sub-commands named even while there is only one
+    app.callback()(_import)
     for module in _MODULES:
         import_module(f"ppsr.cli.{module}").register(app)
     return app

@@ -183,7 +183,7 @@ def _export_model(arguments: argparse.Namespace) -> int:
     from ppsr.inference.network import load_network
 
     _log_to_console()
-    config = load_config(arguments.config_file, arguments.opt)
+    config = load_config(arguments.config_file, arguments.opt, imports=arguments.imports)
     BackendOptions(device="cpu").use_device()
     net = load_network(arguments.config_file, arguments.load, arguments.opt)
     name = arguments.model_name or f"{config['model']['name'].lower()}_generator"

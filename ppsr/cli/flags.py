@@ -26,7 +26,8 @@ Trust = Annotated[bool, typer.Option("--trust", help=TRUST)]
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add `-o KEY=VALUE ...`, which may be given several times; `opt` has them all."""
+    """Add `-o KEY=VALUE ...` and `--import MODULE`, which may be given several times; `opt` and `imports`
+    have them all."""
     parser.add_argument(
         "-o",
         "--opt",
@@ -35,6 +36,14 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="override config keys",
+    )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module that registers components of your own",
     )
 
 

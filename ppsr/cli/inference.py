@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ppsr import accelerate
     from ppsr.config import check_config, load_config
 
-    config = load_config(arguments.config_file, arguments.opt)
+    config = load_config(arguments.config_file, arguments.opt, imports=arguments.imports)
     experiment = check_config(config)
     if experiment.dataset.test is None:
         raise ConfigError(f"{config.path}: the section 'dataset.test' names the pictures; it is not there")

@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ppsr import accelerate
     from ppsr.config import check_config, load_config
 
-    config = load_config(arguments.config_file, _overrides(arguments))
+    config = load_config(arguments.config_file, _overrides(arguments), imports=arguments.imports)
     accelerate.enable()
     import paddle
 

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from ppsr.config.paddlegan import is_paddlegan_form, to_ppsr_form
 from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
 from ppsr.errors import ConfigError
+from ppsr.registry import import_modules
 
 __all__ = ["Config", "load_config", "merge"]
 
@@ -34,15 +35,19 @@ class Config(dict[str, Any]):
         return str(self.path)
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Iterable[str] = ()) -> Config:
     """Read a config file, its base, and overrides; values are plain, components are not looked up.
+
+    Modules of the key `imports` are imported, so that the components which they register have names.
 
     Args:
         path: a YAML file; its optional key `base` names one other file, relative to it.
         overrides: texts of the form `a.b.0.c=value`; the value follows YAML's rules.
+        imports: further modules.
 
     Raises:
-        ConfigError: unreadable or wrong file, second base, duplicate key, bad override.
+        ConfigError: unreadable or wrong file, second base, duplicate key, bad override, a module that cannot
+            be imported.
     """
     path = Path(path)
     values, lines = _read_mapping(path)
@@ -55,11 +60,29 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         values, lines = merge(base_values, values), {**base_lines, **lines}
     for override in overrides:
         _override(values, lines, override)
+    _import(values, lines, imports)
     config = Config(values, path, lines)
     if is_paddlegan_form(config):
         values, lines = to_ppsr_form(config)
         return Config(values, path, lines)
     return config
+
+
+def _import(values: dict[str, Any], lines: Lines, further: Iterable[str]) -> None:
+    """Import what the config and the command line name, and keep all of it in the config."""
+    named = values.get("imports") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise ConfigError(f"{lines[('imports',)]}: 'imports' is a list of modules, got {named!r}")
+    for index, name in enumerate(named):
+        try:
+            import_modules([name])
+        except ConfigError as error:
+            place = lines.get(("imports", str(index)), lines[("imports",)])
+            raise ConfigError(f"{place}: imports: {error}") from error
+    added = list(further)
+    import_modules(added)
+    if added:
+        values["imports"] = [*named, *added]
 
 
 def _read_mapping(path: Path) -> tuple[dict[str, Any], Lines]:

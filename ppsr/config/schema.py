@@ -137,6 +137,7 @@ class Experiment(_Section):
     enable_visualdl: bool = False
     image_num: int = Field(0, ge=0, description="samples on a sheet of visual_train; 0: four")
     seed: int = Field(0, ge=0)
+    imports: list[str] = Field([], description="modules of your own, which register components")
     model: dict[str, Any]
     dataset: Datasets = Datasets()
     lr_scheduler: dict[str, Any] | None = None

@@ -1,12 +1,14 @@
-"""Code blocks of Markdown pages, with what the comments before them say.
+"""Code blocks of Markdown pages, with what the lines before them say.
 
 A comment directly before a fence may be
 
 * `<!-- needs: GPU -->` (or a data set, weights, a network, hours, ...): the block is not run;
-* `<!-- run by: make quickstart -->`: another step of the checks runs it;
-* `<!-- file: PATH -->`: the block is this file;
-* `<!-- insert into: PATH after: TEXT -->`: the block follows the first line of the file that begins with
-TEXT.
+* `<!-- run by: make quickstart -->`: another step of the checks runs it.
+
+A line directly before a fence, which readers see too, may be
+
+* "**`PATH`**": the block is this file;
+* "**`PATH`**, after `TEXT`:": the block follows the first line of the file that begins with TEXT.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SHELL = ("bash", "sh", "shell", "console")
-MARKS = ("needs", "run by", "file", "insert into")
+MARKS = ("needs", "run by")
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>```+|~~~+)\s*(?P<language>[\w+-]*)")
+_PATH = re.compile(r"^\*\*`(?P<path>[^`]+)`\*\*(?:[^`]+`(?P<after>[^`]+)`[^`]*)?$")
 _COMMENT = re.compile(r"^\s*<!--\s*(?P<kind>[a-z ]+?):\s*(?P<text>.*?)\s*-->\s*$")
 
 
@@ -31,7 +34,7 @@ class Block:
         line: of the fence, from 1.
         language: after the fence.
         text: without the fence's indentation.
-        marks: kind -> text of the comments before it.
+        marks: kind -> text of the lines before it.
     """
 
     page: str
@@ -96,8 +99,11 @@ def read_blocks(path: Path, root: Path = ROOT) -> list[Block]:
     marks: dict[str, str] = {}
     lines = iter(enumerate(path.read_text(encoding="utf-8").splitlines(), 1))
     for number, line in lines:
-        comment, fence = _COMMENT.match(line), _FENCE.match(line)
-        if comment and comment["kind"] in MARKS:
+        comment, fence, path_line = _COMMENT.match(line), _FENCE.match(line), _PATH.match(line)
+        if path_line:
+            kind = "insert into" if path_line["after"] else "file"
+            marks[kind] = path_line["path"] + (f" after: {path_line['after']}" if path_line["after"] else "")
+        elif comment and comment["kind"] in MARKS:
             marks[comment["kind"]] = comment["text"]
         elif fence:
             body = []
