@@ -1,8 +1,8 @@
 """Several processes: start, averages of gradients, common decisions.
 
-Gradients are averaged by one all-reduce per data type after backward, instead of a wrapper around each
-network. So phases may freeze networks, run a network several times or leave parameters unused, and every rank
-ends bit-equal.
+Gradients are averaged in buckets, see `GradientBuckets`, instead of by a wrapper around each network. So
+phases may freeze networks, run a network several times or leave parameters unused, and every rank ends
+bit-equal.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle import distributed as dist
 
+from ppsr.engine.buckets import GradientBuckets
 from ppsr.errors import ConfigError
 
 __all__ = ["Group", "start_distributed"]
@@ -77,35 +78,14 @@ class Group:
             for tensor in net.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
-    @paddle.no_grad()
-    def average_gradients(self, parameters: Iterable[Any], losses: Iterable[Any]) -> Tensor | None:
-        """Replace each gradient by its mean over the ranks; a parameter unused on a rank counts as zero
-        there, one that no rank used has none.
+    def buckets(self, parameters: Sequence[Any]) -> GradientBuckets | None:
+        """What averages the gradients of these parameters over the ranks; None for one process."""
+        return None if self.world == 1 else GradientBuckets(parameters, self.world, _start_sum)
 
-        Returns:
-            The number of ranks on which a loss is not finite, on the device; None for one process.
-        """
-        if self.world == 1:
-            return None
-        parameters = list(parameters)
-        finite = paddle.stack(list(losses)).isfinite().all().astype("float32")
-        used = paddle.to_tensor([float(p.grad is not None) for p in parameters])
-        used = paddle.concat([used, (1 - finite).reshape([1])])
-        dist.all_reduce(used)
-        by_type: dict[str, list[Any]] = {}
-        for parameter, wanted in zip(parameters, used[:-1].tolist(), strict=True):
-            if not wanted:
-                continue
-            if parameter.grad is None:
-                parameter.grad = paddle.zeros_like(parameter)
-            by_type.setdefault(str(parameter.grad.dtype), []).append(parameter)
-        for group in by_type.values():
-            flat = paddle.concat([p.grad.reshape([-1]) for p in group])
-            dist.all_reduce(flat)
-            parts = paddle.split(flat / self.world, [p.grad.size for p in group])
-            for parameter, part in zip(group, parts, strict=True):
-                parameter.grad.set_value(part.reshape(parameter.grad.shape))
-        return used[-1]
+
+def _start_sum(tensor: Tensor) -> Any:
+    """Begin to sum a tensor over the ranks in place; the task waits on the device where that is a GPU."""
+    return dist.all_reduce(tensor, sync_op=False)
 
 
 def _set_device(device: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,17 @@ import paddle
 from paddle import Tensor
 
 from ppsr.config.schema import Precision, StepOptions
+from ppsr.engine.buckets import GradientBuckets
 from ppsr.engine.distributed import Group
-from ppsr.errors import ConfigError, PpsrError
+from ppsr.engine.phase_result import (
+    Optimizers,
+    PhaseResult,
+    all_values,
+    read_numbers,
+    scalar_loss,
+    total_loss,
+)
+from ppsr.errors import PpsrError
 from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.precision import half_dtype
 from ppsr.solver.ema import EMA
@@ -31,33 +40,11 @@ __all__ = ["TooManySkipsError", "TrainStep"]
 
 logger = logging.getLogger(__name__)
 
-Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]
-
 
 class TooManySkipsError(PpsrError):
     """Losses or gradients stayed non-finite."""
 
     exit_code = 1
-
-
-@dataclass
-class _Pass:
-    """What a phase has computed, while it waits for the decision on its update.
-
-    Attributes:
-        optimizers: those that update its networks.
-        losses: values of each loss in the micro-batches that have it.
-        logs: the same of what a phase notes beside its losses.
-        squares: squared norm of each network's gradient, times the squared loss scale.
-        failed: ranks with a loss that is not finite, on the device; None for one process.
-    """
-
-    phase: Phase
-    optimizers: Optimizers
-    losses: dict[str, list[Tensor]] = field(default_factory=dict)
-    logs: dict[str, list[Tensor]] = field(default_factory=dict)
-    squares: dict[str, Tensor] = field(default_factory=dict)
-    failed: Tensor | None = None
 
 
 @dataclass
@@ -83,6 +70,7 @@ class TrainStep:
     updating: bool = False
     scalers: dict[str, LossScale] = field(default_factory=dict)
     graphs: dict[tuple[str, bool], Callable] = field(default_factory=dict)
+    buckets: dict[tuple[str, ...], GradientBuckets | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # stop_gradient is toggled from phase to phase, so what the networks themselves freeze is noted once
@@ -155,7 +143,7 @@ class TrainStep:
             optimizer.set_lr(rates[name])
         self.model.step = step
         batches = [self.model.prepare(batch) for batch in batches]
-        waiting: list[_Pass] = []
+        waiting: list[PhaseResult] = []
         scalars: dict[str, float] = {}
         problems: list[str] = []
         for phase in self.model.phases():
@@ -180,10 +168,10 @@ class TrainStep:
             found |= getattr(optimizer, "_master_weights", {})
         return found
 
-    def _backward(self, phase: Phase, batches: Sequence[Batch]) -> _Pass:
+    def _backward(self, phase: Phase, batches: Sequence[Batch]) -> PhaseResult:
         """Forward and backward of one phase."""
         used = {k: v for k, v in self.optimizers.items() if set(v[1]) & set(phase.nets)}
-        result = _Pass(phase, used)
+        result = PhaseResult(phase, used)
         self._freeze_all_but(phase.nets)
         if not used:  # nothing can learn, but later phases need what the forward pass leaves in the batches
             with paddle.no_grad():
@@ -191,7 +179,11 @@ class TrainStep:
                     phase.losses(batch)
             return result
         scaler = self.scalers[next(iter(used))]
-        for batch in batches:
+        parameters = [p for net in phase.nets for p in self.trainable[net]]
+        if phase.nets not in self.buckets:
+            self.buckets[phase.nets] = self.group.buckets(parameters)
+        buckets = self.buckets[phase.nets]
+        for index, batch in enumerate(batches):
             with (
                 paddle.amp.auto_cast(self.amp, level=self.precision.level, dtype=self.precision.dtype),
                 self._forwards(phase),
@@ -199,15 +191,18 @@ class TrainStep:
                 losses = phase.losses(batch)
             if not losses:
                 continue  # to the next micro-batch: later phases need what the forward pass leaves in each
-            values = {name: _number(name, value) for name, value in losses.items()}
-            scaler.scale(_sum(list(values.values())) / len(batches)).backward()
+            values = {name: scalar_loss(name, value) for name, value in losses.items()}
+            total = scaler.scale(total_loss(list(values.values())) / len(batches))
+            if buckets is not None and index == len(batches) - 1:
+                buckets.start()
+            total.backward()
             for found, new in ((result.losses, values), (result.logs, batch.logs)):
                 for name, value in new.items():
                     found.setdefault(name, []).append(value.detach())
             batch.logs = {}
         if result.losses:
-            parameters = [p for net in phase.nets for p in self.trainable[net]]
-            result.failed = self.group.average_gradients(parameters, _all(result.losses))
+            if buckets is not None:
+                result.flags = buckets.finish(~paddle.stack(all_values(result.losses)).isfinite().all())
             result.squares = {net: squared_norm(self.trainable[net]) for net in phase.nets}
         return result
 
@@ -239,7 +234,7 @@ class TrainStep:
         with paddle.amp.auto_cast(half, level="O2", dtype=self.precision.dtype):
             yield
 
-    def _update(self, passes: Sequence[_Pass], scalars: dict[str, float], count: int) -> list[str]:
+    def _update(self, passes: Sequence[PhaseResult], scalars: dict[str, float], count: int) -> list[str]:
         """Update the networks of phases whose losses and gradients are finite.
 
         Args:
@@ -250,25 +245,27 @@ class TrainStep:
         Returns:
             What is not finite, in words.
         """
-        values = iter(_read([t for p in passes for t in _tensors(p)]))
+        values = iter(read_numbers([number for result in passes for number in result.numbers]))
         problems = []
         for result in passes:
             for found in (result.losses, result.logs):
                 for name, tensors in found.items():
                     scalars[name] = sum(next(values) for _ in tensors) / count
             squares = {net: next(values) for net in result.squares}
-            failed = result.failed is not None and next(values) > 0
+            parameters = [p for net in result.phase.nets for p in self.trainable[net]]
+            # zeros instead of nothing would make a parameter without gradient drift on by its momentum; a
+            # resumed run, where there is nothing yet, would not repeat that
+            failed = False
+            if result.flags is not None:
+                used, failed = [next(values) for _ in parameters], next(values) > 0
+                _drop_gradients(p for p, ranks in zip(parameters, used, strict=True) if not ranks)
             if result.losses:
                 problems += self._apply(result, scalars, squares, failed)
-                for net in result.phase.nets:
-                    for parameter in self.trainable[net]:
-                        # zeros instead of nothing would make a parameter without gradient drift on by its
-                        # momentum; a resumed run, where there is nothing yet, would not repeat that
-                        parameter.clear_gradient(False)
+                _drop_gradients(parameters)
         return problems
 
     def _apply(
-        self, result: _Pass, scalars: Mapping[str, float], squares: Mapping[str, float], failed: bool
+        self, result: PhaseResult, scalars: Mapping[str, float], squares: Mapping[str, float], failed: bool
     ) -> list[str]:
         """Step the optimizers of one phase, or return what is not finite."""
         problems = [f"the loss {name}" for name in result.losses if not math.isfinite(scalars[name])]
@@ -322,32 +319,6 @@ def _without_autocast(forward: Callable) -> Callable:
     return run
 
 
-def _number(name: str, value: Tensor) -> Tensor:
-    """A loss as a float32 scalar."""
-    if value.size != 1:
-        raise ConfigError(
-            f"the loss {name} is an array of shape {list(value.shape)}, not a number; "
-            "its criterion needs another `reduction`, or is one of another kind"
-        )
-    return value.astype("float32").reshape([])
-
-
-def _sum(values: list[Tensor]) -> Tensor:
-    return paddle.add_n(values) if len(values) > 1 else values[0]
-
-
-def _all(found: Mapping[str, list[Tensor]]) -> list[Tensor]:
-    return [tensor for tensors in found.values() for tensor in tensors]
-
-
-def _tensors(result: _Pass) -> list[Tensor]:
-    """All numbers of a phase, in the order in which they are taken out again."""
-    numbers = [*_all(result.losses), *_all(result.logs), *result.squares.values()]
-    return numbers if result.failed is None else [*numbers, result.failed]
-
-
-def _read(numbers: list[Tensor]) -> list[float]:
-    """Numbers of the device, in one transfer."""
-    if not numbers:
-        return []
-    return paddle.stack([n.astype("float32").reshape([]) for n in numbers]).tolist()
+def _drop_gradients(parameters: Iterable[Tensor]) -> None:
+    for parameter in parameters:
+        parameter.clear_gradient(False)  # by position: Paddle ignores the name `set_to_zero` here

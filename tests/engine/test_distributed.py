@@ -97,3 +97,48 @@ def test_processes_asked_for_on_the_cpu_do_not_end_on_a_gpu(monkeypatch: pytest.
     monkeypatch.setattr(distributed.dist, "init_parallel_env", init)
     distributed.start_distributed("cpu")
     assert on_cpu == [True]
+
+
+RANK = """
+import numpy as np, paddle
+from ppsr.engine.buckets import GradientBuckets
+from ppsr.engine.distributed import _start_sum, start_distributed
+
+group = start_distributed("cpu")
+paddle.seed(0)
+net = paddle.nn.Sequential(*[paddle.nn.Linear(8, 8) for _ in range(6)])
+buckets = GradientBuckets(net.parameters(), group.world, _start_sum, size=300)
+
+def gradients(rank, step):
+    x = paddle.to_tensor(np.random.default_rng((rank, step)).random((4, 8), np.float32))
+    used = net[:5] if rank else net  # the second rank leaves a layer unused
+    used(x).square().mean().backward()
+    return [np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy() for p in net.parameters()]
+
+for step in range(4):
+    expected = []
+    for rank in range(2):
+        expected.append(gradients(rank, step))
+        net.clear_gradients(False)
+    buckets.start()
+    gradients(group.rank, step)
+    flags = buckets.finish(paddle.to_tensor(float(group.rank))).numpy()
+    assert flags.tolist() == [2.0] * 10 + [1.0] * 3, flags
+    for parameter, one, two in zip(net.parameters(), *expected):
+        np.testing.assert_allclose(parameter.grad.numpy(), (one + two) / 2, rtol=1e-6, atol=1e-9)
+    net.clear_gradients(False)
+assert buckets._overlap and len(buckets._buckets) > 4
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_average_many_buckets_while_backward_goes_on(tmp_path):
+    script = tmp_path / "rank.py"
+    script.write_text(RANK, encoding="utf-8")
+    launcher = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(tmp_path / "log")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(MAIN.parents[1])}
+    result = subprocess.run(
+        [*launcher, "--nproc_per_node", "2", str(script)],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-3000:]
