@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ppsr.engine.distributed import Group
 from ppsr.generators.apply import evaluating, super_resolve
@@ -122,8 +123,12 @@ def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
     Tiles are read with the network's receptive radius around them, at most 64 pixels, which is cut off again.
     """
     height, width = lq.shape[1:]
+    run = partial(super_resolve, net)
     if not tile or max(height, width) <= tile:
-        return super_resolve(net, paddle.to_tensor(lq[None])).astype("float32").numpy()[0]
+        return _as_array(run(paddle.to_tensor(lq[None])))
+    if hasattr(net, "degradation_map"):  # the tiles share what the network predicts from the whole image
+        degradation = _predicted(net, lq)
+        run = paddle.no_grad()(lambda part: net(part, degradation))
     multiple = int(getattr(net, "size_multiple", 1))
     radius = getattr(net, "receptive_radius", None)
     overlap = -(-min(_LARGEST_OVERLAP, radius or _LARGEST_OVERLAP) // multiple) * multiple
@@ -133,7 +138,7 @@ def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
         for left in range(0, width, step):
             above, before = max(0, top - overlap), max(0, left - overlap)
             part = lq[:, above : top + step + overlap, before : left + step + overlap]
-            tiled = super_resolve(net, paddle.to_tensor(part[None])).astype("float32").numpy()[0]
+            tiled = _as_array(run(paddle.to_tensor(part[None])))
             rows, columns = min(step, height - top) * net.scale, min(step, width - left) * net.scale
             y, x = (top - above) * net.scale, (left - before) * net.scale
             if sr is None:
@@ -142,6 +147,15 @@ def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
             target[:, :rows, :columns] = tiled[:, y : y + rows, x : x + columns]
     assert sr is not None
     return sr
+
+
+def _as_array(sr: Tensor) -> np.ndarray:
+    return sr.astype("float32").numpy()[0]
+
+
+@paddle.no_grad()
+def _predicted(net: Any, lq: np.ndarray) -> Tensor:
+    return net.degradation_map(paddle.to_tensor(lq[None])).mean(axis=[2, 3])
 
 
 def sample_label(sample: Mapping[str, Any], folders: Sequence[Path] = ()) -> str:

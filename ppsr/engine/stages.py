@@ -6,8 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from ppsr.config.schema import Load
-from ppsr.errors import ConfigError, WeightError, did_you_mean
-from ppsr.generators.cddnet import expand_experts
+from ppsr.errors import ConfigError, did_you_mean
 from ppsr.models.base import BaseModel
 from ppsr.weights import apply_state, read_file
 
@@ -30,7 +29,9 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load]) -> None:
         file = read_file(stage.path)
         state = file.state(name)
         if stage.expand_experts:
-            state = expand_experts(state, net)
+            if not hasattr(net, "adapt_state"):
+                raise ConfigError(f"load.{name}.expand_experts: {type(net).__name__} has no experts")
+            state = net.adapt_state(state)
         for line in apply_state(net, state, layout=file.layout, partial=stage.partial):
             logger.warning("%s: not loaded: %s", stage.path, line)
 
@@ -48,15 +49,10 @@ def load_model(model: BaseModel, path: str, *, partial: bool | Sequence[str] = F
         WeightError: the file fits no network.
     """
     file = read_file(path)
+    parts = file.parts(model.nets)
     problems: list[str] = []
-    if file.nested:
-        wanted = [name for name in model.nets if name in file.nets or f"{name}_ema" in file.nets]
-        if not wanted:
-            raise WeightError(f"{path} holds {sorted(file.nets)}, the model needs {sorted(model.nets)}")
-        for name in wanted:
-            key = f"{name}_ema" if f"{name}_ema" in file.nets else name
-            problems += apply_state(model.nets[name], file.nets[key], layout=file.layout, partial=partial)
-        for name in sorted(set(model.nets) - set(wanted)):
-            logger.warning("%s has no weights for '%s'; it keeps its initial ones", path, name)
-        return problems
-    return apply_state(model.nets["generator"], file.state(), layout=file.layout, partial=partial)
+    for name, state in parts.items():
+        problems += apply_state(model.nets[name], state, layout=file.layout, partial=partial)
+    for name in sorted(set(model.nets) - set(parts)) if file.nested else ():
+        logger.warning("%s has no weights for '%s'; it keeps its initial ones", path, name)
+    return problems

@@ -22,7 +22,7 @@ from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
 from ppsr.generators.blocks.lkat import LKAT
 from ppsr.registry import GENERATORS
 
-__all__ = ["BlindSR", "CDDNet", "expand_experts"]
+__all__ = ["BlindSR", "CDDNet"]
 
 
 class DynamicResidualBlock(nn.Layer):
@@ -120,6 +120,23 @@ class CDDNet(nn.Layer):
         features = self.dropout2(self.dropout1(features))
         return self.conv_last(features, weights) + bilinear_upsample(x, self.scale)
 
+    def adapt_state(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Repeat the tensors of a static network for every expert, as a start for this one.
+
+        Only tensors that lack exactly the leading expert axis are repeated; all others pass through. The
+        experts start equal and separate because samples mix them differently.
+
+        Args:
+            state: for example the weights of an MSRResNet.
+        """
+        shapes = {key: list(value.shape) for key, value in self.state_dict().items()}
+        result = {}
+        for key, value in state.items():
+            shape = shapes.get(key)
+            lacking = shape is not None and shape[1:] == list(value.shape) and len(shape) == value.ndim + 1
+            result[key] = np.repeat(value[None], shape[0], axis=0) if lacking and shape else value
+        return result
+
 
 class BlindSR(nn.Layer):
     """A generator steered by a predictor, as one network: LR image (N, C, H, W) -> SR image (N, C, sH, sW).
@@ -160,22 +177,3 @@ class BlindSR(nn.Layer):
         if degradation is None:
             degradation = self.degradation_map(x).mean(axis=[2, 3])
         return self.generator(x, self.predictor.mixing_weights(degradation))
-
-
-def expand_experts(state: Mapping[str, np.ndarray], net: nn.Layer) -> dict[str, np.ndarray]:
-    """Repeat the tensors of a static network for every expert of a dynamic one.
-
-    Only tensors that lack exactly the leading expert axis are repeated; all others pass through. The
-    experts start equal and separate because samples mix them differently.
-
-    Args:
-        state: for example the weights of an MSRResNet.
-        net: the dynamic network to be initialised.
-    """
-    shapes = {key: list(value.shape) for key, value in net.state_dict().items()}
-    result = {}
-    for key, value in state.items():
-        shape = shapes.get(key)
-        lacking = shape is not None and shape[1:] == list(value.shape) and len(shape) == value.ndim + 1
-        result[key] = np.repeat(value[None], shape[0], axis=0) if lacking and shape else value
-    return result

@@ -6,7 +6,7 @@ import logging
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -77,6 +77,21 @@ class WeightFile:
         if len(self.nets) == 1:
             return next(iter(self.nets.values()))
         raise WeightError(f"{self.path} holds the networks {sorted(self.nets)}; none is named '{name}'")
+
+    def parts(self, names: Iterable[str]) -> dict[str, State]:
+        """The states of those networks that the file holds, `<name>_ema` before `<name>`; a file of a single
+        network holds the first.
+
+        Raises:
+            WeightError: it holds none of them.
+        """
+        wanted = list(names)
+        if not self.nested:
+            return {wanted[0]: self.nets[""]}
+        found = {name: self.state(name) for name in wanted if {name, f"{name}_ema"} & set(self.nets)}
+        if not found:
+            raise WeightError(f"{self.path} holds {sorted(self.nets)}, the model needs {sorted(wanted)}")
+        return found
 
     def network(self, name: str = "generator") -> Found:
         """Registered name and constructor arguments of one network, as the file states them, else as its keys

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.generators.msrresnet import MSRResNet
 from ppsr.imaging.io import write_image
 from ppsr.metrics.psnr_ssim import PSNR
+from ppsr.registry import build_generator
 from tests.engine.helpers import make_trainer, write_config
 
 SHORT = ["total_iters=2", "dataset.train.queue_size=0", "validate.interval=1"]
@@ -223,8 +225,17 @@ def test_an_image_that_does_not_fit_into_memory_is_named_and_left_out(tmp_path, 
     assert list(tiled.rows) == ["0", "1"]
 
 
-def test_tiles_equal_the_whole_image_where_they_see_what_it_sees():
-    net = MSRResNet(num_feat=4, num_block=1, upscale=2)
+def _blind():
+    return build_generator(
+        "BlindSR",
+        generator={"name": "CDDNet", "num_feat": 4, "num_block": 1, "num_models": 2, "upscale": 2},
+        predictor={"name": "DegradationPredictor", "nf": 4, "num_params": 33, "num_networks": 2},
+    )
+
+
+@pytest.mark.parametrize("build", [partial(MSRResNet, num_feat=4, num_block=1, upscale=2), _blind])
+def test_tiles_equal_the_whole_image_where_they_see_what_it_sees(build):
+    net = build()
     seen = {}
     metrics = {"mean": _Keep(seen)}
     validate(net, _Large(), metrics, Group())

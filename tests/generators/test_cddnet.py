@@ -6,7 +6,7 @@ import pytest
 from paddle.static import InputSpec
 
 from ppsr.errors import ConfigError
-from ppsr.generators.cddnet import BlindSR, CDDNet, expand_experts
+from ppsr.generators.cddnet import BlindSR, CDDNet
 from ppsr.generators.degradation_predictor import DegradationPredictor
 from ppsr.weights import load_state
 
@@ -95,7 +95,7 @@ def test_experts_of_an_expanded_static_network_are_equal_and_attention_is_left_a
         static[key] = rng.standard_normal(shape).astype(np.float32)
     dynamic = net.conv_hr.weight.numpy()
     static["conv_hr.weight"] = dynamic
-    expanded = expand_experts({**static, "unknown": np.zeros(2)}, net)
+    expanded = net.adapt_state({**static, "unknown": np.zeros(2)})
     assert expanded.pop("unknown").shape == (2,)
     load_state(net, expanded, layout="torch")
     for k in range(3):
