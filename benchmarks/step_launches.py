@@ -96,7 +96,8 @@ def gradients(step: TrainStep, batch: Batch) -> None:
         step._freeze_all_but(phase.nets)
         sum(phase.losses(batch).values()).backward()
     for net in step.model.nets.values():
-        net.clear_gradients(set_to_zero=False)
+        for parameter in net.parameters():
+            parameter.clear_gradient(False)
 
 
 def launches(run: Callable[[], Any]) -> Counter[str]:

@@ -25,10 +25,13 @@ class Adam(paddle.optimizer.Adam):  # Paddle takes the operation for many tensor
         names = [parameter.name for parameter, _ in parameters_and_grads]
         if names != self._listed:
             self._listed = names
+            lists = self._create_multi_tensor_dict()
             for key, value in vars(self).items():
-                if key.endswith("_dict") and isinstance(value, dict) and "FP32_DenseTensor" in value:
+                if isinstance(value, dict) and value.keys() == lists.keys():
                     setattr(self, key, self._create_multi_tensor_dict())
-            self._master_weight_dict["FP32_DenseTensor"] = None
+            for kind in lists:  # 2.6 calls them otherwise than 3.x
+                if kind.startswith("FP32"):
+                    self._master_weight_dict[kind] = None
         return super()._create_optimization_pass(parameters_and_grads, *arguments, **options)
 
     def set_state_dict(self, state_dict: dict[str, Any]) -> None:
