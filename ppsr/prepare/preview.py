@@ -36,7 +36,7 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
         ConfigError: the training set does not degrade pictures.
     """
     config = load_config(config_file)
-    dataset, _ = build_dataset(config.get("dataset", {}).get("train") or {})
+    dataset, _ = build_dataset(config.get("dataset", {}).get("train") or {}, "dataset.train")
     if not isinstance(dataset, DegradingDataset):
         raise ConfigError(f"{config.path}: dataset.train has no degradation to preview")
     rows, count = [], 0
