@@ -9,11 +9,14 @@ from paddle import nn
 
 from ppsr.criterions.alignment import AlignmentLoss
 from ppsr.criterions.artifact import ArtifactLoss
+from ppsr.criterions.color import ColorLoss
 from ppsr.criterions.dual_regression import drn_losses
+from ppsr.criterions.frequency import FocalFrequencyLoss
 from ppsr.criterions.gan import GANLoss, r1_penalty
 from ppsr.criterions.lpips import LPIPS
 from ppsr.criterions.perceptual import gram_matrix
-from ppsr.criterions.pixel import CharbonnierLoss, L1Loss, MSELoss
+from ppsr.criterions.pixel import CharbonnierLoss, GradientLoss, HuberLoss, L1Loss, MSELoss
+from ppsr.criterions.ssim import MSSSIMLoss
 from ppsr.discriminators.unet import UNetDiscriminatorSN
 from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
 from ppsr.precision import float32_parameters, half_dtype, in_float32
@@ -118,7 +121,17 @@ def test_float32_copies_of_parameters_are_gone_afterwards():
 
 @pytest.mark.parametrize(
     ("loss", "count"),
-    [(L1Loss(), 2), (MSELoss(), 2), (CharbonnierLoss(), 2), (ArtifactLoss(), 3)],
+    [
+        (L1Loss(), 2),
+        (MSELoss(), 2),
+        (CharbonnierLoss(), 2),
+        (HuberLoss(), 2),
+        (GradientLoss(), 2),
+        (FocalFrequencyLoss(), 2),
+        (MSSSIMLoss(scales=1), 2),
+        (ColorLoss(), 2),
+        (ArtifactLoss(), 3),
+    ],
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("dtype", HALF)

@@ -1,4 +1,4 @@
-"""Losses between pictures, element by element: L1, MSE, Charbonnier.
+"""Losses between images, element by element: L1, MSE, Charbonnier, Huber; and between their gradients.
 
 Argument names and the weighted mean are BasicSR's (https://github.com/XPixelGroup/BasicSR, Apache-2.0).
 """
@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.precision import in_float32
 
-__all__ = ["CharbonnierLoss", "L1Loss", "MSELoss", "charbonnier"]
+__all__ = ["CharbonnierLoss", "GradientLoss", "HuberLoss", "L1Loss", "MSELoss", "charbonnier"]
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -97,3 +97,68 @@ class CharbonnierLoss(_PixelLoss):
 
     def error(self, difference: Tensor) -> Tensor:
         return charbonnier(difference, self.eps)
+
+
+class HuberLoss(_PixelLoss):
+    """error^2 / 2 up to `delta`, beyond it delta * (|error| - delta / 2).
+
+    Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35, 1964.
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: "mean", "sum" or "none".
+        delta: error at which the square turns into the absolute value, in the unit of the images.
+
+    Raises:
+        ConfigError: another reduction, or delta not above 0.
+
+    Example:
+        >>> loss = HuberLoss(delta=0.05)(sr, gt)
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        if delta <= 0:
+            raise ConfigError(f"HuberLoss: delta must be above 0, got {delta}")
+        self.delta = delta
+
+    def error(self, difference: Tensor) -> Tensor:
+        size = difference.abs()
+        square = paddle.clip(size, max=self.delta)
+        return square * (size - square / 2)
+
+
+class GradientLoss(nn.Layer):
+    """(sr, gt), each (N, C, H, W) -> mean of ||dgt| - |dsr||^alpha, summed over both axes.
+
+    d is the difference of neighbouring pixels, so that edges of another sharpness cost. Mathieu, Couprie,
+    LeCun, "Deep multi-scale video prediction beyond mean square error", ICLR 2016, arXiv:1511.05440.
+
+    Args:
+        loss_weight: factor on the result.
+        alpha: exponent, at least 1.
+        signed: compare the differences themselves instead of their absolute values.
+
+    Raises:
+        ConfigError: alpha below 1.
+
+    Example:
+        >>> loss = GradientLoss()(sr, gt)
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0, alpha: float = 1.0, signed: bool = False) -> None:
+        super().__init__()
+        if alpha < 1:
+            raise ConfigError(f"GradientLoss: alpha must be at least 1, got {alpha}")
+        self.loss_weight = loss_weight
+        self.alpha = alpha
+        self.signed = signed
+
+    @in_float32
+    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+        errors = []
+        for axis in (2, 3):
+            ours, theirs = (paddle.diff(image, axis=axis) for image in (sr, gt))
+            error = ours - theirs if self.signed else ours.abs() - theirs.abs()
+            errors.append((error.abs() ** self.alpha).mean())
+        return sum(errors) * self.loss_weight
