@@ -18,7 +18,8 @@ def register(app: typer.Typer) -> None:
 def convert_file(
     source: Annotated[Path, typer.Argument(help=".pdparams, .pth, .safetensors or ncnn.", metavar="IN")],
     target: Annotated[
-        Path, typer.Argument(help=".pdparams, .pth or .safetensors; a folder with --to.", metavar="OUT")
+        Path,
+        typer.Argument(help=".pdparams, .pth, .safetensors or .param; a folder with --to.", metavar="OUT"),
     ],
     to: Annotated[str, typer.Option(help="Suffix to write, such as safetensors, into the folder OUT.")] = "",
     key: Annotated[str, typer.Option(help="Entry of a .pth file; by default params_ema, then params.")] = "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     models.command("list")(list_weights)
     models.command("show")(show_weights)
     models.command("get")(get_weights)
+    models.command("mix")(mix_weights)
     models.command("networks")(list_networks)
     app.add_typer(models, name="models")
 
@@ -97,6 +99,22 @@ def get_weights(
             failed += 1
     if failed:
         raise typer.Exit(3 if failed == len(names) else 1)
+
+
+def mix_weights(
+    a: Annotated[str, typer.Argument(help="Weights: a file, a run's folder, or a name.")],
+    b: Annotated[str, typer.Argument(help="Other weights of the same network.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, its kind by the suffix.")],
+    share: Annotated[float, typer.Option(help="Of A, from 0 to 1; B has the rest.")] = 0.5,
+) -> None:
+    """Mix two weight files of one network, number by number.
+
+    It is sensible only where one was trained on from the other.
+    """
+    from ppsr.weights.mix import mix
+
+    mix(a, b, output, share=share)
+    print(f"{share:g} x {a} + {1 - share:g} x {b}: {output}")
 
 
 def list_networks(

@@ -51,6 +51,15 @@ def upscale(
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16, as the backend has it.")] = "fp32",
     threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU; default: all cores.")] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Of weights that are published in two strengths, such as "
+            "realesr-general-x4v3: 1 removes most noise, 0 keeps most.",
+        ),
+    ] = None,
     outscale: Annotated[
         float | None, typer.Option(help="Final size / input size, any number; default: the network's.")
     ] = None,
@@ -116,7 +125,7 @@ def upscale(
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     options.use_device()
     upscaler = Upscaler(
-        load_source(config_file, load, model_dir),
+        load_source(config_file, load, model_dir, strength),
         backend=backend,
         options=options,
         tile=tile,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_file
 from ppsr.weights.build import build_found
 from ppsr.weights.files import WeightFile
+from ppsr.weights.mix import read_with_strength
 
-__all__ = ["load_network", "load_source"]
+__all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source"]
+
+DEFAULT_WEIGHTS = "realesrgan-x4plus"
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ def load_network(
     if config_file is None:
         if not paths:
             raise ConfigError("name the network by --config-file, or give its weights by --load")
-        return _identified(paths)
+        return _identified(_parts(paths))
     config = load_config(config_file, overrides)
     if "model" not in config:
         raise ConfigError(f"{config.path} has no section 'model'")
@@ -71,22 +74,35 @@ def load_network(
 
 
 def load_source(
-    config_file: str | Path | None, load: Sequence[Path], model_dir: str | Path | None
+    config_file: str | Path | None,
+    load: Sequence[Path],
+    model_dir: str | Path | None,
+    strength: float | None = None,
 ) -> nn.Layer | Path:
     """What a command upscales with: a network from its weights, or the prefix of an exported one.
 
     Args:
         config_file: see `load_network`; not used for an export.
         load: weight files, or an export.
-        model_dir: folder or prefix of an export.
+        model_dir: folder or prefix of an export. Without any of the three, `DEFAULT_WEIGHTS` are taken.
+        strength: from 0 to 1, of published weights that have a weaker partner; see `read_with_strength`.
 
     Raises:
-        ConfigError: not one of `load` and `model_dir`, or as `load_network`.
+        ConfigError: both `load` and `model_dir`, weights without a partner, or as `load_network`.
         DataError: `model_dir` is no export.
         WeightError: as `load_network`.
     """
-    if bool(load) == (model_dir is not None):
+    if load and model_dir is not None:
         raise ConfigError("give weights by --load, or an exported network by --model-dir, and not both")
+    if not load and model_dir is None:
+        if config_file is not None:
+            raise ConfigError(f"{config_file} names a network without weights; give them by --load")
+        logger.info("no weights given, %s are taken; for others: ppsr models list", DEFAULT_WEIGHTS)
+        load = [Path(DEFAULT_WEIGHTS)]
+    if strength is not None:
+        if len(load) != 1 or config_file is not None:
+            raise ConfigError("--strength is for one --load without a config")
+        return _identified({"generator": read_with_strength(load[0], strength)})
     if model_dir is not None:
         return Export(model_dir).prefix
     exported = find_export(load[0]) if len(load) == 1 else None
@@ -124,21 +140,20 @@ def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "criterions": [{"name": "L1Loss"}]} if "criterions" in options else kept
 
 
-def _identified(paths: Sequence[str | Path]) -> nn.Layer:
+def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
     """The network that weight files alone tell.
 
     Raises:
         ConfigError: it needs more than a picture.
         WeightError: they belong to no known network, or do not fit together.
     """
-    parts = _parts(paths)
     named = {role: file.network(role) for role, file in parts.items()}
     for role, file in parts.items():
         for choice in file.open_choices(role):
             logger.warning(
                 "%s: %s", file.path, f"{choice}; to say otherwise: ppsr convert IN OUT -o KEY=VALUE"
             )
-    names = ", ".join(map(str, paths))
+    names = ", ".join(dict.fromkeys(str(file.path) for file in parts.values()))
     if "generator" not in named:
         raise ConfigError(f"{names} holds a {_PREDICTOR} alone; give the generator's file by --load too")
     name, arguments = named["generator"]

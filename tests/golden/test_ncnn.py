@@ -14,6 +14,7 @@ from paddle.nn import functional as F
 from ppsr.errors import WeightError
 from ppsr.registry import build_generator
 from ppsr.weights import apply_state, read_file
+from ppsr.weights.mix import mix_files
 from tests.golden.files import DATA, Golden, assert_close, golden
 
 REFUSED = DATA / "ncnn/refuse.json"
@@ -56,7 +57,10 @@ def places() -> list[Path]:
 
 
 def pair(case: Golden):
-    name = case.meta.get("bin") or next(name for name in case.meta["files"] if name.endswith(".bin"))
+    return found(case.meta.get("bin") or next(n for n in case.meta["files"] if n.endswith(".bin")))
+
+
+def found(name: str):
     for place in places():
         for path in (place / name, place / f"{IN_PACKAGES.get(Path(name).stem)}.bin"):
             if path.is_file() and path.with_suffix(".param").is_file():
@@ -131,6 +135,21 @@ def test_mixed_weights_give_the_recorded_outputs(path: Path) -> None:
         with paddle.no_grad():
             y = net(paddle.to_tensor(case["input/x0"]))
         assert_close(y.numpy(), case[f"output/y{index}"], rtol=1e-5, what=f"share {share}")
+
+
+@golden("mix_published_*")
+def test_published_weights_of_two_strengths_give_the_recorded_outputs(path: Path) -> None:
+    case = Golden(path)
+    first, second = (found(f"{case.meta['files'][part]}.bin") for part in ("a", "b"))
+    for index, strength in enumerate(case.meta["denoise_strength"]):
+        mixed = mix_files(first, second, strength)
+        name, arguments = mixed.network()
+        net = build_generator(name, **arguments)
+        net.eval()
+        apply_state(net, mixed.state(), layout=mixed.layout)
+        with paddle.no_grad():
+            y = net(paddle.to_tensor(case["input/x0"]))
+        assert_close(y.numpy(), case[f"output/y{index}"], rtol=1e-5, what=f"strength {strength}")
 
 
 @pytest.mark.parametrize(("up", "down"), [(1, 2), (3, 4), (1, 4), (2, 3)])

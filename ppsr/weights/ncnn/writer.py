@@ -1,0 +1,165 @@
+"""Writing RRDBNet and SRVGGNetCompact as ncnn's .param and .bin, as ncnn's own tools do."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppsr.errors import WeightError
+from ppsr.files import atomic_write
+from ppsr.weights.identify.shapes import Found
+from ppsr.weights.ncnn.layers import FLOAT16, FLOAT32, MAGIC
+
+__all__ = ["write_ncnn"]
+
+_SLOPE = _RESIDUAL = 0.2
+_ACTIVATIONS = {"prelu": None, "relu": 0.0, "leakyrelu": 0.1}
+_BICUBIC = 3
+
+
+def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: Found) -> Path:
+    """Write a pair of files.
+
+    Args:
+        path: of either file; the other gets the other suffix.
+        state: key -> array with the network's own keys, in PyTorch's layout. Where all numbers are halves,
+            as in published ncnn files, they are stored as float16, else as float32: nothing is lost.
+        network: name and constructor arguments.
+
+    Returns:
+        The .param file. Its input is `data`, its result `output`.
+
+    Raises:
+        WeightError: another network, or one with parts that such files do not have.
+    """
+    name, arguments = network
+    writer = _Writer(state)
+    if name == "SRVGGNetCompact":
+        _srvgg(writer, arguments)
+    elif name == "RRDBNet" and not arguments.get("plus"):
+        _rrdb(writer, arguments)
+    else:
+        raise WeightError(f"ncnn files are written of RRDBNet and SRVGGNetCompact, not of {name}")
+    unused = set(state) - writer.used
+    if unused:
+        raise WeightError(f"{name} as ncnn has no place for {sorted(unused)[0]}")
+    param = Path(path).with_suffix(".param")
+    atomic_write(param.with_suffix(".bin"), b"".join(writer.numbers))
+    atomic_write(param, writer.text())
+    return param
+
+
+class _Writer:
+    """Layers in the order of execution, and their numbers."""
+
+    def __init__(self, state: Mapping[str, np.ndarray]) -> None:
+        self.state = {key: np.asarray(value, "<f4") for key, value in state.items()}
+        weights = [value for value in self.state.values() if value.ndim == 4]
+        with np.errstate(over="ignore"):
+            self.half = all(np.array_equal(value, value.astype("<f2").astype("<f4")) for value in weights)
+        self.used: set[str] = set()
+        self.layers: list[tuple[str, str, list[str], str]] = []
+        self.numbers: list[bytes] = []
+
+    def layer(self, kind: str, inputs: list[str], options: str, result: str = "") -> str:
+        result = result or f"b{len(self.layers)}"
+        self.layers.append((kind, result, inputs, options))
+        return result
+
+    def conv(self, key: str, x: str, slope: float | None = None) -> str:
+        """A 3x3 convolution, with a LeakyReLU where there is a slope."""
+        weight, bias = self._take(f"{key}.weight"), self._take(f"{key}.bias")
+        tag, dtype = (FLOAT16, "<f2") if self.half else (FLOAT32, "<f4")
+        stored = weight.astype(dtype).tobytes()
+        self.numbers += [struct.pack("<I", tag), stored, b"\0" * (-len(stored) % 4), bias.tobytes()]
+        options = f"0={weight.shape[0]} 1=3 4=1 5=1 6={weight.size}"
+        if slope is not None:
+            options += f" 9=2 -23310=1,{slope:e}"
+        return self.layer("Convolution", [x], options)
+
+    def prelu(self, key: str, x: str) -> str:
+        slopes = self._take(f"{key}.weight")
+        self.numbers.append(slopes.tobytes())
+        return self.layer("PReLU", [x], f"0={slopes.size}")
+
+    def nearest(self, factor: int, x: str) -> str:
+        return self.layer("Interp", [x], f"0=1 1={factor:e} 2={factor:e}") if factor > 1 else x
+
+    def _take(self, key: str) -> np.ndarray:
+        if key not in self.state:
+            raise WeightError(f"the weights have no '{key}'")
+        self.used.add(key)
+        return self.state[key]
+
+    def text(self) -> str:
+        """The .param text; a blob with several readers is copied for each by a Split."""
+        readers = Counter(name for _, _, inputs, _ in self.layers for name in inputs)
+        last = self.layers[-1][1]
+        lines, blobs, copies = [], 0, Counter[str]()
+        for kind, result, inputs, options in self.layers:
+            named = []
+            for name in inputs:
+                named.append(name if readers[name] == 1 else f"{name}_copy{copies[name]}")
+                copies[name] += 1
+            shown = "output" if result == last else result
+            lines.append(_line(kind, f"l_{result}", named, [shown], options))
+            blobs += 1
+            if readers[result] > 1:
+                split = [f"{result}_copy{k}" for k in range(readers[result])]
+                lines.append(_line("Split", f"s_{result}", [result], split, ""))
+                blobs += len(split)
+        return "\n".join([str(MAGIC), f"{len(lines)} {blobs}", *lines]) + "\n"
+
+
+def _line(kind: str, name: str, inputs: list[str], outputs: list[str], options: str) -> str:
+    words = [f"{kind:<16} {name:<16}", str(len(inputs)), str(len(outputs)), *inputs, *outputs, options]
+    return " ".join(words).rstrip()
+
+
+def _srvgg(writer: _Writer, arguments: Mapping[str, Any]) -> None:
+    upscale, convs = arguments.get("upscale", 4), arguments.get("num_conv", 16) + 2
+    slope = _ACTIVATIONS[arguments.get("act_type", "prelu")]
+    x = features = writer.layer("Input", [], "", "data")
+    for k in range(convs - 1):
+        features = writer.conv(f"body.{2 * k}", features, slope)
+        if slope is None:
+            features = writer.prelu(f"body.{2 * k + 1}", features)
+    features = writer.conv(f"body.{2 * convs - 2}", features)
+    features = writer.layer("PixelShuffle", [features], f"0={upscale}")
+    result = writer.layer("BinaryOp", [features, writer.nearest(upscale, x)], "0=0")
+    outscale = arguments.get("outscale") or upscale
+    if outscale != upscale:
+        factor = outscale / upscale
+        writer.layer("Interp", [result], f"0={_BICUBIC} 1={factor:e} 2={factor:e}")
+
+
+def _rrdb(writer: _Writer, arguments: Mapping[str, Any]) -> None:
+    scale = arguments.get("scale", 4)
+    fold = arguments.get("unshuffle") or max(4 // scale, 1)
+    x = writer.layer("Input", [], "", "data")
+    if fold > 1:
+        x = writer.layer("Reorg", [x], f"0={fold}")
+    first = features = writer.conv("conv_first", x)
+    for block in range(arguments.get("num_block", 23)):
+        before = features
+        for r in (1, 2, 3):
+            dense = [features]
+            for k in range(1, 6):
+                joined = dense[0] if k == 1 else writer.layer("Concat", list(dense), "0=0")
+                key = f"body.{block}.rdb{r}.conv{k}"
+                dense.append(writer.conv(key, joined, _SLOPE if k < 5 else None))
+            features = _residual(writer, dense[-1], dense[0])
+        features = _residual(writer, features, before)
+    features = writer.layer("BinaryOp", [writer.conv("conv_body", features), first], "0=0")
+    for k in range(1, (scale * fold).bit_length()):
+        features = writer.conv(f"conv_up{k}", writer.nearest(2, features), _SLOPE)
+    writer.conv("conv_last", writer.conv("conv_hr", features, _SLOPE))
+
+
+def _residual(writer: _Writer, x: str, base: str) -> str:
+    return writer.layer("Eltwise", [x, base], f"0=1 -23301=2,{_RESIDUAL:e},{1:e}")

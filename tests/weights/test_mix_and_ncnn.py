@@ -1,0 +1,109 @@
+"""Mixing weight files, and ncnn pairs written by ppsr, run by ncnn itself."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from typer.testing import CliRunner
+
+from ppsr.cli import build_app
+from ppsr.errors import ConfigError, WeightError
+from ppsr.inference.network import load_network
+from ppsr.registry import build_generator
+from ppsr.weights import read_file, write_state
+from ppsr.weights.mix import mix, read_with_strength
+from ppsr.weights.record import stated_network
+
+NCNN = importlib.util.find_spec("ncnn")
+NETWORKS = [
+    ("SRVGGNetCompact", {"num_feat": 5, "num_conv": 2, "upscale": 3}),
+    ("SRVGGNetCompact", {"num_feat": 4, "num_conv": 1, "upscale": 4, "act_type": "leakyrelu", "outscale": 3}),
+    ("SRVGGNetCompact", {"num_feat": 4, "num_conv": 1, "upscale": 1, "act_type": "relu"}),
+    ("RRDBNet", {"num_feat": 6, "num_block": 2, "num_grow_ch": 4, "scale": 4}),
+    ("RRDBNet", {"num_feat": 6, "num_block": 1, "num_grow_ch": 4, "scale": 2}),
+    ("RRDBNet", {"num_feat": 6, "num_block": 1, "num_grow_ch": 4, "scale": 2, "unshuffle": 1}),
+    (
+        "RRDBNet",
+        {"num_feat": 6, "num_block": 1, "num_grow_ch": 4, "scale": 8, "num_in_ch": 1, "num_out_ch": 1},
+    ),
+]
+
+
+def saved(path: Path, name: str, arguments: dict, *, half: bool = False, seed: int = 0) -> paddle.nn.Layer:
+    paddle.seed(seed)
+    net = build_generator(name, **arguments)
+    net.eval()
+    state = {key: value.numpy() for key, value in net.state_dict().items()}
+    if half:
+        state = {key: value.astype("f2").astype("f4") for key, value in state.items()}
+        net.set_state_dict({key: paddle.to_tensor(value) for key, value in state.items()})
+    write_state(path, {"params": state}, networks={"": stated_network(net)})
+    return net
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("name", "arguments"), NETWORKS, ids=str)
+def test_written_pair_is_read_back_exactly(tmp_path: Path, name: str, arguments: dict, half: bool) -> None:
+    net = saved(tmp_path / "a.pth", name, arguments, half=half)
+    args = ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")]
+    assert CliRunner().invoke(build_app(), args).exit_code == 0
+    x = paddle.rand([1, arguments.get("num_in_ch", 3), 12, 8])
+    again = load_network(load=tmp_path / "a.bin")
+    assert np.array_equal(again(x).numpy(), net(x).numpy())
+    weights = sum(value.size for value in read_file(tmp_path / "a.bin").state().values() if value.ndim == 4)
+    assert (tmp_path / "a.bin").stat().st_size < weights * (3.6 if half else 6)
+
+
+@pytest.mark.skipif(NCNN is None, reason="the package ncnn is not installed")
+@pytest.mark.parametrize(("name", "arguments"), NETWORKS, ids=str)
+def test_ncnn_computes_what_the_network_does(tmp_path: Path, name: str, arguments: dict) -> None:
+    import ncnn
+
+    net = saved(tmp_path / "a.pth", name, arguments, half=True)
+    CliRunner().invoke(build_app(), ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")])
+    engine = ncnn.Net()
+    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+        setattr(engine.opt, f"use_{option}", False)
+    assert engine.load_param(str(tmp_path / "a.param")) == 0
+    assert engine.load_model(str(tmp_path / "a.bin")) == 0
+    x = np.random.default_rng(0).random((arguments.get("num_in_ch", 3), 12, 8), "f4")
+    extractor = engine.create_extractor()
+    extractor.input("data", ncnn.Mat(x).clone())
+    _, result = extractor.extract("output")
+    wanted = net(paddle.to_tensor(x[None])).numpy()[0]
+    np.testing.assert_allclose(np.array(result), wanted, atol=2e-5 * max(1, np.abs(wanted).max()))
+
+
+def test_other_networks_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "a.pth", "MSRResNet", {"num_feat": 4, "num_block": 1})
+    result = CliRunner().invoke(build_app(), ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")])
+    assert isinstance(result.exception, WeightError) and "not of MSRResNet" in str(result.exception)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pdparams", ".safetensors", ".param"])
+def test_mixture_is_the_weighted_mean(tmp_path: Path, suffix: str) -> None:
+    name, arguments = NETWORKS[0]
+    first = saved(tmp_path / "a.pth", name, arguments, seed=1)
+    second = saved(tmp_path / "b.pth", name, arguments, seed=2)
+    args = ["models", "mix", str(tmp_path / "a.pth"), str(tmp_path / "b.pth"), "--share", "0.25"]
+    assert CliRunner().invoke(build_app(), [*args, "-o", str(tmp_path / f"c{suffix}")]).exit_code == 0
+    got = load_network(load=tmp_path / f"c{suffix}").state_dict()
+    for key, value in first.state_dict().items():
+        wanted = 0.25 * value.numpy().astype("f8") + 0.75 * second.state_dict()[key].numpy()
+        np.testing.assert_allclose(got[key].numpy(), wanted, atol=1e-7)
+
+
+def test_wrong_mixtures_are_refused(tmp_path: Path) -> None:
+    name, arguments = NETWORKS[0]
+    saved(tmp_path / "a.pth", name, arguments)
+    saved(tmp_path / "b.pth", name, {**arguments, "num_feat": 6})
+    with pytest.raises(WeightError, match=r"not of one network, \d+ tensors differ: body\.0\.bias: \(5,\)"):
+        mix(tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "c.pth", share=0.5)
+    with pytest.raises(ConfigError, match=r"from 0 to 1, got 1\.5"):
+        mix(tmp_path / "a.pth", tmp_path / "a.pth", tmp_path / "c.pth", share=1.5)
+    with pytest.raises(ConfigError, match="those that have one: realesr-general-x4v3"):
+        read_with_strength("realesrgan-x4plus", 0.5)
