@@ -42,22 +42,20 @@ def default_network(name: str):
 
 def measure(name: str, formats: list[str]) -> dict:
     """Export one network and try every backend on it."""
+    from ppsr.inference.backends.benchmark import benchmark_backends
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.backends.probe import probe
-    from ppsr.inference.backends.survey import installed
     from ppsr.inference.export import export_network
 
     net = default_network(name)
     options = BackendOptions()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        export = export_network(net, Path(folder, "net"), formats=formats, prove=False)
+        export = export_network(net, Path(folder, "net"), formats=formats, verify=())
         seconds = time.perf_counter() - start
-        probes = {b: probe(b, export, options, runs=1) for b in installed(export, options)}
-        probes["inference without oneDNN"] = probe(
-            "inference", export, replace(options, onednn=False), runs=1
-        )
-    errors = {b: p.error for b, p in probes.items() if p.error is not None}
+        results = {r.backend: r for r in benchmark_backends(export, options)}
+        plain = replace(options, onednn=False)
+        results["inference without oneDNN"] = benchmark_backends(export, plain, names=["inference"])[0]
+    errors = {b: r.error for b, r in results.items() if r.error is not None}
     return {
         "name": "exports",
         "case": name,
@@ -67,7 +65,7 @@ def measure(name: str, formats: list[str]) -> dict:
         "parameters": int(sum(np.prod(p.shape) for p in net.parameters())),
         "export_seconds": round(seconds, 1),
         "paddle": paddle.__version__,
-        "reasons": {b: p.reason for b, p in probes.items() if p.reason},
+        "reasons": {b: r.reason for b, r in results.items() if r.reason},
     }
 
 

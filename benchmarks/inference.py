@@ -51,18 +51,18 @@ LIMITED_SIDE, LIMIT = 1024, 1_500_000_000
 _TRAINING = Path(__file__).with_name("cpu_training.py")
 
 
-def make_export(name: str, size: int, prefix: str, *, prove: bool) -> None:
+def make_export(name: str, size: int, prefix: str, *, verify: bool) -> None:
     """Worker: export a network; print its multiply-accumulates for the picture, and the backends here."""
     from ppsr.generators.macs import count_macs
     from ppsr.inference import onnx_graph
+    from ppsr.inference.backends.benchmark import installed
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.backends.survey import installed
     from ppsr.inference.export import export_network
 
     net = PaddleWork("accelerated", name).net
     net.eval()
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
-    export = export_network(net, prefix, formats=formats, prove=prove)
+    export = export_network(net, prefix, formats=formats, verify=None if verify else ())
     print(json.dumps([count_macs(net, (1, 3, size, size)), installed(export, BackendOptions())]))
 
 
@@ -243,7 +243,7 @@ def work(options: argparse.Namespace) -> None:
     variant, name, size = options.worker, options.name[0], options.size
     prefix = str(options.folder / "net")
     if variant.startswith("export"):
-        make_export(name, size, prefix, prove=variant == "export")
+        make_export(name, size, prefix, verify=variant == "export")
     elif variant == "matmul":
         run_matmul()
     elif variant.startswith("memory-"):

@@ -273,23 +273,20 @@ def _check_forward() -> Iterator[Line]:
 def _check_export() -> Iterator[Line]:
     """The network as a graph for any size, and every backend on it, each in one more process."""
     from ppsr.inference import onnx_graph
+    from ppsr.inference.backends.benchmark import BACKENDS, benchmark_backends, installed
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.backends.probe import probe
-    from ppsr.inference.backends.survey import BACKENDS, installed
     from ppsr.inference.export import export_network
 
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
     options = BackendOptions()
     with tempfile.TemporaryDirectory(prefix="ppsr-doctor-") as folder:
-        export = export_network(
-            _tiny()[0], Path(folder, "tiny"), formats=formats, options=options, prove=False
-        )
+        export = export_network(_tiny()[0], Path(folder, "tiny"), formats=formats, options=options, verify=())
         yield Line("check", "export", "ok", f"for any size: {', '.join(export.entries['files'])}")
         present = installed(export, options)
         for name in BACKENDS:
             if name in present:
-                found = probe(name, export, options, runs=1)
-                text = found.reason or f"error {found.error:.1e}, opened in {found.load_seconds:.1f} s"
+                found = benchmark_backends(export, options, names=[name])[0]
+                text = found.reason or f"error {found.error:.1e}, {found.seconds:.4f} s"
                 yield Line("check", f"backend {name}", "ok" if found.passed else "failed", text)
             elif name not in ("auto", "paddle"):  # a choice, and what the forward pass above has shown
                 yield Line("check", f"backend {name}", "missing", "not installed for a device that is here")

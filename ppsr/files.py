@@ -10,9 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write", "json_number", "sha256"]
+__all__ = ["atomic_path", "atomic_write", "cache_folder", "json_number", "sha256"]
 
 _LONGEST_SUFFIX = 16
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again; it need not exist."""
+    if home := os.environ.get("PPSR_HOME"):
+        return Path(home) / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppsr"
 
 
 @contextmanager

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither use nor change what the user's cache remembers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PPSR_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture

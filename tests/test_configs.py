@@ -18,7 +18,7 @@ from ppsr.engine.trainer import Trainer
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import export_network
-from ppsr.inference.proof import PROOF_SUFFIX, Proof
+from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from ppsr.registry import build_model
 from tests.small_configs import CONFIGS, shrink_networks, shrunk
 
@@ -93,6 +93,6 @@ MODELS = inference_networks()
 def test_the_networks_of_every_config_export_and_stay_equal(stem: str, tmp_path: Path) -> None:
     training_only = ("perceptual_criterion", "gan_criterion", "discriminator", "artifact_criterion")
     model = build_model({k: v for k, v in MODELS[stem].items() if k not in training_only})
-    export = export_network(model.inference_net(), tmp_path / "net", formats=["paddle"], prove=False)
+    export = export_network(model.inference_net(), tmp_path / "net", formats=["paddle"], verify=())
     backend = open_backend(export.prefix, "inference", BackendOptions(onednn=False))
-    assert Proof.load(export.path(PROOF_SUFFIX)).error(backend.run) <= 1e-5
+    assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).error(backend.run) <= 1e-5

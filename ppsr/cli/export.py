@@ -15,7 +15,8 @@ from ppsr.cli.flags import Trust, add_overrides, ended
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ppsr.inference.backends.exported import Export
+    from ppsr.inference.backends.benchmark import BackendResult
+    from ppsr.inference.exported import Export
 
 __all__ = ["export_model", "register"]
 
@@ -67,7 +68,7 @@ def export(
     BackendOptions(device="cpu").use_device()  # the reference is computed there; backends have their own
     net = load_network(config_file, load)
     made = export_network(net, output, formats=formats.split(","), shape=parse_size(size), options=options)
-    _print_survey(made)
+    _print_verified(made)
 
 
 def backends(
@@ -77,17 +78,20 @@ def backends(
     threads: Threads = None,
     trust: Trust = False,
 ) -> None:
-    """Compare and time the backends of this machine on an exported network; `--backend auto` then knows the
-    fastest.
+    """Compare and time the backends of this machine on an exported network.
 
     Exit code 3 when none is right.
     """
-    from ppsr.inference.backends.exported import BackendOptions, Export
-    from ppsr.inference.export import record_survey
+    from ppsr.inference.backends.benchmark import benchmark_backends
+    from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.exported import Export
 
     _log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
-    if not _print_survey(record_survey(Export(prefix), options)):
+    export = Export(prefix)
+    results = benchmark_backends(export, options)
+    _print_results(export, results)
+    if not any(result.passed for result in results):
         raise typer.Exit(3)
 
 
@@ -112,26 +116,21 @@ def _log_to_console() -> None:
     setup_logging(None)
 
 
-def _print_survey(export: Export) -> bool:
-    """A line per file and per backend; returns whether a backend passed."""
+def _print_results(export: Export, results: Sequence[BackendResult]) -> None:
+    """A line per file and per backend."""
     facts = export.facts
-    print(
-        f"{facts.network} x{facts.scale}: {', '.join(s for s in export.entries['files'])} at {export.prefix}"
-    )
-    probes = export.entries["survey"]["probes"]
-    passed = [p for p in probes if not p["reason"]]
-    for p in probes:
-        if p["reason"]:
-            print(f"  {p['backend']:<12} failed: {p['reason']}")
+    print(f"{facts.network} x{facts.scale}: {', '.join(export.entries['files'])} at {export.prefix}")
+    for r in results:
+        if r.passed:
+            print(f"  {r.backend:<12} error {r.error:.1e}  {r.psnr:6.1f} dB  {r.seconds:.4f} s")
         else:
-            print(
-                f"  {p['backend']:<12} error {p['error']:.1e}  {p['psnr']:6.1f} dB  {p['seconds']:.4f} s  "
-                f"{p['memory_mb']:.0f} MB"
-            )
-    if passed:
-        best = min(passed, key=lambda p: p["seconds"])
-        print(f"  auto takes {best['backend']}")
-    return bool(passed)
+            print(f"  {r.backend:<12} failed: {r.reason}")
+
+
+def _print_verified(export: Export) -> None:
+    from ppsr.inference.backends.benchmark import BackendResult
+
+    _print_results(export, [BackendResult(**entry) for entry in export.entries["verified"]])
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -196,5 +195,5 @@ def _export_model(arguments: argparse.Namespace) -> int:
         options=BackendOptions(device=arguments.device),
     )
     logging.getLogger(__name__).info("exported to %s", made.prefix)
-    _print_survey(made)
+    _print_verified(made)
     return 0

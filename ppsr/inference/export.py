@@ -1,8 +1,8 @@
-"""Exporting a network: a Paddle graph and an ONNX graph for pictures of any size, proven before they exist.
+"""Exporting a network: a Paddle graph and an ONNX graph for images of any size, verified before they exist.
 
-Beside the graphs `<prefix>.json` (or `.pdmodel`, as the Paddle version has it) and `<prefix>.onnx` lie the
-parameters `.pdiparams`, the network's facts `.facts.json` and, in `.proof.npz`, pictures with the network's
-answers, by which every backend is checked here and again wherever the export is opened.
+Beside the graphs `<prefix>.json` (or `.pdmodel`, as the Paddle version has it) and `<prefix>.onnx` there are
+the parameters `.pdiparams`, the network's facts `.facts.json` and, in `.reference.npz`, example images with
+the network's outputs, with which every backend is compared here and again wherever the export is opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,23 @@ from ppsr.compat.paddle import full_precision
 from ppsr.errors import ConfigError, PpsrError
 from ppsr.files import atomic_write, sha256
 from ppsr.inference import onnx_graph
+from ppsr.inference.backends.benchmark import benchmark_backends
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import DEGRADATION_NAME, PREDICTOR_PART, BackendOptions, Export
-from ppsr.inference.backends.survey import survey, survey_record
+from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.inference.graph_check import unknown_operations
-from ppsr.inference.proof import PROOF_SUFFIX, make_proof
+from ppsr.inference.reference import REFERENCE_SUFFIX, compute_reference
 
-__all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network", "record_survey"]
+__all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network"]
 
 logger = logging.getLogger(__name__)
 
 FORMATS = ("paddle", "onnx")
-INPUT_NAME = "image"
 Shape = Sequence[int | None]
 ANY_SIZE: Shape = (None, None, None, None)
 _GRAPH_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdiparams.info", ".onnx")
-_SUFFIXES = (*_GRAPH_SUFFIXES, *(PREDICTOR_PART + suffix for suffix in _GRAPH_SUFFIXES), PROOF_SUFFIX)
+_SUFFIXES = (*_GRAPH_SUFFIXES, *(PREDICTOR_PART + suffix for suffix in _GRAPH_SUFFIXES), REFERENCE_SUFFIX)
 
 
 class ExportError(PpsrError):
@@ -88,8 +88,7 @@ def export_network(
     formats: Sequence[str] = FORMATS,
     shape: Shape = ANY_SIZE,
     options: BackendOptions | None = None,
-    tolerance: float | None = None,
-    prove: bool = True,
+    verify: Sequence[str] | None = None,
 ) -> Export:
     """Export a network and compare every installed backend with it; only then do the files appear.
 
@@ -99,8 +98,7 @@ def export_network(
         formats: of "paddle" and "onnx"; the Paddle graph is always made, because ONNX is made from it.
         shape: (N, C, H, W) of the input; None stands for any size.
         options: for the comparison.
-        tolerance: largest error of a backend, relative to the largest value; None: see `TOLERANCES`.
-        prove: False leaves the comparison to the caller.
+        verify: backends to compare with the network; None: all that are installed.
 
     Raises:
         ConfigError: the network takes more than a picture, or a package for ONNX is missing.
@@ -119,8 +117,8 @@ def export_network(
     _check_shape(shape, facts)
     with _aside(prefix) as temporary:
         with full_precision():
-            proof = make_proof(reference.run, facts, shape)
-        proof.save(_with(temporary, PROOF_SUFFIX))
+            outputs = compute_reference(reference.run, facts, shape)
+        outputs.save(_with(temporary, REFERENCE_SUFFIX))
         for part, wrapper in _graphs(net, facts, shape).items():
             graph = _trace(net, wrapper, _with(temporary, part), facts, shape)
             if "onnx" in formats:
@@ -133,8 +131,7 @@ def export_network(
             "files": {s: sha256(_with(temporary, s)) for s in _SUFFIXES if _with(temporary, s).is_file()},
         }
         _write_facts(temporary, facts, entries)
-        if prove:
-            _prove(temporary, facts, entries, replace(options, trust=True), tolerance)
+        _verify(temporary, facts, entries, replace(options, trust=True), verify)
     export = Export(prefix)
     _warn_of_unknown_operations(export)
     return export
@@ -150,48 +147,36 @@ def _warn_of_unknown_operations(export: Export) -> None:
         )
 
 
-def _prove(
+def _verify(
     prefix: Path,
     facts: NetworkFacts,
     entries: dict[str, Any],
     options: BackendOptions,
-    tolerance: float | None,
+    names: Sequence[str] | None,
 ) -> None:
-    """Compare every installed backend, and note the results in the facts file.
+    """Compare backends with the reference outputs, and note the results in the facts file.
 
     Paddle Inference is tried once more without oneDNN, whose graph passes break on some layers.
 
     Raises:
         ExportError: one of them fails.
     """
-    probes = survey(Export(prefix), options, tolerance=tolerance)
-    failed_once = any(p.backend == "inference" and not p.passed for p in probes)
+    results = benchmark_backends(Export(prefix), options, names=names)
+    failed_once = any(r.backend == "inference" and not r.passed for r in results)
     if failed_once and entries["onednn"] and not options.on_gpu:
         logger.warning("Paddle Inference is tried again without oneDNN")
         entries["onednn"] = False
         _write_facts(prefix, facts, entries)
-        again = survey(Export(prefix), options, tolerance=tolerance, names=["inference"])
-        probes = [*again, *(p for p in probes if p.backend != "inference")]
-    failed = [f"{p.backend}: {p.reason}" for p in probes if not p.passed]
+        again = benchmark_backends(Export(prefix), options, names=["inference"])
+        results = [*again, *(r for r in results if r.backend != "inference")]
+    failed = [f"{r.backend}: {r.reason}" for r in results if not r.passed]
     if failed:
         raise ExportError(
             f"nothing is written, because the exported {facts.network} is not the network on "
             f"{'; '.join(failed)}"
         )
-    entries["survey"] = survey_record(probes, options)
+    entries["verified"] = [asdict(r) for r in results]
     _write_facts(prefix, facts, entries)
-
-
-def record_survey(export: Export, options: BackendOptions) -> Export:
-    """Try the backends of this machine and keep the result in the facts file, for `auto` to use.
-
-    A backend that fails is noted as failed.
-    """
-    probes = survey(export, options)
-    entries = {k: v for k, v in export.entries.items() if not hasattr(export.facts, k)}
-    entries["survey"] = survey_record(probes, options)
-    _write_facts(export.prefix, export.facts, entries)
-    return Export(export.prefix)
 
 
 def _check_formats(formats: Sequence[str]) -> None:

@@ -16,8 +16,9 @@ from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, Export
+from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.degradation import check_degradation, predict_degradation
+from ppsr.inference.exported import Export
 from ppsr.inference.published_tiles import (
     PUBLISHED_MODES,
     average_tiles,
@@ -136,7 +137,7 @@ class Upscaler:
         if isinstance(network, (nn.Layer, str, Path)):
             options = options or BackendOptions()
             options = replace(options, precision="fp16") if half else options
-            self.backend: Backend = open_backend(network, backend, options)
+            self.backend: Backend = open_backend(network, backend, options, tile=tile)
         elif backend is not None or options is not None or half:
             raise ConfigError("an open backend has its own precision and options; give those when opening it")
         else:

@@ -119,7 +119,7 @@ def test_export_asks_for_no_onednn_and_enlarges_as_the_network_does(
     name: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     net = build(name)
-    export_network(net, tmp_path / "net", formats=["paddle"], prove=False)
+    export_network(net, tmp_path / "net", formats=["paddle"], verify=())
     backend = open_backend(tmp_path / "net", "inference")
     assert backend.export.entries["onednn"] is False
     lq = rng.random((1, 3, 9, 14), dtype=np.float32)

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,14 +18,14 @@ import pytest
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import onnx_graph
-from ppsr.inference.backends import ReducedPrecision, choose, self_ensemble, super_resolve
+from ppsr.inference.backends import ReducedPrecision, benchmark, choose, self_ensemble, super_resolve
+from ppsr.inference.backends.benchmark import BackendResult, benchmark_backends, installed
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, Export, require_bf16
+from ppsr.inference.backends.exported import BackendOptions, require_bf16
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
-from ppsr.inference.backends.probe import Probe, probe
-from ppsr.inference.backends.survey import fastest, installed, recorded_survey, survey_record
 from ppsr.inference.export import export_network
+from ppsr.inference.exported import Export
 from ppsr.inference.facts import NetworkFacts, facts_of
 from ppsr.registry import GENERATORS
 from tests.inference.exports import network
@@ -202,10 +204,10 @@ def test_export_that_is_not_safe_in_float16_takes_bfloat16_where_the_processor_h
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export with all formats that can be made here, whose survey is not recorded."""
+    """An export with all formats that can be made here, that no backend was compared with."""
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
     prefix = tmp_path_factory.mktemp("export") / "net"
-    export_network(network("MSRResNet"), prefix, formats=formats, prove=False)
+    export_network(network("MSRResNet"), prefix, formats=formats, verify=())
     return prefix
 
 
@@ -273,24 +275,45 @@ def test_result_that_openvino_left_from_the_call_before_is_no_result(
         np.testing.assert_allclose(backend.run(x), before, atol=1e-6)
 
 
-def test_auto_takes_the_fastest_of_a_survey_of_this_machine(exported: Path, tmp_path: Path) -> None:
+def test_auto_takes_the_fastest_that_is_right_and_remembers_it(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
+    asked = []
+
+    def measured(export: Export, options: BackendOptions, *, side: int) -> list[BackendResult]:
+        asked.append(side)
+        return [
+            BackendResult("openvino", error=0.0, seconds=0.1, reason="wrong"),
+            BackendResult("inference", error=0.0, seconds=0.2),
+            BackendResult("onnxruntime", error=0.0, seconds=0.3),
+        ]
+
+    monkeypatch.setattr(choose, "benchmark_backends", measured)
     options = BackendOptions(threads=1)
-    probes = [
-        Probe("openvino", error=0.0, seconds=0.1, reason="wrong"),
-        Probe("inference", error=0.0, seconds=0.2),
-        Probe("onnxruntime", error=0.0, seconds=0.3),
-    ]
-    copy = set_entries(exported, tmp_path, survey=survey_record(probes, options))
-    assert recorded_survey(Export(copy), options) == probes
-    backend = open_backend(copy, None, options)
-    assert backend.name == "inference"
-    assert backend.note == "the fastest of inference 200 ms, onnxruntime 300 ms, openvino not usable"
-    assert recorded_survey(Export(copy), BackendOptions(threads=2)) is None
-    assert recorded_survey(Export(exported), options) is None
+    for _ in range(2):
+        backend = open_backend(exported, None, options)
+        assert backend.name == "inference"
+        assert backend.note == "the fastest of inference 200 ms, onnxruntime 300 ms, openvino not usable"
+    assert asked == [192]
+    open_backend(exported, "auto", options, tile=64)
+    open_backend(exported, "auto", BackendOptions(threads=2), tile=1000)
+    assert asked == [192, 64, 192]
+    (tmp_path / "cache" / "backends.json").write_text("[]")
+    open_backend(exported, "auto", options, tile=8)
+    assert asked[3:] == [32]
+    monkeypatch.setattr(
+        choose, "benchmark_backends", lambda *_, **__: [BackendResult("inference", reason="no")]
+    )
+    with pytest.raises(DataError, match="no backend runs this export: inference: no"):
+        open_backend(exported, "auto", BackendOptions(threads=3))
 
 
 @pytest.mark.slow
-def test_auto_surveys_where_nothing_is_recorded(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_measures_what_is_installed(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
     with caplog.at_level(logging.INFO):
         backend = open_backend(exported, "auto", BackendOptions(threads=1))
     assert backend.name in ("inference", "onnxruntime", "openvino")
@@ -314,13 +337,20 @@ def test_network_in_memory_runs_on_every_backend(rng: np.random.Generator) -> No
 
 @pytest.mark.slow
 def test_crash_and_missing_answer_of_a_backend_are_results(exported: Path, tmp_path: Path) -> None:
-    missing = probe("onnxruntime", Export(set_entries(exported, tmp_path, files={})), BackendOptions())
-    assert not missing.passed
-    assert "exit code 1" in missing.reason
-    late = probe("inference", Export(exported), BackendOptions(), timeout=0.05)
-    assert late.reason == "no answer within 0.05 s"
-    with pytest.raises(DataError, match="no backend runs this export"):
-        fastest([missing, late])
+    incomplete = Export(set_entries(exported, tmp_path, files={}))
+    for missing in benchmark_backends(incomplete, BackendOptions(), names=["onnxruntime", "inference"]):
+        assert "was exported without" in missing.reason
+    late = benchmark_backends(Export(exported), BackendOptions(), names=["inference"], timeout=0.05)
+    assert late[0].reason == "no answer within 0.05 s"
+
+
+def test_process_that_a_backend_ends_is_a_result(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"]
+    run = subprocess.run
+    monkeypatch.setattr(benchmark.subprocess, "run", lambda _, **options: run(command, **options))
+    crashed = benchmark_backends(Export(exported), BackendOptions(), names=["inference"])[0]
+    assert not crashed.passed
+    assert crashed.reason == "signal 11"
 
 
 def test_names_and_options_that_do_not_exist_are_refused(exported: Path) -> None:

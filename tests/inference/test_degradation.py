@@ -87,7 +87,7 @@ def test_exports_predict_once_and_steer_every_tile(image, tmp_path, backend):
             pytest.skip("paddle2onnx, onnx or onnxslim is missing")
     net = small_network("BlindSR")
     formats = ["paddle"] if backend == "inference" else ["onnx"]
-    export = export_network(net, tmp_path / "net", formats=formats, prove=False)
+    export = export_network(net, tmp_path / "net", formats=formats, verify=())
     upscaler = Upscaler(export.prefix, backend=backend, tile=32)
     np.testing.assert_allclose(
         upscaler.predict_degradation(image), _whole(net, image)[0], rtol=1e-4, atol=1e-5

@@ -15,10 +15,11 @@ from ppsr.errors import DataError
 from ppsr.files import sha256
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.choose import open_backend
-from ppsr.inference.backends.exported import BackendOptions, Export
+from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import export_network
+from ppsr.inference.exported import Export
 from ppsr.inference.graph_check import check_graph, unknown_operations
-from ppsr.inference.proof import PROOF_SUFFIX
+from ppsr.inference.reference import REFERENCE_SUFFIX
 from tests.inference.exports import Doubling, network
 
 HARMFUL_PADDLE = [
@@ -80,7 +81,7 @@ EXTERNAL_BY_PLACE = field(2, 1) + field(14, 1)
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
     return export_network(
-        Doubling(), tmp_path_factory.mktemp("export") / "net", formats=formats, prove=False
+        Doubling(), tmp_path_factory.mktemp("export") / "net", formats=formats, verify=()
     ).prefix
 
 
@@ -338,13 +339,13 @@ def test_reference_file_that_grows_is_refused(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = copied(exported, tmp_path)
-    bomb = prefix.with_name("net" + PROOF_SUFFIX)
+    bomb = prefix.with_name("net" + REFERENCE_SUFFIX)
     np.savez_compressed(bomb, inputs0=np.zeros(2**18, np.float32))
     facts = prefix.with_name("net.facts.json")
     entries = json.loads(facts.read_text())
-    entries["files"][PROOF_SUFFIX] = sha256(bomb)
+    entries["files"][REFERENCE_SUFFIX] = sha256(bomb)
     facts.write_text(json.dumps(entries))
-    monkeypatch.setattr("ppsr.inference.proof._LARGEST", 2**20 - 1)
+    monkeypatch.setattr("ppsr.inference.reference._LARGEST", 2**20 - 1)
     with pytest.raises(DataError, match="its arrays take 1 MB"):
         open_backend(prefix, "inference", BackendOptions(threads=1))
 
@@ -354,7 +355,7 @@ def test_own_network_with_other_operations_is_exported_with_a_warning(
 ) -> None:
     monkeypatch.setattr("ppsr.inference.graph_check._PIR", frozenset({"p"}))
     monkeypatch.setattr("ppsr.inference.graph_check._PROGRAM", frozenset({"feed", "fetch"}))
-    export_network(network("MSRResNet"), tmp_path / "net", formats=["paddle"], prove=False)
+    export_network(network("MSRResNet"), tmp_path / "net", formats=["paddle"], verify=())
     assert "conv2d" in caplog.text
     assert "needs --trust" in caplog.text
     with pytest.raises(DataError, match="--trust"):

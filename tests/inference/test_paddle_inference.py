@@ -10,7 +10,7 @@ from ppsr.inference.backends import paddle_inference
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import export_network
-from ppsr.inference.proof import PROOF_SUFFIX, Proof
+from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from tests.inference.exports import network
 
 CONVOLUTION = b"\x0a\x06Filter\x12\x05w.w_0"
@@ -38,8 +38,8 @@ def test_the_constants_of_a_huge_graph_are_not_folded(tmp_path: Path) -> None:
 def test_a_network_gives_the_same_without_these_passes(
     tmp_path: Path, onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export = export_network(network("RCAN"), tmp_path / "net", formats=["paddle"], prove=False)
+    export = export_network(network("RCAN"), tmp_path / "net", formats=["paddle"], verify=())
     monkeypatch.setattr(paddle_inference, "_MANY_CONVOLUTIONS", 1)
     monkeypatch.setattr(paddle_inference, "_LARGE_GRAPH", 1)
     opened = open_backend(export.prefix, "inference", BackendOptions(onednn=onednn))
-    assert Proof.load(export.path(PROOF_SUFFIX)).error(opened.run) <= 1e-5
+    assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).error(opened.run) <= 1e-5

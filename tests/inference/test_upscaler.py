@@ -279,7 +279,7 @@ def exported(tmp_path_factory):
     """A network and its Paddle graph."""
     net = small_network()
     folder = tmp_path_factory.mktemp("export")
-    export_network(net, folder / "net", formats=["paddle"], prove=False)
+    export_network(net, folder / "net", formats=["paddle"], verify=())
     return net, folder
 
 
@@ -316,7 +316,7 @@ def test_network_upscales_on_every_backend(name, rng):
 
 
 def test_export_of_a_fixed_size_and_options_of_an_open_backend_are_refused(tmp_path):
-    export_network(small_network(), tmp_path / "net", formats=["paddle"], shape=(1, 3, 8, 8), prove=False)
+    export_network(small_network(), tmp_path / "net", formats=["paddle"], shape=(1, 3, 8, 8), verify=())
     with pytest.raises(ConfigError, match="export it with open sizes"):
         Upscaler(tmp_path)
     with pytest.raises(ConfigError, match="give those when opening it"):

@@ -2,60 +2,79 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.files import atomic_write, cache_folder
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.base import Backend
+from ppsr.inference.backends.benchmark import (
+    BACKENDS,
+    BackendResult,
+    backend_class,
+    benchmark_backends,
+    installed,
+    seconds_of,
+    timed_image,
+)
 from ppsr.inference.backends.dygraph import PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, computes_bf16
-from ppsr.inference.backends.probe import TIMED_SIDE, Probe
-from ppsr.inference.backends.survey import BACKENDS, backend_class, fastest, recorded_survey, survey
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, computes_bf16
 from ppsr.inference.export import export_network
+from ppsr.inference.exported import Export
 from ppsr.inference.facts import NetworkFacts
-from ppsr.inference.proof import PROOF_SUFFIX, Proof, example_pictures
+from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from ppsr.precision import half_dtype
-from ppsr.processor import processor_flags
+from ppsr.processor import processor_flags, processor_name
 
 __all__ = ["open_backend"]
 
 logger = logging.getLogger(__name__)
 
+_SIDES = 32, 192  # of the tile that `auto` times, at least and at most
+_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino")
+
 
 class _Reduced:
     """A backend of fewer bits, with its full-precision twin, which is opened when it is first needed."""
 
-    def __init__(self, fast: ExportedBackend, open_full: Callable[[], Backend], note: str) -> None:
+    def __init__(self, fast: ExportedBackend, open_full: Callable[[], Backend]) -> None:
         self.name: str = fast.name
         self.facts: NetworkFacts = fast.facts
         self.largest_side = fast.largest_side
-        self.note = note
+        self.note = ""
         self.temporary_folder: tempfile.TemporaryDirectory | None = None
         self._fast = fast
         self._open_full = open_full
         self._full: Backend | None = None
 
-    def run(self, *inputs: np.ndarray) -> np.ndarray:
-        return self._fast.run(*inputs)
+    def run(self, x: np.ndarray, *degradation: np.ndarray) -> np.ndarray:
+        return self._fast.run(x, *degradation)
+
+    def run_float32(self, x: np.ndarray, *degradation: np.ndarray) -> np.ndarray:
+        self._full = self._full or self._open_full()
+        return self._full.run(x, *degradation)
 
     def degradation_map(self, x: np.ndarray) -> np.ndarray:
         return self._fast.degradation_map(x)
 
-    def run_float32(self, *inputs: np.ndarray) -> np.ndarray:
-        self._full = self._full or self._open_full()
-        return self._full.run(*inputs)
-
 
 def open_backend(
-    source: nn.Layer | str | Path, name: str | None = None, options: BackendOptions | None = None
+    source: nn.Layer | str | Path,
+    name: str | None = None,
+    options: BackendOptions | None = None,
+    *,
+    tile: int | None = None,
 ) -> Backend:
     """Make a network ready to run.
 
@@ -66,47 +85,71 @@ def open_backend(
             installed and right, and its `note` and the log say which. None: a network as it is, an export by
             "auto".
         options: device, precision, threads.
+        tile: side of the tiles to come, in LR pixels, on which "auto" times the backends (at most 192); None:
+            unknown.
 
     Raises:
         ConfigError: unknown name, missing package, or an option that the backend lacks.
         DataError: an incomplete export, or one that this machine computes wrongly.
+
+    Example:
+        >>> backend = open_backend("exported/net", "auto")
+        >>> backend.name, backend.note
+        ('openvino', 'the fastest of openvino 41 ms, onnxruntime 55 ms, inference 60 ms')
     """
     options = options or BackendOptions()
-    if isinstance(source, nn.Layer):
-        options = replace(options, trust=True)  # its graph is made here
     if name is not None and name not in BACKENDS:
         raise ConfigError(f"unknown backend '{name}'; {did_you_mean(name, BACKENDS)}")
+    side = min(max(tile or _SIDES[1], _SIDES[0]), _SIDES[1])
     if isinstance(source, nn.Layer):
-        return _open_network(source, name or "paddle", options)
+        return _open_network(source, name or "paddle", options, side)
     if name == "paddle":
         raise ConfigError(
             "backend paddle runs networks from weights (--load); an export runs on 'inference', which is "
             "Paddle's runtime, or on 'auto'"
         )
-    return _open_export(Export(source), name or "auto", options)
+    export = Export(source)
+    options = _safe(options, export.facts)
+    if name not in (None, "auto"):
+        return _open_export(export, name, options)
+    name, note = _fastest(export, options, side, {})
+    backend = _open_export(export, name, options)
+    backend.note = "; ".join(filter(None, [note, backend.note]))
+    return backend
 
 
 def _open_export(export: Export, name: str, options: BackendOptions) -> ExportedBackend | _Reduced:
-    options = _safe(options, export.facts)
-    note = ""
-    if name == "auto":
-        probes = recorded_survey(export, options) or survey(export, options)
-        name = fastest(probes)
-        note = _why(probes)
-        logger.info("backend %s: %s", name, note)
     try:
         backend = backend_class(name)(export, options)
     except ImportError as error:
         package = error.name or name
         raise ConfigError(f"backend {name} needs the package {package}: pip install {package}") from None
-    proof = Proof.load(export.file(PROOF_SUFFIX))
-    loss = f"{options.precision}, {_require_equal(backend, proof):.2f} dB from full precision"
+    psnr = _require_right(backend)
     if options.precision == "fp32":
-        backend.note = note
         return backend
-    logger.info("backend %s: %s", name, loss)
     full = replace(options, precision="fp32")
-    return _Reduced(backend, lambda: _open_export(export, name, full), "; ".join(filter(None, [note, loss])))
+    reduced = _Reduced(backend, lambda: _open_export(export, name, full))
+    reduced.note = f"{options.precision}, {psnr:.2f} dB from full precision"
+    logger.info("backend %s: %s", name, reduced.note)
+    return reduced
+
+
+def _require_right(backend: ExportedBackend) -> float:
+    """The PSNR of a backend against the reference outputs, in dB.
+
+    Raises:
+        DataError: its largest error is above its tolerance.
+    """
+    error, psnr = ReferenceOutputs.load(backend.export.file(REFERENCE_SUFFIX)).compare(backend.run)
+    allowed = backend.tolerance.value
+    if not error <= allowed:
+        precision = backend.options.precision
+        raise DataError(
+            f"backend {backend.name} does not compute {backend.facts.network} as it was exported: error "
+            f"{error:.1e} of the largest value, {allowed:.0e} is allowed in {precision}; use another backend"
+            f"{'' if precision == 'fp32' else ' or --precision fp32'}"
+        )
+    return psnr
 
 
 def _safe(options: BackendOptions, facts: NetworkFacts) -> BackendOptions:
@@ -124,33 +167,7 @@ def _safe(options: BackendOptions, facts: NetworkFacts) -> BackendOptions:
     return replace(options, precision=precision)
 
 
-def _why(probes: Sequence[Probe]) -> str:
-    """What `auto` found, fastest first."""
-    passed = sorted((p for p in probes if p.passed), key=lambda p: p.seconds or 0.0)
-    listed = [f"{p.backend} {1000 * (p.seconds or 0.0):.0f} ms" for p in passed]
-    listed += [f"{p.backend} not usable" for p in probes if not p.passed]
-    return f"the fastest of {', '.join(listed)}"
-
-
-def _require_equal(backend: ExportedBackend, proof: Proof) -> float:
-    """The PSNR of a backend against the network, in dB.
-
-    Raises:
-        DataError: its largest error is not tolerable.
-    """
-    error, psnr = proof.compare(backend.run)
-    allowed = backend.tolerance.value
-    if not error <= allowed:
-        precision = backend.options.precision
-        raise DataError(
-            f"backend {backend.name} does not compute {backend.facts.network} as it was exported: error "
-            f"{error:.1e} of the largest value, {allowed:.0e} is allowed in {precision}; use another backend"
-            f"{'' if precision == 'fp32' else ' or --precision fp32'}"
-        )
-    return psnr
-
-
-def _open_network(net: nn.Layer, name: str, options: BackendOptions) -> Backend:
+def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) -> Backend:
     """Export to a temporary folder, which lives as long as the backend."""
     if name == "paddle" and options.precision == "bf16" and not options.on_gpu:
         raise ConfigError("backend paddle computes in fp32 on a CPU; use backend auto for bf16")
@@ -159,16 +176,12 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions) -> Backend:
         return dygraph
     folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
     started = time.perf_counter()
-    export = export_network(
-        net, Path(folder.name, "net"), formats=_formats(name), options=options, prove=False
-    )
+    export = export_network(net, Path(folder.name, "net"), formats=_formats(name), verify=())
+    options = _safe(replace(options, trust=True), export.facts)  # the graph was made here
     note = ""
     if name == "auto":
-        own = [_time_dygraph(dygraph)] if options.precision == "fp32" or dygraph.dtype != "float32" else []
-        probes = [*own, *survey(export, options)]
-        name = fastest(probes)
-        note = _why(probes)
-        logger.info("backend %s: %s", name, note)
+        usable = options.precision == "fp32" or dygraph.dtype != "float32"
+        name, note = _fastest(export, options, side, {"paddle": dygraph} if usable else {})
         if name == "paddle":
             dygraph.note = note
             return dygraph
@@ -187,15 +200,62 @@ def _formats(name: str) -> list[str]:
     return ["paddle", "onnx"]
 
 
-def _time_dygraph(backend: PaddleBackend) -> Probe:
-    """As the other backends are timed, but in this process."""
-    facts = backend.facts
-    side = -(-TIMED_SIDE // facts.size_multiple) * facts.size_multiple
-    x = example_pictures(facts, (1, facts.channels, side, side))[0]
-    backend.run(x)
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        backend.run(x)
-        times.append(time.perf_counter() - started)
-    return Probe("paddle", error=0.0, seconds=min(times))
+def _fastest(
+    export: Export, options: BackendOptions, side: int, opened: dict[str, PaddleBackend]
+) -> tuple[str, str]:
+    """Name of the fastest backend that is right, and what was found; remembered for this export and machine.
+
+    Args:
+        export: for the backends that are installed.
+        options: how to compute.
+        side: of the tile that is timed.
+        opened: further candidates.
+
+    Raises:
+        DataError: none is right.
+    """
+    memory = cache_folder() / "backends.json"
+    key = _key(export, options, side, list(opened))
+    try:
+        choices = json.loads(memory.read_text(encoding="utf-8"))
+        name, note = choices[key]
+        if name in opened or name in installed(export, options):
+            logger.info("backend %s: %s (measured before)", name, note)
+            return name, note
+    except (OSError, ValueError, KeyError, TypeError):
+        choices = {}
+    x = timed_image(export, side)
+    results = [BackendResult(name, 0.0, seconds=seconds_of(b.run, x)) for name, b in opened.items()]
+    results += benchmark_backends(export, options, side=side)
+    passed = sorted((r for r in results if r.passed), key=lambda r: r.seconds or 0.0)
+    if not passed:
+        listed = "; ".join(f"{r.backend}: {r.reason}" for r in results) or "none is installed"
+        raise DataError(f"no backend runs this export: {listed}")
+    name, note = passed[0].backend, _found(passed, results)
+    logger.info("backend %s: %s", name, note)
+    try:
+        atomic_write(memory, json.dumps({**choices, key: [name, note]}, indent=1))
+    except OSError as error:
+        logger.debug("the choice is not remembered: %s", error)
+    return name, note
+
+
+def _found(passed: Sequence[BackendResult], results: Sequence[BackendResult]) -> str:
+    listed = [f"{r.backend} {1000 * (r.seconds or 0.0):.0f} ms" for r in passed]
+    listed += [f"{r.backend} not usable" for r in results if not r.passed]
+    return f"the fastest of {', '.join(listed)}"
+
+
+def _key(export: Export, options: BackendOptions, side: int, more: list[str]) -> str:
+    """What a choice depends on."""
+    versions = {d.metadata["Name"]: d.version for d in map(_distribution, _PACKAGES) if d is not None}
+    device = [processor_name(), options.device, options.precision, options.cpu_threads, options.onednn]
+    parts = [export.entries.get("files"), export.shape, device, versions, side, more]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _distribution(name: str) -> metadata.Distribution | None:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.files import sha256
-from ppsr.inference.backends.exported import (
-    DEGRADATION_NAME,
-    BackendOptions,
-    Export,
-    ExportedBackend,
-    default_device,
-    ordered,
-)
+from ppsr.files import cache_folder, sha256
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, default_device, ordered
+from ppsr.inference.exported import DEGRADATION_NAME, Export
 
 __all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
 
@@ -120,5 +113,4 @@ class TensorRtBackend(OnnxRuntimeBackend):
         return [("TensorrtExecutionProvider", engine), *super()._providers()]
 
     def _engine_folder(self) -> Path:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cache / "ppsr" / "tensorrt" / sha256(self.export.file(".onnx"))
+        return cache_folder() / "tensorrt" / sha256(self.export.file(".onnx"))

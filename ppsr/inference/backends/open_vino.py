@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, ordered
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, ordered
+from ppsr.inference.exported import Export
 
 __all__ = ["OpenVinoBackend"]
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, Export, ExportedBackend, ordered, require_bf16
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, ordered, require_bf16
+from ppsr.inference.exported import Export
 
 __all__ = ["PaddleInferenceBackend"]
 
@@ -41,7 +42,7 @@ def _hopeless_passes(graph: Path) -> tuple[str, ...]:
 
 
 class PaddleInferenceBackend(ExportedBackend):
-    """See `ExportedBackend`. oneDNN is used where the export was proven with it, unless
+    """See `ExportedBackend`. oneDNN is used where the export was verified with it, unless
     the options forbid it."""
 
     name = "inference"

@@ -1,4 +1,4 @@
-"""Whether a backend computes the same as the network: pictures, the network's answers, and a measure."""
+"""A network's outputs on example images, and how far a backend may be from them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ppsr.errors import DataError
 from ppsr.inference.facts import NetworkFacts
 
 __all__ = [
-    "PROOF_SUFFIX",
+    "REFERENCE_SUFFIX",
     "TOLERANCES",
-    "Proof",
+    "ReferenceOutputs",
     "Tolerance",
-    "example_pictures",
-    "make_proof",
+    "compute_reference",
+    "example_images",
     "relative_error",
     "tolerance",
 ]
 
-PROOF_SUFFIX = ".proof.npz"
+REFERENCE_SUFFIX = ".reference.npz"
 _LARGEST = 2**29  # bytes
 
 
@@ -68,18 +68,18 @@ def relative_error(actual: np.ndarray, expected: np.ndarray, rgb_range: float = 
     """Largest difference, relative to the largest expected value; infinite for another shape or NaN."""
     if actual.shape != expected.shape or not np.isfinite(actual).all():
         return math.inf
-    # a network that answers next to nothing must not pass or fail by rounding alone
+    # a network with near-zero outputs must not pass or fail by rounding alone
     scale = max(float(np.abs(expected).max()), 1e-3 * rgb_range)
     return float(np.abs(actual.astype(np.float64) - expected).max()) / scale
 
 
 @dataclass(frozen=True)
-class Proof:
-    """Pictures and what the network made of them.
+class ReferenceOutputs:
+    """Example images and a network's outputs, computed in float32.
 
     Attributes:
         inputs: (N, C, H, W) float32 in 0..rgb_range, of different N, H and W.
-        outputs: the SR pictures.
+        outputs: the SR images.
         rgb_range: of both.
     """
 
@@ -88,10 +88,10 @@ class Proof:
     rgb_range: float = 1.0
 
     def compare(self, run: Run) -> tuple[float, float]:
-        """How far a function is from the network over all pictures, which it computes once.
+        """How far a function is from the network over all images, each computed once.
 
         Returns:
-            The largest relative error; and the PSNR in dB over all values, both clipped as pictures are,
+            The largest relative error; and the PSNR in dB over all values, both clipped as images are,
             infinite where they agree.
         """
         error, squares, count = 0.0, 0.0, 0
@@ -105,11 +105,11 @@ class Proof:
         return error, 10 * math.log10(self.rgb_range**2 * count / squares) if squares else math.inf
 
     def error(self, run: Run) -> float:
-        """Largest relative error of a function over all pictures."""
+        """Largest relative error of a function over all images."""
         return self.compare(run)[0]
 
     def psnr(self, run: Run) -> float:
-        """PSNR in dB of a function's pictures against the network's."""
+        """PSNR in dB of a function's images against the network's."""
         return self.compare(run)[1]
 
     def save(self, path: Path) -> None:
@@ -121,7 +121,7 @@ class Proof:
             np.savez(handle, rgb_range=np.float32(self.rgb_range), **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Proof:
+    def load(cls, path: Path) -> ReferenceOutputs:
         """Read what `save` wrote.
 
         Raises:
@@ -145,7 +145,7 @@ def _require_small(path: Path) -> None:
         raise ValueError(f"its arrays take {size / 1e6:.0f} MB")
 
 
-def example_pictures(
+def example_images(
     facts: NetworkFacts, shape: Sequence[int | None] = (None, None, None, None)
 ) -> list[np.ndarray]:
     """Two inputs of different batch sizes, heights and widths, where the shape leaves these open.
@@ -154,26 +154,26 @@ def example_pictures(
     """
     unit = facts.size_multiple
     rng = np.random.default_rng(0)
-    pictures = []
+    images = []
     for n, h, w in ((1, 20, 31), (2, 33, 17)):
         usual = (n, facts.channels, -(-h // unit) * unit, -(-w // unit) * unit)
         size = [want if fixed is None else fixed for want, fixed in zip(usual, shape, strict=True)]
         slope = np.linspace(0, 1, size[2])[:, None] * np.linspace(0.2, 1, size[3])
-        picture = 0.7 * slope + 0.3 * rng.random(size)
-        pictures.append((picture * facts.rgb_range).astype(np.float32))
-    return pictures
+        image = 0.7 * slope + 0.3 * rng.random(size)
+        images.append((image * facts.rgb_range).astype(np.float32))
+    return images
 
 
-def make_proof(
+def compute_reference(
     run: Run, facts: NetworkFacts, shape: Sequence[int | None] = (None, None, None, None)
-) -> Proof:
-    """Ask the network itself.
+) -> ReferenceOutputs:
+    """Run the network on the example images.
 
     Raises:
-        DataError: its answers are not finite.
+        DataError: its outputs are not finite.
     """
-    inputs = example_pictures(facts, shape)
+    inputs = example_images(facts, shape)
     outputs = [run(x) for x in inputs]
     if not all(np.isfinite(y).all() for y in outputs):
         raise DataError(f"{facts.network} gives values that are not finite; its weights are broken")
-    return Proof(inputs, outputs, facts.rgb_range)
+    return ReferenceOutputs(inputs, outputs, facts.rgb_range)

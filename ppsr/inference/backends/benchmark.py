@@ -1,0 +1,211 @@
+"""Comparing backends with a network's reference outputs, and timing them.
+
+On a CPU Paddle Inference is tried in a process of its own: with oneDNN, Paddle 3.3 ends the process on some
+graphs, such as a convolution followed by LeakyReLU. Run as a program this module is that process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from ppsr.errors import ConfigError, did_you_mean
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
+from ppsr.inference.exported import Export
+from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs, example_images
+
+__all__ = ["BACKENDS", "BackendResult", "backend_class", "benchmark_backends", "installed", "seconds_of"]
+
+logger = logging.getLogger(__name__)
+
+_CLASSES = {
+    "inference": "ppsr.inference.backends.paddle_inference:PaddleInferenceBackend",
+    "onnxruntime": "ppsr.inference.backends.onnx_runtime:OnnxRuntimeBackend",
+    "openvino": "ppsr.inference.backends.open_vino:OpenVinoBackend",
+    "tensorrt": "ppsr.inference.backends.onnx_runtime:TensorRtBackend",
+}
+BACKENDS = ("auto", "paddle", *_CLASSES)
+_SIDE = 48
+_TIMED_SECONDS, _MOST_RUNS = 0.3, 10  # short runs are repeated, because single ones vary on a busy machine
+_MARK = "ppsr-backend:"
+_TIMEOUT = 300  # seconds
+
+
+@dataclass(frozen=True)
+class BackendResult:
+    """What trying a backend has shown.
+
+    Attributes:
+        backend: its name.
+        error: largest error relative to the largest reference value; None where it did not come that far.
+        psnr: of its images against the reference, in dB.
+        seconds: shortest time for the timed image.
+        reason: why it failed, else empty.
+    """
+
+    backend: str
+    error: float | None = None
+    psnr: float | None = None
+    seconds: float | None = None
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ran and was right."""
+        return not self.reason
+
+
+def backend_class(name: str) -> type[ExportedBackend]:
+    """The class of a backend for exported networks.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in _CLASSES:
+        raise ConfigError(
+            f"no backend '{name}' runs exported networks; {did_you_mean(name, ['auto', *_CLASSES])}"
+        )
+    module, _, attribute = _CLASSES[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def installed(export: Export, options: BackendOptions) -> list[str]:
+    """Backends that this machine and this export have, on the device and in the precision asked for; without
+    a device, each on its default."""
+    found = ["inference"]
+    needs_gpu = options.device is not None and options.on_gpu
+    if ".onnx" in export.entries.get("files", {}):
+        if importlib.util.find_spec("onnxruntime") is not None:
+            import onnxruntime
+
+            providers = onnxruntime.get_available_providers()
+            if not needs_gpu or "CUDAExecutionProvider" in providers:
+                found.append("onnxruntime")
+            if options.on_gpu and "TensorrtExecutionProvider" in providers:
+                found.append("tensorrt")
+        if not needs_gpu and importlib.util.find_spec("openvino") is not None:
+            found.append("openvino")
+    return [name for name in found if options.precision in backend_class(name).precisions]
+
+
+def benchmark_backends(
+    export: Export,
+    options: BackendOptions,
+    *,
+    names: Sequence[str] | None = None,
+    side: int = _SIDE,
+    timeout: float = _TIMEOUT,
+) -> list[BackendResult]:
+    """Compare every installed backend, or the named ones, with the reference outputs, and time them.
+
+    Args:
+        export: the files.
+        options: how to compute.
+        names: None: those of `installed`.
+        side: of the square image that is timed, in LR pixels, where the export leaves sizes open.
+        timeout: seconds after which Paddle Inference counts as failed.
+    """
+    results = []
+    for name in installed(export, options) if names is None else names:
+        if name == "inference" and not options.on_gpu:
+            result = _in_a_process(name, export, options, side, timeout)
+        else:
+            result = _benchmark(name, export, options, side)
+        if result.passed:
+            logger.info("%s: %.4f s, error %.1e, %.1f dB", name, result.seconds, result.error, result.psnr)
+        else:
+            logger.warning("%s: not usable: %s", name, result.reason)
+        results.append(result)
+    return results
+
+
+def seconds_of(run: Callable[[np.ndarray], object], x: np.ndarray) -> float:
+    """Shortest time of a function after a first call."""
+    run(x)
+    times: list[float] = []
+    while len(times) < 2 or (sum(times) < _TIMED_SECONDS and len(times) < _MOST_RUNS):
+        started = time.perf_counter()
+        run(x)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def timed_image(export: Export, side: int) -> np.ndarray:
+    """The image that backends are timed on: square, of about a side, where the export leaves sizes open."""
+    unit = export.facts.size_multiple
+    side = -(-side // unit) * unit
+    usual = (1, export.facts.channels, side, side)
+    shape = [fixed or size for fixed, size in zip(export.shape, usual, strict=True)]
+    return example_images(export.facts, shape)[0]
+
+
+def _benchmark(name: str, export: Export, options: BackendOptions, side: int) -> BackendResult:
+    try:
+        backend = backend_class(name)(export, options)
+        error, psnr = ReferenceOutputs.load(export.file(REFERENCE_SUFFIX)).compare(backend.run)
+        if not error <= backend.tolerance.value:
+            reason = (
+                f"its results differ by {error:.1e} of the largest value; {backend.tolerance.value:.0e} is "
+                f"allowed, because {backend.tolerance.reason}"
+            )
+            return BackendResult(name, min(error, 1e30), psnr, reason=reason)
+        seconds = seconds_of(backend.run, timed_image(export, side))
+        return BackendResult(name, error, min(psnr, 200.0), seconds)  # JSON has no infinity
+    except Exception as error:  # runtimes raise what they like, and it is a result
+        logger.debug("backend %s failed", name, exc_info=True)
+        return BackendResult(name, reason=f"{type(error).__name__}: {error}")
+
+
+def _in_a_process(
+    name: str, export: Export, options: BackendOptions, side: int, timeout: float
+) -> BackendResult:
+    """As `_benchmark`; a process that ends is a result."""
+    request = json.dumps([name, str(export.prefix.resolve()), asdict(options), side])
+    paths = [str(Path(__file__).resolve().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(options.cpu_threads)}
+    command = [sys.executable, "-m", __name__, request]
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return BackendResult(name, reason=f"no answer within {timeout:g} s")
+    for line in done.stdout.splitlines():
+        if line.startswith(_MARK):
+            return BackendResult(**json.loads(line.removeprefix(_MARK)))
+    ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    return BackendResult(name, reason=": ".join([ended, *done.stderr.strip().splitlines()[-1:]]))
+
+
+def _main(request: str) -> None:
+    import paddle
+
+    from ppsr import accelerate
+
+    name, prefix, options, side = json.loads(request)
+    accelerate.enable()
+    paddle.disable_signal_handler()  # it tries to print a stack after a crash, and can hang in that for ever
+    result = _benchmark(name, Export(prefix), BackendOptions(**options), side)
+    print(_MARK + json.dumps(asdict(result)), flush=True)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

@@ -1,0 +1,121 @@
+"""The files of an exported network: found by their common prefix, checked before anything opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ppsr.errors import DataError
+from ppsr.files import sha256
+from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
+from ppsr.inference.graph_check import check_graph
+
+__all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export"]
+
+INPUT_NAME = "image"
+DEGRADATION_NAME = "degradation"  # second input of networks that are steered by degradation parameters
+PREDICTOR_PART = ".predictor"  # between the prefix and the suffixes of the graph of degradation parameters
+_FILE_SUFFIXES = (FACTS_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
+
+
+def find_export(given: Path) -> Path | None:
+    """The prefix of the export that a path means, if any.
+
+    Args:
+        given: path without suffixes, one of the files, or a folder that holds a single export.
+    """
+    if given.is_dir():
+        found = [p.with_name(p.name.removesuffix(FACTS_SUFFIX)) for p in given.glob(f"*{FACTS_SUFFIX}")]
+        return found[0] if len(found) == 1 else None
+    for suffix in ("", *_FILE_SUFFIXES):
+        name = given.name.removesuffix(suffix) if given.name.endswith(suffix) else ""
+        if name and given.with_name(name + FACTS_SUFFIX).is_file():
+            return given.with_name(name)
+    return None
+
+
+class Export:
+    """The files of an exported network, found by their common prefix.
+
+    Args:
+        prefix: path without suffixes, one of the files, or a folder that holds a single export.
+
+    Raises:
+        DataError: incomplete or altered.
+    """
+
+    def __init__(self, prefix: str | Path) -> None:
+        found = find_export(Path(prefix))
+        if found is None:
+            raise DataError(
+                f"{prefix} is neither a folder with a single export nor the prefix of a complete one: a file "
+                f"{Path(prefix).name}{FACTS_SUFFIX} belongs to it; make one with `ppsr export`"
+            )
+        self.prefix = found
+        self.part = ""
+        self.facts, self.entries = NetworkFacts.read(self.path(FACTS_SUFFIX))
+        _check_entries(self.path(FACTS_SUFFIX), self.entries)
+
+    def path(self, suffix: str) -> Path:
+        """The file of this suffix."""
+        return self.prefix.with_name(self.prefix.name + self.part + suffix)
+
+    def predictor(self) -> Export:
+        """The graph that maps an image to the map of its degradation parameters, as an export of its own."""
+        predictor = copy(self)
+        predictor.part = PREDICTOR_PART
+        predictor.facts = replace(self.facts, degradation_params=0)
+        return predictor
+
+    def file(self, *suffixes: str) -> Path:
+        """The first of some files that belongs to the export, checked against its digest.
+
+        Raises:
+            DataError: it has none of them, or another file took its place.
+        """
+        known = self.entries.get("files", {})
+        for suffix in suffixes:
+            if self.part + suffix in known:
+                path = self.path(suffix)
+                if not path.is_file() or sha256(path) != known[self.part + suffix]:
+                    raise DataError(f"{path} is missing or not the file that was exported; export again")
+                return path
+        raise DataError(
+            f"{self.prefix} was exported without {' or '.join(suffixes)}; export again with `--formats`"
+        )
+
+    def graph(self, *suffixes: str, trust: bool) -> Path:
+        """`file` of a graph, checked before a runtime may open it.
+
+        Args:
+            suffixes: as in `file`.
+            trust: leave out the check of its operations.
+
+        Raises:
+            DataError: as `file`, or an operation is not known to only compute.
+        """
+        path = self.file(*suffixes)
+        if not trust:
+            check_graph(path)
+        return path
+
+    @property
+    def shape(self) -> Sequence[int | None]:
+        """The input shape; None stands for any size."""
+        return self.entries.get("input_shape") or (None, None, None, None)
+
+
+def _check_entries(path: Path, entries: Mapping[str, Any]) -> None:
+    """The entries are data of whoever made the export.
+
+    Raises:
+        DataError: they are not of the types that `ppsr export` writes.
+    """
+    files, shape = entries.get("files", {}), entries.get("input_shape") or [None] * 4
+    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+        raise DataError(f"{path}: 'files' must be names with digests; export again")
+    if not isinstance(shape, list) or len(shape) != 4 or not all(s is None or type(s) is int for s in shape):
+        raise DataError(f"{path}: 'input_shape' must be four sizes or null; export again")
