@@ -25,7 +25,6 @@ __all__ = [
     "METRICS",
     "MODELS",
     "OPTIMIZERS",
-    "TRANSFORMS",
     "Registry",
     "build_generator",
     "build_model",
@@ -178,7 +177,6 @@ DISCRIMINATORS = Registry("discriminator", "ppsr.discriminators")
 CRITERIONS = Registry("criterion", "ppsr.criterions")
 MODELS = Registry("model", "ppsr.models")
 DATASETS = Registry("dataset", "ppsr.datasets")
-TRANSFORMS = Registry("transform", "ppsr.datasets")
 METRICS = Registry("metric", "ppsr.metrics")
 LRSCHEDULERS = Registry("lr_scheduler", "ppsr.solver")
 OPTIMIZERS = Registry("optimizer", "ppsr.solver")

@@ -22,7 +22,6 @@ from ppsr.registry import (
     METRICS,
     MODELS,
     OPTIMIZERS,
-    TRANSFORMS,
     Registry,
 )
 
@@ -139,9 +138,6 @@ def _component(
             )
         if component_registry(key) is not None and isinstance(value, Mapping):
             _component(config, place, typing.cast(Registry, component_registry(key)))
-        elif key in ("transforms", "pipeline") and isinstance(value, list):
-            for index in range(len(value)):
-                _component(config, (*place, str(index)), TRANSFORMS)
         elif key == "criterions" and isinstance(value, list):
             for index in (i for i, entry in enumerate(value) if entry is not None):
                 _with_section(config, (*place, str(index)), CRITERIONS, CriterionOptions)

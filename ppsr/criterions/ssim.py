@@ -68,7 +68,8 @@ class MSSSIMLoss(nn.Layer):
             luminance, structure = self._similarities(x, y)
             last = number == len(self.powers)
             value = (luminance * structure if last else structure).mean(axis=[1, 2, 3])
-            similarity = similarity * safe_power(F.relu(value), power)
+            # a negative value has no power, and no gradient; a single scale needs neither
+            similarity = similarity * (value if power == 1 else safe_power(F.relu(value), power))
             if not last:
                 x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
         return (1 - similarity.mean()) * self.loss_weight

@@ -126,7 +126,8 @@ def read_backbone(
 
 
 class VGGFeatureExtractor(nn.Layer):
-    """RGB picture (N, 3, H, W) in [0, 1] -> dict of feature maps, in the network's order.
+    """RGB image (N, 3, H, W) in [0, 1] -> dict of feature maps, in the network's order. Frozen; gradients
+    reach the image.
 
     "convB_I" is taken before its ReLU, "reluB_I" after it. The network is cut behind the last layer
     that is asked for.
@@ -136,7 +137,6 @@ class VGGFeatureExtractor(nn.Layer):
         vgg_type: "vgg11", "vgg13", "vgg16" or "vgg19".
         use_input_norm: subtract ImageNet's mean and divide by its deviation.
         range_norm: pictures come in [-1, 1].
-        requires_grad: train the network; it is frozen otherwise, while gradients still reach the picture.
         remove_pooling: leave the pooling layers out.
         pooling_stride: their stride.
 
@@ -151,7 +151,6 @@ class VGGFeatureExtractor(nn.Layer):
         vgg_type: str = "vgg19",
         use_input_norm: bool = True,
         range_norm: bool = False,
-        requires_grad: bool = False,
         remove_pooling: bool = False,
         pooling_stride: int = 2,
     ) -> None:
@@ -175,10 +174,9 @@ class VGGFeatureExtractor(nn.Layer):
         if use_input_norm:
             self.register_buffer("mean", paddle.to_tensor(_IMAGENET_MEAN).reshape([1, 3, 1, 1]))
             self.register_buffer("std", paddle.to_tensor(_IMAGENET_STD).reshape([1, 3, 1, 1]))
-        if not requires_grad:
-            self.eval()
-            for parameter in self.parameters():
-                parameter.stop_gradient = True
+        self.eval()
+        for parameter in self.parameters():
+            parameter.stop_gradient = True
 
     def load_torchvision(self, state: Mapping[str, np.ndarray]) -> None:
         """Take ``features.N.*`` of a torchvision state dict; deeper entries are ignored.

@@ -1,6 +1,6 @@
 """Datasets and their transforms."""
 
-from ppsr.registry import DATASETS, TRANSFORMS
+from ppsr.registry import DATASETS
 
 DATASETS.lazy(
     {
@@ -14,4 +14,3 @@ DATASETS.lazy(
         "SingleImageDataset": "ppsr.datasets.paired:SingleImageDataset",
     }
 )
-TRANSFORMS.lazy({})
