@@ -1,16 +1,20 @@
-"""Writing files so that they appear whole or not at all."""
+"""Writing files so that they appear whole or not at all, and walking through folders."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write", "cache_folder", "json_number", "sha256"]
+__all__ = ["atomic_path", "atomic_write", "cache_folder", "json_number", "sha256", "walk_folders"]
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_SUFFIX = 16
 
@@ -66,3 +70,35 @@ def sha256(path: Path) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def walk_folders(root: str | Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Every folder below `root` with the names of its folders and files, sorted, as `os.walk` gives them.
+
+    Linked folders are entered, each real folder once: as itself rather than by a link. Links to a folder
+    that holds the link are not entered. Hidden names are left out. A name that is removed from the list of
+    folders is not entered.
+    """
+    folders, links = deque([Path(root)]), deque[Path]()
+    seen: set[tuple[int, int]] = set()
+    while folders or links:
+        here = folders.popleft() if folders else links.popleft()
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+            status = here.stat()
+        except OSError as error:
+            logger.warning("the folder %s is left out: %s", here, error.strerror)
+            continue
+        if (identity := (status.st_dev, status.st_ino)) in seen:
+            continue
+        seen.add(identity)
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+        linked = {entry.name for entry in visible if entry.is_symlink()}
+        names = [entry.name for entry in visible if entry.is_dir()]
+        yield here, names, [entry.name for entry in visible if not entry.is_dir()]
+        own = here.resolve()
+        for name in names:
+            if name not in linked:
+                folders.append(here / name)
+            elif (target := (here / name).resolve()) != own and target not in own.parents:
+                links.append(here / name)

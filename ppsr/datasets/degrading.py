@@ -17,7 +17,7 @@ import paddle
 from paddle.io import Dataset
 
 from ppsr.compat.paddle import full_precision
-from ppsr.datasets.files import BadFiles, gather_pictures
+from ppsr.datasets.files import BadFiles, Folders, gather_shares
 from ppsr.datasets.paired import to_chw
 from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
@@ -52,11 +52,12 @@ class DegradingDataset(Dataset):
     `finish_batch`, and items are its input.
 
     Args:
-        gt_folder: HR pictures, searched recursively.
+        gt_folder: HR pictures, searched recursively; or a list of folders.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels, a multiple of `scale`.
         crop_pad_size: side of the window that is degraded, from which the training window is cut.
         meta_info: list of names below `gt_folder`.
+        shares: parts of the samples that come from each of several folders.
         use_hflip: random mirroring.
         use_rot: random turning.
         gt_usm: sharpen the picture that is degraded and aimed at.
@@ -74,11 +75,12 @@ class DegradingDataset(Dataset):
     def __init__(
         self,
         *,
-        gt_folder: str,
+        gt_folder: Folders,
         scale: int,
         gt_size: int,
         crop_pad_size: int,
         meta_info: str | None,
+        shares: Sequence[float] | None,
         use_hflip: bool,
         use_rot: bool,
         gt_usm: bool,
@@ -104,7 +106,7 @@ class DegradingDataset(Dataset):
             raise ConfigError("keep_gt adds the plain target to a sharpened one; it needs gt_usm")
         if views not in (1, 2):
             raise ConfigError(f"views must be 1 or 2, got {views}")
-        self.paths = gather_pictures(gt_folder, meta_info)
+        self.paths = gather_shares(gt_folder, meta_info, shares)
         self.scale = scale
         self.gt_size = gt_size
         self.crop_pad_size = crop_pad_size
@@ -115,7 +117,7 @@ class DegradingDataset(Dataset):
         self.views = views
         self.backend = choose_backend(backend)
         self.seed = seed
-        self.bad = BadFiles(len(self.paths))
+        self.bad = BadFiles(self.paths)
 
     def draw(
         self, rng: np.random.Generator, common: np.random.Generator

@@ -5,10 +5,12 @@ https://github.com/PaddlePaddle/PaddleDepth (Depth_super_resolution).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ppsr.datasets.files import Folders
 from ppsr.datasets.paired import SRDataset
 from ppsr.datasets.sources import read_plane
 from ppsr.errors import ConfigError
@@ -23,13 +25,14 @@ class DepthDataset(SRDataset):
     the file's type, 255 or 65535, so 16-bit maps keep their range and precision.
 
     Args:
-        gt_folder: HR maps, searched recursively, or an LMDB store.
-        lq_folder: LR maps of the same base names.
+        gt_folder: HR maps, searched recursively, or an LMDB store; or a list of these.
+        lq_folder: LR maps; or a list of as many.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels; None yields whole maps.
         channels: 1, or 3 equal ones.
         filename_tmpl: base name of the LR map, `{}` standing for the HR one.
         meta_info: list of HR names.
+        shares: parts of the samples that come from each of several folders; by default that of its pictures.
         use_hflip: random mirroring.
         use_rot: random turning.
         cache: keep decoded maps in memory.
@@ -43,13 +46,14 @@ class DepthDataset(SRDataset):
     def __init__(
         self,
         *,
-        gt_folder: str,
-        lq_folder: str,
+        gt_folder: Folders,
+        lq_folder: Folders,
         scale: int = 4,
         gt_size: int | None = None,
         channels: int = 3,
         filename_tmpl: str = "{}",
         meta_info: str | None = None,
+        shares: Sequence[float] | None = None,
         use_hflip: bool = False,
         use_rot: bool = False,
         cache: bool = False,
@@ -64,6 +68,7 @@ class DepthDataset(SRDataset):
             gt_size=gt_size,
             filename_tmpl=filename_tmpl,
             meta_info=meta_info,
+            shares=shares,
             use_hflip=use_hflip,
             use_rot=use_rot,
             cache=cache,

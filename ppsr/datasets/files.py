@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Hashable, Sequence
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TypeVar
 
-from ppsr.datasets.sources import list_pictures
-from ppsr.errors import DataError
+from ppsr.datasets.sources import STORE_SUFFIX, list_pictures
+from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import IMAGE_SUFFIXES
+from ppsr.imaging.pairing import describe_unpaired, match_names
 
-__all__ = ["BadFiles", "gather_pictures", "pair_by_name"]
+__all__ = ["BadFiles", "Folders", "gather_pairs", "gather_pictures", "gather_shares", "pair_by_name"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Folders = str | Path | Sequence[str | Path]  # one, or several
 
 _BAD_SHARE = 0.01
 # a name may hold spaces; a shape or level may follow it
@@ -28,16 +31,21 @@ class BadFiles:
     """Reads items; a broken one is replaced by the next index, the same in every run.
 
     The marks lie in memory that loader workers share, so that all of a rank's workers count together.
+
+    Args:
+        items: what is read; equal ones, as several folders with shares give them, count once.
     """
 
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self._marks = RawArray("b", max(1, total))
+    def __init__(self, items: Sequence[Hashable]) -> None:
+        numbers: dict[Hashable, int] = {}
+        self._numbers = [numbers.setdefault(item, len(numbers)) for item in items]
+        self.total = len(numbers)
+        self._marks = RawArray("b", max(1, self.total))
 
     @property
     def bad(self) -> list[int]:
-        """Indices of broken items found so far."""
-        return [index for index, mark in enumerate(bytes(self._marks)) if mark]
+        """Numbers of broken items found so far, counted among those that differ."""
+        return [number for number, mark in enumerate(bytes(self._marks)) if mark]
 
     def read(self, index: int, reader: Callable[[int], T]) -> T:
         """The first readable item from `index` on.
@@ -45,14 +53,15 @@ class BadFiles:
         Raises:
             DataError: more than 1 % of the items (and more than one) are broken.
         """
-        for offset in range(self.total):
-            candidate = (index + offset) % self.total
-            if self._marks[candidate]:
+        for offset in range(len(self._numbers)):
+            candidate = (index + offset) % len(self._numbers)
+            number = self._numbers[candidate]
+            if self._marks[number]:
                 continue
             try:
                 return reader(candidate)
             except DataError as error:
-                self._marks[candidate] = 1
+                self._marks[number] = 1
                 count = bytes(self._marks).count(1)
                 logger.warning("bad picture %d of %d replaced by the next: %s", count, self.total, error)
                 if count > max(1, _BAD_SHARE * self.total):
@@ -70,7 +79,8 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
         meta_info: text file with a relative name per line; anything after it, such as a shape, is ignored.
 
     Raises:
-        DataError: missing folder or list, or nothing in it; the message tells what to do.
+        DataError: missing folder or list, nothing in it, or a list that names what is not there; the message
+            tells what to do.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -79,19 +89,45 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
             f"set comes from; "
             "`ppsr prepare samples` makes a small set in data/samples"
         )
-    if meta_info is None:
-        pictures = list_pictures(folder)
-    else:
-        try:
-            lines = Path(meta_info).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{meta_info} is not UTF-8 text; is it a list of names?") from None
-        pictures = [folder / _listed_name(line) for line in map(str.strip, lines) if line]
+    pictures = list_pictures(folder) if meta_info is None else _listed(folder, Path(meta_info))
     if not pictures:
         raise DataError(f"{folder} holds no pictures (png, jpg, webp, bmp, tif)")
     return pictures
+
+
+def _listed(folder: Path, meta_info: Path) -> list[Path]:
+    """The pictures that a list names, in its order.
+
+    Raises:
+        DataError: no such list, no text, or names of what is not there.
+    """
+    try:
+        lines = meta_info.read_text(encoding="utf-8-sig").splitlines()  # which drops a byte order mark
+    except OSError as error:
+        raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{meta_info} is not UTF-8 text; is it a list of names?") from None
+    named = [folder / _listed_name(line) for line in map(str.strip, lines) if line]
+    if folder.suffix == STORE_SUFFIX:
+        available = set(list_pictures(folder))
+        missing = [path for path in named if path not in available]
+    else:
+        missing = [path for path in named if not path.is_file()]
+    if not missing:
+        return named
+    # the list may spell names in another Unicode form, or with the separators of Windows
+    spelt = {_spelling(path): path for path in list_pictures(folder)}
+    found = {path: spelt[_spelling(path)] for path in missing if _spelling(path) in spelt}
+    if absent := [path.relative_to(folder).as_posix() for path in missing if path not in found]:
+        raise DataError(
+            f"the list {meta_info} names {len(absent)} of {len(named)} pictures that {folder} does not hold, "
+            f"such as {absent[:2]}; `ppsr prepare meta-info` writes a list of what is there"
+        )
+    return [found.get(path, path) for path in named]
+
+
+def _spelling(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path)).replace("\\", "/")
 
 
 def _listed_name(line: str) -> str:
@@ -99,27 +135,146 @@ def _listed_name(line: str) -> str:
     return match[1] if match else line.split(" ", 1)[0]
 
 
-def pair_by_name(gt: Sequence[Path], lq_folder: Path, template: str) -> list[tuple[Path, Path]]:
-    """Pair HR pictures with LR ones of the same base name.
+def _several(key: str, folders: Folders) -> list[Path]:
+    """The folders of an option that takes one or several.
 
     Raises:
-        DataError: partners are missing, or several have one name; the first few are named.
+        ConfigError: something else.
     """
-    available: dict[str, Path] = {}
-    doubles: dict[str, list[Path]] = {}
-    for path in list_pictures(lq_folder):
-        if available.setdefault(path.stem, path) != path:
-            doubles.setdefault(path.stem, [available[path.stem]]).append(path)
-    wanted = [(path, template.format(path.stem)) for path in gt]
-    if ambiguous := [name for _, name in wanted if name in doubles]:
-        raise DataError(
-            f"{lq_folder} has several partners of one name: {', '.join(map(str, doubles[ambiguous[0]]))}; "
-            "pictures are paired by name, whatever their sub-folder: rename them, or name a sub-folder"
+    several = [folders] if isinstance(folders, (str, Path)) else folders
+    if not isinstance(several, (list, tuple)) or not several:
+        raise ConfigError(f"{key} is a folder, or a list of folders, got {folders!r}")
+    if wrong := [folder for folder in several if not isinstance(folder, (str, Path))]:
+        raise ConfigError(f"{key} is a folder, or a list of folders, and holds {wrong[0]!r}")
+    return [Path(folder) for folder in several]
+
+
+def _shared(groups: Sequence[Sequence[T]], shares: Sequence[float] | None) -> list[T]:
+    """The items of several folders, repeated so that each folder has its share of the whole.
+
+    The folder that needs it least is not repeated; the others are, item by item in their order.
+
+    Raises:
+        ConfigError: the shares do not fit.
+    """
+    if shares is None:
+        return [item for group in groups for item in group]
+    fits = isinstance(shares, (list, tuple)) and len(shares) == len(groups)
+    if not fits or not all(isinstance(share, (int, float)) and share > 0 for share in shares):
+        raise ConfigError(f"shares holds a number above 0 for each of {len(groups)} folders, got {shares!r}")
+    unit = max(len(group) / share for group, share in zip(groups, shares, strict=True))
+    return [
+        group[place % len(group)]
+        for group, share in zip(groups, shares, strict=True)
+        for place in range(max(1, round(share * unit)))
+    ]
+
+
+def gather_shares(
+    gt_folder: Folders, meta_info: str | Path | None = None, shares: Sequence[float] | None = None
+) -> list[Path]:
+    """Pictures of one or several folders, those of some folders repeated where shares ask for it.
+
+    Args:
+        gt_folder: a folder, or a list of folders.
+        meta_info: list of names, for one folder.
+        shares: parts of the samples that come from each folder, in any unit; by default each picture counts
+            once.
+
+    Raises:
+        ConfigError: wrong folders or shares, or a list for several folders.
+        DataError: see `gather_pictures`.
+    """
+    folders = _several("gt_folder", gt_folder)
+    _check_list(meta_info, folders)
+    return _shared([gather_pictures(folder, meta_info) for folder in folders], shares)
+
+
+def _check_list(meta_info: str | Path | None, folders: Sequence[Path]) -> None:
+    if meta_info is not None and len(folders) > 1:
+        raise ConfigError(
+            f"meta_info names the pictures of one folder, but gt_folder has {len(folders)}; drop one of them"
         )
-    missing = [name for _, name in wanted if name not in available]
-    if missing:
-        raise DataError(
-            f"{lq_folder} lacks the partners of {len(missing)} HR pictures, such as {missing[:3]}; "
-            "set lq_folder or filename_tmpl"
+
+
+def gather_pairs(
+    gt_folder: Folders,
+    lq_folder: Folders,
+    template: str,
+    meta_info: str | Path | None = None,
+    shares: Sequence[float] | None = None,
+) -> list[tuple[Path, Path]]:
+    """HR pictures of one or several folders with their LR pictures; see `gather_shares` and `pair_by_name`.
+
+    Args:
+        gt_folder: a folder, or a list of folders.
+        lq_folder: as many.
+        template: base name of the LR picture, `{}` standing for the HR one.
+        meta_info: list of HR names, for one folder.
+        shares: parts of the samples that come from each folder.
+
+    Raises:
+        ConfigError: folders or shares that do not fit together, or a template without `{}`.
+        DataError: folders are missing or empty, or names do not pair.
+    """
+    gt_folders, lq_folders = _several("gt_folder", gt_folder), _several("lq_folder", lq_folder)
+    if len(gt_folders) != len(lq_folders):
+        raise ConfigError(
+            f"gt_folder has {len(gt_folders)} folders and lq_folder {len(lq_folders)}; give one for each"
         )
-    return [(path, available[name]) for path, name in wanted]
+    _check_list(meta_info, gt_folders)
+    groups = [
+        pair_by_name(gather_pictures(gt, meta_info), gt, lq, template)
+        for gt, lq in zip(gt_folders, lq_folders, strict=True)
+    ]
+    return _shared(groups, shares)
+
+
+def pair_by_name(
+    gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str = "{}"
+) -> list[tuple[Path, Path]]:
+    """Pair HR pictures with LR ones.
+
+    Args:
+        gt: HR pictures.
+        gt_folder: folder that they lie in.
+        lq_folder: folder of the LR pictures.
+        template: base name of the LR picture, `{}` standing for the HR one. With "{}" names that differ
+            pair too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
+
+    Raises:
+        ConfigError: a template without `{}`.
+        DataError: partners are missing; the message shows names of both sides and a template that fits.
+    """
+    if "{}" not in str(template):
+        raise ConfigError(f"filename_tmpl holds {{}} for the name of the HR picture, got {template!r}")
+    lq = list_pictures(lq_folder)
+    names = [path.relative_to(gt_folder) for path in gt]
+    other_names = [path.relative_to(lq_folder) for path in lq]
+    if template == "{}":
+        partners = match_names([name.as_posix() for name in names], [name.as_posix() for name in other_names])
+    else:
+        partners = _by_template(names, other_names, template)
+    if missing := [name.as_posix() for name, partner in zip(names, partners, strict=True) if partner is None]:
+        used = set(partners)
+        free = [name.as_posix() for place, name in enumerate(other_names) if place not in used]
+        raise DataError(
+            f"{lq_folder} lacks the partners of {len(missing)} of {len(gt)} HR pictures of {gt_folder}: "
+            f"{describe_unpaired(missing, free)}. Set lq_folder or filename_tmpl (now '{template}')"
+        )
+    return [(path, lq[place]) for path, place in zip(gt, partners, strict=True) if place is not None]
+
+
+def _by_template(names: Sequence[Path], others: Sequence[Path], template: str) -> list[int | None]:
+    """The place of every name's partner: in the folder of the same name, or, if there is one only, in any."""
+    places: dict[tuple[Path | None, str], list[int]] = {}
+    for place, other in enumerate(others):
+        stem = unicodedata.normalize("NFC", other.stem)
+        for folder in (other.parent, None):
+            places.setdefault((folder, stem), []).append(place)
+    partners: list[int | None] = []
+    for name in names:
+        stem = unicodedata.normalize("NFC", str(template).replace("{}", name.stem))
+        found = places.get((name.parent, stem)) or places.get((None, stem), [])
+        partners.append(found[0] if len(found) == 1 else None)
+    return partners

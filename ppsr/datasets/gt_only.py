@@ -6,6 +6,7 @@ ImageNetPairedDataset follows the pre-training data of HAT (Chen et al., CVPR 20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 from paddle.io import Dataset
 
-from ppsr.datasets.files import BadFiles, gather_pictures
+from ppsr.datasets.files import BadFiles, Folders, gather_shares
 from ppsr.datasets.sources import read_own
 from ppsr.datasets.transforms import Integers, augment, check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
@@ -35,12 +36,13 @@ class GTDataset(Dataset):
     LR of a whole picture equals what `ppsr prepare` writes and `ppsr evaluate` makes with the same seed.
 
     Args:
-        gt_folder: HR pictures, searched recursively, or an LMDB store.
+        gt_folder: HR pictures, searched recursively, or an LMDB store; or a list of these.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels; None always yields whole pictures. Without a
             degradation, smaller pictures are extended by reflection.
         degradation: "matlab_bicubic", one of the eight of Reflash Dropout's benchmark, or None for no LR.
         meta_info: list of HR names.
+        shares: parts of the samples that come from each of several folders; by default that of its pictures.
         use_hflip: random mirroring.
         use_rot: random turning.
         seed: of windows and noise.
@@ -53,11 +55,12 @@ class GTDataset(Dataset):
     def __init__(
         self,
         *,
-        gt_folder: str,
+        gt_folder: Folders,
         scale: int = 4,
         gt_size: int | None = None,
         degradation: str | None = None,
         meta_info: str | None = None,
+        shares: Sequence[float] | None = None,
         use_hflip: bool = False,
         use_rot: bool = False,
         seed: int = 0,
@@ -67,14 +70,14 @@ class GTDataset(Dataset):
         if degradation is not None and degradation not in valid:
             raise ConfigError(f"unknown degradation '{degradation}'; {did_you_mean(degradation, valid)}")
         check_window(gt_size, scale)
-        self.paths = gather_pictures(gt_folder, meta_info)
+        self.paths = gather_shares(gt_folder, meta_info, shares)
         self.scale = scale
         self.gt_size = gt_size
         self.degradation = degradation
         self.use_hflip = use_hflip
         self.use_rot = use_rot
         self.seed = seed
-        self.bad = BadFiles(len(self.paths))
+        self.bad = BadFiles(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -130,10 +133,11 @@ class ImageNetPairedDataset(GTDataset):
     Sides of HR below `gt_size` are enlarged to it, each for itself.
 
     Args:
-        gt_folder: HR pictures, searched recursively, or an LMDB store.
+        gt_folder: HR pictures, searched recursively, or an LMDB store; or a list of these.
         scale: HR size / LR size.
         gt_size: side of the training window, and smallest side of any picture, in HR pixels.
         meta_info: list of HR names.
+        shares: parts of the samples that come from each of several folders; by default that of its pictures.
         use_hflip: random mirroring.
         use_rot: random turning.
         seed: of the windows.
@@ -145,10 +149,11 @@ class ImageNetPairedDataset(GTDataset):
     def __init__(
         self,
         *,
-        gt_folder: str,
+        gt_folder: Folders,
         scale: int = 4,
         gt_size: int = 256,
         meta_info: str | None = None,
+        shares: Sequence[float] | None = None,
         use_hflip: bool = True,
         use_rot: bool = True,
         seed: int = 0,
@@ -159,6 +164,7 @@ class ImageNetPairedDataset(GTDataset):
             gt_size=gt_size,
             degradation=_MATLAB,
             meta_info=meta_info,
+            shares=shares,
             use_hflip=use_hflip,
             use_rot=use_rot,
             seed=seed,

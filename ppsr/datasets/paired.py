@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from paddle.io import Dataset
 
-from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
+from ppsr.datasets.files import BadFiles, Folders, gather_pairs, gather_pictures
 from ppsr.datasets.sources import read_image, read_samples
 from ppsr.datasets.transforms import augment, check_window, cut_excess, paired_crop
 from ppsr.imaging.io import to_unit
@@ -28,12 +29,13 @@ class SRDataset(Dataset):
     cover, fewer than `scale`, are cut off.
 
     Args:
-        gt_folder: HR pictures, searched recursively, or an LMDB store (`name.lmdb`).
-        lq_folder: LR pictures of the same base names, or an LMDB store.
+        gt_folder: HR pictures, searched recursively, or an LMDB store (`name.lmdb`); or a list of these.
+        lq_folder: LR pictures, or an LMDB store; or a list of as many.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels; None yields whole pictures.
         filename_tmpl: base name of the LR picture, `{}` standing for the HR one.
         meta_info: list of HR names.
+        shares: parts of the samples that come from each of several folders; by default that of its pairs.
         use_hflip: random mirroring.
         use_rot: random turning.
         cache: keep decoded pictures in memory, a copy per loader worker: for small sets and small windows, of
@@ -48,12 +50,13 @@ class SRDataset(Dataset):
     def __init__(
         self,
         *,
-        gt_folder: str,
-        lq_folder: str,
+        gt_folder: Folders,
+        lq_folder: Folders,
         scale: int = 4,
         gt_size: int | None = None,
         filename_tmpl: str = "{}",
         meta_info: str | None = None,
+        shares: Sequence[float] | None = None,
         use_hflip: bool = False,
         use_rot: bool = False,
         cache: bool = False,
@@ -61,15 +64,14 @@ class SRDataset(Dataset):
     ) -> None:
         super().__init__()
         check_window(gt_size, scale)
-        gt = gather_pictures(gt_folder, meta_info)
-        self.pairs = pair_by_name(gt, Path(lq_folder), filename_tmpl)
+        self.pairs = gather_pairs(gt_folder, lq_folder, filename_tmpl, meta_info, shares)
         self.scale = scale
         self.gt_size = gt_size
         self.use_hflip = use_hflip
         self.use_rot = use_rot
         self.kept: dict[Path, np.ndarray] | None = {} if cache else None
         self.seed = seed
-        self.bad = BadFiles(len(self.pairs))
+        self.bad = BadFiles(self.pairs)
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -6,14 +6,14 @@ MATLAB's bicubic; PaddleGAN shrinks the HR window with OpenCV's bicubic, which a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
+from ppsr.datasets.files import BadFiles, Folders, gather_pairs, gather_pictures
 from ppsr.datasets.paired import SRDataset, to_chw
 from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, crop_window, cut_excess, random_crop_or_pad
@@ -52,8 +52,8 @@ class PyramidDataset(SRDataset):
     """SRDataset whose training items also hold `lq_x2`, `lq_x4`, ...; with unpaired images `paired`, 1 or 0.
 
     Args:
-        gt_folder: HR pictures.
-        lq_folder: LR pictures.
+        gt_folder: HR pictures; or a list of folders.
+        lq_folder: LR pictures; or a list of as many folders.
         scale: power of two.
         gt_size: side of the training window in HR pixels; None yields whole pairs for evaluation.
         level_folders: factor from LR -> folder of pictures of that size, named as the LR ones.
@@ -62,6 +62,7 @@ class PyramidDataset(SRDataset):
             the window).
         filename_tmpl: base name of LR (and middle) pictures, `{}` standing for the HR one.
         meta_info: list of HR names.
+        shares: parts of the samples that come from each of several folders; by default that of its pictures.
         use_hflip: random mirroring.
         use_rot: random turning.
         unpaired_folder: real LR pictures without ground truth, taken as they are.
@@ -75,14 +76,15 @@ class PyramidDataset(SRDataset):
     def __init__(
         self,
         *,
-        gt_folder: str,
-        lq_folder: str,
+        gt_folder: Folders,
+        lq_folder: Folders,
         scale: int = 4,
         gt_size: int | None = None,
-        level_folders: Mapping[int, str] | None = None,
+        level_folders: Mapping[int, Folders] | None = None,
         level_source: str = "matlab",
         filename_tmpl: str = "{}",
         meta_info: str | None = None,
+        shares: Sequence[float] | None = None,
         use_hflip: bool = False,
         use_rot: bool = False,
         unpaired_folder: str | None = None,
@@ -96,6 +98,7 @@ class PyramidDataset(SRDataset):
             gt_size=gt_size,
             filename_tmpl=filename_tmpl,
             meta_info=meta_info,
+            shares=shares,
             use_hflip=use_hflip,
             use_rot=use_rot,
             seed=seed,
@@ -106,17 +109,16 @@ class PyramidDataset(SRDataset):
             raise ConfigError(f"unpaired_ratio must lie in [0, 1), got {unpaired_ratio}")
         self.factors = middle_sizes(scale)
         self.level_source = level_source
-        gt = [pair[0] for pair in self.pairs]
-        folders = {int(factor): Path(folder) for factor, folder in (level_folders or {}).items()}
+        folders = {int(factor): folder for factor, folder in (level_folders or {}).items()}
         if unknown := set(folders) - set(self.factors):
             raise ConfigError(f"level_folders has {sorted(unknown)}, but x{scale} has only {self.factors}")
         self.level_paths = {
-            factor: [low for _, low in pair_by_name(gt, folder, filename_tmpl)]
+            factor: [low for _, low in gather_pairs(gt_folder, folder, filename_tmpl, meta_info, shares)]
             for factor, folder in folders.items()
         }
         self.unpaired = gather_pictures(unpaired_folder) if unpaired_folder else []
         self.unpaired_ratio = unpaired_ratio if unpaired_folder else 0.0
-        self.bad_unpaired = BadFiles(len(self.unpaired))
+        self.bad_unpaired = BadFiles(self.unpaired)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):

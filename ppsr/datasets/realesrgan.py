@@ -7,12 +7,13 @@ arXiv:2404.00722).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
+from ppsr.datasets.files import Folders
 from ppsr.datasets.transforms import check_window
 from ppsr.degradations.operations import Operation
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations, smallest_filtered
@@ -27,11 +28,12 @@ class RealESRGANDataset(DegradingDataset):
     """Items: lq, gt (3, H, W) float32 in [0, 1], gt_path; gt_usm like gt with `keep_gt`.
 
     Args:
-        gt_folder: HR pictures, searched recursively.
+        gt_folder: HR pictures, searched recursively; or a list of folders.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels, a multiple of `scale`.
         crop_pad_size: side of the window that is degraded, from which the training window is cut.
         meta_info: list of names below `gt_folder`.
+        shares: parts of the samples that come from each of several folders; by default that of its pictures.
         use_hflip: random mirroring.
         use_rot: random turning.
         gt_usm: sharpen the picture that is degraded, which is also the target.
@@ -49,11 +51,12 @@ class RealESRGANDataset(DegradingDataset):
     def __init__(
         self,
         *,
-        gt_folder: str,
+        gt_folder: Folders,
         scale: int = 4,
         gt_size: int = 256,
         crop_pad_size: int = 400,
         meta_info: str | None = None,
+        shares: Sequence[float] | None = None,
         use_hflip: bool = True,
         use_rot: bool = False,
         gt_usm: bool = True,
@@ -75,6 +78,7 @@ class RealESRGANDataset(DegradingDataset):
             gt_size=gt_size,
             crop_pad_size=crop_pad_size,
             meta_info=meta_info,
+            shares=shares,
             use_hflip=use_hflip,
             use_rot=use_rot,
             gt_usm=gt_usm,

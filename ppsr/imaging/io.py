@@ -6,6 +6,7 @@ system, because files are read and written as bytes.
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.files import atomic_write
+from ppsr.files import atomic_write, walk_folders
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -33,7 +34,7 @@ _SIDE_LIMITS = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 
 
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
-    """Pictures of a folder by suffix, sorted by name.
+    """Pictures of a folder by suffix, sorted by name; with `recursive` of its folders and linked ones too.
 
     Hidden ones, whose name or sub-folder begins with a dot, are left out: remains of killed runs, and what
     macOS and trash bins keep beside pictures.
@@ -44,13 +45,12 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    pattern = "**/*" if recursive else "*"
+    places = walk_folders(folder)
     return sorted(
-        p
-        for p in folder.glob(pattern)
-        if p.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-        and p.is_file()
+        path
+        for place, _, names in (places if recursive else islice(places, 1))
+        for name in names
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES and (path := place / name).is_file()
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.containers import HEAD, is_video_head
@@ -126,9 +126,11 @@ def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
     """All visible files below a folder, in order; not what earlier runs have written there."""
     jobs = []
     results: set[Path] = set()
-    for here, folders, files in _walk(root, output.resolve(), recursive):
+    left_out = output.resolve()
+    for here, folders, files in walk_folders(root):
         relative = here.relative_to(root)
         jobs += [Job(here / name, skip="a folder") for name in folders if _suffix(name) in _PICTURE_SUFFIXES]
+        folders[:] = [name for name in folders if recursive and (here / name).resolve() != left_out]
         if _REPORT in files:
             files.remove(_REPORT)
             results |= _results(here / _REPORT)
@@ -138,21 +140,6 @@ def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
                 Job(path, skip="a result of an earlier run") if is_result else _judged(path, relative)
             )
     return jobs
-
-
-def _walk(root: Path, left_out: Path, recursive: bool) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Folders with their visible folders and files, in order. Links are followed, each real folder once."""
-    seen = {root.resolve()}
-    for place, folders, files in os.walk(root, followlinks=True):
-        here = Path(place)
-        visible = [name for name in sorted(folders) if not name.startswith(".")]
-        folders[:] = []
-        for name in visible if recursive else ():
-            real = (here / name).resolve()
-            if real not in seen and real != left_out and real not in here.resolve().parents:
-                seen.add(real)
-                folders.append(name)
-        yield here, visible, [name for name in sorted(files) if not name.startswith(".")]
 
 
 def _results(report: Path) -> set[Path]:

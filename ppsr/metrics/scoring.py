@@ -16,8 +16,8 @@ import numpy as np
 
 from ppsr.errors import DataError
 from ppsr.imaging.io import read_own, to_rgb, to_uint8
+from ppsr.imaging.pairing import find_images, name_images, pair_images
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.pairing import by_name, find_pictures, pair_pictures
 from ppsr.metrics.protocols import Protocol, mod_crop, seeded
 
 __all__ = [
@@ -183,15 +183,15 @@ class PictureSource:
             self.problems.append(Problem(task.variant or task.name, "missing", task.absent))
             return
         given = task.sr if task.sr is not None else task.lq
-        others = find_pictures(given) if given is not None else None
+        others = find_images(given) if given is not None else None
         if task.gt is None:
-            named, duplicates = by_name(others or [])
+            named, duplicates = name_images(others or [])
             self.files = {name: (None, path) for name, path in named.items()}
         elif others is None:
-            named, duplicates = by_name(find_pictures(task.gt))
+            named, duplicates = name_images(find_images(task.gt))
             self.files = {name: (path, None) for name, path in named.items()}
         else:
-            pairing = pair_pictures(find_pictures(task.gt), others)
+            pairing = pair_images(find_images(task.gt), others)
             duplicates = pairing.duplicates
             self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
             kind = "SR" if task.sr is not None else "LR"

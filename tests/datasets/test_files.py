@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from ppsr.datasets.files import BadFiles, gather_pictures, pair_by_name
-from ppsr.errors import DataError
+from ppsr.datasets.files import BadFiles, gather_pairs, gather_pictures, gather_shares, pair_by_name
+from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import list_images, write_image
 
 
@@ -74,16 +75,19 @@ def test_missing_folders_and_lists_say_what_to_do(folder):
 
 def test_partners_are_found_by_a_template_and_missing_ones_named(folder, tmp_path):
     write_image(tmp_path / "lr" / "d_x4.png", np.zeros((1, 1, 3), np.uint8))
-    pairs = pair_by_name([folder / "d.png"], tmp_path / "lr", "{}_x4")
+    pairs = pair_by_name([folder / "d.png"], folder, tmp_path / "lr", "{}_x4")
     assert pairs == [(folder / "d.png", tmp_path / "lr" / "d_x4.png")]
-    with pytest.raises(DataError, match=r"lacks the partners of 1 HR pictures.*d_x2"):
-        pair_by_name([folder / "d.png"], tmp_path / "lr", "{}_x2")
+    with pytest.raises(
+        DataError,
+        match=r"lacks the partners of 1 of 1 HR pictures.*'d.png'.*'d_x4.png'.*filename_tmpl: '{}_x4'",
+    ):
+        pair_by_name([folder / "d.png"], folder, tmp_path / "lr", "{}_x2")
 
 
 def test_a_broken_picture_is_replaced_by_the_next_whatever_was_read_before(caplog):
     read = _reader({3, 4, 299})
     for order in ([3, 4, 299], [4, 299, 3]):
-        bad = BadFiles(300)
+        bad = BadFiles(range(300))
         with caplog.at_level(logging.WARNING):
             assert {index: bad.read(index, read) for index in order} == {3: 5, 4: 5, 299: 0}
         assert bad.bad == [3, 4, 299]
@@ -91,7 +95,7 @@ def test_a_broken_picture_is_replaced_by_the_next_whatever_was_read_before(caplo
 
 
 def test_more_than_one_percent_ends_the_run():
-    bad = BadFiles(200)
+    bad = BadFiles(range(200))
     read = _reader({10, 20, 30})
     assert (bad.read(10, read), bad.read(20, read), bad.read(10, read)) == (11, 21, 11)
     with pytest.raises(DataError, match=r"3 of 200 pictures are broken, more than 1 %.*picture 30"):
@@ -99,7 +103,7 @@ def test_more_than_one_percent_ends_the_run():
 
 
 def test_one_broken_picture_of_few_is_survived_and_two_are_not():
-    bad = BadFiles(5)
+    bad = BadFiles(range(5))
     assert bad.read(4, _reader({4, 2})) == 0
     with pytest.raises(DataError, match="2 of 5"):
         bad.read(2, _reader({4, 2}))
@@ -107,12 +111,12 @@ def test_one_broken_picture_of_few_is_survived_and_two_are_not():
 
 def test_no_readable_picture_at_all_is_an_error():
     with pytest.raises(DataError, match="none of 1"):
-        BadFiles(1).read(0, _reader({0}))
+        BadFiles(range(1)).read(0, _reader({0}))
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="workers are not forked")
 def test_processes_count_together():
-    bad = BadFiles(200)
+    bad = BadFiles(range(200))
     context = multiprocessing.get_context("fork")
     for index in (10, 20):
         worker = context.Process(target=bad.read, args=(index, _reader({10, 20, 30})))
@@ -127,3 +131,115 @@ def test_a_list_that_is_no_text_is_refused(folder):
     (folder / "list.txt").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(DataError, match=r"list\.txt is not UTF-8 text"):
         gather_pictures(folder, folder / "list.txt")
+
+
+def _write(root, *names):
+    for name in names:
+        write_image(root / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+    return root
+
+
+def _below(paths, root):
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+def test_linked_folders_are_searched_and_each_real_one_once(tmp_path):
+    root = _write(tmp_path / "set", "A/0", "A/deep/1")
+    _write(tmp_path / "disk", "2")
+    _write(tmp_path / "beside", "3")
+    (root / "A" / "B").symlink_to("../../disk")
+    (root / "again").symlink_to("../disk")
+    (root / "Z").symlink_to("A")
+    (root / "A" / "loop").symlink_to("..")  # to a folder that holds it
+    (root / "A" / "up").symlink_to("../..")
+    assert _below(gather_pictures(root), root) == ["A/0.png", "A/deep/1.png", "again/2.png"]
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "A").symlink_to("../set/A")
+    (links / "B").symlink_to("../disk")
+    assert _below(gather_pictures(links), links) == ["A/0.png", "A/deep/1.png", "B/2.png"]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_lists_of_windows_and_macos_name_what_is_there(tmp_path, mark):
+    folder = _write(tmp_path / "hr", "sub/caf\u00e9", "b")
+    (tmp_path / "list.txt").write_bytes(mark + "b.png\r\nsub\\cafe\u0301.png (4,4,3)\r\n".encode())
+    assert _below(gather_pictures(folder, tmp_path / "list.txt"), folder) == ["b.png", "sub/caf\u00e9.png"]
+
+
+def test_a_list_that_names_missing_pictures_is_refused_at_once(folder):
+    (folder / "list.txt").write_text("d.png\ne.png\nsub/f.png\n")
+    with pytest.raises(DataError, match=r"list\.txt names 2 of 3 pictures .*\['e\.png', 'sub/f\.png'\]"):
+        gather_pictures(folder, folder / "list.txt")
+
+
+@pytest.mark.parametrize(
+    ("hr", "lr"),
+    [
+        (("t1", "t2"), ("t1x4", "t2x4")),
+        (("0001_HR", "0002_HR"), ("0001_LR", "0002_LR")),
+        (("a/1", "b/1"), ("a/1", "b/1")),
+        (("a/1", "b/1"), ("a/1x4", "b/1x4")),
+        (("caf\u00e9", "a [1]"), ("cafe\u0301", "a [1]")),
+    ],
+)
+def test_pairs_are_found_without_a_template(tmp_path, hr, lr):
+    gt_folder, lq_folder = _write(tmp_path / "hr", *hr), _write(tmp_path / "lr [x4]", *lr)
+    pairs = gather_pairs(str(gt_folder), str(lq_folder), "{}")
+    expected = sorted((f"{a}.png", f"{b}.png") for a, b in zip(hr, lr, strict=True))
+    assert sorted((*_below([a], gt_folder), *_below([b], lq_folder)) for a, b in pairs) == expected
+
+
+def test_a_template_keeps_sub_folders_apart_and_alone_decides(tmp_path):
+    gt_folder = _write(tmp_path / "hr", "a/1", "b/1")
+    lq_folder = _write(tmp_path / "lr", "a/1", "b/1", "a/1_x4", "b/1_x4")
+    pairs = gather_pairs(gt_folder, lq_folder, "{}_x4")
+    assert _below([lq for _, lq in pairs], lq_folder) == ["a/1_x4.png", "b/1_x4.png"]
+    with pytest.raises(DataError, match="lacks the partners of 2 of 2"):
+        gather_pairs(gt_folder, lq_folder, "{}_x3")
+    with pytest.raises(ConfigError, match="filename_tmpl"):
+        gather_pairs(gt_folder, lq_folder, "x4")
+
+
+def test_several_folders_are_one_set_in_which_each_has_its_share(tmp_path):
+    many, few = _write(tmp_path / "many", *map(str, range(12))), _write(tmp_path / "few", "0", "1", "2")
+    whole = gather_shares([many, few])
+    assert whole == [*gather_pictures(many), *gather_pictures(few)]
+    for shares, count in (((3, 1), 4), ((1, 1), 12), ((0.5, 0.75), 18)):
+        counts = Counter(path.parent.name for path in gather_shares([many, few], shares=shares))
+        assert counts == {"many": 12, "few": count}
+    assert set(gather_shares([many, few], shares=(3, 1))) == set(whole)
+    assert Counter(gather_shares([many, few], shares=(12, 9)))[few / "1.png"] == 3
+    rare = gather_shares([many, few], shares=(1, 4))
+    assert Counter(path.parent.name for path in rare) == {"many": 12, "few": 48}
+
+
+def test_pairs_of_several_folders_stay_in_their_own(tmp_path):
+    for name in ("a", "b"):
+        _write(tmp_path / name / "hr", "0", "1")
+        _write(tmp_path / name / "lr", "0", "1")
+    pairs = gather_pairs(
+        [tmp_path / "a/hr", tmp_path / "b/hr"], [tmp_path / "a/lr", tmp_path / "b/lr"], "{}", shares=(2, 1)
+    )
+    assert all(gt.parts[-3] == lq.parts[-3] and gt.name == lq.name for gt, lq in pairs)
+    assert Counter(gt.parts[-3] for gt, _ in pairs) == {"a": 4, "b": 2}
+
+
+def test_folders_and_shares_that_do_not_fit_are_refused(tmp_path):
+    folder = _write(tmp_path / "a", "0")
+    with pytest.raises(ConfigError, match="shares holds a number above 0 for each of 1"):
+        gather_shares(folder, shares=[1, 2])
+    with pytest.raises(ConfigError, match="shares"):
+        gather_shares([folder, folder], shares=[1, 0])
+    with pytest.raises(ConfigError, match="gt_folder has 2 folders and lq_folder 1"):
+        gather_pairs([folder, folder], folder, "{}")
+    with pytest.raises(ConfigError, match="meta_info names the pictures of one folder"):
+        gather_shares([folder, folder], meta_info=folder / "list.txt")
+    with pytest.raises(ConfigError, match="gt_folder is a folder"):
+        gather_shares([])
+
+
+def test_a_broken_picture_that_is_repeated_counts_once():
+    bad = BadFiles(["a", "b", "c"] * 100)
+    assert [bad.read(place, _reader({1, 4, 7})) for place in (1, 4, 7)] == [2, 5, 8]
+    assert bad.bad == [1]

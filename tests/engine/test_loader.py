@@ -29,7 +29,7 @@ class _Numbers(Dataset):
     def __init__(self, total, broken):
         super().__init__()
         self.total, self.broken = total, broken
-        self.bad = BadFiles(total)
+        self.bad = BadFiles(range(total))
 
     def __len__(self):
         return self.total

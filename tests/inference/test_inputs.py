@@ -105,3 +105,29 @@ def test_suffixes_do_not_lead_to_other_folders(suffix, tmp_path):
     (tmp_path / "a.png").write_bytes(PICTURE)
     with pytest.raises(ConfigError, match="another folder"):
         upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / "out", suffix=suffix)
+
+
+def test_brackets_in_the_names_of_folders_are_no_pattern(tmp_path):
+    folder = tmp_path / "Set5 [HR]" / "x?"
+    folder.mkdir(parents=True)
+    (folder / "0.png").write_bytes(PICTURE)
+    (tmp_path / "Set5 H").mkdir()
+    for pattern, place in (
+        (folder / "*.png", Path()),
+        (folder, Path()),
+        (tmp_path / "Set5 [HR]" / "**" / "*.png", Path("x?")),
+        (tmp_path / "Set5*" / "*" / "*.png", Path("Set5 [HR]", "x?")),
+    ):
+        [job] = find_jobs([pattern], tmp_path / "out")
+        assert (job.source, job.folder) == (folder / "0.png", place)
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    for folder in ("in/a", "disk"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "0.png").write_bytes(PICTURE)
+    for link in ("in/b", "in/c"):
+        (tmp_path / link).symlink_to("../disk")
+    (tmp_path / "in" / "a" / "loop").symlink_to("..")
+    found = [job.source.relative_to(tmp_path).as_posix() for job in find_jobs([tmp_path / "in"], tmp_path)]
+    assert found == ["in/a/0.png", "in/b/0.png"]

@@ -1,0 +1,160 @@
+"""Pairing of names that programs and data sets spell differently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.errors import DataError
+from ppsr.imaging.io import write_image
+from ppsr.imaging.pairing import describe_unpaired, find_images, pair_images, root_of
+
+
+def _paths(*names):
+    return [Path(f"{name}.png") for name in names]
+
+
+def _pairs(gt, others):
+    pairing = pair_images(_paths(*gt), _paths(*others))
+    return {name: other.stem for name, (_, other) in pairing.pairs.items()}, pairing.missing, pairing.extra
+
+
+@pytest.mark.parametrize(
+    ("gt", "other"),
+    [
+        ("baby", "baby"),
+        ("baby", "babyx2"),
+        ("baby", "baby_x4"),
+        ("img_001_SRF_4_HR", "img_001_SRF_4_LR"),
+        ("0801", "0801x4"),
+        ("0801", "0801_DRCT-L_X4"),
+        ("0801", "0801_HAT-fine"),
+        ("cones_x4", "cones_x4"),
+        ("img_001", "img_001_bicubic"),
+        ("baby_HR_x4", "baby_RCAN_x4"),
+        ("img_001_SRF_4_HR", "img_001_SRF_4_SRCNN"),
+        ("baby_gt", "baby_DRCT_SRx4"),
+        ("HR_0001", "LR_0001"),
+        ("0001 4x", "0001"),
+        ("0001_original", "0001_out"),
+        ("Baby GT", "baby_lq"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("caf\u00e9", "cafe\u0301_x4"),
+        ("a [1]*", "a [1]*_x4"),
+        ("img.v1_HR", "img.v1x4"),
+        ("0801_sharp", "0801x4"),
+    ],
+)
+def test_the_same_picture_is_found_under_its_usual_names(gt, other):
+    assert _pairs([gt], [other]) == ({gt: other}, [], [])
+    # also where one name begins another, and in the presence of others
+    both = _pairs([gt, "z" + gt], [other, "z" + other, "extra"])
+    if gt[0] != "H":  # zHR_0001 is no usual name
+        assert both == ({gt: other, "z" + gt: "z" + other}, [], ["extra.png"])
+
+
+def test_an_equal_name_goes_before_a_decorated_one():
+    pairs, _, extra = _pairs(["a"], ["a_x4", "a"])
+    assert pairs == {"a": "a"}
+    assert extra == ["a_x4.png"]
+
+
+def test_the_longest_beginning_takes_a_picture():
+    pairs, missing, extra = _pairs(["man", "man_b"], ["man_b_net", "man_net"])
+    assert pairs == {"man": "man_net", "man_b": "man_b_net"}
+    assert not missing
+    assert not extra
+
+
+def test_a_number_is_not_the_beginning_of_a_longer_number():
+    assert _pairs(["08"], ["0801"]) == ({}, ["08.png"], ["0801.png"])
+
+
+def test_two_candidates_are_not_guessed_between():
+    assert _pairs(["a"], ["a_net1", "a_net2"])[0] == {}
+
+
+def test_a_pattern_selects_among_the_pictures_of_a_folder(tmp_path):
+    for name in ("a_HR", "a_LR", "b_HR"):
+        write_image(tmp_path / f"{name}.png", np.zeros((4, 4), np.uint8))
+    assert [p.stem for p in find_images(tmp_path / "*_HR.png")] == ["a_HR", "b_HR"]
+
+
+def test_a_pattern_without_a_match_is_refused(tmp_path):
+    with pytest.raises(DataError, match="holds no pictures"):
+        find_images(tmp_path / "*.png")
+
+
+def test_hidden_files_match_no_pattern(tmp_path):
+    for name in ("a_HR.png", "._a_HR.png"):
+        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    assert find_images(tmp_path / "*_HR.png") == [tmp_path / "a_HR.png"]
+
+
+def test_names_that_begin_each_other_keep_their_own_partners():
+    names = ("baby", "babydoll", "baby_doll", "baby_1", "baby_10")
+    for hr, sr in (("{}_HR_x4", "{}_RCAN_x4"), ("{}_SRF_4_HR", "{}_SRF_4_SRCNN"), ("{}_gt", "{}_DRCT_SRx4")):
+        pairs, missing, extra = _pairs([hr.format(n) for n in names], [sr.format(n) for n in reversed(names)])
+        assert pairs == {hr.format(n): sr.format(n) for n in sorted(names)}
+        assert not missing
+        assert not extra
+
+
+def _tree(root, *names):
+    return [root / f"{name}.png" for name in names]
+
+
+def test_same_names_in_sub_folders_are_kept_apart():
+    a, b = Path("hr"), Path("sr")
+    gt = _tree(a, "x/001", "y/001", "002")
+    for others in (
+        ("x/001", "y/001", "002"),
+        ("x/001_x4", "y/001_x4", "002x4"),
+        ("y/001_net", "x/001_net", "2/002"),
+    ):
+        pairing = pair_images(gt, _tree(b, *others), gt_root=a, root=b)
+        assert list(pairing.pairs) == ["002", "x/001", "y/001"]
+        for name, (_, other) in pairing.pairs.items():
+            assert name == "002" or other.parent.name == name[0]
+    flat = pair_images(gt, _tree(b, "001", "002"), gt_root=a, root=b)
+    assert list(flat.pairs) == ["002"]  # 001 may belong to either
+    assert flat.missing == ["001.png", "001.png"]
+
+
+def test_names_that_become_equal_are_not_guessed_between():
+    assert _pairs(["img_x2", "img_x4"], ["img_LR"])[0] == {}
+    assert _pairs(["img_x2", "img_x4"], ["img_x2_LR", "img_x4_LR"])[0] == {
+        "img_x2": "img_x2_LR",
+        "img_x4": "img_x4_LR",
+    }
+
+
+def test_many_names_without_partner_take_little_time():
+    names = [f"some_long_name_with_parts_{n:06d}" for n in range(5000)]
+    assert _pairs(names, [f"other_{n:06d}_RCAN" for n in range(5000)])[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("missing", "others", "template"),
+    [
+        (["t1.png", "t2.png"], ["t1_a.png", "t1_b.png", "t2_b.png", "s.png"], "{}_b"),
+        (["x/t1.png", "x/t2.png"], ["lq-t2-q.png"], "lq-{}-q"),
+        (["a.png", "b.png"], ["c.png"], None),
+        (["a.png"], ["x/a.png", "y/a.png"], None),
+    ],
+)
+def test_unpaired_names_are_described_with_the_template_that_fits(missing, others, template):
+    message = describe_unpaired(missing, others)
+    assert all(repr(name) in message for name in (*missing[:2], *others[:2]))
+    assert (f"filename_tmpl: '{template}'" in message) == (template is not None)
+
+
+def test_brackets_in_the_names_of_folders_are_no_pattern(tmp_path):
+    folder = tmp_path / "Set5 [HR] {x4} *"
+    for name in ("a_HR", "a_LR", "b_HR"):
+        write_image(folder / f"{name}.png", np.zeros((4, 4), np.uint8))
+    assert [p.stem for p in find_images(folder)] == ["a_HR", "a_LR", "b_HR"]
+    assert [p.stem for p in find_images(folder / "*_HR.png")] == ["a_HR", "b_HR"]
+    assert root_of(folder) == root_of(folder / "*_HR.png") == folder
