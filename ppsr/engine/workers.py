@@ -67,7 +67,10 @@ def batches_of_workers(
         return_list=True,
         worker_init_fn=_Start(over, os.getpid()),
     )
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # which ends OpenCV's threads: a copy of a process that has some crashes at a change
     batches = iter(loader)
+    cv2.setNumThreads(threads)
     if threading.current_thread() is threading.main_thread():
         # Paddle's handler raises wherever the program happens to be, in the middle of a step too. Without it
         # the thread that collects batches notices a dead worker, and the next batch is an error.
@@ -162,7 +165,8 @@ class _Start:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != self.trainer:  # it ended before the line above
             os._exit(0)
-        cv2.setNumThreads(1)
+        if cv2.getNumThreads() != 1:  # in a process of its own; a copy has one, and would crash
+            cv2.setNumThreads(1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._handle)
 

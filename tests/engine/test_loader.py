@@ -91,6 +91,7 @@ def test_opencv_has_one_thread_in_loader_workers_and_keeps_its_own_elsewhere():
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
+        cv2.GaussianBlur(np.zeros((999, 999), np.uint8), (9, 9), 2)  # which starts OpenCV's threads
         options = LoaderOptions(batch_size=2, num_workers=1)
         batch = next(build_stream(_Threads(), options, Group(), seed=0, samples_done=0))
         assert batch["gt"].numpy().ravel().tolist() == [1, 1]
