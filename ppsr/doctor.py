@@ -253,7 +253,7 @@ def _check_forward() -> Iterator[Line]:
 
     from ppsr import accelerate
     from ppsr.compat.paddle import full_precision
-    from ppsr.inference.backends.dygraph import PaddleBackend
+    from ppsr.inference.backends.base import PaddleBackend
 
     net, x = _tiny()
     backend = PaddleBackend(net)

@@ -14,13 +14,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ppsr.errors import ConfigError, PpsrError
+from ppsr.errors import ConfigError, DataError, PpsrError
 
 __all__ = [
+    "SHARE_OF_FREE",
     "available_memory",
     "bytes_per_pixel",
     "gpu_free",
     "is_out_of_memory",
+    "memory_budget",
     "parse_size",
     "release_memory",
     "resident_memory",
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 # An EDSR-like x4 network with 64 channels takes 41 kB per LR pixel (9 * 64 * 16 values in its last layer) if
 # convolution copies patches, as Paddle's own kernels do. Only used where the real figure cannot be measured.
 CAREFUL_BYTES_PER_PIXEL = 64_000
+SHARE_OF_FREE = 0.7
+_SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
 _SIDES = (32, 96)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _OUT_OF_MEMORY = re.compile(
@@ -77,6 +81,29 @@ def available_memory() -> int | None:
     limits = [_free(), _container(), _own_limit()]
     known = [limit for limit in limits if limit is not None]
     return max(0, min(known)) if known else None
+
+
+def memory_budget(limit: int | None) -> int | None:
+    """Bytes that may be allocated on top of what the process has; None where sizes are unknown.
+
+    Args:
+        limit: of the whole process; None: 70 % of what is free.
+
+    Raises:
+        DataError: the process already takes more than the limit.
+    """
+    trim_heap()
+    if limit is None:
+        free = available_memory()
+        return None if free is None else round(SHARE_OF_FREE * free)
+    used = resident_memory()
+    usable = round(_SHARE_OF_LIMIT * limit)
+    if used is not None and used >= usable:
+        raise DataError(
+            f"the process already takes {used / 1e6:.0f} MB, of a limit of {limit / 1e6:.0f} MB "
+            f"{usable / 1e6:.0f} MB are used; allow more memory"
+        )
+    return None if used is None else usable - used
 
 
 def _free() -> int | None:

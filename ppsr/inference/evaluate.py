@@ -14,7 +14,7 @@ import numpy as np
 
 from ppsr.engine.evaluator import compared, sample_label
 from ppsr.errors import DataError
-from ppsr.inference.backends.base import Backend, super_resolve
+from ppsr.inference.backends.base import Backend, apply_backend
 from ppsr.metrics.scoring import Metric, Problem, SetScore, score_picture
 
 __all__ = ["Scores", "evaluate_backend"]
@@ -55,7 +55,7 @@ def evaluate_backend(
     for batch in _batches(_readable(dataset, score), batch_size):
         lq = np.stack([np.asarray(sample["lq"], np.float32) for _, sample in batch])
         started = time.perf_counter()
-        pictures = super_resolve(backend, lq)
+        pictures = apply_backend(backend, lq)
         seconds += time.perf_counter() - started
         for (name, sample), sr in zip(batch, pictures, strict=True):
             label = sample_label(sample) or name

@@ -23,8 +23,8 @@ from ppsr.compat.paddle import full_precision
 from ppsr.errors import ConfigError, PpsrError
 from ppsr.files import atomic_write, sha256
 from ppsr.inference import onnx_graph
+from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.benchmark import benchmark_backends
-from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
 from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.inference.graph_check import check_graph
@@ -101,6 +101,14 @@ class Export:
         if not trust:
             check_graph(path)
         return path
+
+    def require_open_sizes(self) -> None:
+        """Raises ConfigError for an export that takes images of one size alone."""
+        if self.shape[2] is not None or self.shape[3] is not None:
+            raise ConfigError(
+                f"{self.prefix} was exported for the input shape {list(self.shape)}; to upscale images of "
+                "any size, export it with open sizes (-1)"
+            )
 
     @property
     def shape(self) -> Sequence[int | None]:

@@ -21,11 +21,13 @@ from itertools import product
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.inference.facts import NetworkFacts
 
 __all__ = [
     "PUBLISHED_MODES",
     "average_tiles",
     "count_tiles",
+    "cut_as_published",
     "half_tiles",
     "mirror_pad",
     "paste_tiles",
@@ -165,6 +167,29 @@ def half_tiles(run: Run, lq: np.ndarray, *, scale: int, window: int, tile: int, 
         return run(padded)[:, :, : part.shape[2] * scale, : part.shape[3] * scale]
 
     return np.clip(_pasted(half, lq, scale, tile, pad) if tile else half(lq), 0, 1)
+
+
+def cut_as_published(
+    mode: str, run: Run, count: Callable[[], None], lq: np.ndarray, facts: NetworkFacts, tile: int, pad: int
+) -> np.ndarray:
+    """Apply a network by one of `PUBLISHED_MODES`; `count` is called after each tile.
+
+    Raises:
+        ConfigError: sizes that the mode does not take.
+        DataError: the image is too small.
+    """
+
+    def counted(part: np.ndarray) -> np.ndarray:
+        sr = run(part)
+        count()
+        return sr
+
+    common = {"scale": facts.scale, "window": facts.size_multiple, "tile": tile}
+    if mode == "published":
+        return paste_tiles(counted, lq, **common, pad=pad)
+    if mode == "published-onnx":
+        return half_tiles(counted, lq, **common, pad=pad)
+    return average_tiles(counted, lq, **common, overlap=pad)
 
 
 def count_tiles(mode: str, height: int, width: int, *, window: int, tile: int, overlap: int) -> int:

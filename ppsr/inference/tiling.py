@@ -20,7 +20,7 @@ from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.transparent import Filled, filling_memory
 from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
-__all__ = ["Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
+__all__ = ["Plan", "Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,27 @@ class Tiles:
     size: int = 0
     overlap: int = 0
     fade: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one image will be computed.
+
+    Attributes:
+        tiles: how it is cut; in a published tile mode by the loop of that mode.
+        count: number of tiles.
+        memory: bytes predicted for it beside the process as it is; None: not predicted.
+    """
+
+    tiles: Tiles
+    count: int
+    memory: int | None
+
+    def __str__(self) -> str:
+        memory = "" if self.memory is None else f", {self.memory / 1e6:.0f} MB predicted"
+        if not self.tiles.size:
+            return f"whole image{memory}"
+        return f"{self.count} tiles of {self.tiles.size} with overlap {self.tiles.overlap}{memory}"
 
 
 def _up(value: int, multiple: int) -> int:

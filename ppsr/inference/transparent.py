@@ -8,12 +8,33 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["Filled", "filling_memory"]
+__all__ = ["Filled", "filling_memory", "has_alpha", "readable_pixels"]
 
 _ROWS = 64  # filled at once
 _MARGIN = 64  # rows above and below in which the nearest visible pixel is sought; no tile is read wider
 _PER_PIXEL = 40  # bytes of the search: distances, labels, indices, colours
 _LARGEST_SAMPLE = 4  # bytes
+
+
+def has_alpha(pixels: np.ndarray, channels: int) -> bool:
+    """Whether the last of 2 or 4 bands is alpha; for a network of other channels it is a band like others."""
+    return pixels.shape[2] in (2, 4) and channels in (1, 3)
+
+
+def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray | Filled, float | None]:
+    """An image as tiles read it, and its alpha where that is the same everywhere and needs no network.
+
+    Args:
+        pixels: H x W x C.
+        channels: of the network.
+    """
+    if not has_alpha(pixels, channels):
+        return pixels, None
+    alpha = pixels[..., -1]
+    if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
+        largest = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
+        return pixels[..., :-1], float(np.float32(alpha.flat[0]) / np.float32(largest))
+    return (pixels if alpha.min() else Filled(pixels)), None
 
 
 def filling_memory(rows: int, width: int, channels: int) -> int:

@@ -1,11 +1,11 @@
-"""Upscaling pictures with a network: gray, colour and alpha, of any size, in bounded memory."""
+"""Upscaling images with a network: gray, colour, alpha and more bands, of any size, in bounded memory."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,29 +13,18 @@ import numpy as np
 from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
-from ppsr.inference.backends.base import Backend, self_ensemble, super_resolve
+from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
 from ppsr.inference.backends.choose import open_backend
-from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.exported import Export
-from ppsr.inference.published_tiles import (
-    PUBLISHED_MODES,
-    average_tiles,
-    count_tiles,
-    half_tiles,
-    paste_tiles,
-)
+from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.network import load_source
+from ppsr.inference.published_tiles import PUBLISHED_MODES, count_tiles, cut_as_published
 from ppsr.inference.rows import resize_rows
-from ppsr.inference.tiling import Tiler, Tiles, as_float, largest_tiles, make_tiles
-from ppsr.inference.transparent import Filled
-from ppsr.memory import (
-    available_memory,
-    bytes_per_pixel,
-    gpu_free,
-    resident_memory,
-    trim_heap,
-)
+from ppsr.inference.tiling import Plan, Tiler, Tiles, largest_tiles, make_tiles
+from ppsr.inference.transparent import has_alpha, readable_pixels
+from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget
 
 __all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler", "quantise"]
 
@@ -44,38 +33,21 @@ logger = logging.getLogger(__name__)
 TILE_MODES = ("blend", *PUBLISHED_MODES)
 SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
-_SHARE_OF_FREE = 0.7
-_SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
 _SMALL = 128 * 128  # pixels of a picture that is never worth measuring for
 _PUBLISHED_PAD = 32
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How one picture will be computed.
-
-    Attributes:
-        tiles: how it is cut; in a published tile mode by the loop of that mode.
-        count: number of tiles.
-        memory: bytes predicted for it beside the process as it is; None: not predicted.
-    """
-
-    tiles: Tiles
-    count: int
-    memory: int | None
-
-    def __str__(self) -> str:
-        memory = "" if self.memory is None else f", {self.memory / 1e6:.0f} MB predicted"
-        if not self.tiles.size:
-            return f"whole picture{memory}"
-        return f"{self.count} tiles of {self.tiles.size} with overlap {self.tiles.overlap}{memory}"
-
-
 class Upscaler:
-    """A network with the steps around it.
+    """A network with the steps around it: weights in, larger images out.
+
+    Example:
+        >>> upscaler = ppsr.Upscaler("net.pth")
+        >>> sr = upscaler(image)  # H x W x 3 uint8 -> sH x sW x 3 uint8
 
     Args:
-        network: an LR -> SR network, the path of an exported one (prefix, or folder), or an open backend.
+        network: weights (a file, the folder of a training run, a name of `ppsr models list`; two files where
+            generator and predictor are apart), an exported network (prefix or folder), a network, or an open
+            backend.
         backend: "paddle", "inference", "onnxruntime", "openvino", "tensorrt", or "auto" for the fastest that
             is installed and right; None: a network as it is, an export by "auto".
         options: device, precision and threads of the backend.
@@ -86,8 +58,7 @@ class Upscaler:
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
         ensemble: mean over the eight flips and turns.
         outscale: size of the result / size of the picture, 1/16 to 64; None: the network's scale.
-        half: half precision where the network and the device allow it; short for that precision in
-            `options`.
+        half: half precision where network and device allow it; short for that precision in `options`.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
         halve: compute a tile for which memory is short again in halves; False: that is an error.
 
@@ -102,7 +73,7 @@ class Upscaler:
 
     def __init__(
         self,
-        network: nn.Layer | Backend | str | Path,
+        network: nn.Layer | Backend | str | Path | Sequence[str | Path],
         *,
         backend: str | None = None,
         options: BackendOptions | None = None,
@@ -125,16 +96,14 @@ class Upscaler:
                 raise ConfigError(f"{name} is a whole number of LR pixels, 0 or more, got {value!r}")
         if max_memory is not None and max_memory <= 0:
             raise ConfigError(f"max_memory is a positive number of bytes, got {max_memory}")
-        if ensemble and tile_mode != "blend":
-            raise ConfigError("the published tile modes have no self-ensemble; use tile mode blend")
-        if max_memory is not None and tile_mode != "blend":
-            raise ConfigError(
-                "the published tile modes keep to no limit of memory; give a tile instead of it, or "
-                "use tile mode blend"
-            )
-        if isinstance(network, (str, Path)):
-            _require_open_sizes(Export(network))
-        if isinstance(network, (nn.Layer, str, Path)):
+        if tile_mode != "blend" and (ensemble or max_memory is not None):
+            raise ConfigError(f"tile mode {tile_mode} has no self-ensemble and no limit of memory; use blend")
+        if isinstance(network, (str, Path, list, tuple)):
+            files = [network] if isinstance(network, (str, Path)) else list(network)
+            network = load_source(None, [Path(file) for file in files], None)
+        if isinstance(network, (nn.Layer, Path)):
+            if isinstance(network, Path):
+                Export(network).require_open_sizes()
             options = options or BackendOptions()
             options = replace(options, precision="fp16") if half else options
             self.backend: Backend = open_backend(network, backend, options, tile=tile)
@@ -143,16 +112,11 @@ class Upscaler:
         else:
             self.backend = network
         facts = self.backend.facts
-        if facts.channels not in (1, 3):
-            raise ConfigError(f"{facts.network} works on {facts.channels} channels; pictures have 1 or 3")
         self.scale = facts.scale
-        self.tile = tile
-        self.overlap = overlap
+        self.tile, self.overlap, self.tile_mode, self.halve = tile, overlap, tile_mode, halve
         self.max_memory = max_memory
-        self.tile_mode = tile_mode
         self.ensemble = ensemble
         self.outscale = outscale
-        self.halve = halve
         self.degradation: np.ndarray | None = None
         if degradation is not None:
             self.degradation = check_degradation(degradation, facts.degradation_params, facts.network)
@@ -165,33 +129,30 @@ class Upscaler:
         return max(1, int(height * self.outscale + 0.5)), max(1, int(width * self.outscale + 0.5))
 
     def __call__(self, image: np.ndarray, *, plan: Plan | None = None) -> np.ndarray:
-        """Upscale a picture in memory.
+        """Upscale an image in memory.
 
         Args:
             image: H x W, or H x W x 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or
-                float in [0, 1].
-            plan: from `plan`, for many pictures of one size; None: made here.
+                float in [0, 1]. For a network of other channels H x W x these.
+            plan: from `plan`, for many images of one size; None: made here.
 
         Returns:
-            The same kind of picture, larger; integers rounded, floats as float32 in [0, 1].
+            The same kind of image, larger; integers rounded, floats as float32 in [0, 1].
 
         Raises:
-            DataError: not such a picture, the network gave NaN or infinity, or memory is short.
+            DataError: not such an image, the network gave NaN or infinity, or memory is short.
         """
         if not isinstance(image, np.ndarray):
-            raise DataError(
-                f"a picture is a numpy array, got {type(image).__name__}; ppsr.imaging.read_image reads one"
-            )
+            name = type(image).__name__
+            raise DataError(f"an image is a numpy array, got {name}; ppsr.imaging.read_image reads one")
         pixels = image[..., None] if image.ndim == 2 else image
-        result: np.ndarray | None = None
+        _check(pixels, self.backend.facts)
+        dtype = image.dtype if image.dtype.kind == "u" else np.dtype("f4")
+        result = np.empty((*self.size(*pixels.shape[:2]), pixels.shape[2]), dtype)
         row = 0
         for band in self.bands(pixels, plan=plan):
-            if result is None:
-                size = self.size(*pixels.shape[:2])
-                result = np.empty((*size, pixels.shape[2]), image.dtype if image.dtype.kind == "u" else "f4")
-            result[row : row + len(band)] = quantise(band, result.dtype)
+            result[row : row + len(band)] = quantise(band, dtype)
             row += len(band)
-        assert result is not None
         assert row == len(result)
         return result[..., 0] if image.ndim == 2 else result
 
@@ -203,25 +164,17 @@ class Upscaler:
         """
         facts, memory = self.backend.facts, None
         if self.tile_mode != "blend":
-            tiles = Tiles(self.tile or 0, self._pad)
+            tiles = Tiles(self.tile or 0, self.overlap if self.overlap is not None else _PUBLISHED_PAD)
             common = {"window": facts.size_multiple, "tile": tiles.size, "overlap": tiles.overlap}
             return Plan(tiles, count_tiles(self.tile_mode, height, width, **common), None)
         tiles = make_tiles(facts, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             device = self._device_budget()
             per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
-            budget = self._budget(self.max_memory if device is None else None)
+            budget = memory_budget(self.max_memory if device is None else None)
             if budget is not None:
-                tiles, memory = largest_tiles(
-                    facts,
-                    height,
-                    width,
-                    channels,
-                    per_pixel=per_pixel,
-                    budget=budget,
-                    device_budget=device,
-                    overlap=self.overlap,
-                )
+                known = {"per_pixel": per_pixel, "budget": budget, "device_budget": device}
+                tiles, memory = largest_tiles(facts, height, width, channels, **known, overlap=self.overlap)
         tiles = self._within_engine(tiles, height, width)
         return Plan(tiles, self._tiler(tiles).count(height, width), memory)
 
@@ -259,29 +212,17 @@ class Upscaler:
         facts = self.backend.facts
         if self.degradation is not None or not facts.degradation_params:
             return self.degradation
-        readable = _readable(pixels)[0]
-        colours = 1 if pixels.shape[2] < 3 else 3
-
-        def read(rows: slice, columns: slice) -> np.ndarray:
-            part = as_float(readable[rows, columns])[..., :colours] * np.float32(facts.rgb_range)
-            if facts.channels == 1 < colours:
-                part = (part @ _LUMA)[..., None]
-            planes = part.transpose(2, 0, 1)[None]
-            return np.broadcast_to(planes, (1, facts.channels, *planes.shape[2:]))
-
-        return predict_degradation(self.backend, read, *pixels.shape[:2])
-
-    @property
-    def _pad(self) -> int:
-        """The overlap of the published tile modes."""
-        return _PUBLISHED_PAD if self.overlap is None else self.overlap
+        _check(pixels, facts)
+        readable = readable_pixels(pixels, facts.channels)[0]
+        colours = pixels.shape[2] - has_alpha(pixels, facts.channels)
+        return predict_degradation(self.backend, readable, colours)
 
     def _tiler(
         self, tiles: Tiles, degradation: np.ndarray | None = None, on_tile: Callable[[], None] | None = None
     ) -> Tiler:
         blend = self.tile_mode == "blend"  # the other modes cut the whole picture that they are given
         return Tiler(
-            partial(self._planes, degradation=degradation, on_tile=None if blend else on_tile),
+            partial(self._tile, degradation=degradation, on_tile=None if blend else on_tile),
             scale=self.scale,
             multiple=self.backend.facts.size_multiple,
             tiles=tiles if blend else Tiles(),
@@ -290,32 +231,12 @@ class Upscaler:
             on_tile=on_tile if blend else None,
         )
 
-    @staticmethod
-    def _budget(limit: int | None) -> int | None:
-        """Bytes that may be taken beside those the process has; None where the system does not tell.
-
-        Raises:
-            DataError: the process already takes more than the limit.
-        """
-        trim_heap()
-        if limit is not None:
-            used = resident_memory()
-            usable = round(_SHARE_OF_LIMIT * limit)
-            if used is not None and used >= usable:
-                raise DataError(
-                    f"the process already takes {used / 1e6:.0f} MB, of a limit of {limit / 1e6:.0f} MB "
-                    f"{usable / 1e6:.0f} MB are used; allow more memory"
-                )
-            return None if used is None else usable - used
-        free = available_memory()
-        return None if free is None else round(_SHARE_OF_FREE * free)
-
     def _device_budget(self) -> int | None:
         """Bytes of the GPU's memory that the network may take; None where it runs on the processor."""
         free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
         if free is None:
             return None
-        return round(_SHARE_OF_FREE * free) if self.max_memory is None else min(self.max_memory, free)
+        return round(SHARE_OF_FREE * free) if self.max_memory is None else min(self.max_memory, free)
 
     def _measured(self, *, gpu: bool = False) -> float:
         """Bytes that the network takes per LR pixel, measured once."""
@@ -324,7 +245,7 @@ class Upscaler:
             single.ensemble = False  # eight passes take the time of eight and the memory of one and their sum
 
             def run(side: int) -> None:
-                single._planes(np.zeros((side, side, 3), np.float32))
+                single._tile(np.zeros((side, side, max(3, self.backend.facts.channels)), np.float32))
 
             self._per_pixel = bytes_per_pixel(run, self.backend.facts.size_multiple, gpu=gpu)
             if self.ensemble:
@@ -350,110 +271,73 @@ class Upscaler:
         Raises:
             DataError: as `__call__`.
         """
-        _check(pixels)
+        _check(pixels, self.backend.facts)
         height, width, channels = pixels.shape
         plan = plan or self.plan(height, width, channels)
         logger.debug("%d x %d: %s", width, height, plan)
-        readable, flat_alpha = _readable(pixels)
+        readable, flat_alpha = readable_pixels(pixels, self.backend.facts.channels)
         if degradation is None:
             degradation = self.predict_degradation(pixels)
         bands = self._tiler(plan.tiles, degradation, on_tile).bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
-            if flat_alpha is None:
-                yield band
-            else:
-                yield np.concatenate([band, np.full_like(band[..., :1], flat_alpha)], axis=2)
+            flat = () if flat_alpha is None else (np.full_like(band[..., :1], flat_alpha),)
+            yield np.concatenate([band, *flat], axis=2) if flat else band
 
-    def _planes(
+    def _tile(
         self,
         tile: np.ndarray,
         *,
         degradation: np.ndarray | None = None,
         on_tile: Callable[[], None] | None = None,
     ) -> np.ndarray:
-        """A tile of 1 to 4 channels: colours in one pass, alpha in its own, which `on_tile` is not told
-        of."""
-        if tile.shape[2] in (1, 3):
-            return self._colours(tile, degradation, on_tile)
-        colours = self._colours(tile[..., :-1], degradation, on_tile)
-        return np.concatenate([colours, self._colours(tile[..., -1:], degradation, None)], axis=2)
+        """(h, w, C) in [0, 1] -> (sh, sw, C) in [0, 1]; alpha in a pass of its own, not counted by `on_tile`.
 
-    def _colours(
-        self, tile: np.ndarray, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
-    ) -> np.ndarray:
-        """h x w x 1 or 3 in [0, 1] through a network of 1 or 3 channels; clipped to [0, 1].
-
-        One for luma gets gray as RGB: its values are 16..235 of 255, those of a gray picture 0..255."""
-        planes = tile.transpose(2, 0, 1)  # C, h, w
-        facts = self.backend.facts
-        gray = facts.channels == 1 and not facts.luma  # then the colours are a batch
-        lq = planes[:, None] if gray else np.broadcast_to(planes[None], (1, 3, *planes.shape[1:]))
-        lq = np.ascontiguousarray(lq)
-        if self.tile_mode != "blend":
-            sr = self._published(lq, degradation, on_tile)
-        else:
-            sr = (self_ensemble if self.ensemble else super_resolve)(self.backend, lq, degradation)
-        sr = (sr[:, 0] if gray else sr[0]).transpose(1, 2, 0)
-        np.clip(sr, 0, 1, out=sr)
-        return (sr @ _LUMA)[..., None] if tile.shape[2] < sr.shape[2] else sr
-
-    def _published(
-        self, lq: np.ndarray, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
-    ) -> np.ndarray:
-        """By a published tile mode.
-
-        Raises:
-            DataError: the network gave NaN or infinity.
+        A network for RGB gets gray as three equal channels, one for gray gets colours as a batch. One for
+        luma gets gray as RGB: its values are 16..235 of 255, those of a gray image 0..255.
         """
-        facts = self.backend.facts
-        pad = self._pad
-
-        def run(part: np.ndarray) -> np.ndarray:
-            sr = super_resolve(self.backend, part, degradation)
-            if on_tile is not None:
-                on_tile()
-            return sr
-
-        common = {"scale": facts.scale, "window": facts.size_multiple, "tile": self.tile or 0}
-        if self.tile_mode == "published":
-            return paste_tiles(run, lq, **common, pad=pad)
-        if self.tile_mode == "published-onnx":
-            return half_tiles(run, lq, **common, pad=pad)
-        return average_tiles(run, lq, **common, overlap=pad)
-
-
-def _require_open_sizes(export: Export) -> None:
-    """Raises ConfigError for an export that takes pictures of one size alone."""
-    if export.shape[2] is not None or export.shape[3] is not None:
-        raise ConfigError(
-            f"{export.prefix} was exported for the input shape {list(export.shape)}; to upscale pictures of "
-            "any size, export it with open sizes (-1)"
-        )
-
-
-def _readable(pixels: np.ndarray) -> tuple[np.ndarray | Filled, float | None]:
-    """An image as tiles read it, and its alpha where that is the same everywhere and needs no network."""
-    if pixels.shape[2] in (1, 3):
-        return pixels, None
-    alpha = pixels[..., -1]
-    if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
-        return pixels[..., :-1], as_float(alpha[:1, :1]).item()
-    return (pixels if alpha.min() else Filled(pixels)), None
+        facts, parts = self.backend.facts, []
+        first = tile.shape[2] - has_alpha(tile, facts.channels)
+        batch = facts.channels == 1 and not facts.luma
+        for part in filter(np.size, (tile[..., :first], tile[..., first:])):
+            planes = part.transpose(2, 0, 1)
+            wanted = max(3, facts.channels) if part.shape[2] == 1 else part.shape[2]
+            lq = planes[:, None] if batch else np.broadcast_to(planes[None], (1, wanted, *planes.shape[1:]))
+            lq = np.ascontiguousarray(lq)
+            if self.tile_mode == "blend":
+                sr = apply_backend(self.backend, lq, degradation, ensemble=self.ensemble)
+            else:
+                run = partial(apply_backend, self.backend, degradation=degradation)
+                count = on_tile if on_tile and not parts else lambda: None
+                sr = cut_as_published(
+                    self.tile_mode,
+                    run,
+                    count,
+                    lq,
+                    facts,
+                    self.tile or 0,
+                    self.overlap if self.overlap is not None else _PUBLISHED_PAD,
+                )
+            sr = (sr[:, 0] if batch else sr[0]).transpose(1, 2, 0)
+            np.clip(sr, 0, 1, out=sr)
+            parts.append((sr @ _LUMA)[..., None] if part.shape[2] < sr.shape[2] else sr)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
-def _check(pixels: np.ndarray) -> None:
-    """Raise for an array that is no picture.
+def _check(pixels: np.ndarray, facts: NetworkFacts) -> None:
+    """Raise for an array that the network cannot upscale.
 
     Raises:
         DataError: wrong shape, type or values.
     """
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
-        raise DataError(f"a picture is H x W x 1, 2, 3 or 4, got an array of shape {pixels.shape}")
+    allowed = (1, 2, 3, 4) if facts.channels in (1, 3) else (facts.channels,)
+    if pixels.ndim != 3 or pixels.shape[2] not in allowed or 0 in pixels.shape:
+        bands = " or ".join(map(str, allowed))
+        raise DataError(f"{facts.network} takes images H x W x {bands}, got an array of shape {pixels.shape}")
     if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise DataError("the picture has values that are not finite")
+        raise DataError("the image has values that are not finite")
 
 
 def quantise(band: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -15,8 +15,8 @@ from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.variants import find_variant
 from ppsr.inference.backends import super_resolve
+from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.choose import open_backend
-from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.export import export_network
 from ppsr.inference.facts import facts_of
 from ppsr.inference.upscaler import Upscaler

@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ppsr.inference.backends.base import super_resolve
-from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.backends.base import PaddleBackend, apply_backend
 from ppsr.inference.published_tiles import average_tiles, half_tiles, mirror_pad, paste_tiles
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
@@ -41,7 +40,7 @@ def _numbers(name, case):
 def test_published_tile_modes(path):
     g = Golden(path)
     backend = _backend(g)
-    run = partial(super_resolve, backend)
+    run = partial(apply_backend, backend)
     shape = {"scale": backend.facts.scale, "window": backend.facts.size_multiple}
     for case in g.meta["cases"]:
         name = case["output"].removeprefix("output/")
@@ -74,7 +73,7 @@ def test_blended_tiles_stay_as_near_to_the_whole_picture_as_published_ones(path)
     window = backend.facts.size_multiple
     np.testing.assert_allclose(Upscaler(backend, tile=0)(image), whole, atol=ATOL)
     tile, pad = 2 * window, 2 * window
-    run = partial(super_resolve, backend)
+    run = partial(apply_backend, backend)
     published = paste_tiles(run, g["input/x"], scale=backend.facts.scale, window=window, tile=tile, pad=pad)
     published = np.clip(published[0].transpose(1, 2, 0), 0, 1)
     ours = Upscaler(backend, tile=tile, overlap=pad)(image)

@@ -18,10 +18,10 @@ import pytest
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import onnx_graph
-from ppsr.inference.backends import ReducedPrecision, benchmark, choose, self_ensemble, super_resolve
+from ppsr.inference.backends import ReducedPrecision, apply_backend, benchmark, choose
+from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.benchmark import BackendResult, benchmark_backends, installed
 from ppsr.inference.backends.choose import open_backend
-from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, require_bf16
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
 from ppsr.inference.export import export_network
@@ -112,13 +112,13 @@ def test_dygraph_backend_equals_the_network(name: str, rng: np.random.Generator)
     lq = rng.random((2, 3, 9, 13), dtype=np.float32)
     backend = PaddleBackend(net)
     expected = tensor_super_resolve(net, paddle.to_tensor(lq)).numpy()
-    np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-6)
+    np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-6)
 
 
 def test_range_and_multiple_of_the_network_are_respected(rng: np.random.Generator) -> None:
     backend = Repeat(multiple=8, rgb_range=255.0)
     lq = rng.random((1, 3, 9, 3), dtype=np.float32)
-    sr = super_resolve(backend, lq)
+    sr = apply_backend(backend, lq)
     np.testing.assert_allclose(sr, lq.repeat(2, 2).repeat(2, 3), rtol=1e-6)
     assert backend.seen[0].shape == (1, 3, 16, 8)
     assert 128 < backend.seen[0].max() <= 255
@@ -128,7 +128,9 @@ def test_range_and_multiple_of_the_network_are_respected(rng: np.random.Generato
 def test_self_ensemble_turns_every_view_back(rng: np.random.Generator) -> None:
     backend = Repeat()
     lq = rng.random((1, 3, 5, 7), dtype=np.float32)
-    np.testing.assert_allclose(self_ensemble(backend, lq), lq.repeat(2, 2).repeat(2, 3), rtol=1e-6)
+    np.testing.assert_allclose(
+        apply_backend(backend, lq, ensemble=True), lq.repeat(2, 2).repeat(2, 3), rtol=1e-6
+    )
     assert len({x.tobytes() for x in backend.seen}) == 8
 
 
@@ -137,10 +139,10 @@ def test_overflow_is_computed_again_and_broken_weights_are_named(caplog: pytest.
     overflowing = OverflowingRepeat(nan=True)
     assert isinstance(overflowing, ReducedPrecision)
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(super_resolve(overflowing, lq), np.ones((1, 3, 8, 8), np.float32))
+        np.testing.assert_array_equal(apply_backend(overflowing, lq), np.ones((1, 3, 8, 8), np.float32))
     assert "full precision" in caplog.text
     with pytest.raises(DataError, match="not finite"):
-        super_resolve(Repeat(nan=True), lq)
+        apply_backend(Repeat(nan=True), lq)
 
 
 def test_half_precision_where_there_is_none_is_refused_with_a_warning(
@@ -233,7 +235,7 @@ def test_backend_equals_the_network_at_other_sizes(
     for shape in ((1, 3, 6, 11), (3, 3, 13, 4)):
         lq = rng.random(shape, dtype=np.float32)
         expected = tensor_super_resolve(net, paddle.to_tensor(lq)).numpy()
-        kept.append((super_resolve(backend, lq), expected))
+        kept.append((apply_backend(backend, lq), expected))
     for actual, expected in kept:  # after all calls: a result must not lie in memory that is used again
         np.testing.assert_allclose(actual, expected, atol=1e-5)
 
@@ -332,7 +334,7 @@ def test_network_in_memory_runs_on_every_backend(rng: np.random.Generator) -> No
             continue
         backend = open_backend(net, name, BackendOptions(threads=1))
         assert name in ("auto", backend.name)
-        np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-5)
+        np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-5)
 
 
 @pytest.mark.slow

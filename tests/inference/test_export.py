@@ -15,10 +15,10 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import onnx_graph
-from ppsr.inference.backends import super_resolve
+from ppsr.inference.backends import apply_backend
+from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.benchmark import BACKENDS, backend_class, installed
 from ppsr.inference.backends.choose import open_backend
-from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import ExportError, export_network
 from ppsr.inference.exported import Export
@@ -75,14 +75,14 @@ def test_export_enlarges_pictures_of_any_size_as_the_network_does(
     for shape in ((1, 3, 7, 30), (3, 3, 24, 5), (1, 3, 1, 1)):
         lq = rng.random(shape, dtype=np.float32)
         expected = tensor_super_resolve(net, paddle.to_tensor(lq)).numpy()
-        np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-5)
+        np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-5)
 
 
 def test_network_of_several_pictures_exports_the_last(tmp_path: Path, rng: np.random.Generator) -> None:
     net = network("DRNGenerator")
     export_network(net, tmp_path / "net", formats=["paddle"], verify=())
     lq = rng.random((1, 3, 9, 6), dtype=np.float32)
-    sr = super_resolve(open_backend(tmp_path / "net", "inference"), lq)
+    sr = apply_backend(open_backend(tmp_path / "net", "inference"), lq)
     np.testing.assert_allclose(sr, tensor_super_resolve(net, paddle.to_tensor(lq)).numpy(), atol=1e-5)
 
 

@@ -146,7 +146,7 @@ def test_halves_are_mixed_where_the_network_sees_without_bound(rng):
 @pytest.mark.parametrize("size", [(40, 30), (100, 120)])
 def test_halves_of_an_uncut_picture_have_the_default_overlap(size, rng, monkeypatch):
     """Also where pictures are too small to be measured, or where sizes of memory are unknown."""
-    monkeypatch.setattr("ppsr.inference.upscaler.available_memory", lambda: None)
+    monkeypatch.setattr("ppsr.memory.available_memory", lambda: None)
     net = small_network()
     image = rng.random((*size, 3), dtype=np.float32)
     whole = Upscaler(net, tile=0)(image)

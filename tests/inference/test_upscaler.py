@@ -8,7 +8,8 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.errors import ConfigError, DataError
+import ppsr
+from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.generators.apply import super_resolve
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference import onnx_graph
@@ -17,6 +18,7 @@ from ppsr.inference.export import export_network
 from ppsr.inference.transparent import Filled
 from ppsr.inference.upscaler import Upscaler
 from ppsr.memory import release_memory, resident_memory
+from ppsr.weights import write_state
 from tests.inference.helpers import Repeat, small_network
 
 
@@ -263,7 +265,7 @@ def test_plans_of_published_modes_tell_what_is_run(mode, tile, channels, rng):
             pass
         assert plan.count * (channels - 2) == len(backend.seen)
         assert len(steps) == plan.count
-        assert str(plan) == (f"{plan.count} tiles of {tile} with overlap 8" if tile else "whole picture")
+        assert str(plan) == (f"{plan.count} tiles of {tile} with overlap 8" if tile else "whole image")
 
 
 def test_published_modes_refuse_what_they_cannot_do(rng):
@@ -340,3 +342,48 @@ def test_tiles_stay_within_the_sides_that_a_backend_is_built_for(given, rng):
 def test_what_is_no_array_is_refused_by_its_type(image):
     with pytest.raises(DataError, match=f"numpy array, got {type(image).__name__}"):
         Upscaler(Repeat())(image)
+
+
+def _save(net, path):
+    write_state(path, {k: v.numpy() for k, v in net.state_dict().items()}, layout="paddle")
+
+
+def test_weights_are_all_that_an_upscaler_needs(tmp_path, rng, monkeypatch):
+    net = small_network()
+    image = rng.integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    expected = Upscaler(net)(image)
+    _save(net, tmp_path / "net.safetensors")
+    run = tmp_path / "run"
+    run.mkdir()
+    _save(net, run / "best_weight.pdparams")
+    monkeypatch.chdir(tmp_path)
+    for source in ("net.safetensors", tmp_path / "net.safetensors", run, [tmp_path / "net.safetensors"]):
+        np.testing.assert_array_equal(ppsr.Upscaler(source)(image), expected)
+
+
+def test_a_generator_and_its_predictor_are_two_weight_files(tmp_path, rng):
+    blind = small_network("BlindSR")
+    files = []
+    for part in ("generator", "predictor"):
+        files.append(tmp_path / f"{part}.pdparams")
+        _save(getattr(blind, part), files[-1])
+    image = rng.integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(Upscaler(files)(image), Upscaler(blind)(image))
+
+
+@pytest.mark.parametrize("name", ["missing.pth", "folder"])
+def test_what_is_no_weights_is_named(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PpsrError, match=name) as refused:
+        Upscaler(tmp_path / name)
+    assert "facts.json" not in str(refused.value)
+
+
+@pytest.mark.parametrize("channels", [4, 6, 13])
+def test_bands_of_a_network_with_as_many_are_never_mixed(channels, rng):
+    backend = Repeat(channels=channels, radius=0)
+    image = rng.integers(0, 65536, (20, 24, channels), dtype=np.uint16)
+    sr = Upscaler(backend, tile=16)(image)
+    np.testing.assert_array_equal(sr, image.repeat(2, 0).repeat(2, 1))
+    with pytest.raises(DataError, match=f"takes images H x W x {channels}, got an array of shape"):
+        Upscaler(backend)(image[..., :3])

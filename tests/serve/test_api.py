@@ -27,7 +27,7 @@ pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from ppsr.imaging.reading import read_file
 from ppsr.inference import files as pictures_as_files
-from ppsr.inference.backends.dygraph import PaddleBackend
+from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.upscaler import Upscaler
 from ppsr.serve.limits import Limits
 from tests.inference.helpers import Repeat, small_network
@@ -52,7 +52,7 @@ def test_the_result_is_that_of_the_upscaler(tmp_path, pixels):
     assert int(answer.headers["content-length"]) == len(answer.body)
     np.testing.assert_array_equal(answer.picture, Upscaler(net)(pixels))
     report = json.loads(answer.headers["x-ppsr-report"])
-    assert (report["model"], report["size"], report["tiles"]) == ("net", [26, 20], "whole picture")
+    assert (report["model"], report["size"], report["tiles"]) == ("net", [26, 20], "whole image")
     assert f'filename="picture_x{net.scale}.png"' in answer.headers["content-disposition"]
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ppsr.inference.backends.base import Backend, ReducedPrecision, self_ensemble, super_resolve
+from ppsr.inference.backends.base import Backend, PaddleBackend, ReducedPrecision, apply_backend
 
-__all__ = ["Backend", "ReducedPrecision", "self_ensemble", "super_resolve"]
+__all__ = ["Backend", "PaddleBackend", "ReducedPrecision", "apply_backend"]

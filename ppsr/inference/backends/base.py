@@ -1,4 +1,5 @@
-"""The one interface of all backends, and the steps around a network that are the same for all of them."""
+"""The interface of all backends, Paddle itself as the first, and the steps around a network that are the same
+for all of them."""
 
 from __future__ import annotations
 
@@ -6,14 +7,19 @@ import logging
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import paddle
+from paddle import nn
 
 from ppsr.errors import DataError
 from ppsr.imaging.luma import on_luma
-from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.facts import NetworkFacts, facts_of
+from ppsr.precision import half_dtype
 
-__all__ = ["Backend", "ReducedPrecision", "Steered", "self_ensemble", "super_resolve"]
+__all__ = ["Backend", "PaddleBackend", "ReducedPrecision", "Steered", "apply_backend"]
 
 logger = logging.getLogger(__name__)
+
+_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 class Backend(Protocol):
@@ -55,7 +61,63 @@ class ReducedPrecision(Backend, Protocol):
         """As `run`, in full precision."""
 
 
-def super_resolve(backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
+class PaddleBackend:
+    """A network in Paddle's dynamic mode, on the current device.
+
+    Args:
+        net: LR -> SR network; put into evaluation mode.
+        precision: fp32, fp16 or bf16. A network that does not state `fp16_safe` takes bfloat16 in place of
+            float16 where the device has it. Where the device has neither, float32 is used and a warning says
+            so.
+
+    Attributes:
+        dtype: the type that convolutions and products compute in.
+    """
+
+    name = "paddle"
+    note = ""
+
+    def __init__(self, net: nn.Layer, *, precision: str = "fp32") -> None:
+        net.eval()
+        self.net = net
+        self.facts = facts_of(net)
+        self.dtype = "float32" if precision == "fp32" else self._half_dtype(_DTYPES[precision])
+
+    def _half_dtype(self, wanted: str) -> str:
+        name, device = self.facts.network, paddle.device.get_device()
+        dtype = half_dtype(self.facts.fp16_safe, wanted=wanted, device=device)
+        if dtype == "float32":
+            logger.warning("%s is computed in float32: there is no half precision for it on %s", name, device)
+        elif dtype != wanted:
+            logger.info("%s is computed in %s: %s is not safe or not there", name, dtype, wanted)
+        return dtype
+
+    @paddle.no_grad()
+    def _forward(self, x: np.ndarray, degradation: np.ndarray | None, dtype: str) -> np.ndarray:
+        inputs = [paddle.to_tensor(array) for array in (x, degradation) if array is not None]
+        half = dtype != "float32"
+        with paddle.amp.auto_cast(enable=half, level="O1", dtype=dtype if half else "float16"):
+            output = self.net(*inputs)
+        sr = output[-1] if isinstance(output, (list, tuple)) else output
+        return sr.astype("float32").numpy()
+
+    def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
+        """See `Backend`."""
+        return self._forward(x, degradation, self.dtype)
+
+    def run_float32(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
+        """As `run`, in full precision."""
+        return self._forward(x, degradation, "float32")
+
+    @paddle.no_grad()
+    def degradation_map(self, x: np.ndarray) -> np.ndarray:
+        """See `Steered`."""
+        return self.net.degradation_map(paddle.to_tensor(x)).numpy()
+
+
+def apply_backend(
+    backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None, *, ensemble: bool = False
+) -> np.ndarray:
     """Apply a network to pictures of any size.
 
     Args:
@@ -63,15 +125,19 @@ def super_resolve(backend: Backend, lq: np.ndarray, degradation: np.ndarray | No
         lq: (N, C, H, W) float32 in [0, 1]; of a network for luma 3 channels are RGB.
         degradation: (degradation_params,) for all images; None: predicted from each, where there are any.
 
+        ensemble: mean over the eight flips and turns of the input (Lim et al., EDSR, CVPRW 2017).
+
     Returns:
         (N, C, scale * H, scale * W) float32, in [0, 1] up to what the network overshoots.
 
     Raises:
         DataError: the network gave NaN or infinity in full precision.
     """
+    if ensemble:
+        return _self_ensemble(backend, lq, degradation)
     facts = backend.facts
     if facts.luma and lq.shape[1] == 3:
-        return on_luma(lambda y: super_resolve(backend, y), np.asarray(lq, np.float32), facts.scale)
+        return on_luma(lambda y: apply_backend(backend, y), np.asarray(lq, np.float32), facts.scale)
     height, width = lq.shape[2:]
     ready = _padded(np.asarray(lq * np.float32(facts.rgb_range), np.float32), facts.size_multiple)
     steering = [] if degradation is None else [np.tile(np.float32(degradation), (len(lq), 1))]
@@ -86,13 +152,12 @@ def super_resolve(backend: Backend, lq: np.ndarray, degradation: np.ndarray | No
     return sr if facts.rgb_range == 1 else sr / np.float32(facts.rgb_range)
 
 
-def self_ensemble(backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
-    """Mean of the results on the eight flips and turns of the input (Lim et al., EDSR, CVPRW 2017)."""
+def _self_ensemble(backend: Backend, lq: np.ndarray, degradation: np.ndarray | None) -> np.ndarray:
     total: np.ndarray | None = None
     for turn in range(4):
         for flip in (False, True):
             view = np.rot90(lq[..., ::-1] if flip else lq, turn, (2, 3))
-            sr = np.rot90(super_resolve(backend, np.ascontiguousarray(view), degradation), -turn, (2, 3))
+            sr = np.rot90(apply_backend(backend, np.ascontiguousarray(view), degradation), -turn, (2, 3))
             sr = sr[..., ::-1] if flip else sr
             total = sr.astype(np.float32) if total is None else total + sr
     assert total is not None

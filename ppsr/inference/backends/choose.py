@@ -18,7 +18,7 @@ from paddle import nn
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.files import atomic_write, cache_folder
 from ppsr.inference import onnx_graph
-from ppsr.inference.backends.base import Backend
+from ppsr.inference.backends.base import Backend, PaddleBackend
 from ppsr.inference.backends.benchmark import (
     BACKENDS,
     BackendResult,
@@ -28,7 +28,6 @@ from ppsr.inference.backends.benchmark import (
     seconds_of,
     timed_image,
 )
-from ppsr.inference.backends.dygraph import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, computes_bf16
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
