@@ -243,7 +243,7 @@ class Trainer:
         if self.saved_step != step and step:
             self.save()
             self.saver.wait()
-        hint = "" if self.saver.written is None else "; resume with --resume auto"
+        hint = "; resume with --resume auto" if self.saver.store.all() else ""
         logger.warning("stopped by signal %d after step %d%s", stop.signal, step, hint)
         return stop.exit_code
 
