@@ -196,7 +196,7 @@ def score_unseen(config: str, weights: Path, options: list[str], test: str) -> d
 
 def score_benchmark(test: str, **method) -> dict[str, float]:
     """PSNR by degradation, and without a network that of bicubic enlargement."""
-    from ppsr.metrics.evaluate import evaluate
+    from ppsr.evaluation.evaluate import evaluate
 
     scored = evaluate("reflash", gt=test, name="set", **method)
     return {score.variant: score.means["psnr"] for score in scored.sets}

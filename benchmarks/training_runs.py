@@ -181,7 +181,7 @@ def machine() -> str:
 def result_of(run: Run, output: Path) -> dict:
     """All that is reported of a run, scored with its newest averaged weights."""
     from ppsr.config import check_config, load_config
-    from ppsr.metrics.evaluate import evaluate
+    from ppsr.evaluation.evaluate import evaluate
 
     folder = output / run.name
     config = f"configs/{run.name}.yaml"

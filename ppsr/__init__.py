@@ -14,15 +14,15 @@ _EXPORTS = {
     "Upscaler": "ppsr.inference.upscaler",
     "build_generator": "ppsr.registry",
     "build_model": "ppsr.registry",
-    "evaluate": "ppsr.metrics.evaluate",
+    "evaluate": "ppsr.evaluation.evaluate",
     "load_weights": "ppsr.weights",
 }
 
 __all__ = ["Upscaler", "__version__", "build_generator", "build_model", "evaluate", "load_weights"]
 
 if TYPE_CHECKING:
+    from ppsr.evaluation.evaluate import evaluate
     from ppsr.inference.upscaler import Upscaler
-    from ppsr.metrics.evaluate import evaluate
     from ppsr.registry import build_generator, build_model
     from ppsr.weights import load_weights
 

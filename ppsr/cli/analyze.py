@@ -67,7 +67,7 @@ def _folder(output: Path | None, tool: str) -> Path:
     Raises:
         ConfigError: as `check_folder`.
     """
-    from ppsr.metrics.report import check_folder
+    from ppsr.evaluation.report import check_folder
 
     folder = output or Path(f"output/analyze-{tool}")
     check_folder(folder)

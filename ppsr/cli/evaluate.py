@@ -68,9 +68,9 @@ def evaluate_pictures(
     place = BackendOptions(device=device)
     group = _ranks(place)
     accelerate.enable()
-    from ppsr.metrics.evaluate import evaluate
-    from ppsr.metrics.protocols import find_protocol
-    from ppsr.metrics.report import check_folder, metric_lines, write_report
+    from ppsr.evaluation.evaluate import evaluate
+    from ppsr.evaluation.protocols import find_protocol
+    from ppsr.evaluation.report import check_folder, metric_lines, write_report
 
     folder = output or Path("output") / f"evaluate-{protocol}-x{scale}"
     check_folder(folder)

@@ -70,10 +70,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from ppsr.engine.loader import build_dataset
     from ppsr.engine.loggers import setup_logging
     from ppsr.engine.validation import build_metrics
+    from ppsr.evaluation.datasets import evaluate_backend
+    from ppsr.evaluation.report import set_to_json
     from ppsr.files import atomic_write
     from ppsr.inference.backends.choose import open_backend
-    from ppsr.inference.evaluate import evaluate_backend
-    from ppsr.metrics.report import set_to_json
 
     setup_logging(None)
     name, options = _backend_options(arguments)

@@ -139,7 +139,7 @@ def _common_folder(group: Group, config: Config, experiment: Experiment) -> Path
 def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
     from ppsr.engine.loggers import setup_logging
     from ppsr.engine.validation import Validator
-    from ppsr.metrics.report import set_to_json
+    from ppsr.evaluation.report import set_to_json
 
     if experiment.dataset.test is None:
         raise ConfigError(f"{config.path}: --evaluate-only needs the section 'dataset.test'")

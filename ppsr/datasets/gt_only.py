@@ -19,9 +19,9 @@ from ppsr.datasets.sources import read_own
 from ppsr.datasets.transforms import Integers, augment, check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import to_rgb, to_uint8
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
-from ppsr.metrics.protocols import mod_crop, seeded
 
 __all__ = ["GTDataset", "ImageNetPairedDataset"]
 

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.reading import DecodedImage, read_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
@@ -35,7 +36,7 @@ from ppsr.inference.inputs import (
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress
 from ppsr.inference.results import NO_ALPHA, FileOptions, check_target, existing_result, image_size, is_result
-from ppsr.inference.upscaler import Upscaler, quantise
+from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import upscale_video, video_size
 
 __all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_image"]

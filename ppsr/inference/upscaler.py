@@ -13,6 +13,7 @@ import numpy as np
 from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.imaging.arrays import quantise
 from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
@@ -26,7 +27,7 @@ from ppsr.inference.tiling import Plan, Tiler, Tiles, largest_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget
 
-__all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler", "quantise"]
+__all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler"]
 
 logger = logging.getLogger(__name__)
 
@@ -338,10 +339,3 @@ def _check(pixels: np.ndarray, facts: NetworkFacts) -> None:
         raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DataError("the image has values that are not finite")
-
-
-def quantise(band: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """[0, 1] -> uint8 or uint16, rounded half to even; float32 as it is."""
-    if dtype.kind == "f":
-        return band
-    return np.rint(band * np.float32(np.iinfo(dtype).max)).astype(dtype)

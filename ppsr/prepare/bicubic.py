@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from ppsr.errors import ConfigError
+from ppsr.imaging.arrays import mod_crop
 from ppsr.imaging.io import decode_image
 from ppsr.imaging.resize import matlab_resize_integers
-from ppsr.metrics.protocols import mod_crop
 from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
 from ppsr.prepare.records import claim
 

@@ -18,8 +18,8 @@ from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_choi
 from ppsr.degradations.operations import apply_operations, quantise
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
+from ppsr.imaging.arrays import mod_crop
 from ppsr.imaging.io import read_image
-from ppsr.metrics.protocols import mod_crop
 from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
 from ppsr.prepare.records import claim
 

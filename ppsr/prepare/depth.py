@@ -12,8 +12,8 @@ import numpy as np
 
 from ppsr.degradations.depth import benchmark_lr, benchmark_lr_from_upsampled, lr_of_training, to_png
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import decode_image
-from ppsr.metrics.protocols import mod_crop, seeded
 from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
 from ppsr.prepare.mat_files import read_mat
 from ppsr.prepare.records import claim

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
+from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import decode_image
-from ppsr.metrics.protocols import mod_crop, seeded
 from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
 from ppsr.prepare.records import claim
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
+from ppsr.imaging.arrays import mod_crop
 from ppsr.imaging.io import decode_image
-from ppsr.metrics.protocols import mod_crop
 from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
 from ppsr.prepare.records import claim
 

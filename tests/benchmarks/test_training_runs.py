@@ -88,7 +88,7 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     assert f"| ESPCN x3 | 2 of 20000 | {result['scores']['Set5']['psnr']:.2f} / " in page
     assert (tmp_path / "docs" / "images" / "training_runs.png").exists()
 
-    from ppsr.metrics.evaluate import evaluate
+    from ppsr.evaluation.evaluate import evaluate
 
     scores = evaluate(scale=3, gt="data/Set5/HR", load=runs.ship(run, output)).means
     assert scores["psnr"] == pytest.approx(result["scores"]["Set5"]["psnr"], abs=0.05)

@@ -69,7 +69,7 @@ def test_an_option_without_effect_is_refused(folders, arguments, message):
 @pytest.mark.parametrize("place", ["t.jpg", "t.jpg/below/it"])
 def test_an_output_that_is_a_file_is_refused_before_scoring(folders, place, monkeypatch):
     (folders / "t.jpg").write_bytes(b"kept")
-    monkeypatch.setattr("ppsr.metrics.evaluate.evaluate", lambda *_, **__: pytest.fail("it was scored"))
+    monkeypatch.setattr("ppsr.evaluation.evaluate.evaluate", lambda *_, **__: pytest.fail("it was scored"))
     done = _run(folders, "--bicubic", "-o", str(folders / place))
     assert isinstance(done.exception, ConfigError)
     assert f"{folders / 't.jpg'} is a file" in str(done.exception)

@@ -13,9 +13,9 @@ from ppsr.cli.train import main
 from ppsr.engine.distributed import Group
 from ppsr.engine.evaluator import validate
 from ppsr.errors import DataError
+from ppsr.evaluation.evaluate import evaluate
 from ppsr.generators.msrresnet import MSRResNet
 from ppsr.imaging.io import read_image, write_image
-from ppsr.metrics.evaluate import evaluate
 from tests.inference.helpers import small_network
 
 OPTIONS = {"num_feat": 4, "num_block": 1, "upscale": 2}

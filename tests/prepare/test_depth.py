@@ -7,9 +7,9 @@ import pytest
 from scipy.io import savemat
 
 from ppsr.errors import ConfigError
+from ppsr.evaluation.evaluate import evaluate
 from ppsr.imaging.io import decode_image, list_images, write_image
 from ppsr.imaging.resize import matlab_resize_integers
-from ppsr.metrics.evaluate import evaluate
 from ppsr.prepare.depth import make_depth_crops, make_depth_test, make_depth_training
 from tests.golden.files import Golden, assert_close, golden
 

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from ppsr.evaluation.evaluate import evaluate
+from ppsr.evaluation.report import write_report
 from ppsr.imaging.io import write_image
-from ppsr.metrics.evaluate import evaluate
-from ppsr.metrics.report import write_report
 from ppsr.prepare.dasr_valid import make_dasr_validation
 from ppsr.prepare.lists import make_list
 from ppsr.prepare.lmdb_store import make_lmdb, verify_lmdb

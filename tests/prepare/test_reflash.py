@@ -7,8 +7,8 @@ import pytest
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError
+from ppsr.evaluation.evaluate import evaluate
 from ppsr.imaging.io import decode_image, write_image
-from ppsr.metrics.evaluate import evaluate
 from ppsr.prepare.bicubic import make_bicubic
 from ppsr.prepare.reflash import make_reflash_benchmark
 from tests.golden.files import Golden, assert_close, golden

@@ -8,10 +8,10 @@ import json
 import numpy as np
 import pytest
 
+from ppsr.evaluation.evaluate import evaluate
+from ppsr.evaluation.published import PUBLISHED, references
+from ppsr.evaluation.report import metric_lines, to_json, to_markdown, write_report
 from ppsr.imaging.io import read_image, write_image
-from ppsr.metrics.evaluate import evaluate
-from ppsr.metrics.published import PUBLISHED, references
-from ppsr.metrics.report import metric_lines, to_json, to_markdown, write_report
 
 
 @pytest.fixture

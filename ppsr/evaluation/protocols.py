@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.resize import matlab_resize_integers
 
-__all__ = ["PROTOCOLS", "Protocol", "find_protocol", "mod_crop", "seeded"]
+__all__ = ["PROTOCOLS", "Protocol", "find_protocol"]
 
 # (HR picture uint8 H x W x 3, scale, variant, generator, published) -> LR picture uint8
 Degrade = Callable[[np.ndarray, int, str, np.random.Generator, bool], np.ndarray]
@@ -99,18 +98,6 @@ class Protocol:
     def border_text(self) -> str:
         """For the table."""
         return "scale" if self.border is None else f"{self.border} px"
-
-
-def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:
-    """Cut sides to multiples at the bottom and right."""
-    height, width = (side // multiple * multiple for side in image.shape[:2])
-    return np.ascontiguousarray(image[:height, :width])
-
-
-def seeded(seed: int, variant: str, name: str) -> np.random.Generator:
-    """The generator of one picture's draws: the same on every machine, whatever else is drawn."""
-    spelled = name.encode(errors="surrogateescape")  # names of files need not be text
-    return np.random.default_rng([seed, zlib.crc32(variant.encode()), zlib.crc32(spelled)])
 
 
 def _bicubic_lq(

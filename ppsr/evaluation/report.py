@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.evaluation.evaluate import Evaluation
+from ppsr.evaluation.published import Difference, differences
 from ppsr.files import atomic_write, json_number
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.evaluate import Evaluation
-from ppsr.metrics.published import Difference, differences
 from ppsr.metrics.scoring import SetScore, Triple
 from ppsr.registry import METRICS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ppsr.metrics.evaluate import evaluate
+from ppsr.evaluation.evaluate import evaluate
 
 SET5 = Path(__file__).parents[2] / "data" / "Set5"
 

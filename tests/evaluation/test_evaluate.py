@@ -7,11 +7,11 @@ import pytest
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
+from ppsr.evaluation.evaluate import evaluate
+from ppsr.evaluation.sources import bicubic
 from ppsr.imaging.io import write_image
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
-from ppsr.metrics.evaluate import evaluate
 from ppsr.metrics.psnr_ssim import psnr
-from ppsr.metrics.scoring import bicubic
 
 
 @pytest.fixture

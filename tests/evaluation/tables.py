@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ppsr.metrics.protocols import PROTOCOLS, Protocol
-from ppsr.metrics.published import PUBLISHED
+from ppsr.evaluation.protocols import PROTOCOLS, Protocol
+from ppsr.evaluation.published import PUBLISHED
 
 __all__ = ["protocol_table", "published_table"]
 

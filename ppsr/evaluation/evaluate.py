@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.metrics.protocols import Protocol, find_protocol
-from ppsr.metrics.scoring import PictureSource, Ranks, SetScore, SetTask, Upscale, bicubic, score_set
+from ppsr.evaluation.protocols import Protocol, find_protocol
+from ppsr.evaluation.sources import PictureSource, SetTask, Upscale, bicubic
+from ppsr.metrics.scoring import Ranks, SetScore, score_set
 from ppsr.registry import METRICS
 
 __all__ = ["Evaluation", "evaluate"]

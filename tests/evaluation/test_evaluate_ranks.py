@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from ppsr.evaluation.evaluate import evaluate
+from ppsr.evaluation.report import to_json
 from ppsr.imaging.io import write_image
-from ppsr.metrics.evaluate import evaluate
-from ppsr.metrics.report import to_json
 
 
 @pytest.mark.slow

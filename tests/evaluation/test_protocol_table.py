@@ -10,9 +10,9 @@ import pytest
 import typer
 
 from ppsr.cli import build_app
-from ppsr.metrics.overview import protocol_table, published_table
-from ppsr.metrics.protocols import PROTOCOLS
-from ppsr.metrics.published import PUBLISHED, references
+from ppsr.evaluation.protocols import PROTOCOLS
+from ppsr.evaluation.published import PUBLISHED, references
+from tests.evaluation.tables import protocol_table, published_table
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def _rows(title):
 
 @pytest.mark.parametrize(("table", "name"), [(protocol_table, "protocols"), (published_table, "scores")])
 def test_the_page_has_the_table_that_the_code_makes(table, name):
-    assert f"\n\n{table()}\n" in PAGE, f"paste ppsr.metrics.overview.{table.__name__}(): the {name} changed"
+    assert f"\n\n{table()}\n" in PAGE, f"paste tests.evaluation.tables.{table.__name__}(): the {name} changed"
 
 
 def test_each_protocol_tells_rounding_pairing_and_the_source_of_published_numbers():

@@ -11,10 +11,10 @@ from paddle import nn
 from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
+from ppsr.evaluation.evaluate import evaluate
+from ppsr.evaluation.report import to_json, to_markdown
 from ppsr.imaging.io import write_image
 from ppsr.inference import network as network_module
-from ppsr.metrics.evaluate import evaluate
-from ppsr.metrics.report import to_json, to_markdown
 
 
 class CentredMean(nn.Layer):
@@ -49,7 +49,7 @@ def test_scores_are_equal_for_any_free_memory(
     whole = evaluate(gt=images, load="weights", scale=wide_network.scale)
     assert whole.tiling == "whole images"
     monkeypatch.setattr("ppsr.inference.upscaler._SMALL", 0)  # else these are too small to be measured
-    monkeypatch.setattr("ppsr.inference.upscaler.available_memory", lambda: free)
+    monkeypatch.setattr("ppsr.memory.available_memory", lambda: free)
     assert evaluate(gt=images, load="weights", scale=wide_network.scale).sets[0].rows == whole.sets[0].rows
 
 

@@ -1,0 +1,1 @@
+"""Scoring networks and finished images by named protocols: the layer above inference and metrics."""

@@ -1,0 +1,153 @@
+"""The images of an evaluation: LR, SR and HR of each name, read, made or computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ppsr.errors import DataError
+from ppsr.evaluation.protocols import Protocol
+from ppsr.imaging.arrays import mod_crop, seeded
+from ppsr.imaging.io import read_own, to_rgb, to_uint8
+from ppsr.imaging.pairing import find_images, name_images, pair_images
+from ppsr.imaging.resize import matlab_resize
+from ppsr.metrics.scoring import PictureError, Problem, Triple, aligned, size_text
+
+__all__ = ["PictureSource", "SetTask", "Upscale", "bicubic"]
+
+Upscale = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SetTask:
+    """Where the pictures of one set lie: folders, or patterns such as `Set14/*_HR.png`.
+
+    Attributes:
+        name: of the set.
+        variant: degradation, or "".
+        gt: HR pictures; None without truth.
+        lq: LR pictures; None makes them from HR.
+        sr: finished SR pictures; None upscales LR.
+        absent: why the set has no pictures, where its place is known to be empty.
+    """
+
+    name: str
+    variant: str = ""
+    gt: str | Path | None = None
+    lq: str | Path | None = None
+    sr: str | Path | None = None
+    absent: str = ""
+
+
+def bicubic(scale: int) -> Upscale:
+    """MATLAB's bicubic enlargement of H x W x 3 float32 in [0, 1]."""
+    return lambda image: matlab_resize(image, scale)
+
+
+class PictureSource:
+    """Yields LR, SR and HR of a set's pictures by name.
+
+    Args:
+        task: where they lie.
+        protocol: makes LR pictures where none are given.
+        scale: HR size / LR size.
+        upscale: LR -> SR in [0, 1]; not needed where SR is given.
+        seed: of LR pictures made here.
+        published: make them as the released script does, rather than as it intends.
+
+    Raises:
+        DataError: folders are missing or empty.
+    """
+
+    def __init__(
+        self,
+        task: SetTask,
+        protocol: Protocol,
+        *,
+        scale: int,
+        upscale: Upscale | None,
+        seed: int,
+        published: bool,
+    ) -> None:
+        self.task = task
+        self.protocol = protocol
+        self.scale = scale
+        self.upscale = upscale
+        self.seed = seed
+        self.published = published
+        self.problems: list[Problem] = []
+        # name -> (HR, SR or LR)
+        self.files: dict[str, tuple[Path | None, Path | None]] = {}
+        if task.absent:
+            self.problems.append(Problem(task.variant or task.name, "missing", task.absent))
+            return
+        given = task.sr if task.sr is not None else task.lq
+        others = find_images(given) if given is not None else None
+        if task.gt is None:
+            named, duplicates = name_images(others or [])
+            self.files = {name: (None, path) for name, path in named.items()}
+        elif others is None:
+            named, duplicates = name_images(find_images(task.gt))
+            self.files = {name: (path, None) for name, path in named.items()}
+        else:
+            pairing = pair_images(find_images(task.gt), others)
+            duplicates = pairing.duplicates
+            self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
+            kind = "SR" if task.sr is not None else "LR"
+            self.problems += [Problem(n, "missing", f"has no {kind} picture") for n in pairing.missing]
+            self.problems += [
+                Problem(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
+            ]
+        self.problems += [
+            Problem(left.name, "duplicate", f"{taken} has the same name and is taken instead")
+            for left, taken in duplicates.items()
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the pictures, sorted."""
+        return sorted(self.files)
+
+    def read(self, name: str) -> Triple:
+        """The pictures of one name, HR cut to the part that LR covers.
+
+        Raises:
+            PictureError: they cannot be compared.
+        """
+        gt_path, other_path = self.files[name]
+        own = None if gt_path is None else _read(gt_path)
+        gt = None if own is None else to_rgb(own)
+        other = None if other_path is None else to_rgb(_read(other_path))
+        if self.task.sr is not None and other is not None:
+            return Triple(None, *aligned(other, gt, self.scale))
+        # gray pictures are degraded as gray ones, so that noise is gray too
+        lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
+        if lq is None or self.upscale is None:
+            raise PictureError("unreadable", "there is neither an LR picture nor a way to make one")
+        sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
+        return Triple(lq, *aligned(sr, gt, self.scale))
+
+    def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:
+        if self.protocol.make_lq is None:
+            raise PictureError("missing", "has no LR picture")
+        if min(gt.shape[:2]) < self.scale:
+            raise PictureError("wrong size", f"HR is {size_text(gt)}, too small to be shrunk by {self.scale}")
+        rng = seeded(self.seed, self.task.variant, name)
+        return self.protocol.make_lq(
+            mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published
+        )
+
+
+def _read(path: Path) -> np.ndarray:
+    """uint8, RGB or H x W gray.
+
+    Raises:
+        PictureError: unreadable.
+    """
+    try:
+        return to_uint8(read_own(path))
+    except DataError as error:
+        raise PictureError("unreadable", str(error)) from None

@@ -1,0 +1,39 @@
+"""Small operations on image arrays that data sets, evaluation and upscaling share."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+__all__ = ["mod_crop", "quantise", "seeded"]
+
+
+def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:
+    """Cut the sides of an image (H, W, ...) to multiples, at the bottom and right.
+
+    Example:
+        >>> mod_crop(np.zeros((50, 59, 3)), 4).shape
+        (48, 56, 3)
+    """
+    height, width = (side // multiple * multiple for side in image.shape[:2])
+    return np.ascontiguousarray(image[:height, :width])
+
+
+def quantise(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """[0, 1] -> uint8 or uint16, rounded half to even; float32 as it is."""
+    if dtype.kind == "f":
+        return values
+    return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
+
+
+def seeded(seed: int, variant: str, name: str) -> np.random.Generator:
+    """The random generator of one image, which is the same on every machine and for every order of images.
+
+    Args:
+        seed: of the whole run.
+        variant: degradation, or "".
+        name: of the image.
+    """
+    spelled = name.encode(errors="surrogateescape")  # names of files need not be text
+    return np.random.default_rng([seed, zlib.crc32(variant.encode()), zlib.crc32(spelled)])
