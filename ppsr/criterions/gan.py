@@ -7,6 +7,8 @@ R1: Mescheder et al., ICML 2018, arXiv:1801.04406.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 from paddle import Tensor, nn
 from paddle.jit.dy2static.program_translator import StaticFunction
@@ -23,7 +25,7 @@ _TYPES = ("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge")
 
 
 class GANLoss(nn.Layer):
-    """Logits of any shape -> scalar.
+    """Logits of any shape, or a list of them with a mean of equal shares -> scalar.
 
     Args:
         gan_type: "vanilla" (binary cross entropy), "lsgan", "wgan", "wgan_softplus" or "hinge".
@@ -65,9 +67,12 @@ class GANLoss(nn.Layer):
         return 0.0 if step % self.net_d_reg_every else self.r1_reg_weight / 2 * self.net_d_reg_every
 
     @in_float32
-    def forward(self, logits: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
+    def forward(
+        self, logits: Tensor | Sequence[Tensor], target_is_real: bool, is_disc: bool = False
+    ) -> Tensor:
         """Score logits that should look real or generated; `is_disc` in the discriminator's phase."""
-        loss = self._loss(logits, target_is_real, is_disc)
+        maps = logits if isinstance(logits, (list, tuple)) else [logits]
+        loss = sum(self._loss(one, target_is_real, is_disc) for one in maps) / len(maps)
         return loss if is_disc else loss * self.loss_weight
 
     def _loss(self, logits: Tensor, target_is_real: bool, is_disc: bool) -> Tensor:
@@ -106,5 +111,7 @@ def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
     real = real.detach()
     real.stop_gradient = False
     with accelerate.stock(), twice_differentiable(), float32_parameters(net_d):
-        (gradient,) = paddle.grad(net_d(real).sum(), real, create_graph=True)
+        logits = net_d(real)
+        total = sum(one.sum() for one in logits) if isinstance(logits, (list, tuple)) else logits.sum()
+        (gradient,) = paddle.grad(total, real, create_graph=True)
     return (gradient * gradient).sum() / real.shape[0]

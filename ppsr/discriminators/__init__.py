@@ -2,4 +2,10 @@
 
 from ppsr.registry import DISCRIMINATORS
 
-DISCRIMINATORS.lazy({"UNetDiscriminatorSN": "ppsr.discriminators.unet:UNetDiscriminatorSN"})
+DISCRIMINATORS.lazy(
+    {
+        "MultiScaleDiscriminator": "ppsr.discriminators.patch:MultiScaleDiscriminator",
+        "NLayerDiscriminator": "ppsr.discriminators.patch:NLayerDiscriminator",
+        "UNetDiscriminatorSN": "ppsr.discriminators.unet:UNetDiscriminatorSN",
+    }
+)

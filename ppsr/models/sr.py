@@ -163,7 +163,7 @@ class SRModel(BaseModel):
         generated, target = (self.tensor(batch, name) for name in term.of)
         real = net(target)
         fake = net(generated.detach())
-        batch.logs = {"out_d_real": real.mean(), "out_d_fake": fake.mean()}
+        batch.logs = {"out_d_real": _mean(real), "out_d_fake": _mean(fake)}
         losses = {
             "l_d_real": criterion(real, True, is_disc=True),
             "l_d_fake": criterion(fake, False, is_disc=True),
@@ -172,3 +172,9 @@ class SRModel(BaseModel):
         if weight:
             losses["l_d_r1"] = r1_penalty(net, target) * weight
         return losses
+
+
+def _mean(logits: Tensor | Sequence[Tensor]) -> Tensor:
+    """The mean of logits, over all maps where a discriminator gives several."""
+    maps = logits if isinstance(logits, (list, tuple)) else [logits]
+    return paddle.add_n([one.mean() for one in maps]) / len(maps)
