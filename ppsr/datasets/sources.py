@@ -12,17 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import decode_image, list_images, to_rgb, to_unit
+from ppsr.imaging.io import decode_content, decode_image, list_images, to_rgb, to_unit
 
 __all__ = [
     "STORE_LIST",
     "STORE_SUFFIX",
     "close_stores",
-    "decode_stored",
     "list_pictures",
     "load_lmdb",
     "open_store",
@@ -103,26 +101,11 @@ def list_pictures(folder: Path) -> list[Path]:
     return list_images(folder, recursive=True)
 
 
-def decode_stored(content: bytes, where: str | Path) -> np.ndarray:
-    """An encoded picture of a store in its own sample type: H x W, or H x W x 3 RGB.
-
-    Raises:
-        DataError: missing, broken, or of a sample type other than 8 or 16 bit.
-    """
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    except cv2.error as error:
-        raise DataError(f"cannot decode {where}: {error.err}") from None
-    if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{where} is not a readable 8 or 16 bit picture ({len(content)} bytes)")
-    return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
-
-
 def _decode(path: Path) -> np.ndarray:
     if path.parent.suffix != STORE_SUFFIX:
         return decode_image(path)
     with open_store(path.parent).begin() as read:
-        return decode_stored(read.get(path.stem.encode()) or b"", path)
+        return decode_content(read.get(path.stem.encode()) or b"", path)
 
 
 def read_own(path: Path) -> np.ndarray:

@@ -6,6 +6,8 @@ system, because files are read and written as bytes.
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ import numpy as np
 
 from ppsr.errors import DataError
 from ppsr.files import atomic_write, walk_folders
+from ppsr.imaging.reading import DecodedImage, read_content, read_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "decode_content",
     "decode_image",
     "list_images",
     "read_image",
@@ -28,7 +32,9 @@ __all__ = [
     "write_image",
 ]
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 _MAX = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _SIDE_LIMITS = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 
@@ -55,37 +61,30 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
 
 
 def decode_image(path: str | Path, *, keep_alpha: bool = False) -> np.ndarray:
-    """Decode a file to its own sample type: H x W (gray) or H x W x 3 or 4 (RGB, RGBA), upright by EXIF.
+    """Read a file in its own sample type: H x W (gray) or H x W x C (RGB, with `keep_alpha` RGBA, or bands),
+    upright.
 
     Raises:
-        DataError: missing, not a picture, truncated, or of a sample type other than 8 or 16 bit.
+        DataError: missing, not an image, damaged, or of a sample type other than 8 or 16 bit.
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    if content[:2] == b"\xff\xd8" and b"\xff\xd9" not in content[-65536:]:
-        raise DataError(f"{path} is a truncated JPEG: its end marker is missing")
-    flags = cv2.IMREAD_UNCHANGED if keep_alpha or _keeps_depth(content) else cv2.IMREAD_COLOR
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-    except cv2.error as error:
-        raise DataError(f"cannot decode {path}: {error.err}") from None
-    if image is None:
-        raise DataError(f"{path} is not a readable picture ({len(content)} bytes)")
-    if image.dtype not in _MAX:
-        raise DataError(f"{path} has samples of type {image.dtype}; 8 and 16 bit are supported")
-    if image.ndim == 2:
-        return image
-    order = [2, 1, 0, 3] if image.shape[2] == 4 and keep_alpha else [2, 1, 0]
-    return np.ascontiguousarray(image[..., order])
+    return _plain(read_file(path), str(path), keep_alpha)
 
 
-def _keeps_depth(content: bytes) -> bool:
-    """Whether the file must be decoded as it is: PNG and TIFF may hold 16 bits or gray, which COLOR would
-    lose."""
-    return content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] in (b"II*\0", b"MM\0*")
+def decode_content(content: bytes, where: str | Path) -> np.ndarray:
+    """As `decode_image`, of the bytes of a file."""
+    return _plain(read_content(content, where), str(where), False)
+
+
+def _plain(image: DecodedImage, where: str, keep_alpha: bool) -> np.ndarray:
+    for warning in image.warnings:
+        _warn_once(where, warning)
+    pixels = image.pixels if keep_alpha or not image.alpha else image.pixels[..., :-1]
+    return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
+
+
+@lru_cache(4096)
+def _warn_once(where: str, warning: str) -> None:
+    logger.warning("%s: %s", where, warning)
 
 
 def read_own(path: str | Path) -> np.ndarray:

@@ -23,7 +23,7 @@ from ppsr.imaging.formats.png import decode_png
 from ppsr.imaging.formats.tiff import decode_tiff, tiff_header
 from ppsr.imaging.metadata import Metadata, exif_orientation
 
-__all__ = ["MAX_PIXELS", "DecodedImage", "Header", "image_header", "image_kind", "read_file"]
+__all__ = ["MAX_PIXELS", "DecodedImage", "Header", "image_header", "image_kind", "read_content", "read_file"]
 
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif")
@@ -98,6 +98,13 @@ def read_file(
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    return read_content(content, path, max_pixels=max_pixels, allow_truncated=allow_truncated)
+
+
+def read_content(
+    content: bytes, path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False
+) -> DecodedImage:
+    """As `read_file`, of bytes that were read from `path`, which errors name."""
     kind = image_kind(content[:32])
     if kind not in _KINDS:
         what = f"{kind.upper()}, which is not supported" if kind else "not an image"

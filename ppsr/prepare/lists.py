@@ -18,7 +18,7 @@ __all__ = ["FORMS", "make_list"]
 
 FORMS = ("shape", "name")
 # the only files that are read as gray; of others, such as gray JPEG or RGBA, every reader makes RGB
-_GRAY = {"PNG": ("1", "L", "I", "I;16", "I;16B"), "TIFF": ("1", "L", "LA", "I;16", "I;16B")}
+_GRAY = ("1", "L", "LA", "I", "I;16", "I;16B")  # modes of Pillow
 _ORIENTATION = 274  # EXIF; 5 to 8 exchange the sides
 
 
@@ -113,6 +113,6 @@ def _header(path: Path) -> tuple[int, int, int]:
         with Image.open(path) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             height, width = (image.width, image.height) if turned else (image.height, image.width)
-            return height, width, 1 if image.mode in _GRAY.get(image.format or "", ()) else 3
+            return height, width, 1 if image.mode in _GRAY else 3
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable picture: {error}") from None

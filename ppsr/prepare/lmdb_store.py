@@ -16,14 +16,13 @@ from ppsr.datasets.sources import (
     STORE_LIST,
     STORE_SUFFIX,
     close_stores,
-    decode_stored,
     load_lmdb,
     open_store,
     read_store_list,
 )
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
-from ppsr.imaging.io import decode_image
+from ppsr.imaging.io import decode_content, decode_image
 from ppsr.prepare.jobs import Outcome, Summary, check_listable, gather_unique, ordered_map
 from ppsr.prepare.records import Record, claim
 
@@ -197,7 +196,7 @@ def _checked(content: bytes | None, listed: tuple[int, ...], where: str) -> Outc
     if content is None:
         return Outcome(failed="is in the list, not in the store")
     try:
-        image = decode_stored(content, where)
+        image = decode_content(content, where)
     except DataError as error:
         return Outcome(failed=str(error))
     shape = (*image.shape[:2], 1 if image.ndim == 2 else image.shape[2])
