@@ -64,9 +64,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config_file, arguments.opt, imports=arguments.imports)
     experiment = check_config(config)
-    if experiment.dataset.test is None:
-        raise ConfigError(f"{config.path}: the section 'dataset.test' names the pictures; it is not there")
+    if len(experiment.dataset.test_sections) != 1:
+        given = ", ".join(experiment.dataset.test_sections) or "nothing"
+        raise ConfigError(f"{config.path}: 'dataset.test' must be one set of images; it holds {given}")
     accelerate.enable(arguments.cpu_threads)
+    from ppsr.engine.evaluator import section_folders
     from ppsr.engine.loader import build_dataset
     from ppsr.engine.loggers import setup_logging
     from ppsr.engine.validation import build_metrics
@@ -78,7 +80,8 @@ def _run(arguments: argparse.Namespace) -> int:
     setup_logging(None)
     name, options = _backend_options(arguments)
     backend = open_backend(arguments.model_path, name, options)
-    dataset, _ = build_dataset(experiment.dataset.test, "dataset.test")
+    (section,) = experiment.dataset.test_sections.values()
+    dataset, _ = build_dataset(section, "dataset.test")
     folder = Path(arguments.output_path) / (arguments.model_type or backend.facts.network)
     result = evaluate_backend(
         backend,
@@ -86,6 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         build_metrics(experiment),
         batch_size=arguments.batch_size,
         save_folder=folder,
+        folders=section_folders(section),
     )
     score = result.pictures
     lines = [f"Metric {key}: {value:.4f}" for key, value in score.means.items()]

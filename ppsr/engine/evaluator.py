@@ -19,7 +19,7 @@ from ppsr.imaging.io import IMAGE_SUFFIXES, to_uint8, write_image
 from ppsr.memory import is_out_of_memory, release_memory
 from ppsr.metrics.scoring import Metric, PictureError, Problem, SetScore, Triple, aligned, score_set
 
-__all__ = ["compared", "sample_label", "validate"]
+__all__ = ["compared", "sample_label", "section_folders", "validate"]
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +179,12 @@ def sample_label(sample: Mapping[str, Any], folders: Sequence[Path] = ()) -> str
     twins = path.parent.glob(f"{glob.escape(path.stem)}.*")
     alone = sum(twin.suffix.lower() in IMAGE_SUFFIXES for twin in twins) <= 1
     return (label.with_suffix("") if alone else label).as_posix()
+
+
+def section_folders(section: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The folders of a dataset's section below which `sample_label` names samples."""
+    given = section.get("lq_folder") or section.get("gt_folder") or []
+    return tuple(map(Path, given if isinstance(given, (list, tuple)) else [given]))
 
 
 def compared(

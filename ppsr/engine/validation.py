@@ -14,7 +14,7 @@ from paddle import nn
 
 from ppsr.config.schema import Experiment
 from ppsr.engine.distributed import Group
-from ppsr.engine.evaluator import Write, sample_label, validate
+from ppsr.engine.evaluator import Write, sample_label, section_folders, validate
 from ppsr.engine.loader import build_dataset
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
@@ -71,7 +71,7 @@ class Validator:
         self.options = experiment.validate_
         self.metrics = build_metrics(experiment)
         self.sets = [
-            ValidationSet(name, build_dataset(section, _key(name))[0], _folders(section))
+            ValidationSet(name, build_dataset(section, _key(name))[0], section_folders(section))
             for name, section in experiment.dataset.test_sections.items()
         ]
 
@@ -183,11 +183,6 @@ class Validator:
 
 def _key(name: str) -> str:
     return ValidationSet(name, None).key
-
-
-def _folders(section: dict[str, Any]) -> tuple[Path, ...]:
-    given = section.get("lq_folder") or section.get("gt_folder") or []
-    return tuple(map(Path, given if isinstance(given, (list, tuple)) else [given]))
 
 
 def _check_size(test: ValidationSet, sample: dict[str, Any], scale: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ def evaluate_backend(
     *,
     batch_size: int = 1,
     save_folder: Path | None = None,
+    folders: Sequence[Path] = (),
 ) -> Scores:
     """Apply a network to every sample of {lq, gt, lq_path} (CHW float32 in [0, 1]) and score it.
 
@@ -50,6 +51,7 @@ def evaluate_backend(
         metrics: name -> function of two HWC uint8 RGB pictures.
         batch_size: largest number of neighbouring samples of one size that run together.
         save_folder: where SR pictures are written, if at all.
+        folders: of the dataset; a sample is named by its path below them.
     """
     score, seconds = SetScore("", ""), 0.0
     for batch in _batches(_readable(dataset, score), batch_size):
@@ -58,7 +60,7 @@ def evaluate_backend(
         pictures = apply_backend(backend, lq)
         seconds += time.perf_counter() - started
         for (name, sample), sr in zip(batch, pictures, strict=True):
-            label = sample_label(sample) or name
+            label = sample_label(sample, folders) or name
             read = partial(compared, sr, sample, backend.facts.scale, save_folder, label)
             score_picture(score, name, read, metrics)
     for problem in score.problems:

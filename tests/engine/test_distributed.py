@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from paddle.distributed import parallel
 
 from ppsr.engine import distributed
 from ppsr.engine.run import newest_run
 from ppsr.weights import read_file
-from tests.engine.helpers import make_trainer, write_config
+from tests.engine.helpers import make_pictures, make_trainer, write_config
 
 MAIN = Path(__file__).parents[2] / "tools" / "main.py"
 # no dropout, whose masks are drawn per rank, and an optimizer that does not amplify rounding
@@ -48,17 +50,44 @@ def _weights(config):
     return read_file(run / "iter_5_weight.pdparams").nets["generator"]
 
 
+def _config(folder):
+    """With a validation set of five images in sub-folders, all of one base name."""
+    images = make_pictures(folder / "made", count=5)
+    for index, path in enumerate(sorted(images.iterdir())):
+        (folder / "val" / f"clip{index}").mkdir(parents=True)
+        path.rename(folder / "val" / f"clip{index}" / "0.png")
+    test = {
+        "name": "GTDataset",
+        "scale": 2,
+        "degradation": "matlab_bicubic",
+        "gt_folder": str(folder / "val"),
+    }
+    path = write_config(folder, validate={"interval": 5, "metrics": {"psnr": {"name": "PSNR"}}})
+    config = yaml.safe_load(path.read_text())
+    config["dataset"]["test"] = test
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def _psnr(run):
+    lines = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
+    (value,) = [line["psnr"] for line in lines if line["split"] == "validate"]
+    return value
+
+
 def _assert_equal_to_one_process(config, folder):
     one = make_trainer(config, folder / "one", [*OPTIONS, "dataset.train.batch_size=4"])
     assert one.train() == 0
     ours = _weights(config)
+    run = newest_run(config.stem, config.parent / "output")
+    assert _psnr(run) == pytest.approx(_psnr(folder / "one"), abs=1e-4)  # the weights differ by rounding
     for key, value in one.state.model.nets["generator"].state_dict().items():
         np.testing.assert_allclose(ours[key], value.numpy(), atol=1e-6, err_msg=key)
 
 
 @pytest.mark.slow
 def test_two_ranks_equal_one_process_with_twice_the_batch(tmp_path):
-    config = write_config(tmp_path)
+    config = _config(tmp_path)
     process = _launch(config, tmp_path / "log", "--nproc_per_node", "2")
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0, output[-3000:]
@@ -67,7 +96,7 @@ def test_two_ranks_equal_one_process_with_twice_the_batch(tmp_path):
 
 @pytest.mark.slow
 def test_two_nodes_on_loopback_equal_one_process(tmp_path):
-    config = write_config(tmp_path)
+    config = _config(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
