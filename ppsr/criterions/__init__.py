@@ -8,6 +8,7 @@ CRITERIONS.lazy(
         "ArtifactLoss": "ppsr.criterions.artifact:ArtifactLoss",
         "CharbonnierLoss": "ppsr.criterions.pixel:CharbonnierLoss",
         "ColorLoss": "ppsr.criterions.color:ColorLoss",
+        "DISTSLoss": "ppsr.criterions.dists:DISTSLoss",
         "FocalFrequencyLoss": "ppsr.criterions.frequency:FocalFrequencyLoss",
         "GANLoss": "ppsr.criterions.gan:GANLoss",
         "GradientLoss": "ppsr.criterions.pixel:GradientLoss",

@@ -20,6 +20,8 @@ from ppsr.weights import load_state, read_state
 
 __all__ = [
     "BACKBONE_FILES",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "VGGFeatureExtractor",
     "alexnet_features",
     "read_backbone",
@@ -40,8 +42,8 @@ _CONVS_PER_BLOCK = {
     "vgg19": (2, 2, 4, 4, 4),
 }
 _CHANNELS = (64, 128, 256, 512, 512)
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def vgg_names(vgg_type: str) -> list[str]:
@@ -172,8 +174,8 @@ class VGGFeatureExtractor(nn.Layer):
                 self.vgg_net.add_sublayer(name, layer)
         self.use_input_norm = use_input_norm
         if use_input_norm:
-            self.register_buffer("mean", paddle.to_tensor(_IMAGENET_MEAN).reshape([1, 3, 1, 1]))
-            self.register_buffer("std", paddle.to_tensor(_IMAGENET_STD).reshape([1, 3, 1, 1]))
+            self.register_buffer("mean", paddle.to_tensor(IMAGENET_MEAN).reshape([1, 3, 1, 1]))
+            self.register_buffer("std", paddle.to_tensor(IMAGENET_STD).reshape([1, 3, 1, 1]))
         self.eval()
         for parameter in self.parameters():
             parameter.stop_gradient = True

@@ -95,7 +95,7 @@ class MultiScaleDiscriminator(nn.Layer):
         super().__init__()
         if num_d < 1:
             raise ConfigError(f"MultiScaleDiscriminator: num_d must be 1 or more, got {num_d}")
-        options = {"input_nc": input_nc, "ndf": ndf, "n_layers": n_layers, "norm": norm}
+        options: dict[str, Any] = {"input_nc": input_nc, "ndf": ndf, "n_layers": n_layers, "norm": norm}
         self.discriminators = nn.LayerList([NLayerDiscriminator(**options) for _ in range(num_d)])
 
     def forward(self, x: Tensor) -> list[Tensor]:

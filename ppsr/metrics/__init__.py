@@ -4,8 +4,10 @@ from ppsr.registry import METRICS
 
 METRICS.lazy(
     {
+        "DISTSMetric": "ppsr.metrics.similarity:DISTSMetric",
         "LPIPSMetric": "ppsr.metrics.lpips:LPIPSMetric",
         "MAD": "ppsr.metrics.depth:MAD",
+        "MSSSIM": "ppsr.metrics.similarity:MSSSIM",
         "NIQE": "ppsr.metrics.niqe:NIQE",
         "PE": "ppsr.metrics.depth:PE",
         "PSNR": "ppsr.metrics.psnr_ssim:PSNR",

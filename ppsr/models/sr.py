@@ -176,5 +176,5 @@ class SRModel(BaseModel):
 
 def _mean(logits: Tensor | Sequence[Tensor]) -> Tensor:
     """The mean of logits, over all maps where a discriminator gives several."""
-    maps = logits if isinstance(logits, (list, tuple)) else [logits]
+    maps = [logits] if isinstance(logits, Tensor) else logits
     return paddle.add_n([one.mean() for one in maps]) / len(maps)
