@@ -30,3 +30,17 @@ def package_log_of_a_new_process() -> None:
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside, whatever waits for values of the device is an error."""
+    import paddle
+
+    def wait(*_: object, **__: object) -> None:
+        raise AssertionError("the host waits for the device")
+
+    for name in ("numpy", "item", "tolist", "__float__", "__int__", "__bool__", "__array__", "__index__"):
+        monkeypatch.setattr(paddle.Tensor, name, wait)
+    with pytest.raises(AssertionError, match="waits"):
+        float(paddle.ones([]))

@@ -2,14 +2,15 @@
 
 A sample is a window of an HR picture. On the host, the worker that reads it degrades it, with choices all
 its own. On the training device (Real-ESRGAN's way, Wang et al., ICCVW 2021, arXiv:2107.10833), the worker
-hands out the window, and whole batches are degraded at once; then the choices that decide sizes and order
-are one batch's, all others a picture's. Both draw from (seed, epoch, index) alone, so a resumed run repeats
-them.
+hands out the window and all choices but the noise itself, and whole batches are degraded at once; then the
+choices that decide sizes and order are one batch's, all others a picture's. Both draw from (seed, epoch,
+index) alone, so a resumed run repeats them.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ppsr.degradations.kernels import FILTER_RADIUS
 from ppsr.degradations.operations import Operation, apply_operations, quantise
 from ppsr.errors import ConfigError, did_you_mean
 
-__all__ = ["BACKENDS", "DegradingDataset", "choose_backend"]
+__all__ = ["BACKENDS", "BatchChoices", "DegradingDataset", "choose_backend"]
 
 BACKENDS = ("host", "device")
 
@@ -45,11 +46,28 @@ def choose_backend(backend: str | None) -> str:
     return backend
 
 
+@dataclass(frozen=True)
+class BatchChoices:
+    """What was drawn for a batch that the device degrades.
+
+    Attributes:
+        noise_seed: of the tensors of noise.
+        views: for each view, the operations of every sample.
+        corners: row and column of every sample's LR window.
+        entries: further entries of the batch.
+    """
+
+    noise_seed: int
+    views: tuple[tuple[Sequence[Operation], ...], ...]
+    corners: tuple[tuple[int, int], ...]
+    entries: Mapping[str, np.ndarray]
+
+
 class DegradingDataset(Dataset):
     """Base of data sets of HR pictures that are degraded while training.
 
-    Items hold lq and gt (3, H, W) float32 in [0, 1], and gt_path; with the backend "device" these come from
-    `finish_batch`, and items are its input.
+    Items hold lq and gt (3, H, W) float32 in [0, 1], and gt_path. With the backend "device" these come from
+    `finish_batch`, whose input are batches of items after `prepare_batch`.
 
     Args:
         gt_folder: HR pictures, searched recursively; or a list of folders.
@@ -165,42 +183,60 @@ class DegradingDataset(Dataset):
             item["lq_view2"] = to_chw(stacked[..., 3:])
         return {**item, "gt_usm": to_chw(targets[..., 3:])} if self.keep_gt else item
 
+    def prepare_batch(self, batch: MutableMapping[str, Any]) -> None:
+        """Draw what a batch of windows is degraded with; a batch that is degraded already stays as it is.
+
+        This is done where batches are made, so in loader workers.
+
+        Args:
+            batch: arrays; `sample` (N, 2), epochs and indices, becomes `choices`.
+        """
+        if "sample" not in batch:
+            return
+        samples = batch.pop("sample").tolist()
+        first = [self.seed, *samples[0]]
+        rngs = [np.random.default_rng([self.seed, *sample, 1]) for sample in samples]
+        common = np.random.default_rng([*first, 2])
+        views: list[tuple[Sequence[Operation], ...]] = []
+        described: list[dict[str, np.ndarray]] = []
+        for _ in range(self.views):
+            shared = int(common.integers(2**63))  # all samples of a view draw the same from it
+            drawn = [self.draw(rng, np.random.default_rng(shared)) for rng in rngs]
+            views.append(tuple(operations for operations, _ in drawn))
+            described = described or [description for _, description in drawn]
+        free = (self.crop_pad_size - self.gt_size) // self.scale + 1
+        batch["choices"] = BatchChoices(
+            noise_seed=int(np.random.default_rng([*first, 3]).integers(2**31)),
+            views=tuple(views),
+            corners=tuple((int(rng.integers(free)), int(rng.integers(free))) for rng in rngs),
+            entries={name: np.stack([one[name] for one in described]) for name in described[0]},
+        )
+
     @paddle.no_grad()
     def finish_batch(self, batch: MutableMapping[str, Any]) -> None:
         """Degrade a batch of windows where it lies; a batch that the host has degraded stays as it is.
 
         Args:
-            batch: `gt` (N, 3, S, S) and `sample` (N, 2) are replaced by the entries of finished items.
+            batch: tensors; `gt` (N, 3, S, S) and `choices` are replaced by the entries of finished items.
         """
-        if "sample" not in batch:
+        choices: BatchChoices | None = batch.pop("choices", None)
+        if choices is None:
             return
-        samples = np.asarray(batch.pop("sample")).tolist()
-        first = [self.seed, *samples[0]]
-        rngs = [np.random.default_rng([self.seed, *sample, 1]) for sample in samples]
-        common = np.random.default_rng([*first, 2])
-        noise_seed = int(np.random.default_rng([*first, 3]).integers(2**31))
         windows = gt = batch["gt"]
         views: list[paddle.Tensor] = []
-        further: list[dict[str, np.ndarray]] = []
-        with device.seeded(noise_seed), full_precision():
+        with device.seeded(choices.noise_seed), full_precision():
             if self.gt_usm:
                 gt = device.usm_sharpen(windows)
-            for _ in range(self.views):
-                shared = int(common.integers(2**63))  # all samples of a view draw the same from it
-                drawn = [self.draw(rng, np.random.default_rng(shared)) for rng in rngs]
-                views.append(device.quantise(device.apply_operations(gt, [one for one, _ in drawn])))
-                further = further or [description for _, description in drawn]
-        side = self.gt_size // self.scale
-        free = self.crop_pad_size // self.scale - side + 1
-        corners = [(int(rng.integers(free)), int(rng.integers(free))) for rng in rngs]
+            for operations in choices.views:
+                views.append(device.quantise(device.apply_operations(gt, operations)))
         for name, lq in zip(("lq", "lq_view2"), views, strict=False):
-            batch[name] = _crops(lq, corners, side)
+            batch[name] = _crops(lq, choices.corners, self.gt_size // self.scale)
         targets = {"gt": windows, "gt_usm": gt} if self.keep_gt else {"gt": gt}
         for name, target in targets.items():
-            high = [(top * self.scale, left * self.scale) for top, left in corners]
+            high = [(top * self.scale, left * self.scale) for top, left in choices.corners]
             batch[name] = _crops(target, high, self.gt_size)
-        for name in further[0]:
-            batch[name] = paddle.to_tensor(np.stack([description[name] for description in further]))
+        for name, values in choices.entries.items():
+            batch[name] = paddle.to_tensor(values)
 
     def previews(self, index: int) -> dict[str, list[tuple[str, np.ndarray]]]:
         """Name and picture of every stage of a sample, for looking at, below the name of its degradation."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ __all__ = [
     "poisson_rate",
     "quantise",
     "seeded",
+    "to_unit",
     "usm_sharpen",
 ]
 
@@ -52,6 +54,36 @@ class TensorDraws:
     def poisson(self, rate: Tensor) -> Tensor:
         """Counts with these means."""
         return paddle.poisson(rate)
+
+
+@cache
+def _constants(place: str) -> dict[str, Tensor]:
+    """Tensors that never change, made once per device."""
+    arrays = {
+        "luma_weights": LUMA_WEIGHTS.reshape(1, -1, 1, 1),
+        "powers": 2 ** np.arange(8),
+        "photons": 2.0 ** np.arange(9, dtype=np.float32),
+        "block_dct": BLOCK_DCT,
+        "luma_table": LUMA.reshape(1, 1, 64),
+        "chroma_table": CHROMA.reshape(1, 1, 64),
+        "largest": np.full([1], 255, np.float32),
+    }
+    return {name: paddle.to_tensor(array) for name, array in arrays.items()}
+
+
+def _constant(name: str) -> Tensor:
+    return _constants(paddle.get_device())[name]
+
+
+@cache
+def _usm_kernel(place: str, channels: int, radius: int, sigma: float) -> Tensor:
+    line = blur.usm_kernel(radius, sigma).astype(np.float32)
+    return paddle.to_tensor(np.tile(line, (channels, 1, 1, 1)))
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """8-bit images of any shape -> float32 in [0, 1], equal to the host's division by 255 bit for bit."""
+    return x.astype("float32") / _constant("largest")  # by a number, Paddle multiplies with its reciprocal
 
 
 def _per_sample(values: Sequence[float] | np.ndarray) -> Tensor:
@@ -93,12 +125,11 @@ def usm_sharpen(
     Args:
         x: (N, C, H, W) in [0, 1], sides above radius / 2.
     """
-    line = blur.usm_kernel(radius, sigma).astype(np.float32)
     channels = x.shape[1]
-    kernel = paddle.to_tensor(np.tile(line, (channels, 1, 1, 1)))
+    kernel = _usm_kernel(paddle.get_device(), channels, radius, sigma)
 
     def smooth(picture: Tensor) -> Tensor:
-        across = conv2d(_reflected(picture, len(line) // 2), kernel, groups=channels)
+        across = conv2d(_reflected(picture, kernel.shape[3] // 2), kernel, groups=channels)
         return conv2d(across, kernel.transpose([0, 1, 3, 2]), groups=channels)
 
     detail = x - smooth(x)
@@ -173,17 +204,18 @@ def poisson_rate(x: Tensor, *, gray: np.ndarray) -> tuple[Tensor, Tensor]:
 
     Photon counts are 2 ** ceil(log2(number of distinct values)) of the 8-bit picture, of its luma where gray.
     """
-    weights = paddle.to_tensor(LUMA_WEIGHTS.reshape(1, -1, 1, 1))
-    luma = (x * weights).sum(axis=1, keepdim=True) if np.any(gray) else x[:, :1]
+    luma = (x * _constant("luma_weights")).sum(axis=1, keepdim=True) if np.any(gray) else x[:, :1]
     levels = _where(gray, quantise(luma), quantise(x))
     count = x.shape[0]
     codes = paddle.round(levels * 255).astype("int64").reshape([count, -1])
     codes = codes + 256 * paddle.arange(count, dtype="int64").unsqueeze(1)
-    present = paddle.bincount(codes.flatten(), minlength=256 * count).reshape([count, 256]) > 0
-    distinct = present.astype("int64").sum(axis=1, keepdim=True)
+    codes = codes.flatten()
+    # unlike bincount, writing ones where values occur does not wait for the device
+    present = paddle.scatter(paddle.zeros([256 * count]), codes, paddle.ones(codes.shape))
+    distinct = present.reshape([count, 256]).astype("int64").sum(axis=1, keepdim=True)
     # 2 ** (number of powers of two below the count), without a logarithm that may round
-    exponent = (distinct > paddle.to_tensor(2 ** np.arange(8))).astype("int64").sum(axis=1)
-    photons = paddle.to_tensor(2.0 ** np.arange(9, dtype=np.float32))[exponent].reshape([-1, 1, 1, 1])
+    exponent = (distinct > _constant("powers")).astype("int64").sum(axis=1)
+    photons = paddle.gather(_constant("photons"), exponent).reshape([-1, 1, 1, 1])
     return levels * photons, photons
 
 
@@ -201,12 +233,11 @@ def poisson_noise(x: Tensor, *, scale: np.ndarray, gray: np.ndarray, draws: Tens
     return _where(gray, noise[:, :1], noise) / photons * _per_sample(scale)
 
 
-def _compressed(planes: Tensor, tables: np.ndarray) -> Tensor:
-    """(N, H, W) planes around 0, sides multiples of 8, through DCT and quantisation (N, 64) and back."""
+def _compressed(planes: Tensor, table: Tensor) -> Tensor:
+    """(N, H, W) planes around 0, sides multiples of 8, through DCT and quantisation (N, 1, 64) and back."""
     count, height, width = planes.shape
     blocks = planes.reshape([count, height // 8, 8, width // 8, 8]).transpose([0, 1, 3, 2, 4])
-    table = paddle.to_tensor(tables[:, None])
-    basis = paddle.to_tensor(BLOCK_DCT)
+    basis = _constant("block_dct")
     coefficients = paddle.matmul(blocks.reshape([count, -1, 64]), basis, transpose_y=True) / table
     blocks = paddle.matmul(paddle.round(coefficients) * table, basis)
     blocks = blocks.reshape([count, height // 8, width // 8, 8, 8]).transpose([0, 1, 3, 2, 4])
@@ -225,15 +256,15 @@ def jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
         x: (N, 3, H, W) in [0, 1].
         quality: (N,), 0 < q < 100.
     """
-    factor = np.array([quality_factor(float(q)) for q in quality], np.float32)[:, None]
+    factor = paddle.to_tensor(np.array([[[quality_factor(float(q))]] for q in quality], np.float32))
     height, width = x.shape[2:]
     padded = F.pad(x, [0, -width % 16, 0, -height % 16]) * 255
     count, _, rows, columns = padded.shape
     luma, *chroma = _mixed(paddle.unbind(padded, axis=1), TO_YCC)
-    planes = [_compressed(luma - 128, LUMA.reshape(1, 64) * factor) + 128]
+    planes = [_compressed(luma - 128, _constant("luma_table") * factor) + 128]
     for plane in chroma:  # zero without colour, so the 128 that is added and subtracted again is left out
         half = plane.reshape([count, rows // 2, 2, columns // 2, 2]).mean(axis=[2, 4])
-        coded = _compressed(half, CHROMA.reshape(1, 64) * factor).reshape(
+        coded = _compressed(half, _constant("chroma_table") * factor).reshape(
             [count, rows // 2, 1, columns // 2, 1]
         )
         planes.append(coded.expand([count, rows // 2, 2, columns // 2, 2]).reshape([count, rows, columns]))

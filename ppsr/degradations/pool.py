@@ -23,6 +23,9 @@ _PARAMETERS = "degradation_params"
 class TrainingPairPool:
     """Fills up with the first batches, then swaps each batch for random stored pairs.
 
+    Pairs stay in tensors on the device that trains. A swap moves those of the batch alone; which place holds
+    which pair is known to the host.
+
     Args:
         queue_size: stored pairs; a multiple of the batch size.
         seed: of the permutations.
@@ -33,46 +36,60 @@ class TrainingPairPool:
         self.queue_size = queue_size
         self.seed = seed
         self.queue_params = queue_params
-        self.stored: dict[str, list[np.ndarray]] = {}
+        self.stored: dict[str, paddle.Tensor] = {}
+        self.filled = 0
+        self.places = np.arange(queue_size)  # of the pairs in their order
         self.swaps = 0
 
+    @paddle.no_grad()
     def __call__(self, batch: Any) -> Any:
-        """Swap the pairs of a batch: all its tensors, whose leading axis is that of the samples."""
-        names = [
-            name
+        """Swap the pairs of a batch: all its tensors, whose leading axis is that of the samples.
+
+        Raises:
+            ConfigError: the pool holds no whole number of batches.
+        """
+        tensors = {
+            name: value
             for name, value in batch.items()
-            if isinstance(value, (paddle.Tensor, np.ndarray)) and (self.queue_params or name != _PARAMETERS)
-        ]
-        arrays = {name: np.asarray(batch[name]) for name in names}
-        size = len(arrays[names[0]])
+            if isinstance(value, paddle.Tensor) and (self.queue_params or name != _PARAMETERS)
+        }
+        size = len(next(iter(tensors.values())))
         if self.queue_size % size:
             raise ConfigError(f"queue_size {self.queue_size} must be a multiple of batch_size {size}")
-        if len(self.stored.get(names[0], [])) < self.queue_size:
-            for name in names:
-                self.stored.setdefault(name, []).extend(arrays[name])
+        if self.filled < self.queue_size:
+            self._fill(tensors, size)
             return batch
         order = np.random.default_rng([self.seed, self.swaps]).permutation(self.queue_size)
         self.swaps += 1
-        self.swap(arrays, order)
-        for name in names:
-            batch[name] = paddle.to_tensor(arrays[name])
+        self.places = self.places[order]
+        chosen = paddle.to_tensor(self.places[:size])
+        for name, incoming in tensors.items():
+            batch[name] = paddle.index_select(self.stored[name], chosen)
+            paddle.scatter_(self.stored[name], chosen, incoming)
         return batch
 
-    def swap(self, arrays: dict[str, np.ndarray], order: np.ndarray) -> None:
-        """Shuffle the stored pairs by `order`, then exchange the first ones with the arrays in place."""
-        for name, incoming in arrays.items():
-            stored = [self.stored[name][i] for i in order]
-            outgoing = np.stack(stored[: len(incoming)])
-            stored[: len(incoming)] = list(incoming.copy())
-            incoming[...] = outgoing
-            self.stored[name] = stored
+    def _fill(self, tensors: Mapping[str, paddle.Tensor], size: int) -> None:
+        """Store a batch, as far as there is room: a resumed run may have another batch size."""
+        end = min(self.filled + size, self.queue_size)
+        for name, incoming in tensors.items():
+            if name not in self.stored:
+                self.stored[name] = paddle.zeros([self.queue_size, *incoming.shape[1:]], incoming.dtype)
+            self.stored[name][self.filled : end] = incoming[: end - self.filled]
+        self.filled = end
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Contents as arrays."""
-        state = {name: np.stack(items) for name, items in self.stored.items()}
+        """Contents as arrays, in their order."""
+        order = self.places[: self.filled]
+        state = {name: value.numpy()[order] for name, value in self.stored.items()}
         return {**state, "swaps": np.asarray([self.swaps], dtype=np.int64)}
 
     def set_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what `state_dict` gave."""
         self.swaps = int(state["swaps"][0])
-        self.stored = {name: list(value) for name, value in state.items() if name != "swaps"}
+        self.places = np.arange(self.queue_size)
+        self.stored, self.filled = {}, 0
+        contents = {name: value[: self.queue_size] for name, value in state.items() if name != "swaps"}
+        for name, value in contents.items():
+            missing = np.zeros((self.queue_size - len(value), *value.shape[1:]), value.dtype)
+            self.stored[name] = paddle.to_tensor(np.concatenate([value, missing]))
+            self.filled = len(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,19 +69,24 @@ def build_stream(
         world=group.world,
         start=samples_done,
     )
+    collate = partial(_collated, prepare=getattr(dataset, "prepare_batch", None))
     if not options.num_workers:
         # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
-        batches: Iterator[Batch] = (
-            _as_tensors(_collated([dataset[key] for key in keys])) for keys in sampler
-        )
+        batches: Iterator[Batch] = (_as_tensors(collate([dataset[key] for key in keys])) for keys in sampler)
     else:
-        batches = batches_of_workers(dataset, sampler, _collated, options)
+        batches = batches_of_workers(dataset, sampler, collate, options)
     finish = getattr(dataset, "finish_batch", None)
     return batches if finish is None else _finished(batches, finish)
 
 
-def _collated(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _collated(
+    samples: Sequence[Mapping[str, Any]], *, prepare: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
     """One batch of the samples.
+
+    Args:
+        samples: of the dataset.
+        prepare: what the dataset does with a batch of arrays.
 
     Raises:
         DataError: their pictures have different sizes.
@@ -91,7 +97,10 @@ def _collated(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             f"the pictures of a batch have different sizes, {' and '.join(map(str, sorted(sizes)))}; "
             "set dataset.train.gt_size, or batch_size to 1"
         )
-    return default_collate_fn(samples)
+    batch = default_collate_fn(samples)
+    if prepare is not None:
+        prepare(batch)
+    return batch
 
 
 def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None]) -> Iterator[Batch]:

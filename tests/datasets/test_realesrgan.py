@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import paddle
 import pytest
@@ -10,6 +12,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 from ppsr.datasets.dasr import DASRDataset
 from ppsr.datasets.realesrgan import RealESRGANDataset
 from ppsr.degradations.blur import usm_sharpen
+from ppsr.degradations.operations import Noise
 from ppsr.errors import ConfigError
 from ppsr.imaging.resize import interpolate
 from tests.engine.helpers import fingerprint, make_pictures, make_trainer, write_config
@@ -26,6 +29,7 @@ def folder(tmp_path_factory):
 
 def _batch(dataset, keys=KEYS):
     items = default_collate_fn([dataset[key] for key in keys])
+    dataset.prepare_batch(items)
     batch = {k: paddle.to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in items.items()}
     dataset.finish_batch(batch)
     return batch
@@ -110,6 +114,20 @@ def test_every_stage_can_be_looked_at(folder):
     assert stages[0][1].shape == (80, 80, 3)
     assert stages[-1][1].shape == (40, 40, 3)
     assert set(_dataset(folder, "host", DASRDataset).previews(1)) == {"weak", "standard", "severe"}
+
+
+@pytest.mark.parametrize("cls", [RealESRGANDataset, DASRDataset])
+def test_a_batch_is_degraded_on_the_device_without_waiting_for_it(folder, cls, no_waiting):
+    dataset = _dataset(folder, "device", cls)
+    seen = set()
+    for epoch in range(6):
+        items = default_collate_fn([dataset[epoch, index] for index in (0, 1, 2)])
+        dataset.prepare_batch(items)
+        seen |= {op.kind for own in items["choices"].views[0] for op in own if isinstance(op, Noise)}
+        batch = {"gt": paddle.to_tensor(items["gt"]), "choices": pickle.loads(pickle.dumps(items["choices"]))}
+        dataset.finish_batch(batch)
+        assert batch["lq"].shape == [3, 3, 8, 8]
+    assert seen == {"gaussian", "poisson"}
 
 
 def test_a_host_batch_is_finished_already(folder):

@@ -18,6 +18,54 @@ def _batch(number, size=2):
     return {**pictures, "paired": paddle.to_tensor(marks), "degradation_params": paddle.to_tensor(marks)}
 
 
+class _Published:
+    """The pool as lists of arrays that are shuffled whole."""
+
+    def __init__(self, size, seed):
+        self.size, self.seed, self.swaps, self.stored = size, seed, 0, []
+
+    def __call__(self, marks):
+        if len(self.stored) < self.size:
+            self.stored += list(marks)
+            return marks
+        order = np.random.default_rng([self.seed, self.swaps]).permutation(self.size)
+        self.swaps += 1
+        self.stored = [self.stored[i] for i in order]
+        out, self.stored[: len(marks)] = self.stored[: len(marks)], list(marks)
+        return np.array(out)
+
+
+def _marks(batch):
+    return batch["lq"].numpy()[:, 0, 0, 0]
+
+
+def test_pairs_come_back_as_from_a_queue_that_is_shuffled_whole():
+    pool, published = TrainingPairPool(6, seed=3), _Published(6, 3)
+    for number in range(12):
+        batch = _batch(number)
+        expected = published(_marks(batch))
+        np.testing.assert_array_equal(_marks(pool(batch)), expected)
+        np.testing.assert_array_equal(pool.state_dict()["lq"][:, 0, 0, 0], published.stored)
+
+
+@pytest.mark.parametrize("saved_after", [1, 3, 8])
+def test_a_pool_goes_on_from_its_state(saved_after):
+    one = TrainingPairPool(6, seed=3)
+    for number in range(saved_after):
+        one(_batch(number))
+    other = TrainingPairPool(6, seed=3)
+    other.set_state_dict(one.state_dict())
+    for number in range(saved_after, saved_after + 6):
+        np.testing.assert_array_equal(_marks(other(_batch(number))), _marks(one(_batch(number))))
+
+
+def test_the_host_never_waits_for_the_pool(no_waiting):
+    pool = TrainingPairPool(6)
+    for number in range(6):
+        pool(_batch(number))
+    assert pool.swaps == 3
+
+
 @pytest.mark.parametrize("queue_params", [True, False])
 def test_every_entry_of_a_pair_travels_with_it(queue_params):
     pool = TrainingPairPool(6, queue_params=queue_params)
