@@ -15,5 +15,8 @@ LRSCHEDULERS.lazy(
     }
 )
 OPTIMIZERS.lazy(
-    {name: f"ppsr.solver.optimizers:{name}" for name in ("Adam", "AdamW", "Momentum", "RMSProp", "SGD")}
+    {
+        name: f"ppsr.solver.optimizers:{name}"
+        for name in ("Adam", "AdamW", "Momentum", "RMSProp", "SGD", "SOAP")
+    }
 )

@@ -18,11 +18,12 @@ from paddle import nn
 from ppsr.compat.paddle import create_accumulators, keeps_master_weight
 from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.registry import LRSCHEDULERS, OPTIMIZERS
-from ppsr.solver import multi_tensor
+from ppsr.solver import multi_tensor, soap
 from ppsr.solver.schedules import Schedule
 
 __all__ = [
     "SGD",
+    "SOAP",
     "Adam",
     "AdamW",
     "Momentum",
@@ -101,7 +102,28 @@ def RMSProp(  # noqa: N802
     )
 
 
-for _factory in (Adam, AdamW, SGD, Momentum, RMSProp):
+def SOAP(  # noqa: N802
+    *,
+    parameters: Parameters,
+    beta1: float = 0.95,
+    beta2: float = 0.95,
+    epsilon: float = 1e-8,
+    precondition_frequency: int = 10,
+    max_precondition_dim: int = 1024,
+) -> paddle.optimizer.Optimizer:
+    """Adam in the eigenbasis of Shampoo's preconditioner, for small networks that Adam trains slowly."""
+    return soap.SOAP(
+        _RATE,
+        parameters,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        precondition_frequency=precondition_frequency,
+        max_precondition_dim=max_precondition_dim,
+    )
+
+
+for _factory in (Adam, AdamW, SGD, Momentum, RMSProp, SOAP):
     setattr(_factory, "given_by_engine", ("parameters",))  # noqa: B010 - functions take attributes at run time
 
 
