@@ -57,7 +57,7 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for folder in ("T91", "Set5/HR", "BSDS500/train", "BSDS500/test", "BSDS500/val"):
         write_image(
-            tmp_path / "data" / folder / f"{folder[-3:].replace('/', '')}.png", rng.random((48, 48, 3))
+            tmp_path / "data" / folder / f"{folder[-3:].replace('/', '')}.png", rng.random((96, 96, 3))
         )
     for name in ("configs", "tools", "ppsr"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -85,7 +85,7 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     assert result["scores"]["Set5"]["psnr"] == pytest.approx(result["curve"][-1][1], abs=0.01)
     runs.report(output)
     page = (tmp_path / "docs" / "results.md").read_text()
-    assert f"| ESPCN x3 | 2 of 20000 | {result['scores']['Set5']['psnr']:.2f} / " in page
+    assert f"| ESPCN x3 | 2 of 6000 | {result['scores']['Set5']['psnr']:.2f} / " in page
     assert (tmp_path / "docs" / "images" / "training_runs.png").exists()
 
     from ppsr.evaluation.evaluate import evaluate
