@@ -1,7 +1,7 @@
 """SOAP: Adam in the eigenbasis of Shampoo's preconditioner.
 
 Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", ICLR 2025, arXiv:2409.11321. Differences
-from the release: vectors are preconditioned too, and the first step already updates.
+from the release: vectors are preconditioned too.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ class SOAP(paddle.optimizer.Optimizer):
     """Optimizer for networks whose parameters are small matrices with strongly coupled rows or columns.
 
     A parameter is seen as a matrix: the first axis against all others. Running means of G G^T and G^T G give
-    two bases; Adam's second moments are kept in them. Networks of few channels without normalisation, such as
-    FSRCNN, need a tenth of Adam's steps. Memory: four more squares of a parameter's sides.
+    two bases; Adam's second moments are kept in them. The first step only sets the bases. Networks of few
+    channels without normalisation, such as FSRCNN, need a tenth of Adam's steps. Memory: four more squares of
+    a parameter's sides.
 
     Args:
         learning_rate: until one is set.
@@ -85,18 +86,20 @@ class SOAP(paddle.optimizer.Optimizer):
         }
         sides = self._sides(parameter)
         g = gradient.astype("float32").reshape(_matrix_shape(parameter.shape))
-        count = int(state["count"].item()) + 1
+        count = int(state["count"].item())
         state["count"].set_value(state["count"] + 1)
         for name, _ in sides:
             product = g @ g.T if name == "left" else g.T @ g
             covariance, basis = state[f"{name}_covariance"], state[f"{name}_basis"]
-            if count == 1:
+            if not count:
                 covariance.set_value(product)
                 basis.set_value(paddle.linalg.eigh(product)[1])
                 continue
             covariance.set_value(covariance * beta2 + product * (1 - beta2))
             if count % self.frequency == 0:  # one power iteration from the basis before
                 basis.set_value(paddle.linalg.qr(covariance @ basis)[0])
+        if not count:  # in its own bases a gradient is diagonal, and all else would be rounding
+            return
         m = state["moment1"] * beta1 + g * (1 - beta1)
         v = state["moment2"] * beta2 + self._rotate(g, state).square() * (1 - beta2)
         state["moment1"].set_value(m)

@@ -22,7 +22,7 @@ def _step(nets, optimizer, name):
     optimizer.clear_grad(set_to_zero=False)
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "Momentum", "RMSProp", "SGD", "SOAP"])
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Momentum", "RMSProp", "SGD"])
 def test_a_run_goes_on_where_one_of_two_networks_had_not_learned_yet(name):
     nets = _nets()
     config = {"name": name, "net_names": ["first", "second"]}
