@@ -57,7 +57,7 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for folder in ("T91", "Set5/HR", "BSDS500/train", "BSDS500/test", "BSDS500/val"):
         write_image(
-            tmp_path / "data" / folder / f"{folder[-3:].replace('/', '')}.png", rng.random((96, 96, 3))
+            tmp_path / "data" / folder / f"{folder[-3:].replace('/', '')}.png", rng.random((128, 128, 3))
         )
     for name in ("configs", "tools", "ppsr"):
         (tmp_path / name).symlink_to(ROOT / name)
