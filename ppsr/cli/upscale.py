@@ -102,6 +102,19 @@ def upscale(
         typer.Option("--allow-truncated", help="Take JPEG files with a part missing, and damaged videos."),
     ] = False,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Of videos; smaller is better.")] = 18,
+    video_codec: Annotated[
+        str | None,
+        typer.Option(
+            help="Video encoder by FFmpeg's name, such as libx265, libsvtav1 or h264_nvenc; default: VP9 for "
+            ".webm, else H.264.",
+        ),
+    ] = None,
+    video_options: Annotated[
+        list[str],
+        typer.Option(
+            "--video-options", help="Option of the video encoder; may be repeated.", metavar="KEY=VALUE"
+        ),
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
     report: Annotated[
         Path | None, typer.Option(help="JSON lines; default: report.jsonl beside the results.")
     ] = None,
@@ -147,7 +160,9 @@ def upscale(
         extension=ext,
         recursive=recursive,
         skip_existing=skip_existing,
-        options=FileOptions(quality, max_pixels, allow_truncated, crf),
+        options=FileOptions(
+            quality, max_pixels, allow_truncated, crf, video_codec, parse_video_options(video_options)
+        ),
         report=report,
     )
     counts = {name: sum(r["status"] == name for r in reports) for name in ("ok", "warn", "error", "skipped")}
@@ -168,3 +183,18 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     """End by an exception, so that half-written files are removed."""
     del frame
     sys.exit(128 + number)
+
+
+def parse_video_options(texts: list[str]) -> dict[str, str]:
+    """`key=value` texts as a mapping.
+
+    Raises:
+        ConfigError: a text without key or without "=".
+    """
+    from ppsr.errors import ConfigError
+
+    pairs = [text.partition("=") for text in texts]
+    for text, (key, equals, _) in zip(texts, pairs, strict=True):
+        if not key or not equals:
+            raise ConfigError(f"--video-options is KEY=VALUE, such as preset=slow; got '{text}'")
+    return {key: value for key, _, value in pairs}

@@ -320,8 +320,9 @@ class _Batch:
                 self.upscaler,
                 job.source,
                 job.target,
-                crf=options.crf,
-                allow_truncated=options.allow_truncated,
+                options,
+                start=lambda count: self.progress.start(job.source.name, count, "frame"),
+                step=self.progress.step,
             )
         else:
             image, task.image = task.image or _read(job.source, options), None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ppsr.errors import DataError
@@ -27,6 +28,8 @@ class FileOptions:
         max_pixels: larger pictures are refused.
         allow_truncated: accept JPEG files with a part missing, and damaged videos.
         crf: constant rate factor of videos, 0 (lossless) to 51.
+        video_codec: FFmpeg's name of an encoder, such as libx265 or h264_nvenc; None: by the container.
+        video_options: of that encoder, by FFmpeg's names.
         max_output_pixels: larger results are refused, before they are computed; None: 16 times `max_pixels`.
     """
 
@@ -34,6 +37,8 @@ class FileOptions:
     max_pixels: int = MAX_PIXELS
     allow_truncated: bool = False
     crf: int = 18
+    video_codec: str | None = None
+    video_options: Mapping[str, str] = field(default_factory=dict)
     max_output_pixels: int | None = None
 
     def check_result(self, size: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 from ppsr.inference.containers import stated_size
+from ppsr.inference.video_streams import open_video
 
 if TYPE_CHECKING:
     import av
@@ -72,12 +73,10 @@ def survey(source: Path) -> Survey:
     Raises:
         DataError: no frame can be decoded.
     """
-    import av
-
     first, stamps = None, []
     count = undecodable = damaged = 0
     end = 0.0
-    with av.open(str(source)) as reader:
+    with open_video(source) as reader:
         stream = reader.streams.video[0]
         stream.thread_type = "AUTO"
         for packet in reader.demux():
