@@ -18,7 +18,7 @@ from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.identify import Found, identify, open_choices
 from ppsr.weights.ncnn import read_ncnn
-from ppsr.weights.opcodes import CorruptFile
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
 from ppsr.weights.record import ENTRY, dump_record, parse_record
 from ppsr.weights.resolve import resolve_weights
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 State = dict[str, np.ndarray]
 Layout = Literal["torch", "paddle"]
 
+_SHARED, _SPARE = 32, 1 << 20  # how many times the size of the file all entries may have, and bytes more
 _HEAD = 64  # bytes that tell the kind of a file
 
 
@@ -172,6 +173,7 @@ def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: boo
 
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
     """A file by its entries; Paddle writes bfloat16 as uint16, which is no type of any weight."""
+    _refuse_shared(path, tree)
     networks: dict[str, Found] | None = None
     if isinstance(tree, dict) and ENTRY in tree:
         tree = dict(tree)
@@ -181,6 +183,25 @@ def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str |
     if layout == "paddle":
         nets = {name: _widened(state) for name, state in nets.items()}
     return WeightFile(path, nets, layout, container, found.entry, found.notes, networks or {})
+
+
+def _refuse_shared(path: Path, tree: Any) -> None:
+    """One array can have very many names at the cost of a few bytes each; tied weights need two or three.
+
+    Raises:
+        UnsafeFile: all entries together are many times larger than the file.
+    """
+    pending, total, largest = [tree], 0, _SHARED * path.stat().st_size + _SPARE
+    while pending and total <= largest:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, (list, tuple)):
+            pending += value
+        elif isinstance(value, np.ndarray):
+            total += value.nbytes
+    if total > largest:
+        raise UnsafeFile(f"{path}: refused: its entries show the same numbers under too many names")
 
 
 def _widened(state: State) -> State:

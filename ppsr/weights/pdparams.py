@@ -15,7 +15,7 @@ from typing import IO, Any, ClassVar, Protocol
 
 import numpy as np
 
-from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile, is_plain_key, scan
 
 __all__ = ["dump_state", "parse_pdparams", "stream_state"]
 
@@ -145,9 +145,23 @@ class _Dict(_Stub):
 
     def __call__(self, items: Any = ()) -> dict:
         try:
-            return dict(items)
+            pairs = [(key, value) for key, value in (items.items() if isinstance(items, dict) else items)]
         except (TypeError, ValueError):
             raise CorruptFile("damaged dictionary") from None
+        if not all(is_plain_key(key) for key, _ in pairs):
+            raise UnsafeFile("refused: a dictionary with keys that are no texts or numbers")
+        return dict(pairs)
+
+
+class _Bytes(_Stub):
+    """bytes() without arguments, how protocol 2 writes those of an empty array."""
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: Any) -> bytes:
+        if arguments:
+            raise UnsafeFile("refused: bytes of something")
+        return b""
 
 
 class _NdarrayType(_Stub):
@@ -164,6 +178,7 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Dict(),
     **{(module, "tuple"): _Sequence() for module in ("builtins", "__builtin__")},
     **{(module, "set"): _Sequence() for module in ("builtins", "__builtin__")},
+    **{(module, "bytes"): _Bytes() for module in ("builtins", "__builtin__")},
     **{(module, "eval"): _Eval() for module in ("builtins", "__builtin__")},
 }
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.weights.bfloat16 import from_bits
-from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile, is_plain_key, scan
 
 __all__ = ["is_torch_file", "parse_torch"]
 
@@ -96,6 +96,12 @@ class _Builder(_Token):
 
 class _Ordered(OrderedDict):
     """torch's state dicts; the only attribute they carry is `_metadata`, which is dropped."""
+
+    def __init__(self, items: Any = ()) -> None:
+        pairs = list(items)
+        if not all(is_plain_key(key) for key, _ in pairs):
+            raise UnsafeFile("refused: a dictionary with keys that are no texts or numbers")
+        super().__init__(pairs)
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict) or set(state) - {"_metadata"}:
