@@ -29,6 +29,12 @@ def _arrays(net: Any) -> dict[str, np.ndarray]:
     return {key: value.numpy() for key, value in net.state_dict().items()}
 
 
+def _averaged_arrays(net: Any) -> dict[str, np.ndarray]:
+    """The same of an averaged network, whose parameters are parts of one tensor: of those, `numpy` copies,
+    and keeps, the whole."""
+    return {key: value.clone().numpy() for key, value in net.state_dict().items()}
+
+
 @dataclass
 class State:
     """Networks, averages, optimizers, pool, counters and seed of a run.
@@ -55,7 +61,7 @@ class State:
     def weights(self) -> dict[str, dict[str, np.ndarray]]:
         """All networks by name, averages as `<name>_ema`; this is PaddleGAN's nested layout."""
         nets = {name: _arrays(net) for name, net in self.model.nets.items()}
-        return nets | {f"{name}_ema": _arrays(net) for name, net in self.model.ema.items()}
+        return nets | {f"{name}_ema": _averaged_arrays(net) for name, net in self.model.ema.items()}
 
     def networks(self) -> dict[str, Found | None]:
         """Name and arguments with which each network was built."""

@@ -17,6 +17,8 @@ from ppsr.engine.saver import Saver
 from ppsr.engine.step import TrainStep
 from ppsr.engine.trainer import OutOfMemoryError
 from ppsr.errors import DataError, WeightError
+from ppsr.memory import resident_memory
+from ppsr.solver.ema import EMA
 from ppsr.weights import dump_state, read_file
 from tests.engine.helpers import fingerprint, make_trainer, validated_trainer, write_config
 
@@ -243,3 +245,13 @@ def test_length_rate_schedule_and_batch_may_change_when_a_run_is_resumed(tmp_pat
     assert again.resume()
     assert again.train() == 0
     assert again.state.step == 3
+
+
+def test_a_copy_of_averaged_networks_takes_no_more_than_their_size(tmp_path):
+    net = paddle.nn.LayerList([paddle.nn.Linear(512, 128, bias_attr=False) for _ in range(64)])  # 16 MB
+    state = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT).state
+    state.model.ema = EMA({"net": net}, decay=0.5, net_names=["net"]).nets
+    before = resident_memory()
+    weights = state.weights()["net_ema"]
+    assert sum(value.nbytes for value in weights.values()) == 2**24
+    assert resident_memory() - before < 2**27  # it was 64 times 16 MB
