@@ -159,12 +159,17 @@ def newest_weights(folder: Path) -> Path:
     found = list(folder.glob("*/iter_*_weight.pdparams"))
     if not found:
         sys.exit(f"{folder} holds no weights yet; train that run first")
-    return max(found, key=lambda path: int(path.name.split("_")[1]))
+    return max(found, key=step_of)
+
+
+def step_of(weights: Path) -> int:
+    """After how many steps a weight file was written."""
+    return int(weights.name.split("_")[1])
 
 
 def steps_done(folder: Path) -> int:
     """Steps of the newest weights; 0 without any."""
-    return max((int(p.name.split("_")[1]) for p in folder.glob("*/iter_*_weight.pdparams")), default=0)
+    return max(map(step_of, folder.glob("*/iter_*_weight.pdparams")), default=0)
 
 
 def hours(folder: Path) -> float:
@@ -191,10 +196,11 @@ def result_of(run: Run, output: Path) -> dict:
     config = f"configs/{run.name}.yaml"
     lines = [json.loads(line) for log in sorted(folder.glob("*/scalars.jsonl")) for line in log.open()]
     curve = {line["step"]: line["psnr"] for line in lines if line["split"] == "validate"}
+    weights = newest_weights(folder)  # once, since a run that goes on writes others meanwhile
     scores, bicubic = {}, {}
     for name, gt in (("Set5", "data/Set5/HR"), ("B100", "data/BSDS500/val")):
         common = {"scale": run.scale, "gt": gt, "name": name}
-        scores[name] = evaluate(**common, config_file=config, load=newest_weights(folder)).means
+        scores[name] = evaluate(**common, config_file=config, load=weights).means
         bicubic[name] = evaluate(**common, use_bicubic=True).means
     experiment = check_config(load_config(config))
     return {
@@ -202,7 +208,7 @@ def result_of(run: Run, output: Path) -> dict:
         "config": config,
         "command": " ".join(["python", *command(run, output)]),
         "seed": experiment.seed,
-        "steps": steps_done(folder),
+        "steps": step_of(weights),
         "total": experiment.total_iters,
         "hours": hours(folder),
         "machine": machine(),
@@ -225,25 +231,18 @@ def report(output: Path) -> None:
 
 def ship(run: Run, output: Path) -> Path:
     """Write the newest averaged weights in half precision into the package, with what network they are."""
+    import numpy as np
+
     from ppsr.config import load_config
-    from ppsr.files import atomic_write
-    from ppsr.weights import read_file
+    from ppsr.weights.files import read_file, write_state
 
     state = read_file(newest_weights(output / run.name)).state("generator")
-    network = dict(load_config(f"configs/{run.name}.yaml")["model"]["generator"])
+    arguments = dict(load_config(f"configs/{run.name}.yaml")["model"]["generator"])
     target = SHIPPED / f"{run.name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(target, half_precision(state, network))
-    return target
-
-
-def half_precision(state: dict, network: dict) -> bytes:
-    """A safetensors file of float16 arrays."""
-    import numpy as np
-    from safetensors.numpy import save
-
     halves = {key: np.ascontiguousarray(value, np.float16) for key, value in state.items()}
-    return save(halves, metadata={"layout": "paddle", "format": "ppsr", "network": json.dumps(network)})
+    write_state(target, halves, networks={"": (arguments.pop("name"), arguments)})
+    return target
 
 
 if __name__ == "__main__":

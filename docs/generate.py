@@ -37,7 +37,16 @@ PAGES = {
 ALIASES = {"README.md": "index.md", "README_cn.md": "index.md"}
 NAVIGATION: dict[str, list[str]] = {
     "Start": ["index", "get-started", "troubleshooting", "doctor"],
-    "Use": ["upscaling", "data", "degradation", "training", "recipes", "distributed", "evaluation"],
+    "Use": [
+        "upscaling",
+        "data",
+        "degradation",
+        "training",
+        "recipes",
+        "results",
+        "distributed",
+        "evaluation",
+    ],
     "Deploy": ["deployment", "gpu", "serve", "performance", "weights"],
     "Understand": ["analysis"],
     "Systems": ["cddnet", "drn", "drct", "mambadrct", "reflash", "align"],

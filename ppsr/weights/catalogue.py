@@ -39,7 +39,7 @@ class Source:
 
     Attributes:
         files: one file, or the .param and the .bin of ncnn.
-        package: the package of the index that holds them, or "".
+        package: the package of the index that holds them, or ""; "ppsr" is this one.
         version: of the package.
         page: where a person can download them, or "".
     """
@@ -83,6 +83,11 @@ class Entry:
         """Bytes of the first source whose size is known."""
         sizes = [[file.size for file in source.files] for source in self.sources]
         return next((sum(filter(None, known)) for known in sizes if all(known)), None)
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the weights come with ppsr itself."""
+        return any(source.package == "ppsr" for source in self.sources)
 
     @property
     def addresses(self) -> list[str]:

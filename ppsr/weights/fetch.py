@@ -71,7 +71,9 @@ def _origin(entry: Entry, source: Source) -> str:
 
 def _local(source: Source) -> list[Path]:
     """The files, where they all are here and right."""
-    if source.package:
+    if source.package == "ppsr":  # a checkout has no distribution, or one elsewhere
+        root = Path(__file__).parents[2]
+    elif source.package:
         try:
             root = Path(str(importlib.metadata.distribution(source.package).locate_file("")))
         except importlib.metadata.PackageNotFoundError:
