@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.evaluation.protocols import Protocol, find_protocol
+from ppsr.evaluation.published import method_names
 from ppsr.evaluation.sources import PictureSource, SetTask, Upscale, bicubic
+from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.network import load_source
+from ppsr.inference.tiling import make_tiles
+from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import Ranks, SetScore, score_set
 from ppsr.registry import METRICS
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "network_name"]
 
 
 @dataclass
@@ -23,13 +30,14 @@ class Evaluation:
     Attributes:
         protocol: what was measured.
         scale: HR size / LR size.
-        method: what was scored, in words.
+        method: name of what was scored: of the network's files, "bicubic", or the folder of finished images.
         sets: one entry per set and degradation.
         sources: where the pictures of each entry come from, for looking at them again.
         is_main: this process writes files.
         absent: sets of the protocol that the data folder does not hold.
         options: constructor arguments of metrics that the protocol leaves open or that differ from it.
         tiling: how images were cut for a network, in words; empty where none was.
+        published_as: names under which the method was published, with whose scores it is compared.
     """
 
     protocol: Protocol
@@ -41,6 +49,7 @@ class Evaluation:
     absent: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     tiling: str = ""
+    published_as: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
@@ -78,13 +87,17 @@ def evaluate(
     upscale: Upscale | None = None,
     use_bicubic: bool = False,
     config_file: str | Path | None = None,
-    load: str | Path | None = None,
+    load: str | Path | Sequence[str | Path] | None = None,
     metrics: Sequence[str] | None = None,
     metric_options: dict[str, dict[str, Any]] | None = None,
     lr_of_script: str = "published",
     seed: int = 0,
     tile: int = 0,
+    backend: str | None = None,
+    self_ensemble: bool = False,
+    options: BackendOptions | None = None,
     group: Ranks | None = None,
+    on_image: Callable[[str, int, int], None] = lambda name, done, count: None,
 ) -> Evaluation:
     """Score pictures by a named protocol.
 
@@ -103,7 +116,8 @@ def evaluate(
         upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
         use_bicubic: score MATLAB's bicubic enlargement.
         config_file: names the network.
-        load: weights; without `config_file` they tell their network themselves.
+        load: weights, or an exported network; two files where generator and predictor are apart. Without
+            `config_file` weights tell their network themselves.
         metrics: names of those wanted; None for all of the protocol.
         metric_options: more constructor arguments by metric, such as {"pe": {"definition": "published"}}.
         lr_of_script: LR pictures made here follow the released script ("published") or its intention
@@ -111,7 +125,15 @@ def evaluate(
         seed: of noise in LR pictures made here, at least 0.
         tile: side in LR pixels of the tiles that a network is applied to; 0: whole images. Images for which
             memory is short are never cut further: they have no score.
+        backend: of the network, as for `Upscaler`.
+        self_ensemble: mean over the eight flips and turns.
+        options: device, precision and threads of the backend.
         group: processes that share the work.
+        on_image: called before each image with the set's name, the number of finished images and of all.
+
+    Example:
+        >>> ppsr.evaluate(gt="data/Set5/HR", load="net.pth").means
+        {'psnr': 32.21, 'ssim': 0.8948}
 
     Raises:
         ConfigError: options that do not fit together, or a metric lacks its file.
@@ -141,14 +163,18 @@ def evaluate(
             "lr_of_script=intended has no effect: no LR pictures are made here, they or SR pictures are given"
         )
     built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
-    method = str(load or config_file or sr or ("bicubic" if use_bicubic else "upscale"))
-    tiling = ""
+    method, tiling, published_as = "upscale" if sr is None else str(sr), "", frozenset[str]()
     if use_bicubic:
-        upscale = bicubic(scale)
+        method, upscale, published_as = "bicubic", bicubic(scale), frozenset({"bicubic"})
     elif load or config_file:
-        upscale, tiling = _network(config_file, load, scale, tile)
-    if tile and not tiling:
-        raise ConfigError("tile has no effect without a network (load)")
+        files = [load] if isinstance(load, (str, Path)) else list(load or ())
+        network = _network(config_file, files, scale, tile, backend, self_ensemble, options)
+        upscale, method = network, network_name(files)
+        tiles = make_tiles(network.backend.facts, tile)
+        tiling = f"tiles of {tiles.size} with overlap {tiles.overlap}" if tile else "whole images"
+        published_as = _published_as(network)
+    if not tiling and (tile or backend or self_ensemble):
+        raise ConfigError("tile, backend and self_ensemble have no effect without a network (load)")
     sources = [
         PictureSource(
             task, chosen, scale=scale, upscale=upscale, seed=seed, published=lr_of_script == "published"
@@ -156,7 +182,14 @@ def evaluate(
         for task in tasks
     ]
     scores = [
-        score_set(source, built, name=task.name, variant=task.variant, group=group)
+        score_set(
+            source,
+            built,
+            name=task.name,
+            variant=task.variant,
+            group=group,
+            on_round=partial(_tell, on_image, f"{task.name} {task.variant}".strip(), len(source.names)),
+        )
         for task, source in zip(tasks, sources, strict=True)
     ]
     is_main = group is None or group.rank == 0
@@ -170,28 +203,55 @@ def evaluate(
         absent=absent,
         options=metric_options or {},
         tiling=tiling,
+        published_as=published_as,
     )
 
 
+def _tell(on_image: Callable[[str, int, int], None], name: str, count: int, done: int) -> None:
+    on_image(name, done, count)
+
+
+def network_name(files: Sequence[str | Path]) -> str:
+    """A name for a network, of its files' names, or of the run folder that they are in.
+
+    Example:
+        >>> network_name(["weights/IMDN_x4.pth"])
+        'IMDN_x4'
+    """
+    return "+".join(Path(file).stem if Path(file).suffix else Path(file).name for file in files)
+
+
+def _published_as(network: Upscaler) -> frozenset[str]:
+    net = getattr(network.backend, "net", None)
+    if net is None:  # an exported network, whose parameters cannot be counted
+        return frozenset()
+    count = sum(math.prod(parameter.shape) for parameter in net.parameters())
+    return frozenset(method_names(network.backend.facts.network, network.scale, count))
+
+
 def _network(
-    config_file: str | Path | None, load: str | Path | None, scale: int, tile: int
-) -> tuple[Upscale, str]:
-    """The upscaler of a config with weights, or of a weight file alone, and how it cuts images.
+    config_file: str | Path | None,
+    files: Sequence[str | Path],
+    scale: int,
+    tile: int,
+    backend: str | None,
+    self_ensemble: bool,
+    options: BackendOptions | None,
+) -> Upscaler:
+    """The upscaler of weights, with or without a config, or of an export.
 
     Raises:
         ConfigError: its scale is another one.
     """
-    if load is None:
+    if not files:
         raise ConfigError("a network without weights has no score; give load")
-    from ppsr.inference.network import load_network
-    from ppsr.inference.tiling import make_tiles
-    from ppsr.inference.upscaler import Upscaler
-
-    upscaler = Upscaler(load_network(config_file, load), tile=tile, halve=False)
-    if upscaler.scale != scale:
-        raise ConfigError(f"the network enlarges by {upscaler.scale}, the evaluation asks for {scale}")
-    tiles = make_tiles(upscaler.backend.facts, tile)
-    return upscaler, f"tiles of {tiles.size} with overlap {tiles.overlap}" if tile else "whole images"
+    source = load_source(config_file, [Path(file) for file in files], None)
+    network = Upscaler(
+        source, backend=backend, options=options, tile=tile, ensemble=self_ensemble, halve=False
+    )
+    if network.scale != scale:
+        raise ConfigError(f"the network enlarges by {network.scale}, the evaluation asks for {scale}")
+    return network
 
 
 def _tasks(
@@ -220,7 +280,8 @@ def _tasks(
                 f"protocol '{protocol.name}' needs LR pictures: give lq ({protocol.how_to_make} makes them)"
             )
         label = name or _guess_name(protocol, gt or lq or sr)
-        return _variants(protocol, label, gt=gt, lq=lq, sr=sr), []
+        found = _variants(protocol, label, gt=gt, lq=lq, sr=sr)
+        return [replace(task, recursive=True) for task in found], []
     if gt is not None or lq is not None:
         raise ConfigError("give either data, or gt and lq")
     if name is not None:

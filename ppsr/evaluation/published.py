@@ -5,11 +5,19 @@ Only numbers that were checked against a release page or a second source are lis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["PUBLISHED", "Difference", "Reference", "canonical_set", "differences", "references"]
+__all__ = [
+    "PUBLISHED",
+    "Difference",
+    "Reference",
+    "canonical_set",
+    "differences",
+    "method_names",
+    "references",
+]
 
 
 @dataclass(frozen=True)
@@ -23,15 +31,17 @@ class Reference:
     scores: dict[str, float]
     source: str
     variant: str = ""
+    comparable: bool = True  # whether its metrics are those of the protocol
 
 
 class Difference(NamedTuple):
-    """An own score beside a published one; `difference` is own minus published."""
+    """An own score beside a published one; `difference` is own minus published, None where the two are not
+    comparable."""
 
     method: str
     metric: str
     published: float
-    difference: float
+    difference: float | None
     source: str
 
 
@@ -175,6 +185,7 @@ _DEPTH_ROWS = [
         method,
         dict(zip(("psnr", "ssim", "rmse", "mad"), scores, strict=True)),
         _DEPTH + note,
+        comparable=not note,
     )
     for method, scores, note in (
         ("WAFP-Net", (42.0344, 0.9834, 2.5561, 0.9246), ""),
@@ -200,6 +211,8 @@ _REFLASH_ROWS = [
 PUBLISHED = (*_CLASSIC, *_ATTENTION, *_DEPTH_ROWS, *_REFLASH_ROWS)
 
 _ALIASES = {"bsd100": "B100", "bsds100": "B100"}
+_ALIASES_OF_METHODS = {"SwinIR-M": "SwinIR"}
+_SET_SIZES = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
 
 
 def canonical_set(name: str) -> str:
@@ -215,12 +228,58 @@ def references(protocol: str, dataset: str, scale: int, variant: str = "") -> li
 
 
 def differences(
-    protocol: str, dataset: str, scale: int, variant: str, means: Mapping[str, float]
+    protocol: str,
+    dataset: str,
+    scale: int,
+    variant: str,
+    means: Mapping[str, float],
+    *,
+    methods: Collection[str],
+    count: int,
 ) -> list[Difference]:
-    """Own means (metric -> value) minus every published score of the same set and metric."""
-    return [
-        Difference(r.method, metric, value, means[metric] - value, r.source)
-        for r in references(protocol, dataset, scale, variant)
-        for metric, value in r.scores.items()
-        if metric in means
-    ]
+    """Published scores of a set beside own means.
+
+    They are comparable where the same method was scored on the whole set. Another method's score is there for
+    reference: a difference to it says nothing about either.
+
+    Args:
+        protocol: name.
+        dataset: name of the set.
+        scale: of the evaluation.
+        variant: degradation, or "".
+        means: metric -> own value.
+        methods: names under which the scored method was published; see `method_names`.
+        count: images that were scored.
+    """
+    found = []
+    complete = _SET_SIZES.get(canonical_set(dataset), count) == count
+    for r in references(protocol, dataset, scale, variant):
+        same = r.comparable and complete and _base(r.method) in methods
+        found += [
+            Difference(r.method, metric, value, means[metric] - value if same else None, r.source)
+            for metric, value in r.scores.items()
+            if metric in means
+        ]
+    return found
+
+
+def _base(method: str) -> str:
+    """A method without notes on its training: `HAT-L (ImageNet)`, `Real-RRDB + dropout 0.5`."""
+    return method.partition(" (")[0].partition(" + ")[0]
+
+
+def method_names(network: str, scale: int, parameters: int) -> set[str]:
+    """Names under which a network was published, found by its class, scale and number of parameters.
+
+    Example:
+        >>> method_names("RRDBNet", 4, 16_697_987)
+        {'Real-RRDB'}
+    """
+    from ppsr.generators.variants import VARIANTS
+
+    names = {
+        variant.name.rpartition("_x")[0]
+        for variant in VARIANTS
+        if (variant.generator, variant.scale, variant.parameters) == (network, scale, parameters)
+    }
+    return {_ALIASES_OF_METHODS.get(name, name) for name in names}

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ from ppsr.registry import METRICS
 __all__ = [
     "check_folder",
     "draw_grid",
-    "metric_lines",
+    "options_text",
+    "set_differences",
+    "set_label",
     "set_to_json",
     "to_json",
     "to_markdown",
@@ -36,32 +37,24 @@ _CAPTION = 22
 _ERROR_GAIN = 4
 
 
-def metric_lines(evaluation: Evaluation) -> Iterator[str]:
-    """What is printed: `Metric psnr: 32.1234` below the name of each set, then what has no score, and how far
-    the means are from published ones."""
-    if evaluation.options:
-        yield f"options: {_options(evaluation)}"
-    for score in evaluation.sets:
-        yield f"{_label(score)}: mean over {len(score.rows)} pictures"
-        for name, value in score.means.items():
-            yield f"Metric {name}: {value:.4f}"
-        yield from (f"{kind}: {name}: {reason}" for name, kind, reason in score.problems)
-        for d in _differences(evaluation, score):
-            published = f"{d.published:g} published of {d.method}"
-            yield f"{d.metric} minus {published}: {d.difference:+.4f} ({d.source})"
-    if evaluation.absent:
-        yield f"not there: {', '.join(evaluation.absent)}"
-
-
-def _label(score: SetScore) -> str:
+def set_label(score: SetScore) -> str:
     return f"{score.name} {score.variant}".strip()
 
 
-def _differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
-    return differences(evaluation.protocol.name, score.name, evaluation.scale, score.variant, score.means)
+def set_differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
+    """Published scores of a set beside its means."""
+    return differences(
+        evaluation.protocol.name,
+        score.name,
+        evaluation.scale,
+        score.variant,
+        score.means,
+        methods=evaluation.published_as,
+        count=len(score.rows),
+    )
 
 
-def _options(evaluation: Evaluation) -> str:
+def options_text(evaluation: Evaluation) -> str:
     """`lpips net=vgg; rmse definition=published`."""
     return "; ".join(
         f"{name} " + ", ".join(f"{key}={value}" for key, value in arguments.items())
@@ -90,8 +83,8 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             "variant": score.variant,
             **set_to_json(score),
             "published": [
-                {**d._asdict(), "difference": json_number(d.difference)}
-                for d in _differences(evaluation, score)
+                {**d._asdict(), "difference": None if d.difference is None else json_number(d.difference)}
+                for d in set_differences(evaluation, score)
             ],
         }
         for score in evaluation.sets
@@ -119,9 +112,10 @@ def to_csv(evaluation: Evaluation) -> str:
     writer.writerow(["set", "variant", "picture", *metrics])
     for score in evaluation.sets:
         rows = {**score.rows, f"mean of {len(score.rows)}": score.means}
-        for d in _differences(evaluation, score):
+        for d in set_differences(evaluation, score):
             rows.setdefault(f"published: {d.method}", {})[d.metric] = d.published
-            rows.setdefault(f"mean minus published: {d.method}", {})[d.metric] = d.difference
+            if d.difference is not None:
+                rows.setdefault(f"mean minus published: {d.method}", {})[d.metric] = d.difference
         for name, row in rows.items():
             writer.writerow([score.name, score.variant, name, *(row.get(m, "") for m in metrics)])
     return buffer.getvalue()
@@ -143,7 +137,7 @@ def to_markdown(evaluation: Evaluation) -> str:
         "",
     ]
     if evaluation.options:
-        lines += [f"Options of metrics: {_options(evaluation)}.", ""]
+        lines += [f"Options of metrics: {options_text(evaluation)}.", ""]
     if protocol.variants and len(evaluation.sets) > 1:
         lines += _pivot(evaluation)
     lines += _means(evaluation)
@@ -170,7 +164,7 @@ def _means(evaluation: Evaluation) -> list[str]:
     metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
     header = ["set", "pictures", *(_titled(name, evaluation) for name in metrics)]
     rows = [
-        [_label(s), str(len(s.rows)), *(f"{s.means[m]:.4f}" if m in s.means else "" for m in metrics)]
+        [set_label(s), str(len(s.rows)), *(f"{s.means[m]:.4f}" if m in s.means else "" for m in metrics)]
         for s in evaluation.sets
     ]
     return _table(header, rows)
@@ -200,17 +194,23 @@ def _pivot(evaluation: Evaluation) -> list[str]:
 
 def _published(evaluation: Evaluation, score: SetScore) -> list[str]:
     rows = [
-        [d.method, d.metric, f"{d.published:g}", f"{d.difference:+.4f}", d.source]
-        for d in _differences(evaluation, score)
+        [
+            d.method,
+            d.metric,
+            f"{d.published:g}",
+            "" if d.difference is None else f"{d.difference:+.4f}",
+            d.source,
+        ]
+        for d in set_differences(evaluation, score)
     ]
     if not rows:
         return []
     header = ["published", "metric", "value", "this minus published", "source"]
-    return [f"## {_label(score)}: published numbers", "", *_table(header, rows)]
+    return [f"## {set_label(score)}: published numbers", "", *_table(header, rows)]
 
 
 def _pictures(score: SetScore) -> list[str]:
-    lines = [f"## {_label(score)}: {len(score.rows)} pictures", ""]
+    lines = [f"## {set_label(score)}: {len(score.rows)} pictures", ""]
     if score.rows:
         metrics = list(score.means)
         rows = [[name, *(f"{row[m]:.4f}" for m in metrics)] for name, row in score.rows.items()]
@@ -249,7 +249,12 @@ def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = Tru
                 picture = draw_grid(source.read(name), evaluation.scale)
             except DataError:
                 continue  # it was readable a moment ago; the scores stand without the grid
-            write_image(folder / f"{_label(score).replace(' ', '_')}_{kind}_{name}.png", picture)
+            write_image(folder / f"{_file_name(f'{set_label(score)} {kind} {name}')}.png", picture)
+
+
+def _file_name(text: str) -> str:
+    """Names of images in sub-folders as names of files."""
+    return text.replace("/", "_").replace(" ", "_")
 
 
 def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ppsr.errors import DataError
 from ppsr.evaluation.protocols import Protocol
 from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import read_own, to_rgb, to_uint8
-from ppsr.imaging.pairing import find_images, name_images, pair_images
+from ppsr.imaging.pairing import find_images, name_images, pair_images, root_of
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.scoring import PictureError, Problem, Triple, aligned, size_text
 
@@ -32,6 +32,7 @@ class SetTask:
         lq: LR pictures; None makes them from HR.
         sr: finished SR pictures; None upscales LR.
         absent: why the set has no pictures, where its place is known to be empty.
+        recursive: search the folders of folders; names are then paths below the folder.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SetTask:
     lq: str | Path | None = None
     sr: str | Path | None = None
     absent: str = ""
+    recursive: bool = False
 
 
 def bicubic(scale: int) -> Upscale:
@@ -85,15 +87,19 @@ class PictureSource:
             self.problems.append(Problem(task.variant or task.name, "missing", task.absent))
             return
         given = task.sr if task.sr is not None else task.lq
-        others = find_images(given) if given is not None else None
+        others = find_images(given, recursive=task.recursive) if given is not None else None
+        root = None if given is None else root_of(given)
         if task.gt is None:
-            named, duplicates = name_images(others or [])
+            named, duplicates = name_images(others or [], root)
             self.files = {name: (None, path) for name, path in named.items()}
-        elif others is None:
-            named, duplicates = name_images(find_images(task.gt))
+            self._note(duplicates)
+            return
+        images, gt_root = find_images(task.gt, recursive=task.recursive), root_of(task.gt)
+        if others is None:
+            named, duplicates = name_images(images, gt_root)
             self.files = {name: (path, None) for name, path in named.items()}
         else:
-            pairing = pair_images(find_images(task.gt), others)
+            pairing = pair_images(images, others, gt_root=gt_root, root=root)
             duplicates = pairing.duplicates
             self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
             kind = "SR" if task.sr is not None else "LR"
@@ -101,6 +107,9 @@ class PictureSource:
             self.problems += [
                 Problem(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
             ]
+        self._note(duplicates)
+
+    def _note(self, duplicates: Mapping[Path, Path]) -> None:
         self.problems += [
             Problem(left.name, "duplicate", f"{taken} has the same name and is taken instead")
             for left, taken in duplicates.items()

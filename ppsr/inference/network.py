@@ -20,7 +20,7 @@ from ppsr.weights.build import build_found
 from ppsr.weights.files import WeightFile
 from ppsr.weights.mix import read_with_strength
 
-__all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source"]
+__all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source", "split_networks"]
 
 DEFAULT_WEIGHTS = "realesrgan-x4plus"
 
@@ -107,6 +107,26 @@ def load_source(
         return Export(model_dir).prefix
     exported = find_export(load[0]) if len(load) == 1 else None
     return exported or load_network(config_file, load)
+
+
+def split_networks(paths: Sequence[Path]) -> list[list[Path]]:
+    """Files of one or several networks, those of each together.
+
+    A lone predictor belongs to the generator before it, or to the first one.
+
+    Raises:
+        WeightError: a file is unreadable.
+    """
+    networks: list[list[Path]] = []
+    predictors: list[Path] = []
+    for path in paths:
+        if len(paths) > 1 and find_export(path) is None and _roles(read_file(path)) == ("predictor",):
+            (networks[-1] if networks else predictors).append(path)
+        else:
+            networks.append([path])
+    if predictors:
+        networks = [[*networks[0], *predictors], *networks[1:]] if networks else [predictors]
+    return networks
 
 
 def _parts(paths: Sequence[str | Path]) -> dict[str, WeightFile]:

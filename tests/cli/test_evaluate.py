@@ -6,12 +6,15 @@ import json
 import shutil
 
 import numpy as np
+import paddle
 import pytest
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
+from ppsr.inference.network import split_networks
+from tests.inference.exports import network
 
 
 @pytest.fixture
@@ -32,14 +35,14 @@ def test_pictures_on_disk_are_scored(folders):
     done = _run(folders, "--sr", str(folders / "sr"), "--protocol", "classic", "--scale", "4")
     assert done.exit_code == 0, done.output
     mean = json.loads((folders / "out" / "metrics.json").read_text())["mean"]
-    assert f"Metric psnr: {mean['psnr']:.4f}\nMetric ssim: {mean['ssim']:.4f}\n" in done.output
+    assert f"{mean['psnr']:.2f}  {mean['ssim']:.4f}\n" in done.output
 
 
 def test_a_broken_picture_is_exit_code_1_and_named(folders):
     (folders / "sr" / "a.png").write_bytes(b"broken")
     done = _run(folders, "--sr", str(folders / "sr"))
     assert done.exit_code == 1
-    assert "unreadable: a: " in done.output
+    assert "a: unreadable: " in done.output
 
 
 def test_nothing_scored_is_exit_code_3(folders):
@@ -101,7 +104,7 @@ def test_chosen_options_of_metrics_stand_in_every_output(folders):
         folders, "--bicubic", "--protocol", "dsr", "--metrics", "psnr,rmse", "--definition", "published"
     )
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("options: rmse definition=published\n")
+    assert "options: rmse definition=published\n" in done.output
     written = json.loads((folders / "out" / "metrics.json").read_text())
     assert written["options"] == {"rmse": {"definition": "published"}}
     assert "Options of metrics: rmse definition=published." in (folders / "out" / "report.md").read_text()
@@ -121,7 +124,7 @@ def test_blanks_between_names_do_not_count(folders):
     given = ["evaluate", "-o", str(folders / "out"), "--data", str(folders / "data"), "--sets", "Set5, Set14"]
     done = CliRunner().invoke(build_app(), [*given, "--bicubic"])
     assert done.exit_code == 0, done.output
-    assert "Set14: mean over 2 pictures" in done.output
+    assert "Set14  2       bicubic" in done.output
 
 
 def test_the_definition_reaches_the_metrics_that_take_it(folders):
@@ -134,3 +137,102 @@ def test_bicubic_needs_no_pictures_but_hr(folders):
     assert done.exit_code == 0
     assert "psnr" not in done.output
     assert not list((folders / "out").glob("*.png"))
+
+
+@pytest.fixture
+def weights(folders):
+    """Two networks of one scale, and CDDNet in two files."""
+    for name, seed in (("amsel", 0), ("drossel", 1)):
+        paddle.save(
+            network("SRVGGNetCompact", seed, upscale=4).state_dict(), str(folders / f"{name}.pdparams")
+        )
+    return folders
+
+
+def _table(done, method):
+    """The scores of a method as they are printed."""
+    (line,) = (line for line in done.output.splitlines() if f" {method} " in line)
+    return line.split()[-2:]
+
+
+def test_several_networks_are_one_table_with_a_report_each(weights):
+    both = [
+        option for name in ("amsel", "drossel") for option in ("--load", str(weights / f"{name}.pdparams"))
+    ]
+    done = _run(weights, *both, "--no-grid")
+    assert done.exit_code == 0, done.output
+    assert "classic, x4, network on whole images" in done.output
+    means = {}
+    for name in ("amsel", "drossel"):
+        written = json.loads((weights / "out" / name / "metrics.json").read_text())
+        assert written["method"] == name
+        means[name] = written["mean"]
+        assert _table(done, name) == [f"{means[name]['psnr']:.2f}", f"{means[name]['ssim']:.4f}"]
+    assert means["amsel"] != means["drossel"]
+    assert len(_table(done, "bicubic")) == 2
+    alone = _run(weights, *both[:2], "--no-bicubic", "--no-grid")
+    assert "bicubic" not in alone.output
+    assert _table(alone, "amsel") == _table(done, "amsel")
+
+
+def test_networks_of_one_file_name_are_told_apart_by_their_folders(weights):
+    for name in ("amsel", "drossel"):
+        (weights / name).mkdir()
+        shutil.move(weights / f"{name}.pdparams", weights / name / "best.pdparams")
+    loads = [
+        option
+        for name in ("amsel", "drossel")
+        for option in ("--load", str(weights / name / "best.pdparams"))
+    ]
+    done = _run(weights, *loads, "--no-grid", "--no-bicubic")
+    assert done.exit_code == 0, done.output
+    assert _table(done, "amsel/best") != _table(done, "drossel/best")
+    assert (weights / "out" / "amsel_best" / "metrics.json").is_file()
+
+
+def test_a_report_replaces_no_earlier_one_without_a_word(weights, monkeypatch):
+    monkeypatch.chdir(weights)
+    given = ["evaluate", "--gt", "gt", "--load", "amsel.pdparams", "--no-grid", "--no-bicubic"]
+    for _ in range(2):
+        done = CliRunner().invoke(build_app(), given)
+        assert done.exit_code == 0, done.output
+        assert "replaced" not in done.output
+    names = sorted(path.name for path in (weights / "output").iterdir())
+    assert names == ["evaluate-classic-x4-amsel", "evaluate-classic-x4-amsel-2"]
+    for earlier in (False, True):
+        done = CliRunner().invoke(build_app(), [*given, "-o", "mine"])
+        assert ("the earlier report in mine is replaced" in done.output) == earlier
+
+
+def test_backend_and_self_ensemble_are_those_of_the_network(weights):
+    load = ["--load", str(weights / "amsel.pdparams"), "--no-bicubic", "--no-grid"]
+    plain = _table(_run(weights, *load), "amsel")
+    assert _table(_run(weights, *load, "--backend", "inference"), "amsel") == plain
+    assert _table(_run(weights, *load, "--self-ensemble"), "amsel") != plain
+    refused = _run(weights, "--bicubic", "--self-ensemble")
+    assert "no effect without a network" in str(refused.exception)
+
+
+def test_images_in_sub_folders_are_scored_by_their_paths(folders, rng):
+    for place in ("gt", "sr"):
+        for path in list((folders / place).iterdir()):
+            (folders / place / path.stem).mkdir()
+            path.rename(folders / place / path.stem / "image.png")
+    done = _run(folders, "--sr", str(folders / "sr"), "--images", "--no-grid")
+    assert done.exit_code == 0, done.output
+    written = json.loads((folders / "out" / "metrics.json").read_text())
+    assert set(written["images"]) == {"a/image", "b/image"}
+    assert "a/image" in done.output
+
+
+def test_a_network_of_two_files_is_one_method(folders):
+    net = network("BlindSR", 0)
+    for role in ("generator", "predictor"):
+        paddle.save(getattr(net, role).state_dict(), str(folders / f"{role}.pdparams"))
+    paths = [folders / f"{role}.pdparams" for role in ("predictor", "generator")]
+    assert split_networks(paths) == [[paths[1], paths[0]]]
+    assert split_networks([paths[1], paths[1], paths[0]]) == [[paths[1]], [paths[1], paths[0]]]
+    loads = [option for path in paths for option in ("--load", str(path))]
+    done = _run(folders, *loads, "--scale", str(net.scale), "--no-bicubic", "--no-grid")
+    assert done.exit_code == 0, done.output
+    assert len(_table(done, "generator+predictor")) == 2

@@ -34,5 +34,5 @@ def test_two_processes_write_the_scores_of_one(tmp_path, rng):
     alone = to_json(evaluate(gt=tmp_path / "gt", use_bicubic=True))
     assert together == json.loads(json.dumps(alone))
     assert (together["count"], len(together["problems"])) == (3, 1)
-    assert logs.count("Metric psnr:") == 1
+    assert logs.count("psnr ↑") == 1
     assert done.returncode != 0  # a picture without a score

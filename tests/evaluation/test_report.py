@@ -8,15 +8,17 @@ import json
 import numpy as np
 import pytest
 
-from ppsr.evaluation.evaluate import evaluate
-from ppsr.evaluation.published import PUBLISHED, references
-from ppsr.evaluation.report import metric_lines, to_json, to_markdown, write_report
+from ppsr.evaluation.console import table_lines
+from ppsr.evaluation.evaluate import evaluate, network_name
+from ppsr.evaluation.published import PUBLISHED, differences, method_names, references
+from ppsr.evaluation.report import to_json, to_markdown, write_report
 from ppsr.imaging.io import read_image, write_image
 
 
 @pytest.fixture
 def result(tmp_path, rng):
-    for name in ("a", "b"):
+    """All five images of Set5 have a score, and a sixth file has none."""
+    for name in ("a", "b", "d", "e", "f"):
         write_image(
             tmp_path / "Set5" / "HR" / f"{name}.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
         )
@@ -24,19 +26,53 @@ def result(tmp_path, rng):
     return evaluate(data=tmp_path, use_bicubic=True)
 
 
-def test_lines_name_each_metric_and_the_number_of_pictures(result):
-    lines = list(metric_lines(result))
-    assert lines[0] == "Set5: mean over 2 pictures"
-    assert lines[1] == f"Metric psnr: {result.means['psnr']:.4f}"
-    assert lines[3].startswith("unreadable: c: ")
+def test_one_table_shows_all_methods_and_published_scores_of_the_same_method(result):
+    other = evaluate(data=result.sources[0].task.gt.parents[1], upscale=lambda x: x.repeat(4, 0).repeat(4, 1))
+    other.method = "repetition"
+    lines = list(table_lines([result, other]))
+    assert lines[0] == "classic, x4"
+    assert lines[1].split() == ["set", "images", "method", "psnr", "↑", "ssim", "↑"]
+    for line, e in zip(lines[2:4], (result, other), strict=True):
+        assert line.split()[-3:] == [e.method, f"{e.means['psnr']:.2f}", f"{e.means['ssim']:.4f}"]
+    assert lines[2].split()[:2] == ["Set5", "5"]
+    assert lines[4].split() == ["published:", "bicubic", "28.42"]
+    assert lines[5].split() == ["bicubic", "-", "published", f"{result.means['psnr'] - 28.42:+.2f}"]
+    assert [line for line in lines if "published: " in line] == [lines[4]], "no other method's score"
+    assert sum(line.startswith("without a score") for line in lines) == 2
+    assert len({len(line) for line in lines[1:4]}) == 1
+
+
+def test_a_row_for_every_image_stands_above_the_mean(result):
+    lines = list(table_lines([result], images=True))
+    assert [line.split()[-4] for line in lines[2:8]] == ["a", "b", "d", "e", "f", "5"]
+    psnr = result.sets[0].rows["e"]["psnr"]
+    assert lines[5].split() == ["e", "bicubic", f"{psnr:.2f}", f"{result.sets[0].rows['e']['ssim']:.4f}"]
+
+
+def test_scores_are_compared_with_published_ones_of_the_same_method_on_the_whole_set():
+    def compared(protocol, dataset, methods, count):
+        found = differences(protocol, dataset, 4, "", {"psnr": 30.0}, methods=methods, count=count)
+        return {d.method for d in found if d.difference is not None}
+
+    assert compared("classic", "Set5", {"HAT-L"}, 5) == {"HAT-L (ImageNet)"}
+    assert compared("classic", "Set5", {"DRN-S"}, 5) == {"DRN-S", "DRN-S (PaddleGAN)"}
+    assert compared("classic", "Set5", {"DRN-S"}, 4) == set(), "not all images"
+    assert compared("classic", "Set5", set(), 5) == set(), "another method"
+    assert compared("dsr", "DSR-TestData", {"PMBANet", "RCAN"}, 4) == {"RCAN"}, "PSNR on other channels"
+
+
+def test_published_names_of_a_network_are_found_by_its_parameters():
+    assert method_names("SwinIR", 4, 11_900_199) == {"SwinIR"}
+    assert method_names("SwinIR", 4, 1) == set()
+    assert network_name(["runs/a", "x/predictor.pth"]) == "a+predictor"
 
 
 def test_json_holds_every_picture_and_the_mean(result, tmp_path):
     write_report(result, tmp_path / "out", grid=False)
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert written["count"] == 2
+    assert written["count"] == 5
     assert written["mean"] == pytest.approx(result.means)
-    assert set(written["images"]) == {"a", "b"}
+    assert set(written["images"]) == {"a", "b", "d", "e", "f"}
     assert written["problems"][0]["name"] == "c"
 
 
@@ -44,35 +80,33 @@ def test_csv_has_the_mean_and_the_difference_to_published_numbers(result, tmp_pa
     write_report(result, tmp_path / "out", grid=False)
     with (tmp_path / "out" / "metrics.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert [row["picture"] for row in rows[:3]] == ["a", "b", "mean of 2"]
-    assert float(rows[2]["psnr"]) == pytest.approx(result.means["psnr"])
-    named = {row["picture"]: row for row in rows[3:]}
+    assert [row["picture"] for row in rows[:6]] == ["a", "b", "d", "e", "f", "mean of 5"]
+    assert float(rows[5]["psnr"]) == pytest.approx(result.means["psnr"])
+    named = {row["picture"]: row for row in rows[6:]}
     assert float(named["published: bicubic"]["psnr"]) == 28.42
     assert float(named["mean minus published: bicubic"]["psnr"]) == pytest.approx(
         result.means["psnr"] - 28.42
     )
     assert named["mean minus published: bicubic"]["ssim"] == ""
-    assert float(named["mean minus published: DRN-S (PaddleGAN)"]["ssim"]) == pytest.approx(
-        result.means["ssim"] - 0.8999
-    )
+    assert named["published: DRN-S (PaddleGAN)"]["ssim"] == "0.8999"
+    assert "mean minus published: DRN-S (PaddleGAN)" not in named
 
 
-def test_json_and_lines_show_the_difference_to_published_numbers(result):
+def test_json_has_the_difference_to_published_numbers(result):
     written = to_json(result)
     assert written["published"] == written["sets"][0]["published"]
     (bicubic,) = [d for d in written["published"] if d["method"] == "bicubic"]
     assert (bicubic["metric"], bicubic["published"]) == ("psnr", 28.42)
     assert bicubic["difference"] == pytest.approx(result.means["psnr"] - 28.42)
     assert bicubic["source"]
-    line = next(x for x in metric_lines(result) if "of bicubic" in x)
-    assert line.startswith(f"psnr minus 28.42 published of bicubic: {result.means['psnr'] - 28.42:+.4f} (")
+    assert {d["difference"] for d in written["published"] if d["method"] != "bicubic"} == {None}
 
 
 def test_a_set_without_published_numbers_shows_none(tmp_path, rng):
     write_image(tmp_path / "own" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
     result = evaluate(gt=tmp_path / "own", use_bicubic=True)
     assert to_json(result)["published"] == []
-    assert not any("published" in line for line in metric_lines(result))
+    assert not any("published" in line for line in table_lines([result]))
 
 
 def test_an_infinite_score_is_valid_json(tmp_path, rng):
@@ -81,7 +115,7 @@ def test_an_infinite_score_is_valid_json(tmp_path, rng):
     write_report(evaluate(gt=tmp_path / "gt", sr=tmp_path / "sr", name="Set5"), tmp_path / "out")
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert written["mean"]["psnr"] == "inf"
-    assert written["published"][0]["difference"] == "inf"
+    assert written["images"]["a"]["psnr"] == "inf"
 
 
 def test_a_name_with_a_bar_or_a_line_break_stays_in_its_cell(tmp_path, rng):
@@ -126,7 +160,7 @@ def test_a_degradation_without_pictures_is_an_empty_cell(tmp_path, rng):
 
 def test_sets_that_are_not_there_are_named(result):
     expected = "Set14, B100, Urban100, Manga109"
-    assert f"not there: {expected}" in list(metric_lines(result))
+    assert f"not there: {expected}" in list(table_lines([result]))
     assert f"Not there: {expected}." in to_markdown(result)
     assert to_json(result)["absent"] == expected.split(", ")
 

@@ -1,0 +1,96 @@
+"""What `ppsr evaluate` prints: one table of all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ppsr.evaluation.evaluate import Evaluation
+from ppsr.evaluation.report import options_text, set_differences, set_label
+from ppsr.registry import METRICS
+
+__all__ = ["table_lines"]
+
+_DIGITS = {"psnr": 2}
+
+
+def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> Iterator[str]:
+    """The scores of several methods by one protocol, then what has no score.
+
+    Args:
+        evaluations: of the methods, on the same sets.
+        images: a row for every image too.
+
+    Example:
+        >>> print(*table_lines([bicubic, network]), sep="\\n")
+        classic, x4, network on whole images
+        set   images  method               psnr ↑   ssim ↑
+        Set5  5       bicubic               28.43   0.8113
+              5       IMDN_x4               32.21   0.8948
+                      published: IMDN       32.21   0.8948
+                      IMDN_x4 - published   -0.00  +0.0000
+    """
+    first = evaluations[0]
+    tilings = dict.fromkeys(evaluation.tiling for evaluation in evaluations if evaluation.tiling)
+    head = [first.protocol.name, f"x{first.scale}", *(f"network on {tiling}" for tiling in tilings)]
+    yield ", ".join(head)
+    if first.options:
+        yield f"options: {options_text(first)}"
+    metrics = list(dict.fromkeys(m for e in evaluations for score in e.sets for m in score.means))
+    rows = [["set", "images", "method", *(_titled(metric, first) for metric in metrics)]]
+    for index, score in enumerate(first.sets):
+        label = set_label(score)
+        for name, method, values in _set_rows(evaluations, index, images=images):
+            cells = [_number(metric, values.get(metric), signed=" - " in method) for metric in metrics]
+            rows.append([label, name, method, *cells])
+            label = ""
+    yield from _aligned(rows)
+    for evaluation in evaluations:
+        for score in evaluation.sets:
+            for name, kind, reason in score.problems:
+                yield f"without a score, {evaluation.method}, {set_label(score)}: {name}: {kind}: {reason}"
+    if first.absent:
+        yield f"not there: {', '.join(first.absent)}"
+
+
+def _set_rows(
+    evaluations: Sequence[Evaluation], index: int, *, images: bool
+) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """(image or number of images, method, values) of one set."""
+    if images:
+        for name in dict.fromkeys(name for e in evaluations for name in e.sets[index].rows):
+            for e in evaluations:
+                if name in e.sets[index].rows:
+                    yield name, e.method, e.sets[index].rows[name]
+    for e in evaluations:
+        yield str(len(e.sets[index].rows)), e.method, e.sets[index].means
+    for e in evaluations:
+        published: dict[str, dict[str, float]] = {}
+        differences: dict[str, dict[str, float]] = {}
+        for d in set_differences(e, e.sets[index]):
+            if d.difference is not None:
+                published.setdefault(d.method, {})[d.metric] = d.published
+                differences.setdefault(d.method, {})[d.metric] = d.difference
+        for method, values in published.items():
+            yield "", f"published: {method}", values
+            yield "", f"{e.method} - published", differences[method]
+
+
+def _titled(metric: str, evaluation: Evaluation) -> str:
+    better = METRICS.get(str(evaluation.protocol.metrics[metric]["name"])).higher_is_better
+    return f"{metric} {'↑' if better else '↓'}"
+
+
+def _number(metric: str, value: float | None, *, signed: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:{'+' if signed else ''}.{_DIGITS.get(metric, 4)}f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Texts to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
