@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
 from ppsr.degradations.pool import TrainingPairPool
+from ppsr.engine.agreement import check_equal_ranks, rank_facts
 from ppsr.engine.checkpoint import CheckpointError
 from ppsr.engine.distributed import Group
 from ppsr.engine.loader import build_dataset, build_stream
@@ -94,6 +95,7 @@ class Trainer:
             self.validator.check(enlarges)
         self.samples_per_step = self.loading.batch_size * experiment.step.accumulate * group.world
         self.total = _total_steps(experiment, len(self.dataset), self.samples_per_step)
+        check_equal_ranks(group, rank_facts(config, self.dataset, model.nets))
         group.broadcast(model.nets.values())
         step = TrainStep(
             model=model,

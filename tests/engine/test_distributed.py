@@ -31,10 +31,10 @@ OPTIONS = [
 ]
 
 
-def _launch(config, folder, *arguments):
+def _launch(config, folder, *arguments, options=()):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(folder), *arguments]
-    command += [str(MAIN), "-c", str(config), "--device", "cpu", "-o", *OPTIONS]
+    command += [str(MAIN), "-c", str(config), "--device", "cpu", "-o", *OPTIONS, *options]
     return subprocess.Popen(
         command,
         env=environment,
@@ -94,23 +94,40 @@ def test_two_ranks_equal_one_process_with_twice_the_batch(tmp_path):
     _assert_equal_to_one_process(config, tmp_path)
 
 
-@pytest.mark.slow
-def test_two_nodes_on_loopback_equal_one_process(tmp_path):
-    config = _config(tmp_path)
+def _two_nodes(config, folder, options=()):
+    """Exit codes and outputs of two nodes on loopback; the second has further options."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     nodes = [
         _launch(
             config,
-            tmp_path / f"log{rank}",
+            folder / f"log{rank}",
             *("--nnodes", "2", "--master", f"127.0.0.1:{port}", "--rank", str(rank), "--nproc_per_node", "1"),
+            options=options if rank else (),
         )
         for rank in range(2)
     ]
     outputs = [node.communicate(timeout=180)[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], outputs[0][-3000:]
+    return [node.returncode for node in nodes], outputs
+
+
+@pytest.mark.slow
+def test_two_nodes_on_loopback_equal_one_process(tmp_path):
+    config = _config(tmp_path)
+    codes, outputs = _two_nodes(config, tmp_path)
+    assert codes == [0, 0], outputs[0][-3000:]
     _assert_equal_to_one_process(config, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_node_with_another_batch_size_is_refused_at_start(tmp_path):
+    codes, _ = _two_nodes(_config(tmp_path), tmp_path, ["dataset.train.batch_size=3"])
+    assert 0 not in codes
+    for rank in range(2):
+        log = "".join(path.read_text() for path in (tmp_path / f"log{rank}").glob("workerlog.*"))
+        assert "dataset.train.batch_size is 3, on rank 0 2" in log
+        assert "Traceback" not in log
 
 
 def test_processes_asked_for_on_the_cpu_do_not_end_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,68 @@
+"""Ranks that were started for different trainings are refused, with the first difference."""
+
+from __future__ import annotations
+
+import copy
+
+import paddle
+import pytest
+
+from ppsr.engine.agreement import check_equal_ranks, rank_facts
+from ppsr.engine.distributed import Group
+from ppsr.errors import ConfigError
+
+CONFIG = {
+    "seed": 3,
+    "output_dir": "output",
+    "dataset": {"train": {"gt_folder": "/data/hr", "batch_size": 4}},
+    "lr_scheduler": {"name": "MultiStepDecay", "learning_rate": 1e-4, "milestones": [5, 8]},
+}
+
+
+class _Images:
+    def __init__(self, *paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+
+class _Group(Group):
+    """Ranks of which the others are given."""
+
+    def __init__(self, *others):
+        super().__init__(0, 1 + len(others))
+        self.others = others
+
+    def gather(self, value):
+        return [value, *self.others]
+
+
+def _facts(config=CONFIG, paths=("/data/hr/a.png", "/data/hr/b.png"), width=2):
+    return rank_facts(config, _Images(*paths), {"generator": paddle.nn.Linear(2, width)})
+
+
+def test_ranks_may_keep_the_same_files_in_different_places():
+    config = copy.deepcopy(CONFIG)
+    config["dataset"]["train"]["gt_folder"], config["output_dir"] = "/scratch/hr", "/scratch/output"
+    check_equal_ranks(_Group(_facts(config, ("/scratch/hr/a.png", "/scratch/hr/b.png"))), _facts())
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"config": {**CONFIG, "seed": 4}}, "rank 2 .* seed is 4, on rank 0 3;"),
+        ({"config": {k: v for k, v in CONFIG.items() if k != "seed"}}, "seed is not set, on rank 0 3;"),
+        (
+            {"config": {**CONFIG, "lr_scheduler": {**CONFIG["lr_scheduler"], "learning_rate": 2e-4}}},
+            "lr_scheduler.learning_rate is 0.0002, on rank 0 0.0001;",
+        ),
+        ({"config": {**CONFIG, "ema": {"decay": 0.9}}}, "ema.decay is 0.9, on rank 0 not set"),
+        ({"paths": ("/data/hr/a.png",)}, "number of training samples is 1, on rank 0 2"),
+        ({"paths": ("/data/hr/b.png", "/data/hr/a.png")}, "names of the training images"),
+        ({"width": 3}, "parameters of generator"),
+    ],
+)
+def test_the_first_difference_is_named(other, message):
+    with pytest.raises(ConfigError, match=message):
+        check_equal_ranks(_Group(_facts(), _facts(**other)), _facts())
