@@ -22,6 +22,7 @@ from ppsr.generators.blocks.residual import ResidualBlockNoBN, scale_initialisat
 __all__ = ["MSRResNet"]
 
 _SPLIT_BODY = re.compile(r"body(\d+)\.0\.")
+_KAIR = re.compile(r"^(recon_trunk|HRconv)\.")
 
 
 class MSRResNet(nn.Layer):
@@ -103,9 +104,14 @@ class MSRResNet(nn.Layer):
 
     @staticmethod
     def map_published_keys(state: Mapping[str, Any]) -> dict[str, Any]:
-        """Rename `body<k>.0.` of the released "details" layout to `body.<k-1>.`; all else stays."""
+        """Rename `body<k>.0.` of the released "details" layout to `body.<k-1>.`, and KAIR's `recon_trunk` and
+        `HRconv`; all else stays.
+        """
         return {
-            _SPLIT_BODY.sub(lambda match: f"body.{int(match[1]) - 1}.", key): value
+            _KAIR.sub(
+                lambda match: "body." if match[0] == "recon_trunk." else "conv_hr.",
+                _SPLIT_BODY.sub(lambda match: f"body.{int(match[1]) - 1}.", key),
+            ): value
             for key, value in state.items()
         }
 

@@ -45,7 +45,7 @@ _DETECTORS: dict[str, tuple[str, Callable[[State], Found]]] = {
     "FSRCNN": (r"mid_part\.0\.weight", convolutional.fsrcnn),
     "ESPCN": (r"first_part\.2\.weight", convolutional.espcn),
     "SRVGGNetCompact": (r"body\.0\.weight", convolutional.srvgg),
-    "CDDNet or MSRResNet": (r"body(\.0|1\.0)\.conv1\.weight", convolutional.residual),
+    "CDDNet or MSRResNet": (r"(body\.0|body1\.0|recon_trunk\.0)\.conv1\.weight", convolutional.residual),
 }
 
 

@@ -39,7 +39,7 @@ def msrresnet(state: State) -> Found:
         "num_in_ch": first[1],
         "num_out_ch": last[0],
         "num_feat": first[0],
-        "num_block": count(state, r"body\.?(\d+)\."),
+        "num_block": count(state, r"(?:body\.?|recon_trunk\.)(\d+)\."),
         "upscale": math.prod(root(out / width) for out, width, *_ in enlarging),
     }
 
