@@ -2,7 +2,7 @@
 
 Mittal, Soundararajan, Bovik, IEEE Signal Processing Letters 2013. Statistics of normalised luma in blocks of
 96 pixels at two scales are compared with those of pristine pictures. Those parameters are not part of this
-project: the file `niqe_pris_params.npz` of BasicSR (or of any project that shares it) is read where it lies.
+project: the file `niqe_pris_params.npz` of BasicSR (or of any project that shares it) is read or downloaded.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import numpy as np
 from scipy.ndimage import correlate1d
 from scipy.special import gamma
 
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import ConfigError, DataError, WeightError
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.pictures import checked_picture, luma
+from ppsr.weights.resolve import resolve_weights
 
 __all__ = ["NIQE", "block_features", "fit_aggd"]
 
 _BLOCK = 96
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _DEFAULT_FILE = Path("data/pretrained/niqe_pris_params.npz")
+_CATALOGUE_NAME = "niqe-parameters"
 _SHAPES = {"mu_pris_param": 36, "cov_pris_param": 36 * 36, "gaussian_window": 49}
 
 
@@ -67,7 +69,8 @@ class NIQE:
     """Naturalness of H x W x 3 RGB pictures in 0..255; at least 0, small is natural. The truth is ignored.
 
     Args:
-        parameters: `niqe_pris_params.npz`; None means data/pretrained/niqe_pris_params.npz.
+        parameters: `niqe_pris_params.npz`; None means data/pretrained/niqe_pris_params.npz, else the entry
+            `niqe-parameters` of the catalogue, which is downloaded once.
         crop_border: pixels ignored on each side.
         convert_to: "y" (BT.601, 16..235) or "gray" (0.299, 0.587, 0.114, rounded).
 
@@ -86,7 +89,7 @@ class NIQE:
             raise ConfigError(f"convert_to is y or gray, got {convert_to!r}")
         self.crop_border = crop_border
         self.convert_to = convert_to
-        self.mean, self.covariance, self.window = _read_parameters(Path(parameters or _DEFAULT_FILE))
+        self.mean, self.covariance, self.window = _read_parameters(_parameter_file(parameters))
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray | None = None) -> float:
         plane = np.round(self._plane(checked_picture(sr, crop_border=self.crop_border)))
@@ -129,6 +132,24 @@ class NIQE:
         """The window is a product of two equal lines, which are its normalised middle row."""
         line = self.window.sum(axis=0)
         return correlate1d(correlate1d(plane, line, axis=0, mode="nearest"), line, axis=1, mode="nearest")
+
+
+def _parameter_file(given: str | Path | None) -> Path:
+    """The file that is given, that of the project, or the catalogue's.
+
+    Raises:
+        ConfigError: there is none, and it cannot be downloaded.
+    """
+    path = Path(given or _DEFAULT_FILE)
+    if given or path.is_file():
+        return path
+    try:
+        return resolve_weights(_CATALOGUE_NAME)
+    except WeightError as error:
+        raise ConfigError(
+            f"NIQE needs the parameters of pristine pictures. {error} Or put it at {path}, name its place in "
+            "`parameters:`, or leave this metric out."
+        ) from None
 
 
 def _read_parameters(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

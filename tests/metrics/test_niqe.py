@@ -55,3 +55,19 @@ def test_another_file_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", mu_pris_param=np.zeros(4))
     with pytest.raises(ConfigError, match=r"is not niqe_pris_params\.npz"):
         NIQE(parameters=tmp_path / "other.npz")
+
+
+def test_without_a_file_the_catalogue_is_asked(parameters, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr("ppsr.metrics.niqe.resolve_weights", lambda name: asked.append(name) or parameters)
+    assert np.array_equal(NIQE().mean, NIQE(parameters=parameters).mean)
+    assert asked == ["niqe-parameters"]
+
+
+def test_without_a_network_the_message_names_the_file_and_the_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(ConfigError, match=r"(?s)niqe_pris_params\.npz \(11,850 bytes.*`parameters:`"):
+        NIQE()
