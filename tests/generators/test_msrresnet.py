@@ -117,7 +117,7 @@ def test_wrong_options_are_refused_by_name(options: dict, message: str) -> None:
 
 
 def test_rrdbnet_refuses_other_scales_and_residual_share() -> None:
-    with pytest.raises(ConfigError, match="1, 2 or 4, got 3"):
+    with pytest.raises(ConfigError, match="1, 2, 4, 8 or 16, got 3"):
         RRDBNet(scale=3)
     with pytest.raises(ConfigError, match="no option 'residual_share'"):
         RRDBNet(num_block=1, dropout={"residual_share": 0.5})
