@@ -7,9 +7,7 @@ the schema; commands from the command line's own definition; Python names from e
 from __future__ import annotations
 
 import ast
-import contextlib
 import inspect
-import io
 import json
 import re
 from collections import defaultdict
@@ -258,18 +256,9 @@ def _commands_page() -> str:
 
     from ppsr.cli import build_app
 
-    parts = ["# Commands", "## tools/main.py", f"```text\n{_training_help()}\n```"]
+    parts = ["# Commands", "`tools/main.py` is `ppsr train`, `tools/inference.py` is `ppsr infer`."]
     parts += _command("ppsr", get_command(build_app()))
     return "\n\n".join(parts) + "\n"
-
-
-def _training_help() -> str:
-    from ppsr.cli.train import parse_arguments
-
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        parse_arguments(["--help"])
-    return re.sub(r"^usage: \S+", "usage: tools/main.py", text.getvalue().strip())
 
 
 def _command(path: str, command: Any) -> list[str]:

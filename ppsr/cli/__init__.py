@@ -19,6 +19,7 @@ __all__ = ["main"]
 
 _MODULES: tuple[str, ...] = (
     "analyze",
+    "configs",
     "convert",
     "convert_config",
     "doctor",
@@ -26,21 +27,32 @@ _MODULES: tuple[str, ...] = (
     "export",
     "models",
     "identify",  # adds to models
+    "infer",
     "prepare",
     "serve",
+    "train",
     "upscale",
 )
 
 
-def _import(
+def _version(wanted: bool) -> None:
+    if wanted:
+        import ppsr
+
+        print(f"ppsr {ppsr.__version__}")
+        raise typer.Exit()
+
+
+def _root(
     imports: Annotated[
         list[str] | None,
-        typer.Option(
-            "--import", metavar="MODULE", help="Import a module that registers components of yours."
-        ),
+        typer.Option("--import", metavar="MODULE", help="Import a module of your own components."),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
-    """What stands before a sub-command."""
+    """Options before a sub-command."""
     if imports:
         import_modules(imports)
 
@@ -53,7 +65,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_import)
+    app.callback()(_root)
     for module in _MODULES:
         import_module(f"ppsr.cli.{module}").register(app)
     return app

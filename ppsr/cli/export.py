@@ -1,24 +1,21 @@
-"""`ppsr export`, `ppsr backends` and `tools/export_model.py`, which has PaddleGAN's flags."""
+"""`ppsr export`, `ppsr backends`."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppsr.cli.flags import Trust, add_overrides, ended
+from ppsr.cli.flags import Trust
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppsr.inference.backends.benchmark import BackendResult
     from ppsr.inference.exported import Export
 
-__all__ = ["export_model", "register"]
+__all__ = ["parse_size", "print_verified", "register"]
 
 Device = Annotated[
     str | None,
@@ -63,12 +60,12 @@ def export(
     from ppsr.inference.export import export_network
     from ppsr.inference.network import load_network
 
-    _log_to_console()
+    log_to_console()
     options = BackendOptions(device=device, threads=threads)
     BackendOptions(device="cpu").use_device()  # the reference is computed there; backends have their own
     net = load_network(config_file, load)
     made = export_network(net, output, formats=formats.split(","), shape=parse_size(size), options=options)
-    _print_verified(made)
+    print_verified(made)
 
 
 def backends(
@@ -86,7 +83,7 @@ def backends(
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.exported import Export
 
-    _log_to_console()
+    log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     export = Export(prefix)
     results = benchmark_backends(export, options)
@@ -110,7 +107,7 @@ def parse_size(text: str) -> list[int | None]:
     return [None if size == -1 else size for size in sizes]
 
 
-def _log_to_console() -> None:
+def log_to_console() -> None:
     from ppsr.engine.loggers import setup_logging
 
     setup_logging(None)
@@ -127,73 +124,7 @@ def _print_results(export: Export, results: Sequence[BackendResult]) -> None:
             print(f"  {r.backend:<12} failed: {r.reason}")
 
 
-def _print_verified(export: Export) -> None:
+def print_verified(export: Export) -> None:
     from ppsr.inference.backends.benchmark import BackendResult
 
     _print_results(export, [BackendResult(**entry) for entry in export.entries["verified"]])
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export the inference network of a config.")
-    parser.add_argument("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration")
-    parser.add_argument("--load", required=True, metavar="FILE", help="weights")
-    parser.add_argument(
-        "-s",
-        "--inputs_size",
-        default="-1,-1,-1,-1",
-        metavar="N,C,H,W",
-        help="-1 stands for any size (write -s=-1,3,-1,-1); default: any",
-    )
-    parser.add_argument("--output_dir", default="inference_model", help="folder of the files")
-    parser.add_argument("--model_name", help="name of the files; default: <model>_generator")
-    parser.add_argument(
-        "--export_serving_model", default="False", metavar="BOOL", help="Paddle Serving's form: not available"
-    )
-    add_overrides(parser)
-    parser.add_argument("--formats", help="of paddle and onnx; default: paddle, and onnx where installed")
-    parser.add_argument(
-        "--device", help="of the comparison: cpu, gpu or gpu:N; default: a GPU where there is one"
-    )
-    return parser.parse_args(argv)
-
-
-def export_model(argv: Sequence[str] | None = None) -> int:
-    """Entry point of tools/export_model.py; returns the exit code."""
-    return ended(partial(_export_model, _arguments(argv)))
-
-
-def _export_model(arguments: argparse.Namespace) -> int:
-    from ppsr import accelerate
-
-    if arguments.export_serving_model.lower() not in ("false", "0", "no", "none", ""):
-        raise ConfigError(
-            "Paddle Serving's form is not available: its client has no wheel for the Python versions that "
-            "Paddle 3 has; serve the export by `ppsr serve`, or by any runtime that reads ONNX"
-        )
-    sizes = [text for text in arguments.inputs_size.split(";") if text]
-    if len(sizes) != 1:
-        raise ConfigError(f"the inference network has one input; --inputs_size names {len(sizes)}")
-    shape = parse_size(sizes[0])
-    accelerate.enable()
-    from ppsr.config import load_config
-    from ppsr.inference import onnx_graph
-    from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.export import export_network
-    from ppsr.inference.network import load_network
-
-    _log_to_console()
-    config = load_config(arguments.config_file, arguments.opt, imports=arguments.imports)
-    BackendOptions(device="cpu").use_device()
-    net = load_network(arguments.config_file, arguments.load, arguments.opt)
-    name = arguments.model_name or f"{config['model']['name'].lower()}_generator"
-    formats = arguments.formats or ("paddle" if onnx_graph.missing_packages() else "paddle,onnx")
-    made = export_network(
-        net,
-        Path(arguments.output_dir, name),
-        formats=formats.split(","),
-        shape=shape,
-        options=BackendOptions(device=arguments.device),
-    )
-    logging.getLogger(__name__).info("exported to %s", made.prefix)
-    _print_verified(made)
-    return 0

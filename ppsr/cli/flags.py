@@ -1,23 +1,33 @@
-"""What the scripts with PaddleGAN's flags share."""
+"""What commands share: PaddleGAN's flags, errors as one line, exit codes."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import logging
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperCommand
 
 from ppsr.errors import PpsrError
 
-__all__ = ["Trust", "add_overrides", "ended", "exit_on_signals"]
+__all__ = [
+    "ConfigFile",
+    "Imports",
+    "Overrides",
+    "SeveralValues",
+    "Trust",
+    "ended",
+    "exit_on_signals",
+    "run_alone",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -25,26 +35,53 @@ TRUST = "Open exported graphs also with operations that are not known to only co
 Trust = Annotated[bool, typer.Option("--trust", help=TRUST)]
 
 
-def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add `-o KEY=VALUE ...` and `--import MODULE`, which may be given several times; `opt` and `imports`
-    have them all."""
-    parser.add_argument(
-        "-o",
-        "--opt",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override config keys",
-    )
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import a module that registers components of your own",
-    )
+Overrides = Annotated[
+    list[str], typer.Option("-o", "--opt", metavar="KEY=VALUE ...", help="Override config keys.")
+]
+Imports = Annotated[
+    list[str],
+    typer.Option("--import", metavar="MODULE", help="Import a module that registers your own components."),
+]
+ConfigFile = Annotated[
+    str,
+    typer.Option("-c", "--config-file", metavar="FILE", help="Config file, or the name of a shipped config."),
+]
+_SEVERAL = ("-o", "--opt", "--load-partial")
+
+
+class SeveralValues(TyperCommand):
+    """A command whose `-o` takes any number of values, as PaddleGAN's does: `-o a=1 b=2`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each of its values."""
+        expanded: list[str] = []
+        option = ""  # whose values come
+        for index, word in enumerate(args):
+            if word in _SEVERAL:
+                option = word
+                if word == "--load-partial" and (index + 1 == len(args) or args[index + 1].startswith("-")):
+                    expanded += [word, ""]  # the flag alone
+            elif word.startswith("-") or not option:
+                option = ""
+                expanded.append(word)
+            else:
+                expanded += [option, word]
+        return super().parse_args(ctx, expanded)
+
+
+def run_alone(command: Callable[..., None], argv: Sequence[str] | None = None) -> int:
+    """Run one command as a program of its own, such as tools/main.py; returns its exit code."""
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command(cls=SeveralValues)(command)
+
+    def run() -> int:
+        try:
+            app(list(sys.argv[1:] if argv is None else argv))
+        except SystemExit as ended_with:
+            return int(ended_with.code or 0)
+        return 0
+
+    return ended(run)
 
 
 @contextmanager

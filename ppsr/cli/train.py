@@ -1,17 +1,19 @@
-"""`tools/main.py`: training and evaluation from a config file, with PaddleGAN's flags."""
+"""`ppsr train` and `tools/main.py`: training and evaluation from a config file, with PaddleGAN's flags."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ppsr.cli.flags import add_overrides, ended, exit_on_signals
+import typer
+
+from ppsr.cli.flags import ConfigFile, Imports, Overrides, SeveralValues, exit_on_signals, run_alone
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 
@@ -21,70 +23,102 @@ if TYPE_CHECKING:
     from ppsr.engine.distributed import Group
     from ppsr.models.base import BaseModel
 
-__all__ = ["main"]
+__all__ = ["main", "register", "train"]
 
 logger = logging.getLogger("ppsr.main")
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """PaddleGAN's flags, and --device, --dry-run, --load-partial."""
-    parser = argparse.ArgumentParser(description="Train or evaluate from a config file.")
-    parser.add_argument("-c", "--config-file", required=True, metavar="FILE", help="YAML configuration")
-    add_overrides(parser)
-    parser.add_argument(
-        "--resume", metavar="RUN", help="a run's or checkpoint's folder, or 'auto' for the newest"
+class AmpLevel(str, Enum):
+    """Levels of mixed precision."""
+
+    O1 = "O1"
+    O2 = "O2"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the config."""
+
+    resume: str | None
+    load: str | None
+    load_partial: list[str]
+    evaluate_only: bool
+    dry_run: bool
+    device: str | None
+    profiler: str | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train", cls=SeveralValues)(train)
+
+
+def train(
+    config_file: ConfigFile,
+    opt: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
+    imports: Imports = [],  # noqa: B006
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Folder of a run or checkpoint, or 'auto' for the newest run."),
+    ] = None,
+    load: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Weights to start from, or to evaluate.")
+    ] = None,
+    load_partial: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[REGEX ...]",
+            help="Accept weights of which at least half fit, or all but the keys that match.",
+        ),
+    ] = [],  # noqa: B006
+    evaluate_only: Annotated[
+        bool, typer.Option("--evaluate-only", help="Score dataset.test and stop.")
+    ] = False,
+    sync_checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--sync-checkpoints", help="Wait for each checkpoint instead of writing it in a thread."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build everything, do one step, print sizes and times.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Override the config's seed.")] = None,
+    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision; no effect on a CPU.")] = False,
+    amp_level: Annotated[
+        AmpLevel, typer.Option("--amp_level", help="Level of mixed precision.")
+    ] = AmpLevel.O1,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, gpu, gpu:1, xpu, ...; default: gpu where Paddle has one.")
+    ] = None,
+    no_cuda: Annotated[bool, typer.Option("--no-cuda", help="The same as --device cpu.")] = False,
+    profiler_options: Annotated[
+        str | None,
+        typer.Option("-p", "--profiler_options", metavar="KEY=VALUE;...", help="E.g. 'batch_range=[10,20]'."),
+    ] = None,
+) -> None:
+    """Train or evaluate from a config file, with PaddleGAN's flags."""
+    overrides = list(opt)  # flags that stand for config keys come last, so that they win
+    overrides += [f"seed={seed}"] if seed is not None else []
+    overrides += ["precision.amp=true", f"precision.level={amp_level.value}"] if amp else []
+    overrides += ["snapshot_config.sync=true"] if sync_checkpoints else []
+    options = Options(
+        resume, load, load_partial, evaluate_only, dry_run, "cpu" if no_cuda else device, profiler_options
     )
-    parser.add_argument("--load", metavar="FILE", help="weights to start from or to evaluate")
-    parser.add_argument(
-        "--load-partial",
-        nargs="*",
-        metavar="REGEX",
-        help="accept weights that fit in part: at least half of them, or all but keys that match",
-    )
-    parser.add_argument("--evaluate-only", action="store_true", help="score dataset.test and stop")
-    parser.add_argument(
-        "--sync-checkpoints",
-        action="store_true",
-        help="wait for each checkpoint instead of writing it in a thread",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="build all, do one step, print sizes and times"
-    )
-    parser.add_argument("--seed", type=int, help="overrides the config's seed; 0 is a seed like any other")
-    parser.add_argument("--amp", action="store_true", help="mixed precision (no effect on CPU)")
-    parser.add_argument("--amp_level", choices=["O1", "O2"], default="O1")
-    parser.add_argument("--device", help="cpu, gpu, gpu:1, xpu, ...; default: gpu where Paddle has one")
-    parser.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
-    parser.add_argument(
-        "-p", "--profiler_options", metavar="KEY=VALUE;...", help="e.g. 'batch_range=[10,20]'"
-    )
-    return parser.parse_args(argv)
+    with exit_on_signals():
+        raise typer.Exit(_run(config_file, overrides, imports, options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    arguments = parse_arguments(argv)
-    with exit_on_signals():
-        return ended(partial(_run, arguments))
+    """`tools/main.py`; returns the exit code."""
+    return run_alone(train, argv)
 
 
-def _overrides(arguments: argparse.Namespace) -> list[str]:
-    """Flags that stand for config keys come last, so that they win."""
-    overrides = list(arguments.opt)
-    if arguments.seed is not None:
-        overrides.append(f"seed={arguments.seed}")
-    if arguments.amp:
-        overrides += ["precision.amp=true", f"precision.level={arguments.amp_level}"]
-    if arguments.sync_checkpoints:
-        overrides.append("snapshot_config.sync=true")
-    return overrides
-
-
-def _run(arguments: argparse.Namespace) -> int:
+def _run(config_file: str, overrides: list[str], imports: list[str], arguments: Options) -> int:
     from ppsr import accelerate
     from ppsr.config import check_config, load_config
 
-    config = load_config(arguments.config_file, _overrides(arguments), imports=arguments.imports)
+    config = load_config(config_file, overrides, imports=imports)
     accelerate.enable()
     import paddle
 
@@ -93,15 +127,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from ppsr.registry import build_model
 
     experiment = check_config(config)
-    group = start_distributed("cpu" if arguments.no_cuda else arguments.device or default_device())
+    group = start_distributed(arguments.device or default_device())
     paddle.seed(experiment.seed)
     model = build_model(config["model"])
     _load_stages(model, experiment)
     if arguments.load:
-        # [] is the flag alone
-        partial = False if arguments.load_partial is None else arguments.load_partial or True
+        patterns = [pattern for pattern in arguments.load_partial if pattern]  # the flag alone is ""
+        partial = patterns or bool(arguments.load_partial)
         _load(model, arguments.load, partial=partial)
-    elif arguments.load_partial is not None:
+    elif arguments.load_partial:
         raise ConfigError("--load-partial is about the file of --load; give both, or load.<net>.partial")
     if arguments.evaluate_only:
         if not (arguments.load or experiment.load):
@@ -158,9 +192,7 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
     return codes.pop() if len(codes) == 1 else 1
 
 
-def _train(
-    arguments: argparse.Namespace, config: Config, experiment: Experiment, model: BaseModel, group: Group
-) -> int:
+def _train(arguments: Options, config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
     from ppsr.engine.loggers import setup_logging
     from ppsr.engine.run import find_run, hold_run, named_checkpoint
     from ppsr.engine.trainer import Trainer
@@ -169,7 +201,7 @@ def _train(
     folder = found or _common_folder(group, config, experiment)
     with hold_run(folder, new=found is None) if group.is_main else nullcontext():
         setup_logging(folder, group.rank)
-        options = arguments.profiler_options
+        options = arguments.profiler
         trainer = Trainer(config, experiment, model, group, folder, profiler_options=options)
         if found is not None and not trainer.resume(named_checkpoint(arguments.resume)):
             logger.warning("%s holds no valid checkpoint; starting from the beginning", found)

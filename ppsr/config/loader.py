@@ -8,10 +8,10 @@ from typing import Any, TypeGuard
 
 from ppsr.config.paddlegan import is_paddlegan_form, to_ppsr_form
 from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import import_modules
 
-__all__ = ["Config", "load_config", "merge"]
+__all__ = ["Config", "find_config", "load_config", "merge", "read_base", "shipped_configs"]
 
 
 class Config(dict[str, Any]):
@@ -41,7 +41,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
     Modules of the key `imports` are imported, so that the components which they register have names.
 
     Args:
-        path: a YAML file; its optional key `base` names one other file, relative to it.
+        path: a YAML file, or the name of a shipped config; its optional key `base` names one other file,
+            relative to it.
         overrides: texts of the form `a.b.0.c=value`; the value follows YAML's rules.
         imports: further modules.
 
@@ -49,7 +50,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
         ConfigError: unreadable or wrong file, second base, duplicate key, bad override, a module that cannot
             be imported.
     """
-    path = Path(path)
+    path = find_config(path)
     values, lines = _read_mapping(path)
     base = values.pop("base", None)
     if base is not None:
@@ -66,6 +67,45 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
         values, lines = to_ppsr_form(config)
         return Config(values, path, lines)
     return config
+
+
+def read_base(path: Path) -> Path | None:
+    """The file that a config names as its base."""
+    base = _read_mapping(path)[0].get("base")
+    return None if base is None else path.parent / str(base)
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Names and files of the configs that come with the package, sorted."""
+    package = Path(__file__).parents[1]
+    folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_config(name: str | Path) -> Path:
+    """The file that a path or the name of a shipped config means.
+
+    Raises:
+        ConfigError: there is none; with the nearest name.
+
+    Example:
+        >>> find_config("drn_x4").name
+        'drn_x4.yaml'
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = shipped_configs()
+    if (
+        path.stem in shipped
+        and path.suffix in ("", ".yaml", ".yml")
+        and path.parent in (Path(), Path("configs"))
+    ):
+        return shipped[path.stem]
+    if path.suffix in (".yaml", ".yml", "") and shipped:
+        hint = did_you_mean(path.stem, shipped)
+        raise ConfigError(f"cannot read the config file {path}: No such file or directory; {hint}")
+    return path
 
 
 def _import(values: dict[str, Any], lines: Lines, further: Iterable[str]) -> None:

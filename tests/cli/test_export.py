@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
-from ppsr.cli.export import export_model, parse_size
-from ppsr.cli.inference import main as run_inference
+from ppsr.cli.export import parse_size
+from ppsr.cli.export_model import main as export_model
+from ppsr.cli.infer import main as run_inference
 from ppsr.cli.train import main as train
 from ppsr.errors import ConfigError, PpsrError
 from ppsr.generators.apply import super_resolve
@@ -170,7 +171,7 @@ def test_wrong_export_flags_are_answered(
     ("arguments", "message"),
     [
         (["--trt_calib_mode", "True"], "int8 calibration is not available"),
-        (["--batch_size", "0"], "at least 1"),
+        (["--batch_size", "0"], "equal to 1"),
         (["--backend", "tensorflow"], "unknown backend"),
         (["--device", "xpu"], "device is cpu, gpu or gpu:N"),
         (["--model_path", "nothing"], "nor the prefix of a complete one"),

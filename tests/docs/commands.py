@@ -10,7 +10,6 @@ from pathlib import Path
 from typer.main import get_command
 
 from ppsr.cli import build_app
-from ppsr.cli.train import parse_arguments
 from ppsr.config import check_config, load_config
 from tests.docs.blocks import ROOT
 
@@ -119,10 +118,11 @@ def check_training(arguments: list[str], root: Path = ROOT) -> None:
 
     A config outside `configs/` is the reader's own, of which only the flags can be checked.
     """
-    parsed = parse_arguments(arguments)
-    if Path(parsed.config_file).parts[0] != "configs":
+    command = get_command(build_app()).commands["train"]
+    parsed = command.make_context("tools/main.py", list(arguments)).params
+    if Path(parsed["config_file"]).parts[0] != "configs":
         return
-    check_config(load_config(root / parsed.config_file, parsed.opt))
+    check_config(load_config(root / parsed["config_file"], parsed["opt"]))
 
 
 def _options_in(script: Path, root: Path) -> set[str]:

@@ -1,0 +1,164 @@
+"""`ppsr infer` and `tools/inference.py`: an export on the test set of a config, with PaddleGAN's flags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ppsr.cli.flags import ConfigFile, Imports, Overrides, SeveralValues, Trust, run_alone
+from ppsr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ppsr.config.loader import Config
+    from ppsr.inference.backends.exported import BackendOptions
+
+__all__ = ["infer", "main", "register"]
+
+# PaddleGAN's --run_mode: backend and precision
+_RUN_MODES = {
+    "auto": ("auto", "fp32"),
+    "fluid": ("inference", "fp32"),
+    "paddle": ("inference", "fp32"),
+    "trt_fp32": ("tensorrt", "fp32"),
+    "trt_fp16": ("tensorrt", "fp16"),
+}
+
+
+RunMode = Enum("RunMode", {name: name for name in _RUN_MODES}, type=str)  # type: ignore[misc]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("infer", cls=SeveralValues)(infer)
+
+
+def infer(
+    model_path: Annotated[
+        Path, typer.Option("--model_path", metavar="PREFIX", help="Exported files, without suffixes.")
+    ],
+    config_file: ConfigFile,
+    opt: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
+    imports: Imports = [],  # noqa: B006
+    model_type: Annotated[
+        str | None,
+        typer.Option("--model_type", help="Folder below --output_path; default: the network's name."),
+    ] = None,
+    output_path: Annotated[Path, typer.Option("--output_path", help="Folder of the results.")] = Path(
+        "infer_output"
+    ),
+    device: Annotated[
+        str | None, typer.Option(help="cpu, gpu or gpu:N; default: gpu where Paddle has one.")
+    ] = None,
+    run_mode: Annotated[
+        RunMode, typer.Option("--run_mode", help="PaddleGAN's name of a backend and its precision.")
+    ] = RunMode.auto,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="auto, inference, onnxruntime, openvino or tensorrt; overrides --run_mode."),
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; overrides --run_mode.")] = None,
+    trust: Trust = False,
+    cpu_threads: Annotated[
+        int | None, typer.Option("--cpu_threads", min=1, help="Number of CPU threads (default: all cores).")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch_size", min=1, help="Consecutive images of one size that run together.")
+    ] = 1,
+    seed: Annotated[int | None, typer.Option(help="Accepted for PaddleGAN's scripts; has no effect.")] = None,
+    trt_min_shape: Annotated[
+        int, typer.Option("--trt_min_shape", help="Smallest side of a TensorRT engine.")
+    ] = 1,
+    trt_max_shape: Annotated[int, typer.Option("--trt_max_shape", help="Largest side.")] = 1280,
+    trt_opt_shape: Annotated[int, typer.Option("--trt_opt_shape", help="Side to optimise for.")] = 640,
+    min_subgraph_size: Annotated[
+        int, typer.Option("--min_subgraph_size", help="Smallest number of operations that TensorRT joins.")
+    ] = 3,
+    use_dynamic_shape: Annotated[
+        str, typer.Option("--use_dynamic_shape", help="Accepted; the export states whether sizes are open.")
+    ] = "True",
+    trt_calib_mode: Annotated[
+        str, typer.Option("--trt_calib_mode", help="int8 calibration: not available.")
+    ] = "False",
+) -> None:
+    """Run an exported network on the test set of a config, with PaddleGAN's flags."""
+    from ppsr import accelerate
+    from ppsr.inference.backends.exported import BackendOptions
+
+    if trt_calib_mode.lower() not in ("false", "0", "no"):
+        raise ConfigError("int8 calibration is not available; use --run_mode trt_fp16 or trt_fp32")
+    name, usual = _RUN_MODES[run_mode.value]
+    options = BackendOptions(
+        device=device,
+        precision=precision or usual,
+        threads=cpu_threads,
+        trust=trust,
+        min_side=trt_min_shape,
+        opt_side=trt_opt_shape,
+        max_side=trt_max_shape,
+        max_batch=batch_size,
+        min_subgraph=min_subgraph_size,
+    )
+    accelerate.enable(cpu_threads)
+    from ppsr.config import load_config
+
+    config = load_config(config_file, opt, imports=imports)
+    raise typer.Exit(_run(config, model_path, backend or name, options, output_path, model_type, batch_size))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`tools/inference.py`; returns the exit code."""
+    return run_alone(infer, argv)
+
+
+def _run(
+    config: Config,
+    model_path: Path,
+    name: str,
+    options: BackendOptions,
+    output_path: Path,
+    model_type: str | None,
+    batch_size: int,
+) -> int:
+    from ppsr.config import check_config
+
+    experiment = check_config(config)
+    if len(experiment.dataset.test_sections) != 1:
+        given = ", ".join(experiment.dataset.test_sections) or "nothing"
+        raise ConfigError(f"{config.path}: 'dataset.test' must be one set of images; it holds {given}")
+    from ppsr.engine.evaluator import section_folders
+    from ppsr.engine.loader import build_dataset
+    from ppsr.engine.loggers import setup_logging
+    from ppsr.engine.validation import build_metrics
+    from ppsr.evaluation.datasets import evaluate_backend
+    from ppsr.evaluation.report import set_to_json
+    from ppsr.files import atomic_write
+    from ppsr.inference.backends.choose import open_backend
+
+    setup_logging(None)
+    backend = open_backend(str(model_path), name, options)
+    (section,) = experiment.dataset.test_sections.values()
+    dataset, _ = build_dataset(section, "dataset.test")
+    folder = output_path / (model_type or backend.facts.network)
+    result = evaluate_backend(
+        backend,
+        dataset,
+        build_metrics(experiment),
+        batch_size=batch_size,
+        save_folder=folder,
+        folders=section_folders(section),
+    )
+    score = result.pictures
+    lines = [f"Metric {key}: {value:.4f}" for key, value in score.means.items()]
+    atomic_write(folder / "metric.txt", "".join(f"{line}\n" for line in lines))
+    report = {"backend": backend.name, "seconds": result.seconds, **set_to_json(score)}
+    atomic_write(folder / "metrics.json", json.dumps(report, indent=1, allow_nan=False))
+    print("\n".join(lines))
+    print(
+        f"{len(score.rows)} of {len(dataset)} pictures on {backend.name} in {result.seconds:.3f} s: {folder}"
+    )
+    return score.exit_code
