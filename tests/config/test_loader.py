@@ -127,10 +127,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_is_refused_within_a_second(text):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError, match=r"^hostile"):
         parse_yaml(text, "hostile")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_number_of_many_digits_is_read_as_a_float():

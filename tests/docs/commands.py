@@ -99,6 +99,8 @@ def _check_python(arguments: list[str], root: Path) -> None:
     assert script.is_file(), f"no script {arguments[0]}"
     if arguments[0] == "tools/main.py":
         check_training(arguments[1:], root)
+    elif arguments[0] == "tools/inference.py":
+        _check_ppsr(["infer", *arguments[1:]])
     else:
         known = _options_in(script, root)
         for option in (a.split("=")[0] for a in arguments[1:] if re.match(r"^--\w", a)):
