@@ -275,7 +275,7 @@ class _Batch:
             yield from finished(1)
         yield from finished(0)
 
-    def _attempt(self, task: _Task, work: Callable[[_Task], None]) -> None:
+    def _attempt(self, task: _Task, work: Callable[[_Task], object]) -> None:
         """Whatever is wrong with an input becomes its line; nothing of it ends the batch."""
         try:
             work(task)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ppsr.errors import DataError
-from ppsr.imaging.reading import MAX_PIXELS, image_header
+from ppsr.imaging.reading import MAX_PIXELS, image_header, read_file
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job, check_regular
 from ppsr.inference.upscaler import Upscaler
@@ -16,6 +16,8 @@ from ppsr.inference.video import video_size
 __all__ = ["NO_ALPHA", "FileOptions", "check_target", "existing_result", "image_size", "is_result"]
 
 NO_ALPHA = ("jpeg", "bmp")
+_DECODED_PIXELS = 2**26  # of larger results only the end is looked at
+_TAIL = 2**16
 _GROWTH = 16  # results may have as many times the pixels that inputs may have
 
 
@@ -71,7 +73,7 @@ def is_result(upscaler: Upscaler, source: Job, candidate: Job) -> bool:
 
 
 def existing_result(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
-    """The result of a former run with these options, judged by its name and size."""
+    """The whole result of an earlier run with these options, judged by its name, size and contents."""
     target = job.target
     read = _video_size if job.is_video else image_size
     source = read(job.source)
@@ -82,7 +84,24 @@ def existing_result(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
         target = target.with_suffix(".png")
     there = read(target)
     # what is turned by its EXIF changes sides
-    return target if there is not None and sorted(there[0]) == sorted(upscaler.size(*size)) else None
+    if there is None or sorted(there[0]) != sorted(upscaler.size(*size)):
+        return None
+    return target if job.is_video or _is_whole(target, *there[0]) else None
+
+
+def _is_whole(path: Path, height: int, width: int) -> bool:
+    """Whether an image file was not cut short, as by a full disk or a broken copy."""
+    if height * width <= _DECODED_PIXELS:
+        try:
+            read_file(path)
+        except DataError:
+            return False
+        return True
+    with path.open("rb") as handle:
+        handle.seek(-min(_TAIL, path.stat().st_size), 2)
+        tail = handle.read()
+    mark = {"png": b"IEND", "jpeg": b"\xff\xd9"}.get(FORMATS[path.suffix.lower()], b"")
+    return mark in tail
 
 
 def _video_size(path: Path) -> tuple[tuple[int, int], bool] | None:

@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from paddle import nn
@@ -111,7 +112,7 @@ class Upscaler:
         elif backend is not None or options is not None or half:
             raise ConfigError("an open backend has its own precision and options; give those when opening it")
         else:
-            self.backend = network
+            self.backend = cast("Backend", network)
         facts = self.backend.facts
         self.scale = facts.scale
         self.tile, self.overlap, self.tile_mode, self.halve = tile, overlap, tile_mode, halve
@@ -174,7 +175,7 @@ class Upscaler:
             per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
             budget = memory_budget(self.max_memory if device is None else None)
             if budget is not None:
-                known = {"per_pixel": per_pixel, "budget": budget, "device_budget": device}
+                known: dict[str, Any] = {"per_pixel": per_pixel, "budget": budget, "device_budget": device}
                 tiles, memory = largest_tiles(facts, height, width, channels, **known, overlap=self.overlap)
         tiles = self._within_engine(tiles, height, width)
         return Plan(tiles, self._tiler(tiles).count(height, width), memory)
@@ -297,7 +298,7 @@ class Upscaler:
         A network for RGB gets gray as three equal channels, one for gray gets colours as a batch. One for
         luma gets gray as RGB: its values are 16..235 of 255, those of a gray image 0..255.
         """
-        facts, parts = self.backend.facts, []
+        facts, parts = self.backend.facts, list[np.ndarray]()
         first = tile.shape[2] - has_alpha(tile, facts.channels)
         batch = facts.channels == 1 and not facts.luma
         for part in filter(np.size, (tile[..., :first], tile[..., first:])):

@@ -74,7 +74,7 @@ def video_size(path: Path) -> tuple[int, int] | None:
         with open_video(path) as reader:
             stream = next(iter(reader.streams.video), None)
             return None if stream is None or not stream.height else (stream.height, stream.width)
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, ValueError, AttributeError):  # codecs that FFmpeg lacks have no size
         return None
 
 
@@ -87,7 +87,7 @@ def fitting_container(path: Path) -> str:
     try:
         with open_video(path) as reader:
             contexts = [sound.codec_context for sound in reader.streams.audio]
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, ValueError):
         return ".mp4"
     return ".mp4" if all(c is not None and c.name.startswith(_SOUND_OF_MP4) for c in contexts) else ".mkv"
 
@@ -182,7 +182,13 @@ def _copied(
 
     def encode(items: Iterator[Any]) -> None:
         for item in items:
-            writer.mux(item if isinstance(item, av.Packet) else encoder.encode(_frame(av, *item, encoder)))
+            if isinstance(item, av.Packet):
+                writer.mux(item)
+            else:
+                sr, frame, pts = item
+                result = _frame(av, sr, frame, encoder)
+                result.pts, result.time_base = pts, stream.time_base
+                writer.mux(encoder.encode(result))
         writer.mux(encoder.encode(None))
 
     ahead = 0 if upscaler.max_memory is not None else _AHEAD
@@ -195,7 +201,7 @@ def _copied(
                     writing.put(item)
                 else:
                     lq, frame, pts = item
-                    writing.put((upscaler(lq, plan=plan), frame, pts, stream.time_base))
+                    writing.put((upscaler(lq, plan=plan), frame, pts))
                     count += 1
                     step()
             writing.close().result()
@@ -274,11 +280,9 @@ def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
-def _frame(av: ModuleType, sr: np.ndarray, source: Any, pts: int, time_base: Fraction, encoder: Any) -> Any:
+def _frame(av: ModuleType, sr: np.ndarray, source: Any, encoder: Any) -> Any:
     """A frame of the result in the encoder's layout and the source's matrix."""
     frame = av.VideoFrame.from_ndarray(sr, format="rgb48le")
     matrix = _matrix(source)
     exact = frame.reformat(format=_EXACT, src_colorspace=_BT601, dst_colorspace=matrix)
-    result = exact.reformat(format=encoder.pix_fmt, src_colorspace=matrix, dst_colorspace=matrix)
-    result.pts, result.time_base = pts, time_base
-    return result
+    return exact.reformat(format=encoder.pix_fmt, src_colorspace=matrix, dst_colorspace=matrix)

@@ -477,3 +477,29 @@ def test_folders_of_a_pattern_may_have_brackets_in_their_names(upscaler, tmp_pat
     for number, start in enumerate(("", f"{tmp_path}/")):
         reports = upscale_files(upscaler, start + pattern, tmp_path / f"out{number}")
         assert [r["status"] for r in reports] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
+def test_results_that_were_cut_short_are_made_again(upscaler, tmp_path, extension):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    options = {"extension": extension, "skip_existing": True}
+    [first] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    whole = Path(first["output"]).read_bytes()
+    Path(first["output"]).write_bytes(whole[: len(whole) // 2])
+    [again] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    assert again["status"] == "ok"
+    assert Path(first["output"]).read_bytes() == whole
+    [kept] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    assert kept["status"] == "skipped"
+
+
+def test_damaged_files_never_end_a_batch(upscaler, tmp_path, rng):
+    for number in range(60):
+        kind = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")[number % 6]
+        content = bytearray(packed(colours(), kind))
+        for at in rng.integers(0, min(len(content), 300), 3):
+            content[at] = rng.integers(0, 256)
+        (tmp_path / f"{number}.{kind.lower()}").write_bytes(content)
+    reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
+    assert len(reports) == 60
+    assert {r["status"] for r in reports} <= {"ok", "warn", "error", "skipped"}
