@@ -11,7 +11,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppsr.config.loader import Config
-from ppsr.config.schema import CriterionOptions, Experiment, LoaderOptions, OptimizerOptions, test_sections
+from ppsr.config.schema import (
+    CriterionOptions,
+    Experiment,
+    LoaderOptions,
+    OptimizerOptions,
+    TeacherOptions,
+    test_sections,
+)
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import (
     CRITERIONS,
@@ -136,7 +143,9 @@ def _component(
                 f"{config.where(*place)}: {section['name']} has no option '{dotted}.{key}'; "
                 f"{did_you_mean(key, [*parameters, *(ignore or ())])}"
             )
-        if component_registry(key) is not None and isinstance(value, Mapping):
+        if key == "teacher" and isinstance(value, Mapping):
+            _with_section(config, place, GENERATORS, TeacherOptions)
+        elif component_registry(key) is not None and isinstance(value, Mapping):
             _component(config, place, typing.cast(Registry, component_registry(key)))
         elif key == "criterions" and isinstance(value, list):
             for index in (i for i, entry in enumerate(value) if entry is not None):

@@ -105,6 +105,12 @@ class OptimizerOptions(_Section):
     lr_scheduler: dict[str, Any] | None = Field(None, description="a schedule of its own")
 
 
+class TeacherOptions(_Section):
+    """What stands beside a teacher's own options."""
+
+    weights: str = Field(min_length=1, description="its weight file")
+
+
 class CriterionOptions(_Section):
     """How an entry of `model.criterions` counts; stands beside the criterion's own options."""
 

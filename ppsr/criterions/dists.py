@@ -50,8 +50,8 @@ class DISTS(nn.Layer):
         square = (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
         constants = {
             "hann": square.reshape(1, 1, 3, 3),
-            "mean": np.float32(IMAGENET_MEAN).reshape(1, 3, 1, 1),
-            "std": np.float32(IMAGENET_STD).reshape(1, 3, 1, 1),
+            "mean": np.array(IMAGENET_MEAN, np.float32).reshape(1, 3, 1, 1),
+            "std": np.array(IMAGENET_STD, np.float32).reshape(1, 3, 1, 1),
         }
         for name, value in constants.items():
             self.register_buffer(name, paddle.to_tensor(value), persistable=False)

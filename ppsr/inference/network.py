@@ -155,7 +155,7 @@ def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
     """The model without what only training needs, so that a config whose losses need files still upscales."""
     options = inspect.signature(MODELS.get(str(section.get("name")))).parameters
     spare = [k for k, option in options.items() if k.endswith("_criterion") and option.default is None]
-    kept = {k: v for k, v in section.items() if k not in (*spare, "criterions", "discriminator")}
+    kept = {k: v for k, v in section.items() if k not in (*spare, "criterions", "discriminator", "teacher")}
     # where losses are optional, there must be one
     return {**kept, "criterions": [{"name": "L1Loss"}]} if "criterions" in options else kept
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.generators.taps import capture, find_layer
 from ppsr.models.base import Batch
 from ppsr.models.sr import SRModel
 from ppsr.models.terms import Slot
@@ -52,7 +51,6 @@ class AlignModel(SRModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        find_layer(self.nets["generator"], self.feature_layer)
         if self.feature_axis not in (1, -1):
             raise ConfigError(f"feature_axis must be 1 (maps) or -1 (tokens), got {self.feature_axis}")
 
@@ -71,21 +69,15 @@ class AlignModel(SRModel):
         stacked["lq"] = paddle.concat([batch["lq"], batch["lq_view2"]])
         return stacked
 
-    def forward(self, batch: Batch, net: nn.Layer) -> Tensor:
-        if net is not self.nets["generator"]:
-            return super().forward(batch, net)
-        with capture(net, [self.feature_layer]) as outputs:
-            sr = super().forward(batch, net)
-        feature = outputs[self.feature_layer]
-        if not isinstance(feature, paddle.Tensor):
-            raise ConfigError("step.to_static hides a network's layers: AlignModel cannot train with it")
-        if paddle.is_grad_enabled() and feature.stop_gradient:
-            raise ConfigError(
-                f"no gradient goes back from feature_layer '{self.feature_layer}': it is frozen, or in what "
-                "model.generator.use_checkpoint computes again; switch that off or take another layer"
-            )
-        channels = self.feature_axis % feature.ndim
-        positions = [axis for axis in range(1, feature.ndim) if axis != channels]
-        pooled = feature.astype("float32").mean(axis=positions)
-        batch["view1"], batch["view2"] = pooled.chunk(2, axis=0)
-        return sr
+    def compared_layers(self, prefix: str) -> list[str]:
+        own = {self.feature_layer} if prefix == "generator." else set()
+        return sorted(own | set(super().compared_layers(prefix)))
+
+    def tensor(self, batch: Batch, name: str) -> Tensor:
+        if name in ("view1", "view2") and name not in batch:
+            feature = batch[f"generator.{self.feature_layer}"]
+            channels = self.feature_axis % feature.ndim
+            positions = [axis for axis in range(1, feature.ndim) if axis != channels]
+            pooled = feature.astype("float32").mean(axis=positions)
+            batch["view1"], batch["view2"] = pooled.chunk(2, axis=0)
+        return super().tensor(batch, name)

@@ -17,8 +17,10 @@ from paddle import Tensor, nn
 from ppsr.criterions.gan import GANLoss, r1_penalty
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator
+from ppsr.generators.taps import capture, find_layer
 from ppsr.imaging.luma import luma
 from ppsr.models.base import BaseModel, Batch, Phase, build_discriminator, build_net
+from ppsr.models.teacher import Teacher
 from ppsr.models.terms import Slot, Term, build_terms
 
 __all__ = ["SRModel"]
@@ -29,13 +31,18 @@ class SRModel(BaseModel):
     """One generator, trained by the losses that the configuration names.
 
     A batch holds `lq` and `gt` (N, C, H, W) in [0, 1], and `gt_usm` where the degradation sharpens its
-    target. Criterions compare these, `sr`, and `averaged`, the SR image of the averaged generator.
+    target. Criterions compare these, and
+
+    * `sr`, `averaged` and `teacher`: the SR images of the generator, of its average and of the teacher;
+    * `generator.LAYER` and `teacher.LAYER`: outputs of inner layers, such as `generator.conv_body`; see
+      `ppsr analyze features --list-layers`.
 
     Options are fields, so that a subclass only lists its own.
 
     Args:
         generator: LR -> SR network.
         discriminator: needed with a GANLoss.
+        teacher: a generator's name and options, and `weights`; it learns nothing.
         criterions: losses, each a criterion's name and options with the keys of `CriterionOptions`. One may
             be a GANLoss, of [generated, real]; its `loss_weight` counts for the generator only.
         pixel_criterion: the same as an entry of [sr, gt_usm].
@@ -58,6 +65,7 @@ class SRModel(BaseModel):
 
     generator: Mapping[str, Any]
     discriminator: Mapping[str, Any] | None = None
+    teacher: Mapping[str, Any] | None = None
     criterions: Sequence[Mapping[str, Any] | None] = ()
     pixel_criterion: Mapping[str, Any] | None = None
     perceptual_criterion: Mapping[str, Any] | None = None
@@ -83,6 +91,18 @@ class SRModel(BaseModel):
             self.nets["discriminator"] = build_discriminator(self.discriminator)
         self.terms = build_terms(self.slots(), self.criterions)
         self._check_terms()
+        self.layers = self.compared_layers("generator.")
+        for name in self.layers:
+            find_layer(self.nets["generator"], name)
+        self.taught: Teacher | None = None
+        if self.teacher is not None:
+            scale = self.nets["generator"].scale
+            self.taught = Teacher(self.teacher, layers=self.compared_layers("teacher."), scale=scale)
+
+    def compared_layers(self, prefix: str) -> list[str]:
+        """The layers of a network that criterions name."""
+        names = {name for term in self.terms for name in term.of if name.startswith(prefix)}
+        return sorted(name.removeprefix(prefix) for name in names)
 
     def slots(self) -> list[Slot]:
         """The fixed places for criterions, in the order of the log."""
@@ -136,6 +156,10 @@ class SRModel(BaseModel):
                 raise ConfigError("'averaged' needs averaged parameters; add `ema: {decay: 0.999}`")
             with paddle.no_grad():
                 batch[name] = self.forward(batch, self.ema["generator"])
+        if name.partition(".")[0] == "teacher" and name not in batch:
+            if self.taught is None:
+                raise ConfigError(f"'{name}' needs a network to learn from: model.teacher")
+            batch |= self.taught(batch["lq"])
         return super().tensor(batch, name)
 
     def generator_losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -144,9 +168,14 @@ class SRModel(BaseModel):
             with paddle.no_grad():
                 batch["sr"] = self.forward(batch, self.nets["generator"])
             return {}
-        batch["sr"] = self.forward(batch, self.nets["generator"])
+        net = self.nets["generator"]
+        with capture(net, self.layers) as outputs:
+            batch["sr"] = self.forward(batch, net)
+        batch |= {f"generator.{name}": _with_gradient(name, outputs[name]) for name in self.layers}
         losses = self.criterion_losses(batch)
         batch["sr"] = batch["sr"].detach()
+        for name in self.layers:  # the discriminator's phase needs no features
+            del batch[f"generator.{name}"]
         return losses
 
     def term_losses(self, term: Term, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -172,6 +201,22 @@ class SRModel(BaseModel):
         if weight:
             losses["l_d_r1"] = r1_penalty(net, target) * weight
         return losses
+
+
+def _with_gradient(name: str, feature: Any) -> Tensor:
+    """The output of a generator's layer.
+
+    Raises:
+        ConfigError: the generator is a traced graph, or no gradient goes back from the layer.
+    """
+    if not isinstance(feature, paddle.Tensor):
+        raise ConfigError("step.to_static hides a network's layers: criterions cannot compare their outputs")
+    if feature.stop_gradient:
+        raise ConfigError(
+            f"no gradient goes back from the layer '{name}': it is frozen, or in what "
+            "model.generator.use_checkpoint computes again; switch that off or take another layer"
+        )
+    return feature
 
 
 def _mean(logits: Tensor | Sequence[Tensor]) -> Tensor:
