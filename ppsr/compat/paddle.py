@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import paddle
 from paddle import _legacy_C_ops
@@ -19,6 +20,7 @@ __all__ = [
     "keeps_master_weight",
     "scale_tensors",
     "seeded",
+    "shared_counters",
 ]
 
 
@@ -53,6 +55,11 @@ def scale_tensors(tensors: Sequence[paddle.Tensor], factor: float) -> None:
     """
     divisor, found = paddle.full([1], 1 / factor), paddle.zeros([1], dtype="bool")
     _legacy_C_ops.check_finite_and_unscale(list(tensors), divisor, list(tensors), found)
+
+
+def shared_counters() -> Any:
+    """The store of the launched processes; `add(key, n)` adds to a counter and returns its value."""
+    return core.create_or_get_global_tcp_store()
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ import paddle
 from paddle import Tensor, nn
 from paddle import distributed as dist
 
+from ppsr.compat.paddle import shared_counters
 from ppsr.engine.buckets import GradientBuckets
+from ppsr.engine.meeting import Meeting
 from ppsr.errors import ConfigError
 
 __all__ = ["Group", "start_distributed"]
@@ -28,9 +30,10 @@ logger = logging.getLogger(__name__)
 class Group:
     """The processes that train together."""
 
-    def __init__(self, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, rank: int = 0, world: int = 1, meeting: Meeting | None = None) -> None:
         self.rank = rank
         self.world = world
+        self._meeting = meeting
 
     @property
     def is_main(self) -> bool:
@@ -49,6 +52,7 @@ class Group:
         """Largest value of all ranks."""
         if self.world == 1:
             return value
+        self._meet()
         tensor = paddle.to_tensor([value], dtype="float32")
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return float(tensor.item())
@@ -57,6 +61,7 @@ class Group:
         """Element-wise sum over ranks, in float64."""
         if self.world == 1:
             return list(values)
+        self._meet()
         tensor = paddle.to_tensor(np.asarray(values, dtype=np.float64))
         dist.all_reduce(tensor)
         return [float(v) for v in tensor.numpy()]
@@ -65,6 +70,7 @@ class Group:
         """Every rank's value, in rank order."""
         if self.world == 1:
             return [value]
+        self._meet()
         values: list[Any] = []
         dist.all_gather_object(values, value)
         return values
@@ -74,18 +80,23 @@ class Group:
         """Give every rank the parameters and buffers of rank 0."""
         if self.world == 1:
             return
+        self._meet()
         for net in nets:
             for tensor in net.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
     def buckets(self, parameters: Sequence[Any]) -> GradientBuckets | None:
         """What averages the gradients of these parameters over the ranks; None for one process."""
-        return None if self.world == 1 else GradientBuckets(parameters, self.world, _start_sum)
+        return None if self.world == 1 else GradientBuckets(parameters, self.world, self.start_sum)
 
+    def start_sum(self, tensor: Tensor) -> Any:
+        """Begin to sum a tensor over the ranks in place; the task waits on the device where that is a GPU."""
+        self._meet()
+        return dist.all_reduce(tensor, sync_op=False)
 
-def _start_sum(tensor: Tensor) -> Any:
-    """Begin to sum a tensor over the ranks in place; the task waits on the device where that is a GPU."""
-    return dist.all_reduce(tensor, sync_op=False)
+    def _meet(self) -> None:
+        if self._meeting is not None:
+            self._meeting.wait()
 
 
 def _set_device(device: str) -> None:
@@ -116,4 +127,6 @@ def start_distributed(device: str) -> Group:
     if device == "cpu":  # or a build of Paddle for GPUs would move the process to one
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
     dist.init_parallel_env()
-    return Group(dist.get_rank(), dist.get_world_size())
+    rank, world = dist.get_rank(), dist.get_world_size()
+    on_cpu = paddle.get_device() == "cpu"  # there gloo does the sums
+    return Group(rank, world, Meeting(shared_counters(), rank, world) if on_cpu else None)
