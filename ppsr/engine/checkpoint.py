@@ -90,7 +90,7 @@ def _alive(pid: int) -> bool:
 
 
 def _serial(folder: Path) -> int:
-    """How many checkpoints were written before; 0 where the manifest does not tell."""
+    """How many checkpoints were written before; 0 if the manifest does not say."""
     try:
         return int(json.loads((folder / _MANIFEST).read_bytes()).get("serial", 0))
     except (OSError, ValueError, TypeError, AttributeError):
@@ -98,7 +98,7 @@ def _serial(folder: Path) -> int:
 
 
 def _age(folder: Path) -> tuple[int, str]:
-    """Order of writing. Steps alone do not tell: a run that went back writes smaller ones than it left."""
+    """Order of writing. Not by step, because a run that went back writes smaller ones than it left."""
     return _serial(folder), folder.name
 
 
@@ -106,7 +106,7 @@ class CheckpointStore:
     """The checkpoints of one run.
 
     Args:
-        folder: where they lie as `step_000123`.
+        folder: of the folders `step_000000123`.
         keep: how many of the newest stay, at least one; the best stays besides.
     """
 

@@ -33,7 +33,7 @@ def peak_memory() -> float:
 
 
 def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
-    """Do a warm-up step and a timed one, read a validation picture, and print what a run will need."""
+    """Do a warm-up step and a timed one, read a validation image, and print what a run will need."""
     logging.getLogger("ppsr").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))
@@ -52,7 +52,7 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
             print(f"  {name:<16} {type(net).__name__:<24} {count:>12,} parameters")
         with trainer.state.trainer.inference():
             macs = count_macs(model.inference_net(), (1, batches[0]["lq"].shape[1], 64, 64))
-        print(f"  MACs of the inference network for a 64x64 picture: {macs / 1e9:.3f} G")
+        print(f"  MACs of the inference network for a 64x64 image: {macs / 1e9:.3f} G")
         print("  losses of the step: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
         print(f"  {seconds:.3f} s per step, peak memory {peak_memory():.0f} MB on {paddle.get_device()}")
         print(f"  {trainer.total} steps: about {timedelta(seconds=int(seconds * trainer.total))}")

@@ -48,9 +48,9 @@ def validate(
     Args:
         net: LR -> SR network; every sublayer keeps the mode it was in.
         dataset: indexable; a missing `gt` leaves only metrics that need none.
-        metrics: name -> function of two HWC uint8 RGB pictures.
+        metrics: name -> function of two HWC uint8 RGB images.
         group: processes that share the work.
-        save_folder: where SR pictures are written, if at all.
+        save_folder: where SR images are written, if at all.
         write: writes one, an HWC uint8 RGB array, to a path.
         folders: of the dataset; a sample is named by its path below them, see `sample_label`.
         tile: side of the tiles in LR pixels that larger images are cut into; 0 never cuts.
@@ -208,13 +208,13 @@ def compared(
     Raises:
         PictureError: `gt` has another size.
     """
-    picture = to_uint8(sr.transpose(1, 2, 0))
+    image = to_uint8(sr.transpose(1, 2, 0))
     if save_folder is not None:
-        write(save_folder / f"{label}.png", picture)
+        write(save_folder / f"{label}.png", image)
     if sample.get("gt") is None:
-        return Triple(None, picture, None, label)
+        return Triple(None, image, None, label)
     gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))
     try:
-        return Triple(None, *aligned(picture, gt, scale), label)
+        return Triple(None, *aligned(image, gt, scale), label)
     except PictureError as error:
         raise PictureError(error.kind, f"{label}: {error}") from None

@@ -58,7 +58,7 @@ def build_stream(
     if len(dataset) < needed and options.drop_last:
         raise DataError(
             f"the training set has {len(dataset)} samples, fewer than batch_size x processes = {needed}; "
-            "lower dataset.train.batch_size or add pictures"
+            "lower dataset.train.batch_size or add images"
         )
     sampler = EpochBatchSampler(
         length=len(dataset),
@@ -89,12 +89,12 @@ def _collated(
         prepare: what the dataset does with a batch of arrays.
 
     Raises:
-        DataError: their pictures have different sizes.
+        DataError: their images have different sizes.
     """
     sizes = {np.shape(sample.get("gt", sample.get("lq"))) for sample in samples}
     if len(sizes) > 1:
         raise DataError(
-            f"the pictures of a batch have different sizes, {' and '.join(map(str, sorted(sizes)))}; "
+            f"the images of a batch have different sizes, {' and '.join(map(str, sorted(sizes)))}; "
             "set dataset.train.gt_size, or batch_size to 1"
         )
     batch = default_collate_fn(samples)

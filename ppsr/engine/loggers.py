@@ -64,11 +64,6 @@ class ScalarLog:
                 for name, value in scalars.items():
                     self._writer.add_scalar(f"{prefix}/{name}", value, step)
 
-    def image(self, step: int, name: str, picture: Any) -> None:
-        """Show a picture (HWC uint8 RGB) in VisualDL."""
-        if self._writer is not None:
-            self._writer.add_image(name, picture, step)
-
     def close(self) -> None:
         """Finish writing."""
         with reported("the last scalars"):
@@ -97,7 +92,7 @@ def log_step(
 
 @contextmanager
 def reported(what: str) -> Iterator[None]:
-    """A run is worth more than its scalars or pictures: what a full disk refuses inside is logged."""
+    """A run is worth more than its scalars or images: what a full disk refuses inside is logged."""
     try:
         yield
     except OSError as error:

@@ -229,7 +229,7 @@ class TrainStep:
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Inside, a network whose parameters are in half precision takes float32 pictures."""
+        """Inside, a network whose parameters are in half precision takes float32 images."""
         half = any(p.dtype != paddle.float32 for p in self.model.inference_net().parameters())
         with paddle.amp.auto_cast(half, level="O2", dtype=self.precision.dtype):
             yield

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
-from ppsr.degradations.pool import TrainingPairPool
 from ppsr.engine.agreement import check_equal_ranks, rank_facts
 from ppsr.engine.checkpoint import CheckpointError
 from ppsr.engine.distributed import Group
@@ -21,34 +20,18 @@ from ppsr.engine.loader import build_dataset, build_stream
 from ppsr.engine.loggers import ScalarLog, StepClock, log_step, reported
 from ppsr.engine.profiling import StepProfiler
 from ppsr.engine.saver import Saver
+from ppsr.engine.setup import build_state, check_scale, total_steps
 from ppsr.engine.signals import Stopped, StopRequest
-from ppsr.engine.state import State
-from ppsr.engine.step import TrainStep
 from ppsr.engine.validation import Validator
 from ppsr.engine.visuals import save_visuals
 from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.imaging.io import write_image
 from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel, Batch
-from ppsr.solver.ema import EMA
-from ppsr.solver.optimizers import build_optimizers, build_schedules
 
-__all__ = ["Trainer"]
+__all__ = ["OutOfMemoryError", "Trainer"]
 
 logger = logging.getLogger(__name__)
-
-
-class OutOfMemoryError(PpsrError):
-    """A step needs more memory than there is."""
-
-    exit_code = 1
-
-    def __init__(self, step: int, error: BaseException) -> None:
-        reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
-        super().__init__(
-            f"not enough memory after step {step}: lower dataset.train.batch_size, gt_size or num_workers, "
-            f"or compute in half precision (--amp); {reason[:200]}"
-        )
 
 
 class Trainer:
@@ -88,33 +71,15 @@ class Trainer:
             experiment.dataset.train, "dataset.train", seed=experiment.seed
         )
         enlarges = getattr(model.inference_net(), "scale", None)
-        _check_scale(getattr(self.dataset, "scale", None), enlarges)
+        check_scale(getattr(self.dataset, "scale", None), enlarges)
         self.validator: Validator | None = None
         if experiment.validate_.interval > 0 and experiment.dataset.test is not None:
             self.validator = Validator(experiment)
             self.validator.check(enlarges)
         self.samples_per_step = self.loading.batch_size * experiment.step.accumulate * group.world
-        self.total = _total_steps(experiment, len(self.dataset), self.samples_per_step)
+        self.total = total_steps(experiment, len(self.dataset), self.samples_per_step)
         check_equal_ranks(group, rank_facts(config, self.dataset, model.nets))
-        group.broadcast(model.nets.values())
-        step = TrainStep(
-            model=model,
-            optimizers=build_optimizers(experiment.optimizer, model.nets),
-            schedule=build_schedules(experiment.optimizer, experiment.lr_scheduler),
-            options=experiment.step,
-            precision=experiment.precision,
-            group=group,
-            ema=_build_ema(experiment, model),
-        )
-        self.state = State(
-            model=model, trainer=step, seed=experiment.seed, rank=group.rank, world=group.world
-        )
-        if self.loading.queue_size:
-            self.state.pool = TrainingPairPool(
-                self.loading.queue_size,
-                seed=experiment.seed + group.rank,
-                queue_params=self.loading.queue_params,
-            )
+        self.state = build_state(experiment, model, group, self.loading)
         snapshots = experiment.snapshot_config
         self.saver = Saver(folder, keep=snapshots.keep, total=self.total, background=not snapshots.sync)
         self.saved_step: int | None = None  # whose checkpoint this process has handed over
@@ -284,9 +249,9 @@ class Trainer:
             logger.info("Metric %s: %.4f", name, value)
         if log is not None and means:
             log.write(state.step, means, "validate")
-        value = validator.quality(means)
-        if value is not None and (state.best is None or value > state.best):
-            state.best, state.best_step = value, state.step
+        quality = validator.quality(means)
+        if quality is not None and (state.best is None or quality > state.best):
+            state.best, state.best_step = quality, state.step
             if self.saved_step != state.step:
                 self.save()
         if state.best is not None:
@@ -310,7 +275,7 @@ class Trainer:
         Args:
             alone: other processes do not take part, so their training-pair pools are left out.
         """
-        pools = []
+        pools: list[bytes] = []
         if self.state.pool is not None:
             own = self.state.pool_bytes()
             pools = [own] if alone else self.group.gather(own)
@@ -322,30 +287,19 @@ class Trainer:
         self.saver.save(self.state.step, files, networks=self.state.networks())
 
 
-def _write_if_possible(path: Path, image: np.ndarray) -> None:
-    with reported(f"image {path.name}"):
-        write_image(path, image)
+class OutOfMemoryError(PpsrError):
+    """A step needs more memory than there is."""
 
+    exit_code = 1
 
-def _check_scale(scale: int | None, enlarges: int | None) -> None:
-    if None not in (scale, enlarges) and scale != enlarges:
-        raise ConfigError(
-            f"dataset.train.scale is {scale}, but the generator enlarges {enlarges} times; "
-            "give both the same scale"
+    def __init__(self, step: int, error: BaseException) -> None:
+        reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+        super().__init__(
+            f"not enough memory after step {step}: lower dataset.train.batch_size, gt_size or num_workers, "
+            f"or compute in half precision (--amp); {reason[:200]}"
         )
 
 
-def _total_steps(experiment: Experiment, samples: int, samples_per_step: int) -> int:
-    """Length of the run in optimizer steps."""
-    if experiment.epochs is None:
-        return int(experiment.total_iters or 0)
-    # epochs follow each other within a batch, so only the last one may end early
-    return max(1, experiment.epochs * samples // samples_per_step)
-
-
-def _build_ema(experiment: Experiment, model: BaseModel) -> EMA | None:
-    if experiment.ema is None:
-        return None
-    ema = EMA(model.nets, decay=experiment.ema.decay, net_names=experiment.ema.net_names)
-    model.ema = ema.nets
-    return ema
+def _write_if_possible(path: Path, image: np.ndarray) -> None:
+    with reported(f"image {path.name}"):
+        write_image(path, image)

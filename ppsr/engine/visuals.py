@@ -1,4 +1,4 @@
-"""Pictures of what a training step saw and made."""
+"""Images of the inputs and outputs of a training step."""
 
 from __future__ import annotations
 
