@@ -98,8 +98,10 @@ def _upscale(
         Entries of its report, and what is done when the file is there.
     """
     height, width, channels = image.pixels.shape
-    if channels - image.alpha not in (1, 3):
-        raise DataError(f"the image has {channels} bands; the network takes gray or RGB")
+    if channels - image.alpha not in (1, 3, upscaler.backend.facts.channels):
+        taken = upscaler.backend.facts.channels
+        wanted = "gray or RGB" if taken in (1, 3) else f"{taken} bands"
+        raise DataError(f"the image has {channels} bands; the network takes {wanted}")
     size = upscaler.size(height, width)
     options.check_result(size)
     warnings = list(image.warnings)
@@ -118,8 +120,7 @@ def _upscale(
     ahead = 0 if frugal else max(1, min(16, _ROWS_AHEAD // (64 * size[1] * channels * 4)))
     writing = WriteBehind(pool, partial(_write, target, wanted), ahead)
     try:
-        bands = upscaler.bands(image.pixels, plan=plan, degradation=degradation, on_tile=step)
-        for band in bands:
+        for band in upscaler.bands(image.pixels, plan=plan, degradation=degradation, on_tile=step):
             writing.put(band)
     except BaseException:
         writing.abort()
@@ -192,11 +193,8 @@ def upscale_files(
     )
     inputs = {job.source.resolve() for job in jobs if job.skip is None}
     path = report or (target.parent if single else target) / "report.jsonl"
-    with (
-        _open_report(path) as handle,
-        ThreadPoolExecutor(1, "ppsr-writer") as pool,
-        Progress(len(jobs)) as progress,
-    ):
+    pool = ThreadPoolExecutor(1, "ppsr-writer")
+    with _open_report(path) as handle, pool, Progress(len(jobs)) as progress:
         batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing, inputs)
         return list(batch.run(jobs, handle))
 
@@ -211,10 +209,7 @@ def exit_code(reports: Sequence[Report]) -> int:
 
 
 def _open_report(path: Path) -> TextIO:
-    """The file of the report, to be appended to: it keeps the lines of earlier runs and of other runs.
-
-    Bytes of a name that are not text become JSON's own escapes.
-    """
+    """The file of the report, appended to; bytes of a name that are not text become escapes, as in JSON."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a", encoding="utf-8", errors="backslashreplace")

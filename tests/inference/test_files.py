@@ -503,3 +503,15 @@ def test_damaged_files_never_end_a_batch(upscaler, tmp_path, rng):
     reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
     assert len(reports) == 60
     assert {r["status"] for r in reports} <= {"ok", "warn", "error", "skipped"}
+
+
+@pytest.mark.parametrize("bands", [4, 6, 13])
+def test_files_of_many_bands_are_upscaled_by_networks_for_as_many(tmp_path, rng, bands):
+    tifffile = pytest.importorskip("tifffile")
+    image = rng.integers(0, 65536, (20, 24, bands), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack", planarconfig="contig")
+    [report] = upscale_files(Upscaler(Repeat(channels=bands)), tmp_path / "a.tif", tmp_path / "b.tif")
+    assert report["status"] == "ok", report
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), image.repeat(2, 0).repeat(2, 1))
+    [refused] = upscale_files(Upscaler(Repeat()), tmp_path / "a.tif", tmp_path / "c.tif")
+    assert f"the image has {bands} bands; the network takes gray or RGB" in refused["reason"]
