@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle.io import Dataset
 
 from ppsr.compat.paddle import full_precision
 from ppsr.datasets.files import BadFiles, Folders, gather_shares
-from ppsr.datasets.paired import to_chw
-from ppsr.datasets.sources import read_image
+from ppsr.datasets.samples import ImageDataset, to_chw
+from ppsr.datasets.sources import read_samples, with_channels
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
 from ppsr.degradations.operations import Operation, apply_operations, quantise
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.imaging.io import to_unit
 
 __all__ = ["BACKENDS", "BatchChoices", "DegradingDataset", "choose_backend"]
 
@@ -63,7 +63,7 @@ class BatchChoices:
     entries: Mapping[str, np.ndarray]
 
 
-class DegradingDataset(Dataset):
+class DegradingDataset(ImageDataset):
     """Base of data sets of HR pictures that are degraded while training.
 
     Items hold lq and gt (3, H, W) float32 in [0, 1], and gt_path. With the backend "device" these come from
@@ -89,6 +89,8 @@ class DegradingDataset(Dataset):
         ConfigError: sizes that do not fit together.
         DataError: folder missing or empty.
     """
+
+    channels = 3
 
     def __init__(
         self,
@@ -152,20 +154,22 @@ class DegradingDataset(Dataset):
         return len(self.paths)
 
     def _read(self, index: int) -> tuple[np.ndarray, str]:
-        return read_image(self.paths[index]), str(self.paths[index])
+        path = self.paths[index]
+        return with_channels(read_samples(path), 3, path), str(path)
 
     def _window(self, epoch: int, index: int) -> tuple[np.ndarray, str, np.random.Generator]:
-        """The HR window of a sample, its path, and the generator of its further draws."""
+        """The HR window of a sample as its file has it, its path, and the generator of its further draws."""
         image, path = self.bad.read(index, self._read)
         rng = np.random.default_rng([self.seed, epoch, index])
         (image,) = augment([image], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
         return random_crop_or_pad(image, self.crop_pad_size, Integers(rng)), path, rng
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, index = (0, key) if isinstance(key, int) else key
         window, path, rng = self._window(epoch, index)
         if self.backend == "device":
             return {"gt": to_chw(window), "sample": np.array([epoch, index], np.int64), "gt_path": path}
+        window = to_unit(window)
         gt = usm_sharpen(window) if self.gt_usm else window
         views: list[np.ndarray] = []
         further: dict[str, np.ndarray] = {}
@@ -241,6 +245,7 @@ class DegradingDataset(Dataset):
     def previews(self, index: int) -> dict[str, list[tuple[str, np.ndarray]]]:
         """Name and picture of every stage of a sample, for looking at, below the name of its degradation."""
         window, _, rng = self._window(0, index)
+        window = to_unit(window)
         gt = usm_sharpen(window) if self.gt_usm else window
         return {name: _stages(gt, operations, rng) for name, operations in self.variants(rng).items()}
 

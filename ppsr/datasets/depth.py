@@ -74,7 +74,7 @@ class DepthDataset(SRDataset):
             cache=cache,
             seed=seed,
         )
-        self.channels = channels
+        self.channels: int = channels
 
     def _decoded(self, path: Path) -> np.ndarray:
         return np.repeat(read_plane(path), self.channels, axis=2)

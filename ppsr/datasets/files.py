@@ -53,6 +53,7 @@ class BadFiles:
         Raises:
             DataError: more than 1 % of the items (and more than one) are broken.
         """
+        last: DataError | str = "all were found broken before"
         for offset in range(len(self._numbers)):
             candidate = (index + offset) % len(self._numbers)
             number = self._numbers[candidate]
@@ -61,6 +62,7 @@ class BadFiles:
             try:
                 return reader(candidate)
             except DataError as error:
+                last = error
                 self._marks[number] = 1
                 count = bytes(self._marks).count(1)
                 logger.warning("bad picture %d of %d replaced by the next: %s", count, self.total, error)
@@ -68,7 +70,7 @@ class BadFiles:
                     raise DataError(
                         f"{count} of {self.total} pictures are broken, more than 1 %; the last: {error}"
                     ) from None
-        raise DataError(f"none of {self.total} pictures can be read")
+        raise DataError(f"none of {self.total} pictures can be used: {last}")
 
 
 def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> list[Path]:

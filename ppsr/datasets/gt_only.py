@@ -12,15 +12,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, Folders, gather_shares
-from ppsr.datasets.sources import read_own
+from ppsr.datasets.samples import ImageDataset, to_chw
+from ppsr.datasets.sources import read_samples, with_channels
 from ppsr.datasets.transforms import Integers, augment, check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
-from ppsr.errors import ConfigError, did_you_mean
+from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import mod_crop, seeded
-from ppsr.imaging.io import to_rgb, to_uint8
+from ppsr.imaging.io import to_uint8, to_unit
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 
 __all__ = ["GTDataset", "ImageNetPairedDataset"]
@@ -28,7 +28,7 @@ __all__ = ["GTDataset", "ImageNetPairedDataset"]
 _MATLAB = "matlab_bicubic"
 
 
-class GTDataset(Dataset):
+class GTDataset(ImageDataset):
     """HR pictures; a (epoch, index) key yields a random window, a plain index the whole picture.
 
     Items: gt (3, H, W) float32 in [0, 1], gt_path, and with a degradation lq (3, h, w).
@@ -82,14 +82,14 @@ class GTDataset(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
             gt, path = self._read(key if isinstance(key, int) else key[1])
             gt, lq = self._pair(gt, seeded(self.seed, self.degradation or "", path.stem))
             if lq is not None:
                 gt = gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale]
             return self._item(gt, lq, path)
-        gt, path = self.bad.read(key[1], self._read)
+        gt, path = self.bad.read(key[1], self._read_window)
         rng = np.random.default_rng([self.seed, *key])
         gt, lq = self._pair(gt, rng)
         if lq is None:
@@ -103,28 +103,47 @@ class GTDataset(Dataset):
         return augment(pictures, rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
 
     def _read(self, index: int) -> tuple[np.ndarray, Path]:
-        return mod_crop(read_own(self.paths[index]), self.scale), self.paths[index]
+        """H x W of gray images, which are degraded as such, so that noise is gray too; else H x W x C."""
+        path = self.paths[index]
+        image = read_samples(path)
+        with_channels(image, self.channels or 3, path)  # which checks them
+        return mod_crop(image, self.scale), path
+
+    def _read_window(self, index: int) -> tuple[np.ndarray, Path]:
+        """An image that has a training window.
+
+        Raises:
+            DataError: it is too small to be degraded, or cannot be read.
+        """
+        gt, path = self._read(index)
+        if self.degradation is not None and min(gt.shape[:2]) < (self.gt_size or 0):
+            raise DataError(
+                f"{path}: HR {gt.shape[:2]} is smaller than the {self.gt_size} pixel window; lower gt_size, "
+                "or leave such pictures out"
+            )
+        return gt, path
 
     def _pair(self, gt: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """HR and LR of three channels; gray pictures are degraded as gray ones, so that noise is gray too."""
+        """HR and LR of the network's channels."""
         lq = self._shrunk(gt, rng)
-        return to_rgb(gt), None if lq is None else to_rgb(lq)
+        channels, path = self.channels or 3, Path("LR")
+        if lq is not None and channels == 1 and lq.ndim == 3:
+            lq = lq[..., 0]  # JPEG of gray images is RGB, of equal channels
+        return with_channels(gt, channels, path), None if lq is None else with_channels(lq, channels, path)
 
     def _shrunk(self, gt: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-        """LR in [0, 1], in steps of 8 bit."""
+        """LR, 8 bit."""
         if self.degradation is None:
             return None
+        values = gt if gt.dtype == np.uint8 else to_uint8(to_unit(gt))
         if self.degradation == _MATLAB:
-            lq = matlab_resize_integers(to_uint8(gt), 1 / self.scale)
-        else:
-            lq = degrade(to_uint8(gt), self.degradation, scale=self.scale, rng=rng)
-        return lq.astype(np.float32) / np.float32(255)
+            return matlab_resize_integers(values, 1 / self.scale)
+        return degrade(values, self.degradation, scale=self.scale, rng=rng)
 
     @staticmethod
     def _item(gt: np.ndarray, lq: np.ndarray | None, path: Path) -> dict[str, Any]:
         pictures = {"gt": gt} if lq is None else {"lq": lq, "gt": gt}
-        chw = {name: np.ascontiguousarray(image.transpose(2, 0, 1)) for name, image in pictures.items()}
-        return {**chw, "gt_path": str(path)}
+        return {**{name: to_chw(image) for name, image in pictures.items()}, "gt_path": str(path)}
 
 
 class ImageNetPairedDataset(GTDataset):
@@ -174,8 +193,8 @@ class ImageNetPairedDataset(GTDataset):
         gt, path = super()._read(index)
         height, width = (max(side, self.gt_size or 0) for side in gt.shape[:2])
         if gt.shape[:2] != (height, width):
-            gt = cv2.resize(gt, (width, height), interpolation=cv2.INTER_LINEAR)
+            gt = cv2.resize(to_unit(gt), (width, height), interpolation=cv2.INTER_LINEAR)
         return gt, path
 
     def _shrunk(self, gt: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return matlab_resize(gt, 1 / self.scale)
+        return matlab_resize(to_unit(gt), 1 / self.scale)

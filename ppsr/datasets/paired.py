@@ -7,22 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, Folders, gather_pairs, gather_pictures
-from ppsr.datasets.sources import read_image, read_samples
-from ppsr.datasets.transforms import augment, check_window, cut_excess, paired_crop
-from ppsr.imaging.io import to_unit
+from ppsr.datasets.samples import ImageDataset, to_chw
+from ppsr.datasets.sources import read_samples, with_channels
+from ppsr.datasets.transforms import augment, check_pair, check_window, cut_excess, paired_crop
 
-__all__ = ["SRDataset", "SingleImageDataset", "to_chw"]
-
-
-def to_chw(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> contiguous (C, H, W)."""
-    return np.ascontiguousarray(image.transpose(2, 0, 1))
+__all__ = ["SRDataset", "SingleImageDataset"]
 
 
-class SRDataset(Dataset):
+class SRDataset(ImageDataset):
     """Pairs by name; whole pictures for evaluation, random windows for training.
 
     Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path. Rows and columns of HR that LR does not
@@ -90,21 +84,31 @@ class SRDataset(Dataset):
         return self.kept[path]
 
     def _decoded(self, path: Path) -> np.ndarray:
-        return read_samples(path)
+        return with_channels(read_samples(path), self.channels or 3, path)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def _read_pair(self, index: int) -> tuple[np.ndarray, np.ndarray, Path, Path]:
+        """A pair that has a training window.
+
+        Raises:
+            DataError: it has none, or cannot be read.
+        """
+        assert self.gt_size is not None
+        gt, lq, gt_path, lq_path = self._read(index)
+        check_pair(gt, lq, scale=self.scale, side=self.gt_size // self.scale, where=gt_path)
+        return gt, lq, gt_path, lq_path
+
+    def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
             gt, lq, gt_path, lq_path = self._read(key if isinstance(key, int) else key[1])
         else:
-            gt, lq, gt_path, lq_path = self.bad.read(key[1], self._read)
+            gt, lq, gt_path, lq_path = self.bad.read(key[1], self._read_pair)
             rng = np.random.default_rng([self.seed, *key])
             gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=gt_path)
             gt, lq = augment([gt, lq], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
-        lq, gt = to_chw(to_unit(lq)), to_chw(to_unit(gt))
-        return {"lq": lq, "gt": gt, "lq_path": str(lq_path), "gt_path": str(gt_path)}
+        return {"lq": to_chw(lq), "gt": to_chw(gt), "lq_path": str(lq_path), "gt_path": str(gt_path)}
 
 
-class SingleImageDataset(Dataset):
+class SingleImageDataset(ImageDataset):
     """LR pictures without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
 
     def __init__(self, *, lq_folder: str, meta_info: str | None = None) -> None:
@@ -114,5 +118,7 @@ class SingleImageDataset(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"lq": to_chw(read_image(self.paths[index])), "lq_path": str(self.paths[index])}
+    def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        path = self.paths[key if isinstance(key, int) else key[1]]
+        image = with_channels(read_samples(path), self.channels or 3, path)
+        return {"lq": to_chw(image), "lq_path": str(path)}

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from ppsr.datasets.files import BadFiles, Folders, gather_pairs, gather_pictures
-from ppsr.datasets.paired import SRDataset, to_chw
+from ppsr.datasets.paired import SRDataset
+from ppsr.datasets.samples import to_chw
 from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, crop_window, cut_excess, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
@@ -120,9 +121,9 @@ class PyramidDataset(SRDataset):
         self.unpaired_ratio = unpaired_ratio if unpaired_folder else 0.0
         self.bad_unpaired = BadFiles(self.unpaired)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
-            return super().__getitem__(key)
+            return super().sample(key)
         rng = np.random.default_rng([self.seed, *key])
         if self.unpaired_ratio and rng.random() < self.unpaired_ratio:
             return self._unpaired_item(rng)
@@ -130,7 +131,7 @@ class PyramidDataset(SRDataset):
 
     def _read_all(self, index: int) -> tuple[dict[int, np.ndarray], Path, Path]:
         """Pictures by factor from LR: {1: lq, 2: ..., scale: gt}."""
-        *samples, gt_path, lq_path = self._read(index)
+        *samples, gt_path, lq_path = self._read_pair(index)
         gt, lq = map(to_unit, samples)
         pictures = {1: lq, self.scale: gt}
         for factor in self.factors:
@@ -139,20 +140,20 @@ class PyramidDataset(SRDataset):
             elif self.level_source == "matlab":
                 small = matlab_resize(gt, factor / self.scale)
                 pictures[factor] = np.round(np.clip(small, 0, 1) * 255).astype(np.float32) / 255
-        return pictures, gt_path, lq_path
-
-    def _paired_item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        assert self.gt_size is not None
-        pictures, gt_path, lq_path = self.bad.read(index, self._read_all)
-        height, width = pictures[1].shape[:2]
+        height, width = lq.shape[:2]
         for factor, picture in pictures.items():
             if picture.shape[:2] != (height * factor, width * factor):
                 raise DataError(
                     f"{gt_path}: the picture of x{factor} has {picture.shape[:2]}, not {factor} times "
                     f"LR {(height, width)}"
                 )
+        return pictures, gt_path, lq_path
+
+    def _paired_item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        assert self.gt_size is not None
+        pictures, gt_path, lq_path = self.bad.read(index, self._read_all)
         side = self.gt_size // self.scale
-        top, left = crop_window((height, width), side, rng, where=gt_path)
+        top, left = crop_window(pictures[1].shape[:2], side, rng)
         windows = {
             factor: picture[top * factor : (top + side) * factor, left * factor : (left + side) * factor]
             for factor, picture in pictures.items()

@@ -25,10 +25,10 @@ __all__ = [
     "load_lmdb",
     "open_store",
     "read_image",
-    "read_own",
     "read_plane",
     "read_samples",
     "read_store_list",
+    "with_channels",
 ]
 
 STORE_SUFFIX = ".lmdb"
@@ -108,31 +108,44 @@ def _decode(path: Path) -> np.ndarray:
         return decode_content(read.get(path.stem.encode()) or b"", path)
 
 
-def read_own(path: Path) -> np.ndarray:
-    """A picture of a folder or store with its own channels: H x W or H x W x 3 RGB, float32 in [0, 1].
-
-    Raises:
-        DataError: missing or broken.
-    """
-    return to_unit(_decode(path))
-
-
 def read_samples(path: Path) -> np.ndarray:
-    """A picture of a folder or store as H x W x 3 RGB in its own sample type; gray is repeated.
+    """A picture of a folder or store in its own sample type: H x W, or H x W x C.
 
     Raises:
         DataError: missing or broken.
     """
-    return to_rgb(_decode(path))
+    return _decode(path)
+
+
+def with_channels(image: np.ndarray, channels: int, path: Path) -> np.ndarray:
+    """An image as H x W x `channels`; gray is repeated for three, and nothing else is converted.
+
+    Args:
+        image: H x W, or H x W x C.
+        channels: of the network.
+        path: named in the error.
+
+    Raises:
+        DataError: it has another number of channels.
+    """
+    own = 1 if image.ndim == 2 else image.shape[2]
+    if own == channels:
+        return image[..., None] if image.ndim == 2 else image
+    if own == 1 and channels == 3:
+        return to_rgb(image if image.ndim == 2 else image[..., 0])
+    raise DataError(
+        f"{path} has {own} channels (bands), but the network takes {channels}; choose images or a network "
+        "with as many"
+    )
 
 
 def read_image(path: Path) -> np.ndarray:
-    """As `read_samples`, float32 in [0, 1].
+    """A picture of a folder or store as H x W x 3 RGB float32 in [0, 1]; gray is repeated.
 
     Raises:
-        DataError: missing or broken.
+        DataError: missing, broken, or neither gray nor RGB.
     """
-    return to_unit(read_samples(path))
+    return to_unit(with_channels(_decode(path), 3, path))
 
 
 def read_plane(path: Path) -> np.ndarray:

@@ -11,6 +11,7 @@ from ppsr.errors import ConfigError, DataError
 
 __all__ = [
     "augment",
+    "check_pair",
     "check_window",
     "crop_window",
     "cut_excess",
@@ -86,25 +87,41 @@ def paired_crop(
         DataError: the pictures are smaller than the window or do not belong together.
     """
     side = gt_size // scale
-    height, width = lq.shape[:2]
-    if gt.shape[0] != height * scale or gt.shape[1] != width * scale:
-        raise DataError(f"{where}: HR {gt.shape[:2]} is not {scale} times LR {lq.shape[:2]}")
-    top, left = crop_window((height, width), side, rng, where=where)
+    check_pair(gt, lq, scale=scale, side=side, where=where)
+    top, left = crop_window(lq.shape[:2], side, rng)
     low = lq[top : top + side, left : left + side]
     high = gt[top * scale : top * scale + gt_size, left * scale : left * scale + gt_size]
     return np.ascontiguousarray(high), np.ascontiguousarray(low)
 
 
-def crop_window(
-    size: tuple[int, int], side: int, rng: np.random.Generator, *, where: Any = ""
-) -> tuple[int, int]:
-    """Top left corner of a random square window of a picture of this height and width.
+def check_pair(gt: np.ndarray, lq: np.ndarray, *, scale: int, side: int, where: Any = "") -> None:
+    """Raise where two pictures cannot give a training window.
+
+    Args:
+        gt: H x W x C.
+        lq: h x w x C.
+        scale: HR size / LR size.
+        side: of the LR window.
+        where: named in the error.
 
     Raises:
-        DataError: the picture is smaller.
+        DataError: LR is smaller than the window, or HR is not `scale` times LR.
     """
-    if min(size) < side:
-        raise DataError(f"{where}: LR {size} is smaller than the {side} pixel window")
+    height, width = lq.shape[:2]
+    if gt.shape[:2] != (height * scale, width * scale):
+        raise DataError(
+            f"{where}: HR {gt.shape[:2]} is not {scale} times LR {(height, width)}; the folders or the scale "
+            "are wrong, or this pair"
+        )
+    if min(height, width) < side:
+        raise DataError(
+            f"{where}: LR {(height, width)} is smaller than the {side} pixel window; lower gt_size, or leave "
+            "such pictures out"
+        )
+
+
+def crop_window(size: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Top left corner of a random square window of a picture of this height and width."""
     return int(rng.integers(size[0] - side + 1)), int(rng.integers(size[1] - side + 1))
 
 

@@ -12,13 +12,19 @@ from paddle.io.dataloader.collate import default_collate_fn
 
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.sampler import EpochBatchSampler
+from ppsr.datasets.samples import unit_sample
+from ppsr.degradations.device import to_unit
 from ppsr.engine.distributed import Group
 from ppsr.engine.workers import batches_of_workers
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.models.base import Batch
 from ppsr.registry import DATASETS
+from ppsr.weights.channels import input_channels
 
-__all__ = ["build_dataset", "build_stream", "split_section"]
+__all__ = ["build_dataset", "build_stream", "fit_channels", "split_section"]
+
+
+_UINT8, _UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 
 
 def split_section(section: Mapping[str, Any]) -> tuple[dict[str, Any], LoaderOptions]:
@@ -46,6 +52,27 @@ def build_dataset(section: Mapping[str, Any], key: str, **extra: Any) -> tuple[A
         raise type(error)(f"{key}: {error}") from None
 
 
+def fit_channels(dataset: Any, net: Any, key: str) -> None:
+    """Let a dataset read images of as many channels as a network takes.
+
+    Args:
+        dataset: its `channels` are set where they are None.
+        net: the network; one for luma takes RGB images too.
+        key: where the dataset is configured.
+
+    Raises:
+        ConfigError: the dataset has another number of channels.
+    """
+    own = getattr(dataset, "channels", 0)
+    taken = 3 if getattr(net, "luma", False) and own != 1 else input_channels(net)
+    if own is None:
+        dataset.channels = taken
+    elif own and own != taken:
+        raise ConfigError(
+            f"{key} has images of {own} channels, but {type(net).__name__} takes {taken}; give both the same"
+        )
+
+
 def build_stream(
     dataset: Any, options: LoaderOptions, group: Group, *, seed: int, samples_done: int
 ) -> Iterator[Batch]:
@@ -69,14 +96,29 @@ def build_stream(
         world=group.world,
         start=samples_done,
     )
+    samples = _Samples(dataset)
     collate = partial(_collated, prepare=getattr(dataset, "prepare_batch", None))
     if not options.num_workers:
         # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
-        batches: Iterator[Batch] = (_as_tensors(collate([dataset[key] for key in keys])) for keys in sampler)
+        batches: Iterator[Batch] = (_as_tensors(collate([samples[key] for key in keys])) for keys in sampler)
     else:
-        batches = batches_of_workers(dataset, sampler, collate, options)
-    finish = getattr(dataset, "finish_batch", None)
-    return batches if finish is None else _finished(batches, finish)
+        batches = batches_of_workers(samples, sampler, collate, options)
+    return _finished(batches, getattr(dataset, "finish_batch", None))
+
+
+class _Samples(paddle.io.Dataset):
+    """Samples of a dataset with the types of their files, where it gives these."""
+
+    def __init__(self, dataset: Any) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.read = getattr(dataset, "sample", dataset.__getitem__)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.read(key)
 
 
 def _collated(
@@ -97,17 +139,33 @@ def _collated(
             f"the images of a batch have different sizes, {' and '.join(map(str, sorted(sizes)))}; "
             "set dataset.train.gt_size, or batch_size to 1"
         )
+    for name in samples[0]:
+        types = {getattr(sample[name], "dtype", None) for sample in samples}
+        if _UINT16 in types or (_UINT8 in types and len(types) > 1):  # only 8 bit travels as it is
+            samples = [unit_sample(sample) for sample in samples]
+            break
     batch = default_collate_fn(samples)
     if prepare is not None:
         prepare(batch)
     return batch
 
 
-def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None]) -> Iterator[Batch]:
-    """Batches after the part of their making that a data set does on the training device."""
-    for batch in batches:
-        finish(batch)
-        yield batch
+def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None] | None) -> Iterator[Batch]:
+    """Batches after the part of their making that is done on the training device.
+
+    Raises:
+        DataError: of the dataset, with its key.
+    """
+    try:
+        for batch in batches:
+            for name, value in batch.items():
+                if isinstance(value, paddle.Tensor) and value.dtype == paddle.uint8:
+                    batch[name] = to_unit(value)
+            if finish is not None:
+                finish(batch)
+            yield batch
+    except DataError as error:
+        raise DataError(f"dataset.train: {error}") from None
 
 
 def _as_tensors(batch: Mapping[str, Any]) -> Batch:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ppsr.errors import ConfigError, DataError, WeightError
+from ppsr.errors import ConfigError, DataError
+from ppsr.weights.channels import input_channels
 
 __all__ = ["FACTS_SUFFIX", "NetworkFacts", "facts_of"]
 
 _LARGEST_FILE = 2**24  # bytes
 FACTS_SUFFIX = ".facts.json"  # not .json: that is the name of Paddle's own graph
-_CHANNEL_NAMES = ("num_in_ch", "in_chans", "n_colors", "in_nc", "num_channels")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def facts_of(net: Any) -> NetworkFacts:
     return NetworkFacts(
         network=type(net).__name__,
         scale=net.scale,
-        channels=_channels(net),
+        channels=input_channels(net),
         rgb_range=float(getattr(net, "rgb_range", 1.0)),
         size_multiple=int(getattr(net, "size_multiple", 1)),
         receptive_radius=getattr(steered, "receptive_radius", None),
@@ -115,18 +114,3 @@ def facts_of(net: Any) -> NetworkFacts:
         luma=bool(getattr(net, "luma", False)),
         degradation_params=params,
     )
-
-
-def _channels(net: Any) -> int:
-    """From an attribute, else from its weights, else 3."""
-    from ppsr.weights.identify import identify
-
-    inner = getattr(net, "generator", net)
-    for name in _CHANNEL_NAMES:
-        if hasattr(inner, name):
-            return int(getattr(inner, name))
-    try:
-        arguments: Mapping[str, Any] = identify({k: v.numpy() for k, v in inner.state_dict().items()})[1]
-    except WeightError:
-        return 3
-    return next((int(arguments[name]) for name in _CHANNEL_NAMES if name in arguments), 3)

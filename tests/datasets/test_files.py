@@ -110,7 +110,7 @@ def test_one_broken_picture_of_few_is_survived_and_two_are_not():
 
 
 def test_no_readable_picture_at_all_is_an_error():
-    with pytest.raises(DataError, match="none of 1"):
+    with pytest.raises(DataError, match="none of 1 pictures can be used: picture 0 is broken"):
         BadFiles(range(1)).read(0, _reader({0}))
 
 

@@ -1,0 +1,50 @@
+"""What samples are: arrays of image files as they are, which become float32 where that costs least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from paddle.io import Dataset
+
+from ppsr.imaging.io import to_unit
+
+__all__ = ["ImageDataset", "to_chw", "unit_sample"]
+
+
+def to_chw(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> contiguous (C, H, W)."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def unit_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample whose images are float32 in [0, 1] instead of 8 or 16 bit."""
+    return {
+        name: to_unit(value) if getattr(value, "dtype", None) in (np.uint8, np.uint16) else value
+        for name, value in sample.items()
+    }
+
+
+class ImageDataset(Dataset):
+    """Base of all data sets: items have float32 images in [0, 1].
+
+    `sample` gives the same with the sample type of the files where windows, crops and flips are all that
+    happens to them. Batches of 8 bit travel as they are, and the device that trains converts them.
+
+    Attributes:
+        channels: of the images; None until the network is known, which stands for 3.
+    """
+
+    channels: int | None = None
+
+    def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """An item whose images may be uint8 or uint16.
+
+        Args:
+            key: (epoch, index) of a random training window, or the index of a whole image.
+        """
+        raise NotImplementedError
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        return unit_sample(self.sample(key))

@@ -1,0 +1,168 @@
+"""Sample types on their way to the device, numbers of channels, and pairs that have no window."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import paddle
+import pytest
+import tifffile
+
+from ppsr.config.schema import LoaderOptions
+from ppsr.datasets.gt_only import GTDataset
+from ppsr.datasets.paired import SRDataset
+from ppsr.datasets.pyramid import PyramidDataset
+from ppsr.datasets.realesrgan import RealESRGANDataset
+from ppsr.degradations.device import to_unit
+from ppsr.engine.distributed import Group
+from ppsr.engine.loader import build_stream, fit_channels
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.srvgg import SRVGGNetCompact
+from ppsr.imaging.io import write_image
+
+
+def _write_bands(path, image):
+    planes = image[..., 0] if image.shape[2] == 1 else image
+    config = None if image.shape[2] == 1 else "contig"
+    tifffile.imwrite(path, planes, photometric="minisblack", planarconfig=config)
+
+
+def _folders(root, count, rng, *, channels=3, dtype=np.uint8, size=(16, 20), suffix=".png"):
+    for index in range(count):
+        for side, factor in (("hr", 2), ("lr", 1)):
+            shape = (size[0] * factor, size[1] * factor, channels)
+            image = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+            path = root / side / f"{index:03d}{suffix}"
+            if suffix == ".tif":
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_bands(path, image)
+            else:
+                write_image(path, image)
+    return {"gt_folder": str(root / "hr"), "lq_folder": str(root / "lr"), "scale": 2}
+
+
+def _stream(dataset, workers=0, batch_size=4):
+    options = LoaderOptions(batch_size=batch_size, num_workers=workers, shuffle=False)
+    return build_stream(dataset, options, Group(), seed=0, samples_done=0)
+
+
+def test_division_on_the_device_is_that_of_the_host():
+    codes = np.arange(256, dtype=np.uint8)
+    ours = to_unit(paddle.to_tensor(codes)).numpy()
+    np.testing.assert_array_equal(ours, codes.astype(np.float32) / 255)
+
+
+def _datasets(folders):
+    hr = {"gt_folder": folders["gt_folder"], "scale": 2}
+    yield SRDataset(**folders, gt_size=16, use_hflip=True, use_rot=True), {"lq", "gt"}
+    yield GTDataset(**hr, gt_size=16, degradation="matlab_bicubic"), {"lq", "gt"}
+    yield GTDataset(**hr, gt_size=64), {"gt"}
+    degradation = {"backend": "device", "operations": [{"name": "resize", "relative_to": "lq"}]}
+    yield RealESRGANDataset(**hr, gt_size=16, crop_pad_size=32, degradation=degradation), {"gt"}
+    yield PyramidDataset(**{**folders, "scale": 2}, gt_size=16), set()
+
+
+def test_batches_of_8_bit_files_travel_as_8_bit_and_end_as_the_items(tmp_path, rng):
+    for dataset, small in _datasets(_folders(tmp_path, 4, rng)):
+        keys = [(0, index) for index in range(4)]
+        for name in small:
+            assert {dataset.sample(key)[name].dtype for key in keys} == {np.dtype(np.uint8)}, name
+        batch = next(_stream(dataset))
+        for name in {"lq", "gt"} & set(batch):
+            assert batch[name].dtype == paddle.float32
+            if getattr(dataset, "backend", "host") == "host":
+                expected = np.stack([dataset[key][name] for key in keys])
+                assert expected.dtype == np.float32
+                np.testing.assert_array_equal(batch[name].numpy(), expected)
+
+
+def test_one_batch_may_hold_8_and_16_bit(tmp_path, rng):
+    folders = _folders(tmp_path, 4, rng)
+    wide = rng.integers(0, 65536, (32, 40, 3), np.uint16)
+    write_image(tmp_path / "hr" / "001.png", wide)
+    dataset = SRDataset(**folders, gt_size=16)
+    batch = next(_stream(dataset))
+    assert dataset.sample((0, 1))["gt"].dtype == np.uint16
+    expected = np.stack([dataset[0, index]["gt"] for index in range(4)])
+    np.testing.assert_array_equal(batch["gt"].numpy(), expected)
+    assert expected.max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 6, 13])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_images_of_as_many_channels_as_the_network_takes_are_trained_on(tmp_path, rng, channels, dtype):
+    folders = _folders(tmp_path, 4, rng, channels=channels, dtype=dtype, suffix=".tif")
+    net = SRVGGNetCompact(num_in_ch=channels, num_out_ch=channels, num_feat=4, num_conv=1, upscale=2)
+    hr = {"gt_folder": folders["gt_folder"], "scale": 2, "degradation": "matlab_bicubic"}
+    for dataset in (SRDataset(**folders, gt_size=16), GTDataset(**hr, gt_size=16), SRDataset(**folders)):
+        fit_channels(dataset, net, "dataset.train")
+        batch = next(_stream(dataset))
+        assert batch["lq"].shape[1] == batch["gt"].shape[1] == channels
+        assert net(batch["lq"]).shape == batch["gt"].shape
+    whole = SRDataset(**folders)
+    whole.channels = channels
+    stored = tifffile.imread(tmp_path / "hr" / "002.tif").reshape(32, 40, channels)
+    expected = stored.transpose(2, 0, 1).astype(np.float32) / np.iinfo(dtype).max
+    np.testing.assert_array_equal(whole[2]["gt"], expected)
+
+
+@pytest.mark.parametrize(("stored", "taken"), [(3, 1), (3, 4), (4, 3), (1, 4), (6, 13)])
+def test_other_channels_are_refused_with_both_numbers(tmp_path, rng, stored, taken):
+    folders = _folders(tmp_path, 4, rng, channels=stored, suffix=".tif")
+    dataset = SRDataset(**folders, gt_size=16)
+    dataset.channels = taken
+    with pytest.raises(DataError, match=rf"dataset.train: .*\.tif has {stored} channels .* takes {taken}"):
+        next(_stream(dataset))
+
+
+def test_a_degrading_dataset_and_a_network_of_other_channels_are_refused(tmp_path, rng):
+    folders = _folders(tmp_path, 2, rng)
+    net = SRVGGNetCompact(num_in_ch=4, num_out_ch=4, num_feat=4, num_conv=1, upscale=2)
+    operations = [{"name": "resize", "relative_to": "lq"}]
+    dataset = RealESRGANDataset(
+        gt_folder=folders["gt_folder"], scale=2, gt_size=16, degradation={"operations": operations}
+    )
+    with pytest.raises(ConfigError, match=r"dataset.train has images of 3 channels, but SRVGG\w+ takes 4"):
+        fit_channels(dataset, net, "dataset.train")
+
+
+def _odd(kind, root, rng):
+    image = rng.integers(0, 256, (32, 40, 3), np.uint8)
+    if kind == "a row short":
+        write_image(root / "lr" / "005.png", image[:15, :20])
+    elif kind == "too small":
+        write_image(root / "hr" / "005.png", image[:8, :8])
+        write_image(root / "lr" / "005.png", image[:4, :4])
+    elif kind == "unreadable":
+        (root / "lr" / "005.png").write_bytes(b"no image")
+    else:
+        for side, shape in (("hr", (32, 40, 4)), ("lr", (16, 20, 4))):
+            (root / side / "005.png").unlink()
+            bands = rng.integers(0, 256, shape, np.uint8)
+            _write_bands(root / side / "005.tif", bands)
+
+
+@pytest.mark.parametrize("kind", ["a row short", "too small", "unreadable", "other channels"])
+def test_one_odd_pair_is_named_and_replaced_by_the_next(tmp_path, rng, kind, caplog):
+    folders = _folders(tmp_path, 12, rng)
+    _odd(kind, tmp_path, rng)
+    dataset = SRDataset(**folders, gt_size=16)
+    with caplog.at_level(logging.WARNING):
+        stream = _stream(dataset, batch_size=6)
+        paths = [path for _ in range(4) for path in next(stream)["gt_path"]]
+    names = [f"{index:03d}" for index in range(12)]
+    names[5] = "006"
+    assert [path[-7:-4] for path in paths] == names * 2
+    assert len([record for record in caplog.records if "005" in record.getMessage()]) == 1
+
+
+def test_a_set_that_is_all_too_small_says_what_to_change(tmp_path, rng):
+    folders = _folders(tmp_path, 4, rng)
+    with pytest.raises(DataError, match=r"train: .*00\d.*\(16, 20\) is smaller than the 64 .*lower gt_size"):
+        next(_stream(SRDataset(**folders, gt_size=128)))
+    with pytest.raises(DataError, match=r"dataset\.train: .*00\d.*is not 4 times LR"):
+        next(_stream(SRDataset(**{**folders, "scale": 4}, gt_size=16)))
+    with pytest.raises(DataError, match=r"train: .*00\d.*smaller than the 128 pixel window; lower"):
+        hr = {"gt_folder": folders["gt_folder"], "scale": 2}
+        next(_stream(GTDataset(**hr, gt_size=128, degradation="matlab_bicubic")))
