@@ -177,6 +177,11 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
 
     if experiment.dataset.test is None:
         raise ConfigError(f"{config.path}: --evaluate-only needs the section 'dataset.test'")
+    if not experiment.validate_.metrics and not experiment.validate_.save_img:
+        raise ConfigError(
+            f"{config.path}: validate.metrics names no metric to score with; add one, such as "
+            "-o 'validate.metrics={psnr: {name: PSNR, crop_border: 4, test_y_channel: true}}'"
+        )
     validator = Validator(experiment)
     folder = _common_folder(group, config, experiment)
     setup_logging(folder, group.rank)
@@ -188,6 +193,11 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
         text = json.dumps(report.get("", {"sets": report}), indent=1, allow_nan=False)
         atomic_write(folder / "metrics.json", text)
         logger.info("results in %s", folder)
+    if experiment.validate_.metrics and not validator.means(scores):
+        logger.warning(
+            "no score: the images have no ground truth, or all have failed"
+        )
+        return 3
     codes = {score.exit_code for score in scores.values()}
     return codes.pop() if len(codes) == 1 else 1
 

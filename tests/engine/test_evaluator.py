@@ -101,6 +101,20 @@ def test_random_weights_are_said_to_be_random(workshop, caplog):
     assert "scores of random weights" in caplog.text
 
 
+def test_a_scoring_without_a_metric_or_without_a_score_does_not_end_well(workshop, capsys):
+    text = (workshop / "net.yaml").read_text()
+    config = yaml.safe_load(text)
+    config["validate"] = {"metrics": {}}
+    (workshop / "net.yaml").write_text(yaml.safe_dump(config))
+    assert main(["-c", str(workshop / "net.yaml"), "--evaluate-only", "--no-cuda"]) == 2
+    assert "validate.metrics names no metric to score with" in capsys.readouterr().err
+    config["validate"] = {"metrics": SCORED}
+    config["dataset"]["test"] = {"name": "SingleImageDataset", "lq_folder": str(workshop / "lq")}
+    (workshop / "net.yaml").write_text(yaml.safe_dump(config))
+    assert main(["-c", str(workshop / "net.yaml"), "--evaluate-only", "--no-cuda"]) == 3
+    assert "no score: the images have no ground truth" in capsys.readouterr().out
+
+
 class _Blind:
     """Three samples without truth, of which the second is broken."""
 
