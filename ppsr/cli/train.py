@@ -194,9 +194,7 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
         atomic_write(folder / "metrics.json", text)
         logger.info("results in %s", folder)
     if experiment.validate_.metrics and not validator.means(scores):
-        logger.warning(
-            "no score: the images have no ground truth, or all have failed"
-        )
+        logger.warning("no score: the images have no ground truth, or all have failed")
         return 3
     codes = {score.exit_code for score in scores.values()}
     return codes.pop() if len(codes) == 1 else 1

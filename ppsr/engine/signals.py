@@ -63,10 +63,19 @@ class StopRequest:
         finally:
             self._interruptible = False
 
-    def agreed(self, group: Group) -> bool:
-        """Common decision of all ranks: a request on one stops all."""
-        self.signal = int(group.maximum(float(self.signal or 0))) or None
-        return self.signal is not None
+    def agree(self, group: Group) -> tuple[bool, bool]:
+        """Common decision of all ranks, in one reduction: a request on one counts for all.
+
+        Returns:
+            Whether to stop, and whether to save. A signal that comes meanwhile counts the next time.
+        """
+        flags = group.sum([*(float(self.signal == number) for number in _STOPPING), float(self.save)])
+        asked = [number for number, count in zip(_STOPPING, flags, strict=False) if count]
+        if asked:
+            self.signal = int(asked[0])
+        if flags[-1]:
+            self.save = False
+        return bool(asked), bool(flags[-1])
 
     def check(self, group: Group) -> None:
         """Stop on all ranks if one of them has a request.
@@ -74,7 +83,9 @@ class StopRequest:
         Raises:
             Stopped: one has.
         """
-        if self.agreed(group):
+        stop, save = self.agree(group)
+        self.save = self.save or save  # not here, in the middle of something
+        if stop:
             raise Stopped
 
     @property

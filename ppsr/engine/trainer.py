@@ -192,10 +192,10 @@ class Trainer:
         return batch if self.state.pool is None else self.state.pool(batch)
 
     def _stopped(self, stop: StopRequest) -> bool:
-        if self.group.any(stop.save):
-            stop.save = False
+        stopped, save = stop.agree(self.group)
+        if save and self.saved_step != self.state.step:
             self.save()
-        return stop.agreed(self.group)
+        return stopped
 
     def _save_after_error(self) -> None:
         """Save the finished steps, unless the error left the networks in the middle of one."""

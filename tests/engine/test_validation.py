@@ -143,6 +143,9 @@ class _Rank(Group):
     def maximum(self, value):
         return max(self.gather(value))
 
+    def sum(self, values):
+        return [sum(column) for column in zip(*self.gather(list(values)), strict=True)]
+
     def gather(self, value):
         self.values[self.rank] = value
         self.all_here.wait(30)
@@ -296,3 +299,17 @@ def test_several_ranks_stop_a_validation_between_images():
     for thread in threads:
         thread.join(30)
     assert outcome == {0: 143, 1: 143}
+
+
+def test_a_signal_during_the_agreement_is_not_lost():
+    stop = StopRequest()
+
+    class Slow(Group):
+        def sum(self, values):
+            stop._handle(signal.SIGTERM, None)
+            stop._handle(signal.SIGUSR1, None)
+            return list(values)
+
+    assert stop.agree(Slow()) == (False, False)
+    assert stop.agree(Group()) == (True, True)
+    assert (stop.exit_code, stop.save) == (143, False)
