@@ -14,8 +14,8 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
-from ppsr.inference.containers import HEAD, is_video_head
 from ppsr.inference.video import fitting_container
+from ppsr.inference.video_check import HEAD, is_video_head
 
 __all__ = [
     "CONTAINERS",

@@ -21,8 +21,8 @@ import numpy as np
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
 from ppsr.inference.pipeline import WriteBehind, read_ahead
-from ppsr.inference.survey import Survey, decoded, survey, time_stamp
 from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.video_check import VideoCheck, check_video, decoded, time_stamp
 from ppsr.inference.video_streams import (
     add_encoder,
     copy_facts,
@@ -123,7 +123,7 @@ def upscale_video(
         with open_video(source) as reader:
             if not reader.streams.video or reader.streams.video[0].codec_context is None:
                 raise DataError(f"{source} has no pictures that can be decoded")
-            found = survey(source)
+            found = check_video(source)
             if found.faults and not options.allow_truncated:
                 raise DataError(
                     f"{source} is damaged or truncated: {'; '.join(found.faults)}; --allow-truncated takes "
@@ -157,7 +157,7 @@ def _copied(
     reader: Any,
     writer: Any,
     source: Path,
-    found: Survey,
+    found: VideoCheck,
     options: FileOptions,
     step: Callable[[], None],
 ) -> tuple[dict[str, Any], dict[int, int]]:
@@ -239,7 +239,7 @@ def _items(reader: Any, copies: dict[int, Any], source: Path, size: tuple[int, i
                 packet.stream = copies[packet.stream.index]
                 yield packet
             continue
-        for frame in decoded(packet) or ():  # the survey has told of those that cannot be
+        for frame in decoded(packet) or ():  # those that cannot be are among the faults
             stamp = time_stamp(frame, reader)
             pts = stamp if stamp is not None else _next(last, stream)
             if last is not None and pts <= last:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ppsr.inference.files import FileOptions, upscale_files
-from ppsr.inference.survey import _holes
 from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.video_check import _holes
 from tests.inference.helpers import Repeat
 
 av = pytest.importorskip("av")
