@@ -293,6 +293,8 @@ def _tasks(
         gt_place = (
             None if protocol.gt_layout is None else Path(data) / _fill(protocol.gt_layout, label, scale)
         )
+        if gt_place is not None and gt_place.name == f"x{scale}" and not gt_place.is_dir():
+            gt_place = gt_place.parent  # HR that serves all scales
         if gt_place is not None and not gt_place.is_dir() and not sets:
             absences.append(label)
             continue

@@ -31,8 +31,8 @@ def make_reflash_benchmark(
     """Write `<target>/HR/x<scale>/<name>.png` and `<target>/LR_degra/<variant>/<name>.png`.
 
     The noise follows from (seed, variant, name) alone, so every machine makes the same pictures, and `ppsr
-    evaluate --protocol reflash` makes them too where they are not there. A source that is the HR folder
-    itself stays as it is.
+    evaluate --protocol reflash` makes them too where they are not there. HR is not written into its own
+    source, `<target>/HR`, where every data set would read it twice; the protocol then reads HR there.
 
     Args:
         source: HR pictures; sub-folders are not searched.
@@ -50,7 +50,7 @@ def make_reflash_benchmark(
     pictures = gather_unique(source)
     hr = target / "HR" / f"x{scale}"
     outputs = [target / "LR_degra"]
-    hr_folder = None if hr.resolve() == Path(source).resolve() else hr
+    hr_folder = None if hr.resolve().is_relative_to(Path(source).resolve()) else hr
     if hr_folder:
         outputs.append(hr_folder)
     options = {"scale": scale, "seed": seed}

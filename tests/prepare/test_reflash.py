@@ -52,9 +52,14 @@ def test_a_source_that_is_the_hr_folder_stays_as_it_is(source, tmp_path):
 def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
     (tmp_path / "Set5").mkdir()
     hr = source.rename(tmp_path / "Set5" / "HR")
-    assert make_reflash_benchmark(hr, tmp_path / "Set5").written == 18
+    files = sorted(hr.rglob("*"))
+    assert make_reflash_benchmark(hr, tmp_path / "Set5").written == 16
     assert make_bicubic(hr, tmp_path / "Set5", scales=(2,)).written == 2
-    assert make_reflash_benchmark(hr, tmp_path / "Set5").present == 18
+    assert make_reflash_benchmark(hr, tmp_path / "Set5").present == 16
+    assert sorted(hr.rglob("*")) == files  # or data sets that read it would have every picture twice
+    read = evaluate("reflash", data=tmp_path, use_bicubic=True)
+    made = evaluate("reflash", gt=hr, name="Set5", use_bicubic=True)
+    assert [score.rows for score in read.sets] == [score.rows for score in made.sets]
 
 
 def test_another_seed_needs_another_folder(source, tmp_path):
