@@ -51,12 +51,29 @@ def get_entry(entry: Entry, *, progress: bool = True) -> Path:
         if found:
             logger.info("%s: %s (%s)", entry.name, found[0], _origin(entry, source))
             return found[0]
-    for source in entry.sources:
-        if source.direct and not source.package:
-            paths = [_download(entry, file, progress=progress) for file in source.files]
-            logger.info("%s: %s (%s)", entry.name, paths[0], _origin(entry, source))
-            return paths[0]
+    reasons = []
+    for source, turn in _attempts(entry):
+        try:
+            paths = [
+                _download(file, file.urls[min(turn, len(file.urls) - 1)], progress) for file in source.files
+            ]
+        except (OSError, ValueError) as error:  # of requests; of a wrong size or sum
+            reasons.append(_reason(error))
+            logger.warning("%s: %s", entry.name, reasons[-1])
+            continue
+        logger.info("%s: %s (%s)", entry.name, paths[0], _origin(entry, source))
+        return paths[0]
+    if reasons:
+        told = "; ".join(dict.fromkeys(reasons))
+        raise WeightError(f"{entry.name} could not be downloaded ({told}). {_by_hand(entry)}")
     raise WeightError(f"{entry.name} cannot be downloaded by a program. {_by_hand(entry)}")
+
+
+def _attempts(entry: Entry) -> list[tuple[Source, int]]:
+    """Two attempts: at the first address, and at another one where there is one."""
+    ways = [source for source in entry.sources if source.direct and not source.package]
+    turns = [(source, k) for source in ways for k in range(max(len(file.urls) for file in source.files))]
+    return (turns * 2)[:2] if len(turns) < 2 else turns[:2]
 
 
 def local_path(entry: Entry) -> Path | None:
@@ -108,51 +125,45 @@ def _by_hand(entry: Entry) -> str:
     return " Or ".join([*packages, " ".join(ways)])
 
 
-def _download(entry: Entry, file: SourceFile, *, progress: bool) -> Path:
-    """One file, from its first address, then once more from the next (or the same)."""
+def _download(file: SourceFile, url: str, progress: bool) -> Path:
+    """One file from one address.
+
+    Raises:
+        OSError: of the connection; what came is kept for the next attempt.
+        ValueError: other bytes than the catalogue's.
+        WeightError: not https.
+    """
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")
     folder = weight_folder()
     if _right(folder / file.name, file):
         return folder / file.name
-    attempts = (*file.urls, file.urls[0])[:2]
-    reasons = []
-    for url in attempts:
-        if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in (
-            "127.0.0.1",
-            "::1",
-            "localhost",
-        ):
-            raise WeightError(f"{entry.name}: {url} is no https address")
-        try:
-            got = pooch.retrieve(
-                url,
-                known_hash=f"sha256:{file.sha256}",
-                fname=file.name,
-                path=folder,
-                downloader=_Resuming(file, progress=progress),
-            )
-            return Path(got)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # requests' errors are OSErrors, pooch's wrong sum a ValueError
-            (folder / f"{file.name}.part").unlink(missing_ok=True) if isinstance(error, ValueError) else None
-            reasons.append(_reason(url, error))
-            logger.warning("%s: %s: %s", entry.name, url, reasons[-1])
-    told = "; ".join(dict.fromkeys(reasons))
-    raise WeightError(f"{entry.name} could not be downloaded ({told}). {_by_hand(entry)}")
+    if urlsplit(url).scheme != "https" and urlsplit(url).hostname != "127.0.0.1":
+        raise WeightError(f"{url} is no https address")
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        got = pooch.retrieve(
+            url,
+            known_hash=f"sha256:{file.sha256}",
+            fname=file.name,
+            path=folder,
+            downloader=_Resuming(file, progress=progress),
+        )
+    except ValueError:
+        (folder / f"{file.name}.part").unlink(missing_ok=True)
+        raise
+    return Path(got)
 
 
-def _reason(url: str, error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Why an address failed, in a few words."""
     import requests
 
-    if isinstance(error, requests.Timeout):
-        return f"no answer from {urlsplit(url).hostname} for {_SILENT_SECONDS:g} s"
-    if isinstance(error, requests.ConnectionError):
-        return f"no connection to {urlsplit(url).hostname}, or it broke off"
+    if isinstance(error, requests.RequestException) and error.request is not None and error.response is None:
+        host = urlsplit(error.request.url).hostname
+        if isinstance(error, requests.Timeout):
+            return f"no answer from {host} for {_SILENT_SECONDS:g} s"
+        return f"no connection to {host}, or it broke off"
     return " ".join(str(error).split())
 
 

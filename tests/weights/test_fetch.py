@@ -98,6 +98,14 @@ def test_next_address_is_tried_once(server, path: str) -> None:
     assert [seen for seen, _ in server.seen] == [path, "/ok"]
 
 
+def test_the_same_weights_of_another_program_are_the_other_address(server) -> None:
+    first, pair = entry(server, "/missing").sources[0], entry(server, "/ok").sources[0].files[0]
+    files = (replace(pair, name="w.param"), replace(pair, name="w.bin"))
+    made = replace(entry(server, "/ok"), sources=(first, Source(files)))
+    assert get_entry(made).name == "w.param" and local_path(made).name == "w.param"
+    assert [seen for seen, _ in server.seen] == ["/missing", "/ok", "/ok"]
+
+
 @pytest.mark.parametrize("path", ["/lie", "/long", "/missing", "/short"])
 def test_wrong_bytes_are_never_used(server, path: str) -> None:
     with pytest.raises(WeightError) as error:

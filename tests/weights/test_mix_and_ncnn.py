@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ppsr.weights import read_file, write_state
 from ppsr.weights.mix import mix, read_with_strength
 from ppsr.weights.record import stated_network
 
+PUBLISHED = Path(__file__).parents[3] / "shared/weights"
 NCNN = importlib.util.find_spec("ncnn")
 NETWORKS = [
     ("SRVGGNetCompact", {"num_feat": 5, "num_conv": 2, "upscale": 3}),
@@ -95,6 +97,19 @@ def test_mixture_is_the_weighted_mean(tmp_path: Path, suffix: str) -> None:
     for key, value in first.state_dict().items():
         wanted = 0.25 * value.numpy().astype("f8") + 0.75 * second.state_dict()[key].numpy()
         np.testing.assert_allclose(got[key].numpy(), wanted, atol=1e-7)
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published weights are not here")
+def test_strength_mixes_weights_that_were_put_into_the_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    for path in PUBLISHED.glob("RealESRGAN_General*"):
+        shutil.copy(path, tmp_path / "weights")
+    strong, weak = (read_with_strength("realesr-general-x4v3", share).state() for share in (1, 0))
+    mixed = read_with_strength("realesr-general-x4v3", 0.25).state()
+    key = "body.6.weight"
+    assert not np.array_equal(strong[key], weak[key])
+    np.testing.assert_allclose(mixed[key], 0.25 * strong[key] + 0.75 * weak[key], atol=1e-7)
 
 
 def test_wrong_mixtures_are_refused(tmp_path: Path) -> None:
