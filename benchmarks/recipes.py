@@ -176,7 +176,7 @@ def bicubic_psnr(config: str, options: list[str]) -> float:
     from ppsr.registry import METRICS
 
     experiment = check_config(load_config(config, options))
-    dataset, _ = build_dataset(experiment.dataset.test)
+    dataset, _ = build_dataset(experiment.dataset.test, "dataset.test")
     metric = METRICS.build(experiment.validate_.metrics["psnr"])
     scores = []
     for index in range(len(dataset)):

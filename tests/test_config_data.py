@@ -121,8 +121,8 @@ def test_the_commands_of_the_page_make_what_a_config_reads(
 ) -> None:
     config = load_config(path)
     monkeypatch.chdir(workspace)
-    train, _ = build_dataset(config["dataset"]["train"])
-    test, _ = build_dataset(config["dataset"]["test"])
+    train, _ = build_dataset(config["dataset"]["train"], "dataset.train")
+    test, _ = build_dataset(config["dataset"]["test"], "dataset.test")
     assert train[(0, 0)]
     item = test[0]
     if "gt" in item:
