@@ -17,7 +17,7 @@ from ppsr.engine.distributed import Group
 from ppsr.generators.apply import evaluating, super_resolve
 from ppsr.imaging.io import IMAGE_SUFFIXES, to_uint8, write_image
 from ppsr.memory import is_out_of_memory, release_memory
-from ppsr.metrics.scoring import Metric, PictureError, Problem, SetScore, Triple, aligned, score_set
+from ppsr.metrics.scoring import FailedImage, ImageError, ImageTriplet, Metric, SetScore, aligned, score_set
 
 __all__ = ["compared", "sample_label", "section_folders", "validate"]
 
@@ -74,7 +74,7 @@ def validate(
 class _Samples:
     """The samples of a dataset, enlarged by a network."""
 
-    problems: Sequence[Problem] = ()
+    problems: Sequence[FailedImage] = ()
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class _Samples:
         self.folders = folders
         self.tile = tile
 
-    def read(self, name: str) -> Triple:
+    def read(self, name: str) -> ImageTriplet:
         """Enlarge a sample, write the image.
 
         Raises:
@@ -110,7 +110,7 @@ class _Samples:
                 raise
         release_memory()  # after the traceback, which holds the arrays, is gone
         height, width = np.shape(sample["lq"])[1:]
-        raise PictureError(
+        raise ImageError(
             "out of memory",
             f"{label}: {width} x {height} pixels do not fit into memory"
             + (f" in tiles of {self.tile}; lower validate.tile" if self.tile else "; set validate.tile=256"),
@@ -194,7 +194,7 @@ def compared(
     save_folder: Path | None,
     label: str,
     write: Write = write_image,
-) -> Triple:
+) -> ImageTriplet:
     """What is scored of a sample; its image is written if there is a folder.
 
     Args:
@@ -206,15 +206,15 @@ def compared(
         write: as in `validate`.
 
     Raises:
-        PictureError: `gt` has another size.
+        ImageError: `gt` has another size.
     """
     image = to_uint8(sr.transpose(1, 2, 0))
     if save_folder is not None:
         write(save_folder / f"{label}.png", image)
     if sample.get("gt") is None:
-        return Triple(None, image, None, label)
+        return ImageTriplet(None, image, None, label)
     gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))
     try:
-        return Triple(None, *aligned(image, gt, scale), label)
-    except PictureError as error:
-        raise PictureError(error.kind, f"{label}: {error}") from None
+        return ImageTriplet(None, *aligned(image, gt, scale), label)
+    except ImageError as error:
+        raise ImageError(error.kind, f"{label}: {error}") from None

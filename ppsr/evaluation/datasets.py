@@ -15,7 +15,7 @@ import numpy as np
 from ppsr.engine.evaluator import compared, sample_label
 from ppsr.errors import DataError
 from ppsr.inference.backends.base import Backend, apply_backend
-from ppsr.metrics.scoring import Metric, Problem, SetScore, score_picture
+from ppsr.metrics.scoring import FailedImage, Metric, SetScore, score_image
 
 __all__ = ["Scores", "evaluate_backend"]
 
@@ -62,7 +62,7 @@ def evaluate_backend(
         for (name, sample), sr in zip(batch, pictures, strict=True):
             label = sample_label(sample, folders) or name
             read = partial(compared, sr, sample, backend.facts.scale, save_folder, label)
-            score_picture(score, name, read, metrics)
+            score_image(score, name, read, metrics)
     for problem in score.problems:
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
     return Scores(score, seconds)
@@ -75,7 +75,7 @@ def _readable(dataset: Any, score: SetScore) -> Iterator[Sample]:
         try:
             sample = dataset[index]
         except DataError as error:
-            score.problems.append(Problem(name, "not scored", str(error)))
+            score.problems.append(FailedImage(name, "not scored", str(error)))
         else:
             yield name, sample
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import ConfigError
 from ppsr.evaluation.protocols import Protocol, find_protocol
 from ppsr.evaluation.published import method_names
-from ppsr.evaluation.sources import PictureSource, SetTask, Upscale, bicubic
+from ppsr.evaluation.sets import find_sets
+from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.network import load_source
 from ppsr.inference.tiling import make_tiles
 from ppsr.inference.upscaler import Upscaler
-from ppsr.metrics.scoring import Ranks, SetScore, score_set
+from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
 from ppsr.registry import METRICS
 
 __all__ = ["Evaluation", "evaluate", "network_name"]
@@ -44,7 +45,7 @@ class Evaluation:
     scale: int
     method: str
     sets: list[SetScore]
-    sources: list[PictureSource]
+    sources: list[ImageSource]
     is_main: bool = True
     absent: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -96,7 +97,7 @@ def evaluate(
     backend: str | None = None,
     self_ensemble: bool = False,
     options: BackendOptions | None = None,
-    group: Ranks | None = None,
+    group: ProcessGroup | None = None,
     on_image: Callable[[str, int, int], None] = lambda name, done, count: None,
 ) -> Evaluation:
     """Score pictures by a named protocol.
@@ -157,7 +158,7 @@ def evaluate(
             "give exactly one of finished pictures (sr), a network (load), bicubic enlargement; got "
             + (", ".join(given) or "none")
         )
-    tasks, absent = _tasks(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
+    tasks, absent = find_sets(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
     if lr_of_script == "intended" and not any(task.lq is None and task.sr is None for task in tasks):
         raise ConfigError(
             "lr_of_script=intended has no effect: no LR pictures are made here, they or SR pictures are given"
@@ -176,7 +177,7 @@ def evaluate(
     if not tiling and (tile or backend or self_ensemble):
         raise ConfigError("tile, backend and self_ensemble have no effect without a network (load)")
     sources = [
-        PictureSource(
+        ImageSource(
             task, chosen, scale=scale, upscale=upscale, seed=seed, published=lr_of_script == "published"
         )
         for task in tasks
@@ -252,116 +253,3 @@ def _network(
     if network.scale != scale:
         raise ConfigError(f"the network enlarges by {network.scale}, the evaluation asks for {scale}")
     return network
-
-
-def _tasks(
-    protocol: Protocol,
-    scale: int,
-    *,
-    gt: str | Path | None,
-    sr: str | Path | None,
-    lq: str | Path | None,
-    data: str | Path | None,
-    sets: Sequence[str] | None,
-    name: str | None,
-) -> tuple[list[SetTask], list[str]]:
-    """The sets and degradations to score, and the protocol's sets that `data` does not hold."""
-    if data is None:
-        if sets:
-            raise ConfigError(
-                "sets chooses among those of data; without it give gt, and name to name the set"
-            )
-        if protocol.gt_layout is not None and gt is None:
-            raise ConfigError(f"protocol '{protocol.name}' needs HR pictures: give gt, or data")
-        if protocol.gt_layout is None and sr is None and lq is None:
-            raise ConfigError(f"protocol '{protocol.name}' needs pictures: give lq or sr, or data")
-        if protocol.make_lq is None and sr is None and lq is None:
-            raise ConfigError(
-                f"protocol '{protocol.name}' needs LR pictures: give lq ({protocol.how_to_make} makes them)"
-            )
-        label = name or _guess_name(protocol, gt or lq or sr)
-        found = _variants(protocol, label, gt=gt, lq=lq, sr=sr)
-        return [replace(task, recursive=True) for task in found], []
-    if gt is not None or lq is not None:
-        raise ConfigError("give either data, or gt and lq")
-    if name is not None:
-        raise ConfigError(
-            "name is for one set given by gt or lq; those of data have their names: choose by sets"
-        )
-    tasks, absences = [], []
-    for label in sets or protocol.sets:
-        gt_place = (
-            None if protocol.gt_layout is None else Path(data) / _fill(protocol.gt_layout, label, scale)
-        )
-        if gt_place is not None and gt_place.name == f"x{scale}" and not gt_place.is_dir():
-            gt_place = gt_place.parent  # HR that serves all scales
-        if gt_place is not None and not gt_place.is_dir() and not sets:
-            absences.append(label)
-            continue
-        lq_place: Path | None = Path(data) / _fill(protocol.lq_layout, label, scale)
-        absent = not protocol.variants and not Path(str(lq_place)).is_dir()
-        if sr is not None or (absent and protocol.make_lq is not None):
-            lq_place = None
-        place = None if sr is None else Path(sr) / label
-        tasks += _variants(protocol, label, gt=gt_place, lq=lq_place, sr=place)
-    if not tasks:
-        layout = protocol.gt_layout or protocol.lq_layout
-        raise DataError(f"{data} holds none of {', '.join(protocol.sets)}; the layout is {layout}")
-    return tasks, absences
-
-
-def _fill(layout: str, name: str, scale: int) -> str:
-    return layout.replace("{set}", name).replace("{scale}", str(scale))
-
-
-def _guess_name(protocol: Protocol, place: str | Path | None) -> str:
-    """The part of a path that is a known set, or its last folder."""
-    parts = [p for p in Path(str(place)).absolute().parts if not any(sign in p for sign in "*?[")]
-    known = {name.lower(): name for name in protocol.sets}
-    found = [known[part.lower()] for part in parts if part.lower() in known]
-    return found[-1] if found else parts[-1]
-
-
-def _variants(
-    protocol: Protocol,
-    name: str,
-    *,
-    gt: str | Path | None,
-    lq: str | Path | None,
-    sr: str | Path | None,
-) -> list[SetTask]:
-    """One task per degradation, an absent one too where others are there; a folder of pictures instead of a
-    folder of degradations is one task."""
-    if not protocol.variants:
-        return [SetTask(name, "", gt, lq, sr)]
-    given = sr if sr is not None else lq
-    if given is None:
-        return [SetTask(name, variant, gt, None, None) for variant in protocol.variants]
-    text = str(given)
-    template = text if "{variant}" in text else f"{text}/{{variant}}"
-    places = {variant: Path(template.replace("{variant}", variant)) for variant in protocol.variants}
-    found = {variant: place for variant, place in places.items() if place.is_dir()}
-    if not found and "{variant}" in text:
-        if protocol.make_lq is None:
-            raise DataError(
-                f"none of {', '.join(map(str, places.values()))} is there; {protocol.how_to_make}"
-            )
-        return [SetTask(name, variant, gt) for variant in protocol.variants]
-    if not found:
-        folder = Path(text).name
-        found = {
-            next((v for v in protocol.variants if folder == v or folder.endswith(f"_{v}")), ""): Path(text)
-        }
-        places = found
-    # An absent degradation is not made: LR pictures drawn here and read ones would share one table
-    return [
-        SetTask(
-            name,
-            variant,
-            gt,
-            lq=None if sr is not None else place,
-            sr=None if sr is None else place,
-            absent="" if variant in found else f"there is no folder {place}",
-        )
-        for variant, place in places.items()
-    ]

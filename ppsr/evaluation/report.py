@@ -18,7 +18,7 @@ from ppsr.evaluation.published import Difference, differences
 from ppsr.files import atomic_write, json_number
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.scoring import SetScore, Triple
+from ppsr.metrics.scoring import ImageTriplet, SetScore
 from ppsr.registry import METRICS
 
 __all__ = [
@@ -267,7 +267,7 @@ def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:
     return [("best", ordered[0]), ("worst", ordered[-1])] if len(ordered) > 1 else [("only", ordered[0])]
 
 
-def draw_grid(triple: Triple, scale: int, *, limit: int = 512) -> np.ndarray:
+def draw_grid(triple: ImageTriplet, scale: int, *, limit: int = 512) -> np.ndarray:
     """LR (enlarged by repetition), bicubic, SR, HR and the error map side by side, uint8.
 
     Large pictures show their centre of `limit` pixels. The map is the absolute error, mean over channels,

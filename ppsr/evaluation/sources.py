@@ -14,9 +14,9 @@ from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import read_own, to_rgb, to_uint8
 from ppsr.imaging.pairing import find_images, name_images, pair_images, root_of
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.scoring import PictureError, Problem, Triple, aligned, size_text
+from ppsr.metrics.scoring import FailedImage, ImageError, ImageTriplet, aligned, size_text
 
-__all__ = ["PictureSource", "SetTask", "Upscale", "bicubic"]
+__all__ = ["ImageSource", "SetTask", "Upscale", "bicubic"]
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 
@@ -49,7 +49,7 @@ def bicubic(scale: int) -> Upscale:
     return lambda image: matlab_resize(image, scale)
 
 
-class PictureSource:
+class ImageSource:
     """Yields LR, SR and HR of a set's pictures by name.
 
     Args:
@@ -80,11 +80,11 @@ class PictureSource:
         self.upscale = upscale
         self.seed = seed
         self.published = published
-        self.problems: list[Problem] = []
+        self.problems: list[FailedImage] = []
         # name -> (HR, SR or LR)
         self.files: dict[str, tuple[Path | None, Path | None]] = {}
         if task.absent:
-            self.problems.append(Problem(task.variant or task.name, "missing", task.absent))
+            self.problems.append(FailedImage(task.variant or task.name, "missing", task.absent))
             return
         given = task.sr if task.sr is not None else task.lq
         others = find_images(given, recursive=task.recursive) if given is not None else None
@@ -103,15 +103,15 @@ class PictureSource:
             duplicates = pairing.duplicates
             self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
             kind = "SR" if task.sr is not None else "LR"
-            self.problems += [Problem(n, "missing", f"has no {kind} picture") for n in pairing.missing]
+            self.problems += [FailedImage(n, "missing", f"has no {kind} picture") for n in pairing.missing]
             self.problems += [
-                Problem(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
+                FailedImage(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
             ]
         self._note(duplicates)
 
     def _note(self, duplicates: Mapping[Path, Path]) -> None:
         self.problems += [
-            Problem(left.name, "duplicate", f"{taken} has the same name and is taken instead")
+            FailedImage(left.name, "duplicate", f"{taken} has the same name and is taken instead")
             for left, taken in duplicates.items()
         ]
 
@@ -120,30 +120,30 @@ class PictureSource:
         """Of the pictures, sorted."""
         return sorted(self.files)
 
-    def read(self, name: str) -> Triple:
+    def read(self, name: str) -> ImageTriplet:
         """The pictures of one name, HR cut to the part that LR covers.
 
         Raises:
-            PictureError: they cannot be compared.
+            ImageError: they cannot be compared.
         """
         gt_path, other_path = self.files[name]
         own = None if gt_path is None else _read(gt_path)
         gt = None if own is None else to_rgb(own)
         other = None if other_path is None else to_rgb(_read(other_path))
         if self.task.sr is not None and other is not None:
-            return Triple(None, *aligned(other, gt, self.scale))
+            return ImageTriplet(None, *aligned(other, gt, self.scale))
         # gray pictures are degraded as gray ones, so that noise is gray too
         lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
         if lq is None or self.upscale is None:
-            raise PictureError("unreadable", "there is neither an LR picture nor a way to make one")
+            raise ImageError("unreadable", "there is neither an LR picture nor a way to make one")
         sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
-        return Triple(lq, *aligned(sr, gt, self.scale))
+        return ImageTriplet(lq, *aligned(sr, gt, self.scale))
 
     def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:
         if self.protocol.make_lq is None:
-            raise PictureError("missing", "has no LR picture")
+            raise ImageError("missing", "has no LR picture")
         if min(gt.shape[:2]) < self.scale:
-            raise PictureError("wrong size", f"HR is {size_text(gt)}, too small to be shrunk by {self.scale}")
+            raise ImageError("wrong size", f"HR is {size_text(gt)}, too small to be shrunk by {self.scale}")
         rng = seeded(self.seed, self.task.variant, name)
         return self.protocol.make_lq(
             mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published
@@ -154,9 +154,9 @@ def _read(path: Path) -> np.ndarray:
     """uint8, RGB or H x W gray.
 
     Raises:
-        PictureError: unreadable.
+        ImageError: unreadable.
     """
     try:
         return to_uint8(read_own(path))
     except DataError as error:
-        raise PictureError("unreadable", str(error)) from None
+        raise ImageError("unreadable", str(error)) from None

@@ -16,14 +16,14 @@ import numpy as np
 from ppsr.errors import DataError
 
 __all__ = [
-    "PictureError",
-    "Problem",
-    "Ranks",
+    "FailedImage",
+    "ImageError",
+    "ImageTriplet",
+    "ProcessGroup",
     "SetScore",
     "Source",
-    "Triple",
     "aligned",
-    "score_picture",
+    "score_image",
     "score_set",
     "size_text",
 ]
@@ -31,7 +31,7 @@ __all__ = [
 Metric = Callable[[np.ndarray, Any], float]
 
 
-class Problem(NamedTuple):
+class FailedImage(NamedTuple):
     """A picture that has no score: its name, the kind of trouble, the reason."""
 
     name: str
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     reason: str
 
 
-class Triple(NamedTuple):
+class ImageTriplet(NamedTuple):
     """LR (where it is known), SR and HR (where there is one) of one picture, uint8 RGB, and a better name."""
 
     lq: np.ndarray | None
@@ -62,7 +62,7 @@ class SetScore:
     name: str
     variant: str
     rows: dict[str, dict[str, float]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[FailedImage] = field(default_factory=list)
 
     @property
     def means(self) -> dict[str, float]:
@@ -79,7 +79,7 @@ class SetScore:
         return int(bool(self.problems)) if self.rows else 3
 
 
-class Ranks(Interface):
+class ProcessGroup(Interface):
     """Processes that share the work; `ppsr.engine.distributed.Group` is one."""
 
     rank: int
@@ -100,10 +100,10 @@ class Source(Interface):
         """Those of the pictures, in the order of work."""
 
     @property
-    def problems(self) -> Sequence[Problem]:
+    def problems(self) -> Sequence[FailedImage]:
         """Pictures that are known to have no score."""
 
-    def read(self, name: str) -> Triple:
+    def read(self, name: str) -> ImageTriplet:
         """A picture, by name.
 
         Raises:
@@ -111,7 +111,7 @@ class Source(Interface):
         """
 
 
-class PictureError(DataError):
+class ImageError(DataError):
     """A picture that cannot be scored, with the kind of trouble."""
 
     def __init__(self, kind: str, reason: str) -> None:
@@ -123,12 +123,12 @@ def aligned(sr: np.ndarray, gt: np.ndarray | None, scale: int) -> tuple[np.ndarr
     """SR and HR without the up to scale - 1 rows and columns that one of them has more.
 
     Raises:
-        PictureError: their sizes differ by more.
+        ImageError: their sizes differ by more.
     """
     if gt is None:
         return sr, None
     if any(abs(a - b) >= scale for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True)):
-        raise PictureError(
+        raise ImageError(
             "wrong size",
             f"SR is {size_text(sr)}, HR is {size_text(gt)}; x{scale} of the LR picture was expected",
         )
@@ -147,7 +147,7 @@ def score_set(
     *,
     name: str = "",
     variant: str = "",
-    group: Ranks | None = None,
+    group: ProcessGroup | None = None,
     on_round: Callable[[int], None] = lambda done: None,
 ) -> SetScore:
     """Score a set; of several ranks, each scores every `world`-th picture and has all scores in the end.
@@ -172,14 +172,14 @@ def score_set(
         on_round(first)
         if first + rank < len(names):
             picture = names[first + rank]
-            score_picture(score, picture, partial(source.read, picture), metrics)
+            score_image(score, picture, partial(source.read, picture), metrics)
         if group is not None:
             group.barrier()
     return score if group is None else _merged(group.gather(score))
 
 
-def score_picture(
-    score: SetScore, name: str, read: Callable[[], Triple], metrics: Mapping[str, Metric]
+def score_image(
+    score: SetScore, name: str, read: Callable[[], ImageTriplet], metrics: Mapping[str, Metric]
 ) -> None:
     """Add the scores of one picture, or why it has none.
 
@@ -199,11 +199,13 @@ def score_picture(
             if triple.gt is not None or getattr(metric, "no_reference", False)
         }
     except MemoryError:
-        score.problems.append(Problem(name, "out of memory", f"{name}: comparing it takes too much memory"))
-    except PictureError as error:
-        score.problems.append(Problem(name, error.kind, str(error)))
+        score.problems.append(
+            FailedImage(name, "out of memory", f"{name}: comparing it takes too much memory")
+        )
+    except ImageError as error:
+        score.problems.append(FailedImage(name, error.kind, str(error)))
     except DataError as error:
-        score.problems.append(Problem(name, "not scored", str(error)))
+        score.problems.append(FailedImage(name, "not scored", str(error)))
 
 
 def _merged(parts: list[SetScore]) -> SetScore:

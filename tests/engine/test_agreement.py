@@ -1,4 +1,4 @@
-"""Ranks that were started for different trainings are refused, with the first difference."""
+"""ProcessGroup that were started for different trainings are refused, with the first difference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Images:
 
 
 class _Group(Group):
-    """Ranks of which the others are given."""
+    """ProcessGroup of which the others are given."""
 
     def __init__(self, *others):
         super().__init__(0, 1 + len(others))

@@ -1,4 +1,4 @@
-"""Ranks that wait for each other by counters."""
+"""ProcessGroup that wait for each other by counters."""
 
 from __future__ import annotations
 
