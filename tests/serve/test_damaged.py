@@ -50,7 +50,7 @@ def test_no_damaged_picture_breaks_the_service(tmp_path):
 
 def test_a_tiff_of_many_pages_does_not_hold_up_the_others(tmp_path):
     """Its pages are counted in time that grows with their number, not with the square of it."""
-    from tests.inference.test_tiff import with_pages
+    from tests.imaging.test_tiff import with_pages
 
     with served(tmp_path) as site:
         answer = site.upscale(with_pages(20_000))
