@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = Path("ppsr/weights/shipped")
+CATALOGUE = Path("ppsr/weights/catalogue.json")
 _COST = re.compile(r"Iter: (\d+)/.* batch_cost: ([\d.]+) sec")
 
 
@@ -38,6 +39,7 @@ class Run:
         published: PSNR on Set5 to compare with; None: there is none.
         source: where that stands.
         start: run whose averaged weights it begins with; "": from nothing.
+        data: what it is trained on, for the licence note.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Run:
     published: float | None = None
     source: str = ""
     start: str = ""
+    data: str = "T91"
 
 
 RUNS = (
@@ -53,7 +56,7 @@ RUNS = (
     Run("fsrcnn_x2", "FSRCNN x2", 2, 36.94, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
-    Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4),
+    Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500"),
 )
 
 
@@ -230,7 +233,7 @@ def report(output: Path) -> None:
 
 
 def ship(run: Run, output: Path) -> Path:
-    """Write the newest averaged weights in half precision into the package, with what network they are."""
+    """Write the newest averaged weights in half precision into the package, and their catalogue row."""
     import numpy as np
 
     from ppsr.config import load_config
@@ -241,8 +244,40 @@ def ship(run: Run, output: Path) -> Path:
     target = SHIPPED / f"{run.name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     halves = {key: np.ascontiguousarray(value, np.float16) for key, value in state.items()}
+    network = dict(arguments)
     write_state(target, halves, networks={"": (arguments.pop("name"), arguments)})
+    enter(catalogue_row(run, target, network), CATALOGUE)
     return target
+
+
+def catalogue_row(run: Run, target: Path, network: dict) -> str:
+    """The text of an entry, in the catalogue's form."""
+    from ppsr import __version__
+    from ppsr.files import sha256
+
+    file = {
+        "name": f"ppsr/weights/shipped/{target.name}",
+        "bytes": target.stat().st_size,
+        "sha256": sha256(target),
+    }
+    name = run.name.replace("_", "-")
+    licence = f"Apache-2.0; trained on {run.data}, research data"
+    return (
+        f'  {{"name": "{name}", "scale": {run.scale}, "purpose": "classical, light", "author": "ppsr", '
+        f'"licence": "{licence}",\n   "network": {json.dumps(network)},\n   "sources": '
+        f"{json.dumps([{'package': 'ppsr', 'version': __version__, 'files': [file]}])}}}"
+    )
+
+
+def enter(row: str, catalogue: Path) -> None:
+    """Put a row in the place of the one of its name, or after the last model."""
+    from ppsr.files import atomic_write
+
+    head, last = catalogue.read_text("utf-8").split('\n ],\n "parameters"')
+    name = row.split(",", 1)[0]
+    rows = [part for part in head.split(',\n  {"name"') if f'  {{"name"{part}'.split(",", 1)[0] != name]
+    head = ',\n  {"name"'.join(rows)
+    atomic_write(catalogue, f'{head},\n{row}\n ],\n "parameters"{last}')
 
 
 if __name__ == "__main__":

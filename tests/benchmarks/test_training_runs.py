@@ -69,6 +69,9 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(runs, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(runs, "CATALOGUE", tmp_path / "catalogue.json")
+    before = (ROOT / "ppsr" / "weights" / "catalogue.json").read_text("utf-8")
+    runs.CATALOGUE.write_text(before, "utf-8")
     runs.prepare()
     run, output = runs.find("espcn_x3"), tmp_path / "out"
     plain = runs.command
@@ -91,6 +94,11 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     from ppsr.evaluation.evaluate import evaluate
 
     scores = evaluate(scale=3, gt="data/Set5/HR", load=runs.ship(run, output)).means
+    runs.ship(run, output)  # once more: the row is replaced
+    rows = json.loads(runs.CATALOGUE.read_text("utf-8"))
+    old = [row["name"] for row in json.loads(before)["models"] if row["name"] != "espcn-x3"]
+    assert [row["name"] for row in rows["models"]] == [*old, "espcn-x3"]
+    assert rows["models"][-1]["network"] == {"name": "ESPCN", "scale": 3}
     assert scores["psnr"] == pytest.approx(result["scores"]["Set5"]["psnr"], abs=0.05)
 
 

@@ -1,0 +1,47 @@
+"""Weights that come with ppsr: whole, small, listed, and what they say they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ppsr.cli import build_app
+from ppsr.inference.network import load_network
+from ppsr.inference.upscaler import Upscaler
+from ppsr.weights.catalogue import entries
+from ppsr.weights.fetch import local_path
+from ppsr.weights.files import read_file
+
+SHIPPED = [entry for entry in entries() if entry.shipped]
+FOLDER = Path(__file__).parents[2] / "ppsr" / "weights" / "shipped"
+
+
+def test_every_file_is_listed_and_together_they_are_small():
+    files = {path.name for path in FOLDER.glob("*.safetensors")}
+    assert files == {Path(str(local_path(entry))).name for entry in SHIPPED}
+    assert sum((FOLDER / name).stat().st_size for name in files) < 8_000_000
+
+
+@pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
+def test_a_name_gives_the_network_of_its_row(entry, rng):
+    path = local_path(entry)
+    assert path is not None
+    file = read_file(path)
+    name, arguments = file.network("")
+    assert {"name": name, **arguments} == entry.network
+    assert all(value.dtype == np.float16 for value in file.state().values())
+    assert "T91" in entry.licence
+    upscaler = Upscaler(load_network(None, entry.name))
+    assert upscaler.scale == entry.scale
+    smooth = np.full((12, 12, 3), 0.5, np.float32)
+    np.testing.assert_allclose(upscaler(smooth)[6:-6, 6:-6], 0.5, atol=0.05)
+
+
+def test_shipped_weights_are_listed_apart():
+    lines = CliRunner().invoke(build_app(), ["models", "list", "--shipped"]).stdout.splitlines()
+    names = [line.split()[0] for line in lines[1:] if line.strip() and not line.startswith("ppsr models")]
+    assert [name for name in names if not set(name) <= {"-"}] == [entry.name for entry in SHIPPED]
+    assert all("comes with ppsr" in line for line in lines if line.split(" ")[0] in names and "x" in line)
