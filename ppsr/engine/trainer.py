@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +144,7 @@ class Trainer:
             stack.enter_context(closing(bar))
             try:
                 if state.step and self._due(options.validate_.interval) and self.validated_step != state.step:
-                    self._validate_or_stop(log, stop)  # the run ended between its checkpoint and this
+                    self._validate(log, stop)  # the run ended between its checkpoint and this
                 while state.step < self.total and not self._stopped(stop):
                     started = time.perf_counter()
                     batches = [self._next(stream) for _ in range(options.step.accumulate)]
@@ -156,15 +156,14 @@ class Trainer:
                     if self._due(options.log_config.interval):
                         timing = clock.report(state.step, self.samples_per_step)
                         log_step(state, losses, timing, self.total, log)
-                    if group.is_main and self._visual_due():
+                    if group.is_main and _every(options.log_config.visual_interval, state.step):
                         with reported(f"image of step {state.step}"):
-                            save_visuals(
-                                self.folder / "visual_train", state.step, batches[0], options.image_num
-                            )
+                            folder = self.folder / "visual_train"
+                            save_visuals(folder, state.step, batches[0], options.image_num)
                     if self._due(options.snapshot_config.interval):
                         self.save()
                     if self._due(options.validate_.interval):
-                        self._validate_or_stop(log, stop)
+                        self._validate(log, stop)
                     if self.profiler.step():
                         break
             except Exception as error:
@@ -181,11 +180,7 @@ class Trainer:
 
     def _due(self, interval: int) -> bool:
         """Whether something that is done every `interval` steps, and after the last one, is due now."""
-        return interval > 0 and (self.state.step % interval == 0 or self.state.step == self.total)
-
-    def _visual_due(self) -> bool:
-        interval = self.experiment.log_config.visual_interval
-        return interval > 0 and self.state.step % interval == 0
+        return _every(interval, self.state.step) or (interval > 0 and self.state.step == self.total)
 
     def _next(self, stream: Iterator[Batch]) -> Batch:
         batch = next(stream)
@@ -217,11 +212,10 @@ class Trainer:
         logger.warning("stopped by signal %d after step %d%s", stop.signal, step, hint)
         return stop.exit_code
 
-    def _validate_or_stop(self, log: ScalarLog | None, stop: StopRequest) -> None:
+    def _validate(self, log: ScalarLog | None, stop: StopRequest) -> None:
         """Validate; a signal ends that at once, and a resumed run repeats it."""
         try:
-            with stop.interrupting(self.group):
-                self.validate(log, stop)
+            self.validate(log, stop)
         except Stopped:
             logger.info("validation of step %d interrupted", self.state.step)
 
@@ -230,7 +224,7 @@ class Trainer:
 
         Args:
             log: where the means go.
-            stop: asked between images where several processes train.
+            stop: interrupts the scoring.
 
         Raises:
             Stopped: by a signal.
@@ -239,7 +233,7 @@ class Trainer:
         if validator is None:
             return {}
         net = state.model.inference_net()
-        with state.trainer.inference():
+        with nullcontext() if stop is None else stop.interrupting(self.group), state.trainer.inference():
             scores = validator.score(
                 net,
                 self.group,
@@ -282,12 +276,15 @@ class Trainer:
         if self.state.pool is not None:
             own = self.state.pool_bytes()
             pools = [own] if alone else self.group.gather(own)
+        if self.group.is_main:
+            files = self.state.files()
+            files.update({self.state.pool_name(rank): content for rank, content in enumerate(pools)})
+            self.saver.save(self.state.step, files, networks=self.state.networks())
         self.saved_step = self.state.step
-        if not self.group.is_main:
-            return
-        files = self.state.files()
-        files.update({self.state.pool_name(rank): content for rank, content in enumerate(pools)})
-        self.saver.save(self.state.step, files, networks=self.state.networks())
+
+
+def _every(interval: int, step: int) -> bool:
+    return interval > 0 and step % interval == 0
 
 
 class OutOfMemoryError(PpsrError):
