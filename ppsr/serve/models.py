@@ -15,11 +15,13 @@ def named_models(load: Sequence[str], configs: Sequence[Path]) -> dict[str, tupl
     """Names of models -> files and config.
 
     Args:
-        load: FILE, NAME=FILE, FILE+FILE or NAME=FILE+FILE; without a name, that of the first file.
+        load: FILE, NAME=FILE, FILE+FILE or NAME=FILE+FILE; without a name, that of the first file. A FILE is
+            also the folder of a run or a name of the catalogue.
         configs: none, one for all, or one for each.
 
     Raises:
         ConfigError: another number of configs, two of one name, or a file that is not there.
+        WeightError: a folder without weights, or a name that the catalogue does not have.
     """
     if len(configs) not in (0, 1, len(load)):
         raise ConfigError(f"{len(configs)} configs for {len(load)} models; give none, one, or one for each")
@@ -31,10 +33,8 @@ def named_models(load: Sequence[str], configs: Sequence[Path]) -> dict[str, tupl
         if not _is_there(files[0]):
             name, _, rest = text.rpartition("=")
             files = [Path(rest)] if _is_there(Path(rest)) else [Path(part) for part in rest.split("+")]
-        for path in files:
-            if not _is_there(path):
-                raise ConfigError(f"there is no weight file and no exported network {path}")
         name = name or files[0].stem
+        files = [path if _is_there(path) else _found(path) for path in files]
         if name in models:
             raise ConfigError(f"two models are called '{name}'; name them: --load NAME={text}")
         models[name] = (files, config)
@@ -44,6 +44,21 @@ def named_models(load: Sequence[str], configs: Sequence[Path]) -> dict[str, tupl
 def is_export(prefix: Path) -> bool:
     """Whether there is an exported network of this name."""
     return prefix.with_name(prefix.name + FACTS_SUFFIX).is_file()
+
+
+def _found(path: Path) -> Path:
+    """The weights of a run's folder, or of the catalogue.
+
+    Raises:
+        ConfigError: the path is a file that is not there.
+        WeightError: a folder without weights, or no such name.
+    """
+    from ppsr.weights.resolve import resolve_weights
+
+    found = resolve_weights(path)
+    if not found.is_file():
+        raise ConfigError(f"there is no weight file and no exported network {path}")
+    return found
 
 
 def _is_there(path: Path) -> bool:

@@ -160,7 +160,7 @@ def _reason(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.RequestException) and error.request is not None and error.response is None:
-        host = urlsplit(error.request.url).hostname
+        host = urlsplit(str(error.request.url)).hostname
         if isinstance(error, requests.Timeout):
             return f"no answer from {host} for {_SILENT_SECONDS:g} s"
         return f"no connection to {host}, or it broke off"

@@ -49,3 +49,14 @@ def test_models_of_one_name_and_missing_files_are_refused(weights, tmp_path):
         named_models([f"x={tmp_path / 'none.pdparams'}"], [])
     with pytest.raises(ConfigError, match="2 configs for 1"):
         named_models([str(weights[0])], [tmp_path, tmp_path])
+
+
+def test_a_folder_of_a_run_and_a_name_of_the_catalogue_are_found(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best_weight.pdparams").touch()
+    assert named_models([str(run)], []) == {"run": ([run / "best_weight.pdparams"], None)}
+    got = tmp_path / "RealESRGAN_x4plus.pth"
+    got.touch()
+    monkeypatch.setattr("ppsr.weights.resolve.get_entry", lambda entry: got)
+    assert named_models(["realesrgan-x4plus"], []) == {"realesrgan-x4plus": ([got], None)}
