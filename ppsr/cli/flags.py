@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from ppsr.errors import PpsrError
+from ppsr.memory import is_out_of_memory
 
 __all__ = [
     "ConfigFile",
@@ -111,7 +112,8 @@ def ended(run: Callable[[], int], *, name: str = "error") -> int:
         name: begins the line.
 
     Returns:
-        The exit code: that of a `PpsrError`, 2 where the system refuses a file, 130 when interrupted.
+        The exit code: that of a `PpsrError`, 1 where memory runs out, 2 where the system refuses a file, 130
+        when interrupted.
     """
     warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # Paddle's; nothing is compiled here
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
@@ -121,13 +123,17 @@ def ended(run: Callable[[], int], *, name: str = "error") -> int:
     except PpsrError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        if error.errno is None:  # Paddle's own errors are OSErrors too
-            raise
-        logger.debug("the system refused", exc_info=True)
-        where = "" if error.filename is None else f"{error.filename}: "
-        print(f"{name}: {where}{error.strerror}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        logger.debug("the command failed", exc_info=True)
+        if isinstance(error, OSError) and error.errno is not None:  # Paddle's own errors are OSErrors too
+            where = "" if error.filename is None else f"{error.filename}: "
+            print(f"{name}: {where}{error.strerror}", file=sys.stderr)
+            return 2
+        if is_out_of_memory(error):
+            reason = next(filter(None, map(str.strip, str(error).splitlines())), "nothing more is known")
+            print(f"{name}: not enough memory: {reason[:200]}", file=sys.stderr)
+            return 1
+        raise
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130

@@ -16,8 +16,9 @@ from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
 from ppsr.engine.distributed import Group
 from ppsr.engine.loader import build_stream
-from ppsr.engine.trainer import Trainer
+from ppsr.engine.trainer import OutOfMemoryError, Trainer
 from ppsr.generators.macs import count_macs
+from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel
 
 __all__ = ["dry_run", "peak_memory"]
@@ -42,7 +43,12 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
         for step in range(2):
             started = time.perf_counter()
             batches = [next(stream) for _ in range(experiment.step.accumulate)]
-            losses = trainer.state.trainer.run(batches, step, experiment.seed)
+            try:
+                losses = trainer.state.trainer.run(batches, step, experiment.seed)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise OutOfMemoryError(step, error) from error
+                raise
             seconds = time.perf_counter() - started
         if not group.is_main:
             return 0

@@ -66,3 +66,23 @@ def test_names_that_are_no_text_are_printed(capsys):
 
     assert ended(names) == 0
     assert capsys.readouterr().out == "bad\\udcff.png\n"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("ResourceExhaustedError: out of memory\non GPU 0")]
+)
+def test_memory_that_runs_out_is_one_line(error, capsys):
+    def run():
+        raise error
+
+    assert ended(run) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: not enough memory: ")
+
+
+def test_an_error_of_the_program_itself_is_not_hidden():
+    def run():
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        ended(run)
