@@ -19,7 +19,7 @@ import paddle
 from ppsr.compat.paddle import full_precision
 from ppsr.datasets.files import BadFiles, Folders, gather_shares
 from ppsr.datasets.samples import ImageDataset, to_chw
-from ppsr.datasets.sources import read_samples, with_channels
+from ppsr.datasets.sources import read_samples, read_size, with_channels
 from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
 from ppsr.degradations.blur import usm_sharpen
@@ -156,6 +156,10 @@ class DegradingDataset(ImageDataset):
     def _read(self, index: int) -> tuple[np.ndarray, str]:
         path = self.paths[index]
         return with_channels(read_samples(path), 3, path), str(path)
+
+    def _looks_usable(self, index: int) -> bool:
+        read_size(self.paths[index])
+        return True
 
     def _window(self, epoch: int, index: int) -> tuple[np.ndarray, str, np.random.Generator]:
         """The HR window of a sample as its file has it, its path, and the generator of its further draws."""

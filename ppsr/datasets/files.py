@@ -15,7 +15,15 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import IMAGE_SUFFIXES
 from ppsr.imaging.pairing import describe_unpaired, match_names
 
-__all__ = ["BadFiles", "Folders", "gather_pairs", "gather_pictures", "gather_shares", "pair_by_name"]
+__all__ = [
+    "BadFiles",
+    "Folders",
+    "gather_pairs",
+    "gather_pictures",
+    "gather_shares",
+    "pair_by_name",
+    "too_many",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +31,13 @@ T = TypeVar("T")
 Folders = str | Path | Sequence[str | Path]  # one, or several
 
 _BAD_SHARE = 0.01
+
+
+def too_many(bad: int, total: int) -> bool:
+    """Whether so many broken items end a run: more than 1 %, and more than one."""
+    return bad > max(1, _BAD_SHARE * total)
+
+
 # a name may hold spaces; a shape or level may follow it
 _LISTED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))}))(?:\s.*)?", re.IGNORECASE)
 
@@ -66,7 +81,7 @@ class BadFiles:
                 self._marks[number] = 1
                 count = bytes(self._marks).count(1)
                 logger.warning("bad picture %d of %d replaced by the next: %s", count, self.total, error)
-                if count > max(1, _BAD_SHARE * self.total):
+                if too_many(count, self.total):
                     raise DataError(
                         f"{count} of {self.total} pictures are broken, more than 1 %; the last: {error}"
                     ) from None

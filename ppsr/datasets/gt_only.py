@@ -15,7 +15,7 @@ import numpy as np
 
 from ppsr.datasets.files import BadFiles, Folders, gather_shares
 from ppsr.datasets.samples import ImageDataset, to_chw
-from ppsr.datasets.sources import read_samples, with_channels
+from ppsr.datasets.sources import read_samples, read_size, with_channels
 from ppsr.datasets.transforms import Integers, augment, check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, DataError, did_you_mean
@@ -122,6 +122,13 @@ class GTDataset(ImageDataset):
                 "or leave such pictures out"
             )
         return gt, path
+
+    def _looks_usable(self, index: int) -> bool:
+        size = read_size(self.paths[index])
+        return self.gt_size is None or self.degradation is None or min(size) - self.scale >= self.gt_size
+
+    def _check(self, index: int) -> None:
+        self._read_window(index)
 
     def _pair(self, gt: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """HR and LR of the network's channels."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ppsr.datasets.files import BadFiles, Folders, gather_pairs, gather_pictures
 from ppsr.datasets.samples import ImageDataset, to_chw
-from ppsr.datasets.sources import read_samples, with_channels
+from ppsr.datasets.sources import read_samples, read_size, with_channels
 from ppsr.datasets.transforms import augment, check_pair, check_window, cut_excess, paired_crop
 
 __all__ = ["SRDataset", "SingleImageDataset"]
@@ -96,6 +96,16 @@ class SRDataset(ImageDataset):
         gt, lq, gt_path, lq_path = self._read(index)
         check_pair(gt, lq, scale=self.scale, side=self.gt_size // self.scale, where=gt_path)
         return gt, lq, gt_path, lq_path
+
+    def _looks_usable(self, index: int) -> bool:
+        if self.gt_size is None:
+            return True
+        gt, lq = map(read_size, self.pairs[index])
+        fits = all(0 <= a - b * self.scale < self.scale for a, b in zip(gt, lq, strict=True))
+        return fits and min(lq) * self.scale >= self.gt_size
+
+    def _check(self, index: int) -> None:
+        self._read_pair(index)
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):

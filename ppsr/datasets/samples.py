@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from paddle.io import Dataset
 
+from ppsr.errors import DataError
 from ppsr.imaging.io import to_unit
 
 __all__ = ["ImageDataset", "to_chw", "unit_sample"]
@@ -45,6 +46,40 @@ class ImageDataset(Dataset):
             key: (epoch, index) of a random training window, or the index of a whole image.
         """
         raise NotImplementedError
+
+    def _looks_usable(self, index: int) -> bool:
+        """Whether the headers of a training sample's files promise a training window.
+
+        Raises:
+            DataError: a file is missing or no image.
+        """
+        return True
+
+    def _check(self, index: int) -> None:
+        """Read a training sample.
+
+        Raises:
+            DataError: it has no training window, or cannot be read.
+        """
+
+    def find_unusable(self, limit: int | None = None) -> tuple[list[str], int]:
+        """What is wrong with training samples by their headers, and how many were looked at.
+
+        Only samples whose headers look wrong are read.
+
+        Args:
+            limit: look at so many, evenly spaced; None: at all.
+        """
+        count = len(self)
+        indices = range(count) if limit is None else np.linspace(0, count - 1, min(limit, count)).astype(int)
+        found = []
+        for index in map(int, indices):
+            try:
+                if not self._looks_usable(index):
+                    self._check(index)
+            except DataError as error:
+                found.append(str(error))
+        return found, len(indices)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         return unit_sample(self.sample(key))

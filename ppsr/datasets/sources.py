@@ -7,7 +7,7 @@ works with the paths of files, such as lists and pairing by name, works with sto
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import decode_content, decode_image, list_images, to_rgb, to_unit
+from ppsr.imaging.reading import image_header
 
 __all__ = [
     "STORE_LIST",
@@ -27,6 +28,7 @@ __all__ = [
     "read_image",
     "read_plane",
     "read_samples",
+    "read_size",
     "read_store_list",
     "with_channels",
 ]
@@ -69,6 +71,7 @@ def open_store(folder: Path) -> Any:
 def close_stores() -> None:
     """Forget all open stores, as when one was replaced on disk."""
     open_store.cache_clear()
+    _store_shapes.cache_clear()
 
 
 def read_store_list(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -137,6 +140,24 @@ def with_channels(image: np.ndarray, channels: int, path: Path) -> np.ndarray:
         f"{path} has {own} channels (bands), but the network takes {channels}; choose images or a network "
         "with as many"
     )
+
+
+@lru_cache(4)
+def _store_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    return read_store_list(folder)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture of a folder or store as they are stored, from its header.
+
+    Raises:
+        DataError: missing, or not an image.
+    """
+    if path.parent.suffix == STORE_SUFFIX:
+        height, width, *_ = _store_shapes(path.parent)[path.stem]
+        return height, width
+    header = image_header(path)
+    return header.height, header.width
 
 
 def read_image(path: Path) -> np.ndarray:

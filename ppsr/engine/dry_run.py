@@ -15,7 +15,7 @@ import paddle
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
 from ppsr.engine.distributed import Group
-from ppsr.engine.loader import build_stream
+from ppsr.engine.loader import build_stream, check_samples
 from ppsr.engine.trainer import OutOfMemoryError, Trainer
 from ppsr.generators.macs import count_macs
 from ppsr.memory import is_out_of_memory
@@ -38,6 +38,7 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
     logging.getLogger("ppsr").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="ppsr-dry-run-") as folder:
         trainer = Trainer(config, experiment, model, group, Path(folder))
+        check_samples(trainer.dataset, "dataset.train", limit=None)
         stream = build_stream(trainer.dataset, trainer.loading, group, seed=experiment.seed, samples_done=0)
         seconds, losses = 0.0, {}
         for step in range(2):

@@ -16,7 +16,7 @@ from ppsr.config.schema import Experiment
 from ppsr.engine.agreement import check_equal_ranks, rank_facts
 from ppsr.engine.checkpoint import CheckpointError
 from ppsr.engine.distributed import Group
-from ppsr.engine.loader import build_dataset, build_stream, fit_channels
+from ppsr.engine.loader import build_dataset, build_stream, check_samples, fit_channels
 from ppsr.engine.loggers import ScalarLog, StepClock, log_step, reported
 from ppsr.engine.profiling import StepProfiler
 from ppsr.engine.saver import Saver
@@ -73,6 +73,7 @@ class Trainer:
         enlarges = getattr(model.inference_net(), "scale", None)
         check_scale(getattr(self.dataset, "scale", None), enlarges)
         fit_channels(self.dataset, model.nets["generator"], "dataset.train")
+        check_samples(self.dataset, "dataset.train")
         self.validator: Validator | None = None
         if experiment.validate_.interval > 0 and experiment.dataset.test is not None:
             self.validator = Validator(experiment)

@@ -16,7 +16,7 @@ from ppsr.datasets.pyramid import PyramidDataset
 from ppsr.datasets.realesrgan import RealESRGANDataset
 from ppsr.degradations.device import to_unit
 from ppsr.engine.distributed import Group
-from ppsr.engine.loader import build_stream, fit_channels
+from ppsr.engine.loader import build_stream, check_samples, fit_channels
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.srvgg import SRVGGNetCompact
 from ppsr.imaging.io import write_image
@@ -166,3 +166,47 @@ def test_a_set_that_is_all_too_small_says_what_to_change(tmp_path, rng):
     with pytest.raises(DataError, match=r"train: .*00\d.*smaller than the 128 pixel window; lower"):
         hr = {"gt_folder": folders["gt_folder"], "scale": 2}
         next(_stream(GTDataset(**hr, gt_size=128, degradation="matlab_bicubic")))
+
+
+@pytest.mark.parametrize("kind", ["a row short", "too small", "unreadable"])
+def test_an_odd_pair_is_named_before_the_first_step(tmp_path, rng, kind, caplog, monkeypatch):
+    folders = _folders(tmp_path, 12, rng)
+    _odd(kind, tmp_path, rng)
+    dataset = SRDataset(**folders, gt_size=16)
+    read = []
+    monkeypatch.setattr(dataset, "_read", lambda index, own=dataset._read: read.append(index) or own(index))
+    with caplog.at_level(logging.WARNING):
+        check_samples(dataset, "dataset.train")
+    [record] = caplog.records
+    assert "dataset.train: " in record.getMessage() and "005.png" in record.getMessage()
+    assert set(read) <= {5}  # all others by their headers alone
+
+
+def test_sets_of_wrong_sizes_are_refused_before_the_first_step(tmp_path, rng):
+    folders = _folders(tmp_path, 4, rng)
+    hr = {"gt_folder": folders["gt_folder"], "scale": 2, "degradation": "matlab_bicubic"}
+    for dataset, message in (
+        (SRDataset(**folders, gt_size=128), "smaller than the 64 pixel window"),
+        (SRDataset(**{**folders, "scale": 4}, gt_size=16), "is not 4 times LR"),
+        (GTDataset(**hr, gt_size=128), "smaller than the 128 pixel window"),
+    ):
+        with pytest.raises(DataError, match=rf"dataset\.train: 4 of 4 samples cannot be used.*{message}"):
+            check_samples(dataset, "dataset.train")
+    check_samples(SRDataset(**folders), "dataset.train")
+    check_samples(SRDataset(**folders, gt_size=32), "dataset.train")
+
+
+def test_a_part_of_a_large_set_refuses_it_only_where_that_is_certain():
+    class Set:
+        def __init__(self, faults):
+            self.faults = faults
+
+        def __len__(self):
+            return 100_000
+
+        def find_unusable(self, limit):
+            return ["x.png is odd"] * self.faults, limit
+
+    check_samples(Set(6), "dataset.train")
+    with pytest.raises(DataError, match="7 of 100 samples"):
+        check_samples(Set(7), "dataset.train")
