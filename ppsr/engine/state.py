@@ -35,6 +35,14 @@ def _averaged_arrays(net: Any) -> dict[str, np.ndarray]:
     return {key: value.clone().numpy() for key, value in net.state_dict().items()}
 
 
+def _changes(before: Any, now: Any) -> str:
+    """Differences of two mappings of arguments, in words."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return f"{before}, now {now}"
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return ", ".join(f"{key} was {before.get(key)}, now {now.get(key)}" for key in keys) or "unknown"
+
+
 @dataclass
 class State:
     """Networks, averages, optimizers, pool, counters and seed of a run.
@@ -135,9 +143,8 @@ class State:
                 (before, details), (now, new_details) = stored[kind][name], own[kind][name]
                 pairs.append((f"the {kind[:-1]} of '{name}'", before, now))
                 if before == now and details != new_details:
-                    logger.warning(
-                        "%s '%s' was built from %s, now it is from %s", kind[:-1], name, details, new_details
-                    )
+                    changes = _changes(details, new_details)
+                    logger.warning("the %s of '%s' has changed: %s", kind[:-1], name, changes)
         for what, before, now in pairs:
             if before != now:
                 raise WeightError(
@@ -175,7 +182,16 @@ class State:
         for name, net in {**self.model.nets, **{f"{n}_ema": e for n, e in self.model.ema.items()}}.items():
             if name not in stored:
                 raise WeightError(f"the checkpoint has no network '{name}'; it has {sorted(stored)}")
-            load_state(net, stored[name])
+            try:
+                load_state(net, stored[name])
+            except WeightError as error:
+                logger.debug("%s", error)
+                before = counters.get("built", {}).get("networks", {}).get(name, ("", {}))[1]
+                now = self._built()["networks"].get(name, ("", {}))[1]
+                raise WeightError(
+                    f"the network '{name}' of the checkpoint has other shapes than that of the configuration "
+                    f"({_changes(before, now)}); keep it, or start a new run with --load and --load-partial"
+                ) from None
         optimizers = parse_pdparams(files["optimizers.pdopt"])
         for name, (optimizer, _) in self.trainer.optimizers.items():
             if name not in optimizers:
