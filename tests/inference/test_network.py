@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ppsr.errors import ConfigError
 from ppsr.inference.network import load_network
@@ -32,3 +33,19 @@ def test_an_unknown_model_is_named(tmp_path):
     config.write_text("model: {name: SRModle}\n")
     with pytest.raises(ConfigError, match="SRModle"):
         load_network(config)
+
+
+def test_losses_and_teachers_whose_files_are_missing_do_not_hinder_upscaling(tmp_path):
+    section = {
+        "name": "SRModel",
+        "generator": {"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
+        "teacher": {"name": "MSRResNet", "upscale": 2, "weights": "nowhere.pth"},
+        "criterions": [
+            {"name": "L1Loss", "of": ["sr", "teacher"]},
+            {"name": "LPIPSLoss", "weights": "nowhere"},
+        ],
+    }
+    path = tmp_path / "distilled.yaml"
+    path.write_text(yaml.safe_dump({"total_iters": 1, "model": section}))
+    net = load_network(path)
+    assert net.scale == 2
