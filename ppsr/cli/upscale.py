@@ -22,35 +22,41 @@ def register(app: typer.Typer) -> None:
 
 def upscale(
     sources: Annotated[
-        list[str], typer.Argument(help="Pictures, videos, folders, or patterns in quotes.", metavar="IN...")
+        list[str], typer.Argument(help="Images, videos, folders, or quoted patterns.", metavar="IN...")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one input.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Output folder, or a file for a single input.")
+    ],
     load: Annotated[
         list[Path],
         typer.Option(
-            help="Weights, of any kind, or an exported network; twice where generator and predictor are two "
-            "files."
+            help="Weights (a file, a run folder or a name of `ppsr models list`) or an exported network; "
+            "repeat it to load generator and predictor from separate files."
         ),
     ] = [],  # noqa: B006 - typer reads the default, nobody changes it
     model_dir: Annotated[
-        Path | None, typer.Option(help="An exported network: its folder, or prefix.", metavar="EXPORT")
+        Path | None, typer.Option(help="Exported network: its folder or prefix.", metavar="EXPORT")
     ] = None,
     config_file: Annotated[
         Path | None,
-        typer.Option("-c", "--config-file", help="Names the network; otherwise the weights tell."),
+        typer.Option(
+            "-c", "--config-file", help="Config that defines the network; default: inferred from the weights."
+        ),
     ] = None,
     backend: Annotated[
         str | None,
         typer.Option(
-            help="auto (the fastest that is right), paddle, inference, onnxruntime, openvino, tensorrt; "
+            help="paddle, inference, onnxruntime, openvino, tensorrt, or auto for the fastest correct one; "
             "default: paddle for weights, auto for an export."
         ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, gpu or gpu:N; default: gpu where Paddle has one.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16, as the backend has it.")] = "fp32",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU; default: all cores.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16, if the backend supports it.")] = "fp32",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of CPU threads; default: all cores.")
+    ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
@@ -61,28 +67,31 @@ def upscale(
         ),
     ] = None,
     outscale: Annotated[
-        float | None, typer.Option(help="Final size / input size, any number; default: the network's.")
+        float | None, typer.Option(help="Output size / input size, any number; default: the network's scale.")
     ] = None,
-    suffix: Annotated[str, typer.Option(help="Appended to the names.")] = "",
-    ext: Annotated[str, typer.Option(help="Format of pictures: png, jpg, webp, bmp, tif, same.")] = "png",
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
-    tile: Annotated[
-        int | None, typer.Option(min=0, help="Side of tiles in input pixels; 0: never cut.")
-    ] = None,
+    suffix: Annotated[str, typer.Option(help="Suffix appended to output names.")] = "",
+    ext: Annotated[
+        str, typer.Option(help="Image format: png, jpg, webp, bmp, tif, avif, or same as the input.")
+    ] = "png",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")] = 95,
+    tile: Annotated[int | None, typer.Option(min=0, help="Tile size in input pixels; 0: never tile.")] = None,
     overlap: Annotated[
-        int | None, typer.Option(min=0, help="Overlap of tiles; default: the network's.")
+        int | None, typer.Option(min=0, help="Tile overlap in input pixels; default: from the network.")
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option(help="Of the whole process, such as 2GB; default: 70 % of what is free.")
+        str | None,
+        typer.Option(help="Memory limit of the process, such as 2GB; default: 70 % of free memory."),
     ] = None,
     tile_mode: Annotated[
         str, typer.Option(help="blend, published, published-inference or published-onnx.")
     ] = "blend",
     self_ensemble: Annotated[
-        bool, typer.Option("--self-ensemble", help="Mean over 8 flips and turns: 8 times slower.")
+        bool, typer.Option("--self-ensemble", help="Average over 8 flips and rotations: 8 times slower.")
     ] = False,
     trust: Trust = False,
-    half: Annotated[bool, typer.Option("--half", help="Half precision where it is safe.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Use half precision if network and device support it.")
+    ] = False,
     degradation: Annotated[
         str | None,
         typer.Option(
@@ -91,17 +100,19 @@ def upscale(
             metavar="NUMBERS|FILE",
         ),
     ] = None,
-    recursive: Annotated[bool, typer.Option(help="Go into the folders of folders.")] = True,
+    recursive: Annotated[bool, typer.Option(help="Recurse into subfolders.")] = True,
     skip_existing: Annotated[
         bool,
-        typer.Option("--skip-existing", help="Go on after an interruption: keep results that are there."),
+        typer.Option("--skip-existing", help="Skip inputs whose output already exists."),
     ] = False,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Larger pictures are refused.")] = 2**27,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Maximum input pixels.")] = 2**27,
     allow_truncated: Annotated[
         bool,
-        typer.Option("--allow-truncated", help="Take JPEG files with a part missing, and damaged videos."),
+        typer.Option("--allow-truncated", help="Accept truncated JPEG files and damaged videos."),
     ] = False,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Of videos; smaller is better.")] = 18,
+    crf: Annotated[
+        int, typer.Option(min=0, max=51, help="Constant rate factor of videos; smaller is better.")
+    ] = 18,
     video_codec: Annotated[
         str | None,
         typer.Option(
@@ -116,10 +127,11 @@ def upscale(
         ),
     ] = [],  # noqa: B006 - typer reads the default, nobody changes it
     report: Annotated[
-        Path | None, typer.Option(help="JSON lines; default: report.jsonl beside the results.")
+        Path | None,
+        typer.Option(help="Report file (JSON lines); default: report.jsonl in the output folder."),
     ] = None,
 ) -> None:
-    """Upscale pictures and videos.
+    """Upscale images and videos.
 
     Exit code 1 when some inputs failed, 2 for wrong options, 3 when nothing was usable."""
     from ppsr import accelerate

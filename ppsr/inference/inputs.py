@@ -305,7 +305,7 @@ def check_place(output: Path) -> None:
     """
     if output.suffix.lower() in _UNWRITABLE and not output.is_dir():
         raise ConfigError(
-            f"{output.suffix} cannot be written; pictures: {_listed(FORMATS)}; videos: "
+            f"{output.suffix} cannot be written; images: {_listed(FORMATS)}; videos: "
             f"{_listed(CONTAINERS)}; for a folder of this name, make it first"
         )
 

@@ -1,4 +1,4 @@
-"""Cutting pictures into overlapping tiles, and joining the results row by row.
+"""Cutting images into overlapping tiles, and joining the results row by row.
 
 A tile is read with an overlap on each side. Where the receptive field of the network fits into it, what is
 kept of the tile equals the whole picture. Elsewhere the outer half of the overlap, which saw the tile's

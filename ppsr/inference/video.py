@@ -116,13 +116,13 @@ def upscale_video(
 
     Raises:
         ConfigError: PyAV is missing, or there is no such encoder.
-        DataError: damaged, without pictures, or the container cannot hold the streams.
+        DataError: damaged, without frames, or the container cannot hold the streams.
     """
     av = _pyav()
     try:
         with open_video(source) as reader:
             if not reader.streams.video or reader.streams.video[0].codec_context is None:
-                raise DataError(f"{source} has no pictures that can be decoded")
+                raise DataError(f"{source} has no frames that can be decoded")
             found = check_video(source)
             if found.faults and not options.allow_truncated:
                 raise DataError(
@@ -247,7 +247,7 @@ def _items(reader: Any, copies: dict[int, Any], source: Path, size: tuple[int, i
             last = pts
             lq = _upright(_pixels(frame), frame)
             if lq.shape[:2] != size:
-                raise DataError(f"{source}: its pictures change their size at {frame.time} s")
+                raise DataError(f"{source}: its frames change their size at {frame.time} s")
             yield lq, frame, pts
 
 

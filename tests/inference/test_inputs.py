@@ -92,7 +92,7 @@ def test_nobody_waits_for_pipes(tmp_path):
 @pytest.mark.parametrize("name", ["x.gif", "x.HEIC", "x.jp2", "x.avi", "x.ts"])
 def test_one_result_of_a_format_that_is_not_written_is_refused(name, tmp_path):
     (tmp_path / "a.png").write_bytes(PICTURE)
-    with pytest.raises(ConfigError, match=r"cannot be written; pictures: avif, bmp, .*videos: m4v, mkv"):
+    with pytest.raises(ConfigError, match=r"cannot be written; images: avif, bmp, .*videos: m4v, mkv"):
         upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / name)
     assert not (tmp_path / name).exists()
     (tmp_path / name).mkdir()
