@@ -10,9 +10,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -53,7 +52,7 @@ _SEVERAL = ("-o", "--opt", "--load-partial")
 class SeveralValues(TyperCommand):
     """A command whose `-o` takes any number of values, as PaddleGAN's does: `-o a=1 b=2`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its values."""
         expanded: list[str] = []
         option = ""  # whose values come

@@ -56,7 +56,7 @@ def infer(
     ] = None,
     run_mode: Annotated[
         RunMode, typer.Option("--run_mode", help="PaddleGAN's name of a backend and its precision.")
-    ] = RunMode.auto,
+    ] = RunMode["auto"],
     backend: Annotated[
         str | None,
         typer.Option(help="auto, inference, onnxruntime, openvino or tensorrt; overrides --run_mode."),

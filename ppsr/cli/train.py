@@ -211,6 +211,7 @@ def _train(arguments: Options, config: Config, experiment: Experiment, model: Ba
         setup_logging(folder, group.rank)
         options = arguments.profiler
         trainer = Trainer(config, experiment, model, group, folder, profiler_options=options)
-        if found is not None and not trainer.resume(named_checkpoint(arguments.resume)):
+        wanted = named_checkpoint(arguments.resume) if arguments.resume else None
+        if found is not None and not trainer.resume(wanted):
             logger.warning("%s holds no valid checkpoint; starting from the beginning", found)
         return trainer.train()

@@ -145,7 +145,8 @@ def _check_size(text: str, source: str) -> None:
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
-            line = event.start_mark.line + 1
+            mark = event.start_mark
+            line = 0 if mark is None else mark.line + 1
             raise ConfigError(f"{source}:{line}: nested deeper than {_MAX_DEPTH} levels")
         if count > 2 * _MAX_NODES:
             raise ConfigError(f"{source}: more than {_MAX_NODES} values")

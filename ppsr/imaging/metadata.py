@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "DAMAGED_EXIF",
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
     tag: int
     type: int
-    count: int
+    values: int
     place: int  # of the value
 
 
@@ -121,7 +121,7 @@ def is_sound_exif(block: bytes) -> bool:
     except (ValueError, struct.error):
         return False
     entries = [*found.main, *found.details, *found.position]
-    return sum(e.count for e in entries if e.type not in _BYTES and e.tag not in LAYOUT) <= _MOST_VALUES
+    return sum(e.values for e in entries if e.type not in _BYTES and e.tag not in LAYOUT) <= _MOST_VALUES
 
 
 def exif_orientation(block: bytes | None) -> int:
@@ -176,7 +176,8 @@ class Metadata:
         gone += ["colour chunks"] if result.chunks and kind != "png" and icc is None else []
         if gone:
             lost.append(f"{kind} has no place for the {' and '.join(gone)}, which is left out")
-        return replace(result, **dict.fromkeys(missing)), lost
+        absent: dict[str, Any] = dict.fromkeys(missing)
+        return replace(result, **absent), lost
 
     def _exif(self, size: tuple[int, int]) -> bytes | None:
         if self.exif is None:
@@ -184,7 +185,7 @@ class Metadata:
         found, block = Directories(self.exif), bytearray(self.exif)
         new = {_ORIENTATION: 1, _WIDTH: size[1], _HEIGHT: size[0]}
         for entry in (*found.main, *found.details):
-            if entry.tag in new and entry.count == 1 and entry.type in (3, 4):
+            if entry.tag in new and entry.values == 1 and entry.type in (3, 4):
                 value = min(new[entry.tag], 2 ** (16 if entry.type == 3 else 32) - 1)
                 struct.pack_into(found.order + ("H" if entry.type == 3 else "I"), block, entry.place, value)
         if found.link + 4 <= len(block):

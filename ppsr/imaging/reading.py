@@ -164,7 +164,8 @@ def image_header(path: Path) -> Header:
                 return Header(*tiff_header(handle))
             if kind == "png":
                 before = head.partition(b"IDAT")[0]
-                return Header(*struct.unpack(">II", head[16:24]), head[25] in (4, 6) or b"tRNS" in before)
+                width, height = struct.unpack(">II", head[16:24])
+                return Header(width, height, head[25] in (4, 6) or b"tRNS" in before)
             content = head + handle.read()
         if kind == "jpeg":
             return Header(*jpeg_size(content), False)

@@ -100,8 +100,8 @@ def _upscale(
     height, width, channels = image.pixels.shape
     if channels - image.alpha not in (1, 3, upscaler.backend.facts.channels):
         taken = upscaler.backend.facts.channels
-        wanted = "gray or RGB" if taken in (1, 3) else f"{taken} bands"
-        raise DataError(f"the image has {channels} bands; the network takes {wanted}")
+        accepted = "gray or RGB" if taken in (1, 3) else f"{taken} bands"
+        raise DataError(f"the image has {channels} bands; the network takes {accepted}")
     size = upscaler.size(height, width)
     options.check_result(size)
     warnings = list(image.warnings)

@@ -62,10 +62,10 @@ def decode_jpeg(content: bytes, max_pixels: int, allow_truncated: bool, warnings
 
 def _is_complete(pixels_of: Callable[[bytes], np.ndarray], cut: bytes) -> bool:
     try:
-        ends = [pixels_of(cut + tail + b"\xff\xd9") for tail in (b"", b"\x55" * 64)]
+        first, second = (pixels_of(cut + tail + b"\xff\xd9") for tail in (b"", b"\x55" * 64))
     except DataError:  # not even one row is there
         return False
-    return np.array_equal(*ends)
+    return np.array_equal(first, second)
 
 
 def _pillow_jpeg(data: bytes) -> Image.Image:
