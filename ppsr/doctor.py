@@ -37,6 +37,7 @@ REQUIRED = (
     "matplotlib",
     "scikit-image",
     "safetensors",
+    "pooch",
     "visualdl",
 )
 OPTIONAL = {
