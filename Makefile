@@ -24,7 +24,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 install: $(VENV)/.installed
 
 quickstart: install
-	$(BIN)/python -u -m ppsr.quickstart
+	$(BIN)/ppsr quickstart
 
 test: lint types unit
 

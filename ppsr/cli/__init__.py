@@ -29,6 +29,7 @@ _MODULES: tuple[str, ...] = (
     "identify",  # adds to models
     "infer",
     "prepare",
+    "quickstart",
     "serve",
     "train",
     "upscale",
