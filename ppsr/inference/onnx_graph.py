@@ -74,10 +74,14 @@ def _simplify(raw: Path, target: Path) -> None:
 
 
 def _main(graph: str, parameters: str, target: str) -> None:
+    import inspect
+
     import paddle2onnx
 
-    # the default optimize_tool would install packages by pip
-    paddle2onnx.export(graph, parameters, target, opset_version=OPSET, optimize_tool="None")
+    # since version 2; its default would install packages by pip
+    has_tool = "optimize_tool" in inspect.signature(paddle2onnx.export).parameters
+    options = {"optimize_tool": "None"} if has_tool else {}
+    paddle2onnx.export(graph, parameters, target, opset_version=OPSET, **options)
 
 
 if __name__ == "__main__":

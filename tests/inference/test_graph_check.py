@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +101,8 @@ def replaced(prefix: Path, suffix: str, content: bytes) -> Path:
     entries = json.loads(facts.read_text())
     entries["files"] = {s: d for s, d in entries["files"].items() if s not in (".json", ".pdmodel")}
     parameters = prefix.with_name(prefix.name + ".pdiparams")
-    if suffix == ".pdmodel":  # which has none
-        parameters.write_bytes(b"")
+    if suffix == ".pdmodel":
+        parameters.write_bytes(saved_tensor())
     entries["files"] |= {suffix: sha256(path), ".pdiparams": sha256(parameters)}
     facts.write_text(json.dumps(entries))
     return prefix
@@ -241,18 +242,24 @@ def test_damaged_graphs_end_in_one_kind_of_error(exported: Path, tmp_path: Path)
                 check_graph(path)
 
 
+def saved_tensor() -> bytes:
+    """A one, as Paddle saves tensors: versions, level of detail, description, values."""
+    description = pb.VarType.TensorDesc(data_type=pb.VarType.FP32, dims=[1]).SerializeToString()
+    return struct.pack("<IQIi", 0, 0, 0, len(description)) + description + struct.pack("<f", 1.0)
+
+
 def writing_program(target: Path) -> bytes:
     """A program that writes its input to a file."""
     made = pb.ProgramDesc()
     block = made.blocks.add(idx=0, parent_idx=-1)
     for name, kind in (("feed", pb.VarType.FEED_MINIBATCH), ("fetch", pb.VarType.FETCH_LIST)):
         block.vars.add(name=name, persistable=True).type.type = kind
-    for name in ("image", "sr"):
-        kind = block.vars.add(name=name).type
+    for name in ("image", "sr", "one"):
+        kind = block.vars.add(name=name, persistable=name == "one").type
         kind.type = 7  # a tensor, whose name changed between versions of Paddle
         tensor = getattr(kind, kind.DESCRIPTOR.fields_by_number[3].name).tensor
         tensor.data_type = pb.VarType.FP32
-        tensor.dims.extend([-1, 3, -1, -1])
+        tensor.dims.extend([1] if name == "one" else [-1, 3, -1, -1])
 
     def operation(name: str, source: str, made_of: str) -> pb.OpDesc:
         added = block.ops.add(type=name)
@@ -262,7 +269,9 @@ def writing_program(target: Path) -> bytes:
         return added
 
     operation("feed", "feed", "image").attrs.add(name="col", type=pb.INT, i=0)
-    operation("relu", "image", "sr")
+    added = operation("elementwise_add", "image", "sr")
+    added.inputs.add(parameter="Y", arguments=["one"])
+    added.attrs.add(name="axis", type=pb.INT, i=-1)
     operation("save", "image", "").attrs.add(name="file_path", type=pb.STRING, s=str(target))
     operation("fetch", "sr", "fetch").attrs.add(name="col", type=pb.INT, i=0)
     return made.SerializeToString()
