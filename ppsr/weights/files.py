@@ -20,7 +20,7 @@ from ppsr.weights.identify import Found, identify, open_choices
 from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
-from ppsr.weights.record import ENTRY, dump_record, parse_record
+from ppsr.weights.record import ENTRY, dump_record, take_record
 from ppsr.weights.resolve import resolve_weights
 from ppsr.weights.safetensors_files import dump_safetensors, is_safetensors, parse_safetensors
 from ppsr.weights.torch_files import is_torch_file, parse_torch
@@ -174,15 +174,15 @@ def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: boo
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
     """A file by its entries; Paddle writes bfloat16 as uint16, which is no type of any weight."""
     _refuse_shared(path, tree)
-    networks: dict[str, Found] | None = None
-    if isinstance(tree, dict) and ENTRY in tree:
+    networks: dict[str, Found] = {}
+    if isinstance(tree, dict):
         tree = dict(tree)
-        networks = parse_record(tree.pop(ENTRY), tree, str(path))
+        networks = take_record(tree, str(path), layout)
     found = unwrap(tree, str(path), key, own=bool(networks))
     nets = found.nets
     if layout == "paddle":
         nets = {name: _widened(state) for name, state in nets.items()}
-    return WeightFile(path, nets, layout, container, found.entry, found.notes, networks or {})
+    return WeightFile(path, nets, layout, container, found.entry, found.notes, networks)
 
 
 def _refuse_shared(path: Path, tree: Any) -> None:
@@ -244,7 +244,8 @@ def write_state(
         WeightError: another suffix.
     """
     path = Path(path)
-    record = dump_record(state, networks or {})
+    stored = {".pth": "torch", ".pt": "torch", ".pdparams": "paddle"}.get(path.suffix, layout)
+    record = dump_record(state, networks or {}, stored)
     if path.suffix in (".pth", ".pt"):
         nested = all(isinstance(value, Mapping) for value in state.values())
         atomic_write(path, dump_torch({**state, ENTRY: record} if nested else state))

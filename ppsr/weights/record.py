@@ -17,10 +17,11 @@ import numpy as np
 from ppsr.weights.identify.shapes import Found
 from ppsr.weights.opcodes import CorruptFile
 
-__all__ = ["ENTRY", "check_sizes", "dump_record", "parse_record", "stated_network"]
+__all__ = ["ENTRY", "check_sizes", "dump_record", "parse_record", "stated_network", "take_record"]
 
 ENTRY = "ppsr"
 _FORMAT = 1
+_BEGINS = f'{{"format": {_FORMAT}, "networks":'
 _LONGEST = 1 << 20
 _LARGEST = 1 << 24  # of any number in the arguments of a network
 _WIDEST_WINDOW = 64  # of attention, whose index has the fourth power of it
@@ -44,18 +45,37 @@ def stated_network(net: Any) -> Found | None:
     return str(built["name"]), arguments
 
 
-def dump_record(state: Mapping[str, Any], networks: Mapping[str, Found | None]) -> str:
+def dump_record(state: Mapping[str, Any], networks: Mapping[str, Found | None], layout: str) -> str:
     """The text for a file.
 
     Args:
         state: nested mappings of arrays, as the file holds them.
         networks: name and arguments by the name of the network in the file, "" in a file of one.
+        layout: of the arrays, torch or paddle.
     """
     known = {name: {"name": found[0], **found[1]} for name, found in networks.items() if found}
-    return json.dumps({"format": _FORMAT, "networks": known, "sha256": _digest(state)})
+    return json.dumps({"format": _FORMAT, "networks": known, "sha256": _digest(state, known, layout)})
 
 
-def parse_record(text: Any, state: Mapping[str, Any], source: str) -> dict[str, Found]:
+def take_record(tree: dict[Any, Any], source: str, layout: str) -> dict[str, Found]:
+    """Take the record out of a file's entries, if it has one.
+
+    Returns:
+        The networks that the file states, after its checksum was compared; nothing for other programs' files.
+
+    Raises:
+        CorruptFile: the text is damaged, or the arrays are not those that were written.
+    """
+    names = [key for key, value in tree.items() if isinstance(value, str) and value.startswith(_BEGINS)]
+    if names and names != [ENTRY]:
+        raise CorruptFile(f"{source}: damaged: its entry '{ENTRY}' is called {names[0]!r}")
+    if ENTRY not in tree:
+        return {}
+    text = tree.pop(ENTRY)
+    return parse_record(text, tree, source, layout)
+
+
+def parse_record(text: Any, state: Mapping[str, Any], source: str, layout: str) -> dict[str, Found]:
     """The networks that a file states, after its checksum was compared.
 
     Raises:
@@ -66,14 +86,15 @@ def parse_record(text: Any, state: Mapping[str, Any], source: str) -> dict[str, 
             raise ValueError("no text of at most 1 MB")
         record = json.loads(text)
         found = {}
-        for name, entries in record["networks"].items():
+        networks = record["networks"]
+        for name, entries in networks.items():
             arguments = dict(entries)
             found[name] = str(arguments.pop("name")), arguments
             check_sizes(arguments)
         expected = record["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{source}: damaged entry '{ENTRY}': {error}") from None
-    if expected != _digest(state):
+    if expected != _digest(state, networks, layout):
         raise CorruptFile(
             f"{source} is damaged: its numbers do not have the checksum written with them; copy it again"
         )
@@ -98,9 +119,9 @@ def check_sizes(value: Any, key: str = "") -> None:
             raise ValueError(f"{key} is {value}; at most {largest} is read")
 
 
-def _digest(state: Mapping[str, Any]) -> str:
-    """Of keys, types, shapes and numbers, in the order of the keys."""
-    digest = hashlib.sha256()
+def _digest(state: Mapping[str, Any], networks: Mapping[str, Any], layout: str) -> str:
+    """Of the networks, and of keys, types, shapes and numbers, in the order of the keys."""
+    digest = hashlib.sha256(json.dumps([_FORMAT, layout, networks], sort_keys=True).encode())
     for path, array in sorted(_leaves(state), key=lambda item: item[0]):
         digest.update(f"{path}\n{array.dtype.str}{array.shape}\n".encode("utf-8", "surrogatepass"))
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -13,7 +13,6 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.opcodes import CorruptFile
-from ppsr.weights.record import ENTRY
 
 __all__ = ["dump_safetensors", "is_safetensors", "parse_safetensors"]
 
@@ -43,7 +42,7 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
 
     Returns:
         key -> array, or network -> (key -> array) of files whose keys are all `<network>/<key>`, with the
-        text of the metadata's entry `ppsr`; the layout that the metadata state, else torch's.
+        texts of the metadata; the layout that these state, else torch's.
 
     Raises:
         CorruptFile: damaged, or with gaps or overlaps.
@@ -81,9 +80,8 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
     if 8 + length + position != len(content):
         raise CorruptFile(f"{source}: {len(content)} bytes, {8 + length + position} announced")
     tree = _by_network(state)
-    if ENTRY in metadata:
-        tree = {**tree, ENTRY: metadata[ENTRY]}
-    return tree, "paddle" if metadata.get("layout") == "paddle" else "torch"
+    texts = {key: value for key, value in metadata.items() if key not in ("layout", "format")}
+    return {**texts, **tree}, "paddle" if metadata.get("layout") == "paddle" else "torch"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -72,18 +72,24 @@ def test_paddle_reads_the_file_into_a_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_flipped_bit_of_the_numbers_is_noticed(tmp_path: Path, suffix: str) -> None:
+def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    write_state(path, {"generator": {"w": np.linspace(0, 1, 4000, dtype="f4")}})
-    content = path.read_bytes()
-    rng = np.random.default_rng(0)
-    start = content.index(np.linspace(0, 1, 4000, dtype="f4").tobytes()[4:64])
-    for place in rng.integers(start, start + 15_900, 100):
+    saved(path, "SRVGGNetCompact", **LEAKY)
+    good, content, rng = read_file(path), path.read_bytes(), np.random.default_rng(0)
+    noticed = 0
+    for place in rng.integers(0, len(content), 400):
         flipped = bytearray(content)
         flipped[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(flipped)
-        with pytest.raises(WeightError):
-            read_file(path, allow_nonfinite=True)
+        try:
+            file = read_file(path, allow_nonfinite=True)
+        except WeightError:
+            noticed += 1
+            continue
+        assert (file.layout, file.network()) == (good.layout, good.network()), place
+        for key, value in good.state("generator").items():
+            np.testing.assert_array_equal(file.state("generator")[key], value)
+    assert noticed > 200
 
 
 def test_foreign_scale_is_asked_for(tmp_path: Path) -> None:
