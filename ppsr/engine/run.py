@@ -129,9 +129,9 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
         return None
 
 
-def named_checkpoint(resume: str) -> Path | None:
-    """The checkpoint that --resume names; None where it names a run or "auto"."""
-    folder = Path(resume).resolve()
+def named_checkpoint(resume: str | None) -> Path | None:
+    """The checkpoint that --resume names; None where it names a run or "auto", or is not given."""
+    folder = Path(resume or "").resolve()
     return folder if folder.parent.name == CHECKPOINTS else None
 
 
