@@ -69,12 +69,13 @@ def batches_of_workers(
     )
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # which ends OpenCV's threads: a copy of a process that has some crashes at a change
+    on_child = signal.getsignal(signal.SIGCHLD)
     batches = iter(loader)
     cv2.setNumThreads(threads)
     if threading.current_thread() is threading.main_thread():
         # Paddle's handler raises wherever the program happens to be, in the middle of a step too. Without it
         # the thread that collects batches notices a dead worker, and the next batch is an error.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
     done = threading.Event()
     threading.Thread(target=_end_stopped, args=(batches._workers, done), daemon=True).start()
     try:

@@ -126,6 +126,7 @@ def _workers():
     return [child for child in multiprocessing.active_children() if child.name.startswith("Process")]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_named_with_cause_and_cure():
     stream = _stream(_Numbers(40, set()), 2)
     next(stream)
@@ -138,6 +139,7 @@ def test_a_killed_worker_is_named_with_cause_and_cure():
     assert WorkerError.exit_code == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_run_any_more_is_noticed(monkeypatch):
     monkeypatch.setattr(workers, "_CHECK_SECONDS", 0.05)
     stream = _stream(_Numbers(40, set()), 1)
