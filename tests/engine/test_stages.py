@@ -1,0 +1,45 @@
+"""Weights of earlier stages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ppsr.config.schema import Load
+from ppsr.engine.stages import load_stages
+from ppsr.errors import ConfigError
+from ppsr.registry import build_generator, build_model
+from ppsr.weights import write_state
+
+SIZES = {"num_feat": 4, "num_block": 1, "upscale": 2}
+
+
+@pytest.fixture
+def static(tmp_path):
+    """Weights of a network without experts."""
+    net = build_generator("MSRResNet", **SIZES)
+    write_state(tmp_path / "static.pdparams", {key: value.numpy() for key, value in net.state_dict().items()})
+    return Load(path=str(tmp_path / "static.pdparams"), expand_experts=True)
+
+
+def test_a_static_network_starts_every_expert_of_a_dynamic_one(static):
+    generator = {"name": "CDDNet", "num_models": 3, **SIZES}
+    predictor = {"name": "DegradationPredictor", "nf": 4, "num_params": 33, "num_networks": 3}
+    losses = {"pixel_criterion": {"name": "L1Loss"}}
+    model = build_model({"name": "CDDNet", "generator": generator, "predictor": predictor, **losses})
+    load_stages(model, {"generator": static.model_copy(update={"partial": True})})
+    weight = model.nets["generator"].state_dict()["conv_first.weight"].numpy()
+    for expert in weight[1:]:
+        np.testing.assert_array_equal(expert, weight[0])
+
+
+def test_a_network_without_experts_is_named(static):
+    model = build_model(
+        {
+            "name": "SRModel",
+            "generator": {"name": "MSRResNet", **SIZES},
+            "pixel_criterion": {"name": "L1Loss"},
+        }
+    )
+    with pytest.raises(ConfigError, match=r"load\.generator\.expand_experts: MSRResNet has no experts"):
+        load_stages(model, {"generator": static})
