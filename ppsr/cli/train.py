@@ -189,9 +189,9 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
     if group.is_main:
         for name, value in validator.means(scores).items():
             logger.info("Metric %s: %.4f", name, value)
-        report = {name: set_to_json(score) for name, score in scores.items()}
-        text = json.dumps(report.get("", {"sets": report}), indent=1, allow_nan=False)
-        atomic_write(folder / "metrics.json", text)
+        sets = {name: set_to_json(score) for name, score in scores.items()}
+        report = {"tile": experiment.validate_.tile, **sets.get("", {"sets": sets})}
+        atomic_write(folder / "metrics.json", json.dumps(report, indent=1, allow_nan=False))
         logger.info("results in %s", folder)
     if experiment.validate_.metrics and not validator.means(scores):
         logger.warning("no score: the images have no ground truth, or all have failed")

@@ -138,6 +138,8 @@ class Validator:
             on_round: called by all processes before each round of samples.
         """
         scores = {}
+        if self.options.tile and group.is_main:
+            logger.info("images larger than %d LR pixels are cut into tiles of that size", self.options.tile)
         for test in self.sets:
             if test.name and group.is_main:
                 logger.info("validating %s", test.name)

@@ -100,12 +100,13 @@ def test_the_command_scores_several_sets_into_one_report(tmp_path):
     sets = {name: _pairs(tmp_path / name, ["a"]) for name in ("first", "second")}
     config = yaml.safe_load(write_config(tmp_path).read_text())
     config["dataset"]["test"] = sets
-    config["validate"] = {"metrics": {"psnr": {"name": "PSNR"}}}
+    config["validate"] = {"metrics": {"psnr": {"name": "PSNR"}}, "tile": 8}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
     assert main(["-c", str(tmp_path / "tiny.yaml"), "--evaluate-only", "--device", "cpu"]) == 0
     (report,) = (tmp_path / "output").glob("*/metrics.json")
     report = json.loads(report.read_text())
     assert {name: entry["count"] for name, entry in report["sets"].items()} == {"first": 1, "second": 1}
+    assert report["tile"] == 8
 
 
 def test_equal_names_in_sub_folders_stay_apart_in_scores_and_images(tmp_path):
