@@ -60,7 +60,7 @@ def test_a_sound_store_is_verified(store):
     ("key", "value", "reason"),
     [
         ("a", None, "not in the store"),
-        ("a", b"\x89PNG broken", "not a readable"),
+        ("a", b"\x89PNG broken", "is not an image"),
         ("new", b"x", "not in the list"),
         ("a", cv2.imencode(".png", np.zeros((2, 2, 3), np.uint8))[1].tobytes(), "the store holds"),
     ],
