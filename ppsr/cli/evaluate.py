@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ppsr.cli.flags import Trust
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def evaluate_pictures(
     device: Annotated[
         str | None, typer.Option(help="cpu, gpu or gpu:N; default: a GPU where Paddle has one.")
     ] = None,
+    trust: Trust = False,
     images: Annotated[bool, typer.Option("--images", help="Print a row for every image too.")] = False,
     output: Annotated[
         Path | None,
@@ -94,7 +96,7 @@ def evaluate_pictures(
     from ppsr import accelerate
     from ppsr.inference.backends.exported import BackendOptions
 
-    place = BackendOptions(device=device)
+    place = BackendOptions(device=device, trust=trust)
     group = _ranks(place)
     accelerate.enable()
     from ppsr.engine.loggers import setup_logging
