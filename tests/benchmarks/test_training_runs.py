@@ -88,7 +88,7 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     assert result["scores"]["Set5"]["psnr"] == pytest.approx(result["curve"][-1][1], abs=0.01)
     runs.report(output)
     page = (tmp_path / "docs" / "results.md").read_text()
-    assert f"| ESPCN x3 | 2 of 4000 | {result['scores']['Set5']['psnr']:.2f} / " in page
+    assert f"| ESPCN x3 | 2 of 3000 | {result['scores']['Set5']['psnr']:.2f} / " in page
     assert (tmp_path / "docs" / "images" / "training_runs.png").exists()
 
     from ppsr.evaluation.evaluate import evaluate
