@@ -20,6 +20,7 @@ import numpy as np
 
 from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, is_plain_key, scan
+from ppsr.weights.torch_types import DTYPES, STORAGES
 
 __all__ = ["is_torch_file", "parse_torch"]
 
@@ -29,39 +30,6 @@ _MAX_ENTRIES = 200_000
 _MAX_DEPTH = 64
 _MAX_NODES = 1_000_000
 _MAX_USES = 16  # how often tensors may show a storage in full; tied weights need two or three
-
-_STORAGES = {
-    "DoubleStorage": "f8",
-    "FloatStorage": "f4",
-    "HalfStorage": "f2",
-    "BFloat16Storage": "bf16",
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "b1",
-    "ComplexFloatStorage": "c8",
-    "ComplexDoubleStorage": "c16",
-    "UntypedStorage": "u1",
-}
-_DTYPES = {
-    "float64": "f8",
-    "float32": "f4",
-    "float16": "f2",
-    "bfloat16": "bf16",
-    "int64": "i8",
-    "int32": "i4",
-    "int16": "i2",
-    "int8": "i1",
-    "uint8": "u1",
-    "uint16": "u2",
-    "uint32": "u4",
-    "uint64": "u8",
-    "bool": "b1",
-    "complex64": "c8",
-    "complex128": "c16",
-}
 
 
 class _Token:
@@ -194,7 +162,7 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("torch", "Size"): _Builder("size", lambda items=(): tuple(items)),
     ("torch", "device"): _Builder("device", lambda *_: None),
     ("torch.storage", "UntypedStorage"): _Token("u1"),
-    **{("torch", name): _Token(kind) for name, kind in {**_STORAGES, **_DTYPES}.items()},
+    **{("torch", name): _Token(kind) for name, kind in {**STORAGES, **DTYPES}.items()},
 }
 
 

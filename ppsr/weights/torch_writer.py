@@ -14,24 +14,13 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import WeightError
+from ppsr.weights.torch_types import STORAGES
 
 __all__ = ["dump_torch"]
 
 _TOP = "archive"
 _ALIGNMENT = 64
-_STORAGES = {
-    "f8": "DoubleStorage",
-    "f4": "FloatStorage",
-    "f2": "HalfStorage",
-    "i8": "LongStorage",
-    "i4": "IntStorage",
-    "i2": "ShortStorage",
-    "i1": "CharStorage",
-    "u1": "ByteStorage",
-    "b1": "BoolStorage",
-    "c8": "ComplexFloatStorage",
-    "c16": "ComplexDoubleStorage",
-}
+_STORAGES = {code: name for name, code in STORAGES.items() if name != "UntypedStorage"}
 
 
 class _Pickle:
