@@ -59,3 +59,9 @@ def small_network(name="SRVGGNetCompact", **more) -> nn.Layer:
             parameter.set_value(values.astype(np.float32))
     net.eval()
     return net
+
+
+def list_files(folder):
+    """Names of all files below a folder but for reports, relative to it, in order."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
+    return sorted(str(path.relative_to(folder)) for path in found)

@@ -1,0 +1,190 @@
+"""Videos: what a film says of itself, encoders."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.upscaler import Upscaler
+from tests.inference.helpers import Repeat
+from tests.inference.test_video import STAMPS, _make, _pictures
+
+av = pytest.importorskip("av")
+
+
+def _one(tmp_path, name, target="out", **options):
+    [report] = upscale_files(
+        Upscaler(Repeat()), tmp_path / name, tmp_path / target, options=FileOptions(**options)
+    )
+    return report
+
+
+HDR10 = (
+    "hdr10=1:repeat-headers=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:max-cll=1000,400:"
+    "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):log-level=none"
+)
+
+
+def _film(path, codec="libx264", parameters=""):
+    """Two sound tracks with language and title, chapters, subtitles, a title."""
+    with av.open(str(path), "w") as writer:
+        writer.metadata["title"] = "a film"
+        writer.set_chapters(
+            [
+                {
+                    "id": k,
+                    "start": 300 * k,
+                    "end": 300 * k + 300,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": f"part {k}"},
+                }
+                for k in range(2)
+            ]
+        )
+        name = {"libx265": "x265-params", "libx264": "x264-params"}[codec]
+        video = writer.add_stream(codec, rate=10, options={name: parameters} if parameters else {})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p10le" if parameters else "yuv420p"
+        sounds = []
+        for language, title in (("deu", "Kommentar"), ("eng", "main")):
+            sound = writer.add_stream("aac", rate=44100)
+            sound.layout = "mono"
+            sound.metadata.update(language=language, title=title)
+            sounds.append(sound)
+        for stamp, picture in enumerate(_pictures(48, 64)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=video.pix_fmt)
+            frame.pts, frame.time_base = stamp, Fraction(1, 10)
+            writer.mux(video.encode(frame))
+        writer.mux(video.encode(None))
+        for sound in sounds:
+            for start in range(0, 30 * 1024, 1024):
+                frame = av.AudioFrame.from_ndarray(
+                    np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+                )
+                frame.sample_rate, frame.pts = 44100, start
+                writer.mux(sound.encode(frame))
+            writer.mux(sound.encode(None))
+
+
+def _facts(path):
+    with av.open(str(path)) as reader:
+        kinds = {side.type.name for side in next(reader.decode(video=0)).side_data}
+        return {
+            "title": reader.metadata.get("title"),
+            "languages": [s.metadata.get("language") for s in reader.streams.audio],
+            "titles": [s.metadata.get("title") for s in reader.streams.audio],
+            "chapters": [chapter["metadata"].get("title") for chapter in reader.chapters()],
+            "HDR10": kinds & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"},
+        }
+
+
+_has_chapters = pytest.mark.skipif(
+    not hasattr(av.container.OutputContainer, "set_chapters"), reason="this PyAV knows no chapters"
+)
+
+
+@_has_chapters
+def test_titles_languages_and_chapters_are_carried_over(tmp_path):
+    _film(tmp_path / "film.mkv")
+    report = _one(tmp_path, "film.mkv")
+    assert report["status"] == "ok", report
+    assert _facts(tmp_path / "out" / "film.mkv") == _facts(tmp_path / "film.mkv")
+
+
+@_has_chapters
+def test_what_a_container_does_not_keep_is_named(tmp_path):
+    _film(tmp_path / "film.mkv")
+    report = _one(tmp_path, "film.mkv", "film.mp4")
+    before, after = _facts(tmp_path / "film.mkv"), _facts(tmp_path / "film.mp4")
+    assert after["languages"] == before["languages"]
+    assert after["titles"] != before["titles"]
+    assert "title 'Kommentar' of audio 1" in report["reason"]
+
+
+@_has_chapters
+@pytest.mark.skipif("libx265" not in av.codecs_available, reason="this FFmpeg has no libx265")
+@pytest.mark.parametrize("codec", [None, "libx265"])
+def test_hdr10_describes_the_result_as_well_or_its_loss_is_named(tmp_path, codec):
+    _film(tmp_path / "film.mkv", "libx265", HDR10)
+    before = _facts(tmp_path / "film.mkv")["HDR10"]
+    if len(before) < 2:
+        pytest.skip("this FFmpeg does not read what libx265 has written")
+    report = _one(tmp_path, "film.mkv", video_codec=codec)
+    lost = before - _facts(tmp_path / "out" / "film.mkv")["HDR10"]
+    assert bool(lost) == ("HDR10" in report.get("reason", "")), report
+    assert not lost or codec is None
+
+
+def test_an_encoder_and_its_options_can_be_chosen(tmp_path):
+    _make(tmp_path / "a.mkv", sound=False)
+    report = _one(tmp_path, "a.mkv", video_codec="libvpx-vp9", video_options={"crf": "40"})
+    assert report["status"] == "ok", report
+    with av.open(str(tmp_path / "out" / "a.mkv")) as reader:
+        assert reader.streams.video[0].codec_context.name in ("vp9", "libvpx-vp9")
+    other = _one(tmp_path, "a.mkv", "other", video_codec="libvpx_vp9")
+    assert "no video encoder 'libvpx_vp9'" in other["reason"]
+    assert "libvpx-vp9" in other["reason"]
+
+
+def test_transparency_that_is_lost_is_named(tmp_path):
+    with av.open(str(tmp_path / "a.mov"), "w") as writer:
+        stream = writer.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba"
+        for stamp in range(3):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 4), 90, np.uint8), format="rgba")
+            frame.pts, frame.time_base = stamp, Fraction(1, 10)
+            writer.mux(stream.encode(frame))
+        writer.mux(stream.encode(None))
+    report = _one(tmp_path, "a.mov")
+    assert "transparency is left out" in report["reason"]
+
+
+def test_a_title_that_is_no_text_ends_nothing(tmp_path):
+    with av.open(str(tmp_path / "a.avi"), "w") as writer:
+        writer.metadata["title"] = "ABCDEFG"
+        stream = writer.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for stamp, picture in enumerate(_pictures(48, 64)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = stamp, Fraction(1, 10)
+            writer.mux(stream.encode(frame))
+        writer.mux(stream.encode(None))
+    content = (tmp_path / "a.avi").read_bytes()
+    assert b"ABCDEFG" in content
+    (tmp_path / "a.avi").write_bytes(content.replace(b"ABCDEFG", "Caf\xe9 \xfc!".encode("latin-1")))
+    report = _one(tmp_path, "a.avi")
+    assert report["status"] in ("ok", "warn"), report
+    assert report["frames"] == len(STAMPS)
+
+
+def _subtitles(reader):
+    return [bytes(packet) for packet in reader.demux(reader.streams.subtitles[0]) if packet.size]
+
+
+def test_subtitles_are_copied_where_the_container_takes_them(tmp_path):
+    _make(tmp_path / "plain.mp4")
+    (tmp_path / "a.srt").write_text("1\n00:00:00,100 --> 00:00:00,500\nGuten Tag\n\n")
+    with (
+        av.open(str(tmp_path / "plain.mp4")) as film,
+        av.open(str(tmp_path / "a.srt")) as texts,
+        av.open(str(tmp_path / "film.mkv"), "w") as writer,
+    ):
+        pairs = []
+        for reader in (film, texts):
+            streams = {s.index: writer.add_stream_from_template(s) for s in reader.streams}
+            pairs.append((reader, streams))
+        pairs[1][1][0].metadata["language"] = "deu"
+        for reader, streams in pairs:
+            for packet in reader.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[packet.stream.index]
+                    writer.mux(packet)
+    report = _one(tmp_path, "film.mkv")
+    assert report["status"] == "ok", report
+    with av.open(str(tmp_path / "out" / "film.mkv")) as reader:
+        assert reader.streams.subtitles[0].metadata["language"] == "deu"
+        assert _subtitles(reader) == [b"Guten Tag"]
+    other = _one(tmp_path, "film.mkv", "film.mp4")
+    assert other["reason"] == "1 streams are left out: subtitle (srt, deu)"
