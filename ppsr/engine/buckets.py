@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import Tensor
 
-__all__ = ["GradientBuckets"]
+__all__ = ["GradientBuckets", "device_numbers"]
 
 Reduce = Callable[[Tensor], Any]
 
@@ -102,22 +103,22 @@ class GradientBuckets:
         self._launched += 1
 
     @paddle.no_grad()
-    def finish(self, failed: Tensor) -> Tensor:
+    def finish(self, flags: Sequence[Tensor]) -> Tensor:
         """Replace every gradient by its mean; one that a rank lacks counts as zero there.
 
         Args:
-            failed: 1 on a rank that wants the step skipped, else 0.
+            flags: numbers of this rank, float32 of one dimension, to be summed in the same reduction.
 
         Returns:
-            Sums over ranks, on the device: how many have a gradient of each parameter, then `failed`.
+            Sums over ranks, on the device: how many have a gradient of each parameter, then the flags.
         """
         if not self._running:
             self.start()
-        used = paddle.to_tensor([float(parameter.grad is not None) for parameter in self.parameters])
+        used = device_numbers([float(parameter.grad is not None) for parameter in self.parameters])
         while self._launched < len(self._buckets):
             self._launch()
-        flags = paddle.concat([used, failed.astype("float32").reshape([1])])
-        task = self._reduce(flags)
+        sums = paddle.concat([used, *flags])
+        task = self._reduce(sums)
         for bucket in self._buckets:
             bucket.finish(self.world)
         if task is not None:
@@ -126,7 +127,12 @@ class GradientBuckets:
             # where a network computes activations again, a gradient may grow several times in a backward pass
             self._overlap = max(self._fired.values()) == 1
         self._running = False
-        return flags
+        return sums
+
+
+def device_numbers(values: Sequence[float]) -> Tensor:
+    """Numbers as a float32 tensor, without the wait for the device that `paddle.to_tensor` is."""
+    return paddle.assign(np.asarray(values, dtype=np.float32))
 
 
 def _groups(parameters: Sequence[Tensor], size: int) -> list[list[Tensor]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -69,7 +69,14 @@ class StopRequest:
         Returns:
             Whether to stop, and whether to save. A signal that comes meanwhile counts the next time.
         """
-        flags = group.sum([*(float(self.signal == number) for number in _STOPPING), float(self.save)])
+        return self.take(group.sum(self.flags()))
+
+    def flags(self) -> list[float]:
+        """Requests of this process, as numbers to sum over ranks."""
+        return [*(float(self.signal == number) for number in _STOPPING), float(self.save)]
+
+    def take(self, flags: Sequence[float]) -> tuple[bool, bool]:
+        """The decision of `agree`, from sums of every rank's `flags`."""
         asked = [number for number, count in zip(_STOPPING, flags, strict=False) if count]
         if asked:
             self.signal = int(asked[0])

@@ -18,7 +18,7 @@ import paddle
 from paddle import Tensor
 
 from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.buckets import GradientBuckets
+from ppsr.engine.buckets import GradientBuckets, device_numbers
 from ppsr.engine.distributed import Group
 from ppsr.engine.phase_result import (
     Optimizers,
@@ -56,6 +56,7 @@ class TrainStep:
         skipped: steps whose loss or gradient was not finite, in all and in a row.
         updating: whether an update of the present step has begun, so that an error leaves networks between
             two steps.
+        requested: sums over ranks of what the last step was given as `requests`; None before the first.
     """
 
     model: BaseModel
@@ -68,6 +69,8 @@ class TrainStep:
     skipped: int = 0
     skipped_in_a_row: int = 0
     updating: bool = False
+    requests: Sequence[float] = ()
+    requested: Sequence[float] | None = None
     scalers: dict[str, LossScale] = field(default_factory=dict)
     graphs: dict[tuple[str, bool], Callable] = field(default_factory=dict)
     buckets: dict[tuple[str, ...], GradientBuckets | None] = field(default_factory=dict)
@@ -123,13 +126,16 @@ class TrainStep:
             return
         paddle.incubate.autotune.set_config({"layout": {"enable": True}})
 
-    def run(self, batches: Sequence[Batch], step: int, seed: int) -> dict[str, float]:
+    def run(
+        self, batches: Sequence[Batch], step: int, seed: int, *, requests: Sequence[float] = ()
+    ) -> dict[str, float]:
         """Run all phases on the micro-batches of one step.
 
         Args:
             batches: `accumulate` batches.
             step: number of finished steps.
             seed: of the run; the step draws its random numbers from (seed, step, rank) alone.
+            requests: flags of this rank, which are summed along with the step's own into `requested`.
 
         Returns:
             Every loss and logged scalar, averaged over the micro-batches.
@@ -142,6 +148,7 @@ class TrainStep:
         for name, (optimizer, _) in self.optimizers.items():
             optimizer.set_lr(rates[name])
         self.model.step = step
+        self.requests, self.requested = requests, None
         batches = [self.model.prepare(batch) for batch in batches]
         waiting: list[PhaseResult] = []
         scalars: dict[str, float] = {}
@@ -159,6 +166,8 @@ class TrainStep:
             if self.ema is not None:
                 self.ema.update(self._master_weights())
         self.updating = False
+        if self.requested is None:  # one process, or a step without any loss
+            self.requested = self.group.sum(requests)
         return scalars
 
     def _master_weights(self) -> dict[str, Tensor]:
@@ -202,7 +211,9 @@ class TrainStep:
             batch.logs = {}
         if result.losses:
             if buckets is not None:
-                result.flags = buckets.finish(~paddle.stack(all_values(result.losses)).isfinite().all())
+                failed = ~paddle.stack(all_values(result.losses)).isfinite().all()
+                flags = [failed.astype("float32").reshape([1])]
+                result.flags = buckets.finish([*flags, device_numbers(self.requests)])
             result.squares = {net: squared_norm(self.trainable[net]) for net in phase.nets}
         return result
 
@@ -258,6 +269,7 @@ class TrainStep:
             failed = False
             if result.flags is not None:
                 used, failed = [next(values) for _ in parameters], next(values) > 0
+                self.requested = [next(values) for _ in self.requests]
                 _drop_gradients(p for p, ranks in zip(parameters, used, strict=True) if not ranks)
             if result.losses:
                 problems += self._apply(result, scalars, squares, failed)

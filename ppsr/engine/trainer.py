@@ -150,7 +150,7 @@ class Trainer:
                     started = time.perf_counter()
                     batches = [self._next(stream) for _ in range(options.step.accumulate)]
                     clock.tick(time.perf_counter() - started)
-                    losses = state.trainer.run(batches, state.step, state.seed)
+                    losses = state.trainer.run(batches, state.step, state.seed, requests=stop.flags())
                     state.step += 1
                     state.samples += self.samples_per_step
                     bar.update()
@@ -188,7 +188,9 @@ class Trainer:
         return batch if self.state.pool is None else self.state.pool(batch)
 
     def _stopped(self, stop: StopRequest) -> bool:
-        stopped, save = stop.agree(self.group)
+        sums = self.state.trainer.requested
+        # several ranks do not wait for each other again: the step's own reduction has carried their flags
+        stopped, save = stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
         if save and self.saved_step != self.state.step:
             self.save()
         return stopped
@@ -219,6 +221,7 @@ class Trainer:
             self.validate(log, stop)
         except Stopped:
             logger.info("validation of step %d interrupted", self.state.step)
+        self.state.trainer.requested = None  # validation takes long: ask again
 
     def validate(self, log: ScalarLog | None = None, stop: StopRequest | None = None) -> dict[str, float]:
         """Score the validation sets with the averaged networks, and mark the best checkpoint.

@@ -10,7 +10,7 @@ from paddle.distributed.fleet.utils import recompute
 
 from ppsr.engine.buckets import GradientBuckets
 
-NEVER = paddle.zeros([])
+NEVER = paddle.zeros([1])
 
 
 class _Rank:
@@ -55,14 +55,14 @@ def test_gradients_are_the_means_of_both_ranks(size):
     net = _net()
     buckets = GradientBuckets(net.parameters(), 2, other, size=size)
     _loss(net, 2).backward()
-    buckets.finish(NEVER)  # what the other rank sends
+    buckets.finish([NEVER])  # what the other rank sends
 
     net = _net()
     rank = _Rank(other.received)
     buckets = GradientBuckets(net.parameters(), 2, rank, size=size)
     buckets.start()
     _loss(net, 1).backward()
-    flags = buckets.finish(paddle.ones([]))
+    flags = buckets.finish([paddle.ones([1])])
     np.testing.assert_array_equal(flags.numpy(), [2.0] * 6 + [1.0])
     for gradient, one, two in zip(_gradients(net), *both, strict=True):
         np.testing.assert_allclose(gradient, (one + two) / 2, rtol=1e-6)
@@ -79,7 +79,7 @@ def test_buckets_are_summed_while_backward_goes_on():
         rank.left, rank.pending = set(net), []
         buckets.start()
         _loss(net, step).backward()
-        buckets.finish(NEVER)
+        buckets.finish([NEVER])
         _clear(net)
     # the last layer's bias first, then weight and bias of each layer, then the flags
     assert rank.pending[0] == 3
@@ -95,7 +95,7 @@ def test_a_parameter_that_one_rank_does_not_use_counts_as_zero_there():
     )
     buckets.start()
     net[1](paddle.ones([1, 4])).sum().backward()
-    flags = buckets.finish(NEVER)
+    flags = buckets.finish([NEVER])
     np.testing.assert_array_equal(flags.numpy(), [1, 0, 1, 2, 0, 0, 0])
     np.testing.assert_array_equal(net[0].weight.grad.numpy().ravel(), np.arange(12) / 2)
     np.testing.assert_array_equal(net[1].bias.grad.numpy(), (np.arange(4) + 1) / 2)
@@ -113,7 +113,7 @@ def test_a_gradient_that_grows_several_times_in_a_backward_pass_is_summed_at_its
         buckets.start()
         recompute(net, recompute(net, x)).sum().backward()
         got = _gradients(net)
-        buckets.finish(NEVER)
+        buckets.finish([NEVER])
         np.testing.assert_array_equal(rank.received[-2], got[0].ravel())
         _clear(net)
 
@@ -125,7 +125,7 @@ def test_data_types_do_not_mix_in_a_bucket():
     buckets = GradientBuckets(net.parameters(), 2, rank)
     for parameter in net.parameters():
         parameter.grad = paddle.ones_like(parameter)
-    buckets.finish(NEVER)
+    buckets.finish([NEVER])
     assert [values.dtype for values in rank.received[:-1]] == [np.float32, np.float64, np.float32]
     for parameter in net.parameters():
         np.testing.assert_array_equal(parameter.grad.numpy(), np.ones(parameter.shape))

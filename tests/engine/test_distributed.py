@@ -173,7 +173,7 @@ for step in range(4):
         clear()
     buckets.start()
     gradients(group.rank, step)
-    flags = buckets.finish(paddle.to_tensor(float(group.rank))).numpy()
+    flags = buckets.finish([paddle.full([1], group.rank, "float32")]).numpy()
     assert flags.tolist() == [2.0] * 10 + [1.0] * 3, flags
     for parameter, one, two in zip(net.parameters(), *expected):
         np.testing.assert_allclose(parameter.grad.numpy(), (one + two) / 2, rtol=1e-6, atol=1e-9)

@@ -146,3 +146,29 @@ def test_phases_that_train_the_same_network_follow_each_other():
     scalars = step.run([_batch()], 0, 0)
     assert set(scalars) == {"l1", "l2"}
     assert not np.array_equal(*values)
+
+
+class _TwoRanks(Group):
+    """The other rank sends the same numbers."""
+
+    def __init__(self):
+        super().__init__(0, 2)
+
+    def start_sum(self, tensor):
+        tensor.scale_(2)
+
+    def sum(self, values):
+        raise AssertionError("a reduction beside those of the gradients")
+
+
+def test_requests_of_ranks_ride_on_the_reduction_of_a_step():
+    step = _step("sr")
+    step.group = _TwoRanks()
+    assert step.requested is None
+    step.run([_batch()], 0, 0, requests=[0.0, 1.0])
+    assert step.requested == [0, 2]
+    batches = [_batch()]
+    with HostWaits() as waits:
+        step.run(batches, 1, 0, requests=[1.0, 0.0])
+    assert step.requested == [2, 0]
+    assert waits.count <= 1, "\n".join(waits.places)
