@@ -204,3 +204,13 @@ def test_a_careful_figure_is_taken_where_nothing_can_be_measured(monkeypatch):
 def test_a_limit_below_what_the_process_takes_names_both():
     with pytest.raises(DataError, match=r"already takes \d\d+ MB, of a limit of 10 MB"):
         Upscaler(Repeat(), max_memory=10_000_000)(np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, bool])
+def test_small_arrays_go_to_a_gpu_without_the_copy_that_waits(monkeypatch, rng, dtype):
+    values = (100 * rng.standard_normal((3, 1, 5))).astype(dtype)
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(paddle, "to_tensor", None)
+    tensor = memory.device_array(values)
+    assert tensor.numpy().dtype == dtype
+    np.testing.assert_array_equal(tensor.numpy(), values)

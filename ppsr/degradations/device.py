@@ -27,6 +27,7 @@ from ppsr.degradations.noise import LUMA_WEIGHTS
 from ppsr.degradations.operations import Blur, Jpeg, Noise, Operation, Resize
 from ppsr.errors import DataError
 from ppsr.imaging.resize import torch_matrix
+from ppsr.memory import device_array
 
 __all__ = [
     "TensorDraws",
@@ -88,7 +89,7 @@ def to_unit(x: Tensor) -> Tensor:
 
 def _per_sample(values: Sequence[float] | np.ndarray) -> Tensor:
     """(N,) numbers as (N, 1, 1, 1)."""
-    return paddle.to_tensor(np.asarray(values, np.float32).reshape(-1, 1, 1, 1))
+    return device_array(np.asarray(values, np.float32).reshape(-1, 1, 1, 1))
 
 
 def _reflected(x: Tensor, reach: int) -> Tensor:
@@ -113,7 +114,8 @@ def filter2d(x: Tensor, kernels: np.ndarray) -> Tensor:
     count, channels, height, width = x.shape
     reach = kernels.shape[1] // 2
     padded = _reflected(x, reach).reshape([1, count * channels, height + 2 * reach, width + 2 * reach])
-    weight = paddle.to_tensor(np.repeat(kernels, channels, axis=0)[:, None])
+    weight = device_array(kernels[:, None]).expand([count, channels, *kernels.shape[1:]])
+    weight = weight.reshape([count * channels, 1, *kernels.shape[1:]])
     return conv2d(padded, weight, groups=count * channels).reshape([count, channels, height, width])
 
 
@@ -167,8 +169,7 @@ def interpolate(
     if new == old or min(new) == 1 or (mode == "bilinear" and any(map(operator.eq, new, old))):
         # Paddle copies where both sizes stay and only there, and misplaces single samples
         rows, columns = (
-            paddle.to_tensor(torch_matrix(*shape, mode).toarray())
-            for shape in zip(old, new, steps, strict=True)
+            device_array(torch_matrix(*shape, mode).toarray()) for shape in zip(old, new, steps, strict=True)
         )
         return paddle.matmul(paddle.matmul(rows, x), columns, transpose_y=True)
     by_size = {"size": new} if size is not None else {"scale_factor": scale}
@@ -195,7 +196,7 @@ def gaussian_noise(x: Tensor, *, sigma: np.ndarray, gray: np.ndarray, draws: Ten
 
 def _where(flags: np.ndarray, one_channel: Tensor, channels: Tensor) -> Tensor:
     """Per picture, one plane for all channels, or the channels."""
-    chosen = paddle.to_tensor(np.asarray(flags, bool).reshape(-1, 1, 1, 1))
+    chosen = device_array(np.asarray(flags, bool).reshape(-1, 1, 1, 1))
     return paddle.where(chosen.expand_as(channels), one_channel.expand_as(channels), channels)
 
 
@@ -256,7 +257,7 @@ def jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
         x: (N, 3, H, W) in [0, 1].
         quality: (N,), 0 < q < 100.
     """
-    factor = paddle.to_tensor(np.array([[[quality_factor(float(q))]] for q in quality], np.float32))
+    factor = device_array(np.array([[[quality_factor(float(q))]] for q in quality], np.float32))
     height, width = x.shape[2:]
     padded = F.pad(x, [0, -width % 16, 0, -height % 16]) * 255
     count, _, rows, columns = padded.shape
@@ -292,7 +293,7 @@ def _noisy(x: Tensor, operations: Sequence[Noise], draws: TensorDraws) -> Tensor
         where = [i for i, operation in enumerate(operations) if operation.kind == kind]
         if not where:
             continue
-        part = x if len(where) == len(operations) else paddle.index_select(x, paddle.to_tensor(where))
+        part = x if len(where) == len(operations) else paddle.index_select(x, device_array(np.array(where)))
         level = np.array([operations[i].level for i in where])
         gray = np.array([operations[i].gray for i in where])
         if kind == "gaussian":
@@ -303,7 +304,7 @@ def _noisy(x: Tensor, operations: Sequence[Noise], draws: TensorDraws) -> Tensor
         order += where
     if len(parts) == 1:
         return parts[0]
-    return paddle.index_select(paddle.concat(parts), paddle.to_tensor(np.argsort(order)))
+    return paddle.index_select(paddle.concat(parts), device_array(np.argsort(order)))
 
 
 def _jpegged(x: Tensor, operations: Sequence[Jpeg], draws: TensorDraws) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 import paddle
 
 from ppsr.errors import ConfigError
+from ppsr.memory import device_array
 
 __all__ = ["TrainingPairPool"]
 
@@ -62,7 +63,7 @@ class TrainingPairPool:
         order = np.random.default_rng([self.seed, self.swaps]).permutation(self.queue_size)
         self.swaps += 1
         self.places = self.places[order]
-        chosen = paddle.to_tensor(self.places[:size])
+        chosen = device_array(self.places[:size])
         for name, incoming in tensors.items():
             batch[name] = paddle.index_select(self.stored[name], chosen)
             paddle.scatter_(self.stored[name], chosen, incoming)

@@ -10,7 +10,9 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-__all__ = ["GradientBuckets", "device_numbers"]
+from ppsr.memory import device_array
+
+__all__ = ["GradientBuckets"]
 
 Reduce = Callable[[Tensor], Any]
 
@@ -114,7 +116,7 @@ class GradientBuckets:
         """
         if not self._running:
             self.start()
-        used = device_numbers([float(parameter.grad is not None) for parameter in self.parameters])
+        used = device_array(np.array([p.grad is not None for p in self.parameters], np.float32))
         while self._launched < len(self._buckets):
             self._launch()
         sums = paddle.concat([used, *flags])
@@ -128,11 +130,6 @@ class GradientBuckets:
             self._overlap = max(self._fired.values()) == 1
         self._running = False
         return sums
-
-
-def device_numbers(values: Sequence[float]) -> Tensor:
-    """Numbers as a float32 tensor, without the wait for the device that `paddle.to_tensor` is."""
-    return paddle.assign(np.asarray(values, dtype=np.float32))
 
 
 def _groups(parameters: Sequence[Tensor], size: int) -> list[list[Tensor]]:

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import Tensor
 
 from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.buckets import GradientBuckets, device_numbers
+from ppsr.engine.buckets import GradientBuckets
 from ppsr.engine.distributed import Group
 from ppsr.engine.phase_result import (
     Optimizers,
@@ -29,6 +30,7 @@ from ppsr.engine.phase_result import (
     total_loss,
 )
 from ppsr.errors import PpsrError
+from ppsr.memory import device_array
 from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.precision import half_dtype
 from ppsr.solver.ema import EMA
@@ -213,7 +215,9 @@ class TrainStep:
             if buckets is not None:
                 failed = ~paddle.stack(all_values(result.losses)).isfinite().all()
                 flags = [failed.astype("float32").reshape([1])]
-                result.flags = buckets.finish([*flags, device_numbers(self.requests)])
+                if self.requests:
+                    flags.append(device_array(np.array(self.requests, np.float32)))
+                result.flags = buckets.finish(flags)
             result.squares = {net: squared_norm(self.trainable[net]) for net in phase.nets}
         return result
 
