@@ -40,6 +40,8 @@ class Run:
         source: where that stands.
         start: run whose averaged weights it begins with; "": from nothing.
         data: what it is trained on, for the licence note.
+        averaged: whether the averaged weights count; those of the last step do where the average of a short
+            run still holds too much of the initial weights.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Run:
     source: str = ""
     start: str = ""
     data: str = "T91"
+    averaged: bool = True
 
 
 RUNS = (
@@ -56,7 +59,7 @@ RUNS = (
     Run("fsrcnn_x2", "FSRCNN x2", 2, 36.94, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
-    Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500"),
+    Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500", averaged=False),
 )
 
 
@@ -165,6 +168,14 @@ def newest_weights(folder: Path) -> Path:
     return max(found, key=step_of)
 
 
+def state_of(run: Run, weights: Path) -> dict:
+    """The weights that count of a file."""
+    from ppsr.weights import read_file
+
+    file = read_file(weights)
+    return file.state("generator") if run.averaged else file.nets["generator"]
+
+
 def step_of(weights: Path) -> int:
     """After how many steps a weight file was written."""
     return int(weights.name.split("_")[1])
@@ -191,22 +202,39 @@ def machine() -> str:
 
 
 def result_of(run: Run, output: Path) -> dict:
-    """All that is reported of a run, scored with its newest averaged weights."""
+    """All that is reported of a run, scored with its newest averaged weights; kept beside them."""
+    from ppsr.files import atomic_write
+
+    weights = newest_weights(output / run.name)  # once, since a run that goes on writes others meanwhile
+    kept = weights.with_suffix(".json")
+    if not kept.exists():
+        atomic_write(kept, json.dumps(scored(run, output, weights)))
+    return json.loads(kept.read_text())
+
+
+def scored(run: Run, output: Path, weights: Path) -> dict:
+    """The result of a run with these weights."""
     from ppsr.config import check_config, load_config
     from ppsr.evaluation.evaluate import evaluate
+    from ppsr.inference.upscaler import Upscaler
+    from ppsr.registry import GENERATORS
+    from ppsr.weights import apply_state
 
     folder = output / run.name
     config = f"configs/{run.name}.yaml"
     lines = [json.loads(line) for log in sorted(folder.glob("*/scalars.jsonl")) for line in log.open()]
     curve = {line["step"]: line["psnr"] for line in lines if line["split"] == "validate"}
-    weights = newest_weights(folder)  # once, since a run that goes on writes others meanwhile
+    experiment = check_config(load_config(config))
+    net = GENERATORS.build(experiment.model["generator"])
+    apply_state(net, state_of(run, weights))
+    upscaler = Upscaler(net)
     scores, bicubic = {}, {}
     for name, gt in (("Set5", "data/Set5/HR"), ("B100", "data/BSDS500/val")):
         common = {"scale": run.scale, "gt": gt, "name": name}
-        scores[name] = evaluate(**common, config_file=config, load=weights).means
+        scores[name] = evaluate(**common, upscale=upscaler).means
         bicubic[name] = evaluate(**common, use_bicubic=True).means
-    experiment = check_config(load_config(config))
     return {
+        "averaged": run.averaged,
         "title": run.title,
         "config": config,
         "command": " ".join(["python", *command(run, output)]),
@@ -237,9 +265,9 @@ def ship(run: Run, output: Path) -> Path:
     import numpy as np
 
     from ppsr.config import load_config
-    from ppsr.weights.files import read_file, write_state
+    from ppsr.weights.files import write_state
 
-    state = read_file(newest_weights(output / run.name)).state("generator")
+    state = state_of(run, newest_weights(output / run.name))
     arguments = dict(load_config(f"configs/{run.name}.yaml")["model"]["generator"])
     target = SHIPPED / f"{run.name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)

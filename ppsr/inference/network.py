@@ -17,12 +17,16 @@ from ppsr.inference.exported import Export, find_export
 from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_file
 from ppsr.weights.build import build_found
+from ppsr.weights.catalogue import find_entry
+from ppsr.weights.fetch import get_entry
 from ppsr.weights.files import WeightFile
 from ppsr.weights.mix import read_with_strength
 
 __all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source", "split_networks"]
 
 DEFAULT_WEIGHTS = "realesrgan-x4plus"
+SHIPPED_WEIGHTS = "srvgg-8x32-x4"
+"""What comes with ppsr, for machines that cannot get the default."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +88,8 @@ def load_source(
     Args:
         config_file: see `load_network`; not used for an export.
         load: weight files, or an export.
-        model_dir: folder or prefix of an export. Without any of the three, `DEFAULT_WEIGHTS` are taken.
+        model_dir: folder or prefix of an export. Without any of the three, `DEFAULT_WEIGHTS` are taken, or
+            `SHIPPED_WEIGHTS` where those cannot be had.
         strength: from 0 to 1, of published weights that have a weaker partner; see `read_with_strength`.
 
     Raises:
@@ -97,8 +102,7 @@ def load_source(
     if not load and model_dir is None:
         if config_file is not None:
             raise ConfigError(f"{config_file} names a network without weights; give them by --load")
-        logger.info("no weights given, %s are taken; for others: ppsr models list", DEFAULT_WEIGHTS)
-        load = [Path(DEFAULT_WEIGHTS)]
+        load = [_default_weights()]
     if strength is not None:
         if len(load) != 1 or config_file is not None:
             raise ConfigError("--strength is for one --load without a config")
@@ -107,6 +111,22 @@ def load_source(
         return Export(model_dir).prefix
     exported = find_export(load[0]) if len(load) == 1 else None
     return exported or load_network(config_file, load)
+
+
+def _default_weights() -> Path:
+    """What is taken where no weights are given; one line says so."""
+    try:
+        path = get_entry(find_entry(DEFAULT_WEIGHTS))
+    except WeightError as error:
+        logger.warning("%s", error)
+        logger.warning(
+            "%s is taken instead, a small network that comes with ppsr; it sharpens clean images and "
+            "removes neither noise nor compression",
+            SHIPPED_WEIGHTS,
+        )
+        return Path(SHIPPED_WEIGHTS)
+    logger.info("no weights given, %s are taken; for others: ppsr models list", DEFAULT_WEIGHTS)
+    return path
 
 
 def split_networks(paths: Sequence[Path]) -> list[list[Path]]:
