@@ -36,7 +36,7 @@ PAGES = {
 # What leads to the same place on the site
 ALIASES = {"README.md": "index.md", "README_cn.md": "index.md"}
 NAVIGATION: dict[str, list[str]] = {
-    "Start": ["index", "get-started", "troubleshooting", "doctor"],
+    "Start": ["index", "get-started", "own-images", "troubleshooting", "doctor"],
     "Use": [
         "upscaling",
         "data",
@@ -49,7 +49,7 @@ NAVIGATION: dict[str, list[str]] = {
     ],
     "Deploy": ["deployment", "gpu", "serve", "performance", "weights"],
     "Understand": ["analysis"],
-    "Systems": ["cddnet", "drn", "drct", "mambadrct", "reflash", "align"],
+    "Systems": ["systems", "cddnet", "drn", "drct", "mambadrct", "reflash", "align"],
     "Extend": ["extending", "migrate", "paddlegan", "tipc"],
     "Reference": [
         "reference/sections",
