@@ -25,6 +25,7 @@ __all__ = ["main"]
 CONFIG = "quickstart_fsrcnn_x3"
 PUBLISHED = "realesrgan-x4plus"
 SAMPLES = Path("data/samples")
+TRAIN, VAL = SAMPLES / "train_x3", SAMPLES / "val_x3"  # as the config reads them
 OUTPUT = Path("output/quickstart")
 SCALE = 3  # of the config
 PHOTO = ("chelsea", (slice(60, 180), slice(120, 280)))  # what is enlarged first: 160 x 120 pixels
@@ -44,10 +45,8 @@ def main() -> int:
     print(f"    {time.perf_counter() - started:.0f} s so far", flush=True)
     print("3/4 training a small network on this machine", flush=True)
     make_subimages(SAMPLES / "train", SAMPLES / "train_sub", size=120, step=120).require_all()
-    for name in ("train_sub", "val"):
-        make_bicubic(
-            SAMPLES / name, SAMPLES / f"{name}_bicubic", scales=[SCALE], multiple=SCALE
-        ).require_all()
+    for source, target in (("train_sub", TRAIN), ("val", VAL)):
+        make_bicubic(SAMPLES / source, target, scales=[SCALE], multiple=SCALE).require_all()
     code = train(["--config-file", CONFIG, "--device", "cpu"])
     if code:
         return code
@@ -88,11 +87,10 @@ def compare(upscaler: Upscaler) -> tuple[Scores, dict[str, dict[str, np.ndarray]
     """Mean PSNR and SSIM (Y, border 3) of bicubic enlargement and of the network, and their images."""
     values: dict[str, list[tuple[float, float]]] = {"bicubic": [], "FSRCNN": []}
     rows: dict[str, dict[str, np.ndarray]] = {}
-    folder = SAMPLES / "val_bicubic"
     for file in VALIDATION:
         name = Path(file).stem
-        lq = read_image(folder / "LR_bicubic" / f"X{SCALE}" / f"{name}x{SCALE}.png")
-        gt = read_image(folder / "HR" / f"{name}.png")
+        lq = read_image(VAL / "LR_bicubic" / f"X{SCALE}" / f"{name}x{SCALE}.png")
+        gt = read_image(VAL / "HR" / f"{name}.png")
         rows[name] = {}
         for method, sr in (("bicubic", matlab_resize(lq, SCALE)), ("FSRCNN", upscaler(lq))):
             image, truth = to_uint8(sr), to_uint8(gt)

@@ -109,6 +109,9 @@ def _write_pictures(folder: Path) -> None:
         "OST/animal/OST_001": 408,
         "RealSRSet/dog": 24,
         "real/LR/street": 24,
+        "T91/t1": 128,
+        "BSDS500/train/2092": 128,
+        "BSDS500/test/2018": 128,
     }
     for name, side in sides.items():
         write(folder / "data" / f"{name}.png", side)
