@@ -400,6 +400,9 @@ def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported: 
     assert backend.largest_side == 1280
     assert options["trt_fp16_enable"]
     assert options["device_id"] == 1
+    name, options = backend._providers()[1]
+    assert name == "CUDAExecutionProvider"
+    assert options == {"device_id": 1, "cudnn_conv_algo_search": "HEURISTIC"}
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
