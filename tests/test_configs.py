@@ -38,9 +38,9 @@ def host_waits_per_step(trainer: Trainer) -> list[int]:
     """Takes in how often each step of a run waits for the device."""
     run, counts = trainer.state.trainer.run, []
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         with HostWaits() as waits:
-            scalars = run(*arguments)
+            scalars = run(*arguments, **options)
         counts.append(waits.count)
         return scalars
 

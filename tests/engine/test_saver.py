@@ -80,10 +80,10 @@ def test_an_error_in_the_middle_of_a_step_saves_nothing(tmp_path):
 def test_memory_that_runs_out_is_one_line_and_saves_the_finished_steps(tmp_path, monkeypatch, capsys):
     run = TrainStep.run
 
-    def limited(self, batches, step, seed):
+    def limited(self, batches, step, seed, **options):
         if step == 2:
             raise MemoryError("(ResourceExhausted) Fail to alloc memory of 9 size, error code is 12.")
-        return run(self, batches, step, seed)
+        return run(self, batches, step, seed, **options)
 
     monkeypatch.setattr(TrainStep, "run", limited)
     assert main(["-c", str(write_config(tmp_path)), "--device", "cpu", "-o", *SHORT]) == 1

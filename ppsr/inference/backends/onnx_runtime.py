@@ -54,7 +54,7 @@ class OnnxRuntimeBackend(ExportedBackend):
         cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
         if not self.options.on_gpu:
             return cpu
-        # the default tries out every algorithm for each new size, and tiles at borders have sizes of their own
+        # the default tries out every algorithm for each new size; tiles at borders have sizes of their own
         cuda = {"device_id": self.options.gpu_index, "cudnn_conv_algo_search": "HEURISTIC"}
         return [("CUDAExecutionProvider", cuda), *cpu]
 
