@@ -94,8 +94,10 @@ def compare(upscaler: Upscaler) -> tuple[Scores, dict[str, dict[str, np.ndarray]
         rows[name] = {}
         for method, sr in (("bicubic", matlab_resize(lq, SCALE)), ("FSRCNN", upscaler(lq))):
             image, truth = to_uint8(sr), to_uint8(gt)
-            options = {"crop_border": SCALE, "test_y_channel": True}
-            score = (psnr(image, truth, **options), ssim(image, truth, **options))
+            score = (
+                psnr(image, truth, crop_border=SCALE, test_y_channel=True),
+                ssim(image, truth, crop_border=SCALE, test_y_channel=True),
+            )
             values[method].append(score)
             rows[name][f"{method} x{SCALE}, {score[0]:.2f} dB"] = np.clip(sr, 0, 1)
         rows[name]["truth"] = gt
