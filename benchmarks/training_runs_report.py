@@ -16,6 +16,7 @@ CHINESE = (
     (r"(\d+) of (\d+)", r"\1，共 \2"),
     (r"FSRCNN's paper", "FSRCNN 论文"),
     (r"ESPCN's paper", "ESPCN 论文"),
+    (r", begun anew from it", "，从其权重重新开始"),
 )
 
 
