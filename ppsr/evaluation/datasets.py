@@ -15,6 +15,7 @@ import numpy as np
 from ppsr.engine.evaluator import compared, sample_label
 from ppsr.errors import DataError
 from ppsr.inference.backends.base import Backend, apply_backend
+from ppsr.memory import is_out_of_memory, release_memory
 from ppsr.metrics.scoring import FailedImage, Metric, SetScore, score_image
 
 __all__ = ["Scores", "evaluate_backend"]
@@ -43,7 +44,8 @@ def evaluate_backend(
 ) -> Scores:
     """Apply a network to every sample of {lq, gt, lq_path} (CHW float32 in [0, 1]) and score it.
 
-    A sample that cannot be read or compared has no score; it is logged, and counts in no mean.
+    A sample that cannot be read or compared, or does not fit into memory, has no score; it is logged, and
+    counts in no mean.
 
     Args:
         backend: the network.
@@ -57,7 +59,12 @@ def evaluate_backend(
     for batch in _batches(_readable(dataset, score), batch_size):
         lq = np.stack([np.asarray(sample["lq"], np.float32) for _, sample in batch])
         started = time.perf_counter()
-        pictures = apply_backend(backend, lq)
+        pictures = _computed(backend, lq)
+        if pictures is None:
+            release_memory()  # after the traceback, which holds the arrays, is gone
+            reason = f"{lq.shape[3]} x {lq.shape[2]} pixels in a batch of {len(lq)} do not fit into memory"
+            score.problems += [FailedImage(name, "out of memory", reason) for name, _ in batch]
+            continue
         seconds += time.perf_counter() - started
         for (name, sample), sr in zip(batch, pictures, strict=True):
             label = sample_label(sample, folders) or name
@@ -66,6 +73,16 @@ def evaluate_backend(
     for problem in score.problems:
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
     return Scores(score, seconds)
+
+
+def _computed(backend: Backend, lq: np.ndarray) -> np.ndarray | None:
+    """SR of a batch; None where memory is short for it."""
+    try:
+        return apply_backend(backend, lq)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def _readable(dataset: Any, score: SetScore) -> Iterator[Sample]:
