@@ -143,8 +143,9 @@ def build_schedules(cfg: Mapping[str, Any], lr_scheduler: Mapping[str, Any]) -> 
     Example:
         >>> optimizer = {"optimG": {"name": "Adam"}, "optimD": {"name": "Adam", "learning_rate": 1e-5}}
         >>> schedules = build_schedules(optimizer, {"name": "ConstantLR", "learning_rate": 1e-4})
-        >>> schedules["optimG"](0), schedules["optimD"](0)
-        (0.0001, 1e-05)
+        >>> rate = schedules["optimD"]
+        >>> rate(0)
+        1e-05
     """
     schedules = {}
     for key, section in _sections(cfg).items():
