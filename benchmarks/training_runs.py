@@ -68,13 +68,6 @@ RUNS = (
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
     Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500", averaged=False),
-    Run(
-        "srvgg_8x32_x4_continued",
-        "SRVGGNetCompact 8x32 x4, begun anew from it",
-        4,
-        start="srvgg_8x32_x4",
-        data="T91 and BSDS500",
-    ),
 )
 
 
