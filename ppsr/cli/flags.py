@@ -136,3 +136,12 @@ def ended(run: Callable[[], int], *, name: str = "error") -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "paddle":
+            raise
+        print(
+            f"{name}: PaddlePaddle is not installed: pip install paddlepaddle==3.3.1, or a GPU build from "
+            "https://www.paddlepaddle.org.cn/install/quick",
+            file=sys.stderr,
+        )
+        return 2

@@ -86,3 +86,21 @@ def test_an_error_of_the_program_itself_is_not_hidden():
 
     with pytest.raises(RuntimeError, match="a mistake"):
         ended(run)
+
+
+def test_a_missing_paddle_is_one_line(capsys):
+    def run():
+        raise ModuleNotFoundError("No module named 'paddle'", name="paddle")
+
+    assert ended(run) == 2
+    error = capsys.readouterr().err
+    assert "pip install paddlepaddle" in error
+    assert error.count("\n") == 1
+
+
+def test_other_missing_modules_are_not_hidden():
+    def run():
+        raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
+
+    with pytest.raises(ModuleNotFoundError):
+        ended(run)
