@@ -122,6 +122,15 @@ def ended(run: Callable[[], int], *, name: str = "error") -> int:
     except PpsrError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "paddle":
+            raise
+        print(
+            f"{name}: PaddlePaddle is not installed: pip install paddlepaddle==3.3.1, or a GPU build from "
+            "https://www.paddlepaddle.org.cn/install/quick",
+            file=sys.stderr,
+        )
+        return 2
     except Exception as error:
         logger.debug("the command failed", exc_info=True)
         if isinstance(error, OSError) and error.errno is not None:  # Paddle's own errors are OSErrors too
@@ -136,12 +145,3 @@ def ended(run: Callable[[], int], *, name: str = "error") -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "paddle":
-            raise
-        print(
-            f"{name}: PaddlePaddle is not installed: pip install paddlepaddle==3.3.1, or a GPU build from "
-            "https://www.paddlepaddle.org.cn/install/quick",
-            file=sys.stderr,
-        )
-        return 2
