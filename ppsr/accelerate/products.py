@@ -137,6 +137,13 @@ def _apply(x: Tensor, y: Tensor, bias: Tensor | None, product: Product) -> Tenso
 
 
 def _compute(product: Product, x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
+    if product.inner == 1:  # on some processors oneDNN 3.6 does not write all of an outer product
+        left = x.reshape(product._matrix(*((1, product.rows) if product.transpose_x else (product.rows, 1))))
+        right = y.reshape(
+            product._matrix(*((product.columns, 1) if product.transpose_y else (1, product.columns)))
+        )
+        outer = paddle.matmul(left, right, product.transpose_x, product.transpose_y)
+        return outer if bias is None else outer + bias
     z = paddle.empty(product.shape, paddle.float32)
     arrays = {SRC: x.contiguous(), WEIGHTS: y.contiguous(), DST: z}
     if bias is not None:
