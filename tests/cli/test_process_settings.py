@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr import accelerate
-from ppsr.cli import build_app, export
+from ppsr.cli import build_app
+from ppsr.cli.export_model import main as export_model
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
 from ppsr.inference import network
@@ -58,5 +59,5 @@ def test_settings_come_before_the_network(command, tmp_path, given, events):
 
 def test_settings_come_before_the_network_in_the_export_tool(tmp_path, given, events, monkeypatch):
     (tmp_path / "config.yaml").write_text("model: {name: SRModel}\n", encoding="utf-8")
-    assert export.export_model([*given, "--output_dir", str(tmp_path / "out")]) != 0
+    assert export_model([*given, "--output_dir", str(tmp_path / "out")]) != 0
     assert events == ["settings", "network"]
