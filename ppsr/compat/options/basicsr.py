@@ -1,368 +1,63 @@
-"""BasicSR's option files -> ours: DASR, CDDNet, Reflash Dropout, Simple-Align, DRCT, HAT, SwinIR,
+"""BasicSR's option files -> ours: DASR, CDDNet, Reflash Dropout, Simple-Align, DRCT, HAT, SwinIR, MambaIR,
 Real-ESRGAN.
 
-https://github.com/XPixelGroup/BasicSR (Apache-2.0) and the projects built on it. What their code does with a
-key decides, not what its name promises: keys that it never reads are named as such.
+https://github.com/XPixelGroup/BasicSR (Apache-2.0) and the projects built on it. The behaviour of their code
+decides, not the names of keys: keys that it never reads are noted as such.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from ppsr.compat.options.components import Component, convert_component, find_row
+from ppsr.compat.options.checks import flag, items, number, text, whole
 from ppsr.compat.options.degradations import convert_levels, convert_second_order
-from ppsr.compat.options.draft import Conversion, Draft, Rule, flag, items, number, text, whole
-from ppsr.compat.options.networks import CDDNET_PARTS, DISCRIMINATORS, network_row
+from ppsr.compat.options.networks import network_row
+from ppsr.compat.options.source import Component, Conversion, Rule, Source, rules
 from ppsr.errors import ConfigError, did_you_mean
-from ppsr.registry import CRITERIONS, GENERATORS
-from ppsr.registry import DISCRIMINATORS as DISCRIMINATOR_REGISTRY
+from ppsr.registry import CRITERIONS, DISCRIMINATORS, GENERATORS
 
 __all__ = ["convert_basicsr"]
 
-
-@dataclass(frozen=True)
-class _Algorithm:
-    """What a `model_type` trains: our model, and whose data it makes."""
-
-    name: str
-    gan: bool = False
-
-
-_PLAIN, _GAN = _Algorithm("SRModel"), _Algorithm("SRModel", gan=True)
-_MODELS: dict[str, _Algorithm] = {
-    "DASRModel": _Algorithm("CDDNet"),
-    "DRCTModel": _PLAIN,
-    "HATModel": _PLAIN,
-    "MambaIRModel": _PLAIN,
-    "RealDRCTGANModel": _GAN,
-    "RealDRCTMSEModel": _PLAIN,
-    "RealESRGANModel": _GAN,
-    "RealESRNetModel": _PLAIN,
-    "RealHATGANModel": _GAN,
-    "RealHATMSEModel": _PLAIN,
-    "SRGANDynamicModel": _Algorithm("CDDNet"),
-    "SRModel": _PLAIN,
-    "SwinIRModel": _PLAIN,
+# model_type -> our model, and whether it trains with a discriminator
+_PLAIN = ("DRCTModel", "HATModel", "MambaIRModel", "SRModel", "SwinIRModel")
+_REAL = ("RealDRCTMSEModel", "RealESRNetModel", "RealHATMSEModel")
+_REAL_GAN = ("RealDRCTGANModel", "RealESRGANModel", "RealHATGANModel")
+_MODELS = {
+    **dict.fromkeys((*_PLAIN, *_REAL), ("SRModel", False)),
+    **dict.fromkeys(_REAL_GAN, ("SRModel", True)),
+    **dict.fromkeys(("DASRModel", "SRGANDynamicModel"), ("CDDNet", False)),
 }
 
 
-@dataclass(frozen=True)
-class _Data:
-    """A data set's counterpart: its name, and whether it has a scale and makes its LR pictures."""
-
+class _Data(NamedTuple):
     name: str
+    degrade: Callable[[Source], None] | None = None  # converts the options of its degradation
     scaled: bool = True
-    degrades: str = ""
 
 
-_DATASETS: dict[str, _Data] = {
-    "DASRDataset": _Data("DASRDataset", degrades="levels"),
+_DATASETS = {
+    "DASRDataset": _Data("DASRDataset", convert_levels),
     "ImageNetPairedDataset": _Data("ImageNetPairedDataset"),
     "PairedImageDataset": _Data("SRDataset"),
-    "RealESRGANDataset": _Data("RealESRGANDataset", degrades="second order"),
+    "RealESRGANDataset": _Data("RealESRGANDataset", convert_second_order),
     "SingleImageDataset": _Data("SingleImageDataset", scaled=False),
 }
+_DASR_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}  # CDDNet with these is DASR's
+_LOSSES = {f"{name}_opt": f"{name}_criterion" for name in ("pixel", "perceptual", "gan")} | {
+    "regress_opt": "regression_criterion",
+    "artifacts_opt": "artifact_criterion",
+}
+_NAMES = ("CharbonnierLoss", "GANLoss", "L1Loss", "MSELoss", "PerceptualLoss")
+_CRITERIONS = {name: Component(name) for name in _NAMES}
+_USUAL = ("reduction", "eps", "use_input_norm", "range_norm", "real_label_val", "fake_label_val")
+_METRICS = {"calculate_niqe": "NIQE", "calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}
 
 
 def _folder(value: Any) -> str:
     """A folder, also as a list of one."""
     return text(value[0] if isinstance(value, list) and len(value) == 1 else value)
-
-
-_FOLDERS = (Rule("dataroot_gt", "gt_folder", _folder), Rule("dataroot_lq", "lq_folder", _folder))
-_LIST = (Rule("meta_info_file", "meta_info", text),)
-_DEGRADED_LIST = (Rule("meta_info", "meta_info", text),)
-_NAMES = (Rule("filename_tmpl", "filename_tmpl", text, neutral="{}"),)
-_FLIPS = (Rule("use_hflip", "use_hflip", flag), Rule("use_rot", "use_rot", flag))
-_LOADER = (
-    Rule("use_shuffle", "shuffle", flag, neutral=True),
-    Rule("batch_size_per_gpu", "batch_size", whole),
-    Rule("num_worker_per_gpu", "num_workers", whole),
-    Rule("dataset_enlarge_ratio", None, whole, neutral=1),
-)
-
-_LOSSES = {
-    "pixel_opt": "pixel_criterion",
-    "regress_opt": "regression_criterion",
-    "perceptual_opt": "perceptual_criterion",
-    "artifacts_opt": "artifact_criterion",
-    "gan_opt": "gan_criterion",
-}
-_CRITERIONS = {
-    name: Component(name) for name in ("CharbonnierLoss", "GANLoss", "L1Loss", "MSELoss", "PerceptualLoss")
-}
-_ARTIFACT = Component("ArtifactLoss", unused={"reduction": "LDL's loss is a mean"})
-_USUAL = ("reduction", "eps", "use_input_norm", "range_norm", "real_label_val", "fake_label_val")
-
-_RESTART = (
-    Rule("periods", "periods", items),
-    Rule("restart_weights", "restart_weights", items),
-    Rule("eta_min", "eta_min", number, neutral=0),
-)
-_STEPS = (Rule("milestones", "milestones", items), Rule("gamma", "gamma", number))
-_ONE_PERIOD = (
-    Rule("T_max", "periods", lambda value: [whole(value)]),
-    Rule("eta_min", "eta_min", number, neutral=0),
-)
-_SCHEDULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
-    "CosineAnnealingLR": ("CosineAnnealingRestartLR", _ONE_PERIOD),
-    "CosineAnnealingRestartLR": ("CosineAnnealingRestartLR", _RESTART),
-    "MultiStepLR": ("MultiStepDecay", _STEPS),
-    "MultiStepRestartLR": ("MultiStepDecay", _STEPS),
-    "TrueCosineAnnealingLR": ("CosineAnnealingRestartLR", _ONE_PERIOD),
-}
-_OPTIMIZERS = {"Adam": "Adam", "AdamW": "AdamW"}
-_ADAM = (Rule("eps", "epsilon", number, neutral=1e-8),)
-_METRICS = {"calculate_niqe": "NIQE", "calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}
-_METRIC = (Rule("crop_border", "crop_border", whole), Rule("test_y_channel", "test_y_channel", flag))
-_INTERVALS = (
-    Rule("manual_seed", "seed", whole),
-    Rule("train.total_iter", "total_iters", whole),
-    Rule("train.warmup_iter", "lr_scheduler.warmup_iters", lambda v: max(0, whole(v)), neutral=0),
-    Rule("train.net_d_iters", "model.net_d_iters", whole, neutral=1),
-    Rule("train.net_d_init_iters", "model.net_d_init_iters", whole, neutral=0),
-    Rule("val.val_freq", "validate.interval", whole),
-    Rule("val.save_img", "validate.save_img", flag),
-    Rule("logger.print_freq", "log_config.interval", whole),
-    Rule("logger.save_checkpoint_freq", "snapshot_config.interval", whole),
-    Rule("logger.use_tb_logger", "enable_visualdl", flag, neutral=False),
-)
-
-_REASONS = {
-    "name": "the run's folder is named after the config file",
-    "num_gpu": "the launcher decides: python -m paddle.distributed.launch --gpus 0,1",
-    "dist_params.*": "the launcher's business",
-    "num_networks": "the number of experts is the generator's num_models",
-    "datasets.*.name": "a label",
-    "datasets.*.io_backend.type": "an LMDB store is known by its name, which ends in .lmdb",
-    "datasets.*.meta_info_file": "the published data set reads meta_info, else takes the whole folder",
-    "datasets.*.prefetch_mode": "num_workers alone decides",
-    "datasets.*.num_prefetch_queue": "num_workers alone decides",
-    "datasets.*.pin_memory": "Paddle's loader decides",
-    "datasets.*.persistent_workers": "workers always live on",
-    "path.param_key_*": "of a file with params_ema and params the first is taken; ppsr convert --key picks",
-    "path.resume_state": "--resume RUN or --resume auto",
-    "path.auto_resume": "--resume auto",
-    "train.cycle_opt.*": "the published code never reads it",
-    "train.optim_d.*": "there is no discriminator to train",
-    "val.pbar": "a terminal gets a progress bar, a file none",
-    "val.suffix": "pictures keep their names",
-    "val.metrics.*.better": "metrics know it themselves",
-    "tile.tile_size": "ppsr upscale --tile; validation takes whole pictures",
-    "tile.tile_pad": "ppsr upscale --overlap",
-}
-
-
-def convert_basicsr(draft: Draft, test_set: str | None) -> Conversion:
-    """Convert a training or test option file.
-
-    Args:
-        draft: the file.
-        test_set: key or name of the validation or test set to take; None takes the first.
-
-    Raises:
-        ConfigError: a part without which nothing runs is missing or has no counterpart.
-    """
-    algorithm: _Algorithm = find_row(draft, "model_type", _MODELS, "model_type")
-    draft.trains = draft.has("train") and draft.has("datasets.train")
-    scale = draft.read("scale", whole)
-    _model(draft, algorithm, scale)
-    if draft.trains:
-        _training_data(draft, algorithm, scale)
-        _schedule(draft)
-        _optimizers(draft)
-    _test_data(draft, scale, test_set)
-    draft.apply(_INTERVALS)
-    _validation(draft)
-    _loads(draft)
-    if not draft.trains:
-        draft.put("total_iters", 1)
-        draft.put("model.pixel_criterion", {"name": "L1Loss"})
-        draft.added.append("total_iters and pixel_criterion, which every config has; testing uses neither")
-    return draft.finish(_REASONS)
-
-
-def _network(draft: Draft, source: str, target: str) -> None:
-    name = draft.read(f"{source}.type", text)
-    row = network_row(name, draft.where(f"{source}.type"))
-    convert_component(draft, source, target, row, GENERATORS)
-
-
-def _model(draft: Draft, algorithm: _Algorithm, scale: int) -> None:
-    aligns = _aligns(draft)
-    draft.put("model.name", "AlignModel" if aligns else algorithm.name, "model_type")
-    own = draft.peek("network_g.upscale", default=draft.peek("network_g.scale", default=scale))
-    if own != scale:
-        raise ConfigError(
-            f"{draft.where('network_g')}: network_g enlarges {own} times, and scale is {scale} "
-            f"({draft.where('scale')})"
-        )
-    _network(draft, "network_g", "model.generator")
-    if algorithm.name == "CDDNet":
-        _network(draft, "network_p", "model.predictor")
-        _tell_dasr_from_cddnet(draft)
-    if draft.has("network_d") and draft.has("train.gan_opt"):
-        row = find_row(draft, "network_d.type", DISCRIMINATORS, "discriminator")
-        convert_component(draft, "network_d", "model.discriminator", row, DISCRIMINATOR_REGISTRY)
-    elif draft.has("train.gan_opt"):
-        raise ConfigError(f"{draft.where('train.gan_opt')}: gan_opt needs the section network_d")
-    if aligns:
-        _alignment(draft)
-    for source, target in _LOSSES.items():
-        if draft.has(f"train.{source}"):
-            _loss(draft, f"train.{source}", f"model.{target}")
-    if algorithm.gan:
-        for key in ("l1_gt_usm", "percep_gt_usm", "gan_gt_usm"):
-            draft.put(f"model.{key}", draft.read(key, flag), key)
-    else:
-        for key in ("l1_gt_usm", "percep_gt_usm", "gan_gt_usm"):
-            draft.explain(key, "the published model never reads it; every loss uses the sharpened target")
-
-
-def _aligns(draft: Draft) -> bool:
-    """Simple-Align switches its loss on by the name of the experiment."""
-    named = "reg" in draft.peek("name", text, "")
-    if draft.has("weight") and not named:
-        draft.explain("weight", "alignment acts only in experiments that have 'reg' in their name")
-    return named and draft.has("weight") and draft.trains
-
-
-def _alignment(draft: Draft) -> None:
-    weight = draft.read("weight", number)
-    draft.put("model.feature_layer", "feat_last")
-    draft.put(
-        "model.align_criterion",
-        {"name": "AlignmentLoss", "linear_weight": weight, "nonlinear_weight": weight},
-        "weight",
-    )
-
-
-def _tell_dasr_from_cddnet(draft: Draft) -> None:
-    """Both call their generator MSRResNetDynamic; only CDDNet trains with artifacts_opt."""
-    if not draft.trains:
-        draft.added.append(
-            "the file does not tell CDDNet from DASR; taken as CDDNet. For DASR: -o "
-            + " ".join(f"model.generator.{key}={str(value).lower()}" for key, value in CDDNET_PARTS.items())
-        )
-    elif not draft.has("train.artifacts_opt"):
-        draft.added.append("the options of DASR's generator; train.artifacts_opt would tell CDDNet")
-        for key, value in CDDNET_PARTS.items():
-            draft.put(f"model.generator.{key}", value, "network_g")
-
-
-def _loss(draft: Draft, source: str, target: str) -> None:
-    row = _ARTIFACT
-    if source.endswith("artifacts_opt"):
-        draft.read(f"{source}.type")
-    else:
-        row = find_row(draft, f"{source}.type", _CRITERIONS, "loss")
-    convert_component(draft, source, target, row, CRITERIONS, drop_defaults=_USUAL)
-
-
-def _training_data(draft: Draft, algorithm: _Algorithm, scale: int) -> None:
-    source, target = "datasets.train", "dataset.train"
-    data: _Data = find_row(draft, f"{source}.type", _DATASETS, "data set")
-    draft.put(f"{target}.name", data.name, f"{source}.type")
-    _pictures(draft, source, target, _DEGRADED_LIST if data.degrades else _LIST)
-    draft.put(f"{target}.scale", scale, "scale")
-    size = "gt_size" if data.degrades and draft.has("gt_size") else f"{source}.gt_size"
-    draft.put(f"{target}.gt_size", draft.read(size, whole), size)
-    if size == "gt_size" and draft.has(f"{source}.gt_size"):
-        draft.explain(f"{source}.gt_size", "the gt_size at the top decides")
-    draft.apply(_NAMES, source, target)
-    draft.apply(_FLIPS, source, target)
-    if data.degrades == "second order":
-        sharpen = True if algorithm.gan else draft.read("gt_usm", flag)
-        draft.put(f"{target}.gt_usm", sharpen, "gt_usm")
-        if algorithm.gan:
-            draft.put(f"{target}.keep_gt", True, "l1_gt_usm")
-        convert_second_order(draft)
-    elif data.degrades:
-        convert_levels(draft)
-    draft.apply(_LOADER, source, target)
-    if _aligns(draft):
-        draft.put(f"{target}.views", 2)
-        draft.explain("queue_size", "the code has no pool any more; it would tear the views apart")
-    elif draft.has("queue_size"):
-        draft.put(f"{target}.queue_size", draft.read("queue_size", whole), "queue_size")
-
-
-def _pictures(draft: Draft, source: str, target: str, lists: tuple[Rule, ...]) -> None:
-    """Folders or stores, and their lists; a store has a list of its own."""
-    draft.apply(_FOLDERS, source, target)
-    draft.apply((Rule("io_backend.type", None, text, neutral="disk"),), source)
-    if draft.peek(f"{source}.io_backend.type") == "lmdb":
-        for key in ("meta_info", "meta_info_file"):
-            draft.explain(f"{source}.{key}", "an LMDB store has a list of its own")
-    else:
-        draft.apply(lists, source, target)
-
-
-def _test_data(draft: Draft, scale: int, test_set: str | None) -> None:
-    keys = [key for key in draft.keys("datasets") if key.startswith(("val", "test"))]
-    names = {key: draft.peek(f"datasets.{key}.name", text, key) for key in keys}
-    if not keys:
-        if test_set is not None:
-            raise ConfigError(f"{draft.path} has no validation or test set, so no '{test_set}'")
-        return
-    chosen = next((key for key in keys if test_set in (key, names[key])), None) if test_set else keys[0]
-    if chosen is None:
-        valid = did_you_mean(str(test_set), names.values())
-        raise ConfigError(f"{draft.where('datasets')}: there is no test set '{test_set}'; {valid}")
-    source, target = f"datasets.{chosen}", "dataset.test"
-    data: _Data = find_row(draft, f"{source}.type", _DATASETS, "data set")
-    draft.put(f"{target}.name", data.name, f"{source}.type")
-    _pictures(draft, source, target, _LIST)
-    if data.scaled:
-        draft.put(f"{target}.scale", scale, "scale")
-        draft.apply(_NAMES, source, target)
-    for key in keys:
-        if key != chosen:
-            draft.explain(f"datasets.{key}", _instead(draft, key, names[key]))
-
-
-def _instead(draft: Draft, key: str, name: str) -> str:
-    """How to test on another set of the file."""
-    folders = {
-        rule.target: draft.peek(f"datasets.{key}.{rule.source}")
-        for rule in _FOLDERS
-        if draft.has(f"datasets.{key}.{rule.source}")
-    }
-    return f"{name}: -o " + shlex.join(f"dataset.test.{k}={v}" for k, v in folders.items())
-
-
-def _schedule(draft: Draft) -> None:
-    rate = draft.read("train.optim_g.lr", number)
-    source = "train.scheduler"
-    name, rules = find_row(draft, f"{source}.type", _SCHEDULES, "schedule")
-    constant = name == "MultiStepDecay" and draft.peek(f"{source}.gamma", number) == 1
-    draft.put("lr_scheduler.name", "ConstantLR" if constant else name, f"{source}.type")
-    draft.put("lr_scheduler.learning_rate", rate, "train.optim_g.lr")
-    if constant:
-        draft.read(f"{source}.gamma")
-        draft.explain(f"{source}.milestones", "with gamma 1 nothing happens there")
-    else:
-        draft.apply(rules, source, "lr_scheduler")
-
-
-def _optimizers(draft: Draft) -> None:
-    nets = ["generator", "predictor"] if draft.has("network_p") else ["generator"]
-    if not (draft.has("network_d") and draft.has("train.gan_opt")):
-        _optimizer(draft, "train.optim_g", "optimizer", nets)
-    else:
-        _optimizer(draft, "train.optim_g", "optimizer.optimG", nets)
-        _optimizer(draft, "train.optim_d", "optimizer.optimD", ["discriminator"])
-        key = "train.optim_d.lr"
-        if draft.peek(key, number) == draft.peek("train.optim_g.lr"):
-            draft.read(key)
-        else:
-            draft.lose(key, "one schedule drives all optimizers, here the generator's")
-    decay = draft.read("train.ema_decay", number, 0)
-    if decay > 0:
-        draft.put("ema", {"decay": decay, "net_names": ["generator"]}, "train.ema_decay")
 
 
 def _pair(value: Any) -> list[Any]:
@@ -371,40 +66,260 @@ def _pair(value: Any) -> list[Any]:
     return items(value)
 
 
-def _optimizer(draft: Draft, source: str, target: str, nets: list[str]) -> None:
-    name = find_row(draft, f"{source}.type", _OPTIMIZERS, "optimizer")
-    draft.put(f"{target}.name", name, f"{source}.type")
-    draft.put(f"{target}.net_names", nets)
-    betas = draft.read(f"{source}.betas", _pair, [0.9, 0.999])
-    for key, beta in zip(("beta1", "beta2"), betas, strict=True):
-        draft.put(f"{target}.{key}", beta, f"{source}.betas")
-    usual = 0.01 if name == "AdamW" else 0
-    draft.apply((*_ADAM, Rule("weight_decay", "weight_decay", number, neutral=usual)), source, target)
+_FOLDERS = rules(_folder, "dataroot_gt -> gt_folder", "dataroot_lq -> lq_folder")
+_TEMPLATE = rules(text, "filename_tmpl", neutral="{}")
+_LOADER = (
+    *rules(flag, "use_hflip", "use_rot"),
+    *rules(flag, "use_shuffle -> shuffle", neutral=True),
+    *rules(whole, "batch_size_per_gpu -> batch_size", "num_worker_per_gpu -> num_workers"),
+    Rule("dataset_enlarge_ratio", None, whole, neutral=1),
+)
+_ETA_MIN = Rule("eta_min", "eta_min", number, neutral=0)
+_STEPS = "MultiStepDecay", (*rules(items, "milestones"), *rules(number, "gamma"))
+_COSINE = "CosineAnnealingRestartLR", (Rule("T_max", "periods", lambda value: [whole(value)]), _ETA_MIN)
+_RESTARTS = "CosineAnnealingRestartLR", (*rules(items, "periods", "restart_weights"), _ETA_MIN)
+_SCHEDULES = {
+    "CosineAnnealingLR": _COSINE,
+    "CosineAnnealingRestartLR": _RESTARTS,
+    "MultiStepLR": _STEPS,
+    "MultiStepRestartLR": _STEPS,
+    "TrueCosineAnnealingLR": _COSINE,
+}
+_METRIC = (*rules(whole, "crop_border"), *rules(flag, "test_y_channel"))
+_TOP = (
+    *rules(whole, "manual_seed -> seed", "train.total_iter -> total_iters"),
+    *rules(whole, "val.val_freq -> validate.interval", "logger.print_freq -> log_config.interval"),
+    *rules(whole, "logger.save_checkpoint_freq -> snapshot_config.interval"),
+    *rules(whole, "train.net_d_iters -> model.net_d_iters", neutral=1),
+    *rules(whole, "train.net_d_init_iters -> model.net_d_init_iters", neutral=0),
+    *rules(lambda v: max(0, whole(v)), "train.warmup_iter -> lr_scheduler.warmup_iters", neutral=0),
+    *rules(flag, "val.save_img -> validate.save_img"),
+    *rules(flag, "logger.use_tb_logger -> enable_visualdl", neutral=False),
+)
+_DEAD = ("compress_ratio", "squeeze_factor", "conv_scale", "overlap_ratio")  # in DRCT
+_REASONS = {
+    "train.artifacts_opt.reduction": "LDL's loss is a mean",
+    "name": "the run's folder is named after the config file",
+    "num_gpu": "set by the launcher: python -m paddle.distributed.launch --gpus 0,1",
+    "dist_params.*": "set by the launcher",
+    "num_networks": "the number of experts is the generator's num_models",
+    "datasets.*.name": "a label",
+    "datasets.*.io_backend.type": "an LMDB store is known by its name, which ends in .lmdb",
+    "datasets.*.meta_info_file": "the published data set reads meta_info, else takes the whole folder",
+    "datasets.*.prefetch_mode": "num_workers alone decides",
+    "datasets.*.num_prefetch_queue": "num_workers alone decides",
+    "datasets.*.pin_memory": "Paddle's loader decides",
+    "datasets.*.persistent_workers": "workers are always persistent",
+    "path.param_key_*": "of a file with params_ema and params the first is taken; ppsr convert --key picks",
+    "path.resume_state": "--resume RUN or --resume auto",
+    "path.auto_resume": "--resume auto",
+    "train.cycle_opt.*": "the published code never reads it",
+    "train.optim_d.*": "there is no discriminator to train",
+    "val.pbar": "a progress bar is shown in terminals only",
+    "val.suffix": "images keep their names",
+    "val.metrics.*.better": "each metric has its own direction",
+    "tile.tile_size": "ppsr upscale --tile; validation takes whole images",
+    "tile.tile_pad": "ppsr upscale --overlap",
+}
 
 
-def _validation(draft: Draft) -> None:
-    for key in draft.keys("val.metrics"):
-        source, target = f"val.metrics.{key}", f"validate.metrics.{key}"
-        name = find_row(draft, f"{source}.type", _METRICS, "metric")
-        draft.put(f"{target}.name", name, f"{source}.type")
-        draft.apply(_METRIC, source, target)
+def convert_basicsr(options: Source, test_set: str | None) -> Conversion:
+    """Convert a training or test option file; `test_set` is a key or name, None takes the first.
+
+    Raises:
+        ConfigError: a part without which nothing runs is missing or has no counterpart.
+    """
+    model, gan = options.row("model_type", _MODELS, "model_type")
+    options.trains = options.has("train") and options.has("datasets.train")
+    scale = options.read("scale", whole)
+    aligns = _aligns(options)
+    options.put("model.name", "AlignModel" if aligns else model, "model_type")
+    _networks(options, model, scale)
+    for section, target in _LOSSES.items():
+        if options.has(f"train.{section}"):
+            key = f"train.{section}.type"
+            if section == "artifacts_opt":
+                row = options.read(key, lambda _: Component("ArtifactLoss"))
+            else:
+                row = options.row(key, _CRITERIONS, "loss")
+            options.convert(f"train.{section}", f"model.{target}", row, CRITERIONS, drop=_USUAL)
+    if aligns:
+        weight = options.read("weight", number)
+        options.put("model.feature_layer", "feat_last")
+        weights = {"linear_weight": weight, "nonlinear_weight": weight}
+        options.put("model.align_criterion", {"name": "AlignmentLoss", **weights}, "weight")
+    for key in ("l1_gt_usm", "percep_gt_usm", "gan_gt_usm"):
+        if gan:
+            options.put(f"model.{key}", options.read(key, flag), key)
+        else:
+            options.note(key, "the published model never reads it; every loss uses the sharpened target")
+    if options.trains:
+        _training_data(options, scale, gan, aligns)
+        _schedule(options)
+        _optimizers(options)
+    _test_data(options, scale, test_set)
+    options.apply(_TOP)
+    if not options.trains:
+        options.put("total_iters", 1)
+        options.put("model.pixel_criterion", {"name": "L1Loss"})
+        options.added.append("total_iters and pixel_criterion, which every config has; testing uses neither")
+    for key in options.keys("val.metrics"):
+        section, target = f"val.metrics.{key}", f"validate.metrics.{key}"
+        options.put(f"{target}.name", options.row(f"{section}.type", _METRICS, "metric"), f"{section}.type")
+        options.apply(_METRIC, section, target)
+    _loads(options)
+    return options.finish(_REASONS)
 
 
-def _loads(draft: Draft) -> None:
-    """Files of earlier stages; training from a static network copies it to every expert, as DASR does."""
-    nets: Mapping[str, tuple[str, str]] = {
-        "generator": ("pretrain_network_g", "strict_load_g"),
-        "predictor": ("pretrain_network_p", "strict_load_p"),
-        "discriminator": ("pretrain_network_d", "strict_load_d"),
+def _aligns(options: Source) -> bool:
+    """Simple-Align switches its loss on by the name of the experiment."""
+    named = "reg" in options.peek("name", text, "")
+    if not named:
+        options.note("weight", "alignment acts only in experiments that have 'reg' in their name")
+    return named and options.has("weight") and options.trains
+
+
+def _has_discriminator(options: Source) -> bool:
+    return options.has("network_d") and options.has("train.gan_opt")
+
+
+def _networks(options: Source, model: str, scale: int) -> None:
+    own = options.peek("network_g.upscale", default=options.peek("network_g.scale", default=scale))
+    if own != scale:
+        raise ConfigError(
+            f"{options.where('network_g')}: network_g enlarges {own} times, and scale is {scale} "
+            f"({options.where('scale')})"
+        )
+    networks = {"network_g": "generator", "network_p": "predictor"}
+    for section in networks if model == "CDDNet" else ("network_g",):
+        row = network_row(options.read(f"{section}.type", text), options.where(f"{section}.type"))
+        for key in _DEAD if row.name == "DRCT" else ():
+            options.note(f"{section}.{key}", "DRCT takes it and never uses it")
+        options.convert(section, f"model.{networks[section]}", row, GENERATORS)
+    if model == "CDDNet" and not options.trains:
+        parts = " ".join(f"model.generator.{key}={str(value).lower()}" for key, value in _DASR_PARTS.items())
+        options.added.append(f"CDDNet and DASR have equal test files; taken as CDDNet. For DASR: -o {parts}")
+    elif model == "CDDNet" and not options.has("train.artifacts_opt"):
+        options.added.append("the options of DASR's generator; CDDNet's files have train.artifacts_opt")
+        for key, value in _DASR_PARTS.items():
+            options.put(f"model.generator.{key}", value, "network_g")
+    if _has_discriminator(options):
+        name = "UNetDiscriminatorSN"
+        row = options.row("network_d.type", {name: Component(name)}, "discriminator")
+        options.convert("network_d", "model.discriminator", row, DISCRIMINATORS)
+    elif options.has("train.gan_opt"):
+        raise ConfigError(f"{options.where('train.gan_opt')}: gan_opt needs the section network_d")
+
+
+def _data(options: Source, section: str, target: str, scale: int) -> _Data:
+    """Class, folders or stores and their lists, and scale; a store has a list of its own."""
+    data: _Data = options.row(f"{section}.type", _DATASETS, "data set")
+    options.put(f"{target}.name", data.name, f"{section}.type")
+    options.apply((*_FOLDERS, Rule("io_backend.type", None, text, neutral="disk")), section, target)
+    if options.peek(f"{section}.io_backend.type") == "lmdb":
+        for key in ("meta_info", "meta_info_file"):
+            options.note(f"{section}.{key}", "an LMDB store has a list of its own")
+    else:
+        key = "meta_info" if data.degrade else "meta_info_file"
+        options.apply(rules(text, f"{key} -> meta_info"), section, target)
+    if data.scaled:
+        options.put(f"{target}.scale", scale, "scale")
+        options.apply(_TEMPLATE, section, target)
+    return data
+
+
+def _training_data(options: Source, scale: int, gan: bool, aligns: bool) -> None:
+    section, target = "datasets.train", "dataset.train"
+    data = _data(options, section, target, scale)
+    size = "gt_size" if data.degrade and options.has("gt_size") else f"{section}.gt_size"
+    options.put(f"{target}.gt_size", options.read(size, whole), size)
+    if size == "gt_size":
+        options.note(f"{section}.gt_size", "the gt_size at the top decides")
+    if data.degrade is convert_second_order:
+        options.put(f"{target}.gt_usm", gan or options.read("gt_usm", flag), "gt_usm")
+        if gan:
+            options.put(f"{target}.keep_gt", True, "l1_gt_usm")
+    if data.degrade is not None:
+        data.degrade(options)
+    options.apply(_LOADER, section, target)
+    if aligns:
+        options.put(f"{target}.views", 2)
+        options.note("queue_size", "the published code has no pool any more; it would separate the views")
+    else:
+        options.apply(rules(whole, "queue_size"), "", target)
+
+
+def _test_data(options: Source, scale: int, test_set: str | None) -> None:
+    names = {
+        key: options.peek(f"datasets.{key}.name", text, key)
+        for key in options.keys("datasets")
+        if key.startswith(("val", "test"))
     }
-    model = draft.peek("model_type", text)
-    for net, (file, strict) in nets.items():
-        path = draft.read(f"path.{file}", text, None)
-        strictly = draft.read(f"path.{strict}", flag, True)
-        if path is None:
-            continue
-        load: dict[str, Any] = {"path": path} if strictly else {"path": path, "partial": True}
-        if model == "DASRModel" and net == "generator" and draft.trains and "pretrained_models" in path:
+    if not names and test_set is not None:
+        raise ConfigError(f"{options.path} has no validation or test set, so no '{test_set}'")
+    chosen = next((key for key, name in names.items() if not test_set or test_set in (key, name)), None)
+    if chosen is None:
+        if names:
+            valid = did_you_mean(str(test_set), names.values())
+            raise ConfigError(f"{options.where('datasets')}: there is no test set '{test_set}'; {valid}")
+        return
+    _data(options, f"datasets.{chosen}", "dataset.test", scale)
+    for key in (key for key in names if key != chosen):
+        folders = {rule.target: options.peek(f"datasets.{key}.{rule.source}") for rule in _FOLDERS}
+        words = shlex.join(f"dataset.test.{k}={v}" for k, v in folders.items() if v is not None)
+        options.note(f"datasets.{key}", f"{names[key]}: -o {words}")
+
+
+def _schedule(options: Source) -> None:
+    section = "train.scheduler"
+    name, table = options.row(f"{section}.type", _SCHEDULES, "schedule")
+    if name == "MultiStepDecay" and options.peek(f"{section}.gamma", number) == 1:
+        options.read(f"{section}.gamma")
+        options.note(f"{section}.milestones", "with gamma 1 nothing happens there")
+        name, table = "ConstantLR", ()
+    options.put("lr_scheduler.name", name, f"{section}.type")
+    rate = options.read("train.optim_g.lr", number)
+    options.put("lr_scheduler.learning_rate", rate, "train.optim_g.lr")
+    options.apply(table, section, "lr_scheduler")
+
+
+def _optimizers(options: Source) -> None:
+    nets = ["generator", "predictor"] if options.has("network_p") else ["generator"]
+    if not _has_discriminator(options):
+        _optimizer(options, "train.optim_g", "optimizer", nets)
+    else:
+        _optimizer(options, "train.optim_g", "optimizer.optimG", nets)
+        _optimizer(options, "train.optim_d", "optimizer.optimD", ["discriminator"])
+        rate = options.read("train.optim_d.lr", number, None)
+        if rate != options.peek("train.optim_g.lr"):
+            reason = "one schedule drives all optimizers, here the generator's"
+            options.note("train.optim_d.lr", reason, lost=True)
+    decay = options.read("train.ema_decay", number, 0)
+    if decay > 0:
+        options.put("ema", {"decay": decay, "net_names": ["generator"]}, "train.ema_decay")
+
+
+def _optimizer(options: Source, section: str, target: str, nets: list[str]) -> None:
+    name = options.row(f"{section}.type", {"Adam": "Adam", "AdamW": "AdamW"}, "optimizer")
+    options.put(f"{target}.name", name, f"{section}.type")
+    options.put(f"{target}.net_names", nets)
+    betas = options.read(f"{section}.betas", _pair, [0.9, 0.999])
+    for index, beta in enumerate(betas, 1):
+        options.put(f"{target}.beta{index}", beta, f"{section}.betas")
+    options.apply(rules(number, "eps -> epsilon", neutral=1e-8), section, target)
+    options.apply(rules(number, "weight_decay", neutral=0.01 if name == "AdamW" else 0), section, target)
+
+
+def _loads(options: Source) -> None:
+    """Files of earlier stages; training from a static network copies it to every expert, as DASR does."""
+    expands = options.peek("model_type") == "DASRModel" and options.trains
+    for letter, net in {"g": "generator", "p": "predictor", "d": "discriminator"}.items():
+        path = options.read(f"path.pretrain_network_{letter}", text, None)
+        load: dict[str, Any] = {"path": path}
+        if not options.read(f"path.strict_load_{letter}", flag, True):
+            load["partial"] = True
+        if expands and letter == "g" and "pretrained_models" in (path or ""):
             load["expand_experts"] = True
-            draft.added.append("expand_experts, as DASR does for files in a folder pretrained_models")
-        draft.put(f"load.{net}", load, f"path.{file}")
+            options.added.append("expand_experts, as DASR does for files in a folder pretrained_models")
+        if path is not None:
+            options.put(f"load.{net}", load, f"path.pretrain_network_{letter}")

@@ -82,7 +82,7 @@ def test_no_key_of_a_file_can_change_unnoticed(convert, text):
     """Another value changes the config or the notes, or is refused."""
     values, _ = parse_yaml(text, "options")
     before = convert(text)
-    noted = {tuple(note.key.split(".")) for note in (*before.lost, *before.otherwise)}
+    noted = {tuple(note.key.split(".")) for note in (*before.lost, *before.explained)}
     leaves = list(_leaves(values))
     assert len(leaves) > 50
     for path in leaves:
@@ -157,7 +157,7 @@ def test_dropout_is_read_from_the_class_name(convert, kind, dropout):
 def test_alignment_acts_only_by_the_name_of_the_experiment(convert):
     plain = convert(files.reflash_train("MSRResNet_detailss", weight="1e3"))
     assert plain.config["model"]["name"] == "SRModel"
-    assert "weight" in {note.key for note in plain.otherwise}
+    assert "weight" in {note.key for note in plain.explained}
 
 
 def test_one_of_several_test_sets_is_chosen_by_name(convert):
@@ -252,7 +252,7 @@ def test_a_wrong_command_line_is_answered_clearly(convert, command, message):
 def test_sizes_that_drns_names_set_are_noted(convert):
     conversion = convert("python main.py --model DRN-L --scale 8 --n_feats 99\n", "train.sh")
     assert conversion.config["model"]["generator"]["n_feats"] == 10
-    assert "n_feats" in {note.key for note in conversion.otherwise}
+    assert "n_feats" in {note.key for note in conversion.explained}
 
 
 def test_drn_scores_other_sets_on_rgb_without_a_wider_border(convert):
@@ -347,3 +347,10 @@ def test_several_folders_are_refused_with_their_place(convert):
     given["datasets"]["train"]["dataroot_gt"] = ["DIV2K/HR", "Flickr2K/HR"]
     with pytest.raises(ConfigError, match=r"datasets\.train\.dataroot_gt.*text is needed"):
         convert(yaml.safe_dump(given))
+
+
+@pytest.mark.parametrize(("split", "ours"), [("train", "train"), ("val_1", "test")])
+def test_templates_of_file_names_are_kept(convert, split, ours):
+    given = yaml.safe_load(DRCT)
+    given["datasets"][split]["filename_tmpl"] = "{}x4"
+    assert convert(yaml.safe_dump(given)).config["dataset"][ours]["filename_tmpl"] == "{}x4"
