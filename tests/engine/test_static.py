@@ -16,7 +16,7 @@ def _train(folder, overrides):
     losses = []
     step = trainer.state.trainer
     run = step.run
-    step.run = lambda *args: losses.append(run(*args)) or losses[-1]
+    step.run = lambda *args, **options: losses.append(run(*args, **options)) or losses[-1]
     assert trainer.train() == 0
     return losses, trainer.state.model.nets
 
