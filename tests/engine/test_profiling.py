@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -26,7 +25,7 @@ def test_a_stopped_run_keeps_what_was_recorded(tmp_path, monkeypatch):
 
     def stop_after_two(self):
         if self._steps == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return step(self)
 
     monkeypatch.setattr(StepProfiler, "step", stop_after_two)

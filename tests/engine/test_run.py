@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 
 import paddle
@@ -217,7 +219,14 @@ def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_starting_has_its_exit_code_and_leaves_nothing(tmp_path, monkeypatch, number):
-    monkeypatch.setattr("ppsr.engine.trainer.Trainer", lambda *_, **__: os.kill(os.getpid(), number))
-    assert _command(write_config(tmp_path)) == 128 + number
+def test_a_signal_while_starting_has_its_exit_code_and_leaves_nothing(tmp_path, number):
+    """In a process of its own, as a signal that is missed would end the test."""
+    program = (
+        "import os, sys; from ppsr.cli.train import main; from ppsr.engine import trainer; "
+        f"trainer.Trainer = lambda *_, **__: os.kill(os.getpid(), {int(number)}); "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["-c", str(write_config(tmp_path)), "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=False)
+    assert done.returncode == 128 + number, done.stderr[-2000:]
     assert not list((tmp_path / "output").glob("tiny-*"))

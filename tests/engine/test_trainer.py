@@ -166,7 +166,7 @@ def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
 
     monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", close)
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
-    trainer.profiler.step = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    trainer.profiler.step = lambda: signal.raise_signal(signal.SIGTERM)
     assert trainer.train() == 143
     assert len(closed) == 1
 

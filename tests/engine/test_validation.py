@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 from functools import partial
@@ -268,7 +267,7 @@ def test_a_signal_interrupts_a_validation_at_once_and_the_run_goes_on_from_there
 
     def signalled(*given):
         calls.append(None)
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
         return forward(*given)
 
     net.forward = signalled
