@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from ppsr.prepare.jobs import Summary
 
 __all__ = ["register"]
+
+Number = TypeVar("Number", int, float)
 
 prepare = typer.Typer(
     help="Make data sets. What is already there stays, so an interrupted command is simply run again.",
@@ -41,6 +44,16 @@ def _report(summary: Summary, target: Path) -> None:
         print(line)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
+
+
+def _listed(text: str, number: Callable[[str], Number], what: str) -> list[Number]:
+    """Numbers that an option gives by commas."""
+    from ppsr.errors import ConfigError
+
+    try:
+        return [number(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{what}, got '{text}'") from None
 
 
 @prepare.command()
@@ -103,13 +116,9 @@ def bicubic(
     force: Force = False,
 ) -> None:
     """LR by MATLAB's bicubic: OUTPUT/LR_bicubic/X<s>/<name>x<s>.png, with --mod-crop also OUTPUT/HR."""
-    from ppsr.errors import ConfigError
     from ppsr.prepare.bicubic import make_bicubic
 
-    try:
-        numbers = [int(text) for text in scales.split(",")]
-    except ValueError:
-        raise ConfigError(f"--scales are whole numbers by commas, got '{scales}'") from None
+    numbers = _listed(scales, int, "--scales are whole numbers by commas")
     done = make_bicubic(source, output, scales=numbers, multiple=mod_crop, workers=workers, force=force)
     _report(done, output)
 
@@ -126,13 +135,9 @@ def multiscale(
     force: Force = False,
 ) -> None:
     """HR pictures in several sizes, by MATLAB's bicubic: OUTPUT/<name>_<percent>.png."""
-    from ppsr.errors import ConfigError
     from ppsr.prepare.multiscale import make_multiscale
 
-    try:
-        numbers = [float(text) for text in factors.split(",")]
-    except ValueError:
-        raise ConfigError(f"--factors are numbers by commas, got '{factors}'") from None
+    numbers = _listed(factors, float, "--factors are numbers by commas")
     done = make_multiscale(source, output, factors=numbers, smallest=smallest, workers=workers, force=force)
     _report(done, output)
 
