@@ -41,26 +41,22 @@ def decode_png(content: bytes, max_pixels: int, warnings: list[str]) -> Decoded:
     count_frames(frames, warnings)
     depth, colour = content[24], content[25]
     clean = b"".join(essential)
+    transparent = next((chunk for chunk in essential[1:] if chunk[4:8] == b"tRNS"), None)
     if (
         max(size) <= _LARGEST_SIDE
         and depth in (8, 16)
         and colour in (0, 2, 4, 6)
-        and (b"tRNS" not in _kinds(essential) or depth == 16)
+        and (transparent is None or depth == 16)
     ):
         pixels = by_opencv(clean, gray=colour in (0, 4))
         if depth == 16 and pixels.dtype != np.uint16:
             raise DataError(f"16-bit samples were announced, {pixels.dtype} were found")
-        key = next((chunk[8:10] for chunk in essential[1:] if chunk[4:8] == b"tRNS"), None)
-        if colour == 0 and key is not None:  # OpenCV ignores it for gray
-            alpha = np.where(pixels == int.from_bytes(key, "big"), 0, 65_535).astype(np.uint16)
+        if colour == 0 and transparent is not None:  # OpenCV ignores it for gray
+            alpha = np.where(pixels == int.from_bytes(transparent[8:10], "big"), 0, 65_535).astype(np.uint16)
             pixels = np.concatenate([pixels, alpha], axis=2)
     else:
         pixels, _ = eight_bit(open_image(clean, "png"), None, warnings)
     return pixels, _png_metadata(found, texts, warnings), pixels.shape[2] in (2, 4)
-
-
-def _kinds(chunks: list[bytes]) -> list[bytes]:
-    return [chunk[4:8] for chunk in chunks[1:]]
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
