@@ -1,6 +1,6 @@
 """Cost of a LAM against the plain forward and backward passes that it consists of.
 
-The plain passes are one picture at a time, the gradient of the sum of the SR picture by the input, with all
+The plain passes are one image at a time, the gradient of the sum of the SR image by the input, with all
 parameters frozen, which is the least that a step can be; `ratio_vs_training_pass` compares with passes that
 also compute the gradients of all parameters. All run interleaved in one process. One JSON line per network:
 
@@ -38,7 +38,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", default="SRVGG-16_x4,Real-SRResNet_x4,SwinIR-light_x4")
-    parser.add_argument("--size", type=int, default=32, help="side of the LR picture")
+    parser.add_argument("--size", type=int, default=32, help="side of the LR image")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)

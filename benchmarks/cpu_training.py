@@ -54,8 +54,8 @@ PADDLE, TORCH = ("stock", "accelerated"), ("torch", "torch_channels_last")
 SCALE = 4
 
 
-def pictures(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """LR and HR pictures."""
+def images(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """LR and HR images."""
     rng = np.random.default_rng(1)
     return (
         rng.random((n, 3, size, size), np.float32),
@@ -88,7 +88,7 @@ class PaddleWork:
         self._adam = paddle.optimizer.Adam(1e-4, parameters=self.net.parameters())
 
     def _arrays(self, n: int, size: int) -> tuple[list, Any]:
-        lq, gt = pictures(n, size)
+        lq, gt = images(n, size)
         more = self.net.example_inputs(n, size, size)[1:] if hasattr(self.net, "example_inputs") else ()
         return [self._paddle.to_tensor(a) for a in (lq, *more)], self._paddle.to_tensor(gt)
 
@@ -124,7 +124,7 @@ class TorchWork:
         self._adam = torch.optim.Adam(self.net.parameters(), 1e-4)
 
     def _arrays(self, n: int, size: int) -> list:
-        arrays = (self._torch.from_numpy(a) for a in pictures(n, size))
+        arrays = (self._torch.from_numpy(a) for a in images(n, size))
         return [a.contiguous(memory_format=self._layout) for a in arrays]
 
     def inference(self) -> np.ndarray:
@@ -294,7 +294,7 @@ def main() -> None:
     parser.add_argument("--torch-python", default=os.environ.get("PPSR_TORCH_PYTHON", sys.executable))
     parser.add_argument("--worker", choices=(*PADDLE, *TORCH), help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)  # of the picture of `inference`
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)  # of the image of `inference`
     options = parser.parse_args()
     if options.worker:
         work(options.worker, options.name[0], options.case[0], options.result, options.size)

@@ -3,7 +3,7 @@
     python benchmarks/degradation.py [--rounds 3] [--batch 6] [--size 400] [--device cpu]
 
 DASR's three levels and the second-order list, each preceded by USM sharpening: 21x21 blur, resize, noise,
-JPEG, once or twice, at last a sinc filter. "host" is NumPy and OpenCV, one picture after the other;
+JPEG, once or twice, at last a sinc filter. "host" is NumPy and OpenCV, one image after the other;
 "device" is the same operations on a batch of tensors on --device; the transcription runs on --device too.
 All see one batch in one process with all cores and take turns; medians are compared. One JSON line per
 case; `ratio_vs_dense` above 1 means that ours makes more images per second.
@@ -48,7 +48,7 @@ def dense_usm(x):
 
 
 def dense_jpeg(x, quality):
-    """Block DCT as the published code writes it: a tensor product with all 64 basis pictures."""
+    """Block DCT as the published code writes it: a tensor product with all 64 basis images."""
     basis = np.einsum("ux,vy->xyuv", jpeg_module._DCT, jpeg_module._DCT)
     basis = paddle.to_tensor(basis.reshape(64, 64))
     n, c, h, w = x.shape
@@ -90,19 +90,19 @@ def _cases(size):
     return {**cases, "second_order": draw_operations(steps, rng(1), size=(size, size), scale=4)}
 
 
-def _runs(pictures, operations):
-    """The three ways of degrading the same pictures."""
+def _runs(images, operations):
+    """The three ways of degrading the same images."""
     rng = np.random.default_rng(0)
-    batch = paddle.to_tensor(pictures.transpose(0, 3, 1, 2))
+    batch = paddle.to_tensor(images.transpose(0, 3, 1, 2))
 
     def host():
-        for picture in pictures:
-            quantise(apply_operations(usm_sharpen(picture), operations, rng))
+        for image in images:
+            quantise(apply_operations(usm_sharpen(image), operations, rng))
 
     def on_device():
         with seeded(0):
             sharp = device.usm_sharpen(batch)
-            device.quantise(device.apply_operations(sharp, [operations] * len(pictures))).numpy()
+            device.quantise(device.apply_operations(sharp, [operations] * len(images))).numpy()
 
     def dense():
         dense_pipeline(batch, operations, rng).numpy()
@@ -121,11 +121,9 @@ def main():
     options = parser.parse_args()
     accelerate.enable()
     paddle.set_device(options.device)
-    pictures = np.random.default_rng(0).random(
-        (options.batch, options.size, options.size, 3), dtype=np.float32
-    )
+    images = np.random.default_rng(0).random((options.batch, options.size, options.size, 3), dtype=np.float32)
     for case, operations in _cases(options.size).items():
-        runs = _runs(pictures, operations)
+        runs = _runs(images, operations)
         times = {name: [] for name in runs}
         for _ in range(options.rounds):
             for name, run in runs.items():

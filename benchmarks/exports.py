@@ -7,7 +7,7 @@ One JSON line per network:
      "errors": {"inference": ..., "inference without oneDNN": ..., "onnxruntime": ..., "openvino": ...},
      "parameters": ..., "export_seconds": ..., "paddle": "3.3.1", "reasons": {...}}
 
-Errors are relative to the largest value of the answer, the largest over two pictures whose batch, height and
+Errors are relative to the largest value of the answer, the largest over two images whose batch, height and
 width differ from each other and from what was traced. Every backend runs in a process of its own; one that
 fails has no error and states its reason. Weights are freshly initialised. Networks that need arguments are
 those of `ppsr.generators.variants`.

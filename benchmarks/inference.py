@@ -1,8 +1,8 @@
-"""Inference on this CPU by every backend against stock Paddle in dynamic mode, and memory against picture
+"""Inference on this CPU by every backend against stock Paddle in dynamic mode, and memory against image
 size.
 
     python benchmarks/inference.py [--name srresnet] [--case time] [--repeats 5] [--torch-python F]
-    python benchmarks/inference.py --quick                          # one network on a small picture
+    python benchmarks/inference.py --quick                          # one network on a small image
 
 One JSON line per network and backend, first the times:
     {"name": "inference", "case": "srresnet 128x128 openvino", "value": <median seconds>, "unit": "s",
@@ -21,7 +21,7 @@ it on a quiet machine: `load` tells.
 Then the memory, each case in a process of its own:
     {"name": "inference", "case": "srresnet 256x256 openvino memory", "value": <MiB>, "unit": "MiB",
      "whole_process": <MiB>}
-`value` is what the process grew by at its peak while an `Upscaler` computed the picture in one piece, or, for
+`value` is what the process grew by at its peak while an `Upscaler` computed the image in one piece, or, for
 `"limit"`, in tiles for a limit of the whole process.
 """
 
@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cpu_training import NETWORKS, TORCH, PaddleWork, cores, pictures
+from cpu_training import NETWORKS, TORCH, PaddleWork, cores, images
 from interleaved import take_turns
 
 NAMES = ("srresnet", "rrdb")
@@ -52,7 +52,7 @@ _TRAINING = Path(__file__).with_name("cpu_training.py")
 
 
 def make_export(name: str, size: int, prefix: str, *, verify: bool) -> None:
-    """Worker: export a network; print its multiply-accumulates for the picture, and the backends here."""
+    """Worker: export a network; print its multiply-accumulates for the image, and the backends here."""
     from ppsr.generators.macs import count_macs
     from ppsr.inference import onnx_graph
     from ppsr.inference.backends.benchmark import installed
@@ -81,7 +81,7 @@ def _peak() -> float:
 
 def run_backend(backend: str, name: str, size: int, prefix: str, result: str) -> None:
     """Worker: an exported network, or with "dygraph" and "paddle" the network itself."""
-    x = pictures(1, size)[0]
+    x = images(1, size)[0]
     if backend in ("dygraph", "paddle"):
         import paddle
 
@@ -128,7 +128,7 @@ def run_matmul() -> None:
 
 
 def run_memory(backend: str, name: str, size: int, prefix: str, limited: bool) -> None:
-    """Worker: print the growth of the process while a picture is upscaled, and its peak."""
+    """Worker: print the growth of the process while an image is upscaled, and its peak."""
     from ppsr import accelerate
     from ppsr.inference.upscaler import Upscaler
     from ppsr.memory import resident_memory
@@ -259,7 +259,7 @@ def main() -> None:
     )
     parser.add_argument("--name", choices=NAMES, action="append")
     parser.add_argument("--case", choices=("time", "memory"), action="append")
-    parser.add_argument("--size", type=int, help="side of the LR picture; default: 128, rrdb 64")
+    parser.add_argument("--size", type=int, help="side of the LR image; default: 128, rrdb 64")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="srresnet on 32x32, three repeats")
     parser.add_argument("--torch-python", default=os.environ.get("PPSR_TORCH_PYTHON", sys.executable))

@@ -1,4 +1,4 @@
-"""PSNR and SSIM on luma of one picture, against the straightforward float64 version of the same formulas.
+"""PSNR and SSIM on luma of one image, against the straightforward float64 version of the same formulas.
 
 The straightforward version is what toolboxes ship: every mean by `cv2.filter2D` with the 11 x 11 window, five
 of them, in float64. Both run interleaved in one process. One JSON line per case.

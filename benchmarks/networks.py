@@ -105,7 +105,7 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help=f"one small size and only {', '.join(QUICK)}")
     parser.add_argument("--only", default="", help="models whose name contains this text")
-    parser.add_argument("--size", type=int, help="side of the LR picture (64, or 32 with --quick)")
+    parser.add_argument("--size", type=int, help="side of the LR image (64, or 32 with --quick)")
     parser.add_argument("--runs", type=int, help="forward passes per model (5, or 3 with --quick)")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

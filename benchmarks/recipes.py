@@ -91,8 +91,8 @@ def main() -> int:
     )
     parser.add_argument("--report", action="store_true", help="draw and write what is there, train nothing")
     parser.add_argument("--output", type=Path, default=Path("output/recipes"))
-    parser.add_argument("--train", default=str(SAMPLES / "train"), help="HR pictures of the experiment")
-    parser.add_argument("--test", default=str(SAMPLES / "val"), help="HR pictures that it is scored on")
+    parser.add_argument("--train", default=str(SAMPLES / "train"), help="HR images of the experiment")
+    parser.add_argument("--test", default=str(SAMPLES / "val"), help="HR images that it is scored on")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     # read by the libraries when they are imported, here and in the runs
@@ -110,7 +110,7 @@ def main() -> int:
 
 
 def prepare() -> None:
-    """The sample pictures and their LR versions."""
+    """The sample images and their LR versions."""
     from ppsr.prepare.bicubic import make_bicubic
     from ppsr.prepare.dasr_valid import make_dasr_validation
     from ppsr.prepare.samples import make_samples
@@ -157,7 +157,7 @@ def newest_weights(folder: Path) -> Path:
 
 
 def learned(folder: Path, config: str, options: list[str]) -> dict:
-    """PSNR by step, that of bicubic enlargement on the same pictures, and the alignment terms at the end."""
+    """PSNR by step, that of bicubic enlargement on the same images, and the alignment terms at the end."""
     lines = [json.loads(line) for log in sorted(folder.glob("*/scalars.jsonl")) for line in log.open()]
     curve = {line["step"]: line["psnr"] for line in lines if line["split"] == "validate"}
     last = [line for line in lines if line["split"] == "train"][-1]
@@ -166,7 +166,7 @@ def learned(folder: Path, config: str, options: list[str]) -> dict:
 
 
 def bicubic_psnr(config: str, options: list[str]) -> float:
-    """Mean score of MATLAB's bicubic enlargement on the validation pictures of a config."""
+    """Mean score of MATLAB's bicubic enlargement on the validation images of a config."""
     import numpy as np
 
     from ppsr.config import check_config, load_config

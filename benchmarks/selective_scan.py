@@ -12,7 +12,7 @@ plain is the recurrence as it is written, token after token, differentiated by P
 are the two forms of `ppsr.generators.blocks.selective_scan`, chosen is what it takes by itself. Each
 case has a process of its own: `memory_mb` is what the passes add to the largest memory of the process. The
 inputs are those of the four directions of a state-space layer with an inner width of 120: 480 channels of 16
-states, one picture. Ratios and microseconds are of processor time, which a busy machine disturbs less than it
+states, one image. Ratios and microseconds are of processor time, which a busy machine disturbs less than it
 does the clock.
 """
 

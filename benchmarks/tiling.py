@@ -1,10 +1,10 @@
 """What cutting into tiles changes, and how well memory is predicted.
 
-    python benchmarks/tiling.py --what equality     # tiles against the whole picture, per kind of network
+    python benchmarks/tiling.py --what equality     # tiles against the whole image, per kind of network
     python benchmarks/tiling.py --what memory       # predicted against measured peak of the process
 
 The networks have their published depth and windows and fewer channels, so that a processor can compute whole
-pictures. Nothing is trained: convolutions as initialised, linear layers so that attention is not flat. With
+images. Nothing is trained: convolutions as initialised, linear layers so that attention is not flat. With
 --load FILE, a trained network takes part as well. One JSON line per case:
 
     {"name": "tiling", "case": <network>, "value": <largest difference>, "unit": "of 1", "mean": ...,
@@ -92,7 +92,7 @@ MEMORY = (
 )
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def photograph(height: int, width: int) -> np.ndarray:
     """A photograph, repeated as mirror images where it is too small."""
     from skimage import data
 
@@ -105,7 +105,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def build(name: str):
-    """A network whose linear layers are wide enough for attention to depend on the picture."""
+    """A network whose linear layers are wide enough for attention to depend on the image."""
     import paddle
     from paddle import nn
 
@@ -125,10 +125,10 @@ def build(name: str):
 
 
 def equality(case: str, net, size: int, tile: int) -> dict:
-    """Tiles with the default overlap, and without any, against the whole picture."""
+    """Tiles with the default overlap, and without any, against the whole image."""
     from ppsr.inference.upscaler import Upscaler
 
-    image = picture(size, size).astype(np.float32) / 255
+    image = photograph(size, size).astype(np.float32) / 255
     upscaler = Upscaler(net, tile=0)
     whole = upscaler(image)
     results = {}
@@ -161,7 +161,7 @@ def memory(name: str, width: int, height: int, limit: int, clear: bool = False) 
     from ppsr.memory import release_memory, resident_memory
 
     net = build(name)
-    pixels = picture(height, width)
+    pixels = photograph(height, width)
     if clear:  # alpha that is seen through at half of the places
         alpha = np.where(pixels[..., :1] > 127, pixels[..., :1], 0)
         pixels = np.concatenate([pixels, alpha], axis=2)
@@ -188,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--what", choices=["equality", "memory"], default="equality")
     parser.add_argument("--only", help="networks whose name has this text")
-    parser.add_argument("--size", type=int, default=160, help="side of the picture, for equality")
+    parser.add_argument("--size", type=int, default=160, help="side of the image, for equality")
     parser.add_argument("--tile", type=int, default=64, help="side of the tiles, for equality")
     parser.add_argument("--load", type=Path, action="append", default=[], help="trained weights")
     options = parser.parse_args()

@@ -295,7 +295,7 @@ def _check_export() -> Iterator[Line]:
 
 
 def _tiny():  # noqa: ANN202 - a network and its input; Paddle is not imported here
-    """A network with seeded weights, and a picture."""
+    """A network with seeded weights, and an image."""
     import numpy as np
     import paddle
 

@@ -23,7 +23,7 @@ class ConfigError(PpsrError):
 
 
 class DataError(PpsrError):
-    """A picture, folder or list is missing or broken."""
+    """An image, folder or list is missing or broken."""
 
 
 class WeightError(PpsrError):

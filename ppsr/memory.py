@@ -1,7 +1,7 @@
 """How much memory there is, and how much a network takes per pixel of a tile.
 
 Linux states both in /proc and in the control groups of containers. Elsewhere the sizes are unknown: then a
-fixed, careful figure per pixel is used, and a picture is cut only when asked to or after a failure.
+fixed, careful figure per pixel is used, and an image is cut only when asked to or after a failure.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ MODELS = {
     "realrrdb": "realrrdb_x4",
     "drct": "drct_x4",
 }
-SCALE = 4  # of the samples' LR pictures
+SCALE = 4  # of the samples' LR images
 _STEPS, _BATCH = 4, 2
 _TRAIN = {
     "gt_folder": "data/samples/train",
@@ -105,7 +105,7 @@ def lite_overrides(config: Mapping[str, Any]) -> dict[str, Any]:
     """Key -> value that lets a published config run on the samples in seconds.
 
     Raises:
-        ValueError: it is not for pictures of the samples' scale.
+        ValueError: it is not for images of the samples' scale.
     """
     found: dict[str, Any] = {}
     for part, section in config["model"].items():

@@ -1,7 +1,7 @@
 #!/bin/bash
-# The pictures that a run of test_train_inference_python.sh needs:
+# The images that a run of test_train_inference_python.sh needs:
 #   bash test_tipc/prepare.sh test_tipc/configs/cddnet/train_infer_python.txt lite_train_lite_infer
-# Nothing is downloaded: the small mode uses pictures that come with scikit-image. What is there stays.
+# Nothing is downloaded: the small mode uses images that come with scikit-image. What is there stays.
 set -euo pipefail
 source test_tipc/common_func.sh
 

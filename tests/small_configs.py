@@ -1,4 +1,4 @@
-"""A config shrunk so that it runs in a second: networks to their `test_args`, data to generated pictures."""
+"""A config shrunk so that it runs in a second: networks to their `test_args`, data to generated images."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def _names_a_block(dropout: Mapping[str, Any] | None) -> bool:
 def _shrink_dataset(section: dict[str, Any], folder: Path, side: int) -> None:
     scale = section.get("scale", 1)
     channels = 1 if section["name"] == "DepthDataset" else 3
-    section.pop("filename_tmpl", None)  # the pictures made here have the same names in all folders
-    hr = _pictures(folder / f"hr{channels}", side, channels)
+    section.pop("filename_tmpl", None)  # the images made here have the same names in all folders
+    hr = _images(folder / f"hr{channels}", side, channels)
     for key, value in section.items():
         if key == "gt_folder":
             section[key] = str(hr)
         elif key in FOLDERS:
-            section[key] = str(_pictures(folder / f"lr{channels}_x{scale}", side // scale, channels))
+            section[key] = str(_images(folder / f"lr{channels}_x{scale}", side // scale, channels))
         elif key == "meta_info" and value is not None:
             section[key] = str(_meta_info(hr))
         elif key.endswith("_folder") or key.endswith("_folders"):
@@ -119,14 +119,14 @@ def _shrink_dataset(section: dict[str, Any], folder: Path, side: int) -> None:
         section["queue_size"] = 4
 
 
-def _pictures(folder: Path, side: int, channels: int, count: int = 2) -> Path:
+def _images(folder: Path, side: int, channels: int, count: int = 2) -> Path:
     """Blocks of random colours, always the same."""
     rng = np.random.default_rng(side)
     for index in range(count):
         blocks = rng.random((side // 4 + 1, side // 4 + 1, channels))
-        picture = np.kron(blocks, np.ones((4, 4, 1)))[:side, :side].astype(np.float32)
+        image = np.kron(blocks, np.ones((4, 4, 1)))[:side, :side].astype(np.float32)
         if not (folder / f"{index}.png").exists():
-            write_image(folder / f"{index}.png", picture[..., 0] if channels == 1 else picture)
+            write_image(folder / f"{index}.png", image[..., 0] if channels == 1 else image)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The notebooks for AI Studio run from the first cell to the last on tiny pictures, and are kept without
+"""The notebooks for AI Studio run from the first cell to the last on tiny images, and are kept without
 outputs."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A crop of an LR picture, its pixels enlarged, beside the same crop of its SR picture.
+"""A crop of an LR image, its pixels enlarged, beside the same crop of its SR image.
 
 python docs/figures/before_after.py LR SR OUT [--left 20 --top 10 --side 72]
 """
@@ -16,7 +16,7 @@ GAP = 8  # white columns between the two
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     for name in ("lr", "sr", "out"):
         parser.add_argument(name, type=Path)

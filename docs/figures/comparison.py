@@ -1,4 +1,4 @@
-"""LR, bicubic, SR and truth of a picture side by side, cropped and labelled.
+"""LR, bicubic, SR and truth of an image side by side, cropped and labelled.
 
     python docs/figures/comparison.py LQ SR GT OUT --top 60 --left 170 --side 120
 
@@ -22,7 +22,7 @@ ENLARGE = 2
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,11 +31,11 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=0)
     parser.add_argument("--left", type=int, default=0)
     parser.add_argument("--side", type=int, default=120)
-    parser.add_argument("--title", default="ppsr", help="over the SR picture")
+    parser.add_argument("--title", default="ppsr", help="over the SR image")
     options = parser.parse_args()
     lq, sr, gt = (read_image(path) for path in (options.lq, options.sr, options.gt))
     scale = gt.shape[0] // lq.shape[0]
-    pictures = {
+    images = {
         "LR": lq.repeat(scale, 0).repeat(scale, 1),
         "bicubic": matlab_resize(lq, scale),
         options.title: sr,
@@ -43,14 +43,14 @@ def main() -> None:
     }
     rows = slice(options.top, options.top + options.side)
     columns = slice(options.left, options.left + options.side)
-    tiles = [captioned(picture[rows, columns], title) for title, picture in pictures.items()]
+    tiles = [captioned(image[rows, columns], title) for title, image in images.items()]
     gap = np.full((len(tiles[0]), GAP, 3), 255, np.uint8)
     write_image(options.out, np.concatenate([part for tile in tiles for part in (tile, gap)][:-1], axis=1))
 
 
-def captioned(picture: np.ndarray, title: str) -> np.ndarray:
-    """The picture, every pixel a square, with its title above on white."""
-    tile = to_uint8(picture).repeat(ENLARGE, 0).repeat(ENLARGE, 1)
+def captioned(image: np.ndarray, title: str) -> np.ndarray:
+    """The image, every pixel a square, with its title above on white."""
+    tile = to_uint8(image).repeat(ENLARGE, 0).repeat(ENLARGE, 1)
     head = np.full((CAPTION, tile.shape[1], 3), 255, np.uint8)
     cv2.putText(head, title, (4, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (40, 40, 40), 1, cv2.LINE_AA)
     return np.concatenate([head, tile])

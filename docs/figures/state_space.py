@@ -24,7 +24,7 @@ def chain(figure: Figure, x: int, y: int, cells: list[tuple[str, str, int]]) -> 
 
 
 def mambadrct() -> Figure:
-    figure = Figure(1010, 560, "MambaDRCT: groups of DRCT whose blocks scan the picture in four directions")
+    figure = Figure(1010, 560, "MambaDRCT: groups of DRCT whose blocks scan the image in four directions")
     figure.frame(
         20,
         15,

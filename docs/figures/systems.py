@@ -107,7 +107,7 @@ def drct() -> Figure:
 
 
 def drn() -> Figure:
-    figure = Figure(1010, 300, "DRN x4: a pyramid of pictures, and dual networks that lead back to LR")
+    figure = Figure(1010, 300, "DRN x4: a pyramid of images, and dual networks that lead back to LR")
     cells = [
         ("LR", "data", 44),
         ("bicubic x4", "plain", 90),
@@ -135,7 +135,7 @@ def drn() -> Figure:
         figure.box(middle - 44, 188, 88, 30, f"dual {index}", "special")
         figure.arrow((middle, 218), (middle, 240))
         figure.box(middle - 52, 240, 104, 36, "L1 to LR" + ("" if index == 0 else " x2"), "loss")
-    figure.words(30, 143, "each SR picture: L1 to its target (primary loss)", anchor="start")
+    figure.words(30, 143, "each SR image: L1 to its target (primary loss)", anchor="start")
     figure.words(30, 203, "the way back: two convolutions each (dual loss)", anchor="start")
     figure.words(30, 258, "unpaired LR: dual 0 (dual 1 (SR x4)) against LR", anchor="start")
     return figure
@@ -171,8 +171,8 @@ def reflash() -> Figure:
 
 
 def align() -> Figure:
-    figure = Figure(1010, 300, "Simple-Align: features of two degraded views of one picture are aligned")
-    figure.box(20, 110, 70, 46, "picture", "data")
+    figure = Figure(1010, 300, "Simple-Align: features of two degraded views of one image are aligned")
+    figure.box(20, 110, 70, 46, "image", "data")
     for y, name in ((40, "1"), (190, "2")):
         figure.arrow((90, 133), (106, 133), (106, y + 23), (124, y + 23))
         figure.box(124, y, 126, 46, f"degradation {name}", "plain")

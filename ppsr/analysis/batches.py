@@ -1,4 +1,4 @@
-"""Work on many pictures in batches that memory can hold."""
+"""Work on many images in batches that memory can hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def fitting_batch(net: nn.Layer, lq: Tensor, *, memory_mib: int = MEMORY_MIB, most: int) -> int:
-    """How many copies of a picture (1, C, H, W) a forward and backward pass can take within a memory budget.
+    """How many copies of an image (1, C, H, W) a forward and backward pass can take within a memory budget.
 
     An estimate: three times the outputs of all layers.
 

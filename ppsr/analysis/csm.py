@@ -1,4 +1,4 @@
-"""Channel saliency maps and channel ablation: what each channel of a layer does for the SR picture.
+"""Channel saliency maps and channel ablation: what each channel of a layer does for the SR image.
 
 Kong et al., "Reflash Dropout in Image Super-Resolution", CVPR 2022, arXiv:2112.12089. The released code does
 this for the 64 channels of one network with a class per layer; here any layer of any generator is named.
@@ -43,7 +43,7 @@ class LayerSaliency:
     Attributes:
         layer: which.
         features: (C, H, W).
-        gradient: (C, H, W), of the edge strength of the SR picture by the features.
+        gradient: (C, H, W), of the edge strength of the SR image by the features.
     """
 
     layer: MapLayer
@@ -68,12 +68,12 @@ class LayerSaliency:
 
 @dataclass(frozen=True)
 class ChannelSaliency:
-    """Saliency of several layers for one picture.
+    """Saliency of several layers for one image.
 
     Attributes:
-        objective: edge strength of the SR picture.
+        objective: edge strength of the SR image.
         sr: (C, sH, sW), not clipped.
-        lq_gradient: (C, H, W), of the objective by the LR picture.
+        lq_gradient: (C, H, W), of the objective by the LR image.
         layers: by name.
     """
 
@@ -89,7 +89,7 @@ class Ablation:
 
     Attributes:
         psnr: (K,) in dB against the truth, as `published_psnr`.
-        change: (K,) mean absolute change of the SR picture.
+        change: (K,) mean absolute change of the SR image.
     """
 
     psnr: np.ndarray
@@ -130,7 +130,7 @@ def channel_saliency(net: nn.Layer, lq: np.ndarray, names: Sequence[str]) -> Cha
 
 
 def _gradient(tensor: Tensor) -> np.ndarray:
-    """Zero where the SR picture does not depend on the tensor."""
+    """Zero where the SR image does not depend on the tensor."""
     return np.zeros(tensor.shape, np.float32) if tensor.grad is None else tensor.grad.numpy()
 
 
@@ -189,7 +189,7 @@ def ablate(
 
     Raises:
         ConfigError: the layer is unknown, or the gains do not fit it.
-        DataError: the truth has another size than the SR picture.
+        DataError: the truth has another size than the SR image.
     """
     (layer,) = inspect_layers(net).find([name])
     if gains.ndim != 2 or gains.shape[1] != layer.channels:
@@ -206,15 +206,15 @@ def ablate(
                 return super_resolve(net, x.tile([stop - start, 1, 1, 1])).numpy()
 
         batch = fitting_batch(net, x, memory_mib=memory_mib, most=len(gains))
-        for start, stop, pictures in in_batches(work, len(gains), batch, progress=progress):
-            scores[start:stop] = [published_psnr(sr, gt) for sr in pictures]
-            changes[start:stop] = np.abs(pictures - intact).mean(axis=(1, 2, 3))
+        for start, stop, images in in_batches(work, len(gains), batch, progress=progress):
+            scores[start:stop] = [published_psnr(sr, gt) for sr in images]
+            changes[start:stop] = np.abs(images - intact).mean(axis=(1, 2, 3))
     return Ablation(scores, changes)
 
 
 def published_psnr(sr: np.ndarray, gt: np.ndarray) -> float:
     """PSNR in dB of the released code: clipped, cut (not rounded) to 8 bit, all channels, no border cut off;
-    80 for equal pictures.
+    80 for equal images.
 
     Args:
         sr: (C, H, W).

@@ -1,7 +1,7 @@
 """Deep degradation representation: do the features of a network tell degradations apart?
 
 Liu et al., "Discovering Distinctive Semantics in Super-Resolution Networks", arXiv:2108.00406, used by
-Reflash Dropout (Kong et al., CVPR 2022, arXiv:2112.12089): features of one layer over pictures and
+Reflash Dropout (Kong et al., CVPR 2022, arXiv:2112.12089): features of one layer over images and
 degradations, PCA, t-SNE to the plane, and the Calinski-Harabasz index of the clusters. Less separable
 degradations (a lower index) mean that the network treats them alike. No code was published: sizes and
 defaults are choices of this project. PCA is computed from the products of the samples, so that samples of a
@@ -87,20 +87,20 @@ def degraded_patches(
     channels: int = 3,
     seed: int = 0,
 ) -> Patches:
-    """Cut windows from HR pictures and degrade each in every way.
+    """Cut windows from HR images and degrade each in every way.
 
     Args:
-        paths: HR pictures, used in turn.
+        paths: HR images, used in turn.
         degradations: names of `ppsr.degradations.reflash_benchmark.VARIANTS`.
         scale: HR size / LR size.
         count: windows.
         side: of the LR patches.
-        channels: 3, or 1 for pictures made gray (luma) before they are degraded.
+        channels: 3, or 1 for images made gray (luma) before they are degraded.
         seed: of places and noise, which otherwise depend on the degradation and the window's number alone.
 
     Raises:
         ConfigError: no degradation, an unknown one or one twice, a side below 1, or a negative seed.
-        DataError: no picture is large enough.
+        DataError: no image is large enough.
     """
     if not degradations:
         raise ConfigError("name at least one degradation")
@@ -109,10 +109,10 @@ def degraded_patches(
     if side < 1 or seed < 0:
         raise ConfigError(f"a side of at least 1 and a seed of at least 0 are needed; got {side} and {seed}")
     gray = channels == 1
-    pictures = [to_uint8(read_image(path, gray=gray)) for path in paths]
-    large = [image for image in pictures if min(image.shape[:2]) >= side * scale]
+    images = [to_uint8(read_image(path, gray=gray)) for path in paths]
+    large = [image for image in images if min(image.shape[:2]) >= side * scale]
     if not large:
-        raise DataError(f"no picture of at least {side * scale} pixels a side among {len(pictures)}")
+        raise DataError(f"no image of at least {side * scale} pixels a side among {len(images)}")
     groups: list[list[np.ndarray]] = [[] for _ in degradations]
     for k in range(count):
         image = large[k % len(large)]
@@ -167,7 +167,7 @@ def layer_features(
                     features = np.memmap(file, np.float32, "w+", shape=(len(lq), rows.shape[1]))
             features[start:stop] = rows
     if features is None:
-        raise DataError("there are no pictures")
+        raise DataError("there are no images")
     return features
 
 

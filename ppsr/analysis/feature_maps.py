@@ -27,7 +27,7 @@ class FeatureStatistics:
 
     Attributes:
         energy: mean square of the values.
-        contrast: mean over channels of the variance in the picture, the part of the energy that is content.
+        contrast: mean over channels of the variance in the image, the part of the energy that is content.
         rank: effective rank of the channels, 1..C.
         rank_share: rank / channels.
         largest: value.
@@ -47,7 +47,7 @@ class FeatureStatistics:
 def feature_maps(
     net: nn.Layer, lq: np.ndarray, names: Sequence[str]
 ) -> dict[str, tuple[MapLayer, np.ndarray]]:
-    """Maps (C, H, W) of layers for one picture, by name in the order given.
+    """Maps (C, H, W) of layers for one image, by name in the order given.
 
     Args:
         net: a generator.

@@ -1,4 +1,4 @@
-"""What an analysis works on: networks with labels, and a picture with or without its truth."""
+"""What an analysis works on: networks with labels, and an image with or without its truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ppsr.files import sha256
 from ppsr.imaging.io import read_image, to_uint8
 from ppsr.inference.network import load_network
 
-__all__ = ["Picture", "Subject", "load_picture", "load_subjects"]
+__all__ = ["Image", "Subject", "load_image", "load_subjects"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture to look at.
+class Image:
+    """An image to look at.
 
     Attributes:
         lq: (C, H, W) in [0, 1].
@@ -125,25 +125,25 @@ def _subject(label: str, config: Path | None, load: Path | None) -> Subject:
     return Subject(label, net, layers, facts)
 
 
-def load_picture(
+def load_image(
     path: Path, subject: Subject, *, gt: Path | None = None, from_hr: bool = False, crop: int | None = None
-) -> Picture:
-    """Read a picture for a network.
+) -> Image:
+    """Read an image for a network.
 
     Args:
-        path: LR picture, or HR with `from_hr`.
+        path: LR image, or HR with `from_hr`.
         subject: tells scale and channels.
-        gt: HR picture.
+        gt: HR image.
         from_hr: `path` is HR: cut to a multiple of the scale at the right and below, and shrunk bicubically
             (Pillow, 8 bit), as the published tools do.
-        crop: side of the square in the middle of the LR picture to look at; None is all of it.
+        crop: side of the square in the middle of the LR image to look at; None is all of it.
 
     Raises:
         ConfigError: both a truth and `from_hr`, or a crop below 1.
         DataError: unreadable, too small, or sizes that do not fit.
     """
     if gt is not None and from_hr:
-        raise ConfigError("with --from-hr the picture is its own truth; leave --gt out")
+        raise ConfigError("with --from-hr the image is its own truth; leave --gt out")
     if crop is not None and crop < 1:
         raise ConfigError(f"a crop has a side of at least one pixel, got {crop}")
     gray, scale = subject.layers.in_channels == 1, int(subject.net.scale)
@@ -151,7 +151,7 @@ def load_picture(
     truth = image if from_hr else read_image(gt, gray=gray) if gt else None
     height, width = (side // scale if from_hr else side for side in image.shape[:2])
     if truth is not None and (truth.shape[0] // scale, truth.shape[1] // scale) != (height, width):
-        raise DataError(f"a truth of {truth.shape[:2]} is not x{scale} of a picture of {image.shape[:2]}")
+        raise DataError(f"a truth of {truth.shape[:2]} is not x{scale} of an image of {image.shape[:2]}")
     side_y, side_x = (side if crop is None else min(crop, side) for side in (height, width))
     top, left = (height - side_y) // 2, (width - side_x) // 2
     if truth is not None:
@@ -163,15 +163,15 @@ def load_picture(
     else:
         lq = image[top : top + side_y, left : left + side_x]
     facts = {
-        "picture": str(path),
-        "picture_sha256": sha256(path),
+        "image": str(path),
+        "image_sha256": sha256(path),
         "gt": str(gt) if gt else None,
         "gt_sha256": sha256(gt) if gt else None,
         "from_hr": from_hr,
         "crop": crop,
         "lr_size": [side_y, side_x],
     }
-    return Picture(_channels_first(lq), None if truth is None else _channels_first(truth), facts)
+    return Image(_channels_first(lq), None if truth is None else _channels_first(truth), facts)
 
 
 def _channels_first(image: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Local attribution maps: which LR pixels a network uses for a window of its SR picture.
+"""Local attribution maps: which LR pixels a network uses for a window of its SR image.
 
 Gu, Dong, "Interpreting Super-Resolution Networks with Local Attribution Maps", CVPR 2021, arXiv:2011.11036;
 settings and details as in the notebooks of DRCT (Hsu et al., arXiv:2404.00722). Integrated gradients along a
-path from a blurred picture to the picture. Differences: the steps run in batches, padding and value range of
+path from a blurred image to the image. Differences: the steps run in batches, padding and value range of
 the network are taken care of, and flat pixels have slope zero (see `objective`).
 """
 
@@ -61,7 +61,7 @@ class LamSettings:
             raise ConfigError(f"LAM: sigma must be a positive number, got {self.sigma}")
 
     def place(self, height: int, width: int) -> tuple[int, int, int]:
-        """Top, left and side of the window in an SR picture of this size.
+        """Top, left and side of the window in an SR image of this size.
 
         Raises:
             ConfigError: it does not lie inside.
@@ -70,7 +70,7 @@ class LamSettings:
         left = (width - self.window) // 2 if self.left is None else self.left
         if min(top, left) < 0 or top + self.window > height or left + self.window > width:
             raise ConfigError(
-                f"LAM: a window of {self.window} pixels at row {top}, column {left} leaves the SR picture of "
+                f"LAM: a window of {self.window} pixels at row {top}, column {left} leaves the SR image of "
                 f"{height} x {width}"
             )
         return top, left, self.window
@@ -98,7 +98,7 @@ class Lam:
     """A local attribution map.
 
     Attributes:
-        lq: (C, H, W), the picture.
+        lq: (C, H, W), the image.
         sr: (C, sH, sW), not clipped.
         gradient: (C, H, W), mean attribution over the path.
         objectives: (fold,), edge strength of the window along the path.
@@ -114,9 +114,9 @@ class Lam:
     @cached_property
     def attributed(self) -> bool:
         """Whether any pixel contributes more than rounding does: 1e-6 of the objective, or of a faint one
-        (0.01 per value of the window) where the SR picture is flat.
+        (0.01 per value of the window) where the SR image is flat.
 
-        None does where the picture is flat, or where the window does not depend on it.
+        None does where the image is flat, or where the window does not depend on it.
         """
         faint = _FAINT * len(self.sr) * self.window[2] ** 2
         largest = float(np.abs(self.gradient.sum(axis=0)).max())
@@ -171,22 +171,22 @@ def blur_kernels(sigma: float, fold: int, size: int) -> np.ndarray:
 
 
 def blur_path(lq: np.ndarray, kernels: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and derivatives at the steps start..stop-1 of the path.
+    """Images and derivatives at the steps start..stop-1 of the path.
 
     Args:
         lq: (C, H, W) float32.
-        kernels: of `blur_kernels`; step i is blurred by kernel i + 1, the last step is the picture itself.
+        kernels: of `blur_kernels`; step i is blurred by kernel i + 1, the last step is the image itself.
 
     Returns:
         Two arrays (K, C, H, W) float32.
     """
     fold = len(kernels) - 1
-    pictures = [[cv2.filter2D(plane, -1, kernels[i + 1]) for plane in lq] for i in range(start, stop)]
+    images = [[cv2.filter2D(plane, -1, kernels[i + 1]) for plane in lq] for i in range(start, stop)]
     slopes = [
         [cv2.filter2D(plane, -1, (kernels[i + 1] - kernels[i]) * fold) for plane in lq]
         for i in range(start, stop)
     ]
-    return np.asarray(pictures, np.float32), np.asarray(slopes, np.float32)
+    return np.asarray(images, np.float32), np.asarray(slopes, np.float32)
 
 
 def path_steps(
@@ -207,8 +207,8 @@ def path_steps(
         progress: title of a progress bar on terminals.
 
     Raises:
-        ConfigError: the window leaves the picture.
-        DataError: not a picture, or the network gives values that are not finite.
+        ConfigError: the window leaves the image.
+        DataError: not an image, or the network gives values that are not finite.
     """
     lq = _checked(lq)
     _, height, width = lq.shape
@@ -216,8 +216,8 @@ def path_steps(
     kernels = blur_kernels(settings.sigma, settings.fold, settings.kernel_size)
 
     def work(start: int, stop: int) -> PathSteps:
-        pictures, slopes = blur_path(lq, kernels, start, stop)
-        x = paddle.to_tensor(pictures, stop_gradient=False)
+        images, slopes = blur_path(lq, kernels, start, stop)
+        x = paddle.to_tensor(images, stop_gradient=False)
         sr = apply_generator(net, x)
         strengths = edge_strength(sr, window)
         strengths.sum().backward()
@@ -235,7 +235,7 @@ def path_steps(
 
 def _checked(lq: np.ndarray) -> np.ndarray:
     if lq.ndim != 3 or not np.isfinite(lq).all():
-        raise DataError(f"a picture (C, H, W) of finite values is needed, got an array of shape {lq.shape}")
+        raise DataError(f"an image (C, H, W) of finite values is needed, got an array of shape {lq.shape}")
     return np.ascontiguousarray(lq, dtype=np.float32)
 
 
@@ -247,7 +247,7 @@ def lam(
     memory_mib: int = MEMORY_MIB,
     progress: str | None = None,
 ) -> Lam:
-    """Local attribution map of a generator on one picture; arguments and errors as `path_steps`."""
+    """Local attribution map of a generator on one image; arguments and errors as `path_steps`."""
     settings = settings or LamSettings()
     lq = _checked(lq)
     total = np.zeros(lq.shape, np.float64)

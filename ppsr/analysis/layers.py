@@ -1,6 +1,6 @@
 """Layers by name: which ones a network has, what they give, reading and changing it.
 
-A feature map is the output of a layer that keeps the proportions of the picture, channels first
+A feature map is the output of a layer that keeps the proportions of the image, channels first
 (convolutions) or last (the tokens of window transformers). Layers that run more than once are not offered:
 their name does not say which of the maps is meant.
 """
@@ -42,7 +42,7 @@ class MapLayer:
         name: as `named_sublayers` has it.
         kind: class of the layer.
         channels: number of maps.
-        size: height and width of the map / those of the LR picture.
+        size: height and width of the map / those of the LR image.
         channels_last: (N, H, W, C) instead of (N, C, H, W).
     """
 
@@ -61,8 +61,8 @@ class Layers:
         maps: all of them, by name.
         outline: names of the main stages: the parts of the network, of its lists and sequences, and of a
             part that gives the whole network's result.
-        deepest: the layer that feeds the last convolution, or the last stage that gives no picture.
-        in_channels: channels of the pictures that the network takes.
+        deepest: the layer that feeds the last convolution, or the last stage that gives no image.
+        in_channels: channels of the images that the network takes.
         repeated: layers that run more than once.
     """
 
@@ -139,7 +139,7 @@ def as_map(layer: MapLayer, array: np.ndarray) -> np.ndarray:
 
 
 def inspect_layers(net: nn.Layer) -> Layers:
-    """Run a small empty picture through a network and list its layers.
+    """Run a small empty image through a network and list its layers.
 
     Raises:
         ConfigError: no layer gives a feature map.
@@ -166,11 +166,11 @@ def inspect_layers(net: nn.Layer) -> Layers:
         raise ConfigError(f"no layer of {type(net).__name__} gives a feature map")
     stages = set(_outline(net, "", outputs, list(sr.shape)))
     outline = tuple(name for name in maps if name in stages)
-    # convolutions of pictures shift their mean, or belong to another network
+    # convolutions of images shift their mean, or belong to another network
     last_input = next((x for x in reversed(inputs) if x.shape[1] != sr.shape[1]), None)
     feeding = [name for name in maps if outputs[name] is last_input]
-    stages_before_picture = [name for name in outline if maps[name].channels != sr.shape[1]]
-    deepest = [*feeding[:1], *stages_before_picture[-1:], *list(maps)[-1:]][0]
+    stages_before_image = [name for name in outline if maps[name].channels != sr.shape[1]]
+    deepest = [*feeding[:1], *stages_before_image[-1:], *list(maps)[-1:]][0]
     return Layers(maps, outline, deepest, in_channels, frozenset(repeated))
 
 
@@ -216,14 +216,14 @@ def _map_layer(name: str, kind: str, output: Any, height: int, width: int) -> Ma
     return None
 
 
-def _outline(net: nn.Layer, prefix: str, outputs: Mapping[str, Any], picture: list[int]) -> Iterator[str]:
+def _outline(net: nn.Layer, prefix: str, outputs: Mapping[str, Any], image: list[int]) -> Iterator[str]:
     """Names of the main stages below `prefix`."""
     for key, layer in net.named_children():
         name = f"{prefix}{key}"
         output = outputs.get(name)
-        final = isinstance(output, Tensor) and list(output.shape) == picture
+        final = isinstance(output, Tensor) and list(output.shape) == image
         if isinstance(layer, (nn.LayerList, nn.Sequential)) or (final and any(layer.named_children())):
-            yield from _outline(layer, f"{name}.", outputs, picture)
+            yield from _outline(layer, f"{name}.", outputs, image)
         elif not isinstance(layer, (nn.Dropout, nn.Identity)):  # these show what comes before them again
             yield name
 

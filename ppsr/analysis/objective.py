@@ -1,8 +1,8 @@
-"""What attributions explain: the amount of edges in the SR picture, and how its gradients are shown.
+"""What attributions explain: the amount of edges in the SR image, and how its gradients are shown.
 
 The objective of LAM (Gu, Dong, CVPR 2021, arXiv:2011.11036) and of the channel saliency maps of Reflash
 Dropout (Kong et al., CVPR 2022, arXiv:2112.12089). The released code takes the square root over the whole
-picture; its infinite slope at zero turns every gradient that meets an exactly flat pixel into NaN, even
+image; its infinite slope at zero turns every gradient that meets an exactly flat pixel into NaN, even
 outside the window. Here flat pixels have slope zero, and all others the published one.
 """
 
@@ -20,8 +20,8 @@ def edge_strength(sr: Tensor, window: tuple[int, int, int] | None = None) -> Ten
 
     Args:
         sr: (N, C, H, W).
-        window: top, left and side in pixels of `sr`; None is the whole picture. The last row and column of
-            the picture have no gradient.
+        window: top, left and side in pixels of `sr`; None is the whole image. The last row and column of
+            the image have no gradient.
 
     Returns:
         (N,).

@@ -1,4 +1,4 @@
-"""Whole analyses: from networks and pictures to figures, arrays and a report to redo them by."""
+"""Whole analyses: from networks and images to figures, arrays and a report to redo them by."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ppsr.analysis.figures.csm import draw_ablation, draw_saliency
 from ppsr.analysis.figures.ddr import draw_ddr
 from ppsr.analysis.figures.feature_maps import draw_depth, draw_sheet
 from ppsr.analysis.figures.lam import draw_lam
-from ppsr.analysis.inputs import Picture, Subject
+from ppsr.analysis.inputs import Image, Subject
 from ppsr.analysis.lam import LamSettings, lam
 from ppsr.analysis.srga import describe_features, srga
 from ppsr.degradations.reflash_benchmark import VARIANTS
@@ -67,7 +67,7 @@ def _finite(value: Any) -> Any:
 
 def report_lam(
     subjects: Sequence[Subject],
-    picture: Picture,
+    image: Image,
     output: Path,
     settings: LamSettings | None = None,
     *,
@@ -80,7 +80,7 @@ def report_lam(
     """
     settings = settings or LamSettings()
     results = [
-        (s.label, lam(s.net, picture.lq, settings, memory_mib=memory_mib, progress=f"LAM {s.label}"))
+        (s.label, lam(s.net, image.lq, settings, memory_mib=memory_mib, progress=f"LAM {s.label}"))
         for s in subjects
     ]
     found = {
@@ -93,22 +93,22 @@ def report_lam(
         for label, result in results
     }
     used = {**asdict(settings), **dict(zip(("top", "left"), results[0][1].window, strict=False))}
-    arrays: dict[str, np.ndarray] = {"lq": picture.lq}
+    arrays: dict[str, np.ndarray] = {"lq": image.lq}
     for label, result in results:
         arrays |= {f"{label}/gradient": result.gradient, f"{label}/sr": result.sr, f"{label}/map": result.map}
-    report = _report("lam", subjects, picture=picture.facts, settings=used, results=found)
+    report = _report("lam", subjects, image=image.facts, settings=used, results=found)
     save_figure(draw_lam(results), output / "lam", report, arrays)
     return [
         f"{label}: diffusion index {result.diffusion_index:.3f}"
         if result.attributed
-        else f"{label}: no attribution; the picture is flat, or the window does not depend on it"
+        else f"{label}: no attribution; the image is flat, or the window does not depend on it"
         for label, result in results
     ]
 
 
 def report_csm(
     subject: Subject,
-    picture: Picture,
+    image: Image,
     output: Path,
     names: Sequence[str] = (),
     *,
@@ -120,12 +120,12 @@ def report_csm(
 
     Args:
         subject: the network.
-        picture: where it has no truth, PSNR is measured against the SR picture of the whole network.
+        image: where it has no truth, PSNR is measured against the SR image of the whole network.
         output: folder.
         names: layers, of which repetitions are dropped; by default the deepest.
         ablation: remove channels one at a time, and one after the other by ascending and descending
             attribution.
-        each_channel: also write what the released code does: every map and every feature as a picture of
+        each_channel: also write what the released code does: every map and every feature as an image of
             its own, attributions and PSNR as text.
         memory_mib: budget of a batch.
 
@@ -133,8 +133,8 @@ def report_csm(
         What to tell the user, a line per layer.
     """
     names = list(dict.fromkeys(names)) or [subject.layers.deepest]
-    saliency = channel_saliency(subject.net, picture.lq, names)
-    truth = np.clip(saliency.sr, 0, 1) if picture.gt is None else picture.gt
+    saliency = channel_saliency(subject.net, image.lq, names)
+    truth = np.clip(saliency.sr, 0, 1) if image.gt is None else image.gt
     intact = published_psnr(saliency.sr, truth)
     lines = []
     for name in names:
@@ -146,7 +146,7 @@ def report_csm(
             "importance": layer.importance.tolist(),
         }
         settings = {"layer": name, "ablation": ablation, "each_channel": each_channel}
-        facts = {"picture": picture.facts, "settings": settings}
+        facts = {"image": image.facts, "settings": settings}
         maps = stem.with_name(f"{stem.name}_maps")
         arrays = {"gradient": layer.gradient, "features": layer.features, "importance": layer.importance}
         save_figure(draw_saliency(layer), maps, _report("csm", [subject], **facts, results=found), arrays)
@@ -154,9 +154,9 @@ def report_csm(
             _write_channels(layer, stem, _report("csm", [subject], **facts, results=found))
         line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
         if ablation:
-            single, cumulative = _ablations(subject, picture.lq, truth, layer, memory_mib)
+            single, cumulative = _ablations(subject, image.lq, truth, layer, memory_mib)
             found |= {
-                "truth": "SR of the whole network" if picture.gt is None else "HR",
+                "truth": "SR of the whole network" if image.gt is None else "HR",
                 "psnr_intact": intact,
                 "psnr_without": single.psnr.tolist(),
                 "change_without": single.change.tolist(),
@@ -174,13 +174,13 @@ def report_csm(
 
 
 def _write_channels(saliency: LayerSaliency, stem: Path, report: Mapping[str, Any]) -> None:
-    """Pictures of every map and of every feature (clipped to [0, 1]), and the attributions."""
+    """Images of every map and of every feature (clipped to [0, 1]), and the attributions."""
     name = saliency.layer.name
     kinds = {"maps": map(seismic, saliency.maps), "features": saliency.features}
-    for kind, pictures in kinds.items():
+    for kind, images in kinds.items():
         folder = stem.with_name(f"{stem.name}_{kind}")
-        for k, picture in enumerate(pictures):
-            write_image(folder / f"{file_name(name)}_channel_{k}.png", picture)
+        for k, image in enumerate(images):
+            write_image(folder / f"{file_name(name)}_channel_{k}.png", image)
         save_report(folder / "channels.json", report)
     _write_log(stem.with_name(f"{stem.name}_attribution.txt"), name, saliency.importance)
 
@@ -223,7 +223,7 @@ def report_ddr(
 
     Args:
         subjects: networks, such as one with and one without dropout.
-        paths: HR pictures.
+        paths: HR images.
         output: folder.
         layer: by default the deepest of each network.
         degradations: of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
@@ -275,7 +275,7 @@ def report_ddr(
         arrays |= {f"{subject.label}/points": points, f"{subject.label}/scores": scores}
         panels.append((f"{subject.label}, {name}: CHI {index:.1f}", points))
     settings = {
-        "pictures": [{"path": str(path), "sha256": sha256(path)} for path in paths],
+        "images": [{"path": str(path), "sha256": sha256(path)} for path in paths],
         "layer": layer,
         "degradations": list(degradations),
         "count": count,
@@ -295,7 +295,7 @@ def report_ddr(
 
 def report_features(
     subjects: Sequence[Subject],
-    picture: Picture,
+    image: Image,
     output: Path,
     names: Sequence[str] = (),
     *,
@@ -305,7 +305,7 @@ def report_features(
 
     Args:
         subjects: networks.
-        picture: what they see.
+        image: what they see.
         output: folder.
         names: layers of all networks; by default the main stages of each.
         channels: at most so many maps on a sheet.
@@ -320,13 +320,13 @@ def report_features(
         raise ConfigError(f"a sheet shows at least one channel, got {channels}")
     curves, lines = {}, []
     for subject in subjects:
-        found = feature_maps(subject.net, picture.lq, list(names) or subject.layers.outline)
+        found = feature_maps(subject.net, image.lq, list(names) or subject.layers.outline)
         curves[subject.label] = [(name, statistics(maps)) for name, (_, maps) in found.items()]
         for (name, values), (_, maps) in zip(curves[subject.label], found.values(), strict=True):
             stem = output / f"features_{file_name(subject.label)}_{file_name(name)}"
             settings = {"layer": name, "channels": channels}
             report = _report(
-                "features", [subject], picture=picture.facts, settings=settings, results=asdict(values)
+                "features", [subject], image=image.facts, settings=settings, results=asdict(values)
             )
             save_figure(draw_sheet(name, maps, channels=channels), stem, report)
         lowest = min(curves[subject.label], key=lambda entry: entry[1].rank_share)
@@ -339,6 +339,6 @@ def report_features(
         for label, curve in curves.items()
     }
     settings = {"layers": list(names) or "main stages", "channels": channels}
-    report = _report("features", subjects, picture=picture.facts, settings=settings, results=results)
+    report = _report("features", subjects, image=image.facts, settings=settings, results=results)
     save_figure(draw_depth(curves), output / "features_depth", report)
     return lines

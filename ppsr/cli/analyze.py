@@ -10,13 +10,13 @@ import typer
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ppsr.analysis.inputs import Picture, Subject
+    from ppsr.analysis.inputs import Image, Subject
 
 __all__ = ["register"]
 
 analyze = typer.Typer(help="Look inside networks.", no_args_is_help=True)
 
-Source = Annotated[Path | None, typer.Argument(help="LR picture.", metavar="IN")]
+Source = Annotated[Path | None, typer.Argument(help="LR image.", metavar="IN")]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="Folder; by default output/analyze-TOOL.")
 ]
@@ -46,19 +46,19 @@ def _subjects(
     return load_subjects(configs or [], loads or [], labels or [])
 
 
-def _picture(
+def _image(
     source: Path | None,
     subjects: list[Subject],
     *,
     gt: Path | None = None,
     from_hr: bool = False,
     crop: int | None = None,
-) -> Picture:
-    from ppsr.analysis.inputs import load_picture
+) -> Image:
+    from ppsr.analysis.inputs import load_image
 
     if source is None:
-        raise ConfigError("give a picture: ppsr analyze TOOL IN ...")
-    return load_picture(source, subjects[0], gt=gt, from_hr=from_hr, crop=crop)
+        raise ConfigError("give an image: ppsr analyze TOOL IN ...")
+    return load_image(source, subjects[0], gt=gt, from_hr=from_hr, crop=crop)
 
 
 def _folder(output: Path | None, tool: str) -> Path:
@@ -77,7 +77,7 @@ def _folder(output: Path | None, tool: str) -> Path:
 def _finish(lines: list[str], folder: Path) -> None:
     for line in lines:
         print(line)
-    print(f"pictures in {folder}")
+    print(f"images in {folder}")
 
 
 def _print_layers(subjects: list[Subject]) -> None:
@@ -120,12 +120,12 @@ def local_attribution(
     index). Several networks make a comparison sheet."""
     folder = _folder(output, "lam")
     subjects = _subjects(config_file, load, label)
-    picture = _picture(source, subjects, from_hr=from_hr, crop=crop)
+    image = _image(source, subjects, from_hr=from_hr, crop=crop)
     from ppsr.analysis.lam import LamSettings
     from ppsr.analysis.reports import report_lam
 
     settings = LamSettings(window, top, left, sigma, fold, kernel_size)
-    _finish(report_lam(subjects, picture, folder, settings, memory_mib=memory), folder)
+    _finish(report_lam(subjects, image, folder, settings, memory_mib=memory), folder)
 
 
 @analyze.command("csm")
@@ -135,12 +135,12 @@ def channel_saliency(
     config_file: Configs = None,
     load: Loads = None,
     layers: Names = None,
-    gt: Annotated[Path | None, typer.Option(help="HR picture; otherwise the whole network's SR.")] = None,
+    gt: Annotated[Path | None, typer.Option(help="HR image; otherwise the whole network's SR.")] = None,
     from_hr: FromHr = False,
     crop: Crop = None,
     ablation: Annotated[bool, typer.Option(help="Remove channels and measure PSNR.")] = True,
     each_channel: Annotated[
-        bool, typer.Option("--each-channel", help="Also pictures and logs per channel.")
+        bool, typer.Option("--each-channel", help="Also images and logs per channel.")
     ] = False,
     list_layers: ListLayers = False,
     memory: Memory = 512,
@@ -151,14 +151,14 @@ def channel_saliency(
     if list_layers:
         _print_layers(subjects)
         return
-    picture = _picture(source, subjects, gt=gt, from_hr=from_hr, crop=crop)
+    image = _image(source, subjects, gt=gt, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_csm
 
     folders = [_folder(folder / s.label, "csm") if len(subjects) > 1 else folder for s in subjects]
     for subject, own in zip(subjects, folders, strict=True):
         lines = report_csm(
             subject,
-            picture,
+            image,
             own,
             _split(layers),
             ablation=ablation,
@@ -170,7 +170,7 @@ def channel_saliency(
 
 @analyze.command("ddr")
 def degradation_representation(
-    source: Annotated[Path | None, typer.Argument(help="Folder of HR pictures.", metavar="FOLDER")] = None,
+    source: Annotated[Path | None, typer.Argument(help="Folder of HR images.", metavar="FOLDER")] = None,
     output: Output = None,
     config_file: Configs = None,
     load: Loads = None,
@@ -198,7 +198,7 @@ def degradation_representation(
     from ppsr.imaging.io import list_images
 
     if source is None:
-        raise ConfigError("give a folder of HR pictures: ppsr analyze ddr FOLDER ...")
+        raise ConfigError("give a folder of HR images: ppsr analyze ddr FOLDER ...")
     lines = report_ddr(
         subjects,
         list_images(source),
@@ -233,7 +233,7 @@ def feature_maps(
     if list_layers:
         _print_layers(subjects)
         return
-    picture = _picture(source, subjects, from_hr=from_hr, crop=crop)
+    image = _image(source, subjects, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_features
 
-    _finish(report_features(subjects, picture, folder, _split(layers), channels=channels), folder)
+    _finish(report_features(subjects, image, folder, _split(layers), channels=channels), folder)

@@ -25,15 +25,15 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("evaluate")(evaluate_pictures)
+    app.command("evaluate")(evaluate_images)
 
 
-def evaluate_pictures(
+def evaluate_images(
     protocol: Annotated[str, typer.Option(help="classic, dsr, reflash, dasr or realsr.")] = "classic",
     scale: Annotated[int, typer.Option(help="HR size / LR size.")] = 4,
-    gt: Annotated[str | None, typer.Option(help="HR pictures: a folder or a pattern.")] = None,
-    sr: Annotated[str | None, typer.Option(help="Finished SR pictures.")] = None,
-    lq: Annotated[str | None, typer.Option(help="LR pictures; otherwise made from HR.")] = None,
+    gt: Annotated[str | None, typer.Option(help="HR images: a folder or a pattern.")] = None,
+    sr: Annotated[str | None, typer.Option(help="Finished SR images.")] = None,
+    lq: Annotated[str | None, typer.Option(help="LR images; otherwise made from HR.")] = None,
     data: Annotated[str | None, typer.Option(help="Folder of the protocol's sets, instead of --gt.")] = None,
     sets: Annotated[str | None, typer.Option(help="Sets of --data, by commas.")] = None,
     name: Annotated[str | None, typer.Option(help="The set's name in the report.")] = None,
@@ -65,7 +65,7 @@ def evaluate_pictures(
         Path | None, typer.Option(help="torchvision's file of the lpips network: AlexNet or VGG16.")
     ] = None,
     niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of noise in LR pictures made here.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise in LR images made here.")] = 0,
     tile: Annotated[
         int, typer.Option(min=0, help="Side of the tiles in LR pixels; 0: whole images, as published scores.")
     ] = 0,
@@ -88,11 +88,11 @@ def evaluate_pictures(
             help="Folder of the report, for several networks of a folder each; default: a new one in output.",
         ),
     ] = None,
-    grid: Annotated[bool, typer.Option(help="Draw the best and the worst picture.")] = True,
+    grid: Annotated[bool, typer.Option(help="Draw the best and the worst image.")] = True,
 ) -> None:
-    """Score networks, bicubic enlargement or finished pictures by a named protocol.
+    """Score networks, bicubic enlargement or finished images by a named protocol.
 
-    Exit code 1 when some pictures have no score, 3 when none has."""
+    Exit code 1 when some images have no score, 3 when none has."""
     from ppsr import accelerate
     from ppsr.inference.backends.exported import BackendOptions
 

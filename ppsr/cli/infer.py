@@ -152,13 +152,11 @@ def _run(
         save_folder=folder,
         folders=section_folders(section),
     )
-    score = result.pictures
+    score = result.images
     lines = [f"Metric {key}: {value:.4f}" for key, value in score.means.items()]
     atomic_write(folder / "metric.txt", "".join(f"{line}\n" for line in lines))
     report = {"backend": backend.name, "seconds": result.seconds, **set_to_json(score)}
     atomic_write(folder / "metrics.json", json.dumps(report, indent=1, allow_nan=False))
     print("\n".join(lines))
-    print(
-        f"{len(score.rows)} of {len(dataset)} pictures on {backend.name} in {result.seconds:.3f} s: {folder}"
-    )
+    print(f"{len(score.rows)} of {len(dataset)} images on {backend.name} in {result.seconds:.3f} s: {folder}")
     return score.exit_code

@@ -1,4 +1,4 @@
-"""`ppsr prepare ...`: making data sets. Exit code 1 when some pictures failed, 3 when nothing came of it."""
+"""`ppsr prepare ...`: making data sets. Exit code 1 when some images failed, 3 when nothing came of it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Workers = Annotated[
     int | None, typer.Option("-j", "--workers", min=1, help="Processes; by default one per core.")
 ]
 Scale = Annotated[int, typer.Option(min=2, help="HR size / LR size.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of all draws, together with a picture's name.")]
-Pictures = Annotated[Path, typer.Argument(help="Folder of pictures.")]
-Tree = Annotated[Path, typer.Argument(help="Pictures, searched recursively.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all draws, together with an image's name.")]
+Images = Annotated[Path, typer.Argument(help="Folder of images.")]
+Tree = Annotated[Path, typer.Argument(help="Images, searched recursively.")]
 Target = Annotated[Path, typer.Argument(help="Folder of the results.")]
 ListFile = Annotated[Path, typer.Argument(help="Text file to write.")]
-Smallest = Annotated[int, typer.Option(min=1, help="Leave out pictures with a shorter side.")]
-Verify = Annotated[bool, typer.Option("--verify", help="Decode every picture, to leave out broken ones.")]
+Smallest = Annotated[int, typer.Option(min=1, help="Leave out images with a shorter side.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Decode every image, to leave out broken ones.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +62,7 @@ def samples(
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Real pictures that come with scikit-image: HR for training and validation, and degraded LR for
+    """Real images that come with scikit-image: HR for training and validation, and degraded LR for
     validation."""
     from ppsr.prepare.dasr_valid import make_dasr_validation
     from ppsr.prepare.samples import make_samples
@@ -82,11 +82,11 @@ def subimages(
     size: Annotated[int, typer.Option(min=1, help="Side of a window.")] = 480,
     step: Annotated[int, typer.Option(min=1, help="Distance of windows.")] = 240,
     threshold: Annotated[int, typer.Option(min=0, help="Remaining pixels that are given up.")] = 0,
-    mod_crop: Annotated[int, typer.Option(min=1, help="First cut pictures to multiples of this.")] = 1,
+    mod_crop: Annotated[int, typer.Option(min=1, help="First cut images to multiples of this.")] = 1,
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Overlapping windows of large pictures, as PNG.
+    """Overlapping windows of large images, as PNG.
 
     Windows of HR and LR show the same places where all four numbers of HR are those of LR times the scale."""
     from ppsr.prepare.subimages import make_subimages
@@ -106,7 +106,7 @@ def subimages(
 
 @prepare.command()
 def bicubic(
-    source: Pictures,
+    source: Images,
     output: Target,
     scales: Annotated[str, typer.Option(help="HR size / LR size, by commas.")] = "2,3,4",
     mod_crop: Annotated[
@@ -125,16 +125,16 @@ def bicubic(
 
 @prepare.command()
 def multiscale(
-    source: Pictures,
+    source: Images,
     output: Target,
-    factors: Annotated[str, typer.Option(help="Sizes relative to the picture, by commas.")] = (
+    factors: Annotated[str, typer.Option(help="Sizes relative to the image, by commas.")] = (
         "1,0.9,0.8,0.7,0.6"
     ),
     smallest: Smallest = 1,
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """HR pictures in several sizes, by MATLAB's bicubic: OUTPUT/<name>_<percent>.png."""
+    """HR images in several sizes, by MATLAB's bicubic: OUTPUT/<name>_<percent>.png."""
     from ppsr.prepare.multiscale import make_multiscale
 
     numbers = _listed(factors, float, "--factors are numbers by commas")
@@ -152,7 +152,7 @@ def meta_info(
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """List of pictures for `meta_info` of a dataset, in either published form."""
+    """List of images for `meta_info` of a dataset, in either published form."""
     from ppsr.prepare.lists import make_list
 
     done = make_list(
@@ -170,9 +170,9 @@ def imagenet_list(
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """List of ImageNet pictures ('n01440764/n01440764_10026.JPEG (h,w,c)'), for ImageNetPairedDataset.
+    """List of ImageNet images ('n01440764/n01440764_10026.JPEG (h,w,c)'), for ImageNetPairedDataset.
 
-    Smaller pictures than the training window are enlarged by the dataset; --smallest leaves them out."""
+    Smaller images than the training window are enlarged by the dataset; --smallest leaves them out."""
     from ppsr.prepare.lists import make_list
 
     done = make_list(folder, output, smallest=smallest, verify=verify, workers=workers, force=force)
@@ -181,14 +181,14 @@ def imagenet_list(
 
 @prepare.command()
 def lmdb(
-    source: Annotated[Path, typer.Argument(help="Pictures, searched recursively, or with --verify a store.")],
+    source: Annotated[Path, typer.Argument(help="Images, searched recursively, or with --verify a store.")],
     output: Annotated[Path | None, typer.Argument(help="Store to make, NAME.lmdb.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the store SOURCE.")] = False,
     level: Annotated[int, typer.Option(min=0, max=9, help="PNG compression.")] = 1,
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Pack pictures into an LMDB store in BasicSR's layout, or verify one."""
+    """Pack images into an LMDB store in BasicSR's layout, or verify one."""
     from ppsr.errors import ConfigError
     from ppsr.prepare.lmdb_store import make_lmdb, verify_lmdb
 
@@ -202,7 +202,7 @@ def lmdb(
 
 @prepare.command("reflash-benchmark")
 def reflash_benchmark(
-    source: Pictures,
+    source: Images,
     output: Target,
     scale: Scale = 4,
     seed: Seed = 0,
@@ -218,7 +218,7 @@ def reflash_benchmark(
 
 @prepare.command("dasr-valid")
 def dasr_valid(
-    source: Pictures,
+    source: Images,
     output: Target,
     kind: Annotated[int, typer.Option("--type", help="1 weak, 2 standard, 3 severe.")],
     scale: Scale = 4,
@@ -238,7 +238,7 @@ def dasr_valid(
 
 @prepare.command("dsr-train")
 def dsr_train(
-    source: Pictures,
+    source: Images,
     output: Target,
     scale: Scale = 4,
     seed: Seed = 0,
@@ -295,9 +295,9 @@ def dsr_crops(
 def preview(
     config_file: Annotated[Path, typer.Option("-c", "--config-file")],
     output: Annotated[Path, typer.Option("-o")] = Path("output/preview.png"),
-    index: Annotated[int, typer.Option(help="Which picture of dataset.train.")] = 0,
+    index: Annotated[int, typer.Option(help="Which image of dataset.train.")] = 0,
 ) -> None:
-    """A contact sheet of what each stage of the degradation does to a picture."""
+    """A contact sheet of what each stage of the degradation does to an image."""
     from ppsr.prepare.preview import make_preview
 
     print(make_preview(config_file, output, index=index))

@@ -50,9 +50,9 @@ def serve(
         str | None, typer.Option(help="Of the process, such as 2GB; default: 70 % of what is free.")
     ] = None,
     max_upload: Annotated[str, typer.Option(help="Size of a file, such as 32MB.")] = "32MiB",
-    max_pixels: Annotated[int, typer.Option(min=1, help="Of a picture.")] = 2**22,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Of an image.")] = 2**22,
     max_output_pixels: Annotated[int, typer.Option(min=1, help="Of a result.")] = 2**26,
-    max_seconds: Annotated[float, typer.Option(min=1, help="For computing one picture.")] = 600,
+    max_seconds: Annotated[float, typer.Option(min=1, help="For computing one image.")] = 600,
     max_requests: Annotated[
         int, typer.Option(min=1, help="Accepted at the same time; one is computed, the others wait.")
     ] = 4,
@@ -67,7 +67,7 @@ def serve(
     trust: Trust = False,
     api_only: Annotated[bool, typer.Option("--api-only", help="No page, only the HTTP interface.")] = False,
 ) -> None:
-    """Open a page in the browser and an HTTP interface for upscaling pictures, on this machine only."""
+    """Open a page in the browser and an HTTP interface for upscaling images, on this machine only."""
     _require(["fastapi", "uvicorn"] if api_only else ["fastapi", "uvicorn", "gradio"])
     models = named_models(load, config_file or [])
     from ppsr.memory import parse_size

@@ -21,7 +21,7 @@ from ppsr.errors import ConfigError, did_you_mean
 __all__ = ["component"]
 
 _KINDS = {"generator": "generators", "discriminator": "discriminators", "criterion": "criterions"}
-_PROBE = 16  # side of the picture by which the scale is found
+_PROBE = 16  # side of the image by which the scale is found
 
 
 @cache
@@ -76,22 +76,22 @@ def _add_facts(net: nn.Layer, name: str, arguments: Mapping[str, Any]) -> None:
     """State `scale` and `rgb_range`. The scale is measured, since not every network says it.
 
     Raises:
-        ConfigError: the network does not turn a picture into an equal or larger one.
+        ConfigError: the network does not turn an image into an equal or larger one.
     """
     net.rgb_range = float(arguments.get("rgb_range", 1))
-    picture = paddle.zeros([1, int(arguments.get("in_nc", 3)), _PROBE, _PROBE])
+    image = paddle.zeros([1, int(arguments.get("in_nc", 3)), _PROBE, _PROBE])
     net.eval()
     try:
         with paddle.no_grad():
-            output = net(picture)
-    except Exception as error:  # whatever a network raises that wants other inputs than a picture
-        raise ConfigError(f"{name} does not take an LR picture alone: {error}") from error
+            output = net(image)
+    except Exception as error:  # whatever a network raises that wants other inputs than an image
+        raise ConfigError(f"{name} does not take an LR image alone: {error}") from error
     net.train()
     output = output[-1] if isinstance(output, (list, tuple)) else output
     height, width = output.shape[2:] if isinstance(output, Tensor) and output.ndim == 4 else (0, 0)
     if not height or height != width or height % _PROBE:
         raise ConfigError(
-            f"{name} does not make an SR picture: {_PROBE} pixels a side became {height} x {width}"
+            f"{name} does not make an SR image: {_PROBE} pixels a side became {height} x {width}"
         )
     if getattr(net, "scale", None) != height // _PROBE:
         net.scale = height // _PROBE

@@ -71,7 +71,7 @@ class PpganModel(BaseModel):
         return optimizers
 
     def setup_input(self, input: Mapping[str, Any]) -> None:
-        """Take a batch of `PpganDataset` or of PaddleGAN's SRDataset, pictures in [0, 1]."""
+        """Take a batch of `PpganDataset` or of PaddleGAN's SRDataset, images in [0, 1]."""
         self.batch = Batch(input)
         self.image_paths = input["lq_path"]
         self.visual_items.update({name: input[name] for name in ("lq", "gt") if name in input})
@@ -87,16 +87,16 @@ class PpganModel(BaseModel):
             self.visual_items["output"] = self.batch["sr"]
 
     def test_iter(self, metrics: Mapping[str, Any] | None = None) -> None:
-        """Upscale a batch and hand the pictures to the metrics."""
+        """Upscale a batch and hand the images to the metrics."""
         net = self.algorithm.inference_net()
         with evaluating(net):
             output = super_resolve(net, self.batch["lq"])
         self.visual_items["output"] = output
         for metric in (metrics or {}).values():
-            pictures, targets = (
-                [tensor2img(picture, (0.0, 1.0)) for picture in batch] for batch in (output, self.batch["gt"])
+            images, targets = (
+                [tensor2img(image, (0.0, 1.0)) for image in batch] for batch in (output, self.batch["gt"])
             )
-            metric.update(pictures, targets)
+            metric.update(images, targets)
 
 
 def build_model(name: str, options: Mapping[str, Any]) -> PpganModel:

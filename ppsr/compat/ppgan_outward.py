@@ -20,7 +20,7 @@ Options = Mapping[str, Any]
 
 
 def build_generator(name: str, options: Options) -> nn.Layer:
-    """A network that takes pictures of any size, as PaddleGAN's tests feed them."""
+    """A network that takes images of any size, as PaddleGAN's tests feed them."""
     net = GENERATORS.build({"name": name, **options})
     if getattr(net, "size_multiple", 1) > 1:
         _accept_any_size(net)
@@ -74,7 +74,7 @@ class PpganDataset(paddle.io.Dataset):
 
     Args:
         dataset: one of ppsr's.
-        rgb_range: factor on all pictures; PaddleGAN's DRN works in 0..255.
+        rgb_range: factor on all images; PaddleGAN's DRN works in 0..255.
     """
 
     def __init__(self, dataset: Any, rgb_range: float) -> None:
@@ -96,12 +96,12 @@ class PpganDataset(paddle.io.Dataset):
         return item
 
     def _scaled(self, value: Any) -> Any:
-        is_picture = isinstance(value, np.ndarray) and value.ndim == 3
-        return value * np.float32(self.rgb_range) if is_picture and self.rgb_range != 1 else value
+        is_image = isinstance(value, np.ndarray) and value.ndim == 3
+        return value * np.float32(self.rgb_range) if is_image and self.rgb_range != 1 else value
 
 
 def build_dataset(name: str, options: Options) -> PpganDataset:
-    """A data set; the further option `rgb_range` (1) is the largest value of its pictures.
+    """A data set; the further option `rgb_range` (1) is the largest value of its images.
 
     Raises:
         ConfigError: a wrong option, or degradation on the device, which PaddleGAN's loader cannot finish.
@@ -130,13 +130,13 @@ class PpganMetric(paddle.metric.Metric):
         self.results: list[float] = []
 
     def update(self, preds: Any, gts: Any, is_seq: bool = False) -> None:
-        """Score pictures H x W x C in 0..255; those of a sequence count as one, their mean."""
+        """Score images H x W x C in 0..255; those of a sequence count as one, their mean."""
         preds, gts = ([x] if isinstance(x, np.ndarray) else x for x in (preds, gts))
         scores = [float(self._metric(sr, gt)) for sr, gt in zip(preds, gts, strict=True)]
         self.results += [float(np.mean(scores))] if is_seq else scores
 
     def accumulate(self) -> float:
-        """Mean over all pictures, of all processes."""
+        """Mean over all images, of all processes."""
         total = paddle.to_tensor([sum(self.results), len(self.results)], dtype="float64")
         if paddle.distributed.get_world_size() > 1:
             paddle.distributed.all_reduce(total)

@@ -1,6 +1,6 @@
 """Configurations written for PaddleGAN, read as ppsr's own; PaddleGAN itself is not needed.
 
-Both have the same keys, except that PaddleGAN describes how pictures are read, cut, turned and scaled as a
+Both have the same keys, except that PaddleGAN describes how images are read, cut, turned and scaled as a
 list, `preprocess`. The lists of its super-resolution configurations say what the options of ppsr's data sets
 say; whatever has no counterpart is an error with its place, and no key is dropped in silence. PaddleDepth's
 configurations for depth maps have the same form.
@@ -95,7 +95,7 @@ class Translation:
         return {key: value for key, value in model.items() if key not in WITHOUT_EFFECT}
 
     def _drn(self, model: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        """DRN, and the largest value of its pictures."""
+        """DRN, and the largest value of its images."""
         result = self._without_ignored(model)
         criterion = {"reduction": "mean", "loss_weight": 1.0, **(result.pop("pixel_criterion", None) or {})}
         if criterion != {"name": "L1Loss", "reduction": "mean", "loss_weight": 1.0}:
@@ -108,7 +108,7 @@ class Translation:
         return {"style": "paddledepth", **result}, float(generator.get("rgb_range", 255))
 
     def _plain_sr(self, model: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        """One network with a pixel loss, and the largest value of its pictures."""
+        """One network with a pixel loss, and the largest value of its images."""
         result = {**self._without_ignored(model), "name": "SRModel"}
         generator = _mapping(self.config, ("model", "generator"))
         if generator.get("name") != "RCAN":
@@ -119,7 +119,7 @@ class Translation:
         criterion = dict(_mapping(self.config, ("model", "pixel_criterion")))
         if criterion.get("name") != "L1Loss":
             raise self._error(("model", "pixel_criterion"), "with RCAN, L1Loss alone has a counterpart")
-        # ours compares pictures in [0, 1]
+        # ours compares images in [0, 1]
         criterion["loss_weight"] = unit * criterion.get("loss_weight", 1.0)
         return {**result, "pixel_criterion": criterion}, unit
 
@@ -159,7 +159,7 @@ class Pipeline:
         translation: gives places to errors.
         place: of the data set.
         scale: HR size / LR size.
-        unit: largest value of a picture that the networks expect, 1 or 255.
+        unit: largest value of an image that the networks expect, 1 or 255.
     """
 
     def __init__(self, translation: Translation, place: Place, scale: int, unit: float) -> None:
@@ -190,7 +190,7 @@ class Pipeline:
                 or step.get("flag", -1) != -1
                 or not step.get("to_rgb", True)
             ):
-                raise self._error(place, "pictures are read as RGB, with the keys lq and gt")
+                raise self._error(place, "images are read as RGB, with the keys lq and gt")
         elif name == "Transforms":
             if step.get("input_keys") != ["lq", "gt"]:
                 raise self._error((*place, "input_keys"), "must be [lq, gt]")
@@ -210,7 +210,7 @@ class Pipeline:
         if len(transform.get("keys") or ()) < len(self.names):
             raise self._error(
                 (*place, "keys"),
-                f"{name} would leave some of the {len(self.names)} pictures unchanged; name all of them",
+                f"{name} would leave some of the {len(self.names)} images unchanged; name all of them",
             )
         if name in _FLIPS:
             if transform.get("prob", 0.5) != 0.5:
@@ -240,12 +240,12 @@ class Pipeline:
         if any(value != 0 for value in mean) or any(value != 255 / self.unit for value in std):
             raise self._error(
                 place,
-                f"the network expects pictures in 0..{self.unit:g}, so Normalize needs mean 0 and "
+                f"the network expects images in 0..{self.unit:g}, so Normalize needs mean 0 and "
                 f"std {255 / self.unit:g}",
             )
 
     def check_levels(self) -> None:
-        """DRN needs the picture between LR and HR.
+        """DRN needs the image between LR and HR.
 
         Raises:
             ConfigError: there is none.

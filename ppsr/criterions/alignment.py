@@ -1,4 +1,4 @@
-"""Feature alignment: two degraded views of one picture shall have features of equal statistics.
+"""Feature alignment: two degraded views of one image shall have features of equal statistics.
 
 Wang et al., "Navigating Beyond Dropout: An Intriguing Solution towards Generalizable Image Super-Resolution",
 CVPR 2024, arXiv:2402.18929; https://github.com/Dreamzz5/Simple-Align. The random Fourier features are those
@@ -94,7 +94,7 @@ class AlignmentLoss:
 
         Args:
             view1: pooled features (B, C) of the first views.
-            view2: of the second views of the same pictures.
+            view2: of the second views of the same images.
             frequencies: (B, F), drawn from N(0, sigma^2) by default.
             phases: (B, F, C), drawn from [0, 1) by default.
         """

@@ -1,6 +1,6 @@
 """Loss on artifacts: pixels that vary wildly and where the trained generator is worse than its average.
 
-LDL, Liang, Zeng, Zhang, CVPR 2022, arXiv:2203.09195. Differences from the released code: a perfect picture
+LDL, Liang, Zeng, Zhang, CVPR 2022, arXiv:2203.09195. Differences from the released code: a perfect image
 has the gradient 0 instead of NaN, and window variances come from box means instead of unfolded copies.
 """
 
@@ -32,8 +32,8 @@ def artifact_map(gt: Tensor, sr: Tensor, averaged: Tensor, ksize: int = 7) -> Te
 
     Args:
         gt: truth (N, C, H, W) in [0, 1].
-        sr: picture of the trained generator.
-        averaged: picture of the generator with averaged parameters.
+        sr: image of the trained generator.
+        averaged: image of the generator with averaged parameters.
         ksize: side of the window for local variances; odd, at most 2 * min(H, W) - 1.
     """
     residual = (gt - sr).abs().sum(axis=1, keepdim=True)
@@ -69,7 +69,7 @@ class ArtifactLoss(nn.Layer):
 
     @in_float32
     def forward(self, sr: Tensor, gt: Tensor, averaged: Tensor) -> Tensor:
-        """Compare pictures (N, C, H, W)."""
+        """Compare images (N, C, H, W)."""
         weight = artifact_map(gt, sr, averaged.detach(), self.ksize)
         if self.detach:
             weight = weight.detach()

@@ -37,16 +37,16 @@ def drn_losses(
     dual_loss_weight: float = 0.1,
     weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Primary, dual and total loss; L1 means in the unit of the pictures.
+    """Primary, dual and total loss; L1 means in the unit of the images.
 
     Args:
-        sr: the generator's pictures at x1, x2, ..., the full scale (P + 1 of them).
+        sr: the generator's images at x1, x2, ..., the full scale (P + 1 of them).
         back: `dual_i(sr[i + 1])` for i = 0..P-1.
-        lr: the targets of the smaller pictures: LR, LR x2, ... (P of them).
-        hr: the target of the last picture.
+        lr: the targets of the smaller images: LR, LR x2, ... (P of them).
+        hr: the target of the last image.
         style: "original": all of `back` counts `dual_loss_weight`; "paddledepth": its first term counts 1,
             the others `dual_loss_weight`.
-        lq_loss_weight: weight of the smaller pictures in the primary loss; default 1 (original) or 0.1
+        lq_loss_weight: weight of the smaller images in the primary loss; default 1 (original) or 0.1
             (paddledepth).
         dual_loss_weight: see `style`.
         weights: factor (N) on every sample, 0 for those without targets.
@@ -58,15 +58,15 @@ def drn_losses(
         raise ConfigError(f"dual regression: style must be 'original' or 'paddledepth', got {style!r}")
     if not len(sr) - 1 == len(back) == len(lr):
         raise ConfigError(
-            f"dual regression: {len(sr)} SR pictures need {len(sr) - 1} LR targets and dual outputs, "
+            f"dual regression: {len(sr)} SR images need {len(sr) - 1} LR targets and dual outputs, "
             f"got {len(lr)} and {len(back)}"
         )
     if lq_loss_weight is None:
         lq_loss_weight = 1.0 if style == "original" else 0.1
     primary = l1_loss(sr[-1], hr, weights)
-    for picture, target in zip(sr[:-1], lr, strict=True):
-        primary = primary + lq_loss_weight * l1_loss(picture, target, weights)
-    first, *others = (l1_loss(picture, target, weights) for picture, target in zip(back, lr, strict=True))
+    for image, target in zip(sr[:-1], lr, strict=True):
+        primary = primary + lq_loss_weight * l1_loss(image, target, weights)
+    first, *others = (l1_loss(image, target, weights) for image, target in zip(back, lr, strict=True))
     if style == "original":
         dual = sum(others, first)
         return {"primary": primary, "dual": dual, "total": primary + dual_loss_weight * dual}

@@ -29,10 +29,10 @@ class GANLoss(nn.Layer):
 
     Args:
         gan_type: "vanilla" (binary cross entropy), "lsgan", "wgan", "wgan_softplus" or "hinge".
-        real_label_val: target of real pictures (vanilla and lsgan).
+        real_label_val: target of real images (vanilla and lsgan).
         fake_label_val: target of generated ones.
         loss_weight: factor in the generator phase; the discriminator's losses are not weighted.
-        r1_reg_weight: of the R1 penalty on real pictures (gamma); 0 leaves it out. Not with step.to_static,
+        r1_reg_weight: of the R1 penalty on real images (gamma); 0 leaves it out. Not with step.to_static,
             whose graphs have no second derivative.
         net_d_reg_every: steps from one R1 penalty to the next, which then counts that many times.
 
@@ -85,14 +85,14 @@ class GANLoss(nn.Layer):
         if self.gan_type == "wgan_softplus":
             return F.softplus(against).mean()
         if self.gan_type == "hinge":
-            # the generator raises the logits of its pictures, without a margin
+            # the generator raises the logits of its images, without a margin
             return F.relu(1 + against).mean() if is_disc else -logits.mean()
         return against.mean()
 
 
 @in_float32
 def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
-    """Mean over the batch of the squared norm of the discriminator's gradient at real pictures.
+    """Mean over the batch of the squared norm of the discriminator's gradient at real images.
 
     Differentiable, so that it can be added to the discriminator's loss (times gamma / 2 in the paper), and in
     float32: squares of small gradients are 0 in float16.

@@ -1,4 +1,4 @@
-"""LPIPS: distance of pictures in calibrated feature space, as a layer and as a loss.
+"""LPIPS: distance of images in calibrated feature space, as a layer and as a loss.
 
 Zhang et al., CVPR 2018, arXiv:1801.03924; https://github.com/richzhang/PerceptualSimilarity. The calibration
 in lpips_lin.npz is that project's version 0.1: BSD-2-Clause, Copyright (c) 2018 Richard Zhang, Phillip Isola,
@@ -63,7 +63,7 @@ class _Lin(nn.Layer):
 
 
 class LPIPS(nn.Layer):
-    """Two RGB pictures (N, 3, H, W) in [-1, 1] -> distance (N, 1, 1, 1); with `spatial` (N, 1, H, W). Frozen.
+    """Two RGB images (N, 3, H, W) in [-1, 1] -> distance (N, 1, 1, 1); with `spatial` (N, 1, H, W). Frozen.
 
     The result depends on the network: name it with every number. Fresh weights are random: see `build_lpips`.
 
@@ -105,15 +105,15 @@ class LPIPS(nn.Layer):
             parameter.stop_gradient = True
 
     def forward(self, x: Tensor, gt: Tensor, normalize: bool = False) -> Tensor:
-        """Distance of two pictures; `normalize` says that they come in [0, 1]."""
+        """Distance of two images; `normalize` says that they come in [0, 1]."""
         return sum(self.layers(x, gt, normalize))
 
     def layers(self, x: Tensor, gt: Tensor, normalize: bool = False) -> list[Tensor]:
         """The share of each of the five feature maps in the distance."""
         if x.shape[1] != 3:
-            raise ConfigError(f"LPIPS needs RGB pictures, got {x.shape[1]} channel(s)")
+            raise ConfigError(f"LPIPS needs RGB images, got {x.shape[1]} channel(s)")
         size = list(x.shape[2:])
-        x, gt = (self._prepare(picture, normalize) for picture in (x, gt))
+        x, gt = (self._prepare(image, normalize) for image in (x, gt))
         shares = []
         for number, part in enumerate(self.net.children()):
             x, gt = part(x), part(gt)
@@ -131,11 +131,11 @@ class LPIPS(nn.Layer):
             return F.interpolate(share, size=size, mode="bilinear", align_corners=False)
         return share.mean(axis=[2, 3], keepdim=True)
 
-    def _prepare(self, picture: Tensor, normalize: bool) -> Tensor:
-        picture = at_least_float32(picture)
+    def _prepare(self, image: Tensor, normalize: bool) -> Tensor:
+        image = at_least_float32(image)
         if normalize:
-            picture = 2 * picture - 1
-        return picture if self.version == "0.0" else self.scaling_layer(picture)
+            image = 2 * image - 1
+        return image if self.version == "0.0" else self.scaling_layer(image)
 
     def load_published(self, features: Mapping[str, np.ndarray], lin: Mapping[str, np.ndarray]) -> None:
         """Take torchvision's ``features.N.*`` and the calibration ``lin{i}.model.1.weight``.

@@ -12,7 +12,7 @@ def safe_power(x: Tensor, exponent: float) -> Tensor:
     """x ** exponent for x >= 0 with gradient 0 at 0.
 
     For exponents below 1 the true gradient at 0 is infinite; times a zero from the chain rule it would turn a
-    whole picture's gradient into NaN.
+    whole image's gradient into NaN.
     """
     positive = x > 0
     power = paddle.where(positive, x, paddle.ones_like(x)) ** exponent

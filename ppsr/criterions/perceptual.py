@@ -38,7 +38,7 @@ class PerceptualLoss(nn.Layer):
         layer_weights: layer -> weight, such as {"conv5_4": 1.0}; "convB_I" is before its ReLU.
         vgg_type: "vgg11", "vgg13", "vgg16" or "vgg19".
         use_input_norm: ImageNet normalisation.
-        range_norm: pictures come in [-1, 1].
+        range_norm: images come in [-1, 1].
         perceptual_weight: factor on the distances of features; 0 turns them off.
         style_weight: factor on the distances of Gram matrices; 0 turns them off.
         criterion: "l1" (mean), "l2" (mean square) or "fro" (root of the sum of squares over the whole batch).
@@ -96,7 +96,7 @@ class PerceptualLoss(nn.Layer):
     def parts(self, sr: Tensor, gt: Tensor) -> dict[str, Tensor]:
         """The weighted parts that are switched on: "percep" and "style"; no gradient reaches `gt`."""
         if sr.shape[1] != 3:
-            raise ConfigError(f"PerceptualLoss needs RGB pictures, got {sr.shape[1]} channel(s)")
+            raise ConfigError(f"PerceptualLoss needs RGB images, got {sr.shape[1]} channel(s)")
         ours = self._features(sr)
         with paddle.no_grad():
             theirs = self._features(gt)

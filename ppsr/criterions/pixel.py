@@ -83,7 +83,7 @@ class CharbonnierLoss(_PixelLoss):
     Args:
         loss_weight: factor on the result.
         reduction: "mean", "sum" or "none".
-        eps: above 0, in squared units of the pictures.
+        eps: above 0, in squared units of the images.
 
     Raises:
         ConfigError: another reduction, or eps not above 0.

@@ -138,7 +138,7 @@ class VGGFeatureExtractor(nn.Layer):
         layer_name_list: layers wanted, such as ["conv1_2", "conv5_4"].
         vgg_type: "vgg11", "vgg13", "vgg16" or "vgg19".
         use_input_norm: subtract ImageNet's mean and divide by its deviation.
-        range_norm: pictures come in [-1, 1].
+        range_norm: images come in [-1, 1].
         remove_pooling: leave the pooling layers out.
         pooling_stride: their stride.
 

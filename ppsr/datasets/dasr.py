@@ -1,4 +1,4 @@
-"""HR pictures, degraded on the fly by DASR's three levels.
+"""HR images, degraded on the fly by DASR's three levels.
 
 Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216. On the host each sample has random choices of its own; with
 the backend "device" a batch shares level, resizes and order. The released code shares them too, and the
@@ -26,12 +26,12 @@ class DASRDataset(DegradingDataset):
     """Items: lq, gt (3, H, W) float32 in [0, 1], degradation_params (33), gt_path.
 
     Args:
-        gt_folder: HR pictures, searched recursively; or a list of folders.
+        gt_folder: HR images, searched recursively; or a list of folders.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels, a multiple of `scale`.
         crop_pad_size: side of the window that is degraded, from which the training window is cut.
         meta_info: list of names below `gt_folder`.
-        shares: parts of the samples that come from each of several folders; by default that of its pictures.
+        shares: parts of the samples that come from each of several folders; by default that of its images.
         use_hflip: random mirroring.
         use_rot: random turning.
         gt_usm: sharpen the target (as published).

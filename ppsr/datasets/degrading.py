@@ -1,9 +1,9 @@
-"""What data sets share that make their LR pictures: windows, backends, crops.
+"""What data sets share that make their LR images: windows, backends, crops.
 
-A sample is a window of an HR picture. On the host, the worker that reads it degrades it, with choices all
+A sample is a window of an HR image. On the host, the worker that reads it degrades it, with choices all
 its own. On the training device (Real-ESRGAN's way, Wang et al., ICCVW 2021, arXiv:2107.10833), the worker
 hands out the window and all choices but the noise itself, and whole batches are degraded at once; then the
-choices that decide sizes and order are one batch's, all others a picture's. Both draw from (seed, epoch,
+choices that decide sizes and order are one batch's, all others an image's. Both draw from (seed, epoch,
 index) alone, so a resumed run repeats them.
 """
 
@@ -64,13 +64,13 @@ class BatchChoices:
 
 
 class DegradingDataset(ImageDataset):
-    """Base of data sets of HR pictures that are degraded while training.
+    """Base of data sets of HR images that are degraded while training.
 
     Items hold lq and gt (3, H, W) float32 in [0, 1], and gt_path. With the backend "device" these come from
     `finish_batch`, whose input are batches of items after `prepare_batch`.
 
     Args:
-        gt_folder: HR pictures, searched recursively; or a list of folders.
+        gt_folder: HR images, searched recursively; or a list of folders.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels, a multiple of `scale`.
         crop_pad_size: side of the window that is degraded, from which the training window is cut.
@@ -78,11 +78,11 @@ class DegradingDataset(ImageDataset):
         shares: parts of the samples that come from each of several folders.
         use_hflip: random mirroring.
         use_rot: random turning.
-        gt_usm: sharpen the picture that is degraded and aimed at.
+        gt_usm: sharpen the image that is degraded and aimed at.
         keep_gt: give the plain target too: `gt` is plain then and `gt_usm` sharpened.
         views: 2 adds `lq_view2`, the same window degraded anew, for `AlignModel`.
         backend: "host", "device", or None for the default of `choose_backend`.
-        filter_side: the smallest picture that a filter of the degradation can meet, in pixels.
+        filter_side: the smallest image that a filter of the degradation can meet, in pixels.
         seed: of all choices.
 
     Raises:
@@ -182,7 +182,7 @@ class DegradingDataset(ImageDataset):
             views.append(quantise(apply_operations(gt, operations, rng)))
             further = further or description
         targets = np.concatenate([window, gt], axis=2) if self.keep_gt else gt
-        stacked = np.concatenate(views, axis=2)  # cut at one place, as channels of one picture
+        stacked = np.concatenate(views, axis=2)  # cut at one place, as channels of one image
         targets, stacked = paired_crop(
             targets, stacked, gt_size=self.gt_size, scale=self.scale, rng=rng, where=path
         )
@@ -247,7 +247,7 @@ class DegradingDataset(ImageDataset):
             batch[name] = paddle.to_tensor(values)
 
     def previews(self, index: int) -> dict[str, list[tuple[str, np.ndarray]]]:
-        """Name and picture of every stage of a sample, for looking at, below the name of its degradation."""
+        """Name and image of every stage of a sample, for looking at, below the name of its degradation."""
         window, _, rng = self._window(0, index)
         window = to_unit(window)
         gt = usm_sharpen(window) if self.gt_usm else window
@@ -268,6 +268,6 @@ def _stages(
 
 
 def _crops(x: paddle.Tensor, corners: Sequence[tuple[int, int]], side: int) -> paddle.Tensor:
-    """A window of every picture."""
+    """A window of every image."""
     windows = zip(x, corners, strict=True)
     return paddle.stack([one[:, top : top + side, left : left + side] for one, (top, left) in windows])

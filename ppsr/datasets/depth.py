@@ -32,7 +32,7 @@ class DepthDataset(SRDataset):
         channels: 1, or 3 equal ones.
         filename_tmpl: base name of the LR map, `{}` standing for the HR one.
         meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its pictures.
+        shares: parts of the samples that come from each of several folders; by default that of its images.
         use_hflip: random mirroring.
         use_rot: random turning.
         cache: keep decoded maps in memory.

@@ -1,4 +1,4 @@
-"""Finding pictures, and surviving broken ones: named, counted, replaced; too many end the run."""
+"""Finding images, and surviving broken ones: named, counted, replaced; too many end the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TypeVar
 
-from ppsr.datasets.sources import STORE_SUFFIX, list_pictures
+from ppsr.datasets.sources import STORE_SUFFIX, list_source
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import IMAGE_SUFFIXES
 from ppsr.imaging.pairing import describe_unpaired, match_names
@@ -18,8 +18,8 @@ from ppsr.imaging.pairing import describe_unpaired, match_names
 __all__ = [
     "BadFiles",
     "Folders",
+    "gather_images",
     "gather_pairs",
-    "gather_pictures",
     "gather_shares",
     "pair_by_name",
     "too_many",
@@ -80,16 +80,16 @@ class BadFiles:
                 last = error
                 self._marks[number] = 1
                 count = bytes(self._marks).count(1)
-                logger.warning("bad picture %d of %d replaced by the next: %s", count, self.total, error)
+                logger.warning("bad image %d of %d replaced by the next: %s", count, self.total, error)
                 if too_many(count, self.total):
                     raise DataError(
-                        f"{count} of {self.total} pictures are broken, more than 1 %; the last: {error}"
+                        f"{count} of {self.total} images are broken, more than 1 %; the last: {error}"
                     ) from None
-        raise DataError(f"none of {self.total} pictures can be used: {last}")
+        raise DataError(f"none of {self.total} images can be used: {last}")
 
 
-def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> list[Path]:
-    """Pictures of a folder, recursively, or of an LMDB store, or those of them that a list names.
+def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> list[Path]:
+    """Images of a folder, recursively, or of an LMDB store, or those of them that a list names.
 
     Args:
         folder: where they lie; a name that ends in .lmdb is a store.
@@ -102,18 +102,18 @@ def gather_pictures(folder: str | Path, meta_info: str | Path | None = None) -> 
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
-            f"there is no picture folder {folder}. data/README.md tells the layouts and where each "
+            f"there is no image folder {folder}. data/README.md tells the layouts and where each "
             f"set comes from; "
             "`ppsr prepare samples` makes a small set in data/samples"
         )
-    pictures = list_pictures(folder) if meta_info is None else _listed(folder, Path(meta_info))
-    if not pictures:
-        raise DataError(f"{folder} holds no pictures (png, jpg, webp, bmp, tif)")
-    return pictures
+    images = list_source(folder) if meta_info is None else _listed(folder, Path(meta_info))
+    if not images:
+        raise DataError(f"{folder} holds no images (png, jpg, webp, bmp, tif)")
+    return images
 
 
 def _listed(folder: Path, meta_info: Path) -> list[Path]:
-    """The pictures that a list names, in its order.
+    """The images that a list names, in its order.
 
     Raises:
         DataError: no such list, no text, or names of what is not there.
@@ -126,18 +126,18 @@ def _listed(folder: Path, meta_info: Path) -> list[Path]:
         raise DataError(f"{meta_info} is not UTF-8 text; is it a list of names?") from None
     named = [folder / _listed_name(line) for line in map(str.strip, lines) if line]
     if folder.suffix == STORE_SUFFIX:
-        available = set(list_pictures(folder))
+        available = set(list_source(folder))
         missing = [path for path in named if path not in available]
     else:
         missing = [path for path in named if not path.is_file()]
     if not missing:
         return named
     # the list may spell names in another Unicode form, or with the separators of Windows
-    spelt = {_spelling(path): path for path in list_pictures(folder)}
+    spelt = {_spelling(path): path for path in list_source(folder)}
     found = {path: spelt[_spelling(path)] for path in missing if _spelling(path) in spelt}
     if absent := [path.relative_to(folder).as_posix() for path in missing if path not in found]:
         raise DataError(
-            f"the list {meta_info} names {len(absent)} of {len(named)} pictures that {folder} does not hold, "
+            f"the list {meta_info} names {len(absent)} of {len(named)} images that {folder} does not hold, "
             f"such as {absent[:2]}; `ppsr prepare meta-info` writes a list of what is there"
         )
     return [found.get(path, path) for path in named]
@@ -190,27 +190,27 @@ def _shared(groups: Sequence[Sequence[T]], shares: Sequence[float] | None) -> li
 def gather_shares(
     gt_folder: Folders, meta_info: str | Path | None = None, shares: Sequence[float] | None = None
 ) -> list[Path]:
-    """Pictures of one or several folders, those of some folders repeated where shares ask for it.
+    """Images of one or several folders, those of some folders repeated where shares ask for it.
 
     Args:
         gt_folder: a folder, or a list of folders.
         meta_info: list of names, for one folder.
-        shares: parts of the samples that come from each folder, in any unit; by default each picture counts
+        shares: parts of the samples that come from each folder, in any unit; by default each image counts
             once.
 
     Raises:
         ConfigError: wrong folders or shares, or a list for several folders.
-        DataError: see `gather_pictures`.
+        DataError: see `gather_images`.
     """
     folders = _several("gt_folder", gt_folder)
     _check_list(meta_info, folders)
-    return _shared([gather_pictures(folder, meta_info) for folder in folders], shares)
+    return _shared([gather_images(folder, meta_info) for folder in folders], shares)
 
 
 def _check_list(meta_info: str | Path | None, folders: Sequence[Path]) -> None:
     if meta_info is not None and len(folders) > 1:
         raise ConfigError(
-            f"meta_info names the pictures of one folder, but gt_folder has {len(folders)}; drop one of them"
+            f"meta_info names the images of one folder, but gt_folder has {len(folders)}; drop one of them"
         )
 
 
@@ -221,12 +221,12 @@ def gather_pairs(
     meta_info: str | Path | None = None,
     shares: Sequence[float] | None = None,
 ) -> list[tuple[Path, Path]]:
-    """HR pictures of one or several folders with their LR pictures; see `gather_shares` and `pair_by_name`.
+    """HR images of one or several folders with their LR images; see `gather_shares` and `pair_by_name`.
 
     Args:
         gt_folder: a folder, or a list of folders.
         lq_folder: as many.
-        template: base name of the LR picture, `{}` standing for the HR one.
+        template: base name of the LR image, `{}` standing for the HR one.
         meta_info: list of HR names, for one folder.
         shares: parts of the samples that come from each folder.
 
@@ -241,7 +241,7 @@ def gather_pairs(
         )
     _check_list(meta_info, gt_folders)
     groups = [
-        pair_by_name(gather_pictures(gt, meta_info), gt, lq, template)
+        pair_by_name(gather_images(gt, meta_info), gt, lq, template)
         for gt, lq in zip(gt_folders, lq_folders, strict=True)
     ]
     return _shared(groups, shares)
@@ -250,13 +250,13 @@ def gather_pairs(
 def pair_by_name(
     gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str = "{}"
 ) -> list[tuple[Path, Path]]:
-    """Pair HR pictures with LR ones.
+    """Pair HR images with LR ones.
 
     Args:
-        gt: HR pictures.
+        gt: HR images.
         gt_folder: folder that they lie in.
-        lq_folder: folder of the LR pictures.
-        template: base name of the LR picture, `{}` standing for the HR one. With "{}" names that differ
+        lq_folder: folder of the LR images.
+        template: base name of the LR image, `{}` standing for the HR one. With "{}" names that differ
             pair too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
 
     Raises:
@@ -264,8 +264,8 @@ def pair_by_name(
         DataError: partners are missing; the message shows names of both sides and a template that fits.
     """
     if "{}" not in str(template):
-        raise ConfigError(f"filename_tmpl holds {{}} for the name of the HR picture, got {template!r}")
-    lq = list_pictures(lq_folder)
+        raise ConfigError(f"filename_tmpl holds {{}} for the name of the HR image, got {template!r}")
+    lq = list_source(lq_folder)
     names = [path.relative_to(gt_folder) for path in gt]
     other_names = [path.relative_to(lq_folder) for path in lq]
     if template == "{}":
@@ -276,7 +276,7 @@ def pair_by_name(
         used = set(partners)
         free = [name.as_posix() for place, name in enumerate(other_names) if place not in used]
         raise DataError(
-            f"{lq_folder} lacks the partners of {len(missing)} of {len(gt)} HR pictures of {gt_folder}: "
+            f"{lq_folder} lacks the partners of {len(missing)} of {len(gt)} HR images of {gt_folder}: "
             f"{describe_unpaired(missing, free)}. Set lq_folder or filename_tmpl (now '{template}')"
         )
     return [(path, lq[place]) for path, place in zip(gt, partners, strict=True) if place is not None]

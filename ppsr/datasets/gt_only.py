@@ -1,4 +1,4 @@
-"""HR pictures alone: for models that degrade by themselves, or with LR made on the fly.
+"""HR images alone: for models that degrade by themselves, or with LR made on the fly.
 
 ImageNetPairedDataset follows the pre-training data of HAT (Chen et al., CVPR 2023, arXiv:2205.04437) and DRCT
 (Hsu et al., CVPRW 2024, arXiv:2404.00722).
@@ -29,20 +29,20 @@ _MATLAB = "matlab_bicubic"
 
 
 class GTDataset(ImageDataset):
-    """HR pictures; a (epoch, index) key yields a random window, a plain index the whole picture.
+    """HR images; a (epoch, index) key yields a random window, a plain index the whole image.
 
     Items: gt (3, H, W) float32 in [0, 1], gt_path, and with a degradation lq (3, h, w).
 
-    LR of a whole picture equals what `ppsr prepare` writes and `ppsr evaluate` makes with the same seed.
+    LR of a whole image equals what `ppsr prepare` writes and `ppsr evaluate` makes with the same seed.
 
     Args:
-        gt_folder: HR pictures, searched recursively, or an LMDB store; or a list of these.
+        gt_folder: HR images, searched recursively, or an LMDB store; or a list of these.
         scale: HR size / LR size.
-        gt_size: side of the training window in HR pixels; None always yields whole pictures. Without a
-            degradation, smaller pictures are extended by reflection.
+        gt_size: side of the training window in HR pixels; None always yields whole images. Without a
+            degradation, smaller images are extended by reflection.
         degradation: "matlab_bicubic", one of the eight of Reflash Dropout's benchmark, or None for no LR.
         meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its pictures.
+        shares: parts of the samples that come from each of several folders; by default that of its images.
         use_hflip: random mirroring.
         use_rot: random turning.
         seed: of windows and noise.
@@ -99,8 +99,8 @@ class GTDataset(ImageDataset):
             gt, lq = self._augmented([gt, lq], rng)
         return self._item(gt, lq, path)
 
-    def _augmented(self, pictures: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-        return augment(pictures, rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+    def _augmented(self, images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+        return augment(images, rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
 
     def _read(self, index: int) -> tuple[np.ndarray, Path]:
         """H x W of gray images, which are degraded as such, so that noise is gray too; else H x W x C."""
@@ -119,7 +119,7 @@ class GTDataset(ImageDataset):
         if self.degradation is not None and min(gt.shape[:2]) < (self.gt_size or 0):
             raise DataError(
                 f"{path}: HR {gt.shape[:2]} is smaller than the {self.gt_size} pixel window; lower gt_size, "
-                "or leave such pictures out"
+                "or leave such images out"
             )
         return gt, path
 
@@ -149,8 +149,8 @@ class GTDataset(ImageDataset):
 
     @staticmethod
     def _item(gt: np.ndarray, lq: np.ndarray | None, path: Path) -> dict[str, Any]:
-        pictures = {"gt": gt} if lq is None else {"lq": lq, "gt": gt}
-        return {**{name: to_chw(image) for name, image in pictures.items()}, "gt_path": str(path)}
+        images = {"gt": gt} if lq is None else {"lq": lq, "gt": gt}
+        return {**{name: to_chw(image) for name, image in images.items()}, "gt_path": str(path)}
 
 
 class ImageNetPairedDataset(GTDataset):
@@ -159,11 +159,11 @@ class ImageNetPairedDataset(GTDataset):
     Sides of HR below `gt_size` are enlarged to it, each for itself.
 
     Args:
-        gt_folder: HR pictures, searched recursively, or an LMDB store; or a list of these.
+        gt_folder: HR images, searched recursively, or an LMDB store; or a list of these.
         scale: HR size / LR size.
-        gt_size: side of the training window, and smallest side of any picture, in HR pixels.
+        gt_size: side of the training window, and smallest side of any image, in HR pixels.
         meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its pictures.
+        shares: parts of the samples that come from each of several folders; by default that of its images.
         use_hflip: random mirroring.
         use_rot: random turning.
         seed: of the windows.

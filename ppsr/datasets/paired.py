@@ -1,4 +1,4 @@
-"""LR/HR pairs from two folders, and LR pictures alone."""
+"""LR/HR pairs from two folders, and LR images alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.datasets.files import BadFiles, Folders, gather_pairs, gather_pictures
+from ppsr.datasets.files import BadFiles, Folders, gather_images, gather_pairs
 from ppsr.datasets.samples import ImageDataset, to_chw
 from ppsr.datasets.sources import read_samples, read_size, with_channels
 from ppsr.datasets.transforms import augment, check_pair, check_window, cut_excess, paired_crop
@@ -17,22 +17,22 @@ __all__ = ["SRDataset", "SingleImageDataset"]
 
 
 class SRDataset(ImageDataset):
-    """Pairs by name; whole pictures for evaluation, random windows for training.
+    """Pairs by name; whole images for evaluation, random windows for training.
 
     Items: lq, gt (C, H, W) float32 in [0, 1], lq_path, gt_path. Rows and columns of HR that LR does not
     cover, fewer than `scale`, are cut off.
 
     Args:
-        gt_folder: HR pictures, searched recursively, or an LMDB store (`name.lmdb`); or a list of these.
-        lq_folder: LR pictures, or an LMDB store; or a list of as many.
+        gt_folder: HR images, searched recursively, or an LMDB store (`name.lmdb`); or a list of these.
+        lq_folder: LR images, or an LMDB store; or a list of as many.
         scale: HR size / LR size.
-        gt_size: side of the training window in HR pixels; None yields whole pictures.
-        filename_tmpl: base name of the LR picture, `{}` standing for the HR one.
+        gt_size: side of the training window in HR pixels; None yields whole images.
+        filename_tmpl: base name of the LR image, `{}` standing for the HR one.
         meta_info: list of HR names.
         shares: parts of the samples that come from each of several folders; by default that of its pairs.
         use_hflip: random mirroring.
         use_rot: random turning.
-        cache: keep decoded pictures in memory, a copy per loader worker: for small sets and small windows, of
+        cache: keep decoded images in memory, a copy per loader worker: for small sets and small windows, of
             which decoding takes most of the time.
         seed: of the windows.
 
@@ -72,10 +72,10 @@ class SRDataset(ImageDataset):
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, Path, Path]:
         gt_path, lq_path = self.pairs[index]
-        lq = self._picture(lq_path)
-        return cut_excess(self._picture(gt_path), lq, self.scale), lq, gt_path, lq_path
+        lq = self._image(lq_path)
+        return cut_excess(self._image(gt_path), lq, self.scale), lq, gt_path, lq_path
 
-    def _picture(self, path: Path) -> np.ndarray:
+    def _image(self, path: Path) -> np.ndarray:
         """H x W x C, in the file's sample type where only the window that is used needs to become float."""
         if self.kept is None:
             return self._decoded(path)
@@ -119,11 +119,11 @@ class SRDataset(ImageDataset):
 
 
 class SingleImageDataset(ImageDataset):
-    """LR pictures without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
+    """LR images without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
 
     def __init__(self, *, lq_folder: str, meta_info: str | None = None) -> None:
         super().__init__()
-        self.paths = gather_pictures(lq_folder, meta_info)
+        self.paths = gather_images(lq_folder, meta_info)
 
     def __len__(self) -> int:
         return len(self.paths)

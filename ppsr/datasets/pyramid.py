@@ -1,4 +1,4 @@
-"""Pairs with the sizes between them, for networks that learn by doubling, and real LR pictures among them.
+"""Pairs with the sizes between them, for networks that learn by doubling, and real LR images among them.
 
 For DRN (Guo et al., CVPR 2020, arXiv:2003.07018). The original reads the middle sizes from folders made with
 MATLAB's bicubic; PaddleGAN shrinks the HR window with OpenCV's bicubic, which aliases; both are here.
@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppsr.datasets.files import BadFiles, Folders, gather_pairs, gather_pictures
+from ppsr.datasets.files import BadFiles, Folders, gather_images, gather_pairs
 from ppsr.datasets.paired import SRDataset
 from ppsr.datasets.samples import to_chw
 from ppsr.datasets.sources import read_image
@@ -39,7 +39,7 @@ def middle_sizes(scale: int) -> tuple[int, ...]:
 
 
 def opencv_level(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """PaddleGAN's picture of a size between LR and HR: OpenCV's bicubic of 8 bit, without antialiasing.
+    """PaddleGAN's image of a size between LR and HR: OpenCV's bicubic of 8 bit, without antialiasing.
 
     Args:
         gt: H x W x C float32 in [0, 1].
@@ -53,20 +53,20 @@ class PyramidDataset(SRDataset):
     """SRDataset whose training items also hold `lq_x2`, `lq_x4`, ...; with unpaired images `paired`, 1 or 0.
 
     Args:
-        gt_folder: HR pictures; or a list of folders.
-        lq_folder: LR pictures; or a list of as many folders.
+        gt_folder: HR images; or a list of folders.
+        lq_folder: LR images; or a list of as many folders.
         scale: power of two.
         gt_size: side of the training window in HR pixels; None yields whole pairs for evaluation.
-        level_folders: factor from LR -> folder of pictures of that size, named as the LR ones.
-        level_source: how sizes without a folder are made from the HR picture: "matlab" (bicubic with
-            antialiasing of the whole picture, 8 bit) or "opencv" (PaddleGAN: bicubic without antialiasing of
+        level_folders: factor from LR -> folder of images of that size, named as the LR ones.
+        level_source: how sizes without a folder are made from the HR image: "matlab" (bicubic with
+            antialiasing of the whole image, 8 bit) or "opencv" (PaddleGAN: bicubic without antialiasing of
             the window).
-        filename_tmpl: base name of LR (and middle) pictures, `{}` standing for the HR one.
+        filename_tmpl: base name of LR (and middle) images, `{}` standing for the HR one.
         meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its pictures.
+        shares: parts of the samples that come from each of several folders; by default that of its images.
         use_hflip: random mirroring.
         use_rot: random turning.
-        unpaired_folder: real LR pictures without ground truth, taken as they are.
+        unpaired_folder: real LR images without ground truth, taken as they are.
         unpaired_ratio: share of samples that come from there (the paper uses about 0.3).
         seed: of the windows.
 
@@ -117,7 +117,7 @@ class PyramidDataset(SRDataset):
             factor: [low for _, low in gather_pairs(gt_folder, folder, filename_tmpl, meta_info, shares)]
             for factor, folder in folders.items()
         }
-        self.unpaired = gather_pictures(unpaired_folder) if unpaired_folder else []
+        self.unpaired = gather_images(unpaired_folder) if unpaired_folder else []
         self.unpaired_ratio = unpaired_ratio if unpaired_folder else 0.0
         self.bad_unpaired = BadFiles(self.unpaired)
 
@@ -130,33 +130,33 @@ class PyramidDataset(SRDataset):
         return self._paired_item(key[1], rng)
 
     def _read_all(self, index: int) -> tuple[dict[int, np.ndarray], Path, Path]:
-        """Pictures by factor from LR: {1: lq, 2: ..., scale: gt}."""
+        """Images by factor from LR: {1: lq, 2: ..., scale: gt}."""
         *samples, gt_path, lq_path = self._read_pair(index)
         gt, lq = map(to_unit, samples)
-        pictures = {1: lq, self.scale: gt}
+        images = {1: lq, self.scale: gt}
         for factor in self.factors:
             if factor in self.level_paths:
-                pictures[factor] = cut_excess(read_image(self.level_paths[factor][index]), lq, factor)
+                images[factor] = cut_excess(read_image(self.level_paths[factor][index]), lq, factor)
             elif self.level_source == "matlab":
                 small = matlab_resize(gt, factor / self.scale)
-                pictures[factor] = np.round(np.clip(small, 0, 1) * 255).astype(np.float32) / 255
+                images[factor] = np.round(np.clip(small, 0, 1) * 255).astype(np.float32) / 255
         height, width = lq.shape[:2]
-        for factor, picture in pictures.items():
-            if picture.shape[:2] != (height * factor, width * factor):
+        for factor, image in images.items():
+            if image.shape[:2] != (height * factor, width * factor):
                 raise DataError(
-                    f"{gt_path}: the picture of x{factor} has {picture.shape[:2]}, not {factor} times "
+                    f"{gt_path}: the image of x{factor} has {image.shape[:2]}, not {factor} times "
                     f"LR {(height, width)}"
                 )
-        return pictures, gt_path, lq_path
+        return images, gt_path, lq_path
 
     def _paired_item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         assert self.gt_size is not None
-        pictures, gt_path, lq_path = self.bad.read(index, self._read_all)
+        images, gt_path, lq_path = self.bad.read(index, self._read_all)
         side = self.gt_size // self.scale
-        top, left = crop_window(pictures[1].shape[:2], side, rng)
+        top, left = crop_window(images[1].shape[:2], side, rng)
         windows = {
-            factor: picture[top * factor : (top + side) * factor, left * factor : (left + side) * factor]
-            for factor, picture in pictures.items()
+            factor: image[top * factor : (top + side) * factor, left * factor : (left + side) * factor]
+            for factor, image in images.items()
         }
         for factor in set(self.factors) - set(windows):
             size = (side * factor, side * factor)
@@ -166,14 +166,14 @@ class PyramidDataset(SRDataset):
         return self._item(dict(zip(order, turned, strict=True)), 1.0, str(lq_path), str(gt_path))
 
     def _unpaired_item(self, rng: np.random.Generator) -> dict[str, Any]:
-        """A window of a real LR picture; the targets that it lacks are zeros, which no loss looks at."""
+        """A window of a real LR image; the targets that it lacks are zeros, which no loss looks at."""
         assert self.gt_size is not None
         side = self.gt_size // self.scale
         chosen = int(rng.integers(len(self.unpaired)))
-        picture, path = self.bad_unpaired.read(
+        image, path = self.bad_unpaired.read(
             chosen, lambda index: (read_image(self.unpaired[index]), self.unpaired[index])
         )
-        window = random_crop_or_pad(picture, side, Integers(rng))
+        window = random_crop_or_pad(image, side, Integers(rng))
         (window,) = augment([window], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
         channels = window.shape[2]
         windows = {

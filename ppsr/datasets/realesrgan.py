@@ -1,4 +1,4 @@
-"""HR pictures, degraded on the fly by a list of random steps; by default Real-ESRGAN's of second order.
+"""HR images, degraded on the fly by a list of random steps; by default Real-ESRGAN's of second order.
 
 Wang et al., ICCVW 2021, arXiv:2107.10833. The data of Real-SRResNet and Real-RRDB (Kong et al., CVPR 2022,
 arXiv:2112.12089), of Navigating Beyond Dropout (CVPR 2024, arXiv:2402.18929) and of Real-DRCT (CVPRW 2024,
@@ -28,15 +28,15 @@ class RealESRGANDataset(DegradingDataset):
     """Items: lq, gt (3, H, W) float32 in [0, 1], gt_path; gt_usm like gt with `keep_gt`.
 
     Args:
-        gt_folder: HR pictures, searched recursively; or a list of folders.
+        gt_folder: HR images, searched recursively; or a list of folders.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels, a multiple of `scale`.
         crop_pad_size: side of the window that is degraded, from which the training window is cut.
         meta_info: list of names below `gt_folder`.
-        shares: parts of the samples that come from each of several folders; by default that of its pictures.
+        shares: parts of the samples that come from each of several folders; by default that of its images.
         use_hflip: random mirroring.
         use_rot: random turning.
-        gt_usm: sharpen the picture that is degraded, which is also the target.
+        gt_usm: sharpen the image that is degraded, which is also the target.
         keep_gt: give the plain target as `gt` and the sharpened one as `gt_usm`, so each loss can choose.
         degradation: `backend`, "host" or "device" (default: "device" unless that is a CPU), and `operations`,
             the list of steps for `ppsr.degradations.second_order.build_steps` (default: the published one).

@@ -1,6 +1,6 @@
-"""Where datasets read pictures: folders, and LMDB stores in BasicSR's layout.
+"""Where datasets read images: folders, and LMDB stores in BasicSR's layout.
 
-A picture in a store has a path as if the store were a folder: `<folder>.lmdb/<key>.png`. So everything that
+An image in a store has a path as if the store were a folder: `<folder>.lmdb/<key>.png`. So everything that
 works with the paths of files, such as lists and pairing by name, works with stores too.
 """
 
@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from ppsr import imaging
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import decode_content, decode_image, list_images, to_rgb, to_unit
+from ppsr.imaging.io import decode_content, decode_image, to_rgb, to_unit
 from ppsr.imaging.reading import image_header
 
 __all__ = [
     "STORE_LIST",
     "STORE_SUFFIX",
     "close_stores",
-    "list_pictures",
+    "list_source",
     "load_lmdb",
     "open_store",
     "read_image",
@@ -93,15 +94,15 @@ def read_store_list(folder: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Pictures of a store in the order of its list, or of a folder, recursively, sorted.
+def list_source(folder: Path) -> list[Path]:
+    """Images of a store in the order of its list, or of a folder, recursively, sorted.
 
     Raises:
         DataError: no such folder, or a store without a list.
     """
     if folder.suffix == STORE_SUFFIX:
         return [folder / f"{key}.png" for key in read_store_list(folder)]
-    return list_images(folder, recursive=True)
+    return imaging.list_images(folder, recursive=True)
 
 
 def _decode(path: Path) -> np.ndarray:
@@ -112,7 +113,7 @@ def _decode(path: Path) -> np.ndarray:
 
 
 def read_samples(path: Path) -> np.ndarray:
-    """A picture of a folder or store in its own sample type: H x W, or H x W x C.
+    """An image of a folder or store in its own sample type: H x W, or H x W x C.
 
     Raises:
         DataError: missing or broken.
@@ -148,7 +149,7 @@ def _store_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture of a folder or store as they are stored, from its header.
+    """Height and width of an image of a folder or store as they are stored, from its header.
 
     Raises:
         DataError: missing, or not an image.
@@ -161,7 +162,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A picture of a folder or store as H x W x 3 RGB float32 in [0, 1]; gray is repeated.
+    """An image of a folder or store as H x W x 3 RGB float32 in [0, 1]; gray is repeated.
 
     Raises:
         DataError: missing, broken, or neither gray nor RGB.
@@ -170,7 +171,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_plane(path: Path) -> np.ndarray:
-    """The only or first channel of a picture of a folder or store as H x W x 1 float32 in [0, 1].
+    """The only or first channel of an image of a folder or store as H x W x 1 float32 in [0, 1].
 
     Raises:
         DataError: missing or broken.

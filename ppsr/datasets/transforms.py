@@ -1,4 +1,4 @@
-"""Crops and flips of pictures (H x W x C), alone or in pairs of LR and HR."""
+"""Crops and flips of images (H x W x C), alone or in pairs of LR and HR."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Integers:
 
 
 def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.ndarray:
-    """A random size x size window; smaller pictures are first extended at the bottom and right by
+    """A random size x size window; smaller images are first extended at the bottom and right by
     reflection."""
     bottom, right = max(0, size - image.shape[0]), max(0, size - image.shape[1])
     if bottom or right:
@@ -50,7 +50,7 @@ def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.nda
 
 
 def check_window(gt_size: int | None, scale: int) -> None:
-    """Check the side of a training window in HR pixels; None stands for whole pictures.
+    """Check the side of a training window in HR pixels; None stands for whole images.
 
     Raises:
         ConfigError: it is no multiple of the scale, or one of them is not above 0.
@@ -62,7 +62,7 @@ def check_window(gt_size: int | None, scale: int) -> None:
 
 
 def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:
-    """A picture without the up to `factor` - 1 rows and columns that its shrunk version cannot show.
+    """An image without the up to `factor` - 1 rows and columns that its shrunk version cannot show.
 
     Args:
         large: H x W x C.
@@ -70,7 +70,7 @@ def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:
         factor: size of the one / size of the other.
 
     Returns:
-        h * factor x w * factor x C; pictures that do not belong together as they are.
+        h * factor x w * factor x C; images that do not belong together as they are.
     """
     height, width = (side * factor for side in small.shape[:2])
     if 0 <= large.shape[0] - height < factor and 0 <= large.shape[1] - width < factor:
@@ -81,10 +81,10 @@ def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:
 def paired_crop(
     gt: np.ndarray, lq: np.ndarray, *, gt_size: int, scale: int, rng: np.random.Generator, where: Any = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same random window of both pictures.
+    """The same random window of both images.
 
     Raises:
-        DataError: the pictures are smaller than the window or do not belong together.
+        DataError: the images are smaller than the window or do not belong together.
     """
     side = gt_size // scale
     check_pair(gt, lq, scale=scale, side=side, where=where)
@@ -95,7 +95,7 @@ def paired_crop(
 
 
 def check_pair(gt: np.ndarray, lq: np.ndarray, *, scale: int, side: int, where: Any = "") -> None:
-    """Raise where two pictures cannot give a training window.
+    """Raise where two images cannot give a training window.
 
     Args:
         gt: H x W x C.
@@ -116,26 +116,26 @@ def check_pair(gt: np.ndarray, lq: np.ndarray, *, scale: int, side: int, where: 
     if min(height, width) < side:
         raise DataError(
             f"{where}: LR {(height, width)} is smaller than the {side} pixel window; lower gt_size, or leave "
-            "such pictures out"
+            "such images out"
         )
 
 
 def crop_window(size: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Top left corner of a random square window of a picture of this height and width."""
+    """Top left corner of a random square window of an image of this height and width."""
     return int(rng.integers(size[0] - side + 1)), int(rng.integers(size[1] - side + 1))
 
 
 def augment(
     images: list[np.ndarray], rng: np.random.Generator, *, use_hflip: bool, use_rot: bool
 ) -> list[np.ndarray]:
-    """Mirror, turn upside down and transpose all pictures alike, each with probability one half."""
+    """Mirror, turn upside down and transpose all images alike, each with probability one half."""
     mirror = use_hflip and rng.random() < 0.5
     upside_down = use_rot and rng.random() < 0.5
     transpose = use_rot and rng.random() < 0.5
     result = []
-    for picture in images:
-        image = picture[:, ::-1] if mirror else picture
-        image = image[::-1] if upside_down else image
-        image = image.transpose(1, 0, 2) if transpose else image
-        result.append(np.ascontiguousarray(image))
+    for image in images:
+        turned = image[:, ::-1] if mirror else image
+        turned = turned[::-1] if upside_down else turned
+        turned = turned.transpose(1, 0, 2) if transpose else turned
+        result.append(np.ascontiguousarray(turned))
     return result

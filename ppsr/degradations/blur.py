@@ -20,7 +20,7 @@ def filter2d(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         kernel: k x k.
 
     Raises:
-        DataError: the kernel is even or larger than the picture allows.
+        DataError: the kernel is even or larger than the image allows.
     """
     reach = kernel.shape[0] // 2
     if kernel.shape[0] % 2 == 0:

@@ -157,7 +157,7 @@ class StageChoices:
 
 @dataclass(frozen=True)
 class Choices:
-    """What was drawn for a picture."""
+    """What was drawn for an image."""
 
     stages: tuple[StageChoices, ...]
     final_mode: str
@@ -189,9 +189,9 @@ def draw_choices(
     """Draw everything but the noise itself.
 
     Args:
-        rng: of the picture.
+        rng: of the image.
         level: ranges.
-        common: of what decides sizes and order, for pictures that are to stay equal in these; default: `rng`.
+        common: of what decides sizes and order, for images that are to stay equal in these; default: `rng`.
     """
     common = rng if common is None else common
     stages = tuple(_draw_stage(rng, stage, common) for stage in level.stages)
@@ -203,7 +203,7 @@ def draw_choices(
 
 
 def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> list[Operation]:
-    """The operations that lead from a picture of `size` to its LR version."""
+    """The operations that lead from an image of `size` to its LR version."""
     height, width = size
     final = Resize(choices.final_mode, size=(height // scale, width // scale))
     shrink: list[Operation] = [final] if choices.sinc is None else [final, Blur(choices.sinc.values)]

@@ -1,7 +1,7 @@
 """LR depth maps as PaddleDepth's scripts make them, without MATLAB.
 
 https://github.com/PaddlePaddle/PaddleDepth (Depth_super_resolution). Noise has the variance 651 / depth. The
-script that makes the published test pictures passes OpenCV's cubic flag in the place of the destination, so
+script that makes the published test images passes OpenCV's cubic flag in the place of the destination, so
 it really shrinks bilinearly; both ways are here.
 """
 
@@ -48,7 +48,7 @@ def lr_of_training(depth: np.ndarray, *, scale: int, rng: np.random.Generator) -
 def benchmark_lr_from_upsampled(
     upsampled: np.ndarray, *, scale: int = 4, published: bool = True
 ) -> np.ndarray:
-    """The LR picture of the test set from `im_b_y`, a noisy LR map that was enlarged to HR size.
+    """The LR image of the test set from `im_b_y`, a noisy LR map that was enlarged to HR size.
 
     Args:
         upsampled: H x W in [0, 1].

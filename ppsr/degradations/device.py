@@ -1,9 +1,9 @@
 """The operations of a degradation on a batch of tensors, on the device where the batch lies.
 
-The formulas are those of the host (`blur`, `jpeg`, `noise`, `ppsr.imaging.resize`), which has one picture
+The formulas are those of the host (`blur`, `jpeg`, `noise`, `ppsr.imaging.resize`), which has one image
 at a time; the batch form is that of Real-ESRGAN (Wang et al., ICCVW 2021, arXiv:2107.10833) with
-mlomnitz/DiffJPEG: one kernel, one noise level and one quality per picture. Differences from the released
-code: Gaussian and Poisson noise occur in the same batch, and gray noise has a pattern per picture.
+mlomnitz/DiffJPEG: one kernel, one noise level and one quality per image. Differences from the released
+code: Gaussian and Poisson noise occur in the same batch, and gray noise has a pattern per image.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ def _reflected(x: Tensor, reach: int) -> Tensor:
 
 
 def filter2d(x: Tensor, kernels: np.ndarray) -> Tensor:
-    """Cross-correlation of every picture with its own kernel, borders by reflection.
+    """Cross-correlation of every image with its own kernel, borders by reflection.
 
     Args:
         x: (N, C, H, W).
         kernels: (N, k, k), k odd.
 
     Raises:
-        DataError: the kernels are even or larger than the pictures allow.
+        DataError: the kernels are even or larger than the images allow.
     """
     if kernels.shape[1] % 2 == 0:
         raise DataError(f"a filter kernel has an odd side, got {kernels.shape}")
@@ -130,8 +130,8 @@ def usm_sharpen(
     channels = x.shape[1]
     kernel = _usm_kernel(paddle.get_device(), channels, radius, sigma)
 
-    def smooth(picture: Tensor) -> Tensor:
-        across = conv2d(_reflected(picture, kernel.shape[3] // 2), kernel, groups=channels)
+    def smooth(image: Tensor) -> Tensor:
+        across = conv2d(_reflected(image, kernel.shape[3] // 2), kernel, groups=channels)
         return conv2d(across, kernel.transpose([0, 1, 3, 2]), groups=channels)
 
     detail = x - smooth(x)
@@ -195,7 +195,7 @@ def gaussian_noise(x: Tensor, *, sigma: np.ndarray, gray: np.ndarray, draws: Ten
 
 
 def _where(flags: np.ndarray, one_channel: Tensor, channels: Tensor) -> Tensor:
-    """Per picture, one plane for all channels, or the channels."""
+    """Per image, one plane for all channels, or the channels."""
     chosen = device_array(np.asarray(flags, bool).reshape(-1, 1, 1, 1))
     return paddle.where(chosen.expand_as(channels), one_channel.expand_as(channels), channels)
 
@@ -203,7 +203,7 @@ def _where(flags: np.ndarray, one_channel: Tensor, channels: Tensor) -> Tensor:
 def poisson_rate(x: Tensor, *, gray: np.ndarray) -> tuple[Tensor, Tensor]:
     """Rates (N, C, H, W) of the Poisson sampler, and the photon counts (N, 1, 1, 1) they were multiplied by.
 
-    Photon counts are 2 ** ceil(log2(number of distinct values)) of the 8-bit picture, of its luma where gray.
+    Photon counts are 2 ** ceil(log2(number of distinct values)) of the 8-bit image, of its luma where gray.
     """
     luma = (x * _constant("luma_weights")).sum(axis=1, keepdim=True) if np.any(gray) else x[:, :1]
     levels = _where(gray, quantise(luma), quantise(x))
@@ -224,7 +224,7 @@ def poisson_noise(x: Tensor, *, scale: np.ndarray, gray: np.ndarray, draws: Tens
     """Signal-dependent noise for (N, C, H, W): (Poisson(rate) - rate) / photons, times scale.
 
     Args:
-        x: pictures in [0, 1].
+        x: images in [0, 1].
         scale: (N,).
         gray: (N,) flags: noise of the luma for all channels.
         draws: random tensors.
@@ -251,7 +251,7 @@ def _mixed(planes: Sequence[Tensor], matrix: np.ndarray) -> list[Tensor]:
 
 
 def jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
-    """Compress and decompress every picture with its own quality.
+    """Compress and decompress every image with its own quality.
 
     Args:
         x: (N, 3, H, W) in [0, 1].
@@ -279,9 +279,7 @@ def _blurred(x: Tensor, operations: Sequence[Blur], draws: TensorDraws) -> Tenso
 
 def _resized(x: Tensor, operations: Sequence[Resize], draws: TensorDraws) -> Tensor:
     if len(set(operations)) > 1:
-        raise DataError(
-            "the pictures of a batch are resized alike; draw their factors from a common generator"
-        )
+        raise DataError("the images of a batch are resized alike; draw their factors from a common generator")
     first = operations[0]
     return interpolate(x, mode=first.mode, scale=first.scale, size=first.size)
 
@@ -322,7 +320,7 @@ _BATCHED: dict[type, Callable[[Tensor, Any, TensorDraws], Tensor]] = {
 def apply_operations(
     x: Tensor, operations: Sequence[Sequence[Operation]], draws: TensorDraws | None = None
 ) -> Tensor:
-    """Apply each picture's operations, those of the same place in their lists together.
+    """Apply each image's operations, those of the same place in their lists together.
 
     Args:
         x: (N, 3, H, W) in [0, 1].
@@ -334,7 +332,7 @@ def apply_operations(
     """
     draws = TensorDraws() if draws is None else draws
     if len(operations) != x.shape[0] or len({len(own) for own in operations}) > 1:
-        raise DataError(f"{x.shape[0]} pictures need as many lists of operations, all of one length")
+        raise DataError(f"{x.shape[0]} images need as many lists of operations, all of one length")
     for together in zip(*operations, strict=True):
         kinds = {type(operation) for operation in together}
         if len(kinds) > 1 or not kinds <= set(_BATCHED):

@@ -1,4 +1,4 @@
-"""Gaussian and Poisson noise on one picture; the draws come from the caller."""
+"""Gaussian and Poisson noise on one image; the draws come from the caller."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _quantised(image: np.ndarray) -> np.ndarray:
 
 
 def poisson_values(image: np.ndarray) -> float:
-    """2 ** ceil(log2(number of distinct values)) of an 8-bit picture: its photon count."""
+    """2 ** ceil(log2(number of distinct values)) of an 8-bit image: its photon count."""
     levels = len(np.unique(image))
     return float(2 ** np.ceil(np.log2(levels)))
 

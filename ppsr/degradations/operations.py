@@ -1,6 +1,6 @@
-"""What can happen to a picture, one small object per operation. Pipelines are lists of these.
+"""What can happen to an image, one small object per operation. Pipelines are lists of these.
 
-An operation holds its choices; numbers that fill a whole picture (noise) are drawn when it is applied.
+An operation holds its choices; numbers that fill a whole image (noise) are drawn when it is applied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Operation(Protocol):
     """H x W x C float32 -> the same, of another size perhaps."""
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The changed picture; the input is untouched."""
+        """The changed image; the input is untouched."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """JPEG compression of a picture clipped to [0, 1]."""
+    """JPEG compression of an image clipped to [0, 1]."""
 
     quality: float
 

@@ -1,6 +1,6 @@
 """Training-pair pool: pairs of many batches are mixed, so that one batch holds many degradations.
 
-Real-ESRGAN (Wang et al., ICCVW 2021). The published pool of DASR keeps pictures only, so that the degradation
+Real-ESRGAN (Wang et al., ICCVW 2021). The published pool of DASR keeps images only, so that the degradation
 parameters no longer belong to them; here every tensor of a pair travels together unless `queue_params` is
 off.
 """
@@ -30,7 +30,7 @@ class TrainingPairPool:
     Args:
         queue_size: stored pairs; a multiple of the batch size.
         seed: of the permutations.
-        queue_params: store `degradation_params` with the pictures; off reproduces the published code.
+        queue_params: store `degradation_params` with the images; off reproduces the published code.
     """
 
     def __init__(self, queue_size: int, *, seed: int = 0, queue_params: bool = True) -> None:

@@ -39,7 +39,7 @@ def degrade(
     rng: np.random.Generator | None = None,
     noise: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Degrade one HR picture.
+    """Degrade one HR image.
 
     Args:
         image: H x W x 3 RGB or H x W, uint8.
@@ -49,17 +49,17 @@ def degrade(
         noise: C x h x w to add instead, in units of [0, 1].
 
     Returns:
-        h x w x 3 uint8; h x w for gray pictures unless JPEG made them RGB.
+        h x w x 3 uint8; h x w for gray images unless JPEG made them RGB.
 
     Raises:
         ConfigError: unknown variant.
-        DataError: the picture is not 8 bit, or smaller than the scale.
+        DataError: the image is not 8 bit, or smaller than the scale.
     """
     if variant not in VARIANTS:
         raise ConfigError(f"the benchmark has no degradation '{variant}'; {did_you_mean(variant, VARIANTS)}")
     if image.dtype != np.uint8 or min(image.shape[:2]) < scale:
         raise DataError(
-            f"an 8-bit picture of at least {scale} pixels a side is needed, got {image.dtype} {image.shape}"
+            f"an 8-bit image of at least {scale} pixels a side is needed, got {image.dtype} {image.shape}"
         )
     if variant.startswith("blur2"):
         image = cv2.GaussianBlur(image, (21, 21), 2)
@@ -71,7 +71,7 @@ def degrade(
 
 
 def _draw(lq: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-    """The noise of one picture, C x h x w.
+    """The noise of one image, C x h x w.
 
     Raises:
         ConfigError: there is no generator.

@@ -3,7 +3,7 @@
 Wang et al., "Real-ESRGAN", ICCVW 2021, arXiv:2107.10833; used with the same ranges by Reflash Dropout (CVPR
 2022, arXiv:2112.12089), Navigating Beyond Dropout (CVPR 2024, arXiv:2402.18929) and Real-DRCT. Differences
 from the released code: the order is data, so that another needs no code; whether the second blur acts and
-the kind of noise are drawn per picture. Only what decides sizes and order can be common to a batch
+the kind of noise are drawn per image. Only what decides sizes and order can be common to a batch
 (`common`).
 """
 
@@ -120,14 +120,14 @@ def draw_operations(
     scale: int,
     common: np.random.Generator | None = None,
 ) -> list[Operation]:
-    """The operations that lead from one HR picture to its LR version.
+    """The operations that lead from one HR image to its LR version.
 
     Args:
         steps: made by `build_steps`.
-        rng: of the picture.
-        size: height and width of the HR picture, multiples of `scale`.
+        rng: of the image.
+        size: height and width of the HR image, multiples of `scale`.
         scale: HR size / LR size.
-        common: of what decides sizes and order; generators in equal states give pictures of one batch equal
+        common: of what decides sizes and order; generators in equal states give images of one batch equal
             sizes. Default: `rng`.
     """
     frame = Frame(size, scale)
@@ -136,20 +136,20 @@ def draw_operations(
 
 
 def smallest_filtered(steps: Sequence[Step], side: float, lq_side: float) -> float:
-    """The smallest side of a picture that a filter can meet.
+    """The smallest side of an image that a filter can meet.
 
     Args:
         steps: made by `build_steps`.
-        side: of the HR picture.
-        lq_side: of the LR picture.
+        side: of the HR image.
+        lq_side: of the LR image.
 
     Raises:
-        ConfigError: the steps may not end at the size of the LR picture.
+        ConfigError: the steps may not end at the size of the LR image.
     """
     _, filtered, at_lq = _walk(steps, side, lq_side, False)
     if not at_lq:
         raise ConfigError(
-            "the degradation must end at the size of the LR picture; "
+            "the degradation must end at the size of the LR image; "
             "add {name: resize, relative_to: lq} as its last resize"
         )
     return filtered

@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Frame:
-    """Sizes that steps refer to: of the HR picture, and how much smaller the LR picture is."""
+    """Sizes that steps refer to: of the HR image, and how much smaller the LR image is."""
 
     size: tuple[int, int]
     scale: int
@@ -106,7 +106,7 @@ class BlurStep:
 
 @dataclass(frozen=True)
 class SincStep:
-    """Filter with a sinc kernel, which rings as sharpened pictures do, or with none."""
+    """Filter with a sinc kernel, which rings as sharpened images do, or with none."""
 
     final_sinc_prob: float = 0.8
     kernel_range: Sequence[int] = (7, 21)
@@ -127,20 +127,20 @@ class ResizeStep:
     Attributes:
         resize_prob: of enlarging, shrinking and neither; by default neither.
         resize_range: smallest and largest factor, 1 between them.
-        relative_to: what the factor is relative to: the "picture" as it is, or the size of the final "lq".
+        relative_to: what the factor is relative to: the "image" as it is, or the size of the final "lq".
     """
 
     resize_prob: Sequence[float] = (0, 0, 1)
     resize_range: Sequence[float] = (1, 1)
-    relative_to: str = "picture"
+    relative_to: str = "image"
 
     def __post_init__(self) -> None:
         _check_shares("resize", "resize_prob", self.resize_prob, 3)
         _check_range("resize", "resize_range", self.resize_range, 1e-3)
         if not self.resize_range[0] <= 1 <= self.resize_range[1]:
             raise ConfigError(f"resize: resize_range holds 1, got {list(self.resize_range)}")
-        if self.relative_to not in ("picture", "lq"):
-            raise ConfigError(f"resize: relative_to is 'picture' or 'lq', got '{self.relative_to}'")
+        if self.relative_to not in ("image", "lq"):
+            raise ConfigError(f"resize: relative_to is 'image' or 'lq', got '{self.relative_to}'")
 
     @property
     def smallest(self) -> float:
@@ -149,7 +149,7 @@ class ResizeStep:
 
     @property
     def ends_at_lq(self) -> bool:
-        """Whether the size afterwards is always that of the LR picture."""
+        """Whether the size afterwards is always that of the LR image."""
         return self.relative_to == "lq" and self.resize_prob[2] == 1
 
     def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
@@ -157,7 +157,7 @@ class ResizeStep:
         direction = int(common.choice(3, p=self.resize_prob))
         factor = (common.uniform(1, high), common.uniform(low, 1), 1.0)[direction]
         mode = str(common.choice(MODES))
-        if self.relative_to == "picture":
+        if self.relative_to == "image":
             return [Resize(mode, scale=float(factor))]
         height, width = (int(side / frame.scale * factor) for side in frame.size)
         return [Resize(mode, size=(height, width))]

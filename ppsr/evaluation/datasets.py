@@ -1,4 +1,4 @@
-"""Scores of a backend on a dataset, in batches of pictures of one size."""
+"""Scores of a backend on a dataset, in batches of images of one size."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Scores", "evaluate_backend"]
 
 logger = logging.getLogger(__name__)
 
-Sample = tuple[str, Mapping[str, Any]]  # its number as text, and the pictures
+Sample = tuple[str, Mapping[str, Any]]  # its number as text, and the images
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of the pictures, without metrics where there is no ground truth, and seconds of the network."""
+    """Scores of the images, without metrics where there is no ground truth, and seconds of the network."""
 
-    pictures: SetScore
+    images: SetScore
     seconds: float
 
 
@@ -50,23 +50,23 @@ def evaluate_backend(
     Args:
         backend: the network.
         dataset: indexable; a missing `gt` leaves only metrics that need none.
-        metrics: name -> function of two HWC uint8 RGB pictures.
+        metrics: name -> function of two HWC uint8 RGB images.
         batch_size: largest number of neighbouring samples of one size that run together.
-        save_folder: where SR pictures are written, if at all.
+        save_folder: where SR images are written, if at all.
         folders: of the dataset; a sample is named by its path below them.
     """
     score, seconds = SetScore("", ""), 0.0
     for batch in _batches(_readable(dataset, score), batch_size):
         lq = np.stack([np.asarray(sample["lq"], np.float32) for _, sample in batch])
         started = time.perf_counter()
-        pictures = _computed(backend, lq)
-        if pictures is None:
+        images = _computed(backend, lq)
+        if images is None:
             release_memory()  # after the traceback, which holds the arrays, is gone
             reason = f"{lq.shape[3]} x {lq.shape[2]} pixels in a batch of {len(lq)} do not fit into memory"
             score.problems += [FailedImage(name, "out of memory", reason) for name, _ in batch]
             continue
         seconds += time.perf_counter() - started
-        for (name, sample), sr in zip(batch, pictures, strict=True):
+        for (name, sample), sr in zip(batch, images, strict=True):
             label = sample_label(sample, folders) or name
             read = partial(compared, sr, sample, backend.facts.scale, save_folder, label)
             score_image(score, name, read, metrics)

@@ -1,4 +1,4 @@
-"""`ppsr.evaluate`: scores of a network, a weight file, bicubic enlargement or finished pictures."""
+"""`ppsr.evaluate`: scores of a network, a weight file, bicubic enlargement or finished images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Evaluation:
         scale: HR size / LR size.
         method: name of what was scored: of the network's files, "bicubic", or the folder of finished images.
         sets: one entry per set and degradation.
-        sources: where the pictures of each entry come from, for looking at them again.
+        sources: where the images of each entry come from, for looking at them again.
         is_main: this process writes files.
         absent: sets of the protocol that the data folder does not hold.
         options: constructor arguments of metrics that the protocol leaves open or that differ from it.
@@ -54,7 +54,7 @@ class Evaluation:
 
     @property
     def count(self) -> int:
-        """Pictures that have a score."""
+        """Images that have a score."""
         return sum(len(score.rows) for score in self.sets)
 
     @property
@@ -70,7 +70,7 @@ class Evaluation:
 
     @property
     def exit_code(self) -> int:
-        """0 all pictures have a score, 1 some have none, 3 none has one."""
+        """0 all images have a score, 1 some have none, 3 none has one."""
         codes = [score.exit_code for score in self.sets]
         return 3 if set(codes) == {3} else int(any(codes))
 
@@ -100,7 +100,7 @@ def evaluate(
     group: ProcessGroup | None = None,
     on_image: Callable[[str, int, int], None] = lambda name, done, count: None,
 ) -> Evaluation:
-    """Score pictures by a named protocol.
+    """Score images by a named protocol.
 
     Give either `gt` (and `lq` or `sr`) for one set, or `data` for a folder with the protocol's layout. Give
     exactly one of `sr`, `upscale`, `use_bicubic`, and `load` with or without `config_file`.
@@ -108,9 +108,9 @@ def evaluate(
     Args:
         protocol: classic, dsr, reflash, dasr or realsr.
         scale: HR size / LR size.
-        gt: HR pictures, a folder or a pattern such as `Set14/*_HR.png`.
-        sr: finished SR pictures; for several degradations, a folder of folders.
-        lq: LR pictures; left out, they are made from HR where the protocol can.
+        gt: HR images, a folder or a pattern such as `Set14/*_HR.png`.
+        sr: finished SR images; for several degradations, a folder of folders.
+        lq: LR images; left out, they are made from HR where the protocol can.
         data: folder of the protocol's sets.
         sets: those of `data`; None takes all that are there.
         name: of the single set, without `data`; by default found in its path.
@@ -121,9 +121,9 @@ def evaluate(
             `config_file` weights tell their network themselves.
         metrics: names of those wanted; None for all of the protocol.
         metric_options: more constructor arguments by metric, such as {"pe": {"definition": "published"}}.
-        lr_of_script: LR pictures made here follow the released script ("published") or its intention
+        lr_of_script: LR images made here follow the released script ("published") or its intention
             ("intended"), where the two differ.
-        seed: of noise in LR pictures made here, at least 0.
+        seed: of noise in LR images made here, at least 0.
         tile: side in LR pixels of the tiles that a network is applied to; 0: whole images. Images for which
             memory is short are never cut further: they have no score.
         backend: of the network, as for `Upscaler`.
@@ -147,7 +147,7 @@ def evaluate(
     if lr_of_script == "intended" and not chosen.scripts_differ:
         raise ConfigError(f"protocol '{protocol}' makes LR in one way; only dsr knows an intended one")
     if sr is not None and lq is not None:
-        raise ConfigError("finished pictures (sr) are scored as they are: lq has no effect beside them")
+        raise ConfigError("finished images (sr) are scored as they are: lq has no effect beside them")
     if seed < 0:
         raise ConfigError(f"seed is at least 0, got {seed}")
     configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
@@ -155,13 +155,13 @@ def evaluate(
     given = [way for way, value in ways.items() if value is not None]
     if len(given) != 1:
         raise ConfigError(
-            "give exactly one of finished pictures (sr), a network (load), bicubic enlargement; got "
+            "give exactly one of finished images (sr), a network (load), bicubic enlargement; got "
             + (", ".join(given) or "none")
         )
     tasks, absent = find_sets(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
     if lr_of_script == "intended" and not any(task.lq is None and task.sr is None for task in tasks):
         raise ConfigError(
-            "lr_of_script=intended has no effect: no LR pictures are made here, they or SR pictures are given"
+            "lr_of_script=intended has no effect: no LR images are made here, they or SR images are given"
         )
     built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
     method, tiling, published_as = "upscale" if sr is None else str(sr), "", frozenset[str]()

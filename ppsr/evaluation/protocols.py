@@ -1,4 +1,4 @@
-"""The named ways to score super-resolution: what is measured, on which pixels, and where pictures lie."""
+"""The named ways to score super-resolution: what is measured, on which pixels, and where images lie."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ppsr.imaging.resize import matlab_resize_integers
 
 __all__ = ["PROTOCOLS", "Protocol", "find_protocol"]
 
-# (HR picture uint8 H x W x 3, scale, variant, generator, published) -> LR picture uint8
+# (HR image uint8 H x W x 3, scale, variant, generator, published) -> LR image uint8
 Degrade = Callable[[np.ndarray, int, str, np.random.Generator, bool], np.ndarray]
 
 
@@ -29,17 +29,17 @@ class Protocol:
         color: channels measured by PSNR and SSIM.
         border: pixels cut from each side; None stands for the scale.
         scales: valid scales.
-        metrics: name -> entry of METRICS with options; the first one orders the pictures.
-        borderless: metrics that see the whole picture.
-        rounding: of the pictures before they are compared.
-        pairing: how HR pictures find their LR or SR.
-        gt_layout: where HR pictures lie below the data folder; None where there is no truth.
-        lq_layout: where LR pictures lie.
+        metrics: name -> entry of METRICS with options; the first one orders the images.
+        borderless: metrics that see the whole image.
+        rounding: of the images before they are compared.
+        pairing: how HR images find their LR or SR.
+        gt_layout: where HR images lie below the data folder; None where there is no truth.
+        lq_layout: where LR images lie.
         sets: names of the sets, as folders.
         variants: degradations -> their names in the table.
-        make_lq: makes LR pictures where none are given; None where they must be given.
+        make_lq: makes LR images where none are given; None where they must be given.
         how_to_make: the command that makes them.
-        scripts_differ: the released script makes LR pictures otherwise than it intends.
+        scripts_differ: the released script makes LR images otherwise than it intends.
     """
 
     name: str
@@ -178,7 +178,7 @@ PROTOCOLS = {
         ),
         Protocol(
             name="realsr",
-            about="real pictures without truth",
+            about="real images without truth",
             color="Y of BT.601, rounded",
             border=0,
             scales=(1, 2, 3, 4, 8),

@@ -1,4 +1,4 @@
-"""Evaluations as tables, files and pictures."""
+"""Evaluations as tables, files and images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def set_to_json(score: SetScore) -> dict[str, Any]:
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Per picture and mean; with one set its entries also stand at the top."""
+    """Per image and mean; with one set its entries also stand at the top."""
     results = [
         {
             "set": score.name,
@@ -105,11 +105,11 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """A line per picture, then the means, then published ones, each with the difference to it."""
+    """A line per image, then the means, then published ones, each with the difference to it."""
     metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["set", "variant", "picture", *metrics])
+    writer.writerow(["set", "variant", "image", *metrics])
     for score in evaluation.sets:
         rows = {**score.rows, f"mean of {len(score.rows)}": score.means}
         for d in set_differences(evaluation, score):
@@ -126,7 +126,7 @@ def _order(evaluation: Evaluation) -> Any:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """What was measured, the means beside published ones, every picture, and what has no score."""
+    """What was measured, the means beside published ones, every image, and what has no score."""
     protocol = evaluation.protocol
     border = evaluation.scale if protocol.border is None else protocol.border
     lines = [
@@ -146,7 +146,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     for score in evaluation.sets:
         lines += _published(evaluation, score)
     for score in evaluation.sets:
-        lines += _pictures(score)
+        lines += _images(score)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -162,7 +162,7 @@ def _cell(text: str) -> str:
 
 def _means(evaluation: Evaluation) -> list[str]:
     metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
-    header = ["set", "pictures", *(_titled(name, evaluation) for name in metrics)]
+    header = ["set", "images", *(_titled(name, evaluation) for name in metrics)]
     rows = [
         [set_label(s), str(len(s.rows)), *(f"{s.means[m]:.4f}" if m in s.means else "" for m in metrics)]
         for s in evaluation.sets
@@ -209,12 +209,12 @@ def _published(evaluation: Evaluation, score: SetScore) -> list[str]:
     return [f"## {set_label(score)}: published numbers", "", *_table(header, rows)]
 
 
-def _pictures(score: SetScore) -> list[str]:
-    lines = [f"## {set_label(score)}: {len(score.rows)} pictures", ""]
+def _images(score: SetScore) -> list[str]:
+    lines = [f"## {set_label(score)}: {len(score.rows)} images", ""]
     if score.rows:
         metrics = list(score.means)
         rows = [[name, *(f"{row[m]:.4f}" for m in metrics)] for name, row in score.rows.items()]
-        lines += _table(["picture", *metrics], rows)
+        lines += _table(["image", *metrics], rows)
     if score.problems:
         lines += [f"Without a score: {len(score.problems)}", ""]
         lines += [*(f"- {kind}: {_cell(name)}: {reason}" for name, kind, reason in score.problems), ""]
@@ -236,7 +236,7 @@ def check_folder(folder: str | Path) -> None:
 
 
 def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = True) -> None:
-    """Write metrics.json, metrics.csv, report.md, and the best and worst picture of each set as grids."""
+    """Write metrics.json, metrics.csv, report.md, and the best and worst image of each set as grids."""
     folder = Path(folder)
     atomic_write(folder / "metrics.json", json.dumps(to_json(evaluation), indent=1, allow_nan=False))
     atomic_write(folder / "metrics.csv", to_csv(evaluation))
@@ -246,10 +246,10 @@ def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = Tru
     for score, source in zip(evaluation.sets, evaluation.sources, strict=True):
         for kind, name in _extremes(evaluation, score):
             try:
-                picture = draw_grid(source.read(name), evaluation.scale)
+                image = draw_grid(source.read(name), evaluation.scale)
             except DataError:
                 continue  # it was readable a moment ago; the scores stand without the grid
-            write_image(folder / f"{_file_name(f'{set_label(score)} {kind} {name}')}.png", picture)
+            write_image(folder / f"{_file_name(f'{set_label(score)} {kind} {name}')}.png", image)
 
 
 def _file_name(text: str) -> str:
@@ -258,7 +258,7 @@ def _file_name(text: str) -> str:
 
 
 def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:
-    """Names of the best and the worst picture by the protocol's first metric that was measured."""
+    """Names of the best and the worst image by the protocol's first metric that was measured."""
     if not score.rows:
         return []
     metric = next(iter(score.means))
@@ -270,7 +270,7 @@ def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:
 def draw_grid(triple: ImageTriplet, scale: int, *, limit: int = 512) -> np.ndarray:
     """LR (enlarged by repetition), bicubic, SR, HR and the error map side by side, uint8.
 
-    Large pictures show their centre of `limit` pixels. The map is the absolute error, mean over channels,
+    Large images show their centre of `limit` pixels. The map is the absolute error, mean over channels,
     four times as strong, from black to yellow.
     """
     tiles = {}

@@ -31,12 +31,12 @@ def find_sets(
                 "sets chooses among those of data; without it give gt, and name to name the set"
             )
         if protocol.gt_layout is not None and gt is None:
-            raise ConfigError(f"protocol '{protocol.name}' needs HR pictures: give gt, or data")
+            raise ConfigError(f"protocol '{protocol.name}' needs HR images: give gt, or data")
         if protocol.gt_layout is None and sr is None and lq is None:
-            raise ConfigError(f"protocol '{protocol.name}' needs pictures: give lq or sr, or data")
+            raise ConfigError(f"protocol '{protocol.name}' needs images: give lq or sr, or data")
         if protocol.make_lq is None and sr is None and lq is None:
             raise ConfigError(
-                f"protocol '{protocol.name}' needs LR pictures: give lq ({protocol.how_to_make} makes them)"
+                f"protocol '{protocol.name}' needs LR images: give lq ({protocol.how_to_make} makes them)"
             )
         label = name or _guess_name(protocol, gt or lq or sr)
         found = _variants(protocol, label, gt=gt, lq=lq, sr=sr)
@@ -89,7 +89,7 @@ def _variants(
     lq: str | Path | None,
     sr: str | Path | None,
 ) -> list[SetTask]:
-    """One task per degradation, an absent one too where others are there; a folder of pictures instead of a
+    """One task per degradation, an absent one too where others are there; a folder of images instead of a
     folder of degradations is one task."""
     if not protocol.variants:
         return [SetTask(name, "", gt, lq, sr)]
@@ -112,7 +112,7 @@ def _variants(
             next((v for v in protocol.variants if folder == v or folder.endswith(f"_{v}")), ""): Path(text)
         }
         places = found
-    # An absent degradation is not made: LR pictures drawn here and read ones would share one table
+    # An absent degradation is not made: LR images drawn here and read ones would share one table
     return [
         SetTask(
             name,

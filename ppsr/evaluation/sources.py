@@ -23,15 +23,15 @@ Upscale = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class SetTask:
-    """Where the pictures of one set lie: folders, or patterns such as `Set14/*_HR.png`.
+    """Where the images of one set lie: folders, or patterns such as `Set14/*_HR.png`.
 
     Attributes:
         name: of the set.
         variant: degradation, or "".
-        gt: HR pictures; None without truth.
-        lq: LR pictures; None makes them from HR.
-        sr: finished SR pictures; None upscales LR.
-        absent: why the set has no pictures, where its place is known to be empty.
+        gt: HR images; None without truth.
+        lq: LR images; None makes them from HR.
+        sr: finished SR images; None upscales LR.
+        absent: why the set has no images, where its place is known to be empty.
         recursive: search the folders of folders; names are then paths below the folder.
     """
 
@@ -50,14 +50,14 @@ def bicubic(scale: int) -> Upscale:
 
 
 class ImageSource:
-    """Yields LR, SR and HR of a set's pictures by name.
+    """Yields LR, SR and HR of a set's images by name.
 
     Args:
         task: where they lie.
-        protocol: makes LR pictures where none are given.
+        protocol: makes LR images where none are given.
         scale: HR size / LR size.
         upscale: LR -> SR in [0, 1]; not needed where SR is given.
-        seed: of LR pictures made here.
+        seed: of LR images made here.
         published: make them as the released script does, rather than as it intends.
 
     Raises:
@@ -103,9 +103,9 @@ class ImageSource:
             duplicates = pairing.duplicates
             self.files = {name: (gt, other) for name, (gt, other) in pairing.pairs.items()}
             kind = "SR" if task.sr is not None else "LR"
-            self.problems += [FailedImage(n, "missing", f"has no {kind} picture") for n in pairing.missing]
+            self.problems += [FailedImage(n, "missing", f"has no {kind} image") for n in pairing.missing]
             self.problems += [
-                FailedImage(n, "extra", f"belongs to no HR picture of {task.gt}") for n in pairing.extra
+                FailedImage(n, "extra", f"belongs to no HR image of {task.gt}") for n in pairing.extra
             ]
         self._note(duplicates)
 
@@ -117,11 +117,11 @@ class ImageSource:
 
     @property
     def names(self) -> list[str]:
-        """Of the pictures, sorted."""
+        """Of the images, sorted."""
         return sorted(self.files)
 
     def read(self, name: str) -> ImageTriplet:
-        """The pictures of one name, HR cut to the part that LR covers.
+        """The images of one name, HR cut to the part that LR covers.
 
         Raises:
             ImageError: they cannot be compared.
@@ -132,16 +132,16 @@ class ImageSource:
         other = None if other_path is None else to_rgb(_read(other_path))
         if self.task.sr is not None and other is not None:
             return ImageTriplet(None, *aligned(other, gt, self.scale))
-        # gray pictures are degraded as gray ones, so that noise is gray too
+        # gray images are degraded as gray ones, so that noise is gray too
         lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
         if lq is None or self.upscale is None:
-            raise ImageError("unreadable", "there is neither an LR picture nor a way to make one")
+            raise ImageError("unreadable", "there is neither an LR image nor a way to make one")
         sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
         return ImageTriplet(lq, *aligned(sr, gt, self.scale))
 
     def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:
         if self.protocol.make_lq is None:
-            raise ImageError("missing", "has no LR picture")
+            raise ImageError("missing", "has no LR image")
         if min(gt.shape[:2]) < self.scale:
             raise ImageError("wrong size", f"HR is {size_text(gt)}, too small to be shrunk by {self.scale}")
         rng = seeded(self.seed, self.task.variant, name)

@@ -1,4 +1,4 @@
-"""Applying any generator to a picture: value range, window multiples, outputs, luma, evaluation mode."""
+"""Applying any generator to an image: value range, window multiples, outputs, luma, evaluation mode."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluating(net: nn.Layer) -> Iterator[None]:
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad bottom and right by reflection up to a multiple; by repetition where the picture is smaller than
+    """Pad bottom and right by reflection up to a multiple; by repetition where the image is smaller than
     that."""
     height, width = x.shape[2:]
     bottom, right = -height % multiple, -width % multiple
@@ -45,11 +45,11 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def apply_generator(net: nn.Layer, lq: Tensor) -> Tensor:
-    """Run a generator on pictures of any size, with gradients.
+    """Run a generator on images of any size, with gradients.
 
     Args:
         net: a generator with the facts `scale`, and optionally `size_multiple` (1), `rgb_range` (1.0) and
-            `luma` (False): whether colour pictures are enlarged by applying it to Y of YCbCr.
+            `luma` (False): whether colour images are enlarged by applying it to Y of YCbCr.
         lq: (N, C, H, W) in [0, 1].
 
     Returns:

@@ -39,7 +39,7 @@ class DynamicResidualBlock(nn.Layer):
 
 
 class CDDNet(nn.Layer):
-    """LR picture (N, C, H, W) in [0, 1] and mixing weights (N, num_models) -> SR picture (N, C, sH, sW).
+    """LR image (N, C, H, W) in [0, 1] and mixing weights (N, num_models) -> SR image (N, C, sH, sW).
 
     Args:
         num_in_ch: channels; the enlarged input is added, so input and output agree.
@@ -102,10 +102,10 @@ class CDDNet(nn.Layer):
         self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models, init_scale=0.1)
 
     def example_inputs(self, n: int, h: int, w: int) -> tuple[np.ndarray, ...]:
-        """A picture and mixing weights, as forward takes them."""
+        """An image and mixing weights, as forward takes them."""
         rng = np.random.default_rng(0)
-        picture = rng.random((n, self.num_in_ch, h, w), dtype=np.float32)
-        return picture, rng.standard_normal((n, self.num_models)).astype(np.float32)
+        image = rng.random((n, self.num_in_ch, h, w), dtype=np.float32)
+        return image, rng.standard_normal((n, self.num_models)).astype(np.float32)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         features = leaky_relu(self.conv_first(x, weights), 0.1)
@@ -145,7 +145,7 @@ class BlindSR(nn.Layer):
     how tiles of an image share the parameters of the whole, and how a user sets them by hand.
 
     Args:
-        generator: a network (or its config) called with the picture and mixing weights.
+        generator: a network (or its config) called with the image and mixing weights.
         predictor: a network (or its config) that returns degradation parameters and mixing weights.
     """
 

@@ -16,14 +16,14 @@ __all__ = ["DegradationPredictor"]
 
 
 class DegradationPredictor(nn.Layer):
-    """LR picture (N, in_nc, H, W) -> parameters (N, num_params) and mixing weights (N, num_networks).
+    """LR image (N, in_nc, H, W) -> parameters (N, num_params) and mixing weights (N, num_networks).
 
     The parameters are the mean over a map, so that they can be computed in parts: `forward` equals
     `mixing_weights(degradation_map(x).mean(axis=[2, 3]))`. The mixing weights are a linear map of the
     parameters: raw numbers, neither positive nor normalised.
 
     Args:
-        in_nc: channels of the picture.
+        in_nc: channels of the image.
         nf: width.
         num_params: degradation parameters.
         num_networks: experts of the generator.

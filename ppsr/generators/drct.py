@@ -105,7 +105,7 @@ def check_upsampler(network: str, upsampler: str) -> None:
 
 
 class DRCT(SwinSkeleton):
-    """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
+    """LR image (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR image (N, C, sH, sW).
 
     Args:
         img_size: side, or height and width; only for `ape`, and whether it is larger than a window.

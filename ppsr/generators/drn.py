@@ -46,17 +46,17 @@ def parse_scale(scale: int | str | Sequence[int]) -> tuple[int, ...]:
 
 
 class DRNDual(nn.Layer):
-    """Halves a picture: (N, in, H, W) -> (N, out, H / 2, W / 2), rounded up; the dual of one scale step.
+    """Halves an image: (N, in, H, W) -> (N, out, H / 2, W / 2), rounded up; the dual of one scale step.
 
     Args:
-        in_channels: channels of the picture.
+        in_channels: channels of the image.
         n_feats: width in between.
         out_channels: channels of the result.
         negval: slope of LeakyReLU.
     """
 
     fp16_safe: ClassVar[bool] = True
-    produces_image: ClassVar[bool] = False  # it makes pictures smaller, so it is no lq -> sr network
+    produces_image: ClassVar[bool] = False  # it makes images smaller, so it is no lq -> sr network
     test_args: ClassVar[dict[str, Any]] = {"n_feats": 4}
 
     def __init__(
@@ -75,7 +75,7 @@ class DRNDual(nn.Layer):
 
 
 class DRNGenerator(nn.Layer):
-    """LR picture (N, n_colors, H, W) in 0..rgb_range -> pictures at x1, x2, ... full scale (the SR).
+    """LR image (N, n_colors, H, W) in 0..rgb_range -> images at x1, x2, ... full scale (the SR).
 
     Args:
         scale: the intermediate factors (2,), (2, 4) or (2, 4, 8), also as a string; a number means its
@@ -83,7 +83,7 @@ class DRNGenerator(nn.Layer):
         n_blocks: channel attention blocks per step.
         n_feats: width at the SR size; it doubles with every step down.
         n_colors: 3, or 1.
-        rgb_range: largest value of a picture.
+        rgb_range: largest value of an image.
         negval: slope of LeakyReLU, 0 to 1.
         kernel_size: of the convolutions in blocks, head and tails.
         train_mean_shift: whether the mean shift is trained (the original trains it, PaddleGAN freezes it).
@@ -113,7 +113,7 @@ class DRNGenerator(nn.Layer):
         self.rgb_range = float(rgb_range)
         self.n_feats, self.n_colors, self.negval = n_feats, n_colors, negval
         self.size_multiple = 1
-        self.receptive_radius = None  # channel attention averages over the whole picture
+        self.receptive_radius = None  # channel attention averages over the whole image
         phases = len(self.scales)
         # width of the blocks in each step up: the first two are equal
         widths = [n_feats * 2 ** min(phases, phases - i + 1) for i in range(phases)]
@@ -159,8 +159,8 @@ class DRNGenerator(nn.Layer):
         for down in self.down:
             skips.append(features)
             features = down(features)
-        pictures = [self.add_mean(self.tail[0](features))]
+        images = [self.add_mean(self.tail[0](features))]
         for up, tail, skip in zip(self.up_blocks, self.tail[1:], reversed(skips)):  # noqa: B905 - a tracer knows no strict
             features = paddle.concat([up(features), skip], axis=1)
-            pictures.append(self.add_mean(tail(features)))
-        return pictures
+            images.append(self.add_mean(tail(features)))
+        return images

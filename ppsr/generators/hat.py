@@ -23,7 +23,7 @@ from ppsr.generators.blocks.transformer import (
     TokenLinear,
     drop_rates,
     group_heads,
-    picture_sides,
+    image_sides,
     residual_conv,
     to_map,
     to_tokens,
@@ -161,7 +161,7 @@ class RHAG(nn.Layer):
 
 
 class HAT(SwinSkeleton):
-    """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
+    """LR image (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR image (N, C, sH, sW).
 
     Arguments are SwinIR's, and:
 
@@ -221,7 +221,7 @@ class HAT(SwinSkeleton):
         resi_connection: str = "1conv",
     ) -> None:
         check_patch(patch_size)
-        if min(picture_sides(img_size)) <= window_size:
+        if min(image_sides(img_size)) <= window_size:
             raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
         if embed_dim < max(compress_ratio, squeeze_factor):
             raise ConfigError(

@@ -43,7 +43,7 @@ class SSMlpBlock(nn.Layer):
 
 
 class MambaDRCT(SwinSkeleton):
-    """LR picture (N, C, H, W) in [0, 1] -> SR picture (N, C, sH, sW).
+    """LR image (N, C, H, W) in [0, 1] -> SR image (N, C, sH, sW).
 
     H and W are multiples of window_size where a Swin block is kept, else of any size.
 

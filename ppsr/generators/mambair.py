@@ -1,7 +1,7 @@
 """MambaIR: image restoration with a state-space model.
 
 Guo et al., ECCV 2024, arXiv:2402.15648; https://github.com/csguoh/MambaIR (its first version; MambaIRv2 is
-another network). The networks take pictures of any size. What differs: the scans are tensor operations
+another network). The networks take images of any size. What differs: the scans are tensor operations
 instead of CUDA kernels, and recomputing blocks (`use_checkpoint`) works.
 """
 
@@ -23,7 +23,7 @@ _UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "")
 
 
 class MambaIR(SwinSkeleton):
-    """LR picture (N, C, H, W) in [0, 1] -> SR picture (N, C, sH, sW).
+    """LR image (N, C, H, W) in [0, 1] -> SR image (N, C, sH, sW).
 
     Args:
         img_size: accepted, without effect, as in the published code.

@@ -26,7 +26,7 @@ _KAIR = re.compile(r"^(recon_trunk|HRconv)\.")
 
 
 class MSRResNet(nn.Layer):
-    """LR picture (N, num_in_ch, H, W) in [0, 1] -> SR picture (N, num_out_ch, sH, sW).
+    """LR image (N, num_in_ch, H, W) in [0, 1] -> SR image (N, num_out_ch, sH, sW).
 
     Features can be read by hooks on named layers: `feat_first`, `body.<k-1>` (block k), `feat_up2` (x4,
     enters `upconv2`), `feat_hr` (enters `conv_hr`), `feat_last` (enters `conv_last`, before dropout).

@@ -32,7 +32,7 @@ class ResidualGroup(nn.Layer):
 
 
 class RCAN(nn.Layer):
-    """LR picture (N, n_colors, H, W) in 0..rgb_range -> SR picture (N, n_colors, sH, sW).
+    """LR image (N, n_colors, H, W) in 0..rgb_range -> SR image (N, n_colors, sH, sW).
 
     Args:
         scale: 2, 3, 4 or 8.
@@ -40,7 +40,7 @@ class RCAN(nn.Layer):
         n_resblocks: blocks per group.
         n_feats: width.
         n_colors: 3, or 1.
-        rgb_range: largest value of a picture.
+        rgb_range: largest value of an image.
         kernel_size: of all 3x3-like convolutions.
         reduction: by how much channel attention narrows.
         train_mean_shift: whether the mean shift is trained (the released code's is not meant to be).
@@ -75,7 +75,7 @@ class RCAN(nn.Layer):
         self.scale = scale
         self.rgb_range = float(rgb_range)
         self.size_multiple = 1
-        self.receptive_radius = None  # channel attention averages over the whole picture
+        self.receptive_radius = None  # channel attention averages over the whole image
         half = kernel_size // 2
         self.sub_mean = MeanShift(n_colors, rgb_range, -1, train_mean_shift)
         self.head = nn.Sequential(Conv2D(n_colors, n_feats, kernel_size, padding=half))

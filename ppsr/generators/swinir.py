@@ -1,7 +1,7 @@
 """SwinIR: image restoration with shifted-window transformers.
 
 Liang et al., ICCVW 2021, arXiv:2108.10257; https://github.com/JingyunLiang/SwinIR. The networks do not pad:
-pictures have sides that are multiples of the window, see `ppsr.generators.apply`.
+images have sides that are multiples of the window, see `ppsr.generators.apply`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ppsr.generators.blocks.transformer import (
     SwinSkeleton,
     drop_rates,
     group_heads,
-    picture_sides,
+    image_sides,
     residual_conv,
     to_map,
     to_tokens,
@@ -101,7 +101,7 @@ class RSTB(nn.Layer):
 
 
 class SwinIR(SwinSkeleton):
-    """LR picture (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR picture (N, C, sH, sW).
+    """LR image (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR image (N, C, sH, sW).
 
     Args:
         img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
@@ -241,6 +241,6 @@ def check_patch(patch_size: int) -> None:
 
 
 def clamp_window(img_size: int | Sequence[int], window_size: int) -> tuple[int, int]:
-    """Window and shift; pictures announced no larger than a window get one window without shift."""
-    side = min(picture_sides(img_size))
+    """Window and shift; images announced no larger than a window get one window without shift."""
+    side = min(image_sides(img_size))
     return (side, 0) if side <= window_size else (window_size, window_size // 2)

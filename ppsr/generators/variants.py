@@ -21,7 +21,7 @@ class Variant:
         generator: registered name of the network.
         scale: enlargement.
         parameters: numbers in its parameters, frozen ones included.
-        macs: multiply-accumulates for a 64x64 LR picture, of convolutions, linear layers, matrix products.
+        macs: multiply-accumulates for a 64x64 LR image, of convolutions, linear layers, matrix products.
         paper: where it was published, or that it was not.
         kwargs: constructor arguments that differ from the network's defaults.
     """

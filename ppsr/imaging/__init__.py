@@ -1,4 +1,4 @@
-"""Host-side pictures: reading, writing, resizing, colour conversion."""
+"""Host-side images: reading, writing, resizing, colour conversion."""
 
 from ppsr.imaging.io import list_images, read_image, to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize

@@ -1,4 +1,4 @@
-"""Reading and writing pictures: RGB, float32 in [0, 1], height x width x channels.
+"""Reading and writing images: RGB, float32 in [0, 1], height x width x channels.
 
 The range follows the file's sample type (8 or 16 bit), never its values. Names of any alphabet work on every
 system, because files are read and written as bytes.
@@ -40,10 +40,10 @@ _SIDE_LIMITS = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 
 
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
-    """Pictures of a folder by suffix, sorted by name; with `recursive` of its folders and linked ones too.
+    """Images of a folder by suffix, sorted by name; with `recursive` of its folders and linked ones too.
 
     Hidden ones, whose name or sub-folder begins with a dot, are left out: remains of killed runs, and what
-    macOS and trash bins keep beside pictures.
+    macOS and trash bins keep beside images.
 
     Raises:
         DataError: no such folder.
@@ -88,7 +88,7 @@ def _warn_once(where: str, warning: str) -> None:
 
 
 def read_own(path: str | Path) -> np.ndarray:
-    """Read a picture with the channels that its file has: H x W or H x W x 3 RGB, float32 in [0, 1].
+    """Read an image with the channels that its file has: H x W or H x W x 3 RGB, float32 in [0, 1].
 
     Raises:
         DataError: as `decode_image`.
@@ -104,16 +104,16 @@ def to_unit(image: np.ndarray) -> np.ndarray:
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """Repeat an H x W gray picture to three channels; others stay as they are."""
+    """Repeat an H x W gray image to three channels; others stay as they are."""
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
 
 
 def read_image(path: str | Path, *, gray: bool = False) -> np.ndarray:
-    """Read a picture as H x W x 3 RGB float32 in [0, 1]; gray ones are repeated to three channels.
+    """Read an image as H x W x 3 RGB float32 in [0, 1]; gray ones are repeated to three channels.
 
     Args:
-        path: any picture file.
-        gray: return H x W x 1 (luma of colour pictures by BT.601) instead.
+        path: any image file.
+        gray: return H x W x 1 (luma of colour images by BT.601) instead.
 
     Raises:
         DataError: as `decode_image`.
@@ -132,12 +132,12 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
         DataError: a value is NaN.
     """
     if np.isnan(image).any():
-        raise DataError("the picture has NaN values; the network overflowed or its weights are broken")
+        raise DataError("the image has NaN values; the network overflowed or its weights are broken")
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
-    """Write a picture, whole or not at all.
+    """Write an image, whole or not at all.
 
     Args:
         path: the suffix chooses the format.
@@ -145,7 +145,7 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
         quality: of JPEG and WebP.
 
     Raises:
-        DataError: the format cannot hold the picture, or is unknown.
+        DataError: the format cannot hold the image, or is unknown.
     """
     path = Path(path)
     image = to_uint8(image) if image.dtype.kind == "f" else image
@@ -157,7 +157,7 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
     limit = _SIDE_LIMITS.get(suffix)
     if limit and max(image.shape[:2]) > limit:
         raise DataError(
-            f"{path}: {suffix} holds at most {limit} pixels a side, the picture has {image.shape[:2]}"
+            f"{path}: {suffix} holds at most {limit} pixels a side, the image has {image.shape[:2]}"
         )
     if image.ndim == 3 and image.shape[2] >= 3:
         image = image[..., [2, 1, 0, 3][: image.shape[2]]]
@@ -166,7 +166,7 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
     except cv2.error as error:
         raise DataError(f"cannot write {path}: {error.err}") from None
     if not done:
-        raise DataError(f"cannot encode a picture of shape {image.shape} as {suffix}")
+        raise DataError(f"cannot encode an image of shape {image.shape} as {suffix}")
     atomic_write(path, buffer.tobytes())
 
 

@@ -79,7 +79,7 @@ def find_images(place: str | Path, *, recursive: bool = False) -> list[Path]:
     else:
         images = list_images(place, recursive=recursive)
     if not images:
-        raise DataError(f"{place} holds no pictures")
+        raise DataError(f"{place} holds no images")
     return images
 
 

@@ -1,4 +1,4 @@
-"""All resizing as one mechanism: a picture between two small weight matrices, which are cached.
+"""All resizing as one mechanism: an image between two small weight matrices, which are cached.
 
 Modes: MATLAB's imresize (bicubic a = -0.5, antialiased, symmetric border), and the sampling of torch's
 `F.interpolate` (area, bilinear, bicubic a = -0.75; half-pixel centres, clamped border) that the published
@@ -85,7 +85,7 @@ def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True)
 
 def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
     """Bicubic resizing of whole numbers as MATLAB's `imresize` does it: rounded, half up, and saturated after
-    the rows and again after the columns. So LR pictures equal those of MATLAB in every bit.
+    the rows and again after the columns. So LR images equal those of MATLAB in every bit.
 
     Args:
         image: H x W or H x W x C, uint8 or uint16.
@@ -95,7 +95,7 @@ def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
         The same type.
 
     Raises:
-        DataError: the factor is not positive, or the picture has another type.
+        DataError: the factor is not positive, or the image has another type.
     """
     if scale <= 0:
         raise DataError(f"a resize factor is positive, got {scale}")
@@ -112,7 +112,7 @@ def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def resize_separable(image: np.ndarray, rows: csr_matrix, columns: csr_matrix) -> np.ndarray:
-    """Apply a (H', H) and a (W', W) matrix to an H x W or H x W x C picture, in float32.
+    """Apply a (H', H) and a (W', W) matrix to an H x W or H x W x C image, in float32.
 
     The matrices are sparse: a few taps per sample, and no threads that compete with those of other workers.
     """

@@ -47,7 +47,7 @@ class ExportError(PpsrError):
 
 
 class _SrOnly(nn.Layer):
-    """The SR picture of a network that may give several pictures, the SR last."""
+    """The SR image of a network that may give several images, the SR last."""
 
     def __init__(self, net: nn.Layer, *, several: bool) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def export_network(
         verify: backends to compare with the network; None: all that are installed.
 
     Raises:
-        ConfigError: the network takes more than a picture, or a package for ONNX is missing.
+        ConfigError: the network takes more than an image, or a package for ONNX is missing.
         ExportError: a backend is wrong or crashes.
     """
     _check_formats(formats)
@@ -109,7 +109,7 @@ def export_network(
     options = options or BackendOptions()
     if hasattr(net, "example_inputs"):
         raise ConfigError(
-            f"{type(net).__name__} needs more than a picture; export the composite that inference runs"
+            f"{type(net).__name__} needs more than an image; export the composite that inference runs"
         )
     net.eval()
     reference = PaddleBackend(net)

@@ -18,18 +18,18 @@ FACTS_SUFFIX = ".facts.json"  # not .json: that is the name of Paddle's own grap
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """Facts of a network from LR to SR pictures.
+    """Facts of a network from LR to SR images.
 
     Attributes:
         network: name of its class.
         scale: SR size / LR size.
-        channels: of a picture, 1 or 3.
-        rgb_range: largest value of a picture, 1 or 255.
+        channels: of an image, 1 or 3.
+        rgb_range: largest value of an image, 1 or 255.
         size_multiple: height and width of its input are multiples of it.
         receptive_radius: how far an output pixel sees, in LR pixels; None: without bound. Where there are
             degradation parameters, that of the generator.
         fp16_safe: whether half precision is expected to work.
-        luma: whether its one channel is Y of YCbCr, so that colour pictures are converted for it.
+        luma: whether its one channel is Y of YCbCr, so that colour images are converted for it.
         degradation_params: number of degradation parameters that steer it; 0: it takes none.
     """
 
@@ -92,15 +92,13 @@ class NetworkFacts:
 
 
 def facts_of(net: Any) -> NetworkFacts:
-    """The facts that a network from LR to SR pictures states of itself.
+    """The facts that a network from LR to SR images states of itself.
 
     Raises:
-        ConfigError: it does not state its scale, so it does not make SR pictures.
+        ConfigError: it does not state its scale, so it does not make SR images.
     """
     if not isinstance(getattr(net, "scale", None), int) or not getattr(net, "produces_image", True):
-        raise ConfigError(
-            f"{type(net).__name__} does not turn LR pictures into SR pictures; give one that does"
-        )
+        raise ConfigError(f"{type(net).__name__} does not turn LR images into SR images; give one that does")
     params = int(getattr(net, "degradation_params", 0))
     steered = net.generator if params else net
     return NetworkFacts(

@@ -30,13 +30,13 @@ __all__ = [
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
-_PICTURE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic"})
+_IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript
 _UNSUPPORTED = frozenset(
     {".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".heif", ".exr", ".hdr", ".psd", ".dng"}
 )
-_UNWRITABLE = (VIDEO_SUFFIXES | _PICTURE_SUFFIXES | _UNSUPPORTED | {".flv"}) - (FORMATS.keys() | CONTAINERS)
+_UNWRITABLE = (VIDEO_SUFFIXES | _IMAGE_SUFFIXES | _UNSUPPORTED | {".flv"}) - (FORMATS.keys() | CONTAINERS)
 _REPORT = "report.jsonl"
 _LARGEST_REPORT = 2**28  # bytes; a larger one is not one of ours
 
@@ -129,7 +129,7 @@ def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
     left_out = output.resolve()
     for here, folders, files in walk_folders(root):
         relative = here.relative_to(root)
-        jobs += [Job(here / name, skip="a folder") for name in folders if _suffix(name) in _PICTURE_SUFFIXES]
+        jobs += [Job(here / name, skip="a folder") for name in folders if _suffix(name) in _IMAGE_SUFFIXES]
         folders[:] = [name for name in folders if recursive and (here / name).resolve() != left_out]
         if _REPORT in files:
             files.remove(_REPORT)
@@ -171,7 +171,7 @@ def check_regular(path: Path) -> None:
 
 
 def _contents(path: Path) -> str | None:
-    """What a file begins as: "picture", "video", None: neither.
+    """What a file begins as: "image", "video", None: neither.
 
     Raises:
         DataError: it is not a regular file.
@@ -181,7 +181,7 @@ def _contents(path: Path) -> str | None:
     with path.open("rb") as handle:
         head = handle.read(HEAD)
     if image_kind(head[:32]):
-        return "picture"
+        return "image"
     return "video" if is_video_head(head) else None
 
 
@@ -201,7 +201,7 @@ def _is_video(kind: str | None, path: Path) -> bool:
 def _judged(path: Path, folder: Path) -> Job:
     """A file that nobody named: skipped unless its contents or its name say that it is wanted."""
     suffix = _suffix(path.name)
-    wanted = suffix in _PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    wanted = suffix in _IMAGE_SUFFIXES | VIDEO_SUFFIXES
     skipped = partial(Job, path, folder)
     try:
         kind = _contents(path)
@@ -298,7 +298,7 @@ def _result_name(job: Job, suffix: str, ending: str) -> str:
 
 
 def check_place(output: Path) -> None:
-    """Raise where a single result would go to a folder that is named as a picture or video.
+    """Raise where a single result would go to a folder that is named as an image or video.
 
     Raises:
         ConfigError: the name is that of a format which is not written.

@@ -1,4 +1,4 @@
-"""From a config and a weight file to the network that turns LR pictures into SR pictures."""
+"""From a config and a weight file to the network that turns LR images into SR images."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
     """The network that weight files alone tell.
 
     Raises:
-        ConfigError: it needs more than a picture.
+        ConfigError: it needs more than an image.
         WeightError: they belong to no known network, or do not fit together.
     """
     named = {role: file.network(role) for role, file in parts.items()}
@@ -202,7 +202,7 @@ def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
     if hasattr(net, "example_inputs"):
         if "predictor" not in named:
             raise ConfigError(
-                f"{names} holds a {name}, which needs more than a picture; give the file of its predictor by "
+                f"{names} holds a {name}, which needs more than an image; give the file of its predictor by "
                 "a second --load"
             )
         sections = {role: {"name": found[0], **found[1]} for role, found in named.items()}

@@ -1,15 +1,15 @@
-"""The tile modes of the published DRCT and HAT code, for reproducing its pictures.
+"""The tile modes of the published DRCT and HAT code, for reproducing its images.
 
 Three programs cut in three ways (Hsu et al., "DRCT", CVPRW 2024; Chen et al., "HAT", CVPR 2023):
 
 * `published`: the test of both repositories and of Real-ESRGAN. Each SR pixel comes from one tile, which is
   read with a pad on each side.
 * `published-inference`: DRCT's `inference.py`. Overlapping tiles are averaged with equal weights, and the
-  picture is always padded, even where its size is a multiple of the window.
+  image is always padded, even where its size is a multiple of the window.
 * `published-onnx`: DRCT's script for ONNX models. Tiles pass through half precision, are padded on their own
   to multiples of 16, and the result is clipped.
 
-A tile that fails fails the picture; the published loops silently reuse the tile before it.
+A tile that fails fails the image; the published loops silently reuse the tile before it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def reflect_pad(lq: np.ndarray, multiple: int) -> np.ndarray:
     """Pad (N, C, H, W) bottom and right to a multiple by reflection without the edge.
 
     Raises:
-        DataError: the picture is smaller than the padding.
+        DataError: the image is smaller than the padding.
     """
     bottom, right = -lq.shape[2] % multiple, -lq.shape[3] % multiple
     if bottom >= lq.shape[2] or right >= lq.shape[3]:
         raise DataError(
-            f"a published tile mode cannot pad a picture of {lq.shape[2:]} to multiples of {multiple}; use "
+            f"a published tile mode cannot pad an image of {lq.shape[2:]} to multiples of {multiple}; use "
             "tile mode blend"
         )
     return np.pad(lq, ((0, 0), (0, 0), (0, bottom), (0, right)), mode="reflect")
@@ -57,12 +57,12 @@ def mirror_pad(lq: np.ndarray, window: int) -> np.ndarray:
     """Pad (N, C, H, W) bottom and right by 1 to `window` pixels to a multiple, edge pixels repeated.
 
     Raises:
-        DataError: the picture is smaller than the padding.
+        DataError: the image is smaller than the padding.
     """
     bottom, right = window - lq.shape[2] % window, window - lq.shape[3] % window
     if bottom > lq.shape[2] or right > lq.shape[3]:
         raise DataError(
-            f"this published tile mode needs {bottom} x {right} pixels to mirror and the picture has "
+            f"this published tile mode needs {bottom} x {right} pixels to mirror and the image has "
             f"{lq.shape[2:]}; use tile mode blend"
         )
     return np.pad(lq, ((0, 0), (0, 0), (0, bottom), (0, right)), mode="symmetric")
@@ -79,7 +79,7 @@ def _checked(tile: int, window: int, what: str) -> None:
 
 
 def _pasted(run: Run, lq: np.ndarray, scale: int, tile: int, pad: int) -> np.ndarray:
-    """Each tile of the grid is read with a pad, clipped to the picture, and its centre is kept."""
+    """Each tile of the grid is read with a pad, clipped to the image, and its centre is kept."""
     n, channels, height, width = lq.shape
     sr = np.empty((n, channels, height * scale, width * scale), np.float32)
     for top, left in product(range(0, height, tile), range(0, width, tile)):
@@ -100,13 +100,13 @@ def paste_tiles(run: Run, lq: np.ndarray, *, scale: int, window: int, tile: int,
         run: the network.
         lq: (N, C, H, W) in [0, 1].
         scale: of the network.
-        window: the picture is padded to multiples of it; tile and pad are multiples of it.
-        tile: side of a tile without its pad; 0: the whole picture.
+        window: the image is padded to multiples of it; tile and pad are multiples of it.
+        tile: side of a tile without its pad; 0: the whole image.
         pad: read beyond the tile on each side.
 
     Raises:
         ConfigError: tile or pad is not a multiple of the window.
-        DataError: the picture is too small.
+        DataError: the image is too small.
     """
     _checked(tile, window, "tile")
     _checked(pad, window, "overlap")
@@ -128,7 +128,7 @@ def average_tiles(
 
     Raises:
         ConfigError: the tile is not a multiple of the window, or not larger than the overlap.
-        DataError: the picture is too small.
+        DataError: the image is too small.
     """
     _checked(tile, window, "tile")
     height, width = lq.shape[2:]
@@ -193,14 +193,14 @@ def cut_as_published(
 
 
 def count_tiles(mode: str, height: int, width: int, *, window: int, tile: int, overlap: int) -> int:
-    """How often a mode runs the network for a picture.
+    """How often a mode runs the network for an image.
 
     Args:
         mode: one of `PUBLISHED_MODES`.
-        height: of the LR picture.
-        width: of the LR picture.
+        height: of the LR image.
+        width: of the LR image.
         window: of the network.
-        tile: side of a tile; 0: the whole picture.
+        tile: side of a tile; 0: the whole image.
         overlap: as the mode takes it.
     """
     if not tile:

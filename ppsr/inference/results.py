@@ -27,7 +27,7 @@ class FileOptions:
 
     Attributes:
         quality: of JPEG and WebP, 1 to 100.
-        max_pixels: larger pictures are refused.
+        max_pixels: larger images are refused.
         allow_truncated: accept JPEG files with a part missing, and damaged videos.
         crf: constant rate factor of videos, 0 (lossless) to 51.
         video_codec: FFmpeg's name of an encoder, such as libx265 or h264_nvenc; None: by the container.

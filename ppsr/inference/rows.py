@@ -1,4 +1,4 @@
-"""Resizing a picture of which only some rows are there at a time."""
+"""Resizing an image of which only some rows are there at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK = 64  # rows resized at once: what this takes beside the result stays sma
 def resize_rows(
     bands: Iterable[np.ndarray], old: tuple[int, int], new: tuple[int, int]
 ) -> Iterator[np.ndarray]:
-    """Bicubic resizing with antialiasing, equal to that of the whole picture.
+    """Bicubic resizing with antialiasing, equal to that of the whole image.
 
     Args:
         bands: rows from top to bottom, (rows, W, C) float32.

@@ -1,7 +1,7 @@
 """Cutting images into overlapping tiles, and joining the results row by row.
 
 A tile is read with an overlap on each side. Where the receptive field of the network fits into it, what is
-kept of the tile equals the whole picture. Elsewhere the outer half of the overlap, which saw the tile's
+kept of the tile equals the whole image. Elsewhere the outer half of the overlap, which saw the tile's
 border, is thrown away and the inner half is mixed with the neighbour's by a cosine ramp, so that no seam
 shows. Only one row of tiles is held.
 """
@@ -37,10 +37,10 @@ Region = tuple[int, int, int, int]  # top, bottom, left, right in LR pixels
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a picture is cut, in LR pixels.
+    """How an image is cut, in LR pixels.
 
     Attributes:
-        size: largest side of what a tile contributes; 0: the picture is not cut.
+        size: largest side of what a tile contributes; 0: the image is not cut.
         overlap: read beyond that on each side.
         fade: width on each side of a tile's edge in which neighbours are mixed.
     """
@@ -114,13 +114,13 @@ def largest_tiles(
     device_budget: int | None = None,
     overlap: int | None = None,
 ) -> tuple[Tiles, int]:
-    """The whole picture if it fits into memory, else the largest tiles that do.
+    """The whole image if it fits into memory, else the largest tiles that do.
 
     Args:
         facts: of the network.
-        height: of the LR picture.
-        width: of the LR picture.
-        channels: of the picture, alpha included.
+        height: of the LR image.
+        width: of the LR image.
+        channels: of the image, alpha included.
         per_pixel: bytes that the network takes per LR pixel of a tile.
         budget: bytes to be used.
         device_budget: bytes that the network may use where it has a memory of its own; None: it has not.
@@ -151,7 +151,7 @@ def largest_tiles(
         size = min(size - facts.size_multiple, int(size * 0.9)) // facts.size_multiple * facts.size_multiple
     left = budget if device_budget is None else min(budget, device_budget)
     raise DataError(
-        f"even the smallest tiles of a {width} x {height} picture need {needed / 1e6:.0f} MB and "
+        f"even the smallest tiles of a {width} x {height} image need {needed / 1e6:.0f} MB and "
         f"{left / 1e6:.0f} MB are left; allow more memory, or use a smaller network or overlap"
     )
 
@@ -195,7 +195,7 @@ def _ramp(first: int, last: int, length: int, fade: int) -> np.ndarray:
 
 
 class Tiler:
-    """Applies a function to a picture tile by tile.
+    """Applies a function to an image tile by tile.
 
     A tile for which memory is short is computed again in halves; once that happened, later tiles of that
     size are halved at once.
@@ -203,7 +203,7 @@ class Tiler:
     Args:
         run: LR tile (h, w, C) float32 in [0, 1] -> SR tile (scale * h, scale * w, C) float32.
         scale: of the network.
-        multiple: tiles start at multiples of it, so that windows lie as in the whole picture.
+        multiple: tiles start at multiples of it, so that windows lie as in the whole image.
         tiles: how to cut.
         halves: otherwise a tile without memory is an error.
         frugal: give memory of the heap back after each tile instead of each row of tiles, which takes a
@@ -233,24 +233,24 @@ class Tiler:
         self._too_large: float = float("inf")
 
     def count(self, height: int, width: int) -> int:
-        """Number of tiles of a picture."""
+        """Number of tiles of an image."""
         return (len(self._cut(height)) - 1) * (len(self._cut(width)) - 1)
 
     def _cut(self, length: int) -> list[int]:
         return _edges(length, self.tiles, self.multiple)
 
-    def bands(self, picture: np.ndarray | Filled) -> Iterator[np.ndarray]:
+    def bands(self, image: np.ndarray | Filled) -> Iterator[np.ndarray]:
         """Finished SR rows from top to bottom: (up to 64 rows, scale * W, C) float32.
 
         They are copies, so that the row of tiles they come from is gone before the next one is computed.
 
         Args:
-            picture: (H, W, C), uint8, uint16, or float in [0, 1].
+            image: (H, W, C), uint8, uint16, or float in [0, 1].
 
         Raises:
             DataError: a tile failed, even cut small.
         """
-        height, width, channels = picture.shape
+        height, width, channels = image.shape
         scale, fade = self.scale, self.tiles.fade
         carry: np.ndarray | None = None
         for top, bottom in pairwise(self._cut(height)):
@@ -259,7 +259,7 @@ class Tiler:
             down = _ramp(top * scale, bottom * scale, height * scale, fade * scale)[:, None, None]
             for left, right in pairwise(self._cut(width)):
                 start, stop = max(0, left - fade), min(width, right + fade)
-                sr = self._solve(picture, (first, last, start, stop))
+                sr = self._solve(image, (first, last, start, stop))
                 if fade:
                     across = _ramp(left * scale, right * scale, width * scale, fade * scale)
                     sr = sr * (down * across[None, :, None])
@@ -277,17 +277,17 @@ class Tiler:
                 yield band[row : min(row + _ROWS, len(band) - kept)].copy()
             del band
             if bottom < height:
-                trim_heap()  # holes between what stays would add up over a tall picture
+                trim_heap()  # holes between what stays would add up over a tall image
 
-    def _solve(self, picture: np.ndarray | Filled, region: Region) -> np.ndarray:
+    def _solve(self, image: np.ndarray | Filled, region: Region) -> np.ndarray:
         """The SR of a region."""
         top, bottom, left, right = region
-        rows = self._read(top, bottom, picture.shape[0])
-        columns = self._read(left, right, picture.shape[1])
+        rows = self._read(top, bottom, image.shape[0])
+        columns = self._read(left, right, image.shape[1])
         area = (rows.stop - rows.start) * (columns.stop - columns.start)
         if area < self._too_large:
             try:
-                sr = self.run(as_float(picture[rows, columns]))
+                sr = self.run(as_float(image[rows, columns]))
                 y, x = (top - rows.start) * self.scale, (left - columns.start) * self.scale
                 return sr[y : y + (bottom - top) * self.scale, x : x + (right - left) * self.scale]
             except Exception as error:
@@ -302,7 +302,7 @@ class Tiler:
             self._too_large = area
             self.halved += 1
             release_memory()
-        return self._halved(picture, region)
+        return self._halved(image, region)
 
     def _read(self, first: int, last: int, length: int) -> slice:
         """What is read for the part from `first` to `last`: wider by the overlap, on multiples."""
@@ -310,7 +310,7 @@ class Tiler:
         start = max(0, first - reach) // self.multiple * self.multiple
         return slice(start, min(length, _up(last + reach, self.multiple)))
 
-    def _halved(self, picture: np.ndarray | Filled, region: Region) -> np.ndarray:
+    def _halved(self, image: np.ndarray | Filled, region: Region) -> np.ndarray:
         """The SR of a region from its halves across the longer side, which are mixed like tiles.
 
         Raises:
@@ -328,7 +328,7 @@ class Tiler:
         fade = min(self.tiles.fade, (last - middle) // 2, (middle - first) // 2)
         parts = (first, middle + fade), (middle - fade, last)
         halves = [
-            self._solve(picture, (*part, left, right) if down else (top, bottom, *part)) for part in parts
+            self._solve(image, (*part, left, right) if down else (top, bottom, *part)) for part in parts
         ]
         if fade:
             rise, width = _rise(fade * self.scale), 2 * fade * self.scale

@@ -1,4 +1,4 @@
-"""Colours for what is fully transparent, found while a picture is read, so that memory does not grow with it.
+"""Colours for what is fully transparent, found while an image is read, so that memory does not grow with it.
 
 Editors leave any colour there, often black; a network would spread it into the visible edge as a halo.
 """
@@ -43,10 +43,10 @@ def filling_memory(rows: int, width: int, channels: int) -> int:
 
 
 class Filled:
-    """A picture whose fully transparent pixels have the colour of the nearest visible one.
+    """An image whose fully transparent pixels have the colour of the nearest visible one.
 
     The nearest is sought among 64 rows above and below each 64 rows; where nothing there is visible, the mean
-    of all that is takes its place. Results do not depend on how the picture is cut when it is read.
+    of all that is takes its place. Results do not depend on how the image is cut when it is read.
 
     Args:
         pixels: H x W x 2 or 4, alpha last, not constant.

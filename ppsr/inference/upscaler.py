@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 TILE_MODES = ("blend", *PUBLISHED_MODES)
 SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
-_SMALL = 128 * 128  # pixels of a picture that is never worth measuring for
+_SMALL = 128 * 128  # pixels of an image that is never worth measuring for
 _PUBLISHED_PAD = 32
 
 
@@ -59,7 +59,7 @@ class Upscaler:
             is free.
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
         ensemble: mean over the eight flips and turns.
-        outscale: size of the result / size of the picture, 1/16 to 64; None: the network's scale.
+        outscale: size of the result / size of the image, 1/16 to 64; None: the network's scale.
         half: half precision where network and device allow it; short for that precision in `options`.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
         halve: compute a tile for which memory is short again in halves; False: that is an error.
@@ -159,7 +159,7 @@ class Upscaler:
         return result[..., 0] if image.ndim == 2 else result
 
     def plan(self, height: int, width: int, channels: int = 3) -> Plan:
-        """How a picture of this size will be computed, decided before it is.
+        """How an image of this size will be computed, decided before it is.
 
         Raises:
             DataError: memory is short even for the smallest tile, or the process already takes all of it.
@@ -222,7 +222,7 @@ class Upscaler:
     def _tiler(
         self, tiles: Tiles, degradation: np.ndarray | None = None, on_tile: Callable[[], None] | None = None
     ) -> Tiler:
-        blend = self.tile_mode == "blend"  # the other modes cut the whole picture that they are given
+        blend = self.tile_mode == "blend"  # the other modes cut the whole image that they are given
         return Tiler(
             partial(self._tile, degradation=degradation, on_tile=None if blend else on_tile),
             scale=self.scale,

@@ -47,9 +47,9 @@ _STEPS_PER_HOLE = 50  # with more holes than one in so many steps the time stamp
 
 
 def is_video_head(head: bytes) -> bool:
-    """Whether the first `HEAD` bytes of a file announce a container for videos, and no picture.
+    """Whether the first `HEAD` bytes of a file announce a container for videos, and no image.
 
-    Pictures in such containers (AVIF, HEIC) are to be recognised before.
+    Images in such containers (AVIF, HEIC) are to be recognised before.
     """
     if head.startswith(_BEGINNINGS) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
         return True
@@ -123,7 +123,7 @@ class VideoCheck:
 
 
 def decoded(packet: av.Packet) -> list[av.VideoFrame] | None:
-    """The frames of a packet of pictures; None: it cannot be decoded."""
+    """The frames of a packet of images; None: it cannot be decoded."""
     from av.error import FFmpegError
 
     try:

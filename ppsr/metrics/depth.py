@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.metrics.pictures import checked_pair
+from ppsr.metrics.images import checked_pair
 
 __all__ = ["MAD", "PE", "RMSE"]
 

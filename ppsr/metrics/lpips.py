@@ -1,4 +1,4 @@
-"""LPIPS of two 8-bit pictures: the network of `ppsr.criterions.lpips` as a metric.
+"""LPIPS of two 8-bit images: the network of `ppsr.criterions.lpips` as a metric.
 
 Zhang et al., CVPR 2018, arXiv:1801.03924.
 """
@@ -11,13 +11,13 @@ import numpy as np
 import paddle
 
 from ppsr.criterions.lpips import build_lpips
-from ppsr.metrics.pictures import checked_pair
+from ppsr.metrics.images import checked_pair
 
 __all__ = ["LPIPSMetric"]
 
 
 class LPIPSMetric:
-    """Perceptual distance of H x W x 3 RGB pictures in 0..255; at least 0, which is perfect.
+    """Perceptual distance of H x W x 3 RGB images in 0..255; at least 0, which is perfect.
 
     Scores of "alex" and "vgg" are not comparable; name the network with every number.
 

@@ -1,7 +1,7 @@
-"""NIQE: naturalness of a picture without a reference.
+"""NIQE: naturalness of an image without a reference.
 
 Mittal, Soundararajan, Bovik, IEEE Signal Processing Letters 2013. Statistics of normalised luma in blocks of
-96 pixels at two scales are compared with those of pristine pictures. Those parameters are not part of this
+96 pixels at two scales are compared with those of pristine images. Those parameters are not part of this
 project: the file `niqe_pris_params.npz` of BasicSR (or of any project that shares it) is read or downloaded.
 """
 
@@ -17,7 +17,7 @@ from scipy.special import gamma
 
 from ppsr.errors import ConfigError, DataError, WeightError
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.pictures import checked_picture, luma
+from ppsr.metrics.images import checked_image, luma
 from ppsr.weights.resolve import resolve_weights
 
 __all__ = ["NIQE", "block_features", "fit_aggd"]
@@ -66,7 +66,7 @@ def block_features(block: np.ndarray) -> np.ndarray:
 
 
 class NIQE:
-    """Naturalness of H x W x 3 RGB pictures in 0..255; at least 0, small is natural. The truth is ignored.
+    """Naturalness of H x W x 3 RGB images in 0..255; at least 0, small is natural. The truth is ignored.
 
     Args:
         parameters: `niqe_pris_params.npz`; None means data/pretrained/niqe_pris_params.npz, else the entry
@@ -92,7 +92,7 @@ class NIQE:
         self.mean, self.covariance, self.window = _read_parameters(_parameter_file(parameters))
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray | None = None) -> float:
-        plane = np.round(self._plane(checked_picture(sr, crop_border=self.crop_border)))
+        plane = np.round(self._plane(checked_image(sr, crop_border=self.crop_border)))
         rows, columns = plane.shape[0] // _BLOCK, plane.shape[1] // _BLOCK
         if rows * columns < 2:
             raise DataError(f"NIQE needs two blocks of {_BLOCK} pixels inside the border, got {plane.shape}")
@@ -111,7 +111,7 @@ class NIQE:
         features = np.concatenate(scales, axis=1)
         complete = features[~np.isnan(features).any(axis=1)]
         if len(complete) < 2:
-            raise DataError("NIQE needs two blocks with texture; the picture is flat")
+            raise DataError("NIQE needs two blocks with texture; the image is flat")
         difference = self.mean - np.nanmean(features, axis=0)
         inverse = np.linalg.pinv((self.covariance + np.cov(complete, rowvar=False)) / 2)
         return float(np.sqrt(difference @ inverse @ difference))
@@ -147,20 +147,20 @@ def _parameter_file(given: str | Path | None) -> Path:
         return resolve_weights(_CATALOGUE_NAME)
     except WeightError as error:
         raise ConfigError(
-            f"NIQE needs the parameters of pristine pictures. {error} Or put it at {path}, name its place in "
+            f"NIQE needs the parameters of pristine images. {error} Or put it at {path}, name its place in "
             "`parameters:`, or leave this metric out."
         ) from None
 
 
 def _read_parameters(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, covariance and window of pristine pictures.
+    """Mean, covariance and window of pristine images.
 
     Raises:
         ConfigError: no such file, or another one.
     """
     if not path.is_file():
         raise ConfigError(
-            f"NIQE needs the parameters of pristine pictures, and there is no file {path}. Take "
+            f"NIQE needs the parameters of pristine images, and there is no file {path}. Take "
             "niqe_pris_params.npz from https://github.com/XPixelGroup/BasicSR (basicsr/metrics), and put it "
             "there or name its place in `parameters:`. Or leave this metric out."
         )

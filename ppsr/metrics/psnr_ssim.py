@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the super-resolution literature measures them: 8-bit pictures, cropped border, Y of
+"""PSNR and SSIM as the super-resolution literature measures them: 8-bit images, cropped border, Y of
 BT.601 or RGB.
 
 SSIM: Wang et al., IEEE TIP 2004, with MATLAB's 11 x 11 Gaussian window of deviation 1.5 on the valid region.
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.metrics.pictures import cropped_pair, float_bands
+from ppsr.metrics.images import cropped_pair, float_bands
 
 __all__ = ["PSNR", "SSIM", "psnr", "ssim"]
 
@@ -25,7 +25,7 @@ _ROWS_PER_THREAD = 128
 
 
 def psnr(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel: bool = False) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures in 0..255 (H x W x C RGB); infinite when equal.
+    """Peak signal-to-noise ratio in dB of two images in 0..255 (H x W x C RGB); infinite when equal.
 
     Raises:
         DataError: sizes differ, NaN or infinite values, or nothing is left inside the border.
@@ -39,10 +39,10 @@ def psnr(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel
 
 
 def ssim(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel: bool = False) -> float:
-    """Structural similarity of two pictures in 0..255, mean over channels; at most 1.
+    """Structural similarity of two images in 0..255, mean over channels; at most 1.
 
     Raises:
-        DataError: as `psnr`, or the pictures are smaller than the window.
+        DataError: as `psnr`, or the images are smaller than the window.
     """
     pair = cropped_pair(sr, gt, crop_border=crop_border)
     if min(pair[0].shape[:2]) <= 2 * _REACH:
@@ -60,7 +60,7 @@ def ssim(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0, test_y_channel
 
 
 def _similarity_sum(pair: tuple[np.ndarray, np.ndarray], on_y: bool) -> tuple[float, int]:
-    """Sum and number of the similarities of a part of the picture, where the window fits."""
+    """Sum and number of the similarities of a part of the image, where the window fits."""
     total, count = 0.0, 0
     work: np.ndarray | None = None
     for a, b in float_bands(pair, on_y=on_y, reach=_REACH):
@@ -102,8 +102,8 @@ def _similarity(a: np.ndarray, b: np.ndarray, work: np.ndarray) -> np.ndarray:
     return numerator
 
 
-class _PictureMetric:
-    """A metric with its options; called with two H x W x C RGB pictures in 0..255.
+class _ImageMetric:
+    """A metric with its options; called with two H x W x C RGB images in 0..255.
 
     Args:
         crop_border: pixels ignored on each side, usually the scale.
@@ -129,8 +129,8 @@ class _PictureMetric:
         return image.transpose(1, 2, 0) if self.input_order == "CHW" else image
 
 
-class PSNR(_PictureMetric):
-    """Peak signal-to-noise ratio in dB, at least 0; infinite for equal pictures."""
+class PSNR(_ImageMetric):
+    """Peak signal-to-noise ratio in dB, at least 0; infinite for equal images."""
 
     name = "psnr"
 
@@ -138,8 +138,8 @@ class PSNR(_PictureMetric):
         return psnr(self._order(sr), self._order(gt), **self._options())
 
 
-class SSIM(_PictureMetric):
-    """Structural similarity, at most 1, for equal pictures."""
+class SSIM(_ImageMetric):
+    """Structural similarity, at most 1, for equal images."""
 
     name = "ssim"
 

@@ -1,4 +1,4 @@
-"""Scoring one set of pictures: every picture once, every failure named.
+"""Scoring one set of images: every image once, every failure named.
 
 Validation, `--evaluate-only`, `tools/inference.py` and `ppsr evaluate` all score here.
 """
@@ -32,7 +32,7 @@ Metric = Callable[[np.ndarray, Any], float]
 
 
 class FailedImage(NamedTuple):
-    """A picture that has no score: its name, the kind of trouble, the reason."""
+    """An image that has no score: its name, the kind of trouble, the reason."""
 
     name: str
     kind: str
@@ -40,7 +40,7 @@ class FailedImage(NamedTuple):
 
 
 class ImageTriplet(NamedTuple):
-    """LR (where it is known), SR and HR (where there is one) of one picture, uint8 RGB, and a better name."""
+    """LR (where it is known), SR and HR (where there is one) of one image, uint8 RGB, and a better name."""
 
     lq: np.ndarray | None
     sr: np.ndarray
@@ -55,8 +55,8 @@ class SetScore:
     Attributes:
         name: of the set.
         variant: degradation, or "".
-        rows: picture -> metric -> value; without truth, the metrics that need none.
-        problems: pictures without a score.
+        rows: image -> metric -> value; without truth, the metrics that need none.
+        problems: images without a score.
     """
 
     name: str
@@ -66,7 +66,7 @@ class SetScore:
 
     @property
     def means(self) -> dict[str, float]:
-        """Arithmetic mean of each metric over the pictures that have a score."""
+        """Arithmetic mean of each metric over the images that have a score."""
         names = dict.fromkeys(metric for row in self.rows.values() for metric in row)
         return {
             metric: float(np.mean([row[metric] for row in self.rows.values() if metric in row]))
@@ -75,7 +75,7 @@ class SetScore:
 
     @property
     def exit_code(self) -> int:
-        """0 all pictures have a score, 1 some have none, 3 none has one."""
+        """0 all images have a score, 1 some have none, 3 none has one."""
         return int(bool(self.problems)) if self.rows else 3
 
 
@@ -93,18 +93,18 @@ class ProcessGroup(Interface):
 
 
 class Source(Interface):
-    """Pictures of one set."""
+    """Images of one set."""
 
     @property
     def names(self) -> Sequence[str]:
-        """Those of the pictures, in the order of work."""
+        """Those of the images, in the order of work."""
 
     @property
     def problems(self) -> Sequence[FailedImage]:
-        """Pictures that are known to have no score."""
+        """Images that are known to have no score."""
 
     def read(self, name: str) -> ImageTriplet:
-        """A picture, by name.
+        """An image, by name.
 
         Raises:
             DataError: it cannot be had.
@@ -112,7 +112,7 @@ class Source(Interface):
 
 
 class ImageError(DataError):
-    """A picture that cannot be scored, with the kind of trouble."""
+    """An image that cannot be scored, with the kind of trouble."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -130,7 +130,7 @@ def aligned(sr: np.ndarray, gt: np.ndarray | None, scale: int) -> tuple[np.ndarr
     if any(abs(a - b) >= scale for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True)):
         raise ImageError(
             "wrong size",
-            f"SR is {size_text(sr)}, HR is {size_text(gt)}; x{scale} of the LR picture was expected",
+            f"SR is {size_text(sr)}, HR is {size_text(gt)}; x{scale} of the LR image was expected",
         )
     height, width = (min(a, b) for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True))
     return sr[:height, :width], gt[:height, :width]
@@ -150,18 +150,18 @@ def score_set(
     group: ProcessGroup | None = None,
     on_round: Callable[[int], None] = lambda done: None,
 ) -> SetScore:
-    """Score a set; of several ranks, each scores every `world`-th picture and has all scores in the end.
+    """Score a set; of several ranks, each scores every `world`-th image and has all scores in the end.
 
-    The ranks wait for each other after every picture, because some backends give up on a rank that is half a
+    The ranks wait for each other after every image, because some backends give up on a rank that is half a
     minute behind.
 
     Args:
-        source: the pictures.
+        source: the images.
         metrics: name -> function of SR and HR, uint8 RGB.
         name: of the set.
         variant: degradation, or "".
         group: processes that share the work.
-        on_round: called before each round, of one picture per rank, with the number of finished pictures.
+        on_round: called before each round, of one image per rank, with the number of finished images.
     """
     rank, world = (0, 1) if group is None else (group.rank, group.world)
     score = SetScore(name, variant)
@@ -171,8 +171,8 @@ def score_set(
     for first in range(0, len(names), world):
         on_round(first)
         if first + rank < len(names):
-            picture = names[first + rank]
-            score_image(score, picture, partial(source.read, picture), metrics)
+            image = names[first + rank]
+            score_image(score, image, partial(source.read, image), metrics)
         if group is not None:
             group.barrier()
     return score if group is None else _merged(group.gather(score))
@@ -181,11 +181,11 @@ def score_set(
 def score_image(
     score: SetScore, name: str, read: Callable[[], ImageTriplet], metrics: Mapping[str, Metric]
 ) -> None:
-    """Add the scores of one picture, or why it has none.
+    """Add the scores of one image, or why it has none.
 
     Args:
         score: of its set.
-        name: of the picture.
+        name: of the image.
         read: gives it.
         metrics: see `score_set`. Without truth, only those with the attribute `no_reference` count.
     """

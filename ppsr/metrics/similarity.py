@@ -9,7 +9,7 @@ import paddle
 
 from ppsr.criterions.dists import build_dists
 from ppsr.criterions.ssim import MSSSIMLoss
-from ppsr.metrics.pictures import checked_pair, luma
+from ppsr.metrics.images import checked_pair, luma
 
 __all__ = ["MSSSIM", "DISTSMetric"]
 

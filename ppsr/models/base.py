@@ -93,7 +93,7 @@ class BaseModel:
         return term.losses(tensors, self.step)
 
     def inference_net(self) -> nn.Layer:
-        """The network from LR picture to SR picture, with averaged parameters where there are any."""
+        """The network from LR image to SR image, with averaged parameters where there are any."""
         return self.averaged("generator")
 
     def averaged(self, name: str) -> nn.Layer:

@@ -1,8 +1,8 @@
-"""Dual regression: the SR pictures must lead back to the LR ones.
+"""Dual regression: the SR images must lead back to the LR ones.
 
 Guo et al., "Closed-loop Matters: Dual Regression Networks for Single Image Super-Resolution", CVPR 2020,
 arXiv:2003.07018; https://github.com/guoyongcs/DRN. PaddleGAN's and PaddleDepth's weighting is the style
-`paddledepth`. The adaptation to unpaired LR pictures is the paper's section 3, for which no code was
+`paddledepth`. The adaptation to unpaired LR images is the paper's section 3, for which no code was
 released.
 """
 
@@ -22,10 +22,10 @@ __all__ = ["DRNModel"]
 
 
 class DRNModel(BaseModel):
-    """A generator of a pyramid of pictures, and one dual network per doubling that leads back down.
+    """A generator of a pyramid of images, and one dual network per doubling that leads back down.
 
     A batch holds `lq` and `gt` in [0, 1], the targets between them as `lq_x2`, `lq_x4` (as many as the
-    generator has steps, less one), and optionally `paired` (N): 0 for samples that are real LR pictures
+    generator has steps, less one), and optionally `paired` (N): 0 for samples that are real LR images
     without ground truth. These count with the cycle alone: dual_0(... dual_{P-1}(SR)) against LR.
 
     Losses are L1 means in the generator's own range (0..255 as published). The networks are called
@@ -33,10 +33,10 @@ class DRNModel(BaseModel):
     `net_names`.
 
     Args:
-        generator: network LR -> list of pictures at x1, x2, ..., scale, with the attribute `scales`.
+        generator: network LR -> list of images at x1, x2, ..., scale, with the attribute `scales`.
         dual: constructor arguments of `DRNDual`; by default those that belong to the generator.
         style: "original" or "paddledepth", see `drn_losses`.
-        lq_loss_weight: weight of the smaller pictures; by default that of the style.
+        lq_loss_weight: weight of the smaller images; by default that of the style.
         dual_loss_weight: weight of the way back.
         criterions: further losses of `sr` and `gt` in [0, 1], as in `SRModel`; without unpaired samples.
 
@@ -63,7 +63,7 @@ class DRNModel(BaseModel):
         net: Any = build_net(generator)
         if not hasattr(net, "scales"):
             raise ConfigError(
-                f"DRN needs a generator that returns a picture per doubling, such as DRNGenerator; "
+                f"DRN needs a generator that returns an image per doubling, such as DRNGenerator; "
                 f"{type(net).__name__} does not"
             )
         self.nets["generator"] = net
@@ -88,10 +88,10 @@ class DRNModel(BaseModel):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Primary and weighted dual loss over the paired samples, and the cycle over the unpaired ones."""
         lr = [batch["lq"], *(self._level(batch, factor) for factor in self.levels[:-1])]
-        lr = [picture * self.rgb_range for picture in lr]
+        lr = [image * self.rgb_range for image in lr]
         hr = batch["gt"] * self.rgb_range
         sr = self.nets["generator"](lr[0])
-        back = [dual(picture) for dual, picture in zip(self.duals, sr[1:], strict=True)]
+        back = [dual(image) for dual, image in zip(self.duals, sr[1:], strict=True)]
         paired = batch.get("paired")
         if paired is not None and self.terms:
             raise ConfigError(

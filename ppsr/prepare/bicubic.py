@@ -1,4 +1,4 @@
-"""LR pictures by MATLAB's bicubic shrinking, without MATLAB but equal to its files in every bit."""
+"""LR images by MATLAB's bicubic shrinking, without MATLAB but equal to its files in every bit."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def make_bicubic(
 ) -> Summary:
     """Write `<target>/LR_bicubic/X<s>/<name>x<s>.png`; with `multiple` also `<target>/HR/<name>.png`.
 
-    8-bit and 16-bit pictures keep their type, gray ones stay gray.
+    8-bit and 16-bit images keep their type, gray ones stay gray.
 
     Args:
-        source: HR pictures; sub-folders are not searched.
+        source: HR images; sub-folders are not searched.
         target: folder of the set.
         scales: HR size / LR size.
         multiple: cut HR to multiples of this (12 for x2 to x4 together) and write it; None cuts to each
@@ -42,7 +42,7 @@ def make_bicubic(
     Raises:
         ConfigError: scales below 2, or that do not divide `multiple`, or the target is the source, or was
             made with another `multiple` or source.
-        DataError: no pictures.
+        DataError: no images.
     """
     target = Path(target)
     if not scales or min(scales) < 2:
@@ -51,11 +51,11 @@ def make_bicubic(
         raise ConfigError(
             f"x{list(scales)} need HR sides that are multiples of {math.lcm(*scales)}, got {multiple}"
         )
-    pictures = gather_unique(source)
+    images = gather_unique(source)
     outputs = [target / "LR_bicubic", *([target / "HR"] if multiple else [])]
     claim(target, "bicubic", {"multiple": multiple}, source=source, outputs=outputs)
     job = partial(_shrink, target=target, scales=tuple(scales), multiple=multiple, force=force)
-    return run_jobs(job, pictures, title="bicubic", root=source, workers=workers)
+    return run_jobs(job, images, title="bicubic", root=source, workers=workers)
 
 
 def _shrink(path: Path, *, target: Path, scales: Sequence[int], multiple: int | None, force: bool) -> Outcome:
@@ -69,8 +69,8 @@ def _shrink(path: Path, *, target: Path, scales: Sequence[int], multiple: int | 
         return Outcome(skipped=f"{image.shape[1]} x {image.shape[0]} is too small")
     if multiple:
         image = mod_crop(image, multiple)
-    pictures = [
+    images = [
         (output, matlab_resize_integers(mod_crop(image, scale), 1 / scale))
         for scale, output in outputs.items()
     ]
-    return write_missing([*pictures, *([(hr, image)] if multiple else [])], force=force)
+    return write_missing([*images, *([(hr, image)] if multiple else [])], force=force)

@@ -38,30 +38,30 @@ def make_dasr_validation(
     workers: int | None = None,
     force: bool = False,
 ) -> Summary:
-    """Degrade every picture of a folder; sharpening and cropping are for training only.
+    """Degrade every image of a folder; sharpening and cropping are for training only.
 
     Args:
-        source: HR pictures; sub-folders are not searched; sides are cut to multiples of `scale`.
-        target: folder of the LR pictures and `params.json`, the 33 degradation parameters of each.
+        source: HR images; sub-folders are not searched; sides are cut to multiples of `scale`.
+        target: folder of the LR images and `params.json`, the 33 degradation parameters of each.
         kind: 1, 2 or 3.
         scale: HR size / LR size.
-        seed: of all draws, together with the picture's name.
+        seed: of all draws, together with the image's name.
         workers: processes.
         force: write again what is already there.
 
     Raises:
         ConfigError: unknown type, or the target was made with other options or of another source,
             or is the source.
-        DataError: no pictures.
+        DataError: no images.
     """
     if kind not in TYPES:
         raise ConfigError(f"the types of degradation are 1 (weak), 2 (standard), 3 (severe); got {kind}")
-    target, pictures = Path(target), gather_unique(source)
+    target, images = Path(target), gather_unique(source)
     options = {"type": kind, "scale": scale, "seed": seed}
     claim(target, "dasr-valid", options, source=source, outputs=[target])
     job = partial(_degrade, target=target, kind=kind, scale=scale, seed=seed, force=force)
-    summary = run_jobs(job, pictures, title=f"type {kind}", root=source, workers=workers)
-    made = [path.stem for path in pictures if (target / f"{path.stem}.png").exists()]
+    summary = run_jobs(job, images, title=f"type {kind}", root=source, workers=workers)
+    made = [path.stem for path in images if (target / f"{path.stem}.png").exists()]
     level = LEVELS[TYPES[kind]]
     described = {name: describe(_drawn(name, kind, seed)[0], level).tolist() for name in made}
     if made:
@@ -71,7 +71,7 @@ def make_dasr_validation(
 
 
 def _drawn(name: str, kind: int, seed: int) -> tuple[Any, np.random.Generator]:
-    """The choices of a picture, and the generator of what is drawn after them."""
+    """The choices of an image, and the generator of what is drawn after them."""
     spelled = name.encode(errors="surrogateescape")  # names of files need not be text
     rng = np.random.default_rng([seed, kind, zlib.crc32(spelled)])
     return draw_choices(rng, LEVELS[TYPES[kind]]), rng

@@ -27,7 +27,7 @@ _LARGEST = 1.5  # of a map in [0, 1]; enlarging may overshoot
 
 
 def _read_depth(path: Path) -> np.ndarray:
-    """An 8-bit map; of colour pictures the first channel, as the scripts take it.
+    """An 8-bit map; of colour images the first channel, as the scripts take it.
 
     Raises:
         DataError: not 8 bit.
@@ -59,12 +59,12 @@ def make_depth_training(
 
     Raises:
         ConfigError: the target was made with another seed or source, or is the source.
-        DataError: no pictures.
+        DataError: no images.
     """
-    target, pictures = Path(target), gather_unique(source, partial(_name, scale=scale))
+    target, images = Path(target), gather_unique(source, partial(_name, scale=scale))
     _claim(target, "dsr-train", {"seed": seed}, source=source, layout=(_HR, _LR), scale=scale)
     job = partial(_training_pair, target=target, scale=scale, seed=seed, force=force)
-    return run_jobs(job, pictures, title="depth training", root=source, workers=workers)
+    return run_jobs(job, images, title="depth training", root=source, workers=workers)
 
 
 def _name(path: Path, scale: int) -> str:
@@ -117,7 +117,7 @@ def make_depth_test(
 ) -> Summary:
     """Write `test_HR/<name>_x<s>.png` and `test_LR_x<s>/<name>_x<s>.png`.
 
-    From `.mat` files with `im_gt_y` and `im_b_y` this gives the published pictures; from raw depth maps the
+    From `.mat` files with `im_gt_y` and `im_b_y` this gives the published images; from raw depth maps the
     noise is drawn here, so that scores are close to published ones, not equal.
 
     Args:
@@ -131,7 +131,7 @@ def make_depth_test(
 
     Raises:
         ConfigError: the target was made with other options or of another source, or is the source.
-        DataError: neither .mat files nor pictures.
+        DataError: neither .mat files nor images.
     """
     source, target = Path(source), Path(target)
     files = sorted(source.glob("[!.]*.mat")) or gather_unique(source, partial(_name, scale=scale))
@@ -147,14 +147,14 @@ def _test_pair(path: Path, *, target: Path, scale: int, published: bool, seed: i
         return Outcome(present=2)
     if path.suffix == ".mat":
         gt, upsampled = _read_mat(path, scale)
-        pictures = to_png(gt), benchmark_lr_from_upsampled(upsampled, scale=scale, published=published)
+        images = to_png(gt), benchmark_lr_from_upsampled(upsampled, scale=scale, published=published)
     else:
         depth = mod_crop(_read_depth(path), scale)
         if not depth.size:
             return Outcome(skipped=f"is smaller than {scale} pixels")
         rng = seeded(seed, "", path.stem)
-        pictures = depth, benchmark_lr(depth, scale=scale, rng=rng, published=published)
-    return write_missing(zip(outputs, pictures, strict=True), force=force)
+        images = depth, benchmark_lr(depth, scale=scale, rng=rng, published=published)
+    return write_missing(zip(outputs, images, strict=True), force=force)
 
 
 def _read_mat(path: Path, scale: int) -> tuple[np.ndarray, np.ndarray]:

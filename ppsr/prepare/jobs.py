@@ -1,4 +1,4 @@
-"""Running one job per picture in parallel, and saying what became of each."""
+"""Running one job per image in parallel, and saying what became of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ppsr.datasets.files import gather_pictures
+from ppsr.datasets.files import gather_images
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
 
@@ -43,9 +43,9 @@ class Outcome(NamedTuple):
     Attributes:
         written: number of files.
         present: number of files that were there already.
-        skipped: why nothing is to be made of this picture, or "".
+        skipped: why nothing is to be made of this image, or "".
         failed: why it could not be done, or "".
-        found: what the job learned about the picture, or "".
+        found: what the job learned about the image, or "".
     """
 
     written: int = 0
@@ -110,7 +110,7 @@ class Summary:
 
 
 def _guarded(job: Callable[[Path], Outcome], item: Path) -> Outcome:
-    """An outcome even of a picture that cannot be read, worked on or written."""
+    """An outcome even of an image that cannot be read, worked on or written."""
     try:
         return job(item)
     except (DataError, OSError, cv2.error) as error:
@@ -132,7 +132,7 @@ def check_listable(name: str) -> None:
 def gather_unique(
     folder: str | Path, name_of: Callable[[Path], str] | None = None, *, recursive: bool = False
 ) -> list[Path]:
-    """Pictures of a folder whose results have different names.
+    """Images of a folder whose results have different names.
 
     Args:
         folder: to search.
@@ -140,19 +140,19 @@ def gather_unique(
         recursive: search sub-folders too.
 
     Raises:
-        DataError: no pictures, or two that would overwrite each other's results.
+        DataError: no images, or two that would overwrite each other's results.
     """
-    pictures = gather_pictures(folder)
+    images = gather_images(folder)
     if not recursive:
-        pictures = [path for path in pictures if path.parent == Path(folder)]
-        if not pictures:
-            raise DataError(f"{folder} itself holds no pictures; give the sub-folder that does")
+        images = [path for path in images if path.parent == Path(folder)]
+        if not images:
+            raise DataError(f"{folder} itself holds no images; give the sub-folder that does")
     owners: dict[str, Path] = {}
-    for path in pictures:
+    for path in images:
         other = owners.setdefault(name_of(path) if name_of else path.stem, path)
         if other is not path:
             raise DataError(f"{other} and {path} would have results of the same name; rename one")
-    return pictures
+    return images
 
 
 def run_jobs(
@@ -163,18 +163,18 @@ def run_jobs(
     root: str | Path,
     workers: int | None = None,
 ) -> Summary:
-    """Run a job on every picture, with a progress bar.
+    """Run a job on every image, with a progress bar.
 
     Args:
         job: a function of a module, or a partial of one; it skips what is already there.
-        items: pictures.
+        items: images.
         title: of the progress bar.
         root: folder that the names in the summary are relative to.
         workers: processes, see `ordered_map`.
     """
     summary = Summary()
     with ordered_map(partial(_guarded, job), items, workers) as outcomes:
-        bar = tqdm(outcomes, total=len(items), desc=title, unit="picture", disable=None)
+        bar = tqdm(outcomes, total=len(items), desc=title, unit="image", disable=None)
         for item, outcome in zip(items, bar, strict=True):
             summary.add(item.relative_to(root).as_posix(), outcome)
     return summary
@@ -221,10 +221,10 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def write_missing(pictures: Iterable[tuple[Path, np.ndarray]], *, force: bool) -> Outcome:
-    """Write pictures that are not there yet, or all of them by force."""
+def write_missing(images: Iterable[tuple[Path, np.ndarray]], *, force: bool) -> Outcome:
+    """Write images that are not there yet, or all of them by force."""
     written = present = 0
-    for path, image in pictures:
+    for path, image in images:
         if path.exists() and not force:
             present += 1
             continue

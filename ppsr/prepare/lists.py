@@ -1,4 +1,4 @@
-"""Lists of pictures, in both published forms: `name (h,w,c)` (BasicSR) and `name` (Real-ESRGAN)."""
+"""Lists of images, in both published forms: `name (h,w,c)` (BasicSR) and `name` (Real-ESRGAN)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from ppsr.datasets.files import gather_pictures
+from ppsr.datasets.files import gather_images
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import decode_image
@@ -32,49 +32,49 @@ def make_list(
     workers: int | None = None,
     force: bool = False,
 ) -> Summary:
-    """List the pictures of a folder, recursively, one relative name per line, sorted.
+    """List the images of a folder, recursively, one relative name per line, sorted.
 
-    A list that is there gets the pictures that it lacks: new ones, and those that could not be read before.
+    A list that is there gets the images that it lacks: new ones, and those that could not be read before.
     How it was made is noted in `prepare.json` beside it.
 
     Args:
-        folder: where the pictures lie.
+        folder: where the images lie.
         output: text file.
         form: "shape" (`name (h,w,c)`) or "name".
-        smallest: leave out pictures with a shorter side.
-        verify: decode every picture, to leave out truncated ones, instead of reading its header.
+        smallest: leave out images with a shorter side.
+        verify: decode every image, to leave out truncated ones, instead of reading its header.
         workers: processes.
         force: write the list anew, with these options.
 
     Returns:
-        `written` or `present` is 1 for the list; pictures left out are among skipped and failed, names in the
-        list without a picture among failed.
+        `written` or `present` is 1 for the list; images left out are among skipped and failed, names in the
+        list without an image among failed.
 
     Raises:
         ConfigError: unknown form, or the list is a folder, or was made with other options, of another folder,
             or by other means.
-        DataError: no pictures.
+        DataError: no images.
     """
     if form not in FORMS:
         raise ConfigError(f"the form of a list is shape or name, got {form!r}")
     output = Path(output)
     if output.is_dir():
         raise ConfigError(f"{output} is a folder; give the name of a text file")
-    pictures = {path.relative_to(folder).as_posix(): path for path in gather_pictures(folder)}
+    images = {path.relative_to(folder).as_posix(): path for path in gather_images(folder)}
     options = {"form": form, "smallest": smallest, "verify": verify}
     record = Record(output.parent, f"list {output.name}", options, source=folder)
     lines = {} if force or not output.exists() else _read_list(output, record, form)
     present = bool(lines)
-    missing = [path for name, path in pictures.items() if name not in lines]
+    missing = [path for name, path in images.items() if name not in lines]
     job = partial(_inspect, root=folder, smallest=smallest, verify=verify)
     summary = run_jobs(job, missing, title="list", root=folder, workers=workers)
-    gone = [name for name in lines if name not in pictures]
+    gone = [name for name in lines if name not in images]
     summary.failed |= dict.fromkeys(gone, "is in the list, not in the folder; --force writes the list anew")
     if summary.found:
         lines |= {
             name: f"{name} ({shape})" if form == "shape" else name for name, shape in summary.found.items()
         }
-        ordered = [lines[name] for name in (*pictures, *gone) if name in lines]
+        ordered = [lines[name] for name in (*images, *gone) if name in lines]
         atomic_write(output, "\n".join(ordered) + "\n")
         record.write()
     summary.written = int(bool(summary.found))
@@ -104,7 +104,7 @@ def _inspect(path: Path, *, root: str | Path, smallest: int, verify: bool) -> Ou
 
 
 def _header(path: Path) -> tuple[int, int, int]:
-    """Height, width and channels of a picture as it is read, upright, from its header.
+    """Height, width and channels of an image as it is read, upright, from its header.
 
     Raises:
         DataError: it has none.
@@ -115,4 +115,4 @@ def _header(path: Path) -> tuple[int, int, int]:
             height, width = (image.width, image.height) if turned else (image.height, image.width)
             return height, width, 1 if image.mode in _GRAY else 3
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is not a readable picture: {error}") from None
+        raise DataError(f"{path} is not a readable image: {error}") from None

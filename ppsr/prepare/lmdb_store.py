@@ -1,4 +1,4 @@
-"""Pictures in one LMDB store, in BasicSR's layout: PNG bytes by name, and `meta_info.txt` beside them."""
+"""Images in one LMDB store, in BasicSR's layout: PNG bytes by name, and `meta_info.txt` beside them."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def make_lmdb(
     workers: int | None = None,
     force: bool = False,
 ) -> Summary:
-    """Pack a folder of pictures into `<target>` (ending in .lmdb), lossless.
+    """Pack a folder of images into `<target>` (ending in .lmdb), lossless.
 
     The store grows beside its final name and is moved when it is complete; an interrupted run goes on where
     it stopped. Its room is doubled whenever it is full, so it never has to be guessed. A store that is there
-    gets the pictures that it lacks: new ones, and those that could not be read before.
+    gets the images that it lacks: new ones, and those that could not be read before.
 
     Args:
-        source: pictures, searched recursively; their names without suffix are the keys.
+        source: images, searched recursively; their names without suffix are the keys.
         target: folder of the store.
         level: PNG compression, 0 to 9.
         workers: processes that encode.
         force: replace a store that is there.
 
     Returns:
-        Pictures that are in the store and no longer in the source are among failed.
+        Images that are in the store and no longer in the source are among failed.
 
     Raises:
         ConfigError: the name does not end in .lmdb, the library is missing, or the store, or what an
             interrupted run left of it, was made of another source, with other options, or by other means.
-        DataError: no pictures, or two of one name.
+        DataError: no images, or two of one name.
     """
     lmdb, target = load_lmdb(), Path(target)
     if target.suffix != STORE_SUFFIX:
@@ -69,7 +69,7 @@ def make_lmdb(
         raise ConfigError(f"a PNG compression is 0 to 9, got {level}")
     if target.exists() and not target.is_dir():
         raise ConfigError(f"{target} is a file; give another name")
-    pictures = gather_unique(source, recursive=True)
+    images = gather_unique(source, recursive=True)
     growing = target.with_name(f".{target.name}.growing")
     options = {"level": level}
     replace = force and target.exists()
@@ -77,8 +77,8 @@ def make_lmdb(
         record = Record(target, _COMMAND, options, source=source)
         record.require(target, "--force replaces it, or give another name")
         listed = read_store_list(target)
-        if all(path.stem in listed for path in pictures):
-            return _with_gone(Summary(present=len(pictures)), listed, pictures)
+        if all(path.stem in listed for path in images):
+            return _with_gone(Summary(present=len(images)), listed, images)
         shutil.rmtree(growing, ignore_errors=True)
         close_stores()
         target.rename(growing)
@@ -89,7 +89,7 @@ def make_lmdb(
         # room for what is there already; LMDB refuses to open a store with less
         size = max(_FIRST_MAP, 2 * _file_size(growing / "data.mdb"))
         with lmdb.open(str(growing), map_size=size, readahead=False, meminit=False) as store:
-            summary = _fill(store, pictures, root=source, level=level, workers=workers)
+            summary = _fill(store, images, root=source, level=level, workers=workers)
             shapes = dict(_shapes(store))
     except lmdb.Error as error:
         raise DataError(
@@ -104,12 +104,12 @@ def make_lmdb(
         shutil.rmtree(target)
     growing.rename(target)
     close_stores()
-    return _with_gone(summary, shapes, pictures)
+    return _with_gone(summary, shapes, images)
 
 
-def _with_gone(summary: Summary, keys: Iterable[str], pictures: list[Path]) -> Summary:
+def _with_gone(summary: Summary, keys: Iterable[str], images: list[Path]) -> Summary:
     """Add what is in the store and no longer in the source."""
-    stems = {path.stem for path in pictures}
+    stems = {path.stem for path in images}
     gone = [key for key in keys if key not in stems]
     summary.failed |= dict.fromkeys(gone, "is in the store, not in the source; --force makes the store anew")
     return summary
@@ -119,15 +119,15 @@ def _file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fill(store: Any, pictures: list[Path], *, root: str | Path, level: int, workers: int | None) -> Summary:
+def _fill(store: Any, images: list[Path], *, root: str | Path, level: int, workers: int | None) -> Summary:
     """Encode and store what is not there yet."""
     with store.begin() as read:
-        known = {p for p in pictures if read.get(p.stem.encode(errors="surrogateescape")) is not None}
-    rest = [path for path in pictures if path not in known]
+        known = {p for p in images if read.get(p.stem.encode(errors="surrogateescape")) is not None}
+    rest = [path for path in images if path not in known]
     summary = Summary(present=len(known))
     batch: dict[str, bytes] = {}
     with ordered_map(partial(_encoded, level=level), rest, workers) as results:
-        bar = tqdm(results, total=len(rest), desc="lmdb", unit="picture", disable=None)
+        bar = tqdm(results, total=len(rest), desc="lmdb", unit="image", disable=None)
         for path, (content, trouble) in zip(rest, bar, strict=True):
             name = path.relative_to(root).as_posix()
             summary.add(name, Outcome(written=int(not trouble), failed=trouble))
@@ -141,7 +141,7 @@ def _fill(store: Any, pictures: list[Path], *, root: str | Path, level: int, wor
 
 
 def _encoded(path: Path, *, level: int) -> tuple[bytes, str]:
-    """PNG bytes of a picture, or why there are none."""
+    """PNG bytes of an image, or why there are none."""
     try:
         check_listable(path.stem)
         image = decode_image(path)
@@ -174,7 +174,7 @@ def _shapes(store: Any) -> Iterator[tuple[str, tuple[int, int, int]]]:
 
 
 def verify_lmdb(target: str | Path) -> Summary:
-    """Decode every picture of a store and compare with its list; what differs is among the failed.
+    """Decode every image of a store and compare with its list; what differs is among the failed.
 
     Raises:
         ConfigError: the library is missing.
@@ -186,7 +186,7 @@ def verify_lmdb(target: str | Path) -> Summary:
     with store.begin() as read:
         stored = {key.decode() for key in read.cursor().iternext(keys=True, values=False)}
         summary.failed |= {key: "is in the store, not in the list" for key in sorted(stored - set(listed))}
-        for key, shape in tqdm(listed.items(), desc="verify", unit="picture", disable=None):
+        for key, shape in tqdm(listed.items(), desc="verify", unit="image", disable=None):
             summary.add(key, _checked(read.get(key.encode()), shape, f"{target}/{key}"))
     close_stores()
     return summary

@@ -1,4 +1,4 @@
-"""HR pictures in several sizes, as FSRCNN's and ESRGAN's training sets hold them."""
+"""HR images in several sizes, as FSRCNN's and ESRGAN's training sets hold them."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def make_multiscale(
     """Write `<target>/<name>_<percent>.png` for every factor, by MATLAB's bicubic.
 
     Args:
-        source: HR pictures; sub-folders are not searched.
+        source: HR images; sub-folders are not searched.
         target: folder of the set.
-        factors: sizes relative to the picture, above 0 to 1, in whole percent.
+        factors: sizes relative to the image, above 0 to 1, in whole percent.
         smallest: leave out results with a shorter side.
         workers: processes.
         force: write again what is already there.
 
     Raises:
         ConfigError: other factors, or the target is the source, or was made with others.
-        DataError: no pictures.
+        DataError: no images.
     """
     target = Path(target)
     percents = [round(100 * factor) for factor in factors]
     whole = all(abs(100 * f - p) < 1e-6 for f, p in zip(factors, percents, strict=True))
     if not percents or not whole or min(percents) < 1 or max(percents) > 100:
         raise ConfigError(f"factors are whole percents above 0 to 1, such as 1,0.9,0.8; got {list(factors)}")
-    pictures = gather_unique(source)
+    images = gather_unique(source)
     claim(target, "multiscale", {"factors": percents, "smallest": smallest}, source=source, outputs=[target])
     job = partial(_shrink, target=target, percents=tuple(percents), smallest=smallest, force=force)
-    return run_jobs(job, pictures, title="multiscale", root=source, workers=workers)
+    return run_jobs(job, images, title="multiscale", root=source, workers=workers)
 
 
 def _shrink(path: Path, *, target: Path, percents: Sequence[int], smallest: int, force: bool) -> Outcome:

@@ -25,15 +25,15 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
     """Write the sheet: one row of stages per kind of degradation, the result last, all enlarged to one size.
 
     Args:
-        config_file: its `dataset.train` says how pictures are degraded.
-        output: picture to write.
+        config_file: its `dataset.train` says how images are degraded.
+        output: image to write.
         index: sample of the data set.
 
     Returns:
         A sentence about what was written.
 
     Raises:
-        ConfigError: the training set does not degrade pictures.
+        ConfigError: the training set does not degrade images.
     """
     config = load_config(config_file)
     dataset, _ = build_dataset(config.get("dataset", {}).get("train") or {}, "dataset.train")

@@ -102,7 +102,7 @@ def claim(
     outputs: Iterable[Path],
     recursive: bool = False,
 ) -> None:
-    """Note in `<target>/prepare.json` how its pictures are made, so that one folder never holds two makes.
+    """Note in `<target>/prepare.json` how its images are made, so that one folder never holds two makes.
 
     Args:
         target: folder of all results.
@@ -121,7 +121,7 @@ def claim(
         written = output.resolve()
         if written == read or (recursive and read in written.parents):
             raise ConfigError(
-                f"{output} lies in the source {source}, whose pictures would be mixed with the new "
+                f"{output} lies in the source {source}, whose images would be mixed with the new "
                 "ones; give another folder"
             )
     record = Record(target, command, options, source=source)

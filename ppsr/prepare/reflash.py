@@ -30,12 +30,12 @@ def make_reflash_benchmark(
 ) -> Summary:
     """Write `<target>/HR/x<scale>/<name>.png` and `<target>/LR_degra/<variant>/<name>.png`.
 
-    The noise follows from (seed, variant, name) alone, so every machine makes the same pictures, and `ppsr
+    The noise follows from (seed, variant, name) alone, so every machine makes the same images, and `ppsr
     evaluate --protocol reflash` makes them too where they are not there. HR is not written into its own
     source, `<target>/HR`, where every data set would read it twice; the protocol then reads HR there.
 
     Args:
-        source: HR pictures; sub-folders are not searched.
+        source: HR images; sub-folders are not searched.
         target: folder of the set.
         scale: HR size / LR size.
         seed: of the noise.
@@ -44,10 +44,10 @@ def make_reflash_benchmark(
 
     Raises:
         ConfigError: the target was made with another scale, seed or source, or is the source.
-        DataError: no pictures.
+        DataError: no images.
     """
     target = Path(target)
-    pictures = gather_unique(source)
+    images = gather_unique(source)
     hr = target / "HR" / f"x{scale}"
     outputs = [target / "LR_degra"]
     hr_folder = None if hr.resolve().is_relative_to(Path(source).resolve()) else hr
@@ -56,7 +56,7 @@ def make_reflash_benchmark(
     options = {"scale": scale, "seed": seed}
     claim(target, "reflash-benchmark", options, source=source, outputs=outputs)
     job = partial(_degrade, target=target, hr_folder=hr_folder, scale=scale, seed=seed, force=force)
-    return run_jobs(job, pictures, title="reflash benchmark", root=source, workers=workers)
+    return run_jobs(job, images, title="reflash benchmark", root=source, workers=workers)
 
 
 def _degrade(
@@ -68,7 +68,7 @@ def _degrade(
         return Outcome(present=len(files) + len(hr))
     image = decode_image(path)
     if image.dtype != np.uint8:
-        return Outcome(failed=f"8-bit pictures are needed, this has {image.dtype} samples")
+        return Outcome(failed=f"8-bit images are needed, this has {image.dtype} samples")
     if min(image.shape[:2]) < scale:
         return Outcome(skipped=f"{image.shape[1]} x {image.shape[0]} is too small")
     image = mod_crop(image, scale)

@@ -1,4 +1,4 @@
-"""A small set of real pictures that every installation has: those that scikit-image ships."""
+"""A small set of real images that every installation has: those that scikit-image ships."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LARGEST = 600
 def make_samples(
     folder: str | Path = "data/samples", *, workers: int | None = None, force: bool = False
 ) -> Summary:
-    """Write HR pictures to `folder`/train and `folder`/val as PNG, sides multiples of 8 and at most 600
+    """Write HR images to `folder`/train and `folder`/val as PNG, sides multiples of 8 and at most 600
     pixels.
 
     Args:
@@ -40,7 +40,7 @@ def make_samples(
         force: write again what is already there.
 
     Returns:
-        Pictures that this version of scikit-image does not ship are among failed.
+        Images that this version of scikit-image does not ship are among failed.
 
     Raises:
         DataError: scikit-image is missing.
@@ -50,9 +50,9 @@ def make_samples(
     except ImportError:
         raise DataError("the samples come with scikit-image: pip install scikit-image") from None
     source = Path(skimage.data.__file__).parent
-    pictures = [source / name for name in (*TRAIN, *TEXTURES, *VALIDATION)]
+    images = [source / name for name in (*TRAIN, *TEXTURES, *VALIDATION)]
     job = partial(_cut, folder=Path(folder), force=force)
-    return run_jobs(job, pictures, title="samples", root=source, workers=workers)
+    return run_jobs(job, images, title="samples", root=source, workers=workers)
 
 
 def _cut(path: Path, *, folder: Path, force: bool) -> Outcome:
@@ -63,7 +63,7 @@ def _cut(path: Path, *, folder: Path, force: bool) -> Outcome:
 
 
 def _centre(image: np.ndarray) -> np.ndarray:
-    """The middle of a picture, sides cut to multiples of 8."""
+    """The middle of an image, sides cut to multiples of 8."""
     height, width = (min(side, _LARGEST) // 8 * 8 for side in image.shape[:2])
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]

@@ -1,4 +1,4 @@
-"""Cutting large pictures into overlapping windows that are quick to read."""
+"""Cutting large images into overlapping windows that are quick to read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_subimages(
     workers: int | None = None,
     force: bool = False,
 ) -> Summary:
-    """Write the windows of every picture as `<name>_s001.png`, row by row.
+    """Write the windows of every image as `<name>_s001.png`, row by row.
 
     A scale at the end of the name (`0001x4`) is left out, so that windows of HR and LR have equal names. They
     show the same places where `size`, `step`, `threshold` and `multiple` of HR are those of LR times the
@@ -52,14 +52,14 @@ def make_subimages(
         size: side of a window.
         step: distance of windows.
         threshold: remaining pixels that are given up.
-        multiple: cut pictures to sides that are multiples of this, before the last windows are placed.
+        multiple: cut images to sides that are multiples of this, before the last windows are placed.
         workers: processes.
         force: write again what is already there.
 
     Raises:
         ConfigError: sizes that are not positive, or the target lies in the source, or holds windows of other
             sizes or of another source.
-        DataError: no pictures, or two whose windows would have the same names.
+        DataError: no images, or two whose windows would have the same names.
     """
     target = Path(target)
     if min(size, step, multiple) < 1 or threshold < 0:
@@ -67,11 +67,11 @@ def make_subimages(
             f"size, step and multiple are at least 1, threshold at least 0; got {size}, {step}, {multiple}, "
             f"{threshold}"
         )
-    pictures = gather_unique(source, _plain, recursive=True)
+    images = gather_unique(source, _plain, recursive=True)
     options: dict[str, Any] = {"size": size, "step": step, "threshold": threshold, "multiple": multiple}
     claim(target, "subimages", options, source=source, outputs=[target], recursive=True)
     job = partial(_cut, target=target, **options, force=force)
-    return run_jobs(job, pictures, title="sub-images", root=source, workers=workers)
+    return run_jobs(job, images, title="sub-images", root=source, workers=workers)
 
 
 def _plain(path: Path) -> str:

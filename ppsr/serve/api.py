@@ -1,4 +1,4 @@
-"""The HTTP interface: three addresses, JSON errors, pictures as they are in the body of request and
+"""The HTTP interface: three addresses, JSON errors, images as they are in the body of request and
 answer."""
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ def create_app(
         tile: Annotated[int, Query(description="Largest side of a tile.")] = 256,
         max_memory: Annotated[str | None, Query(description="Such as 2GB.")] = None,
         outscale: Annotated[
-            float | None, Query(description="Size of the result / size of the picture.")
+            float | None, Query(description="Size of the result / size of the image.")
         ] = None,
         ensemble: Annotated[bool, Query(description="Mean over eight flips and turns.")] = False,
         format: Annotated[str, Query(description="png, jpg, webp, bmp or tif.")] = "png",
         quality: Annotated[int, Query(description="Of jpg and webp.")] = 95,
     ) -> StreamingResponse:
-        """Upscale the picture in the body."""
+        """Upscale the image in the body."""
         for name in request.query_params:
             if name not in _NAMES:
                 raise RefusedError(
@@ -115,15 +115,15 @@ def create_app(
 async def _upscale(
     service: Service, request: Request, model: str | None, options: Options
 ) -> StreamingResponse:
-    """Receive a picture, wait for its turn, send the result.
+    """Receive an image, wait for its turn, send the result.
 
     Raises:
-        RefusedError: as the limits, the picture and the options have it.
+        RefusedError: as the limits, the image and the options have it.
     """
     if model is not None and model not in service.models:
         raise RefusedError(404, "no_such_model", f"no model '{model}'; {did_you_mean(model, service.models)}")
     with service.admission.enter(), service.own_folder() as folder:
-        source = folder / "picture"
+        source = folder / "image"
         await _receive(request, source, service)
         job = service.submit(source, model, options)
         result = await _finished(job, request)
@@ -158,7 +158,7 @@ async def _receive(request: Request, target: Path, service: Service) -> None:
             413, "too_many_bytes", f"the file has more than {limit:,} bytes, which is the limit"
         )
     if not count:
-        raise RefusedError(400, "no_picture", "the body is empty; send a picture: curl --data-binary @FILE")
+        raise RefusedError(400, "no_image", "the body is empty; send an image: curl --data-binary @FILE")
 
 
 async def _write(request: Request, target: Path, limit: int) -> int:
@@ -243,6 +243,6 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _body() -> dict[str, Any]:
-    """How the description of the interface shows a body that is a picture."""
+    """How the description of the interface shows a body that is an image."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     return {"requestBody": {"required": True, "content": {"image/*": binary}}}

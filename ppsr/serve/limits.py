@@ -38,9 +38,9 @@ class Limits:
 
     Attributes:
         max_bytes: of an uploaded file.
-        max_pixels: of a picture, by its header, before it is decoded.
+        max_pixels: of an image, by its header, before it is decoded.
         max_output_pixels: of the result.
-        max_seconds: for computing one picture, reading and writing included.
+        max_seconds: for computing one image, reading and writing included.
         upload_seconds: for receiving one file.
         max_requests: accepted at the same time: one is computed, the others wait.
 
@@ -90,7 +90,7 @@ class Admission:
                 raise RefusedError(
                     429,
                     "too_many_requests",
-                    f"{self.places} pictures are being worked on, which is the limit; try again later",
+                    f"{self.places} images are being worked on, which is the limit; try again later",
                     retry_after=2,
                 )
             self._taken += 1
@@ -102,11 +102,11 @@ class Admission:
 
 
 class Watch:
-    """Progress of one picture, and what stops it between two tiles.
+    """Progress of one image, and what stops it between two tiles.
 
     Attributes:
         done: tiles that are finished.
-        total: tiles of the picture; 0: not known yet.
+        total: tiles of the image; 0: not known yet.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Watch:
             raise RefusedError(
                 422,
                 "time_limit",
-                f"the picture takes longer than {self._seconds:g} s, which is the limit; send a smaller one",
+                f"the image takes longer than {self._seconds:g} s, which is the limit; send a smaller one",
             )
 
     def step(self) -> None:

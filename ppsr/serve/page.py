@@ -165,7 +165,7 @@ def _build(service: Service, text: Callable[[str], Any]) -> "gradio.Blocks":
         gr.Markdown(text("intro"), elem_id="intro")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                picture = gr.File(label=text("picture"), file_types=_SUFFIXES, height=130, elem_id="picture")
+                image = gr.File(label=text("image"), file_types=_SUFFIXES, height=130, elem_id="image")
                 model = gr.Dropdown(models, value=models[0][1], label=text("model"), elem_id="model")
                 with gr.Row():
                     run = gr.Button(text("run"), variant="primary", elem_id="run")
@@ -206,7 +206,7 @@ def _build(service: Service, text: Callable[[str], Any]) -> "gradio.Blocks":
         upscale, end = _handlers(service)
         run.click(
             upscale,
-            [picture, model, tile, memory, outscale, ensemble, extension],
+            [image, model, tile, memory, outscale, ensemble, extension],
             [slider, status, download],
             concurrency_limit=None,  # the service's admission is the limit
             show_progress_on=[slider],
@@ -231,7 +231,7 @@ def _handlers(service: Service) -> tuple[Callable[..., Iterator[tuple[Any, ...]]
             job.stop()
 
     def upscale(
-        picture: str | None,
+        image: str | None,
         model: str,
         tile: float,
         memory: float | None,
@@ -242,9 +242,9 @@ def _handlers(service: Service) -> tuple[Callable[..., Iterator[tuple[Any, ...]]
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio recognises the argument by its default
     ) -> Iterator[tuple[Any, ...]]:
         language = language_of(request.headers.get("accept-language", ""))
-        if picture is None:
-            raise gr.Error(say(language, "no_picture"), print_exception=False)
-        given = Path(picture)
+        if image is None:
+            raise gr.Error(say(language, "no_image"), print_exception=False)
+        given = Path(image)
         try:
             options = Options(
                 tile=int(tile),
@@ -254,7 +254,7 @@ def _handlers(service: Service) -> tuple[Callable[..., Iterator[tuple[Any, ...]]
                 extension=extension,
             )
             with service.admission.enter(), service.own_folder() as place:
-                source = Path(shutil.copyfile(given, place / "picture"))
+                source = Path(shutil.copyfile(given, place / "image"))
                 job = service.submit(source, model, options, preview=True, stem=given.stem)
                 jobs[request.session_hash] = job
                 unit = say(language, "unit")

@@ -1,4 +1,4 @@
-"""The middle of a picture before and after, collected while the result streams by."""
+"""The middle of an image before and after, collected while the result streams by."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Preview:
     network.
 
     Args:
-        pixels: the LR picture, H x W x C.
+        pixels: the LR image, H x W x C.
         size: height and width of the result.
     """
 
@@ -53,7 +53,7 @@ class Preview:
         self._row += len(band)
 
     def before(self) -> np.ndarray:
-        """What plain interpolation makes of the picture, h x w x 3 uint8."""
+        """What plain interpolation makes of the image, h x w x 3 uint8."""
         (top, bottom), (left, right) = self._places
         size = (max(1, right - left), max(1, bottom - top))
         larger = cv2.resize(as_float(self._pixels), size, interpolation=cv2.INTER_CUBIC)

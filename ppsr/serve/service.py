@@ -1,7 +1,7 @@
 """Upscaling for several clients: models that are loaded once, one worker, one folder.
 
 All of Paddle's work happens in one thread: its settings of threads hold for the thread that made them, two
-pictures at once are not faster than one after the other on a CPU, and memory is planned for one.
+images at once are not faster than one after the other on a CPU, and memory is planned for one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Options:
     Attributes:
         tile: largest side of a tile in LR pixels, 16 to 1024. Between two tiles a request can be stopped.
         max_memory: bytes that the process may take; None: the service's own setting.
-        outscale: size of the result / size of the picture, 1/16 to 16; None: the network's.
+        outscale: size of the result / size of the image, 1/16 to 16; None: the network's.
         ensemble: mean over the eight flips and turns.
         extension: format of the result.
         quality: of JPEG and WebP, 1 to 100.
@@ -93,7 +93,7 @@ def _extensions() -> list[str]:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished picture.
+    """A finished image.
 
     Attributes:
         path: the file, in the folder of the request.
@@ -108,7 +108,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Job:
-    """A picture that waits or is computed.
+    """An image that waits or is computed.
 
     Attributes:
         watch: its progress; cancels it.
@@ -143,7 +143,7 @@ class Service:
         max_memory: bytes that the process may take; None: 70 % of what is free.
 
     Attributes:
-        admission: places for requests; enter it before receiving a picture.
+        admission: places for requests; enter it before receiving an image.
     """
 
     def __init__(self, folder: Path, limits: Limits | None = None, *, max_memory: int | None = None) -> None:
@@ -214,9 +214,9 @@ class Service:
         options: Options,
         *,
         preview: bool = False,
-        stem: str = "picture",
+        stem: str = "image",
     ) -> Job:
-        """Queue a picture.
+        """Queue an image.
 
         Args:
             source: a file in a folder of its own, into which the result goes as well.
@@ -242,7 +242,7 @@ class Service:
         return job
 
     def progress(self) -> tuple[int, int] | None:
-        """Finished tiles and all tiles of the picture that is computed now; None: none is."""
+        """Finished tiles and all tiles of the image that is computed now; None: none is."""
         running = next((job.watch for job in tuple(self._jobs) if job.future.running()), None)
         return None if running is None else (running.done, running.total)
 
@@ -258,7 +258,7 @@ class Service:
         """The worker's part.
 
         Raises:
-            RefusedError: whatever is wrong with the picture, or the limits.
+            RefusedError: whatever is wrong with the image, or the limits.
         """
         watch.check()
         started = time.perf_counter()
@@ -290,14 +290,14 @@ class Service:
             raise RefusedError(422, "cannot_upscale", _without_path(error, source)) from None
         except (cv2.error, OSError, RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
-                raise RefusedError(422, "out_of_memory", "memory is short; send a smaller picture") from None
+                raise RefusedError(422, "out_of_memory", "memory is short; send a smaller image") from None
             if not isinstance(error, OSError):
                 raise
             logger.error("%s: %s", name, error)
             reason = error.strerror or type(error).__name__  # without the paths of the service
             if error.errno in _NO_ROOM:
                 raise RefusedError(507, "no_room", f"the result cannot be stored: {reason}") from None
-            raise RefusedError(422, "cannot_upscale", f"cannot read or write the picture: {reason}") from None
+            raise RefusedError(422, "cannot_upscale", f"cannot read or write the image: {reason}") from None
         finally:
             upscaler.preview = None
         made = Path(report.pop("output"))
@@ -306,7 +306,7 @@ class Service:
         return Result(made, {"model": name, **report, "seconds": seconds}, pair)
 
     def _check_size(self, source: Path, upscaler: Upscaler) -> None:
-        """Refuse by the header what is no picture or too large, before it is decoded.
+        """Refuse by the header what is no image or too large, before it is decoded.
 
         Raises:
             RefusedError: 413 or 415.
@@ -314,8 +314,8 @@ class Service:
         with source.open("rb") as handle:
             kind = image_kind(handle.read(32))
         if kind not in _READABLE:
-            what = f"{kind.upper()}, which is not supported" if kind else "not a picture"
-            raise RefusedError(415, "not_a_picture", f"the file is {what}; send {', '.join(_READABLE)}")
+            what = f"{kind.upper()}, which is not supported" if kind else "not an image"
+            raise RefusedError(415, "not_an_image", f"the file is {what}; send {', '.join(_READABLE)}")
         try:
             width, height, _ = image_header(source)
         except (DataError, OSError) as error:
@@ -324,7 +324,7 @@ class Service:
             ) from None
         result = upscaler.size(height, width)
         for what, count, limit in (
-            (f"the picture of {width} x {height}", width * height, self.limits.max_pixels),
+            (f"the image of {width} x {height}", width * height, self.limits.max_pixels),
             (
                 f"the result of {result[1]} x {result[0]}",
                 result[0] * result[1],
@@ -341,4 +341,4 @@ class Service:
 
 def _without_path(error: Exception, source: Path) -> str:
     """The text of an error; clients need not know where files lie."""
-    return str(error).replace(str(source), "the picture").replace(str(source.parent), "")
+    return str(error).replace(str(source), "the image").replace(str(source.parent), "")

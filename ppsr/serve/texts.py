@@ -1,7 +1,7 @@
 """The texts of the page in English and Chinese; the browser's language chooses.
 
 Those that stand on the page from the beginning go to the browser in all languages. What is said later, about
-a picture, is written by the server in the language that the request asks for.
+an image, is written by the server in the language that the request asks for.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ PREFIX = "ppsr_"  # gradio has keys of its own, `slider` among them
 
 _TEXTS = {
     "intro": (
-        "Pictures of up to {pixels:.1f} megapixels and {size:.0f} MiB. They stay on the machine that runs "
+        "Images of up to {pixels:.1f} megapixels and {size:.0f} MiB. They stay on the machine that runs "
         "this page.",
         "图片不超过 {pixels:.1f} 百万像素、{size:.0f} MiB，只保存在运行本页面的机器上。",
     ),
-    "picture": ("Picture", "图片"),
+    "image": ("Image", "图片"),
     "model": ("Model", "模型"),
     "run": ("Upscale", "放大"),
     "stop": ("Stop", "停止"),
@@ -38,8 +38,8 @@ _TEXTS = {
 }
 
 _SAID = {
-    "no_picture": ("Choose a picture first.", "请先选择图片。"),
-    "waiting": ("Waiting for another picture", "正在等待另一张图片"),
+    "no_image": ("Choose an image first.", "请先选择图片。"),
+    "waiting": ("Waiting for another image", "正在等待另一张图片"),
     "reading": ("Reading", "正在读取"),
     "at": ("Tile {done} of {total}", "第 {done} 块，共 {total} 块"),
     "unit": ("tiles", "块"),
@@ -54,13 +54,13 @@ _SAID = {
     "note": (" Note: {warning}.", " 注意：{warning}。"),
 }
 
-# By the code of what is refused; in English the service's own message is shown. Why a picture cannot be
+# By the code of what is refused; in English the service's own message is shown. Why an image cannot be
 # decoded comes from the libraries that read it, who speak English.
 _REFUSALS = {
     "bad_option": f"有选项超出允许的范围：分块 {SMALLEST_TILE} 至 {LARGEST_TILE} 像素，"
     "内存与放大倍数不能为负，放大倍数也不能过大",
     "too_many_requests": "正在处理的图片已有 {max_requests} 张，达到上限，请稍后再试",
-    "not_a_picture": "文件不是可以读取的图片，请使用 PNG、JPEG、WebP、BMP、TIFF 或 GIF",
+    "not_an_image": "文件不是可以读取的图片，请使用 PNG、JPEG、WebP、BMP、TIFF 或 GIF",
     "too_many_pixels": "像素过多：图片不超过 {max_pixels:,}，结果不超过 {max_output_pixels:,}，"
     "请换一张较小的图片",
     "time_limit": "计算超过 {max_seconds:g} 秒的上限，请换一张较小的图片",
@@ -91,7 +91,7 @@ def language_of(accepted: str) -> str:
 
 
 def say(language: str, key: str, **values: object) -> str:
-    """A text about a picture, with its numbers and names.
+    """A text about an image, with its numbers and names.
 
     Args:
         language: "en" or "zh".
@@ -102,7 +102,7 @@ def say(language: str, key: str, **values: object) -> str:
 
 
 def refusal(error: RefusedError, language: str, limits: Limits) -> str:
-    """Why a picture is refused, and what to do."""
+    """Why an image is refused, and what to do."""
     text = _REFUSALS.get(error.code)
     if language == "en" or text is None:
         return str(error)

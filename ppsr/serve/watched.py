@@ -21,7 +21,7 @@ class WatchedUpscaler(Upscaler):
     """An upscaler whose tiles are bounded, counted and shown. Used by one thread.
 
     Attributes:
-        watch: of the present picture.
+        watch: of the present image.
         largest: side of its tiles.
         preview: filled if `wants_preview`.
     """
@@ -35,7 +35,7 @@ class WatchedUpscaler(Upscaler):
 
     @property
     def factor(self) -> float:
-        """Size of the result / size of the picture."""
+        """Size of the result / size of the image."""
         return self.scale if self.outscale is None else self.outscale
 
     def plan(self, height: int, width: int, channels: int = 3) -> Plan:

@@ -27,7 +27,7 @@ from ppsr.registry import build_generator
 
 
 @pytest.fixture
-def pictures(tmp_path, rng):
+def images(tmp_path, rng):
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for path, side in zip(paths, (40, 33, 12), strict=True):
         write_image(path, rng.integers(0, 256, (side, side + 3, 3), dtype=np.uint8))
@@ -61,9 +61,9 @@ def test_groups_that_cannot_be_compared_are_errors(rng):
         principal_components(np.full((3, 4), np.nan), 2)
 
 
-def test_patches_are_the_same_windows_degraded_in_every_way(pictures, rng):
+def test_patches_are_the_same_windows_degraded_in_every_way(images, rng):
     names = ("bicubic", "bicubic_noise20", "bicubic_jepg50")
-    patches = degraded_patches(pictures, names, scale=4, count=6, side=8, seed=3)
+    patches = degraded_patches(images, names, scale=4, count=6, side=8, seed=3)
     assert patches.lq.shape == (18, 3, 8, 8)
     np.testing.assert_array_equal(patches.labels, np.repeat([0, 1, 2], 6))
     clean, noisy, jpeg = patches.lq.reshape(3, 6, 3, 8, 8)
@@ -72,25 +72,25 @@ def test_patches_are_the_same_windows_degraded_in_every_way(pictures, rng):
         expected = degrade(image, "bicubic_jepg50", scale=1)  # JPEG of the finished LR patch
         np.testing.assert_allclose(jpeg[k].transpose(1, 2, 0) * 255, expected, atol=1e-3)
         assert 0.03 < (noisy[k] - clean[k]).std() < 0.1
-    again = degraded_patches(pictures, names[1:2], scale=4, count=2, side=8, seed=3)
+    again = degraded_patches(images, names[1:2], scale=4, count=2, side=8, seed=3)
     np.testing.assert_array_equal(again.lq, noisy[:2])
-    other = degraded_patches(pictures, names[:1], scale=4, count=2, side=8, seed=4)
+    other = degraded_patches(images, names[:1], scale=4, count=2, side=8, seed=4)
     assert not np.array_equal(other.lq, clean[:2])
 
 
-def test_patches_need_large_pictures_and_degradations(pictures):
+def test_patches_need_large_images_and_degradations(images):
     with pytest.raises(DataError, match="at least 160 pixels"):
-        degraded_patches(pictures, scale=4, side=40)
+        degraded_patches(images, scale=4, side=40)
     with pytest.raises(ConfigError, match="did you mean"):
-        degraded_patches(pictures, ("bicubik",), scale=4, side=8)
+        degraded_patches(images, ("bicubik",), scale=4, side=8)
     with pytest.raises(ConfigError, match="at least one"):
-        degraded_patches(pictures, (), scale=4, side=8)
+        degraded_patches(images, (), scale=4, side=8)
 
 
 @pytest.mark.parametrize("name", ["bicubic", "blur2_bicubic_noise20", "bicubic_jepg50"])
-def test_gray_patches_are_gray_before_they_are_degraded(pictures, name):
-    patches = degraded_patches(pictures[1:2], (name,), scale=4, count=1, side=8, channels=1, seed=3)
-    gray = to_uint8(read_image(pictures[1], gray=True))[..., 0]
+def test_gray_patches_are_gray_before_they_are_degraded(images, name):
+    patches = degraded_patches(images[1:2], (name,), scale=4, count=1, side=8, channels=1, seed=3)
+    gray = to_uint8(read_image(images[1], gray=True))[..., 0]
     place = np.random.default_rng([3, 0])
     top, left = (int(place.integers(0, s - 32 + 1)) for s in gray.shape)
     noise = np.random.default_rng([3, 0, zlib.crc32(name.encode())])
@@ -102,13 +102,13 @@ def test_gray_patches_are_gray_before_they_are_degraded(pictures, name):
     )
 
 
-def test_impossible_patches_and_embeddings_are_errors(pictures, rng):
+def test_impossible_patches_and_embeddings_are_errors(images, rng):
     with pytest.raises(ConfigError, match="each degradation once"):
-        degraded_patches(pictures, ("bicubic", "bicubic", "blur2_bicubic"), scale=4, side=8)
+        degraded_patches(images, ("bicubic", "bicubic", "blur2_bicubic"), scale=4, side=8)
     with pytest.raises(ConfigError, match="got 8 and -1"):
-        degraded_patches(pictures, scale=4, side=8, seed=-1)
+        degraded_patches(images, scale=4, side=8, seed=-1)
     with pytest.raises(ConfigError, match="got 0 and 0"):
-        degraded_patches(pictures, scale=4, side=0)
+        degraded_patches(images, scale=4, side=0)
     samples = rng.normal(size=(8, 4))
     for perplexity in (0, -3, np.nan, np.inf):
         with pytest.raises(ConfigError, match=f"perplexity must be a positive number, got {perplexity}"):

@@ -1,4 +1,4 @@
-"""Networks and pictures of an analysis."""
+"""Networks and images of an analysis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ppsr.analysis.inputs import load_picture, load_subjects
+from ppsr.analysis.inputs import load_image, load_subjects
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
 from tests.analysis.networks import write_network
@@ -78,45 +78,45 @@ def subject(tmp_path):
     return load_subjects([write_network(tmp_path / "net")[0]], [])[0]
 
 
-def test_hr_pictures_are_cut_and_shrunk_as_published(tmp_path, subject, rng):
+def test_hr_images_are_cut_and_shrunk_as_published(tmp_path, subject, rng):
     hr = rng.integers(0, 256, (21, 31, 3), dtype=np.uint8)
     write_image(tmp_path / "hr.png", hr)
-    picture = load_picture(tmp_path / "hr.png", subject, from_hr=True)
+    image = load_image(tmp_path / "hr.png", subject, from_hr=True)
     expected = Image.fromarray(hr[:20, :30]).resize((15, 10), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(picture.lq.transpose(1, 2, 0), np.asarray(expected, np.float32) / 255)
-    np.testing.assert_array_equal(picture.gt, hr[:20, :30].transpose(2, 0, 1).astype(np.float32) / 255)
+    np.testing.assert_array_equal(image.lq.transpose(1, 2, 0), np.asarray(expected, np.float32) / 255)
+    np.testing.assert_array_equal(image.gt, hr[:20, :30].transpose(2, 0, 1).astype(np.float32) / 255)
 
 
-def test_a_crop_takes_the_middle_of_picture_and_truth(tmp_path, subject, rng):
+def test_a_crop_takes_the_middle_of_image_and_truth(tmp_path, subject, rng):
     lq, hr = (rng.integers(0, 256, (s * 12, s * 10, 3), dtype=np.uint8) for s in (1, 2))
     write_image(tmp_path / "lq.png", lq)
     write_image(tmp_path / "hr.png", hr)
-    picture = load_picture(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png", crop=6)
-    np.testing.assert_allclose(picture.lq.transpose(1, 2, 0) * 255, lq[3:9, 2:8], atol=1e-4)
-    np.testing.assert_allclose(picture.gt.transpose(1, 2, 0) * 255, hr[6:18, 4:16], atol=1e-4)
-    assert picture.facts["lr_size"] == [6, 6]
-    assert picture.facts["gt_sha256"] == hashlib.sha256((tmp_path / "hr.png").read_bytes()).hexdigest()
+    image = load_image(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png", crop=6)
+    np.testing.assert_allclose(image.lq.transpose(1, 2, 0) * 255, lq[3:9, 2:8], atol=1e-4)
+    np.testing.assert_allclose(image.gt.transpose(1, 2, 0) * 255, hr[6:18, 4:16], atol=1e-4)
+    assert image.facts["lr_size"] == [6, 6]
+    assert image.facts["gt_sha256"] == hashlib.sha256((tmp_path / "hr.png").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("crop", [0, -5])
 def test_an_empty_crop_is_an_error(tmp_path, subject, crop):
     write_image(tmp_path / "lq.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ConfigError, match=f"got {crop}"):
-        load_picture(tmp_path / "lq.png", subject, crop=crop)
+        load_image(tmp_path / "lq.png", subject, crop=crop)
 
 
-def test_gray_networks_get_gray_pictures(tmp_path, rng):
+def test_gray_networks_get_gray_images(tmp_path, rng):
     subject = load_subjects([write_network(tmp_path / "net", num_in_ch=1, num_out_ch=1)[0]], [])[0]
     write_image(tmp_path / "hr.png", rng.integers(0, 256, (20, 24, 3), dtype=np.uint8))
-    picture = load_picture(tmp_path / "hr.png", subject, from_hr=True)
-    assert picture.lq.shape == (1, 10, 12)
-    assert picture.gt.shape == (1, 20, 24)
+    image = load_image(tmp_path / "hr.png", subject, from_hr=True)
+    assert image.lq.shape == (1, 10, 12)
+    assert image.gt.shape == (1, 20, 24)
 
 
 def test_truths_that_do_not_fit_are_errors(tmp_path, subject, rng):
     for name, side in (("lq", 8), ("hr", 12)):
         write_image(tmp_path / f"{name}.png", rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
     with pytest.raises(DataError, match="is not x2"):
-        load_picture(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png")
+        load_image(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png")
     with pytest.raises(ConfigError, match="own truth"):
-        load_picture(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png", from_hr=True)
+        load_image(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png", from_hr=True)

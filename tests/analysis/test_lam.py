@@ -19,8 +19,8 @@ def net():
     return build_generator("SRVGGNetCompact", num_feat=8, num_conv=1, upscale=2)
 
 
-def _strength(net, picture, window):
-    return float(edge_strength(super_resolve(net, paddle.to_tensor(picture[None])), window).sum())
+def _strength(net, image, window):
+    return float(edge_strength(super_resolve(net, paddle.to_tensor(image[None])), window).sum())
 
 
 @pytest.mark.smoke
@@ -60,7 +60,7 @@ def test_batches_do_not_change_the_result(net, rng):
 
 @pytest.mark.parametrize("name", ["SwinIR", "DRNGenerator", "MSRResNet", "BlindSR", "MambaIR", "MambaDRCT"])
 def test_any_generator_takes_any_size(name, rng):
-    """Windows that do not divide the picture, a range of 255 and lists of outputs are taken care of."""
+    """Windows that do not divide the image, a range of 255 and lists of outputs are taken care of."""
     net = build_generator(name, **GENERATORS.get(name).test_args)
     lq = rng.random((3, 10, 13), dtype=np.float32)
     result = lam(net, lq, LamSettings(window=6, fold=2, kernel_size=3))
@@ -72,8 +72,8 @@ def test_any_generator_takes_any_size(name, rng):
 
 
 @pytest.mark.parametrize("name", ["SRVGGNetCompact", "MSRResNet", "DRNGenerator"])
-def test_flat_pictures_have_no_attribution(name):
-    """The blurred picture is the picture but for rounding, which must not become a map; MSRResNet's SR is
+def test_flat_images_have_no_attribution(name):
+    """The blurred image is the image but for rounding, which must not become a map; MSRResNet's SR is
     flat as well, so that its objective is faint."""
     paddle.seed(0)
     net = build_generator(name, **GENERATORS.get(name).test_args)
@@ -110,8 +110,8 @@ def test_slope_of_flat_pixels_is_zero_and_of_others_as_published():
 @pytest.mark.parametrize(
     "settings", [LamSettings(window=8, top=14), LamSettings(window=21), LamSettings(window=4, left=-1)]
 )
-def test_a_window_outside_the_picture_is_an_error(net, settings):
-    with pytest.raises(ConfigError, match="leaves the SR picture of 20 x 20"):
+def test_a_window_outside_the_image_is_an_error(net, settings):
+    with pytest.raises(ConfigError, match="leaves the SR image of 20 x 20"):
         lam(net, np.zeros((3, 10, 10), np.float32), settings)
 
 

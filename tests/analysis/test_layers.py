@@ -21,16 +21,16 @@ def _build(name: str) -> nn.Layer:
     return build_generator(name, **cls.test_args)
 
 
-def _takes_a_picture(name: str) -> bool:
+def _takes_an_image(name: str) -> bool:
     cls = GENERATORS.get(name)
-    makes_picture = getattr(cls, "produces_image", True) and name != "DegradationPredictor"
-    return makes_picture and len(inspect.signature(cls.forward).parameters) == 2
+    makes_image = getattr(cls, "produces_image", True) and name != "DegradationPredictor"
+    return makes_image and len(inspect.signature(cls.forward).parameters) == 2
 
 
 @pytest.mark.parametrize("name", GENERATORS.names())
 def test_every_generator_offers_its_layers(name, rng):
-    if not _takes_a_picture(name):
-        pytest.skip("needs more than a picture, or makes none")
+    if not _takes_an_image(name):
+        pytest.skip("needs more than an image, or makes none")
     net = _build(name)
     layers = inspect_layers(net)
     assert set(layers.outline) <= set(layers.maps)
@@ -54,7 +54,7 @@ def test_every_generator_offers_its_layers(name, rng):
         ("RRDBNet", "feat_last"),
         ("SwinIR", "upsample.1"),
         ("SRVGGNetCompact", "body.5"),
-        ("RCAN", "tail.0.1"),  # its last convolution shifts the mean of a picture
+        ("RCAN", "tail.0.1"),  # its last convolution shifts the mean of an image
         ("DRNGenerator", "up_blocks.1.2"),  # a concatenation feeds the last convolution
     ],
 )

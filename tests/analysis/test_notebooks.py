@@ -27,12 +27,12 @@ def _code(path: Path) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path, rng):
-    """A working folder with a tiny network and small pictures where the notebooks look for them."""
+    """A working folder with a tiny network and small images where the notebooks look for them."""
     config, _ = write_network(tmp_path / "configs", upscale=4)
     config.rename(tmp_path / "configs" / "quickstart_srresnet.yaml")
     for name, side in (("train/a", 80), ("train/b", 72), ("val_LRx4/chelsea", 20)):
-        picture = rng.integers(0, 256, (side, side + 4, 3), dtype=np.uint8)
-        write_image(tmp_path / "data" / "samples" / f"{name}.png", picture)
+        image = rng.integers(0, 256, (side, side + 4, 3), dtype=np.uint8)
+        write_image(tmp_path / "data" / "samples" / f"{name}.png", image)
     return tmp_path
 
 

@@ -129,9 +129,9 @@ def test_ddr_compares_two_checkpoints(work):
     done = _run(work, "ddr", str(work / "hr"), *arguments, networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert _files(work) == {"ddr.png", "ddr.svg", "ddr.json", "ddr.npz"}
-    pictures = _report(work, "ddr")["settings"]["pictures"]
-    assert [picture["path"] for picture in pictures] == [str(work / "hr" / f"{k}.png") for k in range(2)]
-    assert pictures[1]["sha256"] == hashlib.sha256((work / "hr" / "1.png").read_bytes()).hexdigest()
+    images = _report(work, "ddr")["settings"]["images"]
+    assert [image["path"] for image in images] == [str(work / "hr" / f"{k}.png") for k in range(2)]
+    assert images[1]["sha256"] == hashlib.sha256((work / "hr" / "1.png").read_bytes()).hexdigest()
     results = _report(work, "ddr")["results"]
     assert list(results) == ["plain-weights", "dropout-weights"]
     for label, values in results.items():
@@ -171,7 +171,7 @@ def test_features_of_two_networks_share_a_curve(work):
 
 
 @pytest.mark.parametrize("tool", ["csm", "ddr", "features"])
-def test_layers_are_listed_without_a_picture(work, tool):
+def test_layers_are_listed_without_an_image(work, tool):
     done = _run(work, tool, "--list-layers")
     assert done.exit_code == 0, done.output
     rows = {line.split()[0]: line.split() for line in done.output.splitlines()[1:]}
@@ -184,7 +184,7 @@ def test_mistakes_are_told(work):
     failed = _run(work, "csm", str(work / "lq.png"), "--layers", "feat_lasd")
     assert isinstance(failed.exception, ConfigError)
     assert "did you mean 'feat_last'" in str(failed.exception)
-    assert "give a picture" in str(_run(work, "lam").exception)
+    assert "give an image" in str(_run(work, "lam").exception)
     assert "give a folder" in str(_run(work, "ddr").exception)
     few = _run(work, "ddr", str(work / "hr"), "--degradations", "bicubic")
     assert "at least two degradations" in str(few.exception)

@@ -31,14 +31,14 @@ def _run(folders, *arguments):
     return CliRunner().invoke(build_app(), given)
 
 
-def test_pictures_on_disk_are_scored(folders):
+def test_images_on_disk_are_scored(folders):
     done = _run(folders, "--sr", str(folders / "sr"), "--protocol", "classic", "--scale", "4")
     assert done.exit_code == 0, done.output
     mean = json.loads((folders / "out" / "metrics.json").read_text())["mean"]
     assert f"{mean['psnr']:.2f}  {mean['ssim']:.4f}\n" in done.output
 
 
-def test_a_broken_picture_is_exit_code_1_and_named(folders):
+def test_a_broken_image_is_exit_code_1_and_named(folders):
     (folders / "sr" / "a.png").write_bytes(b"broken")
     done = _run(folders, "--sr", str(folders / "sr"))
     assert done.exit_code == 1
@@ -132,7 +132,7 @@ def test_the_definition_reaches_the_metrics_that_take_it(folders):
     assert "definition is one of safe, published" in str(done.exception)
 
 
-def test_bicubic_needs_no_pictures_but_hr(folders):
+def test_bicubic_needs_no_images_but_hr(folders):
     done = _run(folders, "--bicubic", "--metrics", "ssim", "--no-grid")
     assert done.exit_code == 0
     assert "psnr" not in done.output

@@ -39,7 +39,7 @@ validate:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A config, weights that fit it, and four pictures, three of which have one size."""
+    """A config, weights that fit it, and four images, three of which have one size."""
     root = tmp_path_factory.mktemp("cli")
     (root / "net.yaml").write_text(CONFIG.format(root=root))
     net = network("MSRResNet", num_feat=8, num_block=1, upscale=2)
@@ -93,12 +93,12 @@ def test_exported_network_scores_as_the_network_does(
             assert read_image(output / "srresnet" / f"{name}.png").shape[1] == 28
 
 
-def test_pictures_are_those_of_the_network(workshop: Path) -> None:
+def test_images_are_those_of_the_network(workshop: Path) -> None:
     import paddle
 
     from ppsr.inference.network import load_network
 
-    output = workshop / "pictures"
+    output = workshop / "images"
     arguments = ["-c", f"{workshop}/net.yaml", "--model_path", f"{workshop}/exported/srmodel_generator"]
     assert run_inference([*arguments, "--output_path", str(output), "--backend", "inference"]) == 0
     net = load_network(workshop / "net.yaml", workshop / "net.pdparams")
@@ -108,14 +108,14 @@ def test_pictures_are_those_of_the_network(workshop: Path) -> None:
     assert np.abs(actual.astype(int) - expected).max() <= 1  # a value at a rounding boundary
 
 
-def test_pictures_without_a_score_are_named_and_decide_the_exit_code(
+def test_images_without_a_score_are_named_and_decide_the_exit_code(
     workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in "abcd":
         for kind in ("gt", "lq"):
             write_image(tmp_path / kind / f"{name}.png", read_image(workshop / kind / f"{name}.png"))
     write_image(tmp_path / "gt" / "a.png", np.zeros((64, 64, 3), np.uint8))
-    (tmp_path / "lq" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "lq" / "b.png").write_bytes(b"no image")
     folders = [f"dataset.test.{kind}_folder={tmp_path / kind}" for kind in ("gt", "lq")]
     arguments = ["-c", f"{workshop}/net.yaml", "--model_path", f"{workshop}/exported/srmodel_generator"]
     arguments += ["--backend", "inference", "--output_path", f"{tmp_path}/out", "-o", *folders]

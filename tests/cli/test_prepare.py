@@ -1,4 +1,4 @@
-"""`ppsr prepare`: every command end to end on small pictures."""
+"""`ppsr prepare`: every command end to end on small images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _run(*arguments):
         ("dsr-test", ["--lr", "intended"], 4),
     ],
 )
-def test_a_folder_of_pictures_becomes_a_folder_of_results(source, tmp_path, command, options, count):
+def test_a_folder_of_images_becomes_a_folder_of_results(source, tmp_path, command, options, count):
     out = tmp_path / "out"
     first = _run(command, source, out, *options)
     assert first.exit_code == 0, first.output
@@ -82,7 +82,7 @@ def test_a_store_is_made_and_verified(source, tmp_path):
     assert isinstance(_run("lmdb", source).exception, ConfigError)
 
 
-def test_a_broken_picture_is_exit_code_1_and_named(source, tmp_path):
+def test_a_broken_image_is_exit_code_1_and_named(source, tmp_path):
     (source / "c.png").write_bytes(b"broken")
     done = _run("bicubic", source, tmp_path / "out")
     assert done.exit_code == 1

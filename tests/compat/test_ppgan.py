@@ -23,7 +23,7 @@ from ppsr.models.base import Batch
 from ppsr.models.drn import DRNModel
 from ppsr.registry import CRITERIONS, DATASETS, DISCRIMINATORS, GENERATORS, METRICS, MODELS
 from ppsr.weights import load_state, read_file
-from tests.compat.pictures import make_pairs
+from tests.compat.images import make_pairs
 from tests.optional import needed
 
 needed("ppgan", "PaddleGAN is not installed: pip install --no-deps ppgan==2.1.0")
@@ -237,9 +237,9 @@ def test_drn_has_the_losses_of_theirs_on_the_same_batch():
         load_state(ours.nets[name], {key: value.numpy() for key, value in net.state_dict().items()})
     rng = np.random.default_rng(0)
     sides = {"lq": 8, "lq_x2": 16, "gt": 32}
-    pictures = {k: rng.random((2, 3, s, s), dtype=np.float32) for k, s in sides.items()}
-    losses = ours.losses(Batch({key: paddle.to_tensor(value) for key, value in pictures.items()}))
-    given = {key.replace("_", ""): paddle.to_tensor(value * 255) for key, value in pictures.items()}
+    images = {k: rng.random((2, 3, s, s), dtype=np.float32) for k, s in sides.items()}
+    losses = ours.losses(Batch({key: paddle.to_tensor(value) for key, value in images.items()}))
+    given = {key.replace("_", ""): paddle.to_tensor(value * 255) for key, value in images.items()}
     theirs.setup_input({**given, "lq_path": ["", ""]})
     parameters = [p for net in theirs.nets.values() for p in net.parameters()]
     optimizer = paddle.optimizer.SGD(0.0, parameters)
@@ -265,7 +265,7 @@ def test_their_drn_trains_our_generator_on_our_pyramids(tmp_path):
     parameters = [p for net in model.nets.values() for p in net.parameters()]
     optimizer = paddle.optimizer.SGD(0.001, parameters)
     model.train_iter({"optimG": optimizer, "optimD": optimizer})
-    assert float(model.losses["loss_total"]) > 1  # pictures are in 0..255
+    assert float(model.losses["loss_total"]) > 1  # images are in 0..255
     assert np.abs(model.nets["generator"].head.weight.numpy() - before).max() > 0
 
 
@@ -300,9 +300,9 @@ def test_a_window_network_takes_any_size_under_the_prefix():
     net.eval()
     plain.eval()
     side = net.size_multiple
-    picture = paddle.rand([1, 3, side, side])
-    np.testing.assert_array_equal(net(picture).numpy(), plain(picture).numpy())
-    assert list(net(picture[:, :, :-1, :-2]).shape[2:]) == [(side - 1) * net.scale, (side - 2) * net.scale]
+    image = paddle.rand([1, 3, side, side])
+    np.testing.assert_array_equal(net(image).numpy(), plain(image).numpy())
+    assert list(net(image[:, :, :-1, :-2]).shape[2:]) == [(side - 1) * net.scale, (side - 2) * net.scale]
 
 
 def test_every_visit_of_a_sample_has_a_window_of_its_own_also_from_new_workers(tmp_path):
@@ -311,7 +311,7 @@ def test_every_visit_of_a_sample_has_a_window_of_its_own_also_from_new_workers(t
     dataset = build_dataset("PyramidDataset", options)
     assert isinstance(dataset, PpganDataset)
     first = [dataset[0]["gt"] for _ in range(6)]
-    assert len({picture.tobytes() for picture in first}) > 1
+    assert len({image.tobytes() for image in first}) > 1
     assert first[0].max() > 1
     assert dataset[0]["lqx2"].shape == (3, 8, 8)
     again = build_dataset("PyramidDataset", options)
@@ -332,16 +332,16 @@ def test_degradation_on_the_device_is_refused_by_name(tmp_path):
         build_dataset("DASRDataset", {**options, "degradation": {"backend": "device"}})
 
 
-def test_a_metric_gathers_means_of_pictures_and_of_sequences(rng):
+def test_a_metric_gathers_means_of_images_and_of_sequences(rng):
     metric = bridge.PPGAN_METRICS.get("PPSR_PSNR")(crop_border=1)
-    pictures = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     plain = PSNR(crop_border=1)
-    a, b = plain(pictures[0], pictures[1]), plain(pictures[2], pictures[3])
-    metric.update([pictures[0], pictures[2]], [pictures[1], pictures[3]])
-    metric.update(pictures[0], pictures[1])
+    a, b = plain(images[0], images[1]), plain(images[2], images[3])
+    metric.update([images[0], images[2]], [images[1], images[3]])
+    metric.update(images[0], images[1])
     assert metric.accumulate() == pytest.approx((2 * a + b) / 3)
     metric.reset()
-    metric.update([pictures[0], pictures[2]], [pictures[1], pictures[3]], is_seq=True)
+    metric.update([images[0], images[2]], [images[1], images[3]], is_seq=True)
     assert metric.results == [pytest.approx((a + b) / 2)]
     metric.reset()
     assert metric.accumulate() == 0.0

@@ -137,7 +137,7 @@ def test_impossible_values_end_the_command_with_a_message(tmp_path, capsys, over
     assert message in capsys.readouterr().err
 
 
-def test_pictures_of_different_sizes_in_a_batch_are_named(tmp_path, capsys):
+def test_images_of_different_sizes_in_a_batch_are_named(tmp_path, capsys):
     config = write_config(tmp_path)
     for side, name in ((20, "a"), (24, "b")):
         for folder, factor in (("big", 2), ("small", 1)):

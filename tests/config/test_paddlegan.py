@@ -12,7 +12,7 @@ from ppsr.cli.train import main
 from ppsr.config import check_config, load_config
 from ppsr.config.paddlegan import is_paddlegan_form
 from ppsr.errors import ConfigError
-from tests.compat.pictures import make_pairs
+from tests.compat.images import make_pairs
 
 DRN = Path(__file__).parent / "data" / "drn_psnr_x4_div2k.yaml"  # its form and its values
 
@@ -72,7 +72,7 @@ def test_the_drn_configuration_trains_and_evaluates_with_other_data_paths(tmp_pa
         ("      - {name: PairedRandomVerticalFlip, keys: [image, image, image]}\n", "", "use_rot"),
         ("key: lq}", "key: depth}", "keys lq and gt"),
         ("name: SRDataset", "name: VSRFolderDataset", "'VSRFolderDataset' has no counterpart"),
-        ("keys: [image, image, image]", "keys: [image, image]", "some of the 3 pictures unchanged"),
+        ("keys: [image, image, image]", "keys: [image, image]", "some of the 3 images unchanged"),
         ("n_blocks: 30", "n_block: 30", "did you mean 'n_blocks'"),
         ("name: Transforms", "name: SplitPairedImage", "step 'SplitPairedImage' has no counterpart"),
     ],
@@ -132,7 +132,7 @@ def test_the_plain_model_names_networks_of_paddlegan_and_keeps_its_defaults(tmp_
     assert "'model.to_static' has no effect" in caplog.text
 
 
-def test_rcan_has_the_loss_of_pictures_up_to_255(tmp_path):
+def test_rcan_has_the_loss_of_images_up_to_255(tmp_path):
     text = PLAIN.replace("BaseSRModel", "RCANModel").replace("LESRCNNGenerator", "RCAN")
     path = tmp_path / "rcan.yaml"
     path.write_text(text.replace("CharbonnierLoss", "L1Loss").replace("std: 255.", "std: 1."))

@@ -26,7 +26,7 @@ def test_local_variance_keeps_its_digits_on_a_large_offset(rng):
     np.testing.assert_allclose(shifted.numpy(), plain.numpy(), rtol=2e-3)
 
 
-def test_the_map_is_zero_where_the_trained_picture_is_better(rng):
+def test_the_map_is_zero_where_the_trained_image_is_better(rng):
     gt, sr = rng.random((1, 3, 10, 10)), rng.random((1, 3, 10, 10))
     averaged = sr.copy()
     averaged[..., :5] = gt[..., :5]
@@ -36,7 +36,7 @@ def test_the_map_is_zero_where_the_trained_picture_is_better(rng):
     assert (result[..., 5:] == 0).all()
 
 
-def test_a_perfect_picture_has_loss_and_gradient_zero(rng):
+def test_a_perfect_image_has_loss_and_gradient_zero(rng):
     gt = _tensor(rng.random((1, 3, 8, 8)))
     sr = gt.clone().detach()
     sr.stop_gradient = False

@@ -8,7 +8,7 @@ from ppsr.criterions import lpips
 from ppsr.errors import ConfigError
 
 
-def _picture(rng, shape=(1, 3, 36, 40)):
+def _image(rng, shape=(1, 3, 36, 40)):
     return paddle.to_tensor(rng.random(shape, dtype=np.float32))
 
 
@@ -24,8 +24,8 @@ def _alex(**options):
     return net
 
 
-def test_equal_pictures_have_no_distance_and_no_gradient(rng):
-    net, x = _alex(), _picture(rng)
+def test_equal_images_have_no_distance_and_no_gradient(rng):
+    net, x = _alex(), _image(rng)
     y = x.clone().detach()
     y.stop_gradient = False
     distance = net(y, x)
@@ -36,14 +36,14 @@ def test_equal_pictures_have_no_distance_and_no_gradient(rng):
     assert np.abs(y.grad.numpy()).max() <= 1e-6
 
 
-def test_pictures_in_the_unit_range_are_mapped_by_normalize(rng):
+def test_images_in_the_unit_range_are_mapped_by_normalize(rng):
     net = _alex()
-    x, gt = _picture(rng), _picture(rng)
+    x, gt = _image(rng), _image(rng)
     assert net(x, gt, normalize=True).item() == pytest.approx(net(2 * x - 1, 2 * gt - 1).item(), rel=1e-5)
 
 
-def test_the_spatial_map_has_the_pictures_size(rng):
-    x, gt = _picture(rng, (1, 3, 37, 41)), _picture(rng, (1, 3, 37, 41))
+def test_the_spatial_map_has_the_images_size(rng):
+    x, gt = _image(rng, (1, 3, 37, 41)), _image(rng, (1, 3, 37, 41))
     result = _alex(spatial=True)(x, gt)
     assert list(result.shape) == [1, 1, 37, 41]
     assert float(result.min()) >= 0

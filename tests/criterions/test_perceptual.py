@@ -18,7 +18,7 @@ def _loss(**options):
     )
 
 
-def _pictures(rng):
+def _images(rng):
     return (paddle.to_tensor(rng.random((2, 3, 6, 6), dtype=np.float32)) for _ in range(2))
 
 
@@ -32,7 +32,7 @@ def _pictures(rng):
 )
 def test_the_loss_is_the_weighted_sum_over_layers(rng, criterion, distance):
     loss = _loss(criterion=criterion, perceptual_weight=3.0)
-    sr, gt = _pictures(rng)
+    sr, gt = _images(rng)
     ours, theirs = loss.vgg(sr), loss.vgg(gt)
     expected = 3 * sum(w * distance(ours[k].numpy() - theirs[k].numpy()) for k, w in _LAYERS.items())
     assert float(loss(sr, gt)) == pytest.approx(float(expected), rel=1e-5)
@@ -40,7 +40,7 @@ def test_the_loss_is_the_weighted_sum_over_layers(rng, criterion, distance):
 
 def test_style_alone_leaves_the_perceptual_part_out(rng):
     loss = _loss(perceptual_weight=0.0, style_weight=1.0)
-    assert set(loss.parts(*_pictures(rng))) == {"style"}
+    assert set(loss.parts(*_images(rng))) == {"style"}
 
 
 def test_the_gram_matrix_is_normalised_by_all_elements(rng):
@@ -51,8 +51,8 @@ def test_the_gram_matrix_is_normalised_by_all_elements(rng):
 
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "fro"])
-def test_equal_pictures_have_a_finite_gradient(rng, criterion):
-    gt, _ = _pictures(rng)
+def test_equal_images_have_a_finite_gradient(rng, criterion):
+    gt, _ = _images(rng)
     sr = gt.clone().detach()
     sr.stop_gradient = False
     _loss(criterion=criterion, style_weight=1.0)(sr, gt).backward()
@@ -73,6 +73,6 @@ def test_nothing_to_compute_is_refused():
         _loss(perceptual_weight=0.0)
 
 
-def test_gray_pictures_are_refused():
+def test_gray_images_are_refused():
     with pytest.raises(ConfigError, match="1 channel"):
         _loss()(paddle.zeros([1, 1, 4, 4]), paddle.zeros([1, 1, 4, 4]))

@@ -30,7 +30,7 @@ def test_weighted_mean_divides_by_the_weights_over_all_channels(rng):
     assert loss == pytest.approx((d * weight).sum() / (3 * weight.astype(np.float64).sum()), rel=1e-5)
 
 
-def test_charbonnier_of_equal_pictures_has_zero_gradient():
+def test_charbonnier_of_equal_images_has_zero_gradient():
     x = paddle.ones([1, 3, 2, 2])
     x.stop_gradient = False
     CharbonnierLoss()(x, paddle.ones([1, 3, 2, 2])).backward()

@@ -1,4 +1,4 @@
-"""Lists, pairing, and surviving broken pictures."""
+"""Lists, pairing, and surviving broken images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ppsr.datasets.files import BadFiles, gather_pairs, gather_pictures, gather_shares, pair_by_name
+from ppsr.datasets.files import BadFiles, gather_images, gather_pairs, gather_shares, pair_by_name
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import list_images, write_image
 
@@ -26,28 +26,28 @@ def folder(tmp_path):
 def _reader(broken):
     def read(index):
         if index in broken:
-            raise DataError(f"picture {index} is broken")
+            raise DataError(f"image {index} is broken")
         return index
 
     return read
 
 
-def test_hidden_files_are_no_pictures(folder):
+def test_hidden_files_are_no_images(folder):
     for hidden in (".p0.tmp-4242.png", "._d.png", "sub/._c.JPG", ".Trashes/e.png"):
         (folder / hidden).parent.mkdir(exist_ok=True)
         (folder / hidden).write_bytes(b"remains")
-    assert [path.name for path in gather_pictures(folder)] == ["a b.png", "d.png", "c.JPG"]
+    assert [path.name for path in gather_images(folder)] == ["a b.png", "d.png", "c.JPG"]
     assert [path.name for path in list_images(folder)] == ["a b.png", "d.png"]
-    assert [path.name for path in gather_pictures(folder / ".Trashes")] == ["e.png"]
+    assert [path.name for path in gather_images(folder / ".Trashes")] == ["e.png"]
 
 
 def _listed(folder, text):
     (folder / "list.txt").write_text(text)
-    return [path.relative_to(folder).as_posix() for path in gather_pictures(folder, folder / "list.txt")]
+    return [path.relative_to(folder).as_posix() for path in gather_images(folder, folder / "list.txt")]
 
 
 def test_a_folder_is_searched_recursively_in_order(folder):
-    found = [path.relative_to(folder).as_posix() for path in gather_pictures(folder)]
+    found = [path.relative_to(folder).as_posix() for path in gather_images(folder)]
     assert found == ["a b.png", "d.png", "sub/c.JPG"]
 
 
@@ -65,12 +65,12 @@ def test_lists_of_every_published_form_are_read_in_their_order(folder, text):
 
 def test_missing_folders_and_lists_say_what_to_do(folder):
     with pytest.raises(DataError, match=r"data/README\.md"):
-        gather_pictures(folder / "none")
+        gather_images(folder / "none")
     with pytest.raises(DataError, match="cannot read the list"):
-        gather_pictures(folder, folder / "none.txt")
+        gather_images(folder, folder / "none.txt")
     (folder / "empty.txt").write_text("\n")
-    with pytest.raises(DataError, match="holds no pictures"):
-        gather_pictures(folder, folder / "empty.txt")
+    with pytest.raises(DataError, match="holds no images"):
+        gather_images(folder, folder / "empty.txt")
 
 
 def test_partners_are_found_by_a_template_and_missing_ones_named(folder, tmp_path):
@@ -79,38 +79,38 @@ def test_partners_are_found_by_a_template_and_missing_ones_named(folder, tmp_pat
     assert pairs == [(folder / "d.png", tmp_path / "lr" / "d_x4.png")]
     with pytest.raises(
         DataError,
-        match=r"lacks the partners of 1 of 1 HR pictures.*'d.png'.*'d_x4.png'.*filename_tmpl: '{}_x4'",
+        match=r"lacks the partners of 1 of 1 HR images.*'d.png'.*'d_x4.png'.*filename_tmpl: '{}_x4'",
     ):
         pair_by_name([folder / "d.png"], folder, tmp_path / "lr", "{}_x2")
 
 
-def test_a_broken_picture_is_replaced_by_the_next_whatever_was_read_before(caplog):
+def test_a_broken_image_is_replaced_by_the_next_whatever_was_read_before(caplog):
     read = _reader({3, 4, 299})
     for order in ([3, 4, 299], [4, 299, 3]):
         bad = BadFiles(range(300))
         with caplog.at_level(logging.WARNING):
             assert {index: bad.read(index, read) for index in order} == {3: 5, 4: 5, 299: 0}
         assert bad.bad == [3, 4, 299]
-    assert "picture 299 is broken" in caplog.text
+    assert "image 299 is broken" in caplog.text
 
 
 def test_more_than_one_percent_ends_the_run():
     bad = BadFiles(range(200))
     read = _reader({10, 20, 30})
     assert (bad.read(10, read), bad.read(20, read), bad.read(10, read)) == (11, 21, 11)
-    with pytest.raises(DataError, match=r"3 of 200 pictures are broken, more than 1 %.*picture 30"):
+    with pytest.raises(DataError, match=r"3 of 200 images are broken, more than 1 %.*image 30"):
         bad.read(30, read)
 
 
-def test_one_broken_picture_of_few_is_survived_and_two_are_not():
+def test_one_broken_image_of_few_is_survived_and_two_are_not():
     bad = BadFiles(range(5))
     assert bad.read(4, _reader({4, 2})) == 0
     with pytest.raises(DataError, match="2 of 5"):
         bad.read(2, _reader({4, 2}))
 
 
-def test_no_readable_picture_at_all_is_an_error():
-    with pytest.raises(DataError, match="none of 1 pictures can be used: picture 0 is broken"):
+def test_no_readable_image_at_all_is_an_error():
+    with pytest.raises(DataError, match="none of 1 images can be used: image 0 is broken"):
         BadFiles(range(1)).read(0, _reader({0}))
 
 
@@ -130,7 +130,7 @@ def test_processes_count_together():
 def test_a_list_that_is_no_text_is_refused(folder):
     (folder / "list.txt").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(DataError, match=r"list\.txt is not UTF-8 text"):
-        gather_pictures(folder, folder / "list.txt")
+        gather_images(folder, folder / "list.txt")
 
 
 def _write(root, *names):
@@ -152,25 +152,25 @@ def test_linked_folders_are_searched_and_each_real_one_once(tmp_path):
     (root / "Z").symlink_to("A")
     (root / "A" / "loop").symlink_to("..")  # to a folder that holds it
     (root / "A" / "up").symlink_to("../..")
-    assert _below(gather_pictures(root), root) == ["A/0.png", "A/deep/1.png", "again/2.png"]
+    assert _below(gather_images(root), root) == ["A/0.png", "A/deep/1.png", "again/2.png"]
     links = tmp_path / "links"
     links.mkdir()
     (links / "A").symlink_to("../set/A")
     (links / "B").symlink_to("../disk")
-    assert _below(gather_pictures(links), links) == ["A/0.png", "A/deep/1.png", "B/2.png"]
+    assert _below(gather_images(links), links) == ["A/0.png", "A/deep/1.png", "B/2.png"]
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_lists_of_windows_and_macos_name_what_is_there(tmp_path, mark):
     folder = _write(tmp_path / "hr", "sub/caf\u00e9", "b")
     (tmp_path / "list.txt").write_bytes(mark + "b.png\r\nsub\\cafe\u0301.png (4,4,3)\r\n".encode())
-    assert _below(gather_pictures(folder, tmp_path / "list.txt"), folder) == ["b.png", "sub/caf\u00e9.png"]
+    assert _below(gather_images(folder, tmp_path / "list.txt"), folder) == ["b.png", "sub/caf\u00e9.png"]
 
 
-def test_a_list_that_names_missing_pictures_is_refused_at_once(folder):
+def test_a_list_that_names_missing_images_is_refused_at_once(folder):
     (folder / "list.txt").write_text("d.png\ne.png\nsub/f.png\n")
-    with pytest.raises(DataError, match=r"list\.txt names 2 of 3 pictures .*\['e\.png', 'sub/f\.png'\]"):
-        gather_pictures(folder, folder / "list.txt")
+    with pytest.raises(DataError, match=r"list\.txt names 2 of 3 images .*\['e\.png', 'sub/f\.png'\]"):
+        gather_images(folder, folder / "list.txt")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_template_keeps_sub_folders_apart_and_alone_decides(tmp_path):
 def test_several_folders_are_one_set_in_which_each_has_its_share(tmp_path):
     many, few = _write(tmp_path / "many", *map(str, range(12))), _write(tmp_path / "few", "0", "1", "2")
     whole = gather_shares([many, few])
-    assert whole == [*gather_pictures(many), *gather_pictures(few)]
+    assert whole == [*gather_images(many), *gather_images(few)]
     for shares, count in (((3, 1), 4), ((1, 1), 12), ((0.5, 0.75), 18)):
         counts = Counter(path.parent.name for path in gather_shares([many, few], shares=shares))
         assert counts == {"many": 12, "few": count}
@@ -233,13 +233,13 @@ def test_folders_and_shares_that_do_not_fit_are_refused(tmp_path):
         gather_shares([folder, folder], shares=[1, 0])
     with pytest.raises(ConfigError, match="gt_folder has 2 folders and lq_folder 1"):
         gather_pairs([folder, folder], folder, "{}")
-    with pytest.raises(ConfigError, match="meta_info names the pictures of one folder"):
+    with pytest.raises(ConfigError, match="meta_info names the images of one folder"):
         gather_shares([folder, folder], meta_info=folder / "list.txt")
     with pytest.raises(ConfigError, match="gt_folder is a folder"):
         gather_shares([])
 
 
-def test_a_broken_picture_that_is_repeated_counts_once():
+def test_a_broken_image_that_is_repeated_counts_once():
     bad = BadFiles(["a", "b", "c"] * 100)
     assert [bad.read(place, _reader({1, 4, 7})) for place in (1, 4, 7)] == [2, 5, 8]
     assert bad.bad == [1]

@@ -33,7 +33,7 @@ def test_without_a_degradation_there_is_no_lr(folder):
     assert window["gt"].shape == (3, 64, 64)
 
 
-def test_lr_of_whole_pictures_equals_the_prepared_files(folder, tmp_path):
+def test_lr_of_whole_images_equals_the_prepared_files(folder, tmp_path):
     make_bicubic(folder, tmp_path / "bicubic", scales=(4,))
     item = GTDataset(gt_folder=str(folder), degradation="matlab_bicubic")[0]
     assert (_bytes(item) == decode_image(tmp_path / "bicubic" / "LR_bicubic" / "X4" / "ax4.png")).all()
@@ -83,11 +83,11 @@ def test_windows_of_hr_and_lr_belong_together(tmp_path):
     for epoch in range(5):
         item = dataset[epoch, 0]
         blocks = item["gt"].reshape(3, 4, 4, 4, 4).mean(axis=(2, 4))
-        # shrinking a ramp gives the block means, but for the picture's ends
+        # shrinking a ramp gives the block means, but for the image's ends
         np.testing.assert_allclose(item["lq"], blocks, atol=4 / 255)
 
 
-def test_a_broken_picture_is_replaced_in_training_and_named_in_evaluation(folder):
+def test_a_broken_image_is_replaced_in_training_and_named_in_evaluation(folder):
     (folder / "a.png").write_bytes(b"broken")
     dataset = GTDataset(gt_folder=str(folder), gt_size=16)
     assert dataset[0, 0]["gt_path"].endswith("b.png")

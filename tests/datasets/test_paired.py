@@ -30,7 +30,7 @@ def test_hr_is_cut_to_what_lr_covers(tmp_path, rng, kind):
 
 
 @pytest.mark.parametrize("hr", [(104, 128), (101, 132), (99, 128)])
-def test_pictures_that_do_not_belong_together_are_refused(tmp_path, rng, hr):
+def test_images_that_do_not_belong_together_are_refused(tmp_path, rng, hr):
     folders = _pair(tmp_path, rng, hr, (25, 32))
     with pytest.raises(DataError, match=r"is not 4 times LR \(25, 32\)"):
         SRDataset(**folders, gt_size=32)[0, 0]
@@ -43,7 +43,7 @@ def test_a_window_that_is_no_multiple_of_the_scale_is_refused_at_once(tmp_path, 
         kind(**folders, gt_size=30)
 
 
-def test_lr_pictures_of_one_name_in_several_folders_are_refused(tmp_path, rng):
+def test_lr_images_of_one_name_in_several_folders_are_refused(tmp_path, rng):
     for part in ("a", "b"):
         _pair(tmp_path / part, rng, (100, 128), (25, 32))
     folders = {"gt_folder": str(tmp_path / "a" / "gt"), "lq_folder": str(tmp_path)}
@@ -55,7 +55,7 @@ def test_lr_pictures_of_one_name_in_several_folders_are_refused(tmp_path, rng):
 
 
 @pytest.mark.parametrize("kind", [SRDataset, DepthDataset])
-def test_kept_pictures_give_the_same_windows_without_their_files(tmp_path, rng, kind):
+def test_kept_images_give_the_same_windows_without_their_files(tmp_path, rng, kind):
     folders = _pair(tmp_path, rng, (100, 128), (25, 32))
     fresh = kind(**folders, gt_size=32, use_hflip=True)
     kept = kind(**folders, gt_size=32, use_hflip=True, cache=True)

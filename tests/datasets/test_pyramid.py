@@ -1,4 +1,4 @@
-"""Pairs with middle sizes: where they come from, that they belong together, and unpaired pictures."""
+"""Pairs with middle sizes: where they come from, that they belong together, and unpaired images."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.operations import Noise
 from ppsr.errors import ConfigError
 from ppsr.imaging.resize import interpolate
-from tests.engine.helpers import fingerprint, make_pictures, make_trainer, write_config
+from tests.engine.helpers import fingerprint, make_images, make_trainer, write_config
 
 SMALL = {"scale": 2, "gt_size": 16, "crop_pad_size": 80, "seed": 5}
 TO_LQ = [{"name": "resize", "relative_to": "lq"}]
@@ -24,7 +24,7 @@ KEYS = [(0, 1), (0, 3), (2, 0)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return str(make_pictures(tmp_path_factory.mktemp("hr")))
+    return str(make_images(tmp_path_factory.mktemp("hr")))
 
 
 def _batch(dataset, keys=KEYS):
@@ -69,7 +69,7 @@ def test_lq_and_gt_show_the_same_place(folder, backend):
     batch = _batch(_dataset(folder, backend, gt_usm=False, degradation={"operations": TO_LQ}))
     for lq, gt in zip(batch["lq"].numpy(), batch["gt"].numpy(), strict=True):
         small = interpolate(gt.transpose(1, 2, 0), mode="area", size=(8, 8)).transpose(2, 0, 1)
-        # the pictures are flat squares: only next to an edge do the modes of resizing differ
+        # the images are flat squares: only next to an edge do the modes of resizing differ
         assert (np.abs(lq - small) < 1 / 255).mean() > 0.7
         moved = np.roll(small, 4, axis=1)
         assert np.abs(lq - small).mean() < 0.5 * np.abs(lq - moved).mean()

@@ -1,4 +1,4 @@
-"""Pictures in LMDB stores are read as those of folders."""
+"""Images in LMDB stores are read as those of folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ppsr.datasets.dasr import DASRDataset
 from ppsr.datasets.paired import SingleImageDataset, SRDataset
 from ppsr.datasets.sources import (
     close_stores,
-    list_pictures,
+    list_source,
     read_image,
     read_plane,
     read_store_list,
@@ -78,7 +78,7 @@ def test_real_lr_is_read_from_folders_stores_and_lists(folders):
 
 
 def test_16_bit_maps_keep_their_range(folders):
-    (path,) = list_pictures(folders / "deep.lmdb")
+    (path,) = list_source(folders / "deep.lmdb")
     plane = read_plane(path)
     np.testing.assert_array_equal(plane, read_plane(folders / "deep" / "d.png"))
     np.testing.assert_array_equal(read_image(path), np.repeat(plane, 3, axis=2))
@@ -102,10 +102,10 @@ def test_a_broken_list_is_named(folders):
     with pytest.raises(DataError, match=r"expected 'name\.png \(h,w,c\) level'"):
         read_store_list(folders / "gt.lmdb")
     with pytest.raises(DataError, match="no readable meta_info"):
-        list_pictures(folders / "none.lmdb")
+        list_source(folders / "none.lmdb")
 
 
-def test_broken_bytes_are_no_picture():
+def test_broken_bytes_are_no_image():
     for content in (b"", b"broken", b"\x89PNG\r\n\x1a\n"):
         with pytest.raises(DataError, match=r"x\b"):
             decode_content(content, "x")

@@ -1,4 +1,4 @@
-"""Operations on batches against those of the host, one picture at a time."""
+"""Operations on batches against those of the host, one image at a time."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ppsr.imaging.resize import interpolate
 STEPS = build_steps(SECOND_ORDER)
 
 
-def _pictures(rng, shape=(3, 40, 52, 3)):
-    """Smooth pictures with some grain."""
+def _images(rng, shape=(3, 40, 52, 3)):
+    """Smooth images with some grain."""
     coarse = rng.random((shape[0], 5, 5, 3), dtype=np.float32)
     fine = np.stack([interpolate(one, mode="bilinear", size=shape[1:3]) for one in coarse])
     return np.clip(fine + 0.02 * rng.standard_normal(shape, dtype=np.float32), 0, 1)
 
 
-def _tensor(pictures):
-    return paddle.to_tensor(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+def _tensor(images):
+    return paddle.to_tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def _arrays(x):
@@ -37,45 +37,45 @@ def _arrays(x):
 
 
 @pytest.mark.smoke
-def test_every_picture_is_filtered_with_its_own_kernel(rng):
-    pictures = _pictures(rng)
+def test_every_image_is_filtered_with_its_own_kernel(rng):
+    images = _images(rng)
     kernels = [draw_kernel(rng, STEPS[0]).values for _ in range(2)] + [unit_pulse().values]
-    ours = _arrays(device.filter2d(_tensor(pictures), np.stack(kernels)))
-    host = [blur.filter2d(one, kernel) for one, kernel in zip(pictures, kernels, strict=True)]
+    ours = _arrays(device.filter2d(_tensor(images), np.stack(kernels)))
+    host = [blur.filter2d(one, kernel) for one, kernel in zip(images, kernels, strict=True)]
     assert np.abs(ours - np.stack(host)).max() < 1e-5
-    assert np.abs(ours[2] - pictures[2]).max() == 0
+    assert np.abs(ours[2] - images[2]).max() == 0
 
 
 def test_sharpening_equals_that_of_the_host(rng):
-    pictures = _pictures(rng)
-    ours = _arrays(device.usm_sharpen(_tensor(pictures)))
-    assert np.abs(ours - np.stack([blur.usm_sharpen(one) for one in pictures])).max() < 1e-5
+    images = _images(rng)
+    ours = _arrays(device.usm_sharpen(_tensor(images)))
+    assert np.abs(ours - np.stack([blur.usm_sharpen(one) for one in images])).max() < 1e-5
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(MODES), st.integers(4, 40), st.integers(4, 40), st.floats(0.25, 2.5), st.booleans())
 def test_resizing_equals_that_of_the_host(mode, height, width, factor, by_size):
-    picture = np.random.default_rng(height).random((1, height, width, 3), dtype=np.float32)
+    image = np.random.default_rng(height).random((1, height, width, 3), dtype=np.float32)
     choice = {"size": (int(height * factor), int(width * factor))} if by_size else {"scale": factor}
-    ours = _arrays(device.interpolate(_tensor(picture), mode=mode, **choice))[0]
-    host = interpolate(picture[0], mode=mode, **choice)
+    ours = _arrays(device.interpolate(_tensor(image), mode=mode, **choice))[0]
+    host = interpolate(image[0], mode=mode, **choice)
     assert ours.shape == host.shape
     # the sampling positions are float32 in Paddle: an error of 40 * 2 ** -23, times a slope of up to 2
     assert np.abs(ours - host).max() < 2e-5
 
 
 @pytest.mark.smoke
-def test_jpeg_has_a_quality_per_picture(rng):
-    pictures, quality = _pictures(rng, (3, 37, 50, 3)), np.array([31.0, 60.5, 94.9])
-    ours = _arrays(device.jpeg(_tensor(pictures), quality))
-    host = np.stack([jpeg(one, float(q)) for one, q in zip(pictures, quality, strict=True)])
+def test_jpeg_has_a_quality_per_image(rng):
+    images, quality = _images(rng, (3, 37, 50, 3)), np.array([31.0, 60.5, 94.9])
+    ours = _arrays(device.jpeg(_tensor(images), quality))
+    host = np.stack([jpeg(one, float(q)) for one, q in zip(images, quality, strict=True)])
     # a coefficient on the edge of rounding may fall to either side
     assert (np.abs(ours - host) < 1e-4).mean() > 0.99
     assert np.abs(ours - host).mean() < 1e-4
 
 
 def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
-    pictures = _pictures(rng, (3, 96, 80, 3))
+    images = _images(rng, (3, 96, 80, 3))
     for common in range(4):
         batch = [
             draw_operations(
@@ -88,8 +88,8 @@ def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
             for i in range(3)
         ]
         batch = [[op for op in own if not isinstance(op, Noise)] for own in batch]
-        ours = _arrays(device.quantise(device.apply_operations(_tensor(pictures), batch)))
-        host = [quantise(apply_operations(one, own, rng)) for one, own in zip(pictures, batch, strict=True)]
+        ours = _arrays(device.quantise(device.apply_operations(_tensor(images), batch)))
+        host = [quantise(apply_operations(one, own, rng)) for one, own in zip(images, batch, strict=True)]
         error = np.abs(ours - np.stack(host))
         assert (error <= 1 / 255 + 1e-6).mean() > 0.99
         assert error.mean() < 1e-3
@@ -109,10 +109,10 @@ def test_gaussian_noise_has_its_deviation_and_gray_noise_one_pattern():
 
 
 def test_poisson_noise_has_the_rates_of_the_host_and_their_variance(rng):
-    pictures = _pictures(rng)
+    images = _images(rng)
     gray = np.array([True, False, True])
-    rate, photons = device.poisson_rate(_tensor(pictures), gray=gray)
-    for i, one in enumerate(pictures):
+    rate, photons = device.poisson_rate(_tensor(images), gray=gray)
+    for i, one in enumerate(images):
         expected, values = poisson_rate(one, gray=bool(gray[i]))
         assert photons[i].item() == values
         assert np.abs(_arrays(rate)[i] - expected).max() <= 1e-5 * values
@@ -125,7 +125,7 @@ def test_poisson_noise_has_the_rates_of_the_host_and_their_variance(rng):
     assert float(drawn.var()) == pytest.approx(0.25 * 128 / 255, rel=0.03)
 
 
-def test_both_kinds_of_noise_find_their_pictures_in_one_batch():
+def test_both_kinds_of_noise_find_their_images_in_one_batch():
     flat = paddle.concat([paddle.full([1, 3, 8, 8], value) for value in (0.0, 0.25, 0.5, 0.75)])
     kinds = ["poisson", "gaussian", "poisson", "gaussian"]
     operations = [[Noise(kind, 0.0, False)] for kind in kinds]
@@ -160,7 +160,7 @@ def test_a_seed_repeats_the_noise_and_leaves_other_draws_alone():
         ([[Resize("area", scale=0.5)], [Resize("area", scale=0.6)]], "resized alike"),
         ([[Jpeg(50)], [Blur(unit_pulse().values)]], r"one kind at a time, got \['Blur', 'Jpeg'\]"),
         ([[Jpeg(50)], []], "all of one length"),
-        ([[Jpeg(50)]], "2 pictures need as many"),
+        ([[Jpeg(50)]], "2 images need as many"),
     ],
 )
 def test_lists_that_do_not_go_together_are_refused(operations, message):
@@ -168,7 +168,7 @@ def test_lists_that_do_not_go_together_are_refused(operations, message):
         device.apply_operations(paddle.full([2, 3, 32, 32], 0.5), operations)
 
 
-def test_small_pictures_and_even_kernels_are_refused():
+def test_small_images_and_even_kernels_are_refused():
     with pytest.raises(DataError, match="sides above 10"):
         device.filter2d(paddle.zeros([1, 3, 10, 40]), np.ones((1, 21, 21)))
     with pytest.raises(DataError, match="odd side"):

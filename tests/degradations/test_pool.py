@@ -11,11 +11,11 @@ from ppsr.degradations.pool import TrainingPairPool
 
 def _batch(number, size=2):
     marks = np.arange(number * size, (number + 1) * size, dtype=np.float32)
-    pictures = {
+    images = {
         name: paddle.to_tensor(np.tile(marks[:, None, None, None], (1, 3, side, side)))
         for name, side in (("lq", 2), ("lq_x2", 4), ("lq_x4", 8), ("gt", 16))
     }
-    return {**pictures, "paired": paddle.to_tensor(marks), "degradation_params": paddle.to_tensor(marks)}
+    return {**images, "paired": paddle.to_tensor(marks), "degradation_params": paddle.to_tensor(marks)}
 
 
 class _Published:

@@ -1,4 +1,4 @@
-"""The benchmark's degradations on other pictures than the golden one."""
+"""The benchmark's degradations on other images than the golden one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_sizes_are_cut_and_the_seed_decides(variant, rng):
     assert (one == same).all()
 
 
-def test_gray_pictures_stay_gray_until_jpeg(rng):
+def test_gray_images_stay_gray_until_jpeg(rng):
     image = rng.integers(0, 256, (40, 40), dtype=np.uint8)
     assert degrade(image, "bicubic_noise20", rng=rng).shape == (10, 10)
     assert degrade(image, "bicubic_jepg50").shape == (10, 10, 3)
@@ -39,6 +39,6 @@ def test_an_unknown_variant_names_the_nearest():
         degrade(np.zeros((8, 8, 3), np.uint8), "bicubic_jpeg50")
 
 
-def test_a_picture_that_is_not_8_bit_is_refused():
+def test_an_image_that_is_not_8_bit_is_refused():
     with pytest.raises(DataError, match="8-bit"):
         degrade(np.zeros((8, 8, 3), np.float32), "bicubic")

@@ -75,7 +75,7 @@ def test_a_common_generator_makes_sizes_and_order_equal_and_nothing_else():
     assert len({ops[0].kernel.tobytes() for ops in batch}) == 4
 
 
-def test_the_list_ends_at_the_size_of_the_lr_picture(rng):
+def test_the_list_ends_at_the_size_of_the_lr_image(rng):
     image = rng.random((96, 80, 3), dtype=np.float32)
     for seed in range(6):
         assert apply_operations(image, _draw(seed, size=(96, 80)), rng).shape == (24, 20, 3)
@@ -86,7 +86,7 @@ def test_one_round_is_a_shorter_list():
     assert [type(op) for op in _draw(0, steps=steps)] == [Blur, Resize, Noise, Jpeg, Resize]
 
 
-def test_the_smallest_picture_that_a_filter_meets_is_known():
+def test_the_smallest_image_that_a_filter_meets_is_known():
     # the second blur follows a shrinking by 0.15
     assert smallest_filtered(PUBLISHED, 400, 100) == 60
     shrinks = {"name": "resize", "relative_to": "lq", "resize_prob": [0, 1, 0], "resize_range": [0.3, 1]}
@@ -113,7 +113,7 @@ def test_the_smallest_picture_that_a_filter_meets_is_known():
         ([{"name": "blur", "blur_sigma": [1, 2], "kernel_range": [8, 21]}], "odd"),
         ([{"name": "blur", "blur_sigma": [1, 2], "blur_prob": 1.2}], "between 0 and 1"),
         ([{"name": "resize", "resize_range": [0.2, 0.8]}], "holds 1"),
-        ([{"name": "resize", "relative_to": "hr"}], "'picture' or 'lq'"),
+        ([{"name": "resize", "relative_to": "hr"}], "'image' or 'lq'"),
         ([{"name": "random_order", "groups": [[{"name": "nois"}]]}], r"operations.0.groups.0.0: .*noise"),
     ],
 )

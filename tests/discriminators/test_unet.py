@@ -18,7 +18,7 @@ def test_published_size_and_keys():
     assert "conv1.bias" not in keys
 
 
-def test_logits_have_the_pictures_size_and_every_parameter_a_gradient(rng):
+def test_logits_have_the_images_size_and_every_parameter_a_gradient(rng):
     net = UNetDiscriminatorSN(num_in_ch=3, num_feat=2)
     y = net(paddle.to_tensor(rng.random((2, 3, 16, 24), dtype=np.float32)))
     assert list(y.shape) == [2, 1, 16, 24]
@@ -36,11 +36,11 @@ def test_without_skip_connections_encoder_features_are_not_added(rng):
 
 
 def test_sides_that_skip_connections_cannot_join_are_refused():
-    picture = paddle.zeros([1, 3, 16, 20])
+    image = paddle.zeros([1, 3, 16, 20])
     with pytest.raises(DataError, match=r"multiples of 8, got \[16, 20\]"):
-        UNetDiscriminatorSN(num_in_ch=3, num_feat=2)(picture)
+        UNetDiscriminatorSN(num_in_ch=3, num_feat=2)(image)
     free = UNetDiscriminatorSN(num_in_ch=3, num_feat=2, skip_connection=False)
-    assert list(free(picture).shape) == [1, 1, 16, 16]
+    assert list(free(image).shape) == [1, 1, 16, 16]
 
 
 def test_the_operator_enlarges_unless_second_derivatives_are_wanted(rng, monkeypatch):

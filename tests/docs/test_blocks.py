@@ -5,7 +5,7 @@ CONTRIBUTING.md and SECURITY.md.
 
 * Shell and Python blocks without a mark are run, a page's blocks one after the other in one temporary copy
 with
-  tiny pictures and weights (`tests/docs/workspace.py`). There `tools/main.py` adds `-o` overrides that end
+  tiny images and weights (`tests/docs/workspace.py`). There `tools/main.py` adds `-o` overrides that end
   every training after two steps of one sample. A command that fails fails the test.
 * Blocks marked `<!-- needs: ... -->` are checked without being run: the shell accepts their syntax; make
 targets,

@@ -1,4 +1,4 @@
-"""A folder in which the commands of the pages run: the checkout's files, tiny pictures, a tiny network's
+"""A folder in which the commands of the pages run: the checkout's files, tiny images, a tiny network's
 weights.
 
 `tools/main.py` is a wrapper there that makes every training short (SHRINK); `ppsr` and `python` are this
@@ -70,7 +70,7 @@ def make_workspace(folder: Path, *, copies: bool = False) -> Path:
     _write(folder / "bin" / "ppsr", f"#!{sys.executable}\nfrom ppsr.cli import main\n\nmain()\n")
     for path in (folder / "bin").iterdir():
         path.chmod(0o755)
-    _write_pictures(folder)
+    _write_images(folder)
     _write_video(folder / "clip.mp4")
     _write_weights(folder)
     return folder
@@ -81,8 +81,8 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write_pictures(folder: Path) -> None:
-    """Pictures where `ppsr prepare samples` and the data pages put theirs, but tiny."""
+def _write_images(folder: Path) -> None:
+    """Images where `ppsr prepare samples` and the data pages put theirs, but tiny."""
     rng = np.random.default_rng(0)
 
     def write(path: Path, side: int) -> np.ndarray:
@@ -117,7 +117,7 @@ def _write_pictures(folder: Path) -> None:
         write(folder / "data" / f"{name}.png", side)
     write(folder / "data" / "ImageNet" / "n01440764" / "n01440764_10026.png", 96)
     for name, side in (("data_all/cones", 376), ("test_data/teddy", 136)):
-        write_image(folder / "data" / f"{name}.png", write(folder / "IN" / "picture.png", side)[..., 0])
+        write_image(folder / "data" / f"{name}.png", write(folder / "IN" / "image.png", side)[..., 0])
 
 
 def _write_video(path: Path) -> None:

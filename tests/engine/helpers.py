@@ -1,4 +1,4 @@
-"""A tiny training run on generated pictures."""
+"""A tiny training run on generated images."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ GAN_OPTIMIZERS = {
 }
 
 
-def make_pictures(folder: Path, count: int = 5, side: int = 84) -> Path:
-    """Smooth random pictures."""
+def make_images(folder: Path, count: int = 5, side: int = 84) -> Path:
+    """Smooth random images."""
     rng = np.random.default_rng(1)
     for i in range(count):
         small = rng.random((6, 6, 3)).astype(np.float32)
@@ -64,13 +64,13 @@ def make_pictures(folder: Path, count: int = 5, side: int = 84) -> Path:
 
 
 def write_config(folder: Path, *, gan: bool = False, **changes) -> Path:
-    """The tiny config with pictures and output below `folder`."""
+    """The tiny config with images and output below `folder`."""
     config = yaml.safe_load(yaml.safe_dump(CONFIG))
     if gan:
         config["model"].update(GAN)
         config["optimizer"] = GAN_OPTIMIZERS
     config["output_dir"] = str(folder / "output")
-    config["dataset"]["train"]["gt_folder"] = str(make_pictures(folder / "hr"))
+    config["dataset"]["train"]["gt_folder"] = str(make_images(folder / "hr"))
     config.update(changes)
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))

@@ -17,7 +17,7 @@ from paddle.distributed import parallel
 from ppsr.engine import distributed
 from ppsr.engine.run import newest_run
 from ppsr.weights import read_file
-from tests.engine.helpers import make_pictures, make_trainer, write_config
+from tests.engine.helpers import make_images, make_trainer, write_config
 
 MAIN = Path(__file__).parents[2] / "tools" / "main.py"
 # no dropout, whose masks are drawn per rank, and an optimizer that does not amplify rounding
@@ -52,7 +52,7 @@ def _weights(config):
 
 def _config(folder):
     """With a validation set of five images in sub-folders, all of one base name."""
-    images = make_pictures(folder / "made", count=5)
+    images = make_images(folder / "made", count=5)
     for index, path in enumerate(sorted(images.iterdir())):
         (folder / "val" / f"clip{index}").mkdir(parents=True)
         path.rename(folder / "val" / f"clip{index}" / "0.png")

@@ -10,7 +10,7 @@ import yaml
 
 from ppsr.cli.train import main
 from ppsr.engine.dry_run import peak_memory
-from tests.engine.helpers import CONFIG, make_pictures
+from tests.engine.helpers import CONFIG, make_images
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _level():
 def depth(tmp_path):
     """A config for maps of one channel, whose LR is as large as HR."""
     pairs = {"name": "DepthDataset", "channels": 1, "scale": 1}
-    pairs |= {f"{kind}_folder": str(make_pictures(tmp_path / kind, count=2)) for kind in ("gt", "lq")}
+    pairs |= {f"{kind}_folder": str(make_images(tmp_path / kind, count=2)) for kind in ("gt", "lq")}
     config = {
         **{key: CONFIG[key] for key in ("total_iters", "lr_scheduler")},
         "optimizer": {"name": "Adam", "net_names": ["generator"]},

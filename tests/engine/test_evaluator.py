@@ -27,7 +27,7 @@ SCORED = {
 
 @pytest.fixture
 def workshop(tmp_path, rng):
-    """A network with weights, a config that names it, four pairs of pictures of several sizes."""
+    """A network with weights, a config that names it, four pairs of images of several sizes."""
     paddle.save(MSRResNet(**OPTIONS).state_dict(), str(tmp_path / "net.pdparams"))
     for index, name in enumerate("abcd"):
         gt = rng.integers(0, 256, (24 + 2 * index, 30, 3), dtype=np.uint8)
@@ -63,8 +63,8 @@ def test_both_commands_give_the_same_scores(workshop):
     assert ours["mean"] == theirs.means
 
 
-def test_an_unreadable_picture_is_named_and_the_others_are_scored(workshop, capsys):
-    (workshop / "lq" / "b.png").write_bytes(b"no picture")
+def test_an_unreadable_image_is_named_and_the_others_are_scored(workshop, capsys):
+    (workshop / "lq" / "b.png").write_bytes(b"no image")
     code, report = _evaluate_only(workshop)
     assert code == 1
     assert report["count"] == 3
@@ -74,7 +74,7 @@ def test_an_unreadable_picture_is_named_and_the_others_are_scored(workshop, caps
     assert sorted(p.stem for p in (workshop / "output").glob("*/visual_test/*.png")) == ["a", "c", "d"]
 
 
-def test_a_picture_of_another_scale_is_named_instead_of_scored_on_a_part(workshop):
+def test_an_image_of_another_scale_is_named_instead_of_scored_on_a_part(workshop):
     gt = read_image(workshop / "gt" / "c.png")
     write_image(workshop / "gt" / "c.png", np.tile(gt, (2, 2, 1)))
     code, report = _evaluate_only(workshop)
@@ -145,9 +145,9 @@ def test_without_truth_only_metrics_that_need_none_count(tmp_path):
     net.train()
     metrics = {"psnr": needs_truth, "brightness": _Brightness()}
     score = validate(net, _Blind(), metrics, Group(), save_folder=tmp_path)
-    pictures = [255 * read_image(tmp_path / f"{index}.png") for index in (0, 2)]
+    images = [255 * read_image(tmp_path / f"{index}.png") for index in (0, 2)]
     assert net.training
     assert set(score.means) == {"brightness"}
-    assert score.means["brightness"] == pytest.approx(np.mean([p.mean() for p in pictures]), rel=1e-5)
+    assert score.means["brightness"] == pytest.approx(np.mean([p.mean() for p in images]), rel=1e-5)
     assert [(p.name, p.reason) for p in score.problems] == [("00001", "two.png is truncated")]
     assert score.exit_code == 1

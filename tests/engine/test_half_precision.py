@@ -69,7 +69,7 @@ def test_networks_in_half_precision_are_averaged_saved_and_resumed(dtype):
 @pytest.mark.parametrize(
     ("half", "averaged", "wanted"), [(True, False, True), (True, True, False), (False, False, False)]
 )
-def test_only_inference_by_half_precision_parameters_casts_the_pictures(monkeypatch, half, averaged, wanted):
+def test_only_inference_by_half_precision_parameters_casts_the_images(monkeypatch, half, averaged, wanted):
     model = _model()
     if averaged:
         model.ema = EMA(model.nets, decay=0.5, net_names=["generator"]).nets

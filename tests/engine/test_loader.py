@@ -39,7 +39,7 @@ class _Numbers(Dataset):
 
     def _read(self, index):
         if index in self.broken:
-            raise DataError(f"picture {index} is broken")
+            raise DataError(f"image {index} is broken")
         return index
 
 
@@ -63,7 +63,7 @@ def test_broken_items_are_replaced_by_the_next_with_any_number_of_workers(count)
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 2])
 def test_too_many_broken_items_end_training_with_any_number_of_workers(count):
-    with pytest.raises(DataError, match="2 of 40 pictures are broken"):
+    with pytest.raises(DataError, match="2 of 40 images are broken"):
         _epoch(_Numbers(40, {5, 22}), count)
 
 

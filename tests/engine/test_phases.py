@@ -64,7 +64,7 @@ def test_a_full_disk_at_any_output_does_not_end_the_run(tmp_path, monkeypatch, c
     assert "No space left on device" in caplog.text
 
 
-def test_a_full_disk_at_the_pictures_of_a_validation_loses_no_score(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_at_the_images_of_a_validation_loses_no_score(tmp_path, monkeypatch, caplog):
     config = write_config(tmp_path)
     for path in (tmp_path / "hr").iterdir():
         write_image(tmp_path / "lr" / path.name, read_image(path)[::2, ::2])

@@ -134,10 +134,10 @@ def test_scalars_are_valid_json_also_where_a_loss_is_not_finite(tmp_path):
         assert json.loads(line, parse_constant=refuse)["l_pix"] == "nan"
 
 
-def test_epochs_count_every_picture(tmp_path):
+def test_epochs_count_every_image(tmp_path):
     options = ["epochs=4", "dataset.train.queue_size=0", "step.accumulate=2"]
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", options)
-    assert trainer.total == 5  # steps of four, of four times five pictures
+    assert trainer.total == 5  # steps of four, of four times five images
 
 
 def test_a_network_that_tells_no_scale_trains_all_the_same(tmp_path, monkeypatch):

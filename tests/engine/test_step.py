@@ -63,9 +63,9 @@ def test_a_network_that_leaves_the_range_of_float16_takes_bfloat16_or_runs_witho
     assert step.scalers["optimG"].enabled == (taken == "float16")
     assert ("generator stays in float32" in caplog.text) == (not autocast)
     assert ("training in bfloat16" in caplog.text) == (taken != dtype)
-    picture = paddle.zeros([1, 3, 8, 8], "float32" if autocast else "float16")
+    image = paddle.zeros([1, 3, 8, 8], "float32" if autocast else "float16")
     with paddle.amp.auto_cast(True), step._forwards(model.phases()[0]):
-        net(picture)
+        net(image)
     assert seen == [(autocast, paddle.float32)]
     assert "forward" not in net.__dict__
 

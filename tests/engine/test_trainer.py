@@ -39,7 +39,7 @@ def test_ten_and_ten_steps_equal_twenty(tmp_path, workers, gan):
 
 
 @pytest.mark.smoke
-def test_a_run_writes_logs_scalars_weights_and_pictures(tmp_path):
+def test_a_run_writes_logs_scalars_weights_and_images(tmp_path):
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["log_config.visual_interval=10"])
     assert trainer.train() == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "scalars.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Evaluations of small folders of pictures."""
+"""Evaluations of small folders of images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ppsr.metrics.psnr_ssim import psnr
 
 
 @pytest.fixture
-def pictures(rng):
+def images(rng):
     return {name: rng.integers(0, 256, (48, 56, 3), dtype=np.uint8) for name in ("a", "b", "c")}
 
 
 @pytest.fixture
-def folders(tmp_path, pictures, rng):
-    for name, gt in pictures.items():
+def folders(tmp_path, images, rng):
+    for name, gt in images.items():
         write_image(tmp_path / "gt" / f"{name}.png", gt)
         sr = np.clip(gt + rng.integers(-9, 10, gt.shape), 0, 255).astype(np.uint8)
         write_image(tmp_path / "sr" / f"{name}_x4.png", sr)
@@ -32,7 +32,7 @@ def _kinds(result):
     return {(p.name, p.kind) for score in result.sets for p in score.problems}
 
 
-def test_finished_pictures_have_the_mean_of_their_scores(folders):
+def test_finished_images_have_the_mean_of_their_scores(folders):
     result = evaluate(gt=folders / "gt", sr=folders / "sr")
     rows = result.sets[0].rows
     assert set(rows) == {"a", "b", "c"}
@@ -40,17 +40,17 @@ def test_finished_pictures_have_the_mean_of_their_scores(folders):
     assert result.exit_code == 0
 
 
-def test_bicubic_from_made_lr_is_scored_as_the_same_steps_by_hand(folders, pictures):
+def test_bicubic_from_made_lr_is_scored_as_the_same_steps_by_hand(folders, images):
     result = evaluate(gt=folders / "gt", use_bicubic=True, scale=2)
-    lq = matlab_resize_integers(pictures["a"], 0.5)
+    lq = matlab_resize_integers(images["a"], 0.5)
     sr = np.clip(np.rint(matlab_resize(lq, 2)), 0, 255).astype(np.uint8)
-    expected = psnr(sr, pictures["a"], crop_border=2, test_y_channel=True)
+    expected = psnr(sr, images["a"], crop_border=2, test_y_channel=True)
     assert result.sets[0].rows["a"]["psnr"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_everything_without_a_score_is_named_and_the_mean_leaves_it_out(folders, rng):
     alone = evaluate(gt=folders / "gt", sr=folders / "sr").sets[0].rows["c"]["psnr"]
-    (folders / "sr" / "a_x4.png").write_bytes(b"not a picture")
+    (folders / "sr" / "a_x4.png").write_bytes(b"not an image")
     write_image(folders / "sr" / "b_x4.png", rng.integers(0, 256, (12, 14, 3), dtype=np.uint8))
     write_image(folders / "sr" / "other.png", rng.integers(0, 256, (48, 56, 3), dtype=np.uint8))
     write_image(folders / "gt" / "d.png", rng.integers(0, 256, (48, 56, 3), dtype=np.uint8))
@@ -92,7 +92,7 @@ class _Rank:
 
 
 @pytest.mark.parametrize("world", [2, 3, 5])
-def test_ranks_count_every_picture_once(folders, world):
+def test_ranks_count_every_image_once(folders, world):
     whole = evaluate(gt=folders / "gt", use_bicubic=True)
     shares = []
     ranks = [_Rank(rank, world, shares) for rank in range(world)]
@@ -114,8 +114,8 @@ def test_the_same_seed_makes_the_same_noise_and_another_does_not(folders):
     assert one.rows != other.rows
 
 
-def test_reflash_reads_degradations_that_are_there_and_names_the_others(folders, pictures):
-    for name, gt in pictures.items():
+def test_reflash_reads_degradations_that_are_there_and_names_the_others(folders, images):
+    for name, gt in images.items():
         write_image(folders / "lr" / "bicubic_jepg50" / f"{name}.png", gt[:12, :14])
     result = evaluate("reflash", gt=folders / "gt", lq=folders / "lr", use_bicubic=True)
     assert {s.variant for s in result.sets if s.rows} == {"bicubic_jepg50"}
@@ -128,27 +128,27 @@ def test_reflash_reads_degradations_that_are_there_and_names_the_others(folders,
 
 
 @pytest.mark.parametrize("side", ["gt", "sr"])
-def test_a_second_file_of_one_name_is_named(folders, pictures, side):
-    write_image(folders / side / ("a.jpg" if side == "gt" else "a_x4.jpg"), pictures["a"])
+def test_a_second_file_of_one_name_is_named(folders, images, side):
+    write_image(folders / side / ("a.jpg" if side == "gt" else "a_x4.jpg"), images["a"])
     result = evaluate(gt=folders / "gt", sr=folders / "sr")
     assert _kinds(result) == {("a.png" if side == "gt" else "a_x4.png", "duplicate")}
     assert (result.count, result.exit_code) == (3, 1)
 
 
-def test_a_second_hr_file_of_one_name_is_named_where_lr_is_made(folders, pictures):
-    write_image(folders / "gt" / "a.jpg", pictures["a"])
+def test_a_second_hr_file_of_one_name_is_named_where_lr_is_made(folders, images):
+    write_image(folders / "gt" / "a.jpg", images["a"])
     result = evaluate(gt=folders / "gt", use_bicubic=True)
     assert _kinds(result) == {("a.png", "duplicate")}
     assert str(folders / "gt" / "a.jpg") in result.sets[0].problems[0].reason
 
 
-def test_a_data_folder_is_read_by_the_layout_of_the_protocol(tmp_path, pictures):
-    for name, gt in pictures.items():
+def test_a_data_folder_is_read_by_the_layout_of_the_protocol(tmp_path, images):
+    for name, gt in images.items():
         write_image(tmp_path / "Set14" / "HR" / f"{name}.png", gt)
         write_image(tmp_path / "Set14" / "LR_bicubic" / "X4" / f"{name}x4.png", gt[:12, :14])
     result = evaluate(data=tmp_path, use_bicubic=True)
     assert [(s.name, len(s.rows)) for s in result.sets] == [("Set14", 3)]
-    assert (result.sources[0].read("a").lq == pictures["a"][:12, :14]).all()
+    assert (result.sources[0].read("a").lq == images["a"][:12, :14]).all()
     assert result.absent == ["Set5", "B100", "Urban100", "Manga109"]
 
 
@@ -172,7 +172,7 @@ def test_the_intended_lr_of_depth_differs_from_the_published_one(tmp_path, rng):
     assert values[0] != values[1]
 
 
-def test_a_picture_smaller_than_the_scale_is_named_and_the_others_are_scored(folders):
+def test_an_image_smaller_than_the_scale_is_named_and_the_others_are_scored(folders):
     write_image(folders / "gt" / "tiny.png", np.zeros((3, 40, 3), np.uint8))
     result = evaluate(gt=folders / "gt", use_bicubic=True)
     assert _kinds(result) == {("tiny", "wrong size")}
@@ -184,7 +184,7 @@ def test_a_way_of_making_lr_is_refused_where_none_is_made(tmp_path, rng):
     write_image(tmp_path / "lq" / "a.png", rng.integers(1, 256, (12, 12), dtype=np.uint8))
     given = {"gt": tmp_path / "gt", "lq": tmp_path / "lq", "use_bicubic": True}
     assert evaluate("dsr", **given).count == 1
-    with pytest.raises(ConfigError, match="no LR pictures are made here"):
+    with pytest.raises(ConfigError, match="no LR images are made here"):
         evaluate("dsr", **given, lr_of_script="intended")
 
 
@@ -203,8 +203,8 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"scale": 5}, "scales 2, 3, 4, 8; got 5"),
         ({"metrics": ["pnsr"]}, "did you mean 'psnr'"),
         ({"lr_of_script": "right"}, "published or intended"),
-        ({"gt": None}, "needs HR pictures"),
-        ({"protocol": "dasr"}, "needs LR pictures.*dasr-valid"),
+        ({"gt": None}, "needs HR images"),
+        ({"protocol": "dasr"}, "needs LR images.*dasr-valid"),
         ({"data": "x"}, "either data, or gt and lq"),
         ({"seed": -1}, "seed is at least 0, got -1"),
         ({"sets": ["Set5"]}, "sets chooses among those of data"),

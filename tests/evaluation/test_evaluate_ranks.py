@@ -19,7 +19,7 @@ from ppsr.imaging.io import write_image
 def test_two_processes_write_the_scores_of_one(tmp_path, rng):
     for name in ("a", "b", "c"):
         write_image(tmp_path / "gt" / f"{name}.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
-    (tmp_path / "gt" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "gt" / "broken.png").write_bytes(b"no image")
     (tmp_path / "ppsr_command.py").write_text("from ppsr.cli import main\n\nmain()\n")
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
     command += ["--log_dir", str(tmp_path / "log"), str(tmp_path / "ppsr_command.py"), "evaluate"]
@@ -35,4 +35,4 @@ def test_two_processes_write_the_scores_of_one(tmp_path, rng):
     assert together == json.loads(json.dumps(alone))
     assert (together["count"], len(together["problems"])) == (3, 1)
     assert logs.count("psnr ↑") == 1
-    assert done.returncode != 0  # a picture without a score
+    assert done.returncode != 0  # an image without a score

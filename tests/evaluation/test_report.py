@@ -67,7 +67,7 @@ def test_published_names_of_a_network_are_found_by_its_parameters():
     assert network_name(["runs/a", "x/predictor.pth"]) == "a+predictor"
 
 
-def test_json_holds_every_picture_and_the_mean(result, tmp_path):
+def test_json_holds_every_image_and_the_mean(result, tmp_path):
     write_report(result, tmp_path / "out", grid=False)
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert written["count"] == 5
@@ -80,9 +80,9 @@ def test_csv_has_the_mean_and_the_difference_to_published_numbers(result, tmp_pa
     write_report(result, tmp_path / "out", grid=False)
     with (tmp_path / "out" / "metrics.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert [row["picture"] for row in rows[:6]] == ["a", "b", "d", "e", "f", "mean of 5"]
+    assert [row["image"] for row in rows[:6]] == ["a", "b", "d", "e", "f", "mean of 5"]
     assert float(rows[5]["psnr"]) == pytest.approx(result.means["psnr"])
-    named = {row["picture"]: row for row in rows[6:]}
+    named = {row["image"]: row for row in rows[6:]}
     assert float(named["published: bicubic"]["psnr"]) == 28.42
     assert float(named["mean minus published: bicubic"]["psnr"]) == pytest.approx(
         result.means["psnr"] - 28.42
@@ -133,7 +133,7 @@ def test_markdown_shows_the_difference_to_published_numbers(result):
     assert difference == pytest.approx(result.means["psnr"] - 28.42, abs=1e-4)
 
 
-def test_grids_of_best_and_worst_show_five_pictures(result, tmp_path):
+def test_grids_of_best_and_worst_show_five_images(result, tmp_path):
     write_report(result, tmp_path / "out")
     grids = sorted((tmp_path / "out").glob("*.png"))
     assert [g.name.split("_")[1] for g in grids] == ["best", "worst"]
@@ -146,7 +146,7 @@ def test_the_table_of_the_reflash_paper_has_a_column_per_degradation(tmp_path, r
     assert "| psnr | clean | blur | noise | jpeg | blur+noise |" in text
 
 
-def test_a_degradation_without_pictures_is_an_empty_cell(tmp_path, rng):
+def test_a_degradation_without_images_is_an_empty_cell(tmp_path, rng):
     for place in ("gt", "lr/blur2_bicubic"):
         side = 32 if place == "gt" else 8
         write_image(tmp_path / place / "a.png", rng.integers(0, 256, (side, side, 3), dtype=np.uint8))

@@ -47,22 +47,22 @@ def test_frozen_mean_shift_is_kept_in_the_state_but_not_trained(cls) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (17, 31)])
-def test_pyramid_has_every_size_and_duals_bring_each_picture_down(height: int, width: int) -> None:
+def test_pyramid_has_every_size_and_duals_bring_each_image_down(height: int, width: int) -> None:
     net, dual = DRNGenerator(scale=(2, 4), n_blocks=1, n_feats=4), DRNDual(n_feats=4)
     with paddle.no_grad():
         sr = net(255 * paddle.rand([1, 3, height, width]))
-        sizes = [list(picture.shape[2:]) for picture in sr]
+        sizes = [list(image.shape[2:]) for image in sr]
         assert sizes == [[height * factor, width * factor] for factor in (1, 2, 4)]
         for larger, smaller in zip(sr[1:], sizes[:-1], strict=True):
             assert list(dual(larger).shape[2:]) == smaller
 
 
 def test_losses_refuse_an_unknown_style_and_a_missing_target() -> None:
-    picture = paddle.zeros([1, 3, 2, 2])
+    image = paddle.zeros([1, 3, 2, 2])
     with pytest.raises(ConfigError, match="'original' or 'paddledepth'"):
-        drn_losses([picture] * 2, [picture], [picture], picture, style="paddle")
+        drn_losses([image] * 2, [image], [image], image, style="paddle")
     with pytest.raises(ConfigError, match="need 2 LR targets"):
-        drn_losses([picture] * 3, [picture] * 2, [picture], picture)
+        drn_losses([image] * 3, [image] * 2, [image], image)
 
 
 def test_rcan_has_the_published_keys() -> None:

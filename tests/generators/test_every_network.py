@@ -20,7 +20,7 @@ def build(name: str, seed: int = 0):
     """The small test network of an lq -> sr class; auxiliary networks are not for these tests."""
     cls = GENERATORS.get(name)
     if not getattr(cls, "produces_image", True):
-        pytest.skip(f"{name} does not make SR pictures")
+        pytest.skip(f"{name} does not make SR images")
     paddle.seed(seed)
     net = cls(**cls.test_args)
     net.eval()
@@ -31,8 +31,8 @@ def example(net, n: int, h: int, w: int) -> list[paddle.Tensor]:
     """Inputs as forward takes them, in the network's own value range."""
     if hasattr(net, "example_inputs"):
         return [paddle.to_tensor(array) for array in net.example_inputs(n, h, w)]
-    picture = np.random.default_rng(0).random((n, 3, h, w), dtype=np.float32)
-    return [paddle.to_tensor(picture * float(getattr(net, "rgb_range", 1.0)))]
+    image = np.random.default_rng(0).random((n, 3, h, w), dtype=np.float32)
+    return [paddle.to_tensor(image * float(getattr(net, "rgb_range", 1.0)))]
 
 
 def outputs(result) -> list[paddle.Tensor]:
@@ -53,7 +53,7 @@ def test_facts_that_other_parts_rely_on_are_stated(name: str) -> None:
 
 @every_network
 @pytest.mark.parametrize(("height", "width"), [(11, 17), (7, 5)])
-def test_picture_of_an_odd_size_is_enlarged_by_the_scale(name: str, height: int, width: int) -> None:
+def test_image_of_an_odd_size_is_enlarged_by_the_scale(name: str, height: int, width: int) -> None:
     net = build(name)
     inputs = example(net, 2, height, width)
     if len(inputs) == 1:
@@ -141,7 +141,7 @@ def test_nothing_beyond_the_stated_radius_changes_the_output(name: str, edge: st
     net = build(name)
     radius = net.receptive_radius
     if radius is None:
-        pytest.skip(f"{name} sees the whole picture")
+        pytest.skip(f"{name} sees the whole image")
     multiple = getattr(net, "size_multiple", 1)
     short, long = -(-4 // multiple) * multiple, -(-(radius + 4) // multiple) * multiple
     horizontal = edge in ("left", "right")

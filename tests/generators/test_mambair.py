@@ -103,7 +103,7 @@ def test_recomputing_changes_no_gradient(name: str) -> None:
 
 
 @both
-def test_tiles_with_an_overlap_come_near_the_whole_picture(name: str, rng: np.random.Generator) -> None:
+def test_tiles_with_an_overlap_come_near_the_whole_image(name: str, rng: np.random.Generator) -> None:
     """A scan sees without bound, so tiles differ; the more they overlap, the less."""
     net = build(name)
     image = np.repeat(np.repeat(rng.random((4, 4, 3), dtype=np.float32), 8, 0), 8, 1)

@@ -15,7 +15,7 @@ from ppsr.weights.apply import load_state
 X4_PLACES = ["first", "b1", "b4", "up1", "upconv1", "up2", "upconv2", "hr", "last"]
 
 
-def picture(side: int = 6) -> paddle.Tensor:
+def image(side: int = 6) -> paddle.Tensor:
     return paddle.to_tensor(np.random.default_rng(0).random((1, 3, side, side), dtype=np.float32))
 
 
@@ -34,7 +34,7 @@ def shapes_dropped(net) -> list[list[int]]:
 
     net.train()
     net.dropout.drop.draw_mask = keep_all
-    net(picture())
+    net(image())
     return seen
 
 
@@ -84,14 +84,14 @@ def test_both_published_key_layouts_load() -> None:
     assert "body4.0.conv2.bias" in split
     load_state(net, MSRResNet.map_published_keys(state))
     load_state(other, MSRResNet.map_published_keys(split))
-    np.testing.assert_array_equal(net(picture()).numpy(), other(picture()).numpy())
+    np.testing.assert_array_equal(net(image()).numpy(), other(image()).numpy())
     assert net.body[3].conv2.bias.numpy()[0] == state["body.3.conv2.bias"][0]
 
 
 def test_without_global_residual_the_enlarged_input_is_missing() -> None:
     net, bare = small(upscale=2), small(upscale=2, global_residual=False)
     load_state(bare, {key: value.numpy() for key, value in net.state_dict().items()})
-    x = picture()
+    x = image()
     enlarged = paddle.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
     np.testing.assert_allclose(net(x).numpy(), (bare(x) + enlarged).numpy(), atol=1e-6)
 
@@ -127,4 +127,4 @@ def test_rrdbnet_refuses_other_scales_and_residual_share() -> None:
 def test_rrdbnet_enlarges_multiples_of_its_folding(scale: int, multiple: int) -> None:
     net = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2, scale=scale)
     assert net.size_multiple == multiple
-    assert list(net(picture(2 * multiple)).shape) == [1, 3, 2 * multiple * scale, 2 * multiple * scale]
+    assert list(net(image(2 * multiple)).shape) == [1, 3, 2 * multiple * scale, 2 * multiple * scale]

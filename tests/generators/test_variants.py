@@ -76,7 +76,7 @@ PUBLISHED_PARAMETERS = {
     "MambaIR-light_x3": 913_131,
     "MambaIR-light_x4": 924_492,
 }
-# FLOPs in 1e9 for an SR picture of 1280x720, as MambaIR's authors count them.
+# FLOPs in 1e9 for an SR image of 1280x720, as MambaIR's authors count them.
 PUBLISHED_GFLOPS = {"MambaIR-light_x2": 334.2, "MambaIR-light_x3": 148.5, "MambaIR-light_x4": 84.6}
 # Multiply-accumulates in 1e9, to the digits that were counted on the released code.
 PUBLISHED_GMACS = {
@@ -147,7 +147,7 @@ def test_macs_of_fsrcnn_are_its_papers_count_of_weights_per_pixel() -> None:
 
 
 def test_macs_of_drn_agree_with_its_readme() -> None:
-    """The DRC project states 109.9, 224.8, 198.0 and 366.5 G; these are for LR pictures of 96x96."""
+    """The DRC project states 109.9, 224.8, 198.0 and 366.5 G; these are for LR images of 96x96."""
     published = {"DRN-S_x4": 109.9, "DRN-L_x4": 224.8, "DRN-S_x8": 198.0, "DRN-L_x8": 366.5}
     for name, gmacs in published.items():
         assert find_variant(name).macs * (96 / 64) ** 2 / 1e9 == pytest.approx(gmacs, rel=0.005)

@@ -5,7 +5,7 @@ tests run on any other files of the same families.
 
 How the files were made: the published modules were imported into PyTorch on a CPU (their registries and
 unused imports replaced by empty ones), built with the arguments in `meta`, given random parameters, and run
-on random pictures; `meta` names the version and the seed. A file keeps the whole state dict, what went in,
+on random images; `meta` names the version and the seed. A file keeps the whole state dict, what went in,
 what came out, and gradients of some parameters. Where `meta` has an entry `weights`, parameters have three
 values only, so that a file about an option stays small.
 """

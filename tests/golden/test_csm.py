@@ -35,7 +35,7 @@ def ours(place: str) -> str:
 
 
 def places(case: Golden, prefix: str) -> list[str]:
-    """Layers for which a file has entries; the SR picture ("final") is none."""
+    """Layers for which a file has entries; the SR image ("final") is none."""
     found = (re.fullmatch(rf"{prefix}_(first|b\d+|hr|last)", key) for key in case.group("output"))
     return [match[1] for match in found if match]
 
@@ -48,7 +48,7 @@ def test_gradients_and_importance_of_channels_equal_the_released_code(path: Path
     result = channel_saliency(build(case), case["input/lr"], names)
     assert_close(result.sr[None], case["output/sr"], rtol=ROUNDING, what="SR")
     assert_close(result.objective, case["output/objective"], rtol=1e-5, what="objective")
-    assert_close(result.lq_gradient, case["output/lr_grad"], rtol=1e-3, what="gradient by the picture")
+    assert_close(result.lq_gradient, case["output/lr_grad"], rtol=1e-3, what="gradient by the image")
     assert_close(magnitude_map(result.lq_gradient), case["output/grad_abs_norm_lr"], atol=1e-3, what="map")
     assert_close(signed_map(result.lq_gradient), case["output/grad_norm_lr"], atol=1e-3, what="signed map")
     for place in places(case, "gradmax"):
@@ -60,7 +60,7 @@ def test_gradients_and_importance_of_channels_equal_the_released_code(path: Path
 
 
 @golden("reflash_csm*")
-def test_gradient_by_the_sr_picture_equals_the_released_code(path: Path) -> None:
+def test_gradient_by_the_sr_image_equals_the_released_code(path: Path) -> None:
     case = Golden(path)
     sr = paddle.to_tensor(case["output/sr"], stop_gradient=False)
     strength = edge_strength(sr)
@@ -75,16 +75,16 @@ def test_gradient_by_the_sr_picture_equals_the_released_code(path: Path) -> None
 
 
 @golden("reflash_csm*")
-def test_coloured_maps_equal_the_released_pictures(path: Path) -> None:
+def test_coloured_maps_equal_the_released_images(path: Path) -> None:
     case = Golden(path)
     compared = 0
-    for key, picture in case.group("output").items():
+    for key, image in case.group("output").items():
         match = re.fullmatch(r"saliency_rgb_(\w+)_ch(\d+)", key)
         if match:
             layer = channel_saliency(build(case), case["input/lr"], [ours(match[1])]).layers[ours(match[1])]
             coloured = seismic(layer.maps[int(match[2])])
             # one step of the colour map is up to 4 levels
-            assert_close(coloured.astype(int), picture.astype(int), atol=4, what=key)
+            assert_close(coloured.astype(int), image.astype(int), atol=4, what=key)
             compared += 1
     assert compared
 
@@ -104,7 +104,7 @@ def test_ablation_of_single_channels_equals_the_released_code(path: Path) -> Non
             result.psnr, case[f"output/ablation_psnr_{place}"], atol=2e-3, what=f"PSNR without {place}"
         )
         assert_close(result.change, case[f"output/ablation_meanabs_{place}"], rtol=ROUNDING, what=place)
-        # the released pictures of features are scaled to 0..255; a channel's rounding comes from all of them
+        # the released images of features are scaled to 0..255; a channel's rounding comes from all of them
         assert_close(
             features[0] * 255,
             case[f"output/featmap_{place}_ch0"],

@@ -72,14 +72,14 @@ def test_filter_and_sharpening(path):
 @golden("functions_diffjpeg*")
 def test_jpeg(path):
     g = Golden(path)
-    pictures, quality = g["input/img"], [float(q) for q in g["input/quality"]]
-    images = _hwc(pictures)
+    batch, quality = g["input/img"], [float(q) for q in g["input/quality"]]
+    images = _hwc(batch)
     for i, q in enumerate(g.meta["float_quality"]):
         ours = _chw([jpeg.jpeg(x, q) for x in images])
-        assert_jpeg_close(ours, g[f"output/hard_float{i}"], pictures, [q] * len(images), f"quality {q}")
+        assert_jpeg_close(ours, g[f"output/hard_float{i}"], batch, [q] * len(images), f"quality {q}")
     for kind in ("hard", "soft"):
         ours = _chw([jpeg.jpeg(x, q, soft=kind == "soft") for x, q in zip(images, quality, strict=True)])
-        assert_jpeg_close(ours, g[f"output/{kind}_tensor"], pictures, quality, kind)
+        assert_jpeg_close(ours, g[f"output/{kind}_tensor"], batch, quality, kind)
     assert_close([jpeg.quality_factor(q) for q in quality], g["output/factor_tensor"], rtol=1e-6)
 
 

@@ -17,7 +17,7 @@ STYLES = {"original": "original", "paddle": "paddledepth"}
 
 
 class Case:
-    """The networks of one file with its pictures."""
+    """The networks of one file with its images."""
 
     def __init__(self, path: Path) -> None:
         self.file = Golden(path)
@@ -47,20 +47,20 @@ class Case:
 
     def forward(self):
         sr = self.net(self.lr[0])
-        return sr, [dual(picture) for dual, picture in zip(self.duals, sr[1:], strict=True)]
+        return sr, [dual(image) for dual, image in zip(self.duals, sr[1:], strict=True)]
 
 
 @golden("drn_x[0-9]*")
 @pytest.mark.smoke
-def test_pictures_and_dual_pictures_equal_the_original(path: Path) -> None:
+def test_images_and_dual_images_equal_the_original(path: Path) -> None:
     case = Case(path)
     with paddle.no_grad():
         sr, back = case.forward()
     assert len(sr) == len(case.duals) + 1
-    for index, picture in enumerate(sr):
-        assert_close(picture.numpy(), case.file[f"output/sr{index}"], rtol=RTOL, what=f"sr{index}")
-    for index, picture in enumerate(back):
-        assert_close(picture.numpy(), case.file[f"output/dual{index}"], rtol=RTOL, what=f"dual{index}")
+    for index, image in enumerate(sr):
+        assert_close(image.numpy(), case.file[f"output/sr{index}"], rtol=RTOL, what=f"sr{index}")
+    for index, image in enumerate(back):
+        assert_close(image.numpy(), case.file[f"output/dual{index}"], rtol=RTOL, what=f"dual{index}")
 
 
 @golden("drn_x[0-9]*")
@@ -86,11 +86,11 @@ def test_losses_equal_both_published_styles(path: Path, stored: str) -> None:
 @golden("drn_x[0-9]*")
 def test_gradients_of_the_original_loss_equal_the_original(path: Path) -> None:
     case = Case(path)
-    pictures = [
+    images = [
         [with_values(one, case.file[f"output/{name}{i}"]) for i, one in enumerate(group)]
         for name, group in zip(("sr", "dual"), case.forward(), strict=True)
     ]
-    drn_losses(*pictures, case.lr, case.hr)["total"].backward()
+    drn_losses(*images, case.lr, case.hr)["total"].backward()
     groups = [("output/grad", case.net)]
     groups += [(f"output/grad_dual/{index}", dual) for index, dual in enumerate(case.duals)]
     compared = 0

@@ -1,4 +1,4 @@
-"""PaddleDepth's depth super-resolution: pictures, metrics, noise and the learning rate."""
+"""PaddleDepth's depth super-resolution: images, metrics, noise and the learning rate."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _border_of_means(g, cases):
 
 @golden("drn_dsr_protocol*")
 @pytest.mark.smoke
-def test_pictures_and_their_scores(path):
+def test_images_and_their_scores(path):
     g = Golden(path)
     for case, pred, gt in _cases(g):
         assert_close(pred, g[f"output/{case}/pred_uint8"])
@@ -51,9 +51,7 @@ def test_pictures_and_their_scores(path):
                 assert_close(ssim(sr, gt, **options), expected[f"ssim_{key}"], atol=1e-5, what=f"ssim {key}")
             options = {"crop_border": border, "test_y_channel": True}
             assert psnr(gt, gt, **options) == expected["psnr_id"]
-            assert_close(
-                ssim(gt, gt, **options), expected["ssim_id"], atol=1e-5, what="ssim of equal pictures"
-            )
+            assert_close(ssim(gt, gt, **options), expected["ssim_id"], atol=1e-5, what="ssim of equal images")
             for name, metric in ERRORS.items():
                 scorer = metric(crop_border=border, definition="published")
                 for key, sr in ((name, pred), (f"{name}_id", gt)):
@@ -61,7 +59,7 @@ def test_pictures_and_their_scores(path):
 
 
 @golden("drn_dsr_protocol*")
-def test_means_over_pictures(path):
+def test_means_over_images(path):
     g = Golden(path)
     cases = list(_cases(g))
     border = _border_of_means(g, [case for case, _, _ in cases])
@@ -76,7 +74,7 @@ def test_means_over_pictures(path):
 
 
 @golden("drn_dsr_protocol*")
-def test_test_pictures_from_mat_variables(path):
+def test_test_images_from_mat_variables(path):
     g = Golden(path)
     assert_close(to_png(g["input/mat/im_gt_y"]), g["output/mat/hr_png"])
     upsampled = g["input/mat/im_b_y"]

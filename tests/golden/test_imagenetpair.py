@@ -11,7 +11,7 @@ from tests.golden.files import Golden, assert_close, golden
 
 @golden("imagenetpair_*")
 @pytest.mark.smoke
-def test_whole_pictures_of_the_validation_phase(path, tmp_path):
+def test_whole_images_of_the_validation_phase(path, tmp_path):
     g = Golden(path)
     write_image(tmp_path / "a.png", g["input/rgb_uint8"])
     dataset = ImageNetPairedDataset(gt_folder=str(tmp_path), scale=g.meta["scale"], gt_size=g.meta["gt_size"])

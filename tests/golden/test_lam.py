@@ -37,9 +37,9 @@ def test_path_equals_the_notebook(path: Path) -> None:
     settings = settings_of(case)
     kernels = blur_kernels(settings.sigma, settings.fold, settings.kernel_size)
     assert_close(kernels, case["output/kernels_l_sigma"], atol=1e-12, what="kernels")
-    pictures, slopes = blur_path(case["input/image_chw"], kernels, 0, settings.fold)
+    images, slopes = blur_path(case["input/image_chw"], kernels, 0, settings.fold)
     for name, index in (("first", 0), ("mid", settings.fold // 2), ("last", settings.fold - 1)):
-        assert_close(pictures[index], case[f"output/interp_{name}"], atol=1e-6, what=f"{name} picture")
+        assert_close(images[index], case[f"output/interp_{name}"], atol=1e-6, what=f"{name} image")
         assert_close(slopes[index], case[f"output/dlambda_{name}"], atol=1e-5, what=f"{name} derivative")
 
 

@@ -13,7 +13,7 @@ from tests.golden.files import Golden, assert_close, golden
 PARAMETERS = Path("data/pretrained/niqe_pris_params.npz")
 
 
-def _pictures(g):
+def _images(g):
     return {name: g[f"input/{name}_bgr_u8"][..., ::-1] for name in ("sr", "gt")}
 
 
@@ -21,7 +21,7 @@ def _pictures(g):
 @pytest.mark.smoke
 def test_psnr_and_ssim(path):
     g = Golden(path)
-    pair = _pictures(g)
+    pair = _images(g)
     for border in g.meta["crops"]:
         for channels in ("y", "rgb"):
             options = {"crop_border": border, "test_y_channel": channels == "y"}
@@ -45,12 +45,12 @@ def test_niqe(path):
     if not PARAMETERS.is_file():
         pytest.skip(f"{PARAMETERS} of BasicSR is not part of this project")
     g = Golden(path)
-    pair = _pictures(g)
+    pair = _images(g)
     for key, expected in g.group("output").items():
         if key.startswith("niqe_") and key.count("_") == 3:
-            _, picture, plane, border = key.split("_")
+            _, image, plane, border = key.split("_")
             metric = NIQE(
                 parameters=PARAMETERS, convert_to=plane, crop_border=int(border.removeprefix("crop"))
             )
-            # the halved picture is computed in float32, the covariance of few blocks magnifies that
-            assert_close(metric(pair[picture]), expected, atol=1e-3, what=key)
+            # the halved image is computed in float32, the covariance of few blocks magnifies that
+            assert_close(metric(pair[image]), expected, atol=1e-3, what=key)

@@ -28,12 +28,12 @@ _FAMILIES = {
 }
 
 
-def _hwc(picture):
-    return np.ascontiguousarray(picture.transpose(1, 2, 0))
+def _hwc(image):
+    return np.ascontiguousarray(image.transpose(1, 2, 0))
 
 
 def _each(function, batch, *values):
-    """Apply a function of the host to every picture of a batch, with the picture's own values."""
+    """Apply a function of the host to every image of a batch, with the image's own values."""
     return np.stack(
         [function(_hwc(one), *own).transpose(2, 0, 1) for one, *own in zip(batch, *values, strict=True)]
     )
@@ -44,7 +44,7 @@ def _on_device(function, batch, *values, **options):
 
 
 class _Recorded:
-    """Hands out recorded random arrays, to the host for one picture and to the device for a batch."""
+    """Hands out recorded random arrays, to the host for one image and to the device for a batch."""
 
     def __init__(self, array):
         self.array = array
@@ -125,7 +125,7 @@ def test_jpeg(path):
 
 
 def _noise_case(g, kind):
-    """The pictures, levels and flags of a recorded noise call, and its random arrays for gray and colour."""
+    """The images, levels and flags of a recorded noise call, and its random arrays for gray and colour."""
     expected = g[f"output/{kind}_noise"]
     height, width = expected.shape[2:]
     draws = {k.rsplit("_", 1)[1]: v for k, v in g.group("input").items() if k.startswith(f"{kind}_draw0")}
@@ -135,7 +135,7 @@ def _noise_case(g, kind):
     flags = g[f"input/{kind}_draw1_rand"] < float(stated[1] if stated else g[f"input/{kind}_gray_prob"])
     arrays = [g[k] for k in sorted(g.arrays) if re.fullmatch(rf"input/{kind}_draw[2-9]_\w+", k)]
     return SimpleNamespace(
-        pictures=np.ascontiguousarray(g["input/gt"][:, :, :height, :width]),
+        images=np.ascontiguousarray(g["input/gt"][:, :, :height, :width]),
         level=draws["rand"] * span + low,
         gray=flags,
         grays=arrays[0] if flags.any() else None,
@@ -157,12 +157,12 @@ def test_gaussian_noise_from_recorded_draws(path):
         added = noise.gaussian_noise(one.shape, sigma=sigma, gray=gray, rng=recorded)
         return noise.add_noise(one, added)
 
-    ours = _each(host, case.pictures, case.level, case.gray, drawn)
+    ours = _each(host, case.images, case.level, case.gray, drawn)
     assert_close(ours, case.expected, atol=1e-5, what="host")
     added = _on_device(
-        device.gaussian_noise, case.pictures, sigma=case.level, gray=case.gray, draws=_Recorded(drawn)
+        device.gaussian_noise, case.images, sigma=case.level, gray=case.gray, draws=_Recorded(drawn)
     )
-    assert_close(np.clip(case.pictures + added, 0, 1), case.expected, atol=1e-5, what="device")
+    assert_close(np.clip(case.images + added, 0, 1), case.expected, atol=1e-5, what="device")
 
 
 @golden("functions_reflash_training*")
@@ -177,16 +177,16 @@ def test_poisson_noise_from_recorded_draws(path):
         recorded = _Recorded(_hwc(drawn)[..., :1] if gray else _hwc(drawn))
         return noise.add_noise(one, noise.poisson_noise(one, scale=scale, gray=gray, rng=recorded))
 
-    ours = _each(host, case.pictures, case.level, case.gray, counts)
+    ours = _each(host, case.images, case.level, case.gray, counts)
     assert_close(ours, case.expected, atol=1e-5, what="host")
     added = _on_device(
-        device.poisson_noise, case.pictures, scale=case.level, gray=case.gray, draws=_Recorded(counts)
+        device.poisson_noise, case.images, scale=case.level, gray=case.gray, draws=_Recorded(counts)
     )
-    assert_close(np.clip(case.pictures + added, 0, 1), case.expected, atol=1e-5, what="device")
+    assert_close(np.clip(case.images + added, 0, 1), case.expected, atol=1e-5, what="device")
     for name, expected in g.group("output").items():
         if name.startswith("poisson_lambda"):
             gray = np.full(len(case.gray), expected.shape[1] == 1)
-            rate, _ = device.poisson_rate(paddle.to_tensor(case.pictures), gray=gray)
+            rate, _ = device.poisson_rate(paddle.to_tensor(case.images), gray=gray)
             assert_close(rate.numpy()[:, : expected.shape[1]], expected, rtol=1e-5, what=name)
 
 
@@ -225,7 +225,7 @@ def test_learning_rate_of_the_config(path):
 
 
 @golden("functions_reflash_training*")
-def test_psnr_of_8_bit_pictures(path):
+def test_psnr_of_8_bit_images(path):
     g = Golden(path)
     sr, gt = to_uint8(_hwc(g["input/psnr_pred"])), to_uint8(_hwc(g["input/gt"][0]))
     np.testing.assert_array_equal(sr[..., ::-1], g["output/psnr_uint8_bgr"])

@@ -1,4 +1,4 @@
-"""The published tile modes, and our own against the whole picture."""
+"""The published tile modes, and our own against the whole image."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_padding_of_the_published_inference_script(path):
 
 
 @golden("tile_*")
-def test_blended_tiles_stay_as_near_to_the_whole_picture_as_published_ones(path):
+def test_blended_tiles_stay_as_near_to_the_whole_image_as_published_ones(path):
     g = Golden(path)
     backend = _backend(g)
     whole = np.clip(g["output/model_whole"][0].transpose(1, 2, 0), 0, 1)
@@ -77,6 +77,6 @@ def test_blended_tiles_stay_as_near_to_the_whole_picture_as_published_ones(path)
     published = paste_tiles(run, g["input/x"], scale=backend.facts.scale, window=window, tile=tile, pad=pad)
     published = np.clip(published[0].transpose(1, 2, 0), 0, 1)
     ours = Upscaler(backend, tile=tile, overlap=pad)(image)
-    # Which of the two is nearer depends on the picture. On 44 pictures the largest difference was 0.4 to 1.9
+    # Which of the two is nearer depends on the image. On 44 images the largest difference was 0.4 to 1.9
     # times the published one, the most with the smallest tiles, 8 pixels.
     assert np.abs(ours - whole).max() <= 3 * np.abs(published - whole).max() + ATOL

@@ -16,7 +16,7 @@ _COEFFICIENT = 2e-4  # float32 error of a DCT coefficient, a sum of 64 products 
 def usm_tolerance(
     batch: np.ndarray, *, weight: float = 0.5, radius: int = 50, sigma: float = 0.0, threshold: float = 10.0
 ) -> np.ndarray:
-    """Bound for each pixel of sharpened pictures (N, C, H, W).
+    """Bound for each pixel of sharpened images (N, C, H, W).
 
     The mask compares the detail with a threshold. Where both are equal up to rounding, its value may be 0 or
     1, and the smoothing of the mask spreads that over the neighbours. Elsewhere only rounding remains.
@@ -37,7 +37,7 @@ def usm_tolerance(
 
 
 def settled_by_jpeg(image: np.ndarray, quality: float) -> np.ndarray:
-    """Pixels (H, W) of a picture (3, H, W) in blocks without a coefficient at a tie of its rounding."""
+    """Pixels (H, W) of an image (3, H, W) in blocks without a coefficient at a tie of its rounding."""
     _, height, width = image.shape
     padded = np.pad(image.astype(np.float64), ((0, 0), (0, -height % 16), (0, -width % 16)))
     luma, *chroma = np.einsum("kc,chw->khw", jpeg.TO_YCC.astype(np.float64), padded * 255)
@@ -56,7 +56,7 @@ def settled_by_jpeg(image: np.ndarray, quality: float) -> np.ndarray:
 def assert_jpeg_close(
     actual: np.ndarray, expected: np.ndarray, images: np.ndarray, qualities, what: str
 ) -> None:
-    """Compare compressed pictures (N, 3, H, W) wherever the rounding of the coefficients is certain."""
+    """Compare compressed images (N, 3, H, W) wherever the rounding of the coefficients is certain."""
     settled = np.stack([settled_by_jpeg(*pair) for pair in zip(images, qualities, strict=True)])
     assert settled.mean() >= 0.25, f"{what}: hardly a block is certain"
     error = np.abs(actual - expected).max(axis=1)[settled]

@@ -1,4 +1,4 @@
-"""What a file may hold beside its pixels costs neither time nor memory, and hides no picture."""
+"""What a file may hold beside its pixels costs neither time nor memory, and hides no image."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def read(tmp_path):
     """Reads a file of some bytes in bounded time."""
 
     def run(content: bytes):
-        path = tmp_path / "picture"
+        path = tmp_path / "image"
         path.write_bytes(content)
         started = time.perf_counter()
-        picture = read_file(path)
+        image = read_file(path)
         assert time.perf_counter() - started < 5
-        return picture
+        return image
 
     return run
 
@@ -110,18 +110,18 @@ def test_exif_is_sound_if_decoding_it_is_cheap(name):
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_exif_of_a_png_is_left_out(name, deep, read):
-    picture = read(_png(_chunk(b"eXIf", HOSTILE[name]), deep=deep))
-    assert (picture.pixels[..., 0] == (DEEP if deep else PIXELS)).all()
-    assert picture.warnings == ("the EXIF is damaged and is left out",)
-    assert picture.metadata.exif is None
+    image = read(_png(_chunk(b"eXIf", HOSTILE[name]), deep=deep))
+    assert (image.pixels[..., 0] == (DEEP if deep else PIXELS)).all()
+    assert image.warnings == ("the EXIF is damaged and is left out",)
+    assert image.metadata.exif is None
 
 
 def test_memory_is_that_of_the_file(tmp_path):
     content = _png(_chunk(b"eXIf", HOSTILE["shared values"]))
-    (tmp_path / "picture").write_bytes(content)
+    (tmp_path / "image").write_bytes(content)
     tracemalloc.start()
     try:
-        read_file(tmp_path / "picture")
+        read_file(tmp_path / "image")
         assert tracemalloc.get_traced_memory()[1] < 8 * len(content)
     finally:
         tracemalloc.stop()
@@ -131,9 +131,9 @@ def test_memory_is_that_of_the_file(tmp_path):
 def test_hostile_exif_of_other_formats_is_left_out(name, read):
     whole = _shared(60_000) if name == "shared values" else HOSTILE[name]
     for content in (_jpeg(*_exif_segments(whole)), _webp(HOSTILE[name])):
-        picture = read(content)
-        assert picture.warnings == ("the EXIF is damaged and is left out",)
-        assert picture.pixels.shape[:2] == PIXELS.shape
+        image = read(content)
+        assert image.warnings == ("the EXIF is damaged and is left out",)
+        assert image.pixels.shape[:2] == PIXELS.shape
 
 
 def test_hostile_parts_of_a_tiff_are_left_out(tmp_path, read):
@@ -146,9 +146,9 @@ def test_hostile_parts_of_a_tiff_are_left_out(tmp_path, read):
     added = struct.pack("<H", count + 1) + old + struct.pack("<HHII", EXIF_PART, 4, 1, place) + bytes(4)
     entries = [(1000 + i, 7, 2**20, place + 2 + 12 * 400 + 4) for i in range(400)]
     part = _directory(*entries) + bytes(2**20)
-    picture = read(plain[:4] + struct.pack("<I", len(plain)) + plain[8:] + added + part)
-    assert (picture.pixels[..., 0] == PIXELS).all()
-    assert picture.warnings == ("the EXIF is damaged and is left out",)
+    image = read(plain[:4] + struct.pack("<I", len(plain)) + plain[8:] + added + part)
+    assert (image.pixels[..., 0] == PIXELS).all()
+    assert image.warnings == ("the EXIF is damaged and is left out",)
 
 
 @pytest.mark.parametrize("name", ["a usual one", "a part beyond the end"])
@@ -159,14 +159,14 @@ def test_usual_exif_is_kept(name, read):
         _jpeg(*_exif_segments(FINE[name])),
         _webp(FINE[name]),
     ):
-        picture = read(content)
+        image = read(content)
         exif = Image.Exif()
-        exif.load(picture.metadata.exif)
+        exif.load(image.metadata.exif)
         assert exif[SOFTWARE] == "abc"
-        assert not picture.warnings
+        assert not image.warnings
 
 
-def test_exif_that_imagemagick_wrote_as_text_turns_the_picture(read):
+def test_exif_that_imagemagick_wrote_as_text_turns_the_image(read):
     block = _block((ORIENTATION, 3, 1, 6))
     text = b"\nexif\n%8d\n" % len(block) + block.hex().encode()
     packed = _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))
@@ -190,9 +190,9 @@ def test_hostile_indices_and_comments_of_a_jpeg_are_left_out(read):
     ],
 )
 def test_texts_of_any_length_hide_no_png(chunk, deep, read):
-    picture = read(_png(chunk, deep=deep))
-    assert (picture.pixels[..., 0] == (DEEP if deep else PIXELS)).all()
-    assert not picture.warnings
+    image = read(_png(chunk, deep=deep))
+    assert (image.pixels[..., 0] == (DEEP if deep else PIXELS)).all()
+    assert not image.warnings
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,9 @@ def _gif(frames: int, before: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize(("frames", "number"), [(1, None), (3, "3"), (200_000, "more than 100")])
 def test_frames_of_a_gif_are_counted_up_to_a_limit(frames, number, read):
-    picture = read(_gif(frames))
-    assert picture.warnings == (() if number is None else (f"{number} frames or pages, the first is used",))
-    assert (picture.pixels[..., 0] == PIXELS).all()
+    image = read(_gif(frames))
+    assert image.warnings == (() if number is None else (f"{number} frames or pages, the first is used",))
+    assert (image.pixels[..., 0] == PIXELS).all()
 
 
 def test_comments_of_a_gif_do_not_count(read):
@@ -244,5 +244,5 @@ def test_frames_of_a_png_are_those_it_announces(read):
     ],
 )
 def test_headers_are_read_without_what_comes_before_the_pixels(content, kind, tmp_path):
-    (tmp_path / "picture").write_bytes(content)
-    assert image_header(tmp_path / "picture") == (16, 12, False)
+    (tmp_path / "image").write_bytes(content)
+    assert image_header(tmp_path / "image") == (16, 12, False)

@@ -1,4 +1,4 @@
-"""Networks for luma on colour pictures: in memory, on the training device, while upscaling."""
+"""Networks for luma on colour images: in memory, on the training device, while upscaling."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from ppsr.registry import build_generator, build_model
 
 
 @pytest.fixture
-def picture(rng) -> np.ndarray:
+def image(rng) -> np.ndarray:
     return rng.random((9, 7, 3), dtype=np.float32)
 
 
-def batch_of(picture: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
+def batch_of(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
 
 
-def test_luma_is_the_y_of_the_metrics(picture):
-    np.testing.assert_allclose(luma(batch_of(picture))[0, 0], rgb_to_y(picture), atol=1e-6)
+def test_luma_is_the_y_of_the_metrics(image):
+    np.testing.assert_allclose(luma(batch_of(image))[0, 0], rgb_to_y(image), atol=1e-6)
 
 
-def test_result_has_the_networks_y_and_bicubic_chroma(picture):
+def test_result_has_the_networks_y_and_bicubic_chroma(image):
     seen = []
 
     def enlarge(y):
         seen.append(y)
         return np.repeat(np.repeat(y, 3, axis=2), 3, axis=3) * 0.5
 
-    sr = on_luma(enlarge, batch_of(picture), 3)
+    sr = on_luma(enlarge, batch_of(image), 3)
     assert sr.dtype == np.float32
     ycbcr = rgb_to_ycbcr(sr[0].transpose(1, 2, 0))
-    np.testing.assert_allclose(seen[0][0, 0], rgb_to_y(picture), atol=1e-6)
+    np.testing.assert_allclose(seen[0][0, 0], rgb_to_y(image), atol=1e-6)
     np.testing.assert_allclose(ycbcr[..., 0], enlarge(seen[0])[0, 0], atol=1e-5)
-    chroma = matlab_resize(rgb_to_ycbcr(picture)[..., 1:], 3)
+    chroma = matlab_resize(rgb_to_ycbcr(image)[..., 1:], 3)
     np.testing.assert_allclose(ycbcr[..., 1:], chroma, atol=1e-5)
 
 
 @pytest.mark.parametrize("kwargs", [{"name": "FSRCNN", "scale": 3}, {"name": "ESPCN", "scale": 2}])
-def test_tensors_and_the_upscaler_agree(picture, kwargs):
+def test_tensors_and_the_upscaler_agree(image, kwargs):
     paddle.seed(0)
     options = dict(kwargs)
     net = build_generator(options.pop("name"), **options)
     net.eval()
-    sr = super_resolve(net, paddle.to_tensor(batch_of(picture))).numpy()
-    by_array = on_luma(lambda y: net(paddle.to_tensor(y)).detach().numpy(), batch_of(picture), net.scale)
+    sr = super_resolve(net, paddle.to_tensor(batch_of(image))).numpy()
+    by_array = on_luma(lambda y: net(paddle.to_tensor(y)).detach().numpy(), batch_of(image), net.scale)
     np.testing.assert_allclose(sr, by_array, atol=1e-6)
     upscaler = Upscaler(net)
     expected = np.clip(sr, 0, 1)[0].transpose(1, 2, 0)
-    np.testing.assert_allclose(upscaler(picture), expected, atol=1e-6)
-    np.testing.assert_allclose(Upscaler(net, tile=5)(picture), expected, atol=2e-6)
+    np.testing.assert_allclose(upscaler(image), expected, atol=1e-6)
+    np.testing.assert_allclose(Upscaler(net, tile=5)(image), expected, atol=2e-6)
 
 
-def test_gray_pictures_reach_the_network_in_the_range_of_y(rng):
-    """A gray picture and the same one as RGB give one result."""
+def test_gray_images_reach_the_network_in_the_range_of_y(rng):
+    """A gray image and the same one as RGB give one result."""
     paddle.seed(1)
     net = build_generator("ESPCN", scale=2)
     upscaler = Upscaler(net)
@@ -70,20 +70,20 @@ def test_gray_pictures_reach_the_network_in_the_range_of_y(rng):
     np.testing.assert_allclose(upscaler(gray), as_rgb @ np.float32([0.299, 0.587, 0.114]), atol=1e-6)
 
 
-def test_gradients_go_through_the_colour_conversion(picture):
+def test_gradients_go_through_the_colour_conversion(image):
     net = build_generator("ESPCN", scale=2)
-    x = paddle.to_tensor(batch_of(picture), stop_gradient=False)
+    x = paddle.to_tensor(batch_of(image), stop_gradient=False)
     on_luma(net, x, 2, paddle.to_tensor).square().mean().backward()
     assert np.abs(x.grad.numpy()).min(axis=(0, 2, 3)).max() > 0
 
 
-def test_training_sees_y_alone(picture):
+def test_training_sees_y_alone(image):
     cfg = {"name": "SRModel", "generator": {"name": "FSRCNN", "scale": 2, "d": 8, "s": 4, "m": 1}}
     model = build_model({**cfg, "pixel_criterion": {"name": "MSELoss"}})
-    lq = paddle.to_tensor(batch_of(picture))
+    lq = paddle.to_tensor(batch_of(image))
     batch = model.prepare(Batch({"lq": lq, "gt": paddle.tile(lq, [1, 1, 2, 2])}))
     assert [batch[name].shape[1] for name in ("lq", "gt")] == [1, 1]
-    np.testing.assert_allclose(batch["gt"].numpy()[0, 0, :9, :7], rgb_to_y(picture), atol=1e-6)
+    np.testing.assert_allclose(batch["gt"].numpy()[0, 0, :9, :7], rgb_to_y(image), atol=1e-6)
     assert np.isfinite(float(model.generator_losses(batch)["l_pix"]))
 
 

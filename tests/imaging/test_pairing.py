@@ -47,7 +47,7 @@ def _pairs(gt, others):
         ("0801_sharp", "0801x4"),
     ],
 )
-def test_the_same_picture_is_found_under_its_usual_names(gt, other):
+def test_the_same_image_is_found_under_its_usual_names(gt, other):
     assert _pairs([gt], [other]) == ({gt: other}, [], [])
     # also where one name begins another, and in the presence of others
     both = _pairs([gt, "z" + gt], [other, "z" + other, "extra"])
@@ -61,7 +61,7 @@ def test_an_equal_name_goes_before_a_decorated_one():
     assert extra == ["a_x4.png"]
 
 
-def test_the_longest_beginning_takes_a_picture():
+def test_the_longest_beginning_takes_an_image():
     pairs, missing, extra = _pairs(["man", "man_b"], ["man_b_net", "man_net"])
     assert pairs == {"man": "man_net", "man_b": "man_b_net"}
     assert not missing
@@ -76,14 +76,14 @@ def test_two_candidates_are_not_guessed_between():
     assert _pairs(["a"], ["a_net1", "a_net2"])[0] == {}
 
 
-def test_a_pattern_selects_among_the_pictures_of_a_folder(tmp_path):
+def test_a_pattern_selects_among_the_images_of_a_folder(tmp_path):
     for name in ("a_HR", "a_LR", "b_HR"):
         write_image(tmp_path / f"{name}.png", np.zeros((4, 4), np.uint8))
     assert [p.stem for p in find_images(tmp_path / "*_HR.png")] == ["a_HR", "b_HR"]
 
 
 def test_a_pattern_without_a_match_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         find_images(tmp_path / "*.png")
 
 

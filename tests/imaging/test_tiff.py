@@ -22,7 +22,7 @@ def _samples(rng, channels, height=45, width=37):
     return rng.integers(0, 2**16, (height, width, channels)).astype(np.uint16)
 
 
-def test_planes_of_16_bits_are_the_picture_and_nothing_else(tmp_path):
+def test_planes_of_16_bits_are_the_image_and_nothing_else(tmp_path):
     """Whoever takes them for rows of RGB shows two planes of memory that nobody wrote."""
     image = np.zeros((64, 96, 3), np.uint16)
     image[...] = 60000, 30000, 100
@@ -57,7 +57,7 @@ def test_16_bits_are_exact_in_every_arrangement(channels, planar, how, tmp_path,
 
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_other_readers_see_the_same_picture(planar, channels, tmp_path, rng):
+def test_other_readers_see_the_same_image(planar, channels, tmp_path, rng):
     """The files of these tests are what they are taken for."""
     tifffile = pytest.importorskip("tifffile")
     image = _samples(rng, channels)
@@ -77,7 +77,7 @@ def test_16_bits_are_turned_as_8_bits_are(orientation, planar, tmp_path, rng):
     np.testing.assert_array_equal(deep, flat.astype(np.uint16) * 257)
 
 
-def test_a_very_wide_picture_of_16_bits_is_exact(tmp_path, rng):
+def test_a_very_wide_image_of_16_bits_is_exact(tmp_path, rng):
     image = _samples(rng, 3, 2, 500_000)
     np.testing.assert_array_equal(_read(tmp_path / "a.tif", tiff(image, deflate=True)).pixels, image)
 
@@ -141,10 +141,10 @@ def with_pages(count):
 def test_pages_are_counted_in_no_time(count, text, tmp_path):
     """Decoders that go through all of them from the start for each of them take 10 s."""
     started = time.perf_counter()
-    picture = _read(tmp_path / "a.tif", with_pages(count))
+    image = _read(tmp_path / "a.tif", with_pages(count))
     assert time.perf_counter() - started < 2
-    assert picture.warnings == (f"{text}, the first is used",)
-    np.testing.assert_array_equal(picture.pixels, np.full((4, 5, 1), 7))
+    assert image.warnings == (f"{text}, the first is used",)
+    np.testing.assert_array_equal(image.pixels, np.full((4, 5, 1), 7))
 
 
 def test_a_chain_of_pages_may_lead_back(tmp_path):
@@ -187,9 +187,9 @@ def test_alpha_that_is_multiplied_in_is_divided_out(channels, planar, tmp_path, 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_a_sample_that_is_no_alpha_is_left_out_with_a_warning(channels, tmp_path, rng):
     image = _samples(rng, channels)
-    picture = _read(tmp_path / "a.tif", tiff(image, tags={338: [0]}))
-    np.testing.assert_array_equal(picture.pixels, image[..., :-1])
-    assert "no alpha" in picture.warnings[0]
+    image = _read(tmp_path / "a.tif", tiff(image, tags={338: [0]}))
+    np.testing.assert_array_equal(image.pixels, image[..., :-1])
+    assert "no alpha" in image.warnings[0]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -39,7 +39,7 @@ def _decoded(path):
     return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
 
 
-def _picture(channels, dtype, rng, height=50, width=37):
+def _image(channels, dtype, rng, height=50, width=37):
     high = np.iinfo(dtype).max + 1
     image = rng.integers(0, high, (height, width, channels)).astype(dtype)
     image[10:30] = np.arange(width, dtype=dtype)[None, :, None]
@@ -51,7 +51,7 @@ def _picture(channels, dtype, rng, height=50, width=37):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_png_and_tiff_are_exact(suffix, dtype, channels, tmp_path, rng):
-    image = _picture(channels, dtype, rng)
+    image = _image(channels, dtype, rng)
     _write(tmp_path / f"a{suffix}", image)
     if suffix == ".tif" and channels == 4 and dtype == np.uint8:  # OpenCV multiplies the alpha in
         with Image.open(tmp_path / "a.tif") as opened:
@@ -64,7 +64,7 @@ def test_png_and_tiff_are_exact(suffix, dtype, channels, tmp_path, rng):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_gray_with_alpha_is_exact(suffix, tmp_path, rng):
-    image = _picture(2, np.uint8, rng)
+    image = _image(2, np.uint8, rng)
     _write(tmp_path / f"a{suffix}", image)
     with Image.open(tmp_path / f"a{suffix}") as opened:
         assert opened.mode == "LA"
@@ -74,7 +74,7 @@ def test_gray_with_alpha_is_exact(suffix, tmp_path, rng):
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_gray_with_alpha_of_16_bits_is_exact(suffix, tmp_path, rng):
     """Pillow opens no such TIFF, OpenCV takes it for one of 8 bits."""
-    image = _picture(2, np.uint16, rng)
+    image = _image(2, np.uint16, rng)
     _write(tmp_path / f"a{suffix}", image, exif=_exif(image))
     read = read_file(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(read.pixels, image)
@@ -90,7 +90,7 @@ def test_gray_with_alpha_of_16_bits_is_exact(suffix, tmp_path, rng):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("width", [1, 2, 3, 36, 37])
 def test_bmp_is_exact_at_every_width(channels, width, tmp_path, rng):
-    image = _picture(channels, np.uint8, rng, width=width)
+    image = _image(channels, np.uint8, rng, width=width)
     _write(tmp_path / "a.bmp", image)
     with Image.open(tmp_path / "a.bmp") as opened:
         np.testing.assert_array_equal(np.asarray(opened), image)

@@ -16,7 +16,7 @@ HEIGHT, WIDTH = 24, 36
 
 
 def colours(seed=0):
-    """A smooth RGB picture, so that JPEG keeps it."""
+    """A smooth RGB image, so that JPEG keeps it."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     phase = seed * 0.7
     planes = [np.sin(x / 9 + phase), np.cos(y / 7 + phase), np.sin((x + y) / 11)]
@@ -24,7 +24,7 @@ def colours(seed=0):
 
 
 def packed(image, kind, **options):
-    """Bytes of a picture as Pillow writes it."""
+    """Bytes of an image as Pillow writes it."""
     buffer = io.BytesIO()
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     image.save(buffer, kind, **options)
@@ -32,12 +32,12 @@ def packed(image, kind, **options):
 
 
 def half(jpeg):
-    """A JPEG without the second half of its picture."""
+    """A JPEG without the second half of its image."""
     return jpeg[: (jpeg.rindex(b"\xff\xda") + len(jpeg)) // 2]
 
 
 def by_opencv(suffix, image, options=()):
-    """Bytes of a picture as OpenCV writes it; RGB order in, any depth."""
+    """Bytes of an image as OpenCV writes it; RGB order in, any depth."""
     order = {2: Ellipsis, 3: [2, 1, 0], 4: [2, 1, 0, 3]}
     pixels = image if image.ndim == 2 else image[..., order[image.shape[2]]]
     done, content = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
@@ -189,7 +189,7 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
         ),
         "float32_gray.tif": (packed(rgb[..., 0].astype(np.float32), "TIFF"), None),
         "empty.png": (b"", None),
-        "text.png": (b"no picture at all\n" * 5, None),
+        "text.png": (b"no image at all\n" * 5, None),
         "page.jpg": (b"<!DOCTYPE html><html><body>404</body></html>", None),
         "notes.txt": (b"a list of files\n", None),
         "claims_2_to_31.png": (png(2**31 - 1, 2**31 - 1, 8, 2, zlib.compress(b"")), None),
@@ -199,8 +199,8 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
         "thin.png": (packed(np.tile(rgb[:1], (1, 28000, 1))[:, :1_000_000], "PNG"), None),
         "tiny.png": (packed(rgb[:1, :1], "PNG"), rgb[:1, :1]),
         "ünï 图片 with spaces.png": (plain, rgb),
-        "picture.bmp": (packed(rgb, "BMP"), rgb),
-        "picture without suffix": (plain, rgb),
+        "image.bmp": (packed(rgb, "BMP"), rgb),
+        "image without suffix": (plain, rgb),
     }
     for name, (content, _) in files.items():
         (folder / name).write_bytes(content)

@@ -78,9 +78,9 @@ def test_channels_of_a_gray_network_are_found() -> None:
     assert facts_of(drn(**{**drn.test_args, "n_colors": 1})).channels == 1
 
 
-def test_facts_of_a_network_that_makes_no_picture_are_refused() -> None:
+def test_facts_of_a_network_that_makes_no_image_are_refused() -> None:
     predictor = GENERATORS.get("DegradationPredictor")
-    with pytest.raises(ConfigError, match="does not turn LR pictures"):
+    with pytest.raises(ConfigError, match="does not turn LR images"):
         facts_of(predictor(**predictor.test_args))
 
 
@@ -245,10 +245,10 @@ def test_calls_of_several_threads_do_not_mix(name: str, exported: Path, rng: np.
     if name != "inference":
         pytest.importorskip(name)
     backend = open_backend(exported, name, BackendOptions(threads=1))
-    pictures = [rng.random((1, 3, 4 + i % 5, 6 + i % 3), dtype=np.float32) for i in range(24)]
-    alone = [backend.run(x) for x in pictures]
+    images = [rng.random((1, 3, 4 + i % 5, 6 + i % 3), dtype=np.float32) for i in range(24)]
+    alone = [backend.run(x) for x in images]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(backend.run, pictures))
+        together = list(pool.map(backend.run, images))
     for x, y in zip(together, alone, strict=True):
         np.testing.assert_allclose(x, y, atol=1e-6)
 

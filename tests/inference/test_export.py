@@ -36,7 +36,7 @@ from ppsr.inference.reference import (
 from ppsr.registry import GENERATORS
 from tests.inference.exports import Doubling, network
 
-PICTURE_NETWORKS = [
+IMAGE_NETWORKS = [
     name
     for name in GENERATORS.names()
     if getattr(GENERATORS.get(name), "produces_image", True)
@@ -50,7 +50,7 @@ def formats() -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PICTURE_NETWORKS)
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
 def test_every_network_is_exported_and_right_on_every_installed_backend(name: str, tmp_path: Path) -> None:
     """Paddle Inference with oneDNN and without; at two sizes and two batch sizes other than the traced
     ones."""
@@ -66,7 +66,7 @@ def test_every_network_is_exported_and_right_on_every_installed_backend(name: st
 
 
 @pytest.mark.smoke
-def test_export_enlarges_pictures_of_any_size_as_the_network_does(
+def test_export_enlarges_images_of_any_size_as_the_network_does(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     net = network("MSRResNet")
@@ -78,7 +78,7 @@ def test_export_enlarges_pictures_of_any_size_as_the_network_does(
         np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-5)
 
 
-def test_network_of_several_pictures_exports_the_last(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_network_of_several_images_exports_the_last(tmp_path: Path, rng: np.random.Generator) -> None:
     net = network("DRNGenerator")
     export_network(net, tmp_path / "net", formats=["paddle"], verify=())
     lq = rng.random((1, 3, 9, 6), dtype=np.float32)
@@ -184,7 +184,7 @@ def test_fixed_shape_takes_that_shape_alone(tmp_path: Path, rng: np.random.Gener
     x = rng.random((1, 3, 6, 8), dtype=np.float32)
     np.testing.assert_allclose(backend.run(x), net(paddle.to_tensor(x)).numpy(), atol=1e-5)
     for shape in ((1, 3, 6, 9), (2, 3, 6, 8), (1, 1, 6, 8)):
-        with pytest.raises(DataError, match="takes pictures of shape"):
+        with pytest.raises(DataError, match="takes images of shape"):
             backend.run(np.zeros(shape, np.float32))
 
 
@@ -198,9 +198,9 @@ def test_shape_that_the_network_does_not_take_is_refused(shape: tuple[int, ...],
 def test_formats_and_networks_that_cannot_be_exported_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="formats are paddle, onnx; got caffe"):
         export_network(network("MSRResNet"), tmp_path / "net", formats=["caffe"])
-    with pytest.raises(ConfigError, match="more than a picture"):
+    with pytest.raises(ConfigError, match="more than an image"):
         export_network(network("CDDNet"), tmp_path / "net")
-    with pytest.raises(ConfigError, match="does not turn LR pictures"):
+    with pytest.raises(ConfigError, match="does not turn LR images"):
         export_network(network("DegradationPredictor"), tmp_path / "net")
 
 

@@ -123,7 +123,7 @@ def test_a_result_of_another_format_or_size_is_not_the_one_that_is_wanted(folder
     assert report["status"] == "ok"
 
 
-def test_turned_pictures_are_done_once(upscaler, tmp_path):
+def test_turned_images_are_done_once(upscaler, tmp_path):
     (tmp_path / "a.jpg").write_bytes(packed(colours(), "JPEG", exif=exif(6)))
     for status in ("ok", "skipped"):
         [report] = upscale_files(upscaler, tmp_path / "a.jpg", tmp_path / "out", skip_existing=True)
@@ -256,7 +256,7 @@ def test_tiles_and_options_reach_thelist_files(upscaler, tmp_path):
     assert [json.loads(line) for line in lines] == [report]
 
 
-def test_a_failing_network_fails_its_picture_only(tmp_path):
+def test_a_failing_network_fails_its_image_only(tmp_path):
     class Fails(Repeat):
         def run(self, x):
             if x.mean() < 0.1:
@@ -272,7 +272,7 @@ def test_a_failing_network_fails_its_picture_only(tmp_path):
 
 
 class SecondRun(Repeat):
-    """Another run into the same folder begins and ends while the third picture of the first is computed."""
+    """Another run into the same folder begins and ends while the third image of the first is computed."""
 
     def __init__(self, source, target):
         super().__init__()

@@ -15,7 +15,7 @@ from ppsr.inference.video_check import is_video_head
 from tests.inference.helpers import Repeat
 from tests.inference.kinds import colours, packed
 
-PICTURE = packed(colours(), "PNG")
+IMAGE = packed(colours(), "PNG")
 TRANSPORT = (b"\x47" + bytes(187)) * 6
 VIDEOS = {
     "mp4": b"\0\0\0\x20ftypisom" + bytes(100),
@@ -50,15 +50,15 @@ def _jobs(folder, **files):
 
 
 def test_contents_decide_and_not_names(tmp_path):
-    jobs = _jobs(tmp_path, a_mp4=PICTURE, b_png=VIDEOS["Matroska"], c=VIDEOS["AVI"])
+    jobs = _jobs(tmp_path, a_mp4=IMAGE, b_png=VIDEOS["Matroska"], c=VIDEOS["AVI"])
     assert [job.is_video for job in jobs.values()] == [False, True, True]
     placed = place_results(jobs.values(), Path("out"), single=False)
     assert [job.target.name for job in placed] == ["a.png", "b.mp4", "c.mp4"]
     assert [find_jobs([tmp_path / name], tmp_path)[0].is_video for name in jobs] == [False, True, True]
 
 
-def test_a_picture_named_as_a_video_becomes_a_picture(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(PICTURE)
+def test_an_image_named_as_a_video_becomes_an_image(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(IMAGE)
     [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.mp4", tmp_path / "out")
     assert report["status"] == "ok", report
     assert report["output"] == str(tmp_path / "out" / "a.png")
@@ -76,7 +76,7 @@ def test_only_names_that_promise_a_video_are_missed(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_nobody_waits_for_pipes(tmp_path):
-    (tmp_path / "a.png").write_bytes(PICTURE)
+    (tmp_path / "a.png").write_bytes(IMAGE)
     for name in ("pipe", "pipe.png", "pipe.mp4"):
         os.mkfifo(tmp_path / name)
     reports = upscale_files(Upscaler(Repeat()), tmp_path, tmp_path / "out")
@@ -91,7 +91,7 @@ def test_nobody_waits_for_pipes(tmp_path):
 
 @pytest.mark.parametrize("name", ["x.gif", "x.HEIC", "x.jp2", "x.avi", "x.ts"])
 def test_one_result_of_a_format_that_is_not_written_is_refused(name, tmp_path):
-    (tmp_path / "a.png").write_bytes(PICTURE)
+    (tmp_path / "a.png").write_bytes(IMAGE)
     with pytest.raises(ConfigError, match=r"cannot be written; images: avif, bmp, .*videos: m4v, mkv"):
         upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / name)
     assert not (tmp_path / name).exists()
@@ -102,7 +102,7 @@ def test_one_result_of_a_format_that_is_not_written_is_refused(name, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["../../evil", "/evil", "..\\evil", "a\0b"])
 def test_suffixes_do_not_lead_to_other_folders(suffix, tmp_path):
-    (tmp_path / "a.png").write_bytes(PICTURE)
+    (tmp_path / "a.png").write_bytes(IMAGE)
     with pytest.raises(ConfigError, match="another folder"):
         upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / "out", suffix=suffix)
 
@@ -110,7 +110,7 @@ def test_suffixes_do_not_lead_to_other_folders(suffix, tmp_path):
 def test_brackets_in_the_names_of_folders_are_no_pattern(tmp_path):
     folder = tmp_path / "Set5 [HR]" / "x?"
     folder.mkdir(parents=True)
-    (folder / "0.png").write_bytes(PICTURE)
+    (folder / "0.png").write_bytes(IMAGE)
     (tmp_path / "Set5 H").mkdir()
     for pattern, place in (
         (folder / "*.png", Path()),
@@ -125,7 +125,7 @@ def test_brackets_in_the_names_of_folders_are_no_pattern(tmp_path):
 def test_linked_folders_are_entered_once(tmp_path):
     for folder in ("in/a", "disk"):
         (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "0.png").write_bytes(PICTURE)
+        (tmp_path / folder / "0.png").write_bytes(IMAGE)
     for link in ("in/b", "in/c"):
         (tmp_path / link).symlink_to("../disk")
     (tmp_path / "in" / "a" / "loop").symlink_to("..")

@@ -108,7 +108,7 @@ def test_nothing_but_results_is_left_behind(run):
     assert {str(path) for path in out.rglob("*")} == outputs | {str(out / "report.jsonl")}
 
 
-def test_pictures_that_were_turned_are_turned_once_and_say_so(run):
+def test_images_that_were_turned_are_turned_once_and_say_so(run):
     _, reports, source, _ = run
     for name in ("turned.jpg", "turned.png"):
         with Image.open(reports[str(source / name)]["output"]) as image:
@@ -138,7 +138,7 @@ def test_truncated_jpegs_can_be_forced(tmp_path):
 
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("cut", [1, 2, 3, 10, 40])
-def test_a_jpeg_is_complete_exactly_if_its_picture_is(progressive, cut, tmp_path):
+def test_a_jpeg_is_complete_exactly_if_its_image_is(progressive, cut, tmp_path):
     """Cutting the marker loses nothing; cutting deeper is noticed unless the pixels are all there."""
     content = packed(colours(), "JPEG", quality=92, progressive=progressive)
     path = tmp_path / "a.jpg"
@@ -146,13 +146,13 @@ def test_a_jpeg_is_complete_exactly_if_its_picture_is(progressive, cut, tmp_path
     whole = read_file(path).pixels
     path.write_bytes(content[:-cut])
     try:
-        picture = read_file(path)
+        image = read_file(path)
     except DataError as error:
         assert cut > 2
         assert "truncated" in str(error)
     else:
-        assert picture.warnings
-        np.testing.assert_array_equal(picture.pixels, whole)
+        assert image.warnings
+        np.testing.assert_array_equal(image.pixels, whole)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (10, 2), (3, 40)])
@@ -166,10 +166,10 @@ def test_sides_smaller_than_a_window_work(name, size, rng):
 def test_cmyk_is_converted_by_its_profile_or_without_it(tmp_path):
     cmyk = Image.fromarray(colours()).convert("CMYK")
     (tmp_path / "a.jpg").write_bytes(packed(cmyk, "JPEG", icc_profile=b"not a profile"))
-    picture = read_file(tmp_path / "a.jpg")
-    assert picture.metadata.icc is None
-    assert "ignored" in picture.warnings[0]
-    assert picture.pixels.shape == (HEIGHT, WIDTH, 3)
+    image = read_file(tmp_path / "a.jpg")
+    assert image.metadata.icc is None
+    assert "ignored" in image.warnings[0]
+    assert image.pixels.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_the_limit_of_pixels_can_be_raised_and_lowered(tmp_path):

@@ -1,4 +1,4 @@
-"""Tiles: equal to the whole picture, without seams, halved when memory is short, planned by memory."""
+"""Tiles: equal to the whole image, without seams, halved when memory is short, planned by memory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _facts(**more):
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", ["SRVGGNetCompact", "MSRResNet", "RRDBNet"])
 @pytest.mark.parametrize("size", [(37, 53), (64, 31)])
-def test_tiles_equal_the_whole_picture_where_the_receptive_field_fits(name, size, rng):
+def test_tiles_equal_the_whole_image_where_the_receptive_field_fits(name, size, rng):
     net = small_network(name)
     image = rng.random((*size, 3), dtype=np.float32)
     overlap = -(-net.receptive_radius // net.size_multiple) * net.size_multiple
     whole = Upscaler(net, tile=0)(image)
     tiled = Upscaler(net, tile=16, overlap=overlap)(image)
-    assert np.abs(whole - whole.mean()).max() > 0.1  # not a flat picture
+    assert np.abs(whole - whole.mean()).max() > 0.1  # not a flat image
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_a_tile_without_memory_is_halved_and_right(error, tile, rng):
     assert max(shape[2] * shape[3] for shape in backend.seen) <= 300
 
 
-def test_halved_tiles_of_a_real_network_equal_the_whole_picture(rng):
+def test_halved_tiles_of_a_real_network_equal_the_whole_image(rng):
     net = small_network()
     image = rng.random((48, 60, 3), dtype=np.float32)
     upscaler = Upscaler(net, tile=0, overlap=net.receptive_radius)
@@ -144,8 +144,8 @@ def test_halves_are_mixed_where_the_network_sees_without_bound(rng):
 
 
 @pytest.mark.parametrize("size", [(40, 30), (100, 120)])
-def test_halves_of_an_uncut_picture_have_the_default_overlap(size, rng, monkeypatch):
-    """Also where pictures are too small to be measured, or where sizes of memory are unknown."""
+def test_halves_of_an_uncut_image_have_the_default_overlap(size, rng, monkeypatch):
+    """Also where images are too small to be measured, or where sizes of memory are unknown."""
     monkeypatch.setattr("ppsr.memory.available_memory", lambda: None)
     net = small_network()
     image = rng.random((*size, 3), dtype=np.float32)
@@ -231,7 +231,7 @@ def test_the_heap_is_trimmed_between_rows_and_where_memory_is_limited(rng, monke
     assert len(released) == times
 
 
-def test_memory_that_never_suffices_is_an_error_and_not_a_picture(rng):
+def test_memory_that_never_suffices_is_an_error_and_not_an_image(rng):
     upscaler = Upscaler(ShortOfMemory(4, MemoryError()), tile=32)
     with pytest.raises(DataError, match="memory is short even for a tile"):
         upscaler(rng.random((64, 64, 3), dtype=np.float32))

@@ -12,7 +12,7 @@ from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat
 
 
-def _picture(rng, height, width, channels, dtype=np.uint8):
+def _image(rng, height, width, channels, dtype=np.uint8):
     image = rng.integers(0, 256, (height, width, channels)).astype(dtype)
     image[..., -1] = np.where(rng.random((height, width)) < 0.7, 0, image[..., -1] | 1)
     return image
@@ -21,7 +21,7 @@ def _picture(rng, height, width, channels, dtype=np.uint8):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [2, 4])
 def test_hidden_pixels_take_the_colour_of_one_of_the_nearest(channels, dtype, rng):
-    image = _picture(rng, 200, 11, channels, np.uint16).astype(dtype)
+    image = _image(rng, 200, 11, channels, np.uint16).astype(dtype)
     filled = Filled(image)[0:200, 0:11]
     visible = image[..., -1] > 0
     np.testing.assert_array_equal(filled[visible], image[visible])
@@ -34,7 +34,7 @@ def test_hidden_pixels_take_the_colour_of_one_of_the_nearest(channels, dtype, rn
 
 
 def test_what_is_read_does_not_depend_on_how_it_is_cut(rng):
-    image = _picture(rng, 300, 40, 4)
+    image = _image(rng, 300, 40, 4)
     image[100:280] = 0
     whole = Filled(image)[0:300, 0:40]
     cut = Filled(image)
@@ -54,10 +54,10 @@ def test_far_from_all_that_is_visible_its_mean_stands_in():
 
 
 def test_memory_does_not_grow_with_the_height_and_stays_below_what_is_planned(rng):
-    """The search over a whole picture takes 25 bytes a pixel."""
+    """The search over a whole image takes 25 bytes a pixel."""
     peaks = []
     for height in (1000, 4000):
-        image = np.tile(_picture(rng, 100, 500, 4), (height // 100, 1, 1))
+        image = np.tile(_image(rng, 100, 500, 4), (height // 100, 1, 1))
         tracemalloc.start()
         for _ in Upscaler(Repeat(1), tile=50, overlap=8).bands(image):
             pass

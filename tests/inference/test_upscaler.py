@@ -1,4 +1,4 @@
-"""Kinds of pictures in memory, sizes, self-ensemble, precision."""
+"""Kinds of images in memory, sizes, self-ensemble, precision."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_self_ensemble_is_the_mean_over_flips_and_turns(rng):
 
 
 class Overflows(Repeat):
-    """Half precision that overflows on bright pictures."""
+    """Half precision that overflows on bright images."""
 
     def __init__(self):
         super().__init__()
@@ -170,7 +170,7 @@ def test_a_tile_that_overflows_is_computed_again_in_full_precision(rng, caplog):
     assert "full precision" in caplog.text
 
 
-def test_broken_weights_are_an_error_and_not_a_black_picture(rng):
+def test_broken_weights_are_an_error_and_not_a_black_image(rng):
     net = small_network()
     parameter = net.parameters()[0]
     parameter.set_value(np.full(list(parameter.shape), np.nan, np.float32))
@@ -241,13 +241,13 @@ def test_wrong_options_are_named(arguments, message):
     "image",
     [np.zeros((0, 4, 3)), np.zeros((4, 4, 5)), np.zeros((4, 4, 3), np.int32), np.full((4, 4), np.nan)],
 )
-def test_arrays_that_are_no_pictures_are_refused(image):
+def test_arrays_that_are_no_images_are_refused(image):
     with pytest.raises(DataError):
         Upscaler(Repeat())(image)
 
 
 @pytest.mark.parametrize("mode", ["published", "published-inference", "published-onnx"])
-def test_published_modes_give_whole_pictures(mode, rng):
+def test_published_modes_give_whole_images(mode, rng):
     image = rng.random((32, 48, 3), dtype=np.float32)
     sr = Upscaler(Repeat(multiple=8), tile=16, overlap=8, tile_mode=mode)(image)
     np.testing.assert_allclose(sr, _large(image), atol=1e-3 if mode == "published-onnx" else 1e-6)

@@ -20,7 +20,7 @@ STAMPS = [0, 1, 2, 5, 6, 10, 11, 12]  # uneven, as telephones record
 FLAT = [(200, 60, 40), (40, 180, 70), (30, 60, 210), (120, 120, 120)]
 
 
-def _pictures(height, width):
+def _images(height, width):
     y, x = np.mgrid[:height, :width]
     for index in range(len(STAMPS)):
         colour = np.array(FLAT[index % len(FLAT)])
@@ -55,8 +55,8 @@ def _make(
             stream.set_display_rotation(rotation)
         speech = "aac" if path.suffix == ".mp4" else "libopus"
         audio = writer.add_stream(speech, rate=48000) if sound else None
-        for stamp, picture in zip(STAMPS, _pictures(height, width), strict=True):
-            frame = av.VideoFrame.from_ndarray(picture.astype(np.uint16) * 257, format="rgb48le")
+        for stamp, image in zip(STAMPS, _images(height, width), strict=True):
+            frame = av.VideoFrame.from_ndarray(image.astype(np.uint16) * 257, format="rgb48le")
             frame = frame.reformat(format="yuv444p10le", dst_colorspace=matrix)
             frame = frame.reformat(format=layout, src_color_range=1, dst_color_range=2 if wide else 1)
             frame.pts, frame.time_base = stamp + late, Fraction(1, 12)
@@ -111,7 +111,7 @@ def test_colours_stay(matrix, wide, tmp_path):
     upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as reader:
         assert int(next(reader.decode(video=0)).colorspace) == matrix
-    truth = list(_pictures(48, 64))
+    truth = list(_images(48, 64))
     for path in (source, tmp_path / "b.mp4"):
         for (_, frame), expected in zip(_read(path)[0], truth, strict=True):
             shift = frame.mean((0, 1)) - expected.mean((0, 1))
@@ -129,7 +129,7 @@ def _stamps(path):
 
 @pytest.mark.parametrize("late", [0, 9])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_sound_stays_with_the_pictures(suffix, late, tmp_path):
+def test_sound_stays_with_the_images(suffix, late, tmp_path):
     source = _make(tmp_path / f"a{suffix}", late=late)
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
     assert report["status"] == "ok", report
@@ -177,7 +177,7 @@ def test_turned_recordings_become_upright(rotation, tmp_path):
         frame = next(reader.decode(video=0))
         assert frame.rotation == 0
         got = _rgb(frame)
-    expected = np.rot90(next(_pictures(48, 64)), turned // 90).repeat(2, 0).repeat(2, 1)
+    expected = np.rot90(next(_images(48, 64)), turned // 90).repeat(2, 0).repeat(2, 1)
     assert got.shape == expected.shape
     assert np.abs(got - expected).mean() < 4
 
@@ -196,13 +196,13 @@ def test_damaged_videos_are_an_error_line(tmp_path):
 
 def _noise(path, codec):
     """30 frames of moving noise, which fill a few packets each."""
-    picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     options = {"crf": "18"} if codec == "libx264" else {"b": "2000000"}
     with av.open(str(path), "w") as writer:
         stream = writer.add_stream(codec, rate=20, options=options)
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
         for stamp in range(30):
-            frame = av.VideoFrame.from_ndarray(np.roll(picture, 3 * stamp, 1), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.roll(image, 3 * stamp, 1), format="rgb24")
             frame.pts, frame.time_base = stamp, Fraction(1, 20)
             writer.mux(stream.encode(frame.reformat(format="yuv420p")))
         writer.mux(stream.encode(None))
@@ -291,8 +291,8 @@ def test_sound_that_mp4_does_not_hold_goes_to_matroska(tmp_path):
             sound = writer.add_stream(codec, rate=48000)
             sound.codec_context.layout = "stereo"
             planar = codec == "libmp3lame"
-            for stamp, picture in enumerate(_pictures(48, 64)):
-                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            for stamp, image in enumerate(_images(48, 64)):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 frame.pts, frame.time_base = stamp, Fraction(1, 12)
                 writer.mux(stream.encode(frame))
             tone = np.zeros((2, 1152) if planar else (1, 2304), np.int16)
@@ -325,7 +325,7 @@ def test_videos_are_done_once_in_each_size(tmp_path):
     assert "pixels, allowed are 1,600" in report["reason"]
 
 
-def test_pictures_and_videos_are_not_mixed_up(tmp_path):
+def test_images_and_videos_are_not_mixed_up(tmp_path):
     source = _make(tmp_path / "a.mp4", sound=False)
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "b.png")
     assert "one is a video" in report["reason"]

@@ -10,7 +10,7 @@ import pytest
 from ppsr.inference.files import FileOptions, upscale_files
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat
-from tests.inference.test_video import STAMPS, _make, _pictures
+from tests.inference.test_video import STAMPS, _images, _make
 
 av = pytest.importorskip("av")
 
@@ -53,8 +53,8 @@ def _film(path, codec="libx264", parameters=""):
             sound.layout = "mono"
             sound.metadata.update(language=language, title=title)
             sounds.append(sound)
-        for stamp, picture in enumerate(_pictures(48, 64)):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=video.pix_fmt)
+        for stamp, image in enumerate(_images(48, 64)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=video.pix_fmt)
             frame.pts, frame.time_base = stamp, Fraction(1, 10)
             writer.mux(video.encode(frame))
         writer.mux(video.encode(None))
@@ -146,8 +146,8 @@ def test_a_title_that_is_no_text_ends_nothing(tmp_path):
         writer.metadata["title"] = "ABCDEFG"
         stream = writer.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for stamp, picture in enumerate(_pictures(48, 64)):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+        for stamp, image in enumerate(_images(48, 64)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = stamp, Fraction(1, 10)
             writer.mux(stream.encode(frame))
         writer.mux(stream.encode(None))

@@ -1,4 +1,4 @@
-"""LPIPS as a metric of 8-bit pictures."""
+"""LPIPS as a metric of 8-bit images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_absent_weights_say_which_file_is_needed(tmp_path):
         METRICS.build({"name": "LPIPSMetric", "weights": str(tmp_path / "none.pth")})
 
 
-def test_the_metric_is_the_distance_of_the_cropped_pictures_in_unit_range(monkeypatch, rng):
+def test_the_metric_is_the_distance_of_the_cropped_images_in_unit_range(monkeypatch, rng):
     net = LPIPS(net="alex")
     monkeypatch.setattr(lpips, "build_lpips", lambda **_: net)
     sr, gt = rng.integers(0, 256, (2, 70, 72, 3), dtype=np.uint8)

@@ -34,14 +34,14 @@ def test_a_flat_block_has_no_features():
 
 
 def test_a_score_is_a_finite_number_that_noise_changes(parameters, rng):
-    picture = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
-    smooth = np.repeat(np.repeat(picture[::4, ::4], 4, axis=0), 4, axis=1)
+    image = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    smooth = np.repeat(np.repeat(image[::4, ::4], 4, axis=0), 4, axis=1)
     metric = NIQE(parameters=parameters)
-    assert np.isfinite(metric(picture))
-    assert metric(picture) != metric(smooth)
+    assert np.isfinite(metric(image))
+    assert metric(image) != metric(smooth)
 
 
-def test_a_picture_of_one_block_is_refused(parameters, rng):
+def test_an_image_of_one_block_is_refused(parameters, rng):
     with pytest.raises(DataError, match="two blocks"):
         NIQE(parameters=parameters)(rng.integers(0, 256, (100, 100, 3), dtype=np.uint8))
 

@@ -27,7 +27,7 @@ def test_luma_of_a_gray_difference_is_scaled_by_219_of_255():
     assert psnr(gt + 5, gt, test_y_channel=True) == pytest.approx(20 * np.log10(255 / 5 * 255 / 219))
 
 
-def test_equal_pictures_have_infinite_psnr_and_ssim_one(pair):
+def test_equal_images_have_infinite_psnr_and_ssim_one(pair):
     assert psnr(pair[1], pair[1]) == float("inf")
     assert ssim(pair[1], pair[1]) == pytest.approx(1)
 

@@ -27,8 +27,8 @@ GENERATOR = {"name": "DRNGenerator", "scale": [2, 4], "n_blocks": 1, "n_feats": 
 def batch_of(n: int = 3, side: int = 6) -> Batch:
     rng = np.random.default_rng(0)
     sizes = {"lq": 1, "lq_x2": 2, "gt": 4}
-    pictures = {k: rng.random((n, 3, side * f, side * f), np.float32) for k, f in sizes.items()}
-    return Batch({k: paddle.to_tensor(v) for k, v in pictures.items()})
+    images = {k: rng.random((n, 3, side * f, side * f), np.float32) for k, f in sizes.items()}
+    return Batch({k: paddle.to_tensor(v) for k, v in images.items()})
 
 
 @pytest.mark.parametrize("style", ["original", "paddledepth"])
@@ -38,11 +38,11 @@ def test_losses_are_those_of_the_formula_in_the_range_of_the_generator(style: st
     losses = model.losses(batch)
     lr, hr = [batch["lq"] * 255, batch["lq_x2"] * 255], batch["gt"] * 255
     sr = model.nets["generator"](lr[0])
-    back = [dual(picture) for dual, picture in zip(model.duals, sr[1:], strict=True)]
+    back = [dual(image) for dual, image in zip(model.duals, sr[1:], strict=True)]
     expected = drn_losses(sr, back, lr, hr, style=style)
     assert set(losses) == {"l_primary", "l_dual"}
     assert float(sum(losses.values())) == pytest.approx(float(expected["total"]), rel=1e-6)
-    assert_close(batch["sr"].numpy() * 255, sr[-1].numpy(), rtol=1e-5, what="picture in the batch")
+    assert_close(batch["sr"].numpy() * 255, sr[-1].numpy(), rtol=1e-5, what="image in the batch")
 
 
 def test_unpaired_samples_count_with_the_cycle_alone() -> None:
@@ -121,10 +121,10 @@ def test_training_step_follows_the_original_for_three_steps(path: Path, grouping
         precision=Precision(),
         group=Group(),
     )
-    pictures = {"lq": file["input/lr"], "gt": file["input/hr"]}
-    pictures |= {f"lq_x{2**i}": file[f"input/lr_level{i}"] for i in range(1, len(meta["scale"]))}
+    images = {"lq": file["input/lr"], "gt": file["input/hr"]}
+    images |= {f"lq_x{2**i}": file[f"input/lr_level{i}"] for i in range(1, len(meta["scale"]))}
     for index, expected in enumerate(file["output/train3_losses"]):
-        scaled = {k: paddle.to_tensor(v / np.float32(meta["rgb_range"])) for k, v in pictures.items()}
+        scaled = {k: paddle.to_tensor(v / np.float32(meta["rgb_range"])) for k, v in images.items()}
         losses = step.run([Batch(scaled)], index, seed=0)
         assert sum(losses.values()) == pytest.approx(float(expected[-1]), rel=1e-4)
     with paddle.no_grad():

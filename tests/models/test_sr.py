@@ -20,20 +20,20 @@ NETS = {
 def test_the_r1_penalty_counts_for_the_steps_that_go_without(rng):
     gan = {**NETS["gan_criterion"], "r1_reg_weight": 10.0, "net_d_reg_every": 4}
     model = SRModel(**{**NETS, "gan_criterion": gan})
-    pictures = [paddle.to_tensor(rng.random((2, 3, 16, 16), dtype=np.float32)) for _ in range(2)]
+    images = [paddle.to_tensor(rng.random((2, 3, 16, 16), dtype=np.float32)) for _ in range(2)]
     seen = []
     for model.step in range(8):
-        losses = model.discriminator_losses(Batch(gt=pictures[0], sr=pictures[1]))
+        losses = model.discriminator_losses(Batch(gt=images[0], sr=images[1]))
         seen.append("l_d_r1" in losses)
         if model.step == 0:
             model.nets["discriminator"].eval()  # spectral norms stay where they are
-            first = float(model.discriminator_losses(Batch(gt=pictures[0], sr=pictures[1]))["l_d_r1"])
-            plain = float(r1_penalty(model.nets["discriminator"], pictures[0]))
+            first = float(model.discriminator_losses(Batch(gt=images[0], sr=images[1]))["l_d_r1"])
+            plain = float(r1_penalty(model.nets["discriminator"], images[0]))
             assert first == pytest.approx(plain * 10 / 2 * 4, rel=1e-5)
     assert seen == [True, False, False, False] * 2
 
 
 def test_without_a_weight_there_is_no_r1_penalty(rng):
     model = SRModel(**NETS)
-    picture = paddle.to_tensor(rng.random((1, 3, 16, 16), dtype=np.float32))
-    assert set(model.discriminator_losses(Batch(gt=picture, sr=picture))) == {"l_d_real", "l_d_fake"}
+    image = paddle.to_tensor(rng.random((1, 3, 16, 16), dtype=np.float32))
+    assert set(model.discriminator_losses(Batch(gt=image, sr=image))) == {"l_d_real", "l_d_fake"}

@@ -45,16 +45,16 @@ def test_a_second_run_writes_only_what_is_missing(source, tmp_path):
     assert make_bicubic(source, tmp_path / "out", scales=(2,), force=True).written == 2
 
 
-def test_pictures_of_another_folder_are_not_taken_for_those_that_are_there(source, tmp_path, rng):
+def test_images_of_another_folder_are_not_taken_for_those_that_are_there(source, tmp_path, rng):
     write_image(tmp_path / "other" / "a.png", rng.integers(0, 256, (27, 38, 3), dtype=np.uint8))
     make_bicubic(source, tmp_path / "out", scales=(2,))
     with pytest.raises(ConfigError, match=r"'\.\./hr'.*now.*'\.\./other'"):
         make_bicubic(tmp_path / "other", tmp_path / "out", scales=(2,))
 
 
-def test_too_small_pictures_are_skipped_and_broken_ones_fail(source, tmp_path):
+def test_too_small_images_are_skipped_and_broken_ones_fail(source, tmp_path):
     write_image(source / "tiny.png", np.zeros((3, 9, 3), np.uint8))
-    (source / "broken.png").write_bytes(b"no picture")
+    (source / "broken.png").write_bytes(b"no image")
     done = make_bicubic(source, tmp_path / "out", scales=(4,))
     assert done.skipped == {"tiny.png": "9 x 3 is too small"}
     assert list(done.failed) == ["broken.png"]

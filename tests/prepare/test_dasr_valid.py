@@ -38,7 +38,7 @@ def test_a_second_run_keeps_what_is_there(source, tmp_path):
     assert (again.written, again.present) == (0, 2)
 
 
-def test_pictures_of_another_folder_are_not_taken_for_those_that_are_there(source, tmp_path):
+def test_images_of_another_folder_are_not_taken_for_those_that_are_there(source, tmp_path):
     make_dasr_validation(source, tmp_path / "out", kind=1)
     source.rename(tmp_path / "other")
     with pytest.raises(ConfigError, match=r"'\.\./in'.*now.*'\.\./other'"):

@@ -48,7 +48,7 @@ def test_a_name_that_has_the_scale_already_does_not_get_it_twice(tmp_path, depth
     assert [p.name for p in list_images(tmp_path / "out", recursive=True)] == ["art_x4.png"] * 2
 
 
-def test_of_colour_pictures_the_first_channel_counts(tmp_path, depth):
+def test_of_colour_images_the_first_channel_counts(tmp_path, depth):
     write_image(tmp_path / "in" / "art.png", np.stack([depth, depth * 0, depth * 0], axis=2))
     make_depth_training(tmp_path / "in", tmp_path / "out")
     assert (decode_image(tmp_path / "out" / "data_all_HR_x4" / "art_x4.png") == depth[:64, :80]).all()
@@ -77,7 +77,7 @@ def test_the_intended_way_of_shrinking_needs_another_folder(source, tmp_path):
 
 
 @golden("drn_dsr_protocol*")
-def test_mat_files_become_the_published_pictures(path, tmp_path):
+def test_mat_files_become_the_published_images(path, tmp_path):
     g = Golden(path)
     (tmp_path / "in").mkdir()
     variables = {name: g[f"input/mat/{name}"] for name in ("im_gt_y", "im_b_y")}

@@ -1,4 +1,4 @@
-"""Jobs per picture: counted, named, in order, resumed."""
+"""Jobs per image: counted, named, in order, resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _job(path):
         case "s":
             return Outcome(skipped="too small")
         case "d":
-            raise DataError("broken picture")
+            raise DataError("broken image")
         case "c":
             cv2.resize(BLACK, (0, 0))
         case _:
@@ -45,13 +45,13 @@ def test_every_outcome_is_counted_and_named_with_its_reason(tmp_path):
     summary = run_jobs(_job, [tmp_path / "b" / n for n in ("w1", "s1", "d1", "o1")], title="t", root=tmp_path)
     assert (summary.written, summary.present) == (2, 0)
     assert summary.skipped == {"b/s1": "too small"}
-    assert summary.failed == {"b/d1": "broken picture", "b/o1": "disk full"}
+    assert summary.failed == {"b/d1": "broken image", "b/o1": "disk full"}
     lines = list(summary.lines("out"))
     assert lines[0] == "out: 2 written, 0 already there, 1 skipped, 2 failed"
-    assert "failed: b/d1: broken picture" in lines
+    assert "failed: b/d1: broken image" in lines
 
 
-def test_an_error_of_opencv_fails_the_picture_not_the_run(tmp_path):
+def test_an_error_of_opencv_fails_the_image_not_the_run(tmp_path):
     summary = run_jobs(_job, [tmp_path / "c1", tmp_path / "w1"], title="t", root=tmp_path)
     assert list(summary.failed) == ["c1"]
     assert summary.written == 2
@@ -107,14 +107,14 @@ def test_a_number_of_workers_below_one_is_refused(tmp_path):
         pass
 
 
-def test_pictures_with_equal_result_names_are_refused(tmp_path):
+def test_images_with_equal_result_names_are_refused(tmp_path):
     write_image(tmp_path / "a" / "x.png", BLACK)
     write_image(tmp_path / "b" / "x.jpg", BLACK)
     with pytest.raises(DataError, match=r"x\.png and .*x\.jpg would have results of the same name"):
         gather_unique(tmp_path, recursive=True)
     assert len(gather_unique(tmp_path, str, recursive=True)) == 2
     assert gather_unique(tmp_path / "a") == [tmp_path / "a" / "x.png"]
-    with pytest.raises(DataError, match="itself holds no pictures"):
+    with pytest.raises(DataError, match="itself holds no images"):
         gather_unique(tmp_path)
 
 

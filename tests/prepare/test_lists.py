@@ -1,4 +1,4 @@
-"""Lists of pictures."""
+"""Lists of images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ppsr.datasets.files import gather_pictures
+from ppsr.datasets.files import gather_images
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import decode_image, write_image
 from ppsr.prepare.lists import make_list
@@ -32,7 +32,7 @@ def test_both_published_forms(folder, tmp_path):
 @pytest.mark.parametrize("form", ["shape", "name"])
 def test_a_list_is_read_back_as_the_same_files(folder, tmp_path, form):
     make_list(folder, tmp_path / "list.txt", form=form)
-    assert gather_pictures(folder, tmp_path / "list.txt") == gather_pictures(folder)
+    assert gather_images(folder, tmp_path / "list.txt") == gather_images(folder)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,18 @@ def test_listed_shapes_are_those_that_are_read(tmp_path, rng, suffix, mode):
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / f"a.{suffix}"
     if mode == "I;16":
-        picture = Image.fromarray(rng.integers(0, 65536, (96, 90), dtype=np.uint16))
+        image = Image.fromarray(rng.integers(0, 65536, (96, 90), dtype=np.uint16))
     else:
-        picture = Image.fromarray(rng.integers(0, 256, (96, 90, 3), dtype=np.uint8)).convert(mode)
-    picture.save(path)
+        image = Image.fromarray(rng.integers(0, 256, (96, 90, 3), dtype=np.uint8)).convert(mode)
+    image.save(path)
     make_list(tmp_path / "in", tmp_path / "list.txt")
     shape = decode_image(path).shape
     height, width, channels = (*shape, 1)[:3]
     assert (tmp_path / "list.txt").read_text() == f"a.{suffix} ({height},{width},{channels})\n"
 
 
-def test_small_and_broken_pictures_are_left_out_by_name(folder, tmp_path):
-    (folder / "broken.png").write_bytes(b"no picture")
+def test_small_and_broken_images_are_left_out_by_name(folder, tmp_path):
+    (folder / "broken.png").write_bytes(b"no image")
     done = make_list(folder, tmp_path / "list.txt", form="name", smallest=10)
     assert done.skipped == {"gray.png": "9 x 8 has a side below 10"}
     assert list(done.failed) == ["broken.png"]
@@ -72,7 +72,7 @@ def test_small_and_broken_pictures_are_left_out_by_name(folder, tmp_path):
     assert (tmp_path / "list.txt").read_text() == "c.jpeg\nn01/a b.png\n"
 
 
-def test_truncated_pictures_are_found_by_decoding(folder, tmp_path, rng):
+def test_truncated_images_are_found_by_decoding(folder, tmp_path, rng):
     write_image(folder / "cut.jpg", rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     content = (folder / "cut.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(content[: len(content) // 2])
@@ -80,7 +80,7 @@ def test_truncated_pictures_are_found_by_decoding(folder, tmp_path, rng):
     assert list(make_list(folder, tmp_path / "decoded.txt", verify=True).failed) == ["cut.jpg"]
 
 
-def test_the_shape_of_a_turned_picture_is_its_upright_one(tmp_path):
+def test_the_shape_of_a_turned_image_is_its_upright_one(tmp_path):
     (tmp_path / "in").mkdir()
     exif = Image.Exif()
     exif[274] = 6
@@ -122,15 +122,15 @@ def test_a_list_made_otherwise_is_refused_unless_forced(folder, tmp_path, option
 
 def test_the_source_of_a_list_is_looked_at_first(folder, tmp_path):
     make_list(folder, tmp_path / "list.txt")
-    with pytest.raises(DataError, match="no picture folder"):
+    with pytest.raises(DataError, match="no image folder"):
         make_list(tmp_path / "none", tmp_path / "list.txt")
     with pytest.raises(ConfigError, match="is a folder"):
         make_list(folder, tmp_path)
 
 
 @pytest.mark.parametrize("form", ["shape", "name"])
-def test_failed_pictures_are_named_again_and_repaired_ones_added(folder, tmp_path, form):
-    (folder / "b (1,2,3).png").write_bytes(b"no picture")
+def test_failed_images_are_named_again_and_repaired_ones_added(folder, tmp_path, form):
+    (folder / "b (1,2,3).png").write_bytes(b"no image")
     make_list(folder, tmp_path / "list.txt", form=form)
     assert list(make_list(folder, tmp_path / "list.txt", form=form).failed) == ["b (1,2,3).png"]
     write_image(folder / "b (1,2,3).png", np.zeros((5, 6, 3), np.uint8))
@@ -140,7 +140,7 @@ def test_failed_pictures_are_named_again_and_repaired_ones_added(folder, tmp_pat
     assert (tmp_path / "list.txt").read_text() == (tmp_path / "new.txt").read_text()
 
 
-def test_names_without_a_picture_are_reported(folder, tmp_path):
+def test_names_without_an_image_are_reported(folder, tmp_path):
     make_list(folder, tmp_path / "list.txt")
     (folder / "gray.png").unlink()
     again = make_list(folder, tmp_path / "list.txt")

@@ -42,7 +42,7 @@ def test_the_list_has_the_published_form_and_keys(store):
     assert lines == ["a.png (9,12,3) 1", "deep.png (7,5,1) 1", "v1.2.png (4,4,3) 1"]
 
 
-def test_pictures_are_stored_without_loss_in_the_order_that_opencv_reads(store, source):
+def test_images_are_stored_without_loss_in_the_order_that_opencv_reads(store, source):
     with open_store(store).begin() as read:
         for key, path in (("a", source / "a.png"), ("deep", source / "deep.png")):
             image = cv2.imdecode(np.frombuffer(read.get(key.encode()), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -112,8 +112,8 @@ def test_a_store_that_is_there_stays_unless_forced(store, source):
     assert verify_lmdb(store).present == 2
 
 
-def test_failed_pictures_are_named_again_and_repaired_ones_added(source, tmp_path, rng):
-    (source / "broken.png").write_bytes(b"no picture")
+def test_failed_images_are_named_again_and_repaired_ones_added(source, tmp_path, rng):
+    (source / "broken.png").write_bytes(b"no image")
     make_lmdb(source, tmp_path / "s.lmdb")
     again = make_lmdb(source, tmp_path / "s.lmdb")
     assert (again.written, again.present, list(again.failed)) == (0, 3, ["broken.png"])
@@ -138,7 +138,7 @@ def test_a_store_made_otherwise_is_refused_unless_forced(store, source, tmp_path
 
 
 def test_the_source_of_a_store_is_looked_at_first(store, source, tmp_path):
-    with pytest.raises(DataError, match="no picture folder"):
+    with pytest.raises(DataError, match="no image folder"):
         make_lmdb(tmp_path / "none", store)
     (tmp_path / "file.lmdb").write_text("x")
     with pytest.raises(ConfigError, match="is a file"):
@@ -161,8 +161,8 @@ def _interrupt(store, batch):
     raise KeyboardInterrupt
 
 
-def test_broken_pictures_are_named_and_left_out(source, tmp_path):
-    (source / "broken.png").write_bytes(b"no picture")
+def test_broken_images_are_named_and_left_out(source, tmp_path):
+    (source / "broken.png").write_bytes(b"no image")
     done = make_lmdb(source, tmp_path / "s.lmdb")
     assert list(done.failed) == ["broken.png"]
     assert (done.written, done.exit_code) == (3, 1)
@@ -171,7 +171,7 @@ def test_broken_pictures_are_named_and_left_out(source, tmp_path):
 
 def test_nothing_readable_leaves_no_store(tmp_path):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "a.png").write_bytes(b"no image")
     assert make_lmdb(tmp_path / "in", tmp_path / "s.lmdb").exit_code == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 

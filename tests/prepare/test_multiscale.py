@@ -1,4 +1,4 @@
-"""HR pictures in several sizes."""
+"""HR images in several sizes."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
     assert make_reflash_benchmark(hr, tmp_path / "Set5").written == 16
     assert make_bicubic(hr, tmp_path / "Set5", scales=(2,)).written == 2
     assert make_reflash_benchmark(hr, tmp_path / "Set5").present == 16
-    assert sorted(hr.rglob("*")) == files  # or data sets that read it would have every picture twice
+    assert sorted(hr.rglob("*")) == files  # or data sets that read it would have every image twice
     read = evaluate("reflash", data=tmp_path, use_bicubic=True)
     made = evaluate("reflash", gt=hr, name="Set5", use_bicubic=True)
     assert [score.rows for score in read.sets] == [score.rows for score in made.sets]

@@ -1,4 +1,4 @@
-"""Windows of large pictures."""
+"""Windows of large images."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def test_windows_of_hr_and_lr_have_equal_names_and_places(tmp_path, rng):
     st.integers(1, 20),
     st.integers(0, 5),
 )
-def test_windows_of_cut_pictures_lie_at_the_same_places_at_every_scale(
-    scale, multiple, side, size, step, rest
-):
+def test_windows_of_cut_images_lie_at_the_same_places_at_every_scale(scale, multiple, side, size, step, rest):
     high = side // (multiple * scale) * (multiple * scale)
     low = side // scale // multiple * multiple
     starts = window_starts(low, size, step, rest)
@@ -87,7 +85,7 @@ def test_windows_fit_where_hr_sides_are_no_multiples_of_the_scale(tmp_path, rng,
         assert (decode_image(a)[::4, ::4] == decode_image(b)).all()
 
 
-def test_small_pictures_are_skipped_by_name(tmp_path):
+def test_small_images_are_skipped_by_name(tmp_path):
     write_image(tmp_path / "in" / "sub" / "a.png", np.zeros((8, 20), np.uint8))
     write_image(tmp_path / "in" / "b.png", np.zeros((20, 20), np.uint8))
     done = make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=16)

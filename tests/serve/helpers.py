@@ -31,7 +31,7 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def picture(self):
+    def image(self):
         return np.asarray(Image.open(io.BytesIO(self.body)))
 
 
@@ -109,7 +109,7 @@ def served(folder, limits=None, make_app=create_app, **backends):
 
 
 def encoded(pixels, kind="PNG", **options):
-    """The bytes of a picture file."""
+    """The bytes of an image file."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind, **options)
     return stream.getvalue()

@@ -26,7 +26,7 @@ pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from ppsr.imaging.reading import read_file
-from ppsr.inference import files as pictures_as_files
+from ppsr.inference import files as images_as_files
 from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.upscaler import Upscaler
 from ppsr.serve.limits import Limits
@@ -50,10 +50,10 @@ def test_the_result_is_that_of_the_upscaler(tmp_path, pixels):
         answer = site.upscale(encoded(pixels))
     assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
     assert int(answer.headers["content-length"]) == len(answer.body)
-    np.testing.assert_array_equal(answer.picture, Upscaler(net)(pixels))
+    np.testing.assert_array_equal(answer.image, Upscaler(net)(pixels))
     report = json.loads(answer.headers["x-ppsr-report"])
     assert (report["model"], report["size"], report["tiles"]) == ("net", [26, 20], "whole image")
-    assert f'filename="picture_x{net.scale}.png"' in answer.headers["content-disposition"]
+    assert f'filename="image_x{net.scale}.png"' in answer.headers["content-disposition"]
 
 
 def test_options_reach_the_upscaler(tmp_path, pixels):
@@ -63,7 +63,7 @@ def test_options_reach_the_upscaler(tmp_path, pixels):
         answer = site.upscale(content, model="second", tile=16, outscale=1.5, ensemble=1, format="tif")
         assert answer.headers["content-type"] == "image/tiff"
         expected = Upscaler(Repeat(radius=2), tile=16, outscale=1.5, ensemble=True)(pixels)
-        np.testing.assert_array_equal(answer.picture, expected)
+        np.testing.assert_array_equal(answer.image, expected)
         assert max(max(shape[2:]) for shape in backend.seen) <= 16 + 2 * 2
         jpeg = [site.upscale(content, format="jpg", quality=quality).body for quality in (10, 95)]
     assert len(jpeg[0]) < len(jpeg[1])
@@ -119,7 +119,7 @@ def test_a_failing_disk_is_told_without_paths(number, status, code, tmp_path, rn
     def fails(*_, **__):
         raise OSError(number, os.strerror(number), str(tmp_path))
 
-    monkeypatch.setattr(pictures_as_files, "write_rows", fails)
+    monkeypatch.setattr(images_as_files, "write_rows", fails)
     with served(tmp_path) as site:
         answer = site.upscale(encoded(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
     assert (answer.status, answer.json["error"]) == (status, code)
@@ -190,8 +190,8 @@ def _bomb(side):
 @pytest.mark.parametrize(
     ("content", "status", "code"),
     [
-        (b"", 400, "no_picture"),
-        (b"<html>no picture</html>", 415, "not_a_picture"),
+        (b"", 400, "no_image"),
+        (b"<html>no image</html>", 415, "not_an_image"),
         (b"\x89PNG\r\n\x1a\n", 422, "cannot_upscale"),
         (b"BM" + bytes(60), 422, "cannot_upscale"),
         (b"II*\0" + bytes(60), 422, "cannot_upscale"),
@@ -217,7 +217,7 @@ def test_a_body_that_is_far_too_long_is_refused_by_what_it_announces(site):
         assert client.recv(4096).startswith(b"HTTP/1.1 413")
 
 
-def test_a_damaged_picture_is_answered(site, pixels):
+def test_a_damaged_image_is_answered(site, pixels):
     answer = site.upscale(encoded(pixels)[:-100])
     assert (answer.status, answer.json["error"]) == (422, "cannot_upscale")
 
@@ -311,12 +311,12 @@ def test_too_many_requests_are_refused_and_the_others_served(tmp_path, pixels):
         gate.open.set()
         for answer in accepted:
             assert answer.result().status == 200
-            np.testing.assert_array_equal(answer.result().picture, _doubled(pixels))
+            np.testing.assert_array_equal(answer.result().image, _doubled(pixels))
         assert site.upscale(encoded(pixels)).status == 200
 
 
-def test_many_clients_at_once_each_get_their_own_picture(tmp_path):
-    """24 clients with 3 pictures each, of different sizes and options, against 4 places."""
+def test_many_clients_at_once_each_get_their_own_image(tmp_path):
+    """24 clients with 3 images each, of different sizes and options, against 4 places."""
 
     def visit(number):
         rng = np.random.default_rng(number)
@@ -330,7 +330,7 @@ def test_many_clients_at_once_each_get_their_own_picture(tmp_path):
                 time.sleep(0.05)
             assert answer.status == 200, answer.body
             expected = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-            np.testing.assert_array_equal(answer.picture, expected)
+            np.testing.assert_array_equal(answer.image, expected)
         return waits
 
     with served(tmp_path, two=Repeat(2, radius=1), three=Repeat(3, radius=1)) as site:
@@ -341,7 +341,7 @@ def test_many_clients_at_once_each_get_their_own_picture(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_that_takes_too_long_is_stopped(tmp_path, rng):
+def test_an_image_that_takes_too_long_is_stopped(tmp_path, rng):
     pixels = rng.integers(0, 256, (160, 160, 3), dtype=np.uint8)  # 100 tiles of 0.1 s
     with served(tmp_path, Limits(max_seconds=0.5), slow=Slow()) as site:
         started = time.monotonic()

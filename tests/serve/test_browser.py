@@ -1,7 +1,7 @@
 """The page of the real command, used through a real browser.
 
 Playwright drives the Chromium of the system; without one these tests are skipped. The environment variable
-PPSR_SCREENSHOTS names a folder to keep a picture of the page in, serve.jpg, and PPSR_SCREENSHOT_WEIGHTS the
+PPSR_SCREENSHOTS names a folder to keep an image of the page in, serve.jpg, and PPSR_SCREENSHOT_WEIGHTS the
 weights of the model that it shows.
 """
 
@@ -75,12 +75,12 @@ class Visit:
         return self.page.get_by_role("button", name=name)
 
     def choose(self, path):
-        self.page.locator("#picture input[type=file]").set_input_files(str(path))
+        self.page.locator("#image input[type=file]").set_input_files(str(path))
 
     def upscale(self, path):
-        """Upload a picture and press the button."""
+        """Upload an image and press the button."""
         self.choose(path)
-        self.page.locator("#picture a[href]").wait_for()  # the name is already there while it uploads
+        self.page.locator("#image a[href]").wait_for()  # the name is already there while it uploads
         self.page.locator("#run").click()
 
     def result(self):
@@ -117,19 +117,19 @@ def visit(browser, site):
     tab.context.close()
 
 
-def _picture(folder, rng, height, width, name="my picture.png"):
+def _image(folder, rng, height, width, name="my image.png"):
     pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / name)
     return folder / name, pixels
 
 
-def test_a_picture_goes_in_and_comes_out_larger(visit, site, tmp_path, rng):
-    path, pixels = _picture(tmp_path, rng, 40, 60)
+def test_an_image_goes_in_and_comes_out_larger(visit, site, tmp_path, rng):
+    path, pixels = _image(tmp_path, rng, 40, 60)
     visit.upscale(path)
     content, name = visit.result()
     net = site.nets["small"]
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), Upscaler(net)(pixels))
-    assert name == f"my picture_x{net.scale}.png"
+    assert name == f"my image_x{net.scale}.png"
     assert f"60 × 40 → {60 * net.scale} × {40 * net.scale}" in visit.status("→")
     shown = visit.page.locator("#slider img")
     sizes = shown.evaluate_all("all => all.map(i => [i.naturalWidth, i.naturalHeight])")
@@ -171,7 +171,7 @@ def test_a_photograph_is_shown_as_the_documentation_shows_it(browser, tmp_path):
 
 
 def test_the_slider_moves_between_before_and_after(visit, tmp_path, rng):
-    visit.upscale(_picture(tmp_path, rng, 40, 60)[0])
+    visit.upscale(_image(tmp_path, rng, 40, 60)[0])
     visit.status("→")
     visit.page.locator("#slider img").nth(1).wait_for()
     visit.page.wait_for_timeout(500)
@@ -196,7 +196,7 @@ def test_the_slider_moves_between_before_and_after(visit, tmp_path, rng):
 
 
 def test_options_reach_the_result(visit, site, tmp_path, rng):
-    path, pixels = _picture(tmp_path, rng, 50, 70, "a.png")
+    path, pixels = _image(tmp_path, rng, 50, 70, "a.png")
     visit.pick("#model", "other")
     visit.pick("#format", "tif")
     visit.page.locator("#tile input[type=number]").fill("32")
@@ -221,7 +221,7 @@ def _take_long(tab, path, stage="Tile "):
 
 
 def test_progress_is_shown_and_stop_stops(visit, site, tmp_path, rng):
-    _take_long(visit, _picture(tmp_path, rng, 440, 500, "large.png")[0])
+    _take_long(visit, _image(tmp_path, rng, 440, 500, "large.png")[0])
     visit.page.locator("#slider").get_by_text("tiles").first.wait_for(timeout=_SECONDS)
     visit.button("Stop").click()
     visit.status("Stopped.")
@@ -235,13 +235,13 @@ def test_progress_is_shown_and_stop_stops(visit, site, tmp_path, rng):
     assert visit.page.locator("#status").inner_text() == "Stopped."
 
 
-def test_a_picture_that_waits_is_stopped_at_once(browser, site, visit, tmp_path, rng):
-    path = _picture(tmp_path, rng, 440, 500, "large.png")[0]
+def test_an_image_that_waits_is_stopped_at_once(browser, site, visit, tmp_path, rng):
+    path = _image(tmp_path, rng, 440, 500, "large.png")[0]
     second = Visit(browser, site)
     try:
         _take_long(visit, path)
         second.upscale(path)
-        second.status("Waiting for another picture")
+        second.status("Waiting for another image")
         second.button("Stop").click()
         second.status("Stopped.")
         assert "Tile " in visit.page.locator("#status").inner_text()
@@ -255,11 +255,11 @@ def test_a_picture_that_waits_is_stopped_at_once(browser, site, visit, tmp_path,
 
 def test_mistakes_are_explained(visit, tmp_path, rng):
     visit.button("Upscale").click()
-    visit.message("Choose a picture first.")
+    visit.message("Choose an image first.")
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture at all")
+    broken.write_bytes(b"no image at all")
     visit.upscale(broken)
-    visit.message("the file is not a picture")
+    visit.message("the file is not an image")
     visit.page.reload()
     Image.fromarray(np.zeros((600, 500), np.uint8)).save(tmp_path / "large.png")
     visit.upscale(tmp_path / "large.png")
@@ -267,7 +267,7 @@ def test_mistakes_are_explained(visit, tmp_path, rng):
 
 
 def test_a_file_above_the_limit_is_not_taken(visit, site, tmp_path, rng):
-    path = _picture(tmp_path, rng, 600, 600, "heavy.png")[0]
+    path = _image(tmp_path, rng, 600, 600, "heavy.png")[0]
     assert path.stat().st_size > 1_000_000
     visit.choose(path)
     visit.message("exceed")
@@ -315,7 +315,7 @@ def _english(tab, *names):
 
 
 def test_a_run_in_chinese_speaks_chinese(chinese, site, tmp_path, rng):
-    path = _picture(tmp_path, rng, 40, 60, "a.png")[0]
+    path = _image(tmp_path, rng, 40, 60, "a.png")[0]
     chinese.upscale(path)
     content, name = chinese.result()
     scale = site.nets["small"].scale
@@ -331,7 +331,7 @@ def test_a_run_in_chinese_speaks_chinese(chinese, site, tmp_path, rng):
 
 
 def test_progress_waiting_and_stopping_are_chinese(browser, site, chinese, tmp_path, rng):
-    path = _picture(tmp_path, rng, 440, 500, "large.png")[0]
+    path = _image(tmp_path, rng, 440, 500, "large.png")[0]
     second = Visit(browser, site, "zh-CN")
     try:
         _take_long(chinese, path, "第 ")
@@ -351,7 +351,7 @@ def test_mistakes_are_explained_in_chinese(chinese, tmp_path, rng):
     chinese.button("放大").click()
     chinese.message("请先选择图片。")
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture at all")
+    broken.write_bytes(b"no image at all")
     chinese.upscale(broken)
     chinese.message("文件不是可以读取的图片")
     chinese.page.reload()
@@ -360,5 +360,5 @@ def test_mistakes_are_explained_in_chinese(chinese, tmp_path, rng):
     chinese.message("像素过多：图片不超过 250,000")
     chinese.page.reload()
     chinese.page.locator("#outscale input").fill("-1")
-    chinese.upscale(_picture(tmp_path, rng, 20, 20)[0])
+    chinese.upscale(_image(tmp_path, rng, 20, 20)[0])
     chinese.message("有选项超出允许的范围")

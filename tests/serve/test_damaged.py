@@ -1,4 +1,4 @@
-"""Damaged and hostile pictures, sent to the HTTP interface over loopback."""
+"""Damaged and hostile images, sent to the HTTP interface over loopback."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.serve.helpers import encoded, served
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged metadata
-def test_no_damaged_picture_breaks_the_service(tmp_path):
-    """600 pictures of six kinds with changed, missing and inserted bytes: 200 or 4xx, each within 5 s."""
+def test_no_damaged_image_breaks_the_service(tmp_path):
+    """600 images of six kinds with changed, missing and inserted bytes: 200 or 4xx, each within 5 s."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (24, 30, 3), dtype=np.uint8)
     whole = [encoded(pixels, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")]

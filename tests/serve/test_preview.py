@@ -1,4 +1,4 @@
-"""The middle of a picture before and after."""
+"""The middle of an image before and after."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _fed(pixels, result, rows):
 
 
 @pytest.mark.parametrize("rows", [1, 7, 400])
-def test_a_small_picture_is_shown_whole(rng, rows):
+def test_a_small_image_is_shown_whole(rng, rows):
     pixels = rng.integers(0, 256, (20, 31, 3), dtype=np.uint8)
     result = rng.random((40, 62, 3), dtype=np.float32)
     shown = _fed(pixels, result, rows)

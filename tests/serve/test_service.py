@@ -28,9 +28,9 @@ def service(tmp_path):
 
 def _result(service, pixels, **options):
     with service.own_folder() as folder:
-        (folder / "picture").write_bytes(encoded(pixels))
+        (folder / "image").write_bytes(encoded(pixels))
         result = service.submit(
-            folder / "picture", None, Options(**options), preview=True, stem="../a/b"
+            folder / "image", None, Options(**options), preview=True, stem="../a/b"
         ).future.result()
         assert result.path.parent.parent == folder
         return result, result.path.read_bytes()
@@ -93,7 +93,7 @@ def test_what_waits_when_the_service_closes_is_cancelled(tmp_path, rng):
 
     service, gate = Service(tmp_path), Gate()
     service.add("gate", lambda: gate)
-    source = tmp_path / "picture"
+    source = tmp_path / "image"
     source.write_bytes(encoded(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)))
     jobs = [service.submit(source, None, Options()) for _ in range(2)]
     assert gate.reached.wait(10)

@@ -22,7 +22,7 @@ __all__ = [
     "save_figure",
     "save_report",
     "seismic",
-    "show_picture",
+    "show_image",
     "to_hwc",
 ]
 
@@ -34,15 +34,15 @@ def seismic(values: np.ndarray) -> np.ndarray:
     return (255 * mpl.colormaps["seismic"](0.5 + 0.5 * values)[..., :3]).astype(np.uint8)
 
 
-def to_hwc(picture: np.ndarray) -> np.ndarray:
+def to_hwc(image: np.ndarray) -> np.ndarray:
     """(C, H, W) -> H x W x 3 in [0, 1]."""
-    clipped = np.clip(picture, 0, 1).transpose(1, 2, 0)
+    clipped = np.clip(image, 0, 1).transpose(1, 2, 0)
     return np.repeat(clipped, 3, axis=2) if clipped.shape[2] == 1 else clipped
 
 
-def show_picture(axes: Axes, picture: np.ndarray, title: str = "", **options: Any) -> None:
+def show_image(axes: Axes, image: np.ndarray, title: str = "", **options: Any) -> None:
     """Show an array in pixels as they are, without ticks."""
-    axes.imshow(picture, interpolation="nearest", **options)
+    axes.imshow(image, interpolation="nearest", **options)
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -66,7 +66,7 @@ def draw_tiles(tiles: np.ndarray, title: str, *, columns: int, **options: Any) -
     height = width * sheet.shape[0] / sheet.shape[1]
     figure = Figure(figsize=(width, height + heading))
     axes = figure.add_axes((0, 0, 1, height / (height + heading)))
-    show_picture(axes, sheet, title, **options)
+    show_image(axes, sheet, title, **options)
     axes.set_frame_on(False)
     return figure
 
@@ -77,7 +77,7 @@ def file_name(text: str) -> str:
 
 
 def save_report(path: str | Path, report: Mapping[str, Any]) -> None:
-    """Write what made a picture and what came out as JSON."""
+    """Write what made an image and what came out as JSON."""
     atomic_write(path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

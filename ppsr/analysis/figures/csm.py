@@ -1,4 +1,4 @@
-"""Pictures of channel saliency and ablation."""
+"""Images of channel saliency and ablation."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def draw_depth(curves: Mapping[str, Sequence[tuple[str, FeatureStatistics]]]) ->
         contrast.semilogy([values.contrast for values in found], "o-", markersize=3, label=label)
         energy.semilogy([values.energy for values in found], "o-", markersize=3, label=label)
         rank.plot([values.rank_share for values in found], "o-", markersize=3, label=label)
-    contrast.set_title("contrast (variance in the picture)")
+    contrast.set_title("contrast (variance in the image)")
     energy.set_title("energy (mean square)")
     rank.set_title("effective rank / channels")
     for axes in (contrast, energy, rank):

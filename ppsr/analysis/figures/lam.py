@@ -1,4 +1,4 @@
-"""The published picture of a LAM, one row of panels per network."""
+"""The published image of a LAM, one row of panels per network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.signal import fftconvolve
 
-from ppsr.analysis.figures.common import show_picture, to_hwc
+from ppsr.analysis.figures.common import show_image, to_hwc
 from ppsr.analysis.lam import Lam
 
 __all__ = ["contribution_density", "draw_lam"]
@@ -38,23 +38,23 @@ def contribution_density(contribution: np.ndarray) -> np.ndarray:
 
 
 def draw_lam(results: Sequence[tuple[str, Lam]]) -> Figure:
-    """One row per network: the picture with the window, attribution, area of contribution, SR of the window.
+    """One row per network: the image with the window, attribution, area of contribution, SR of the window.
 
     Args:
-        results: label and LAM; all of one picture and window, for a comparison.
+        results: label and LAM; all of one image and window, for a comparison.
     """
     figure = Figure(figsize=(4 * _PANEL, len(results) * (_PANEL + 0.35)), layout="constrained")
     for axes, (label, result) in zip(figure.subplots(len(results), 4, squeeze=False), results, strict=True):
-        picture = to_hwc(result.lq)
+        image = to_hwc(result.lq)
         scale = result.sr.shape[1] / result.lq.shape[1]
         top, left, side = result.window
-        show_picture(axes[0], picture, label)
+        show_image(axes[0], image, label)
         frame = (left / scale - 0.5, top / scale - 0.5)
         axes[0].add_patch(Rectangle(frame, side / scale, side / scale, fill=False, edgecolor="red"))
-        show_picture(axes[1], result.map, "attribution", cmap="seismic", vmin=-1, vmax=1)
+        show_image(axes[1], result.map, "attribution", cmap="seismic", vmin=-1, vmax=1)
         index = f"contribution, DI {result.diffusion_index:.2f}" if result.attributed else "no attribution"
-        show_picture(axes[2], picture, index)
+        show_image(axes[2], image, index)
         density = contribution_density(result.map)
         axes[2].imshow(density, cmap="seismic", vmin=-1, vmax=1, alpha=0.5, interpolation="bicubic")
-        show_picture(axes[3], to_hwc(result.sr[:, top : top + side, left : left + side]), "SR of the window")
+        show_image(axes[3], to_hwc(result.sr[:, top : top + side, left : left + side]), "SR of the window")
     return figure

@@ -117,7 +117,7 @@ class DynamicConv2D(nn.Layer):
         return y if bias is None else y + bias.reshape([-1, self.out_planes, 1, 1])
 
     def _row_product(self, x: Tensor, kernels: Tensor, row: int, high: int, wide: int) -> Tensor:
-        """Share (n, groups, out / groups, high * wide) of one row of the kernels to a padded picture."""
+        """Share (n, groups, out / groups, high * wide) of one row of the kernels to a padded image."""
         n, groups, k = x.shape[0], self.groups, self.kernel_size
         depth = self.in_planes // groups * k
         shifted = [self._shift(x, row * self.dilation, col * self.dilation, high, wide) for col in range(k)]

@@ -86,7 +86,7 @@ class MeanShift(Conv2D):
 
     Args:
         n_colors: 3, or 1 for the mean of the three.
-        rgb_range: largest value of a picture.
+        rgb_range: largest value of an image.
         sign: -1 subtracts, 1 adds.
         trainable: whether its numbers are parameters to be trained.
     """

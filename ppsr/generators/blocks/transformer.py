@@ -23,7 +23,7 @@ __all__ = [
     "TokenLinear",
     "drop_rates",
     "group_heads",
-    "picture_sides",
+    "image_sides",
     "residual_conv",
     "to_map",
     "to_tokens",
@@ -85,8 +85,8 @@ def group_heads(depths: Sequence[int], num_heads: Sequence[int]) -> list[tuple[i
     return list(zip(depths, num_heads, strict=True))
 
 
-def picture_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width of a picture size, which may be one number for both.
+def image_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of an image size, which may be one number for both.
 
     Raises:
         ConfigError: more or fewer than two numbers.
@@ -146,7 +146,7 @@ class SwinSkeleton(nn.Layer):
         img_size: side, or height and width, for which an absolute position embedding is made.
         in_chans: channels.
         embed_dim: width.
-        ape: absolute position embedding; only pictures of img_size then work.
+        ape: absolute position embedding; only images of img_size then work.
         patch_norm: normalise the tokens at the start.
         drop_rate: dropout of the tokens at the start.
         upscale: factor.
@@ -181,7 +181,7 @@ class SwinSkeleton(nn.Layer):
         self.register_buffer("mean", paddle.to_tensor(mean).reshape([1, -1, 1, 1]), persistable=False)
         self.conv_first = Conv2D(in_chans, embed_dim, 3, padding=1)
         self.patch_embed = PatchEmbed(embed_dim, patch_norm)
-        height, width = picture_sides(img_size)
+        height, width = image_sides(img_size)
         self.absolute_pos_embed = (
             self.create_parameter(
                 [1, height * width, embed_dim], default_initializer=init.TruncatedNormal(std=0.02)
@@ -224,7 +224,7 @@ class SwinSkeleton(nn.Layer):
         return self.conv_after_body(self.features(shallow)) + shallow
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Normalised picture to normalised SR picture."""
+        """Normalised image to normalised SR image."""
         body = self.body(self.conv_first(x))
         if self.upsampler == "pixelshuffle":
             return self.conv_last(self.upsample(self.conv_before_upsample(body)))

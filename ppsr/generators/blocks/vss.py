@@ -1,7 +1,7 @@
-"""The state-space blocks of MambaIR: scans of a picture in four directions, and a block around them.
+"""The state-space blocks of MambaIR: scans of an image in four directions, and a block around them.
 
 Guo et al., "MambaIR: A Simple Baseline for Image Restoration with State-Space Model", ECCV 2024,
-arXiv:2402.15648; https://github.com/csguoh/MambaIR. The scans of a picture follow Liu et al., "VMamba: Visual
+arXiv:2402.15648; https://github.com/csguoh/MambaIR. The scans of an image follow Liu et al., "VMamba: Visual
 State Space Model", NeurIPS 2024, arXiv:2401.10166.
 """
 

@@ -1,7 +1,7 @@
 """Window attention, as SwinIR, HAT and DRCT share it.
 
 Liu et al., "Swin Transformer", ICCV 2021, arXiv:2103.14030; SwinIR, arXiv:2108.10257. Token maps are (N, H,
-W, C). Relative indices are made once per window size, shift masks once per picture size, for all blocks
+W, C). Relative indices are made once per window size, shift masks once per image size, for all blocks
 together.
 """
 

@@ -118,7 +118,7 @@ class PaddleBackend:
 def apply_backend(
     backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None, *, ensemble: bool = False
 ) -> np.ndarray:
-    """Apply a network to pictures of any size.
+    """Apply a network to images of any size.
 
     Args:
         backend: the network.
@@ -165,7 +165,7 @@ def _self_ensemble(backend: Backend, lq: np.ndarray, degradation: np.ndarray | N
 
 
 def _padded(x: np.ndarray, multiple: int) -> np.ndarray:
-    """Bottom and right up to a multiple: by reflection, by repetition where the picture is too small."""
+    """Bottom and right up to a multiple: by reflection, by repetition where the image is too small."""
     bottom, right = -x.shape[2] % multiple, -x.shape[3] % multiple
     if not bottom and not right:
         return np.ascontiguousarray(x)

@@ -37,7 +37,7 @@ class BackendOptions:
         threads: of the CPU; None: OMP_NUM_THREADS or all cores.
         onednn: False keeps Paddle Inference from oneDNN on a CPU.
         trust: open exported graphs also with operations that are not known to only compute.
-        min_side, opt_side, max_side: smallest, usual and largest side of a picture that a TensorRT engine is
+        min_side, opt_side, max_side: smallest, usual and largest side of an image that a TensorRT engine is
             built for.
         max_batch: largest batch of that engine.
         min_subgraph: operations that TensorRT must be able to join before it takes them.
@@ -120,7 +120,7 @@ class ExportedBackend(ABC):
 
     Attributes:
         note: for the user: why this backend, and what it costs.
-        largest_side: of a picture; None: any.
+        largest_side: of an image; None: any.
         temporary_folder: of the files, removed with the backend; None: they are kept.
 
     Raises:
@@ -169,7 +169,7 @@ class ExportedBackend(ABC):
         if not fits or x.shape[1] != self.facts.channels:
             wanted = [fixed or "any" for fixed in self.export.shape]
             raise DataError(
-                f"{self.export.prefix} takes pictures of shape {wanted} with {self.facts.channels} channels, "
+                f"{self.export.prefix} takes images of shape {wanted} with {self.facts.channels} channels, "
                 f"got {list(x.shape)}"
             )
         inputs = [x]

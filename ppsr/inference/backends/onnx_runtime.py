@@ -37,7 +37,7 @@ class OnnxRuntimeBackend(ExportedBackend):
         settings.intra_op_num_threads = options.cpu_threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
-        # with an arena the memory of the largest picture so far would never be given back
+        # with an arena the memory of the largest image so far would never be given back
         settings.enable_cpu_mem_arena = False
         wanted = self._providers()
         for provider, _ in wanted:

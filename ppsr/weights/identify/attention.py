@@ -15,7 +15,7 @@ __all__ = ["attention", "depths", "drct", "hat", "head_count", "swinir", "tokens
 
 
 def tokens(state: State) -> dict[str, Any]:
-    """How the picture becomes tokens."""
+    """How the image becomes tokens."""
     width, channels = state["conv_first.weight"].shape[:2]
     facts: dict[str, Any] = {
         "in_chans": channels,
@@ -42,7 +42,7 @@ def attention(state: State, block: str, shifts: bool) -> dict[str, Any]:
     windows = {value.shape[0] for key, value in state.items() if key.endswith(".attn_mask")}
     if windows:
         per_side = math.isqrt(min(windows))
-        if per_side**2 in windows:  # else the picture was oblong, and only known to be larger
+        if per_side**2 in windows:  # else the image was oblong, and only known to be larger
             facts["img_size"] = per_side * window
     elif shifts and not facts["ape"] and f"{block}attn.relative_position_index" in state:
         facts["img_size"] = window  # masks would be stored if windows were shifted

@@ -28,7 +28,7 @@ _FOLDED_UPS = 2  # enlarging convolutions of networks that fold their input
 
 
 def _rgb_range(state: State) -> float:
-    """Largest value of a picture, from the mean that is subtracted first (about 0.45 of it)."""
+    """Largest value of an image, from the mean that is subtracted first (about 0.45 of it)."""
     return 255.0 if float(np.abs(state["sub_mean.bias"]).max()) > 2 else 1.0
 
 

@@ -15,7 +15,7 @@ from ppsr.imaging import matlab_resize, write_image
 from ppsr.registry import GENERATORS
 from ppsr.weights import write_state
 from tests.compat.options import files, paddle_files
-from tests.engine.helpers import make_pictures
+from tests.engine.helpers import make_images
 
 SCALE = 2
 VIT = {"groups": 1, "img_size": 8, "window_size": 4, "embed_dim": 12, "num_heads": "[2]", "squeeze_factor": 6}
@@ -36,9 +36,9 @@ def _here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     """HR and LR folders of equal names, at x2 and x4; `named` has names as DRN's LR files have."""
-    hr = make_pictures(tmp_path / "hr", count=4)
+    hr = make_images(tmp_path / "hr", count=4)
     rng = np.random.default_rng(2)
     for path in sorted(hr.iterdir()):
         for scale in (2, 4):
@@ -83,7 +83,7 @@ TRANSFORMERS = [("DRCT", VIT), ("HAT", VIT), ("SwinIR", SWIN)]
 
 
 @pytest.mark.parametrize(("net", "sizes"), TRANSFORMERS, ids=[net for net, _ in TRANSFORMERS])
-def test_a_transformer_trains_a_step(net, sizes, pictures, capsys):
+def test_a_transformer_trains_a_step(net, sizes, images, capsys):
     text = files.transformer_train(
         net, SCALE, "scratch", folders=_pairs(), patch=8, batch=2, workers=0, **sizes
     )
@@ -91,7 +91,7 @@ def test_a_transformer_trains_a_step(net, sizes, pictures, capsys):
     assert "l_pix" in capsys.readouterr().out
 
 
-def test_a_transformer_trains_a_step_on_bicubic_pictures_made_on_the_fly(pictures, capsys):
+def test_a_transformer_trains_a_step_on_bicubic_images_made_on_the_fly(images, capsys):
     text = files.transformer_train(
         "DRCT", SCALE, "imagenet", folders=_pairs(), patch=8, batch=2, workers=0, **VIT
     )
@@ -100,7 +100,7 @@ def test_a_transformer_trains_a_step_on_bicubic_pictures_made_on_the_fly(picture
 
 
 @pytest.mark.parametrize("gan", [False, True], ids=["mse", "gan"])
-def test_a_transformer_trains_a_step_on_real_degradations(gan, pictures, tmp_path, capsys):
+def test_a_transformer_trains_a_step_on_real_degradations(gan, images, tmp_path, capsys):
     extra = _vgg11(tmp_path) if gan else {}
     text = files.real_train(
         "DRCT", gan=gan, gt="hr", scale=SCALE, gt_size=16, batch=2, queue=4, workers=0, **extra, **VIT
@@ -120,7 +120,7 @@ def test_a_transformer_trains_a_step_on_real_degradations(gan, pictures, tmp_pat
     ],
     ids=["reflash", "reflash-rrdb", "simple-align"],
 )
-def test_reflash_dropout_and_simple_align_train_a_step(kind, name, weight, loss, pictures, capsys):
+def test_reflash_dropout_and_simple_align_train_a_step(kind, name, weight, loss, images, capsys):
     sizes = {**SMALL, "num_grow_ch": 4} if kind.startswith("RRDB") else SMALL
     text = files.reflash_train(
         kind,
@@ -140,7 +140,7 @@ def test_reflash_dropout_and_simple_align_train_a_step(kind, name, weight, loss,
 
 
 @pytest.mark.parametrize("cddnet", [True, False], ids=["cddnet", "dasr"])
-def test_cddnet_and_dasr_train_a_step(cddnet, pictures, tmp_path, capsys):
+def test_cddnet_and_dasr_train_a_step(cddnet, images, tmp_path, capsys):
     text = files.dasr_train(
         cddnet=cddnet,
         scale=SCALE,
@@ -159,7 +159,7 @@ def test_cddnet_and_dasr_train_a_step(cddnet, pictures, tmp_path, capsys):
     assert "l_regression" in printed
 
 
-def test_dasr_starts_from_a_static_network(pictures, tmp_path):
+def test_dasr_starts_from_a_static_network(images, tmp_path):
     static = GENERATORS.build({"name": "MSRResNet", **SMALL, "upscale": SCALE})
     (tmp_path / "pretrained_models").mkdir()
     write_state("pretrained_models/static.pdparams", {k: v.numpy() for k, v in static.state_dict().items()})
@@ -180,7 +180,7 @@ def test_dasr_starts_from_a_static_network(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_drn_trains_a_step_by_its_command_line(scale, pictures, tmp_path, capsys):
+def test_drn_trains_a_step_by_its_command_line(scale, images, tmp_path, capsys):
     data = tmp_path / "DF2K"
     data.mkdir()
     (tmp_path / "hr").rename(data / "DF2K_HR")
@@ -197,7 +197,7 @@ def test_drn_trains_a_step_by_its_command_line(scale, pictures, tmp_path, capsys
 
 
 @pytest.mark.smoke
-def test_drn_trains_a_step_by_paddledepths_configuration(pictures, capsys):
+def test_drn_trains_a_step_by_paddledepths_configuration(images, capsys):
     generator = paddle_files.drn_generator(n_blocks=1, n_feats=4)
     text = paddle_files.config(
         "DRN", generator, total=20, size=16, batch=2, folders=_pairs(4), depth=True, workers=0
@@ -207,7 +207,7 @@ def test_drn_trains_a_step_by_paddledepths_configuration(pictures, capsys):
 
 
 @pytest.mark.parametrize("net", ["RCAN", "RRDBNet"])
-def test_other_networks_of_paddlegan_train_a_step(net, pictures, capsys):
+def test_other_networks_of_paddlegan_train_a_step(net, images, capsys):
     rcan = {"name": "RCAN", "scale": 4, "n_resgroups": 1, "n_resblocks": 1, "n_feats": 16}
     rrdb = {"name": "RRDBNet", "in_nc": 3, "out_nc": 3, "nf": 4, "nb": 1, "gc": 4}
     model, generator, std = ("RCANModel", rcan, 1.0) if net == "RCAN" else ("BaseSRModel", rrdb, 255.0)
@@ -233,7 +233,7 @@ def _scores(tmp_path):
     return found["mean"]
 
 
-def test_a_test_file_of_a_transformer_evaluates(pictures, tmp_path):
+def test_a_test_file_of_a_transformer_evaluates(images, tmp_path):
     options = {
         "img_size": 8,
         "window_size": 4,
@@ -247,14 +247,14 @@ def test_a_test_file_of_a_transformer_evaluates(pictures, tmp_path):
     assert set(_scores(tmp_path)) == {"psnr", "ssim"}
 
 
-def test_a_test_file_of_reflash_dropout_evaluates_the_first_of_its_sets(pictures, tmp_path):
+def test_a_test_file_of_reflash_dropout_evaluates_the_first_of_its_sets(images, tmp_path):
     _save("MSRResNet", "srresnet.pdparams", **SMALL, upscale=SCALE)
     sets = {"Set5_bicubic": ("hr", "x2"), "Set14_bicubic": ("there", "is none")}
     _convert(files.reflash_test("MSRResNet_details", "srresnet.pdparams", sets, SCALE, **SMALL))
     assert set(_scores(tmp_path)) == {"psnr"}
 
 
-def test_a_test_file_of_cddnet_upscales_its_pictures(pictures, tmp_path):
+def test_a_test_file_of_cddnet_upscales_its_images(images, tmp_path):
     _save("CDDNet", "g.pdparams", **DYNAMIC, upscale=SCALE)
     _save("DegradationPredictor", "p.pdparams", **PREDICTOR, num_params=33)
     _convert(files.dasr_test(SCALE, "g.pdparams", "p.pdparams", "x2", DYNAMIC, PREDICTOR))
@@ -262,7 +262,7 @@ def test_a_test_file_of_cddnet_upscales_its_pictures(pictures, tmp_path):
     assert len(list(tmp_path.glob("output/*/visual_test/*.png"))) >= 4
 
 
-def test_a_test_command_of_drn_evaluates(pictures, tmp_path):
+def test_a_test_command_of_drn_evaluates(images, tmp_path):
     bench = tmp_path / "benchmark/Set5"
     bench.mkdir(parents=True)
     (tmp_path / "hr").rename(bench / "HR")

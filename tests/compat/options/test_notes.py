@@ -306,7 +306,7 @@ def test_paddlegans_charbonnier_loss_is_a_sum(convert):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (_paddle(std=255.0), "the network expects pictures in 0..255"),
+        (_paddle(std=255.0), "the network expects images in 0..255"),
         (_paddle("PMBAModel"), "the model 'PMBAModel' has no counterpart; these have: BaseSRModel, DRN"),
         (
             _paddle(generator={"name": "LESRCNNGenerator"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.transformer import picture_sides
+from ppsr.generators.blocks.transformer import image_sides
 from ppsr.registry import GENERATORS
 
 
@@ -16,8 +16,8 @@ def test_groups_without_heads_are_refused(name: str) -> None:
         GENERATORS.build({"name": name, **arguments, "depths": [2, 2], "num_heads": [2]})
 
 
-def test_a_picture_size_is_one_side_or_two() -> None:
-    assert picture_sides(8) == (8, 8)
-    assert picture_sides([8, 12]) == (8, 12)
+def test_an_image_size_is_one_side_or_two() -> None:
+    assert image_sides(8) == (8, 8)
+    assert image_sides([8, 12]) == (8, 12)
     with pytest.raises(ConfigError, match="height and width"):
-        picture_sides([8, 12, 3])
+        image_sides([8, 12, 3])

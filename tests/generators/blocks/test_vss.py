@@ -16,8 +16,8 @@ def layer(**more):
 
 
 @pytest.mark.smoke
-def test_a_turned_picture_swaps_rows_and_columns():
-    """Coefficients of the directions made equal: transposing the picture only exchanges the scans."""
+def test_a_turned_image_swaps_rows_and_columns():
+    """Coefficients of the directions made equal: transposing the image only exchanges the scans."""
     net = layer()
     for parameter in (net.x_proj_weight, net.dt_projs_weight, net.dt_projs_bias):
         parameter.set_value(parameter[:1].expand_as(parameter))

@@ -1,4 +1,4 @@
-"""What every metric does first: check two pictures and cut their borders."""
+"""What every metric does first: check two images and cut their borders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 
-__all__ = ["checked_pair", "checked_picture", "cropped_pair", "float_bands", "luma"]
+__all__ = ["checked_image", "checked_pair", "cropped_pair", "float_bands", "luma"]
 
 _TO_LUMA = np.array([[65.481 / 255, 128.553 / 255, 24.966 / 255, 16.0]])  # the last is added
 _BAND = 64
@@ -19,28 +19,28 @@ def _cropped(image: np.ndarray, crop_border: int) -> np.ndarray:
     """H x W x C of any type without its border.
 
     Raises:
-        DataError: not a picture, or nothing is left inside the border.
+        DataError: not an image, or nothing is left inside the border.
     """
     if image.ndim not in (2, 3):
-        raise DataError(f"a picture is H x W or H x W x C, got an array of shape {image.shape}")
+        raise DataError(f"an image is H x W or H x W x C, got an array of shape {image.shape}")
     inner = image[..., None] if image.ndim == 2 else image
     if crop_border:
         inner = inner[crop_border:-crop_border, crop_border:-crop_border]
     if not inner.size:
-        raise DataError(f"a border of {crop_border} leaves nothing of a picture of {image.shape[:2]}")
+        raise DataError(f"a border of {crop_border} leaves nothing of an image of {image.shape[:2]}")
     return inner
 
 
 def _refuse_non_finite(values: np.ndarray) -> None:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError("a picture with NaN or infinite values cannot be scored")
+        raise DataError("an image with NaN or infinite values cannot be scored")
 
 
-def checked_picture(image: np.ndarray, *, crop_border: int = 0) -> np.ndarray:
-    """A picture as float64 H x W x C without its border.
+def checked_image(image: np.ndarray, *, crop_border: int = 0) -> np.ndarray:
+    """An image as float64 H x W x C without its border.
 
     Raises:
-        DataError: not a picture, NaN or infinite values, or nothing is left inside the border.
+        DataError: not an image, NaN or infinite values, or nothing is left inside the border.
     """
     inner = _cropped(image, crop_border)
     _refuse_non_finite(inner)
@@ -48,13 +48,13 @@ def checked_picture(image: np.ndarray, *, crop_border: int = 0) -> np.ndarray:
 
 
 def cropped_pair(sr: np.ndarray, gt: np.ndarray, *, crop_border: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Two pictures H x W x C of their own types, without their borders.
+    """Two images H x W x C of their own types, without their borders.
 
     Raises:
         DataError: their sizes differ, NaN or infinite values, or nothing is left inside the border.
     """
     if sr.shape != gt.shape:
-        raise DataError(f"pictures of unequal size cannot be compared: {sr.shape} and {gt.shape}")
+        raise DataError(f"images of unequal size cannot be compared: {sr.shape} and {gt.shape}")
     pair = _cropped(sr, crop_border), _cropped(gt, crop_border)
     for image in pair:
         _refuse_non_finite(image)
@@ -75,9 +75,9 @@ def luma(values: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
 def float_bands(
     pair: tuple[np.ndarray, np.ndarray], *, on_y: bool, reach: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Bands of rows of two equally large pictures as float64 planes h x W, one channel after the other.
+    """Bands of rows of two equally large images as float64 planes h x W, one channel after the other.
 
-    Large pictures cost more by fresh memory than by arithmetic; a band stays in the cache. The arrays are
+    Large images cost more by fresh memory than by arithmetic; a band stays in the cache. The arrays are
     valid until the next step.
 
     Args:
