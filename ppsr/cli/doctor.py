@@ -9,7 +9,7 @@ import typer
 __all__ = ["register"]
 
 _MARKS = {"ok": "ok", "info": "", "missing": "--", "failed": "!!"}
-_TITLES = {"system": "System", "package": "Packages", "optional": "Optional parts", "check": "Checks"}
+_TITLES = {"system": "System", "package": "Packages", "optional": "Extras", "check": "Checks"}
 
 
 def register(app: typer.Typer) -> None:
@@ -18,23 +18,21 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    checks: Annotated[
-        bool, typer.Option(help="Compute something: a forward pass, an export, each backend.")
-    ] = True,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one check.")] = 180,
+    checks: Annotated[bool, typer.Option(help="Export a small network and run every backend on it.")] = True,
 ) -> None:
-    """Describe this installation for a bug report, and check that it works.
+    """Describe this installation for a bug report and check that it works.
 
-    Names of users and machines are left out. Exit code 1 when something that ppsr needs is broken."""
+    Exit code 1 when something that ppsr needs is missing or broken.
+    """
     from ppsr.doctor import diagnose
 
     part, failed = "", 0
-    for line in diagnose(checks=checks, seconds=timeout):
+    for line in diagnose(checks=checks):
         if line.part != part:
             part = line.part
             print(_TITLES[part], flush=True)
         print(f"  {_MARKS[line.state]:>2}  {line.name:<22}  {line.text}", flush=True)
         failed += line.state == "failed"
-    print(f"{failed} problems (!!)" if failed else "No problem was found.")
+    print(f"{failed} problems (!!)" if failed else "No problems found.")
     if failed:
         raise typer.Exit(1)
