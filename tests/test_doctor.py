@@ -22,12 +22,7 @@ def packages(monkeypatch):
             raise metadata.PackageNotFoundError(name)
         return versions[name]
 
-    required = [
-        "numpy>=1.24",
-        "scipy>=1.10",
-        "onnxruntime>=1.17; extra == 'onnx'",
-        'lmdb>=1; extra == "lmdb"',
-    ]
+    extras = ["onnxruntime>=1.17; extra == 'onnx'", 'lmdb>=1; extra == "lmdb"']
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(metadata, "requires", lambda _: ["numpy>=1.24", "scipy>=1.10", *extras])
     return versions
