@@ -149,7 +149,7 @@ def equality(case: str, net, size: int, tile: int) -> dict:
         "cut_at_the_edge": float(results[0].max()),
         "overlap": tiles.overlap,
         "tile": tiles.size,
-        "radius": upscaler.backend.facts.receptive_radius,
+        "radius": upscaler.backend.info.receptive_radius,
         "size": size,
         "deviation": round(float(whole.std()), 3),
     }

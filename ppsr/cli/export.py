@@ -115,8 +115,8 @@ def log_to_console() -> None:
 
 def _print_results(export: Export, results: Sequence[BackendResult]) -> None:
     """A line per file and per backend."""
-    facts = export.facts
-    print(f"{facts.network} x{facts.scale}: {', '.join(export.entries['files'])} at {export.prefix}")
+    info = export.info
+    print(f"{info.network} x{info.scale}: {', '.join(export.entries['files'])} at {export.prefix}")
     for r in results:
         if r.passed:
             print(f"  {r.backend:<12} error {r.error:.1e}  {r.psnr:6.1f} dB  {r.seconds:.4f} s")

@@ -143,7 +143,7 @@ def _run(
     backend = open_backend(str(model_path), name, options)
     (section,) = experiment.dataset.test_sections.values()
     dataset, _ = build_dataset(section, "dataset.test")
-    folder = output_path / (model_type or backend.facts.network)
+    folder = output_path / (model_type or backend.info.network)
     result = evaluate_backend(
         backend,
         dataset,

@@ -68,7 +68,7 @@ def evaluate_backend(
         seconds += time.perf_counter() - started
         for (name, sample), sr in zip(batch, images, strict=True):
             label = sample_label(sample, folders) or name
-            read = partial(compared, sr, sample, backend.facts.scale, save_folder, label)
+            read = partial(compared, sr, sample, backend.info.scale, save_folder, label)
             score_image(score, name, read, metrics)
     for problem in score.problems:
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)

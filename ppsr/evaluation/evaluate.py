@@ -171,7 +171,7 @@ def evaluate(
         files = [load] if isinstance(load, (str, Path)) else list(load or ())
         network = _network(config_file, files, scale, tile, backend, self_ensemble, options)
         upscale, method = network, network_name(files)
-        tiles = make_tiles(network.backend.facts, tile)
+        tiles = make_tiles(network.backend.info, tile)
         tiling = f"tiles of {tiles.size} with overlap {tiles.overlap}" if tile else "whole images"
         published_as = _published_as(network)
     if not tiling and (tile or backend or self_ensemble):
@@ -227,7 +227,7 @@ def _published_as(network: Upscaler) -> frozenset[str]:
     if net is None:  # an exported network, whose parameters cannot be counted
         return frozenset()
     count = sum(math.prod(parameter.shape) for parameter in net.parameters())
-    return frozenset(method_names(network.backend.facts.network, network.scale, count))
+    return frozenset(method_names(network.backend.info.network, network.scale, count))
 
 
 def _network(

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ppsr.inference.backends.base import Backend, Steered
-    from ppsr.inference.transparent import Filled
+    from ppsr.inference.transparent import AlphaFilledImage
 
 __all__ = ["check_degradation", "predict_degradation", "read_degradation"]
 
 _SIDE = 256  # pixels of a part; a multiple of the map's stride
 
 
-def predict_degradation(backend: Backend, pixels: np.ndarray | Filled, colours: int) -> np.ndarray:
+def predict_degradation(backend: Backend, pixels: np.ndarray | AlphaFilledImage, colours: int) -> np.ndarray:
     """The parameters that the predictor finds in a whole image, computed in parts.
 
     Every part is read as far as the predictor's convolutions see, so that the result is that of the image at
@@ -38,19 +38,17 @@ def predict_degradation(backend: Backend, pixels: np.ndarray | Filled, colours: 
     Returns:
         (degradation_params,) float32.
     """
-    facts, (height, width) = backend.facts, pixels.shape[:2]
-    if facts.channels == 1 < colours:
+    info, (height, width) = backend.info, pixels.shape[:2]
+    if info.channels == 1 < colours:
         colours = 1  # the parameters of the first band, for all
     radius, stride = DegradationPredictor.map_radius, DegradationPredictor.map_stride
-    total, count = np.zeros(facts.degradation_params), 0
+    total, count = np.zeros(info.degradation_params), 0
     for top, left in product(range(0, height, _SIDE), range(0, width, _SIDE)):
         first, before = max(0, top - radius), max(0, left - radius)
         bottom, right = min(top + _SIDE, height), min(left + _SIDE, width)
         region = slice(first, min(bottom + radius, height)), slice(before, min(right + radius, width))
-        planes = as_float(pixels[region])[..., :colours].transpose(2, 0, 1)[None] * np.float32(
-            facts.rgb_range
-        )
-        part = np.ascontiguousarray(np.broadcast_to(planes, (1, facts.channels, *planes.shape[2:])))
+        planes = as_float(pixels[region])[..., :colours].transpose(2, 0, 1)[None] * np.float32(info.rgb_range)
+        part = np.ascontiguousarray(np.broadcast_to(planes, (1, info.channels, *planes.shape[2:])))
         values = cast("Steered", backend).degradation_map(part)[0]
         rows = slice((top - first) // stride, -(-(bottom - first) // stride))
         columns = slice((left - before) // stride, -(-(right - before) // stride))

@@ -1,7 +1,7 @@
 """Exporting a network: a Paddle graph and an ONNX graph for images of any size, verified before they exist.
 
 Beside the graphs `<prefix>.json` (or `.pdmodel`, as the Paddle version has it) and `<prefix>.onnx` there are
-the parameters `.pdiparams`, the network's facts `.facts.json` and, in `.reference.npz`, example images with
+the parameters `.pdiparams`, the network's info `.info.json` and, in `.reference.npz`, example images with
 the network's outputs, with which every backend is compared here and again wherever the export is opened.
 """
 
@@ -27,8 +27,8 @@ from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.benchmark import benchmark_backends
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
-from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.inference.graph_check import unknown_operations
+from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.reference import REFERENCE_SUFFIX, compute_reference
 
 __all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network"]
@@ -113,14 +113,14 @@ def export_network(
         )
     net.eval()
     reference = PaddleBackend(net)
-    facts = reference.facts
-    _check_shape(shape, facts)
-    with _aside(prefix) as temporary:
+    info = reference.info
+    _check_shape(shape, info)
+    with _temporary_prefix(prefix) as temporary:
         with full_precision():
-            outputs = compute_reference(reference.run, facts, shape)
+            outputs = compute_reference(reference.run, info, shape)
         outputs.save(_with(temporary, REFERENCE_SUFFIX))
-        for part, wrapper in _graphs(net, facts, shape).items():
-            graph = _trace(net, wrapper, _with(temporary, part), facts, shape)
+        for part, wrapper in _graphs(net, info, shape).items():
+            graph = _trace(net, wrapper, _with(temporary, part), info, shape)
             if "onnx" in formats:
                 parameters, target = (_with(temporary, part + s) for s in (".pdiparams", ".onnx"))
                 onnx_graph.convert(graph, parameters, target)
@@ -130,8 +130,8 @@ def export_network(
             "onednn": bool(getattr(net, "onednn", True)),
             "files": {s: sha256(_with(temporary, s)) for s in _SUFFIXES if _with(temporary, s).is_file()},
         }
-        _write_facts(temporary, facts, entries)
-        _verify(temporary, facts, entries, replace(options, trust=True), verify)
+        _write_info(temporary, info, entries)
+        _verify(temporary, info, entries, replace(options, trust=True), verify)
     export = Export(prefix)
     _warn_of_unknown_operations(export)
     return export
@@ -149,12 +149,12 @@ def _warn_of_unknown_operations(export: Export) -> None:
 
 def _verify(
     prefix: Path,
-    facts: NetworkFacts,
+    info: NetworkInfo,
     entries: dict[str, Any],
     options: BackendOptions,
     names: Sequence[str] | None,
 ) -> None:
-    """Compare backends with the reference outputs, and note the results in the facts file.
+    """Compare backends with the reference outputs, and note the results in the info file.
 
     Paddle Inference is tried once more without oneDNN, whose graph passes break on some layers.
 
@@ -166,17 +166,17 @@ def _verify(
     if failed_once and entries["onednn"] and not options.on_gpu:
         logger.warning("Paddle Inference is tried again without oneDNN")
         entries["onednn"] = False
-        _write_facts(prefix, facts, entries)
+        _write_info(prefix, info, entries)
         again = benchmark_backends(Export(prefix), options, names=["inference"])
         results = [*again, *(r for r in results if r.backend != "inference")]
     failed = [f"{r.backend}: {r.reason}" for r in results if not r.passed]
     if failed:
         raise ExportError(
-            f"nothing is written, because the exported {facts.network} is not the network on "
+            f"nothing is written, because the exported {info.network} is not the network on "
             f"{'; '.join(failed)}"
         )
     entries["verified"] = [asdict(r) for r in results]
-    _write_facts(prefix, facts, entries)
+    _write_info(prefix, info, entries)
 
 
 def _check_formats(formats: Sequence[str]) -> None:
@@ -190,13 +190,13 @@ def _check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def _check_shape(shape: Shape, facts: NetworkFacts) -> None:
-    if len(shape) != len(ANY_SIZE) or shape[1] not in (None, facts.channels):
-        raise ConfigError(f"an input is N,{facts.channels},H,W with -1 for any size; got {list(shape)}")
+def _check_shape(shape: Shape, info: NetworkInfo) -> None:
+    if len(shape) != len(ANY_SIZE) or shape[1] not in (None, info.channels):
+        raise ConfigError(f"an input is N,{info.channels},H,W with -1 for any size; got {list(shape)}")
     for size in shape[2:]:
-        if size is not None and (size < 1 or size % facts.size_multiple):
+        if size is not None and (size < 1 or size % info.size_multiple):
             raise ConfigError(
-                f"{facts.network} takes sizes that are multiples of {facts.size_multiple}, got {size}"
+                f"{info.network} takes sizes that are multiples of {info.size_multiple}, got {size}"
             )
 
 
@@ -204,27 +204,27 @@ def _with(prefix: Path, suffix: str) -> Path:
     return prefix.with_name(prefix.name + suffix)
 
 
-def _write_facts(prefix: Path, facts: NetworkFacts, entries: dict[str, Any]) -> None:
-    atomic_write(_with(prefix, FACTS_SUFFIX), facts.to_json(**entries))
+def _write_info(prefix: Path, info: NetworkInfo, entries: dict[str, Any]) -> None:
+    atomic_write(_with(prefix, INFO_SUFFIX), info.to_json(**entries))
 
 
-def _graphs(net: nn.Layer, facts: NetworkFacts, shape: Shape) -> dict[str, nn.Layer]:
+def _graphs(net: nn.Layer, info: NetworkInfo, shape: Shape) -> dict[str, nn.Layer]:
     """What is traced: the network, and beside it the predictor of its degradation parameters, if any."""
-    if facts.degradation_params:
+    if info.degradation_params:
         return {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
-    unit = facts.size_multiple
+    unit = info.size_multiple
     with paddle.no_grad():
-        output = net(paddle.zeros([shape[0] or 1, facts.channels, shape[2] or unit, shape[3] or unit]))
+        output = net(paddle.zeros([shape[0] or 1, info.channels, shape[2] or unit, shape[3] or unit]))
     return {"": _SrOnly(net, several=isinstance(output, (list, tuple)))}
 
 
-def _trace(net: nn.Layer, wrapper: nn.Layer, prefix: Path, facts: NetworkFacts, shape: Shape) -> Path:
+def _trace(net: nn.Layer, wrapper: nn.Layer, prefix: Path, info: NetworkInfo, shape: Shape) -> Path:
     """Save the graph; returns its file."""
     wrapper.eval()
-    image = [-1 if s is None else s for s in (shape[0], facts.channels, *shape[2:])]
+    image = [-1 if s is None else s for s in (shape[0], info.channels, *shape[2:])]
     spec = [paddle.static.InputSpec(image, "float32", INPUT_NAME)]
     if isinstance(wrapper, _Steered):
-        vector = [image[0], facts.degradation_params]
+        vector = [image[0], info.degradation_params]
         spec.append(paddle.static.InputSpec(vector, "float32", DEGRADATION_NAME))
     with _forwards_kept(net):
         static = paddle.jit.to_static(wrapper, input_spec=spec, full_graph=True)
@@ -247,10 +247,10 @@ def _forwards_kept(net: nn.Layer) -> Iterator[None]:
 
 
 @contextmanager
-def _aside(prefix: Path) -> Iterator[Path]:
+def _temporary_prefix(prefix: Path) -> Iterator[Path]:
     """A prefix in a hidden folder beside the final one; its files are moved when the block ends well.
 
-    The facts file goes away first and comes back last, so that a reader never finds a mixture.
+    The info file goes away first and comes back last, so that a reader never finds a mixture.
     """
     prefix.parent.mkdir(parents=True, exist_ok=True)
     folder = prefix.parent / f".{prefix.name}.tmp-{os.getpid()}"
@@ -258,8 +258,8 @@ def _aside(prefix: Path) -> Iterator[Path]:
     folder.mkdir()
     try:
         yield folder / prefix.name
-        _with(prefix, FACTS_SUFFIX).unlink(missing_ok=True)
-        for suffix in (*_SUFFIXES, FACTS_SUFFIX):
+        _with(prefix, INFO_SUFFIX).unlink(missing_ok=True)
+        for suffix in (*_SUFFIXES, INFO_SUFFIX):
             made, final = _with(folder / prefix.name, suffix), _with(prefix, suffix)
             if made.is_file():
                 made.replace(final)

@@ -10,15 +10,15 @@ from typing import Any
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
-from ppsr.inference.facts import FACTS_SUFFIX, NetworkFacts
 from ppsr.inference.graph_check import check_graph
+from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 
 __all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export"]
 
 INPUT_NAME = "image"
 DEGRADATION_NAME = "degradation"  # second input of networks that are steered by degradation parameters
 PREDICTOR_PART = ".predictor"  # between the prefix and the suffixes of the graph of degradation parameters
-_FILE_SUFFIXES = (FACTS_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
+_FILE_SUFFIXES = (INFO_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
 
 
 def find_export(given: Path) -> Path | None:
@@ -28,11 +28,11 @@ def find_export(given: Path) -> Path | None:
         given: path without suffixes, one of the files, or a folder that holds a single export.
     """
     if given.is_dir():
-        found = [p.with_name(p.name.removesuffix(FACTS_SUFFIX)) for p in given.glob(f"*{FACTS_SUFFIX}")]
+        found = [p.with_name(p.name.removesuffix(INFO_SUFFIX)) for p in given.glob(f"*{INFO_SUFFIX}")]
         return found[0] if len(found) == 1 else None
     for suffix in ("", *_FILE_SUFFIXES):
         name = given.name.removesuffix(suffix) if given.name.endswith(suffix) else ""
-        if name and given.with_name(name + FACTS_SUFFIX).is_file():
+        if name and given.with_name(name + INFO_SUFFIX).is_file():
             return given.with_name(name)
     return None
 
@@ -52,12 +52,12 @@ class Export:
         if found is None:
             raise DataError(
                 f"{prefix} is neither a folder with a single export nor the prefix of a complete one: a file "
-                f"{Path(prefix).name}{FACTS_SUFFIX} belongs to it; make one with `ppsr export`"
+                f"{Path(prefix).name}{INFO_SUFFIX} belongs to it; make one with `ppsr export`"
             )
         self.prefix = found
         self.part = ""
-        self.facts, self.entries = NetworkFacts.read(self.path(FACTS_SUFFIX))
-        _check_entries(self.path(FACTS_SUFFIX), self.entries)
+        self.info, self.entries = NetworkInfo.read(self.path(INFO_SUFFIX))
+        _check_entries(self.path(INFO_SUFFIX), self.entries)
 
     def path(self, suffix: str) -> Path:
         """The file of this suffix."""
@@ -67,7 +67,7 @@ class Export:
         """The graph that maps an image to the map of its degradation parameters, as an export of its own."""
         predictor = copy(self)
         predictor.part = PREDICTOR_PART
-        predictor.facts = replace(self.facts, degradation_params=0)
+        predictor.info = replace(self.info, degradation_params=0)
         return predictor
 
     def file(self, *suffixes: str) -> Path:

@@ -98,8 +98,8 @@ def _upscale(
         Entries of its report, and what is done when the file is there.
     """
     height, width, channels = image.pixels.shape
-    if channels - image.alpha not in (1, 3, upscaler.backend.facts.channels):
-        taken = upscaler.backend.facts.channels
+    if channels - image.alpha not in (1, 3, upscaler.backend.info.channels):
+        taken = upscaler.backend.info.channels
         accepted = "gray or RGB" if taken in (1, 3) else f"{taken} bands"
         raise DataError(f"the image has {channels} bands; the network takes {accepted}")
     size = upscaler.size(height, width)
@@ -116,8 +116,8 @@ def _upscale(
     plan = upscaler.plan(height, width, channels)
     degradation = upscaler.predict_degradation(image.pixels)
     start(plan.count)
-    frugal = upscaler.max_memory is not None
-    ahead = 0 if frugal else max(1, min(16, _ROWS_AHEAD // (64 * size[1] * channels * 4)))
+    limit_memory = upscaler.max_memory is not None
+    ahead = 0 if limit_memory else max(1, min(16, _ROWS_AHEAD // (64 * size[1] * channels * 4)))
     writing = WriteBehind(pool, partial(_write, target, wanted), ahead)
     try:
         for band in upscaler.bands(image.pixels, plan=plan, degradation=degradation, on_tile=step):

@@ -21,7 +21,7 @@ from itertools import product
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.network_info import NetworkInfo
 
 __all__ = [
     "PUBLISHED_MODES",
@@ -170,7 +170,7 @@ def half_tiles(run: Run, lq: np.ndarray, *, scale: int, window: int, tile: int, 
 
 
 def cut_as_published(
-    mode: str, run: Run, count: Callable[[], None], lq: np.ndarray, facts: NetworkFacts, tile: int, pad: int
+    mode: str, run: Run, count: Callable[[], None], lq: np.ndarray, info: NetworkInfo, tile: int, pad: int
 ) -> np.ndarray:
     """Apply a network by one of `PUBLISHED_MODES`; `count` is called after each tile.
 
@@ -184,7 +184,7 @@ def cut_as_published(
         count()
         return sr
 
-    common = {"scale": facts.scale, "window": facts.size_multiple, "tile": tile}
+    common = {"scale": info.scale, "window": info.size_multiple, "tile": tile}
     if mode == "published":
         return paste_tiles(counted, lq, **common, pad=pad)
     if mode == "published-onnx":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.network_info import NetworkInfo
 
 __all__ = [
     "REFERENCE_SUFFIX",
@@ -146,34 +146,34 @@ def _require_small(path: Path) -> None:
 
 
 def example_images(
-    facts: NetworkFacts, shape: Sequence[int | None] = (None, None, None, None)
+    info: NetworkInfo, shape: Sequence[int | None] = (None, None, None, None)
 ) -> list[np.ndarray]:
     """Two inputs of different batch sizes, heights and widths, where the shape leaves these open.
 
     Noise on slopes: every frequency, and values over the whole range.
     """
-    unit = facts.size_multiple
+    unit = info.size_multiple
     rng = np.random.default_rng(0)
     images = []
     for n, h, w in ((1, 20, 31), (2, 33, 17)):
-        usual = (n, facts.channels, -(-h // unit) * unit, -(-w // unit) * unit)
+        usual = (n, info.channels, -(-h // unit) * unit, -(-w // unit) * unit)
         size = [want if fixed is None else fixed for want, fixed in zip(usual, shape, strict=True)]
         slope = np.linspace(0, 1, size[2])[:, None] * np.linspace(0.2, 1, size[3])
         image = 0.7 * slope + 0.3 * rng.random(size)
-        images.append((image * facts.rgb_range).astype(np.float32))
+        images.append((image * info.rgb_range).astype(np.float32))
     return images
 
 
 def compute_reference(
-    run: Run, facts: NetworkFacts, shape: Sequence[int | None] = (None, None, None, None)
+    run: Run, info: NetworkInfo, shape: Sequence[int | None] = (None, None, None, None)
 ) -> ReferenceOutputs:
     """Run the network on the example images.
 
     Raises:
         DataError: its outputs are not finite.
     """
-    inputs = example_images(facts, shape)
+    inputs = example_images(info, shape)
     outputs = [run(x) for x in inputs]
     if not all(np.isfinite(y).all() for y in outputs):
-        raise DataError(f"{facts.network} gives values that are not finite; its weights are broken")
-    return ReferenceOutputs(inputs, outputs, facts.rgb_range)
+        raise DataError(f"{info.network} gives values that are not finite; its weights are broken")
+    return ReferenceOutputs(inputs, outputs, info.rgb_range)

@@ -16,11 +16,11 @@ from itertools import pairwise
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.facts import NetworkFacts
-from ppsr.inference.transparent import Filled, filling_memory
+from ppsr.inference.network_info import NetworkInfo
+from ppsr.inference.transparent import AlphaFilledImage, filling_memory
 from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
-__all__ = ["Plan", "Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
+__all__ = ["TilePlan", "Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """How one image will be computed.
 
     Attributes:
@@ -75,18 +75,18 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def default_overlap(facts: NetworkFacts) -> int:
+def default_overlap(info: NetworkInfo) -> int:
     """The receptive radius, at most 64; 32 or two windows where the network sees without bound."""
-    if facts.receptive_radius is None:
-        return max(_UNBOUNDED_OVERLAP, 2 * facts.size_multiple if facts.size_multiple > 1 else 0)
-    return _up(min(facts.receptive_radius, _LARGEST_OVERLAP), facts.size_multiple)
+    if info.receptive_radius is None:
+        return max(_UNBOUNDED_OVERLAP, 2 * info.size_multiple if info.size_multiple > 1 else 0)
+    return _up(min(info.receptive_radius, _LARGEST_OVERLAP), info.size_multiple)
 
 
-def make_tiles(facts: NetworkFacts, size: int, overlap: int | None = None) -> Tiles:
+def make_tiles(info: NetworkInfo, size: int, overlap: int | None = None) -> Tiles:
     """Tiles of a wanted size for a network.
 
     Args:
-        facts: of the network; sizes are rounded up to its size multiple.
+        info: of the network; sizes are rounded up to its size multiple.
         size: side of a tile without its overlap; 0: do not cut.
         overlap: None: from the network.
 
@@ -95,16 +95,16 @@ def make_tiles(facts: NetworkFacts, size: int, overlap: int | None = None) -> Ti
     """
     if size < 0 or (overlap is not None and overlap < 0):
         raise ConfigError(f"tile and overlap are not negative, got {size} and {overlap}")
-    reach = _up(default_overlap(facts) if overlap is None else overlap, facts.size_multiple)
-    radius = facts.receptive_radius
+    reach = _up(default_overlap(info) if overlap is None else overlap, info.size_multiple)
+    radius = info.receptive_radius
     fade = 0 if radius is not None and radius <= reach else reach // 2
     if size == 0:
         return Tiles(0, reach, fade)  # both count if memory turns out to be short
-    return Tiles(_up(max(size, 2 * fade, 1), facts.size_multiple), reach, fade)
+    return Tiles(_up(max(size, 2 * fade, 1), info.size_multiple), reach, fade)
 
 
 def largest_tiles(
-    facts: NetworkFacts,
+    info: NetworkInfo,
     height: int,
     width: int,
     channels: int,
@@ -117,7 +117,7 @@ def largest_tiles(
     """The whole image if it fits into memory, else the largest tiles that do.
 
     Args:
-        facts: of the network.
+        info: of the network.
         height: of the LR image.
         width: of the LR image.
         channels: of the image, alpha included.
@@ -133,14 +133,14 @@ def largest_tiles(
         DataError: not even the smallest tile fits.
     """
     clear = channels in (2, 4)
-    per_row = width * facts.scale**2 * channels * 4  # finished SR values of one LR row
+    per_row = width * info.scale**2 * channels * 4  # finished SR values of one LR row
     rows = height * per_row + (filling_memory(height, width, channels) if clear else 0)
     needed, fits = _need(_SPARE * per_pixel * height * width, rows, budget, device_budget)
     if fits:
-        return make_tiles(facts, 0, overlap), needed
-    size = _up(min(_LARGEST_TILE, max(height, width)), facts.size_multiple)
+        return make_tiles(info, 0, overlap), needed
+    size = _up(min(_LARGEST_TILE, max(height, width)), info.size_multiple)
     while size >= _SMALLEST_TILE:
-        tiles = make_tiles(facts, size, overlap)
+        tiles = make_tiles(info, size, overlap)
         side = tiles.size + 2 * tiles.overlap
         rows = min(tiles.size + 4 * tiles.fade, height) * per_row
         rows += filling_memory(min(side, height), width, channels) if clear else 0
@@ -148,7 +148,7 @@ def largest_tiles(
         needed, fits = _need(_SPARE * per_pixel * area, rows, budget, device_budget)
         if fits:
             return tiles, needed
-        size = min(size - facts.size_multiple, int(size * 0.9)) // facts.size_multiple * facts.size_multiple
+        size = min(size - info.size_multiple, int(size * 0.9)) // info.size_multiple * info.size_multiple
     left = budget if device_budget is None else min(budget, device_budget)
     raise DataError(
         f"even the smallest tiles of a {width} x {height} image need {needed / 1e6:.0f} MB and "
@@ -206,7 +206,7 @@ class Tiler:
         multiple: tiles start at multiples of it, so that windows lie as in the whole image.
         tiles: how to cut.
         halves: otherwise a tile without memory is an error.
-        frugal: give memory of the heap back after each tile instead of each row of tiles, which takes a
+        limit_memory: give memory of the heap back after each tile instead of each row of tiles, which takes a
             little longer.
         on_tile: called after each tile.
     """
@@ -219,7 +219,7 @@ class Tiler:
         multiple: int,
         tiles: Tiles,
         halves: bool = True,
-        frugal: bool = False,
+        limit_memory: bool = False,
         on_tile: Callable[[], None] | None = None,
     ) -> None:
         self.run = run
@@ -227,7 +227,7 @@ class Tiler:
         self.multiple = multiple
         self.tiles = tiles
         self.halves = halves
-        self.frugal = frugal
+        self.limit_memory = limit_memory
         self.on_tile = on_tile
         self.halved = 0
         self._too_large: float = float("inf")
@@ -239,7 +239,7 @@ class Tiler:
     def _cut(self, length: int) -> list[int]:
         return _edges(length, self.tiles, self.multiple)
 
-    def bands(self, image: np.ndarray | Filled) -> Iterator[np.ndarray]:
+    def bands(self, image: np.ndarray | AlphaFilledImage) -> Iterator[np.ndarray]:
         """Finished SR rows from top to bottom: (up to 64 rows, scale * W, C) float32.
 
         They are copies, so that the row of tiles they come from is gone before the next one is computed.
@@ -265,7 +265,7 @@ class Tiler:
                     sr = sr * (down * across[None, :, None])
                 band[:, start * scale : stop * scale] += sr
                 del sr
-                if self.frugal:
+                if self.limit_memory:
                     trim_heap()
                 if self.on_tile is not None:
                     self.on_tile()
@@ -279,7 +279,7 @@ class Tiler:
             if bottom < height:
                 trim_heap()  # holes between what stays would add up over a tall image
 
-    def _solve(self, image: np.ndarray | Filled, region: Region) -> np.ndarray:
+    def _solve(self, image: np.ndarray | AlphaFilledImage, region: Region) -> np.ndarray:
         """The SR of a region."""
         top, bottom, left, right = region
         rows = self._read(top, bottom, image.shape[0])
@@ -310,7 +310,7 @@ class Tiler:
         start = max(0, first - reach) // self.multiple * self.multiple
         return slice(start, min(length, _up(last + reach, self.multiple)))
 
-    def _halved(self, image: np.ndarray | Filled, region: Region) -> np.ndarray:
+    def _halved(self, image: np.ndarray | AlphaFilledImage, region: Region) -> np.ndarray:
         """The SR of a region from its halves across the longer side, which are mixed like tiles.
 
         Raises:

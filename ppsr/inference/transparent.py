@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["Filled", "filling_memory", "has_alpha", "readable_pixels"]
+__all__ = ["AlphaFilledImage", "filling_memory", "has_alpha", "readable_pixels"]
 
 _ROWS = 64  # filled at once
 _MARGIN = 64  # rows above and below in which the nearest visible pixel is sought; no tile is read wider
@@ -21,7 +21,7 @@ def has_alpha(pixels: np.ndarray, channels: int) -> bool:
     return pixels.shape[2] in (2, 4) and channels in (1, 3)
 
 
-def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray | Filled, float | None]:
+def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray | AlphaFilledImage, float | None]:
     """An image as tiles read it, and its alpha where that is the same everywhere and needs no network.
 
     Args:
@@ -34,15 +34,15 @@ def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray | Fil
     if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
         largest = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
         return pixels[..., :-1], float(np.float32(alpha.flat[0]) / np.float32(largest))
-    return (pixels if alpha.min() else Filled(pixels)), None
+    return (pixels if alpha.min() else AlphaFilledImage(pixels)), None
 
 
 def filling_memory(rows: int, width: int, channels: int) -> int:
-    """Bytes that `Filled` takes while a number of rows is read at once."""
+    """Bytes that `AlphaFilledImage` takes while a number of rows is read at once."""
     return width * (2 * (rows + 2 * _ROWS) * channels * _LARGEST_SAMPLE + (_ROWS + 2 * _MARGIN) * _PER_PIXEL)
 
 
-class Filled:
+class AlphaFilledImage:
     """An image whose fully transparent pixels have the colour of the nearest visible one.
 
     The nearest is sought among 64 rows above and below each 64 rows; where nothing there is visible, the mean

@@ -20,15 +20,15 @@ from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.exported import Export
-from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.network import load_source
+from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.published_tiles import PUBLISHED_MODES, count_tiles, cut_as_published
 from ppsr.inference.rows import resize_rows
-from ppsr.inference.tiling import Plan, Tiler, Tiles, largest_tiles, make_tiles
+from ppsr.inference.tiling import TilePlan, Tiler, Tiles, largest_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget
 
-__all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "Plan", "Upscaler"]
+__all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "TilePlan", "Upscaler"]
 
 logger = logging.getLogger(__name__)
 
@@ -113,15 +113,15 @@ class Upscaler:
             raise ConfigError("an open backend has its own precision and options; give those when opening it")
         else:
             self.backend = cast("Backend", network)
-        facts = self.backend.facts
-        self.scale = facts.scale
+        info = self.backend.info
+        self.scale = info.scale
         self.tile, self.overlap, self.tile_mode, self.halve = tile, overlap, tile_mode, halve
         self.max_memory = max_memory
         self.ensemble = ensemble
         self.outscale = outscale
         self.degradation: np.ndarray | None = None
         if degradation is not None:
-            self.degradation = check_degradation(degradation, facts.degradation_params, facts.network)
+            self.degradation = check_degradation(degradation, info.degradation_params, info.network)
         self._per_pixel: float | None = None
 
     def size(self, height: int, width: int) -> tuple[int, int]:
@@ -130,7 +130,7 @@ class Upscaler:
             return height * self.scale, width * self.scale
         return max(1, int(height * self.outscale + 0.5)), max(1, int(width * self.outscale + 0.5))
 
-    def __call__(self, image: np.ndarray, *, plan: Plan | None = None) -> np.ndarray:
+    def __call__(self, image: np.ndarray, *, plan: TilePlan | None = None) -> np.ndarray:
         """Upscale an image in memory.
 
         Args:
@@ -148,7 +148,7 @@ class Upscaler:
             name = type(image).__name__
             raise DataError(f"an image is a numpy array, got {name}; ppsr.imaging.read_image reads one")
         pixels = image[..., None] if image.ndim == 2 else image
-        _check(pixels, self.backend.facts)
+        _check(pixels, self.backend.info)
         dtype = image.dtype if image.dtype.kind == "u" else np.dtype("f4")
         result = np.empty((*self.size(*pixels.shape[:2]), pixels.shape[2]), dtype)
         row = 0
@@ -158,27 +158,27 @@ class Upscaler:
         assert row == len(result)
         return result[..., 0] if image.ndim == 2 else result
 
-    def plan(self, height: int, width: int, channels: int = 3) -> Plan:
+    def plan(self, height: int, width: int, channels: int = 3) -> TilePlan:
         """How an image of this size will be computed, decided before it is.
 
         Raises:
             DataError: memory is short even for the smallest tile, or the process already takes all of it.
         """
-        facts, memory = self.backend.facts, None
+        info, memory = self.backend.info, None
         if self.tile_mode != "blend":
             tiles = Tiles(self.tile or 0, self.overlap if self.overlap is not None else _PUBLISHED_PAD)
-            common = {"window": facts.size_multiple, "tile": tiles.size, "overlap": tiles.overlap}
-            return Plan(tiles, count_tiles(self.tile_mode, height, width, **common), None)
-        tiles = make_tiles(facts, self.tile or 0, self.overlap)
+            common = {"window": info.size_multiple, "tile": tiles.size, "overlap": tiles.overlap}
+            return TilePlan(tiles, count_tiles(self.tile_mode, height, width, **common), None)
+        tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             device = self._device_budget()
             per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
             budget = memory_budget(self.max_memory if device is None else None)
             if budget is not None:
                 known: dict[str, Any] = {"per_pixel": per_pixel, "budget": budget, "device_budget": device}
-                tiles, memory = largest_tiles(facts, height, width, channels, **known, overlap=self.overlap)
+                tiles, memory = largest_tiles(info, height, width, channels, **known, overlap=self.overlap)
         tiles = self._within_engine(tiles, height, width)
-        return Plan(tiles, self._tiler(tiles).count(height, width), memory)
+        return TilePlan(tiles, self._tiler(tiles).count(height, width), memory)
 
     def _within_engine(self, tiles: Tiles, height: int, width: int) -> Tiles:
         """Smaller tiles where the backend was built for sides up to a limit.
@@ -190,15 +190,15 @@ class Upscaler:
         read = tiles.size + 2 * tiles.overlap if tiles.size else max(height, width)
         if limit is None or min(read, max(height, width)) <= limit:
             return tiles
-        facts = self.backend.facts
-        reach = make_tiles(facts, limit, self.overlap)
+        info = self.backend.info
+        reach = make_tiles(info, limit, self.overlap)
         inner = limit - 2 * reach.overlap - 2 * reach.fade  # the last tile of a row may be wider by two fades
-        if inner < max(2 * reach.fade, facts.size_multiple):
+        if inner < max(2 * reach.fade, info.size_multiple):
             raise ConfigError(
                 f"backend {self.backend.name} takes sides up to {limit}, which twice the overlap "
                 f"{reach.overlap} fills; give a smaller overlap or open it for larger sides"
             )
-        return make_tiles(facts, inner, self.overlap)
+        return make_tiles(info, inner, self.overlap)
 
     def predict_degradation(self, pixels: np.ndarray) -> np.ndarray | None:
         """The degradation parameters with which an image is upscaled; None: the network takes none.
@@ -211,12 +211,12 @@ class Upscaler:
         Returns:
             (degradation_params,) float32: those that were given, else those that the network predicts.
         """
-        facts = self.backend.facts
-        if self.degradation is not None or not facts.degradation_params:
+        info = self.backend.info
+        if self.degradation is not None or not info.degradation_params:
             return self.degradation
-        _check(pixels, facts)
-        readable = readable_pixels(pixels, facts.channels)[0]
-        colours = pixels.shape[2] - has_alpha(pixels, facts.channels)
+        _check(pixels, info)
+        readable = readable_pixels(pixels, info.channels)[0]
+        colours = pixels.shape[2] - has_alpha(pixels, info.channels)
         return predict_degradation(self.backend, readable, colours)
 
     def _tiler(
@@ -226,10 +226,10 @@ class Upscaler:
         return Tiler(
             partial(self._tile, degradation=degradation, on_tile=None if blend else on_tile),
             scale=self.scale,
-            multiple=self.backend.facts.size_multiple,
+            multiple=self.backend.info.size_multiple,
             tiles=tiles if blend else Tiles(),
             halves=blend and self.halve,
-            frugal=self.max_memory is not None,
+            limit_memory=self.max_memory is not None,
             on_tile=on_tile if blend else None,
         )
 
@@ -247,9 +247,9 @@ class Upscaler:
             single.ensemble = False  # eight passes take the time of eight and the memory of one and their sum
 
             def run(side: int) -> None:
-                single._tile(np.zeros((side, side, max(3, self.backend.facts.channels)), np.float32))
+                single._tile(np.zeros((side, side, max(3, self.backend.info.channels)), np.float32))
 
-            self._per_pixel = bytes_per_pixel(run, self.backend.facts.size_multiple, gpu=gpu)
+            self._per_pixel = bytes_per_pixel(run, self.backend.info.size_multiple, gpu=gpu)
             if self.ensemble:
                 self._per_pixel += 3 * 3 * 4 * self.scale**2  # the sum, a turned result, their sum
         return self._per_pixel
@@ -258,7 +258,7 @@ class Upscaler:
         self,
         pixels: np.ndarray,
         *,
-        plan: Plan | None = None,
+        plan: TilePlan | None = None,
         degradation: np.ndarray | None = None,
         on_tile: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:
@@ -273,11 +273,11 @@ class Upscaler:
         Raises:
             DataError: as `__call__`.
         """
-        _check(pixels, self.backend.facts)
+        _check(pixels, self.backend.info)
         height, width, channels = pixels.shape
         plan = plan or self.plan(height, width, channels)
         logger.debug("%d x %d: %s", width, height, plan)
-        readable, flat_alpha = readable_pixels(pixels, self.backend.facts.channels)
+        readable, flat_alpha = readable_pixels(pixels, self.backend.info.channels)
         if degradation is None:
             degradation = self.predict_degradation(pixels)
         bands = self._tiler(plan.tiles, degradation, on_tile).bands(readable)
@@ -298,12 +298,12 @@ class Upscaler:
         A network for RGB gets gray as three equal channels, one for gray gets colours as a batch. One for
         luma gets gray as RGB: its values are 16..235 of 255, those of a gray image 0..255.
         """
-        facts, parts = self.backend.facts, list[np.ndarray]()
-        first = tile.shape[2] - has_alpha(tile, facts.channels)
-        batch = facts.channels == 1 and not facts.luma
+        info, parts = self.backend.info, list[np.ndarray]()
+        first = tile.shape[2] - has_alpha(tile, info.channels)
+        batch = info.channels == 1 and not info.luma
         for part in filter(np.size, (tile[..., :first], tile[..., first:])):
             planes = part.transpose(2, 0, 1)
-            wanted = max(3, facts.channels) if part.shape[2] == 1 else part.shape[2]
+            wanted = max(3, info.channels) if part.shape[2] == 1 else part.shape[2]
             lq = planes[:, None] if batch else np.broadcast_to(planes[None], (1, wanted, *planes.shape[1:]))
             lq = np.ascontiguousarray(lq)
             if self.tile_mode == "blend":
@@ -316,7 +316,7 @@ class Upscaler:
                     run,
                     count,
                     lq,
-                    facts,
+                    info,
                     self.tile or 0,
                     self.overlap if self.overlap is not None else _PUBLISHED_PAD,
                 )
@@ -326,16 +326,16 @@ class Upscaler:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
-def _check(pixels: np.ndarray, facts: NetworkFacts) -> None:
+def _check(pixels: np.ndarray, info: NetworkInfo) -> None:
     """Raise for an array that the network cannot upscale.
 
     Raises:
         DataError: wrong shape, type or values.
     """
-    allowed = (1, 2, 3, 4) if facts.channels in (1, 3) else (facts.channels,)
+    allowed = (1, 2, 3, 4) if info.channels in (1, 3) else (info.channels,)
     if pixels.ndim != 3 or pixels.shape[2] not in allowed or 0 in pixels.shape:
         bands = " or ".join(map(str, allowed))
-        raise DataError(f"{facts.network} takes images H x W x {bands}, got an array of shape {pixels.shape}")
+        raise DataError(f"{info.network} takes images H x W x {bands}, got an array of shape {pixels.shape}")
     if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():

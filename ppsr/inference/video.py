@@ -25,9 +25,9 @@ from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video_check import VideoCheck, check_video, decoded, time_stamp
 from ppsr.inference.video_streams import (
     add_encoder,
-    copy_facts,
+    copy_metadata,
     copy_streams,
-    lost_facts,
+    lost_metadata,
     open_video,
     unholdable,
 )
@@ -138,7 +138,7 @@ def upscale_video(
                     if error.filename == str(temporary) and error.errno == errno.EINVAL:
                         raise unholdable(reader, error) from None
                     raise
-                lost = lost_facts(source, temporary, found.first, copied)
+                lost = lost_metadata(source, temporary, found.first, copied)
                 if lost:
                     report["warnings"].append(f"the result does not have: {', '.join(lost)}")
     except av.error.FFmpegError as error:
@@ -175,7 +175,7 @@ def _copied(
     encoder = add_encoder(writer, stream, first, size, codec=codec, crf=options.crf, options=extra)
     try:
         copies, left_out = copy_streams(reader, writer)
-        copy_facts(reader, writer, encoder)
+        copy_metadata(reader, writer, encoder)
         writer.start_encoding()
     except (ValueError, av.error.FFmpegError) as error:
         raise unholdable(reader, error) from None

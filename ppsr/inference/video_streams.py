@@ -14,9 +14,9 @@ from typing import Any
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["add_encoder", "copy_facts", "copy_streams", "lost_facts", "open_video"]
+__all__ = ["add_encoder", "copy_metadata", "copy_streams", "lost_metadata", "open_video"]
 
-_CODEC_FACTS = ("color_primaries", "color_trc", "colorspace")
+_COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _NARROW = 1  # luma from 16 to 235
 _WITH_CRF = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
 _WITH_PRESET = ("libx264", "libx264rgb", "libx265")
@@ -95,14 +95,14 @@ def add_encoder(
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     encoder = writer.add_stream(codec, rate=rate, options={**chosen, **(options or {})})
     encoder.height, encoder.width = size
-    deep = first.format.components[0].bits > 8
+    is_16bit = first.format.components[0].bits > 8
     # half resolution of the colours needs even sides
     colours = "444" if size[0] % 2 or size[1] % 2 else "420"
-    wanted = [f"yuv{colours}p10le"] * deep + [f"yuv{colours}p", "nv12", "yuv444p"]
+    wanted = [f"yuv{colours}p10le"] * is_16bit + [f"yuv{colours}p", "nv12", "yuv444p"]
     encoder.pix_fmt = next((name for name in wanted if name in formats), (formats or wanted)[0])
     context = encoder.codec_context
     context.time_base = stream.time_base
-    for name in _CODEC_FACTS:
+    for name in _COLOUR_TAGS:
         value = int(getattr(stream.codec_context, name, 0) or 0)
         if value and hasattr(context, name):
             setattr(context, name, value)
@@ -197,7 +197,7 @@ def _add_copy(writer: Any, stream: Any) -> Any:
     return copy
 
 
-def copy_facts(reader: Any, writer: Any, encoder: Any) -> None:
+def copy_metadata(reader: Any, writer: Any, encoder: Any) -> None:
     """Titles, other tags, and chapters."""
     writer.metadata.update(_tags(reader))
     encoder.metadata.update(_tags(reader.streams.video[0]))
@@ -215,7 +215,7 @@ def _tags(place: Any) -> dict[str, str]:
     }
 
 
-def lost_facts(source: Path, target: Path, first: Any, copied: Mapping[int, int]) -> list[str]:
+def lost_metadata(source: Path, target: Path, first: Any, copied: Mapping[int, int]) -> list[str]:
     """What the source says and the result does not.
 
     Args:

@@ -82,8 +82,8 @@ def create_app(
     def models() -> list[dict[str, Any]]:
         """Names for `model`; the first is the default."""
         return [
-            {"name": name, "network": facts.network, "scale": facts.scale, "channels": facts.channels}
-            for name, facts in service.models.items()
+            {"name": name, "network": info.network, "scale": info.scale, "channels": info.channels}
+            for name, info in service.models.items()
         ]
 
     @app.post("/api/upscale", response_class=StreamingResponse, openapi_extra=_body())

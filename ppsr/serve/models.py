@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ppsr.errors import ConfigError
-from ppsr.inference.facts import FACTS_SUFFIX
+from ppsr.inference.network_info import INFO_SUFFIX
 
 __all__ = ["is_export", "named_models"]
 
@@ -43,7 +43,7 @@ def named_models(load: Sequence[str], configs: Sequence[Path]) -> dict[str, tupl
 
 def is_export(prefix: Path) -> bool:
     """Whether there is an exported network of this name."""
-    return prefix.with_name(prefix.name + FACTS_SUFFIX).is_file()
+    return prefix.with_name(prefix.name + INFO_SUFFIX).is_file()
 
 
 def _found(path: Path) -> Path:

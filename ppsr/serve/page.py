@@ -159,7 +159,7 @@ def _build(service: Service, text: Callable[[str], Any]) -> "gradio.Blocks":
     """Components and what they do; `text` gives those of the browser's language."""
     import gradio as gr
 
-    models = [(f"{name} ({facts.network}, x{facts.scale})", name) for name, facts in service.models.items()]
+    models = [(f"{name} ({info.network}, x{info.scale})", name) for name, info in service.models.items()]
     with gr.Blocks(title="ppsr", analytics_enabled=False, delete_cache=(_KEPT // 6, _KEPT)) as page:
         gr.Markdown("# ppsr")
         gr.Markdown(text("intro"), elem_id="intro")

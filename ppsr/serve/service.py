@@ -28,9 +28,9 @@ from ppsr.imaging.writing import FORMATS
 from ppsr.inference.backends.base import Backend
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.facts import NetworkFacts
 from ppsr.inference.files import FileOptions, upscale_image
 from ppsr.inference.network import load_network
+from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.upscaler import SMALLEST_OUTSCALE, Upscaler
 from ppsr.memory import is_out_of_memory
 from ppsr.serve.limits import Admission, Limits, RefusedError, Watch
@@ -193,9 +193,9 @@ class Service:
         self._models[name] = self._worker.submit(lambda: WatchedUpscaler(make())).result()
 
     @property
-    def models(self) -> dict[str, NetworkFacts]:
-        """Names and facts of the models, in the order in which they were added."""
-        return {name: upscaler.backend.facts for name, upscaler in self._models.items()}
+    def models(self) -> dict[str, NetworkInfo]:
+        """Names and descriptions of the models, in the order in which they were added."""
+        return {name: upscaler.backend.info for name, upscaler in self._models.items()}
 
     @contextmanager
     def own_folder(self) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ppsr.inference.backends.base import Backend
-from ppsr.inference.upscaler import Plan, Upscaler
+from ppsr.inference.upscaler import TilePlan, Upscaler
 from ppsr.serve.limits import Watch
 from ppsr.serve.preview import Preview
 
@@ -38,7 +38,7 @@ class WatchedUpscaler(Upscaler):
         """Size of the result / size of the image."""
         return self.scale if self.outscale is None else self.outscale
 
-    def plan(self, height: int, width: int, channels: int = 3) -> Plan:
+    def plan(self, height: int, width: int, channels: int = 3) -> TilePlan:
         """As memory allows, and no larger than the tile that the client chose."""
         planned = super().plan(height, width, channels)
         if 0 < planned.tiles.size <= self.largest or max(height, width) <= self.largest:
@@ -53,7 +53,7 @@ class WatchedUpscaler(Upscaler):
         self,
         pixels: np.ndarray,
         *,
-        plan: Plan | None = None,
+        plan: TilePlan | None = None,
         degradation: np.ndarray | None = None,
         on_tile: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:

@@ -141,11 +141,11 @@ def test_export_command_verifies_and_backends_command_compares(workshop: Path) -
     assert done.exit_code == 0, done.output
     assert "MSRResNet x2: .json, .pdiparams" in done.output or ".pdmodel" in done.output
     assert "  inference    error" in done.output
-    before = prefix.with_name("net.facts.json").read_bytes()
+    before = prefix.with_name("net.info.json").read_bytes()
     done = runner.invoke(build_app(), ["backends", str(prefix), "--threads", "1"])
     assert done.exit_code == 0, done.output
     assert "  inference    error" in done.output
-    assert prefix.with_name("net.facts.json").read_bytes() == before
+    assert prefix.with_name("net.info.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from ppsr.analysis.lam import LamSettings, lam
 from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.variants import find_variant
-from ppsr.inference.backends import super_resolve
+from ppsr.inference.backends import apply_backend
 from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.export import export_network
-from ppsr.inference.facts import facts_of
+from ppsr.inference.network_info import network_info
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
 
@@ -56,9 +56,9 @@ def test_config_has_the_arguments_of_the_named_model(name: str) -> None:
 
 
 def test_only_kept_windows_restrict_the_size() -> None:
-    assert facts_of(build("MambaDRCT", mamba_blocks=[1, 1, 1, 1, 1])).size_multiple == 1
-    assert facts_of(build("MambaDRCT")).size_multiple == 4
-    assert facts_of(build("MambaIR")).size_multiple == 1
+    assert network_info(build("MambaDRCT", mamba_blocks=[1, 1, 1, 1, 1])).size_multiple == 1
+    assert network_info(build("MambaDRCT")).size_multiple == 4
+    assert network_info(build("MambaIR")).size_multiple == 1
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_export_asks_for_no_onednn_and_enlarges_as_the_network_does(
     backend = open_backend(tmp_path / "net", "inference")
     assert backend.export.entries["onednn"] is False
     lq = rng.random((1, 3, 9, 14), dtype=np.float32)
-    expected = super_resolve(PaddleBackend(net), lq)
-    np.testing.assert_allclose(super_resolve(backend, lq), expected, atol=1e-5)
+    expected = apply_backend(PaddleBackend(net), lq)
+    np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-5)
 
 
 @both

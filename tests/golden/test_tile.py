@@ -41,7 +41,7 @@ def test_published_tile_modes(path):
     g = Golden(path)
     backend = _backend(g)
     run = partial(apply_backend, backend)
-    shape = {"scale": backend.facts.scale, "window": backend.facts.size_multiple}
+    shape = {"scale": backend.info.scale, "window": backend.info.size_multiple}
     for case in g.meta["cases"]:
         name = case["output"].removeprefix("output/")
         tile, pad = _numbers(name, case)
@@ -60,7 +60,7 @@ def test_padding_of_the_published_inference_script(path):
     g = Golden(path)
     if "output/infer_padded_input" not in g:
         pytest.skip("this file has no padded input")
-    window = _backend(g).facts.size_multiple
+    window = _backend(g).info.size_multiple
     np.testing.assert_array_equal(mirror_pad(g["input/x"], window), g["output/infer_padded_input"])
 
 
@@ -70,11 +70,11 @@ def test_blended_tiles_stay_as_near_to_the_whole_image_as_published_ones(path):
     backend = _backend(g)
     whole = np.clip(g["output/model_whole"][0].transpose(1, 2, 0), 0, 1)
     image = g["input/x"][0].transpose(1, 2, 0)
-    window = backend.facts.size_multiple
+    window = backend.info.size_multiple
     np.testing.assert_allclose(Upscaler(backend, tile=0)(image), whole, atol=ATOL)
     tile, pad = 2 * window, 2 * window
     run = partial(apply_backend, backend)
-    published = paste_tiles(run, g["input/x"], scale=backend.facts.scale, window=window, tile=tile, pad=pad)
+    published = paste_tiles(run, g["input/x"], scale=backend.info.scale, window=window, tile=tile, pad=pad)
     published = np.clip(published[0].transpose(1, 2, 0), 0, 1)
     ours = Upscaler(backend, tile=tile, overlap=pad)(image)
     # Which of the two is nearer depends on the image. On 44 images the largest difference was 0.4 to 1.9

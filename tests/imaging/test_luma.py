@@ -10,7 +10,7 @@ from ppsr.generators.apply import super_resolve
 from ppsr.imaging.color import rgb_to_y, rgb_to_ycbcr
 from ppsr.imaging.luma import luma, on_luma
 from ppsr.imaging.resize import matlab_resize
-from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.upscaler import Upscaler
 from ppsr.models.base import Batch
 from ppsr.registry import build_generator, build_model
@@ -88,7 +88,7 @@ def test_training_sees_y_alone(image):
 
 
 def test_facts_of_earlier_exports_have_no_luma(tmp_path):
-    path = tmp_path / "x.facts.json"
-    path.write_text(NetworkFacts("Net", 2).to_json().replace(',\n "luma": false', ""), encoding="utf-8")
+    path = tmp_path / "x.info.json"
+    path.write_text(NetworkInfo("Net", 2).to_json().replace(',\n "luma": false', ""), encoding="utf-8")
     assert "luma" not in path.read_text(encoding="utf-8")
-    assert NetworkFacts.read(path)[0].luma is False
+    assert NetworkInfo.read(path)[0].luma is False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from paddle import nn
 
-from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.network_info import NetworkInfo
 from ppsr.registry import GENERATORS
 
 
@@ -15,7 +15,7 @@ class Repeat:
     name = "repeat"
 
     def __init__(self, scale=2, channels=3, *, multiple=1, radius=0, rgb_range=1.0):
-        self.facts = NetworkFacts(
+        self.info = NetworkInfo(
             network="Repeat",
             scale=scale,
             channels=channels,
@@ -28,10 +28,10 @@ class Repeat:
     def run(self, x):
         self.seen.append(x.shape)
         assert x.dtype == np.float32
-        assert x.shape[1] == self.facts.channels
-        assert x.shape[2] % self.facts.size_multiple == 0
-        assert x.shape[3] % self.facts.size_multiple == 0
-        return x.repeat(self.facts.scale, axis=2).repeat(self.facts.scale, axis=3)
+        assert x.shape[1] == self.info.channels
+        assert x.shape[2] % self.info.size_multiple == 0
+        assert x.shape[3] % self.info.size_multiple == 0
+        return x.repeat(self.info.scale, axis=2).repeat(self.info.scale, axis=3)
 
 
 class ShortOfMemory(Repeat):

@@ -26,7 +26,7 @@ from ppsr.inference.backends.exported import BackendOptions, require_bf16
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
-from ppsr.inference.facts import NetworkFacts, facts_of
+from ppsr.inference.network_info import NetworkInfo, network_info
 from ppsr.registry import GENERATORS
 from tests.inference.exports import network
 
@@ -39,7 +39,7 @@ class Repeat:
     name = "repeat"
 
     def __init__(self, *, multiple: int = 1, rgb_range: float = 1.0, nan: bool = False) -> None:
-        self.facts = NetworkFacts("Repeat", scale=2, size_multiple=multiple, rgb_range=rgb_range)
+        self.info = NetworkInfo("Repeat", scale=2, size_multiple=multiple, rgb_range=rgb_range)
         self.nan = nan
         self.seen: list[np.ndarray] = []
 
@@ -59,14 +59,14 @@ class OverflowingRepeat(Repeat):
 def test_facts_are_those_that_the_network_states(name: str) -> None:
     cls = GENERATORS.get(name)
     net = cls(**cls.test_args)
-    facts = facts_of(net)
-    assert facts.network == name
-    assert facts.scale == net.scale
-    assert facts.rgb_range == float(getattr(net, "rgb_range", 1.0))
-    assert facts.size_multiple == getattr(net, "size_multiple", 1)
-    assert facts.degradation_params == getattr(net, "degradation_params", 0)
-    steered = net.generator if facts.degradation_params else net
-    assert facts.receptive_radius == steered.receptive_radius
+    info = network_info(net)
+    assert info.network == name
+    assert info.scale == net.scale
+    assert info.rgb_range == float(getattr(net, "rgb_range", 1.0))
+    assert info.size_multiple == getattr(net, "size_multiple", 1)
+    assert info.degradation_params == getattr(net, "degradation_params", 0)
+    steered = net.generator if info.degradation_params else net
+    assert info.receptive_radius == steered.receptive_radius
 
 
 def test_channels_of_a_gray_network_are_found() -> None:
@@ -74,33 +74,33 @@ def test_channels_of_a_gray_network_are_found() -> None:
         {"name": "MSRResNet", "num_in_ch": 1, "num_out_ch": 1, "num_feat": 4, "num_block": 1}
     )
     drn = GENERATORS.get("DRNGenerator")
-    assert facts_of(gray).channels == 1
-    assert facts_of(drn(**{**drn.test_args, "n_colors": 1})).channels == 1
+    assert network_info(gray).channels == 1
+    assert network_info(drn(**{**drn.test_args, "n_colors": 1})).channels == 1
 
 
 def test_facts_of_a_network_that_makes_no_image_are_refused() -> None:
     predictor = GENERATORS.get("DegradationPredictor")
     with pytest.raises(ConfigError, match="does not turn LR images"):
-        facts_of(predictor(**predictor.test_args))
+        network_info(predictor(**predictor.test_args))
 
 
 def test_facts_survive_their_file(tmp_path: Path) -> None:
-    facts = NetworkFacts("HAT", 4, channels=1, rgb_range=255.0, size_multiple=16, receptive_radius=None)
-    path = tmp_path / "x.facts.json"
-    path.write_text(facts.to_json(paddle="3.3.1"))
-    read, entries = NetworkFacts.read(path)
-    assert read == facts
+    info = NetworkInfo("HAT", 4, channels=1, rgb_range=255.0, size_multiple=16, receptive_radius=None)
+    path = tmp_path / "x.info.json"
+    path.write_text(info.to_json(paddle="3.3.1"))
+    read, entries = NetworkInfo.read(path)
+    assert read == info
     assert entries["paddle"] == "3.3.1"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"network": 1}'])
 def test_file_that_describes_no_network_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "x.facts.json"
+    path = tmp_path / "x.info.json"
     path.write_text(text)
     with pytest.raises(DataError, match="does not describe"):
-        NetworkFacts.read(path)
+        NetworkInfo.read(path)
     with pytest.raises(DataError, match="export again"):
-        NetworkFacts.read(tmp_path / "missing")
+        NetworkInfo.read(tmp_path / "missing")
 
 
 @pytest.mark.smoke
@@ -198,8 +198,8 @@ def test_export_that_is_not_safe_in_float16_takes_bfloat16_where_the_processor_h
     monkeypatch.setattr(choose, "processor_flags", lambda: frozenset(flags))
     options = BackendOptions(device="cpu", precision="fp16")
     with caplog.at_level(logging.INFO):
-        assert choose._safe(options, facts_of(network("HAT"))).precision == precision
-        assert choose._safe(options, facts_of(network("MSRResNet"))).precision == "fp16"
+        assert choose._safe(options, network_info(network("HAT"))).precision == precision
+        assert choose._safe(options, network_info(network("MSRResNet"))).precision == "fp16"
     assert len(caplog.records) == 1
     assert f"computed in {precision}" in caplog.text
 
@@ -214,11 +214,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def set_entries(prefix: Path, target: Path, **entries) -> Path:
-    """A copy of an export whose facts file says something else."""
+    """A copy of an export whose info file says something else."""
     for path in prefix.parent.glob(f"{prefix.name}.*"):
         shutil.copy(path, target / path.name)
-    facts = target / f"{prefix.name}.facts.json"
-    facts.write_text(json.dumps({**json.loads(facts.read_text()), **entries}))
+    info = target / f"{prefix.name}.info.json"
+    info.write_text(json.dumps({**json.loads(info.read_text()), **entries}))
     return target / prefix.name
 
 
@@ -388,7 +388,7 @@ def test_backends_that_need_a_gpu_say_so_without_one(exported: Path) -> None:
 def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported: Path, tmp_path: Path) -> None:
     copy = set_entries(exported, tmp_path, size_multiple=16)
     backend = TensorRtBackend.__new__(TensorRtBackend)  # opening it needs a GPU; its options do not
-    backend.export, backend.facts = Export(copy), Export(copy).facts
+    backend.export, backend.info = Export(copy), Export(copy).info
     backend.options = BackendOptions(
         device="gpu:1", precision="fp16", min_side=1, opt_side=640, max_side=1290, max_batch=4
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ppsr.errors import WeightError
 from ppsr.inference import network
-from ppsr.inference.facts import facts_of
+from ppsr.inference.network_info import network_info
 
 
 def test_shipped_weights_are_the_default_where_no_others_can_be_had(monkeypatch, caplog):
@@ -14,5 +14,5 @@ def test_shipped_weights_are_the_default_where_no_others_can_be_had(monkeypatch,
     monkeypatch.setattr(network, "get_entry", refuse)
     with caplog.at_level("WARNING", "ppsr"):
         net = network.load_source(None, [], None)
-    assert facts_of(net).network == "SRVGGNetCompact"
+    assert network_info(net).network == "SRVGGNetCompact"
     assert "cannot be downloaded" in caplog.text and network.SHIPPED_WEIGHTS in caplog.text

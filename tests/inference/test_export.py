@@ -22,7 +22,7 @@ from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import ExportError, export_network
 from ppsr.inference.exported import Export
-from ppsr.inference.facts import facts_of
+from ppsr.inference.network_info import network_info
 from ppsr.inference.reference import (
     REFERENCE_SUFFIX,
     TOLERANCES,
@@ -62,7 +62,7 @@ def test_every_network_is_exported_and_right_on_every_installed_backend(name: st
     assert export.entries["onednn"] == getattr(net, "onednn", True), "right without oneDNN alone"
     plain = open_backend(export.prefix, "inference", BackendOptions(onednn=False))
     assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).error(plain.run) <= 1e-5
-    assert export.facts == facts_of(net)
+    assert export.info == network_info(net)
 
 
 @pytest.mark.smoke
@@ -134,7 +134,7 @@ def test_new_export_replaces_every_file_of_the_previous_one(tmp_path: Path) -> N
     export_network(network("MSRResNet"), prefix, formats=["paddle"], verify=())
     (tmp_path / "net.onnx").write_bytes(b"of the previous export")
     export = export_network(network("SRVGGNetCompact"), prefix, formats=["paddle"], verify=())
-    assert export.facts.network == "SRVGGNetCompact"
+    assert export.info.network == "SRVGGNetCompact"
     assert not (tmp_path / "net.onnx").exists()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
@@ -146,7 +146,7 @@ def test_altered_or_incomplete_files_are_refused(tmp_path: Path) -> None:
     parameters.write_bytes(parameters.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(DataError, match="not the file that was exported"):
         open_backend(prefix, "inference")
-    (tmp_path / "net.facts.json").unlink()
+    (tmp_path / "net.info.json").unlink()
     with pytest.raises(DataError, match="nor the prefix of a complete one"):
         open_backend(prefix)
 
@@ -156,12 +156,12 @@ def test_files_whose_answers_changed_are_refused(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     export_network(network("MSRResNet", 0), one, formats=["paddle"], verify=())
     export_network(network("MSRResNet", 1), other, formats=["paddle"], verify=())
-    for suffix in (".json", ".pdmodel", ".pdiparams", ".facts.json"):
+    for suffix in (".json", ".pdmodel", ".pdiparams", ".info.json"):
         if other.with_name("other" + suffix).exists():
             other.with_name("other" + suffix).replace(one.with_name("one" + suffix))
-    facts = json.loads((tmp_path / "one.facts.json").read_text())
-    facts["files"][".reference.npz"] = sha256(tmp_path / "one.reference.npz")
-    (tmp_path / "one.facts.json").write_text(json.dumps(facts))
+    info = json.loads((tmp_path / "one.info.json").read_text())
+    info["files"][".reference.npz"] = sha256(tmp_path / "one.reference.npz")
+    (tmp_path / "one.info.json").write_text(json.dumps(info))
     with pytest.raises(DataError, match="does not compute MSRResNet as it was exported"):
         open_backend(one, "inference")
 
@@ -172,7 +172,7 @@ def test_prefix_is_found_from_any_file_of_the_export(tmp_path: Path) -> None:
         if path.suffix in (".pdiparams", ".json", ".pdmodel"):
             assert Export(path).prefix == export.prefix
     assert Export(tmp_path).prefix == export.prefix
-    (tmp_path / "other.facts.json").write_text(export.facts.to_json())
+    (tmp_path / "other.info.json").write_text(export.info.to_json())
     with pytest.raises(DataError, match="neither a folder with a single export"):
         Export(tmp_path)
 
@@ -236,15 +236,15 @@ def test_error_is_relative_and_infinite_for_another_shape_or_nan() -> None:
 
 
 def test_proof_survives_its_file_and_knows_other_answers(tmp_path: Path) -> None:
-    facts = facts_of(network("DRNGenerator"))
-    proof = compute_reference(lambda x: x.repeat(2, 2), facts)
+    info = network_info(network("DRNGenerator"))
+    proof = compute_reference(lambda x: x.repeat(2, 2), info)
     proof.save(tmp_path / "a.reference.npz")
     read = ReferenceOutputs.load(tmp_path / "a.reference.npz")
-    assert [x.shape for x in read.inputs] == [x.shape for x in example_images(facts)]
+    assert [x.shape for x in read.inputs] == [x.shape for x in example_images(info)]
     assert read.error(lambda x: x.repeat(2, 2)) == 0
     assert read.error(lambda x: x.repeat(2, 2) * np.float32(1.01)) == pytest.approx(0.01, rel=1e-3)
     assert read.psnr(lambda x: x.repeat(2, 2)) == np.inf
-    shifted = read.psnr(lambda x: np.where(x > 250, x, x + facts.rgb_range / 100).repeat(2, 2))
+    shifted = read.psnr(lambda x: np.where(x > 250, x, x + info.rgb_range / 100).repeat(2, 2))
     assert shifted == pytest.approx(40, abs=0.3)
     (tmp_path / "a.reference.npz").write_bytes(b"PK")
     with pytest.raises(DataError, match="export again"):
@@ -253,13 +253,13 @@ def test_proof_survives_its_file_and_knows_other_answers(tmp_path: Path) -> None
 
 def test_example_images_differ_in_every_open_size() -> None:
     for name in ("MSRResNet", "HAT"):
-        facts = facts_of(network(name))
-        first, second = example_images(facts)
+        info = network_info(network(name))
+        first, second = example_images(info)
         for x in (first, second):
-            assert not x.shape[2] % facts.size_multiple
-            assert not x.shape[3] % facts.size_multiple
+            assert not x.shape[2] % info.size_multiple
+            assert not x.shape[3] % info.size_multiple
         assert all(a != b for a, b in zip(first.shape, second.shape, strict=True) if a != 3)
-    assert [x.shape for x in example_images(facts_of(Doubling()), (1, 3, 8, None))] == [
+    assert [x.shape for x in example_images(network_info(Doubling()), (1, 3, 8, None))] == [
         (1, 3, 8, 31),
         (1, 3, 8, 17),
     ]
@@ -312,7 +312,7 @@ def test_tolerances_hold_products_of_rounded_factors_and_no_wrong_network(
 ) -> None:
     """As tensor cores multiply; a network whose last bias is off by a tenth of the range is wrong."""
     net = network("RRDBNet")
-    proof = compute_reference(PaddleBackend(net).run, facts_of(net))
+    proof = compute_reference(PaddleBackend(net).run, network_info(net))
     allowed = tolerance("paddle", device, precision).value
     layers = [layer for layer in net.sublayers() if isinstance(layer, nn.Conv2D)]
     hooks = [

@@ -97,14 +97,14 @@ def replaced(prefix: Path, suffix: str, content: bytes) -> Path:
     """The export with another graph, whose digest fits: both are of one origin."""
     path = prefix.with_name(prefix.name + suffix)
     path.write_bytes(content)
-    facts = prefix.with_name(prefix.name + ".facts.json")
-    entries = json.loads(facts.read_text())
+    info = prefix.with_name(prefix.name + ".info.json")
+    entries = json.loads(info.read_text())
     entries["files"] = {s: d for s, d in entries["files"].items() if s not in (".json", ".pdmodel")}
     parameters = prefix.with_name(prefix.name + ".pdiparams")
     if suffix == ".pdmodel":
         parameters.write_bytes(saved_tensor())
     entries["files"] |= {suffix: sha256(path), ".pdiparams": sha256(parameters)}
-    facts.write_text(json.dumps(entries))
+    info.write_text(json.dumps(entries))
     return prefix
 
 
@@ -329,17 +329,17 @@ def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
 )
 def test_facts_are_data_of_the_same_origin(entries: dict, exported: Path, tmp_path: Path) -> None:
     prefix = copied(exported, tmp_path)
-    facts = prefix.with_name("net.facts.json")
-    facts.write_text(json.dumps({**json.loads(facts.read_text()), **entries}))
-    with pytest.raises(DataError, match=r"net\.facts\.json"):
+    info = prefix.with_name("net.info.json")
+    info.write_text(json.dumps({**json.loads(info.read_text()), **entries}))
+    with pytest.raises(DataError, match=r"net\.info\.json"):
         Export(prefix)
 
 
 def test_facts_that_are_no_file_or_endless_are_refused(exported: Path, tmp_path: Path) -> None:
     prefix = copied(exported, tmp_path)
-    facts = prefix.with_name("net.facts.json")
+    info = prefix.with_name("net.info.json")
     for content in ("[" * 200_000, " " * (2**24 + 1)):
-        facts.write_text(content)
+        info.write_text(content)
         with pytest.raises(DataError):
             Export(prefix)
 
@@ -350,10 +350,10 @@ def test_reference_file_that_grows_is_refused(
     prefix = copied(exported, tmp_path)
     bomb = prefix.with_name("net" + REFERENCE_SUFFIX)
     np.savez_compressed(bomb, inputs0=np.zeros(2**18, np.float32))
-    facts = prefix.with_name("net.facts.json")
-    entries = json.loads(facts.read_text())
+    info = prefix.with_name("net.info.json")
+    entries = json.loads(info.read_text())
     entries["files"][REFERENCE_SUFFIX] = sha256(bomb)
-    facts.write_text(json.dumps(entries))
+    info.write_text(json.dumps(entries))
     monkeypatch.setattr("ppsr.inference.reference._LARGEST", 2**20 - 1)
     with pytest.raises(DataError, match="its arrays take 1 MB"):
         open_backend(prefix, "inference", BackendOptions(threads=1))

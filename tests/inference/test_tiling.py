@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.published_tiles import half_tiles
 from ppsr.inference.tiling import Tiler, Tiles, default_overlap, largest_tiles, make_tiles
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, ShortOfMemory, small_network
 
 
-def _facts(**more):
-    return NetworkFacts(network="Net", scale=4, **more)
+def _info(**more):
+    return NetworkInfo(network="Net", scale=4, **more)
 
 
 @pytest.mark.smoke
@@ -199,13 +199,13 @@ def test_rows_are_handed_on_a_few_at_a_time(rng):
 
 
 def test_a_network_on_a_gpu_counts_against_its_memory_and_rows_against_that_of_the_machine():
-    facts = _facts(receptive_radius=10)
+    info = _info(receptive_radius=10)
     sizes = {"per_pixel": 2000, "height": 3000, "width": 4000, "channels": 3}
-    tiles, _ = largest_tiles(facts, **sizes, budget=10**9, device_budget=10**8)
+    tiles, _ = largest_tiles(info, **sizes, budget=10**9, device_budget=10**8)
     side = tiles.size + 2 * tiles.overlap
     assert 0.7e8 < 1.25 * 2000 * side**2 <= 1e8
     with pytest.raises(DataError, match="and 1 MB are left"):
-        largest_tiles(facts, **sizes, budget=10**9, device_budget=10**6)
+        largest_tiles(info, **sizes, budget=10**9, device_budget=10**6)
 
 
 def test_a_size_that_failed_is_not_tried_again(rng):
@@ -244,34 +244,34 @@ def test_other_errors_are_not_taken_for_lack_of_memory(rng):
 
 
 def test_overlap_follows_the_network():
-    assert default_overlap(_facts(receptive_radius=18)) == 18
-    assert default_overlap(_facts(receptive_radius=17, size_multiple=4)) == 20
-    assert default_overlap(_facts(receptive_radius=348)) == 64
-    assert default_overlap(_facts()) == 32
-    assert default_overlap(_facts(size_multiple=32)) == 64
+    assert default_overlap(_info(receptive_radius=18)) == 18
+    assert default_overlap(_info(receptive_radius=17, size_multiple=4)) == 20
+    assert default_overlap(_info(receptive_radius=348)) == 64
+    assert default_overlap(_info()) == 32
+    assert default_overlap(_info(size_multiple=32)) == 64
 
 
 def test_what_saw_a_tiles_border_is_thrown_away():
-    exact = make_tiles(_facts(receptive_radius=18), 100)
+    exact = make_tiles(_info(receptive_radius=18), 100)
     assert exact == Tiles(100, 18, 0)
-    assert make_tiles(_facts(), 100) == Tiles(100, 32, 16)
-    assert make_tiles(_facts(), 4).size >= 32  # two fades fit into a tile
+    assert make_tiles(_info(), 100) == Tiles(100, 32, 16)
+    assert make_tiles(_info(), 4).size >= 32  # two fades fit into a tile
     with pytest.raises(ConfigError, match="not negative"):
-        make_tiles(_facts(), -1)
+        make_tiles(_info(), -1)
 
 
 def test_the_largest_tiles_that_fit_are_chosen():
-    facts = _facts(receptive_radius=10)
+    info = _info(receptive_radius=10)
     budget = 200_000_000
-    tiles, needed = largest_tiles(facts, 3000, 4000, 3, per_pixel=2000, budget=budget)
+    tiles, needed = largest_tiles(info, 3000, 4000, 3, per_pixel=2000, budget=budget)
     assert 0.7 * budget < needed <= budget
     side = tiles.size + 2 * tiles.overlap
     assert needed == pytest.approx(1.25 * 2000 * side**2 + tiles.size * 4000 * 16 * 12, rel=0.01)
-    whole, needed = largest_tiles(facts, 100, 100, 3, per_pixel=2000, budget=budget)
+    whole, needed = largest_tiles(info, 100, 100, 3, per_pixel=2000, budget=budget)
     assert whole.size == 0
     assert needed == 100 * 100 * (2500 + 16 * 12)
 
 
 def test_a_budget_for_which_no_tile_is_small_enough_is_refused_with_numbers():
     with pytest.raises(DataError, match=r"need \d+ MB and 1 MB are left"):
-        largest_tiles(_facts(), 3000, 4000, 3, per_pixel=2000, budget=1_000_000)
+        largest_tiles(_info(), 3000, 4000, 3, per_pixel=2000, budget=1_000_000)

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ppsr.inference.transparent import Filled, filling_memory
+from ppsr.inference.transparent import AlphaFilledImage, filling_memory
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat
 
@@ -22,7 +22,7 @@ def _image(rng, height, width, channels, dtype=np.uint8):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_hidden_pixels_take_the_colour_of_one_of_the_nearest(channels, dtype, rng):
     image = _image(rng, 200, 11, channels, np.uint16).astype(dtype)
-    filled = Filled(image)[0:200, 0:11]
+    filled = AlphaFilledImage(image)[0:200, 0:11]
     visible = image[..., -1] > 0
     np.testing.assert_array_equal(filled[visible], image[visible])
     np.testing.assert_array_equal(filled[..., -1], image[..., -1])
@@ -36,8 +36,8 @@ def test_hidden_pixels_take_the_colour_of_one_of_the_nearest(channels, dtype, rn
 def test_what_is_read_does_not_depend_on_how_it_is_cut(rng):
     image = _image(rng, 300, 40, 4)
     image[100:280] = 0
-    whole = Filled(image)[0:300, 0:40]
-    cut = Filled(image)
+    whole = AlphaFilledImage(image)[0:300, 0:40]
+    cut = AlphaFilledImage(image)
     for top in range(0, 300, 37):
         for left in range(0, 40, 16):
             region = slice(top, min(300, top + 50)), slice(left, min(40, left + 20))
@@ -48,7 +48,7 @@ def test_far_from_all_that_is_visible_its_mean_stands_in():
     image = np.zeros((400, 8, 4), np.uint8)
     image[0, :, :] = [10, 20, 31, 255]
     image[1, :, :] = [20, 20, 32, 255]
-    filled = Filled(image)[0:400, 0:8]
+    filled = AlphaFilledImage(image)[0:400, 0:8]
     assert (filled[399] == [15, 20, 32, 0]).all()
     assert (filled[60] == [20, 20, 32, 0]).all()
 
@@ -70,12 +70,12 @@ def test_memory_does_not_grow_with_the_height_and_stays_below_what_is_planned(rn
 
 
 def test_a_plan_counts_what_alpha_takes():
-    from ppsr.inference.facts import NetworkFacts
+    from ppsr.inference.network_info import NetworkInfo
     from ppsr.inference.tiling import largest_tiles
 
-    facts = NetworkFacts(network="Net", scale=2, receptive_radius=10)
+    info = NetworkInfo(network="Net", scale=2, receptive_radius=10)
     common = {"per_pixel": 2000, "budget": 200_000_000}
-    plain, _ = largest_tiles(facts, 3000, 4000, 3, **common)
-    clear, needed = largest_tiles(facts, 3000, 4000, 4, **common)
+    plain, _ = largest_tiles(info, 3000, 4000, 3, **common)
+    clear, needed = largest_tiles(info, 3000, 4000, 4, **common)
     assert clear.size < plain.size
     assert needed > filling_memory(clear.size + 20, 4000, 4)

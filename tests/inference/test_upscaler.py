@@ -15,7 +15,7 @@ from ppsr.imaging.resize import matlab_resize
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import export_network
-from ppsr.inference.transparent import Filled
+from ppsr.inference.transparent import AlphaFilledImage
 from ppsr.inference.upscaler import Upscaler
 from ppsr.memory import release_memory, resident_memory
 from ppsr.weights import write_state
@@ -95,7 +95,7 @@ def test_hidden_colours_do_not_reach_visible_pixels():
     assert shown.any()
     for other in results[1:]:
         np.testing.assert_array_equal(other[shown], results[0][shown])
-    filled = Filled(image)[0:32, 0:32][..., :3][~visible]
+    filled = AlphaFilledImage(image)[0:32, 0:32][..., :3][~visible]
     np.testing.assert_array_equal(filled, np.broadcast_to(np.float32([0.8, 0.3, 0.2]), filled.shape))
 
 
@@ -376,7 +376,7 @@ def test_what_is_no_weights_is_named(tmp_path, name):
     (tmp_path / "folder").mkdir()
     with pytest.raises(PpsrError, match=name) as refused:
         Upscaler(tmp_path / name)
-    assert "facts.json" not in str(refused.value)
+    assert "info.json" not in str(refused.value)
 
 
 @pytest.mark.parametrize("channels", [4, 6, 13])

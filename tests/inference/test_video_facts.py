@@ -68,7 +68,7 @@ def _film(path, codec="libx264", parameters=""):
             writer.mux(sound.encode(None))
 
 
-def _facts(path):
+def _info(path):
     with av.open(str(path)) as reader:
         kinds = {side.type.name for side in next(reader.decode(video=0)).side_data}
         return {
@@ -90,14 +90,14 @@ def test_titles_languages_and_chapters_are_carried_over(tmp_path):
     _film(tmp_path / "film.mkv")
     report = _one(tmp_path, "film.mkv")
     assert report["status"] == "ok", report
-    assert _facts(tmp_path / "out" / "film.mkv") == _facts(tmp_path / "film.mkv")
+    assert _info(tmp_path / "out" / "film.mkv") == _info(tmp_path / "film.mkv")
 
 
 @_has_chapters
 def test_what_a_container_does_not_keep_is_named(tmp_path):
     _film(tmp_path / "film.mkv")
     report = _one(tmp_path, "film.mkv", "film.mp4")
-    before, after = _facts(tmp_path / "film.mkv"), _facts(tmp_path / "film.mp4")
+    before, after = _info(tmp_path / "film.mkv"), _info(tmp_path / "film.mp4")
     assert after["languages"] == before["languages"]
     assert after["titles"] != before["titles"]
     assert "title 'Kommentar' of audio 1" in report["reason"]
@@ -108,11 +108,11 @@ def test_what_a_container_does_not_keep_is_named(tmp_path):
 @pytest.mark.parametrize("codec", [None, "libx265"])
 def test_hdr10_describes_the_result_as_well_or_its_loss_is_named(tmp_path, codec):
     _film(tmp_path / "film.mkv", "libx265", HDR10)
-    before = _facts(tmp_path / "film.mkv")["HDR10"]
+    before = _info(tmp_path / "film.mkv")["HDR10"]
     if len(before) < 2:
         pytest.skip("this FFmpeg does not read what libx265 has written")
     report = _one(tmp_path, "film.mkv", video_codec=codec)
-    lost = before - _facts(tmp_path / "out" / "film.mkv")["HDR10"]
+    lost = before - _info(tmp_path / "out" / "film.mkv")["HDR10"]
     assert bool(lost) == ("HDR10" in report.get("reason", "")), report
     assert not lost or codec is None
 

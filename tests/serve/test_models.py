@@ -32,7 +32,7 @@ def test_a_model_may_have_several_files_or_be_an_exported_network(weights, tmp_p
     first, second = weights
     assert named_models([f"blind={first}+{second}"], []) == {"blind": ([first, second], None)}
     assert named_models([f"{first}+{second}"], []) == {"a": ([first, second], None)}
-    (tmp_path / "net.facts.json").write_bytes(b"")
+    (tmp_path / "net.info.json").write_bytes(b"")
     assert named_models([str(tmp_path / "net")], []) == {"net": ([tmp_path / "net"], None)}
 
 

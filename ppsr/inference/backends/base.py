@@ -12,7 +12,7 @@ from paddle import nn
 
 from ppsr.errors import DataError
 from ppsr.imaging.luma import on_luma
-from ppsr.inference.facts import NetworkFacts, facts_of
+from ppsr.inference.network_info import NetworkInfo, network_info
 from ppsr.precision import half_dtype
 
 __all__ = ["Backend", "PaddleBackend", "ReducedPrecision", "Steered", "apply_backend"]
@@ -27,11 +27,11 @@ class Backend(Protocol):
 
     Attributes:
         name: as `--backend` spells it.
-        facts: what the network states of itself.
+        info: what the network states of itself.
     """
 
     name: str
-    facts: NetworkFacts
+    info: NetworkInfo
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """(N, C, H, W) float32 in 0..rgb_range, H and W multiples of `size_multiple` -> SR float32, in the
@@ -39,7 +39,7 @@ class Backend(Protocol):
 
 
 class Steered(Backend, Protocol):
-    """A backend whose network is steered by degradation parameters (`facts.degradation_params` > 0)."""
+    """A backend whose network is steered by degradation parameters (`info.degradation_params` > 0)."""
 
     def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
         """See `Backend`.
@@ -80,12 +80,12 @@ class PaddleBackend:
     def __init__(self, net: nn.Layer, *, precision: str = "fp32") -> None:
         net.eval()
         self.net = net
-        self.facts = facts_of(net)
+        self.info = network_info(net)
         self.dtype = "float32" if precision == "fp32" else self._half_dtype(_DTYPES[precision])
 
     def _half_dtype(self, wanted: str) -> str:
-        name, device = self.facts.network, paddle.device.get_device()
-        dtype = half_dtype(self.facts.fp16_safe, wanted=wanted, device=device)
+        name, device = self.info.network, paddle.device.get_device()
+        dtype = half_dtype(self.info.fp16_safe, wanted=wanted, device=device)
         if dtype == "float32":
             logger.warning("%s is computed in float32: there is no half precision for it on %s", name, device)
         elif dtype != wanted:
@@ -135,21 +135,21 @@ def apply_backend(
     """
     if ensemble:
         return _self_ensemble(backend, lq, degradation)
-    facts = backend.facts
-    if facts.luma and lq.shape[1] == 3:
-        return on_luma(lambda y: apply_backend(backend, y), np.asarray(lq, np.float32), facts.scale)
+    info = backend.info
+    if info.luma and lq.shape[1] == 3:
+        return on_luma(lambda y: apply_backend(backend, y), np.asarray(lq, np.float32), info.scale)
     height, width = lq.shape[2:]
-    ready = _padded(np.asarray(lq * np.float32(facts.rgb_range), np.float32), facts.size_multiple)
+    ready = _padded(np.asarray(lq * np.float32(info.rgb_range), np.float32), info.size_multiple)
     steering = [] if degradation is None else [np.tile(np.float32(degradation), (len(lq), 1))]
     sr = backend.run(ready, *steering)
     if not np.isfinite(sr).all():
         if isinstance(backend, ReducedPrecision):
-            logger.warning("%s: values that are not finite; computed again in full precision", facts.network)
+            logger.warning("%s: values that are not finite; computed again in full precision", info.network)
             sr = backend.run_float32(ready, *steering)
         if not np.isfinite(sr).all():
             raise DataError("the network gave values that are not finite; its weights are broken")
-    sr = sr[:, :, : height * facts.scale, : width * facts.scale]
-    return sr if facts.rgb_range == 1 else sr / np.float32(facts.rgb_range)
+    sr = sr[:, :, : height * info.scale, : width * info.scale]
+    return sr if info.rgb_range == 1 else sr / np.float32(info.rgb_range)
 
 
 def _self_ensemble(backend: Backend, lq: np.ndarray, degradation: np.ndarray | None) -> np.ndarray:

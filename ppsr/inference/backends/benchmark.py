@@ -143,11 +143,11 @@ def seconds_of(run: Callable[[np.ndarray], object], x: np.ndarray) -> float:
 
 def timed_image(export: Export, side: int) -> np.ndarray:
     """The image that backends are timed on: square, of about a side, where the export leaves sizes open."""
-    unit = export.facts.size_multiple
+    unit = export.info.size_multiple
     side = -(-side // unit) * unit
-    usual = (1, export.facts.channels, side, side)
+    usual = (1, export.info.channels, side, side)
     shape = [fixed or size for fixed, size in zip(export.shape, usual, strict=True)]
-    return example_images(export.facts, shape)[0]
+    return example_images(export.info, shape)[0]
 
 
 def _benchmark(name: str, export: Export, options: BackendOptions, side: int) -> BackendResult:

@@ -31,7 +31,7 @@ from ppsr.inference.backends.benchmark import (
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, computes_bf16
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
-from ppsr.inference.facts import NetworkFacts
+from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from ppsr.precision import half_dtype
 from ppsr.processor import processor_flags, processor_name
@@ -49,7 +49,7 @@ class _Reduced:
 
     def __init__(self, fast: ExportedBackend, open_full: Callable[[], Backend]) -> None:
         self.name: str = fast.name
-        self.facts: NetworkFacts = fast.facts
+        self.info: NetworkInfo = fast.info
         self.largest_side = fast.largest_side
         self.note = ""
         self.temporary_folder: tempfile.TemporaryDirectory | None = None
@@ -108,7 +108,7 @@ def open_backend(
             "Paddle's runtime, or on 'auto'"
         )
     export = Export(source)
-    options = _safe(options, export.facts)
+    options = _safe(options, export.info)
     if name not in (None, "auto"):
         return _open_export(export, name, options)
     name, note = _fastest(export, options, side, {})
@@ -144,17 +144,17 @@ def _require_right(backend: ExportedBackend) -> float:
     if not error <= allowed:
         precision = backend.options.precision
         raise DataError(
-            f"backend {backend.name} does not compute {backend.facts.network} as it was exported: error "
+            f"backend {backend.name} does not compute {backend.info.network} as it was exported: error "
             f"{error:.1e} of the largest value, {allowed:.0e} is allowed in {precision}; use another backend"
             f"{'' if precision == 'fp32' else ' or --precision fp32'}"
         )
     return psnr
 
 
-def _safe(options: BackendOptions, facts: NetworkFacts) -> BackendOptions:
+def _safe(options: BackendOptions, info: NetworkInfo) -> BackendOptions:
     """bfloat16 in place of float16 for a network that is not safe in it, where the device has bfloat16; else
     float32."""
-    if options.precision != "fp16" or facts.fp16_safe:
+    if options.precision != "fp16" or info.fp16_safe:
         return options
     if options.on_gpu:
         has_bf16 = half_dtype(False, device=f"gpu:{options.gpu_index}") == "bfloat16"
@@ -162,7 +162,7 @@ def _safe(options: BackendOptions, facts: NetworkFacts) -> BackendOptions:
         has_bf16 = computes_bf16(processor_flags())
     precision = "bf16" if has_bf16 else "fp32"
     log = logger.info if has_bf16 else logger.warning
-    log("%s is not safe in float16: it is computed in %s", facts.network, precision)
+    log("%s is not safe in float16: it is computed in %s", info.network, precision)
     return replace(options, precision=precision)
 
 
@@ -176,7 +176,7 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
     folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
     started = time.perf_counter()
     export = export_network(net, Path(folder.name, "net"), formats=_formats(name), verify=())
-    options = _safe(replace(options, trust=True), export.facts)  # the graph was made here
+    options = _safe(replace(options, trust=True), export.info)  # the graph was made here
     note = ""
     if name == "auto":
         usable = options.precision == "fp32" or dygraph.dtype != "float32"

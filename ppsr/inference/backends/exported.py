@@ -140,11 +140,11 @@ class ExportedBackend(ABC):
                 f"backend {self.name} computes in {', '.join(self.precisions)}, not in {options.precision}"
             )
         self.export = export
-        self.facts = export.facts
+        self.info = export.info
         self.options = replace(options, device=options.device or self.default_device())
         self._turn = threading.Lock()
         self._predictor: ExportedBackend | None = None
-        if export.facts.degradation_params:
+        if export.info.degradation_params:
             self._predictor = type(self)(export.predictor(), options)
 
     @staticmethod
@@ -166,10 +166,10 @@ class ExportedBackend(ABC):
         fits = x.ndim == len(self.export.shape) and all(
             fixed in (None, size) for fixed, size in zip(self.export.shape, x.shape, strict=True)
         )
-        if not fits or x.shape[1] != self.facts.channels:
+        if not fits or x.shape[1] != self.info.channels:
             wanted = [fixed or "any" for fixed in self.export.shape]
             raise DataError(
-                f"{self.export.prefix} takes images of shape {wanted} with {self.facts.channels} channels, "
+                f"{self.export.prefix} takes images of shape {wanted} with {self.info.channels} channels, "
                 f"got {list(x.shape)}"
             )
         inputs = [x]

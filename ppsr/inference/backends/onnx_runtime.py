@@ -93,11 +93,11 @@ class TensorRtBackend(OnnxRuntimeBackend):
             raise ConfigError("TensorRT computes on a GPU: give --device gpu")
 
         def profile(batch: int, side: int) -> str:
-            unit = self.facts.size_multiple
+            unit = self.info.size_multiple
             side = max(1, side // unit) * unit
-            steering = f",{DEGRADATION_NAME}:{batch}x{self.facts.degradation_params}"
-            image = f"image:{batch}x{self.facts.channels}x{side}x{side}"
-            return image + (steering if self.facts.degradation_params else "")
+            steering = f",{DEGRADATION_NAME}:{batch}x{self.info.degradation_params}"
+            image = f"image:{batch}x{self.info.channels}x{side}x{side}"
+            return image + (steering if self.info.degradation_params else "")
 
         engine = {
             "device_id": options.gpu_index,
@@ -107,11 +107,11 @@ class TensorRtBackend(OnnxRuntimeBackend):
             "trt_engine_cache_path": str(self._engine_folder()),
         }
         if None in self.export.shape:
-            colours = 3 // self.facts.channels  # a gray network computes colours as a batch
+            colours = 3 // self.info.channels  # a gray network computes colours as a batch
             engine["trt_profile_min_shapes"] = profile(1, options.min_side)
             engine["trt_profile_opt_shapes"] = profile(1, options.opt_side)
             engine["trt_profile_max_shapes"] = profile(max(options.max_batch, colours), options.max_side)
-            self.largest_side = options.max_side // self.facts.size_multiple * self.facts.size_multiple
+            self.largest_side = options.max_side // self.info.size_multiple * self.info.size_multiple
         return [("TensorrtExecutionProvider", engine), *super()._providers()]
 
     def _engine_folder(self) -> Path:

@@ -64,7 +64,7 @@ class OpenVinoBackend(ExportedBackend):
         # where memory is short OpenVINO may end without a word, and the result of the call before is there
         expected = self._result.shape
         if not self.export.part:
-            expected = (*inputs[0].shape[:2], *(side * self.facts.scale for side in inputs[0].shape[2:]))
+            expected = (*inputs[0].shape[:2], *(side * self.info.scale for side in inputs[0].shape[2:]))
         if self._result.shape != expected or (self._result.view(np.uint32) == _UNTOUCHED).any():
             shape, self._result = self._result.shape, None
             raise MemoryError(f"OpenVINO left a result of shape {shape} behind in place of {expected}")

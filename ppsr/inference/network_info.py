@@ -1,4 +1,4 @@
-"""What code around a network must know about it; an exported network carries these in a file beside it."""
+"""What code around a network must know about it; an exported network has it in a file beside it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from ppsr.errors import ConfigError, DataError
 from ppsr.weights.channels import input_channels
 
-__all__ = ["FACTS_SUFFIX", "NetworkFacts", "facts_of"]
+__all__ = ["INFO_SUFFIX", "NetworkInfo", "network_info"]
 
 _LARGEST_FILE = 2**24  # bytes
-FACTS_SUFFIX = ".facts.json"  # not .json: that is the name of Paddle's own graph
+INFO_SUFFIX = ".info.json"  # not .json: that is the name of Paddle's own graph
 
 
 @dataclass(frozen=True)
-class NetworkFacts:
-    """Facts of a network from LR to SR images.
+class NetworkInfo:
+    """Properties of a network from LR to SR images.
 
     Attributes:
         network: name of its class.
@@ -48,8 +48,8 @@ class NetworkFacts:
         return json.dumps({**asdict(self), **more}, indent=1) + "\n"
 
     @classmethod
-    def read(cls, path: str | Path) -> tuple[NetworkFacts, dict[str, Any]]:
-        """The facts and all entries of a file that `to_json` made.
+    def read(cls, path: str | Path) -> tuple[NetworkInfo, dict[str, Any]]:
+        """The description and all entries of a file that `to_json` made.
 
         Raises:
             DataError: missing, or not such a file.
@@ -64,13 +64,13 @@ class NetworkFacts:
             known = {
                 f.name: entries[f.name] for f in fields(cls) if f.name in entries or f.default is MISSING
             }
-            facts = cls(**known)
-            facts._check()
+            info = cls(**known)
+            info._check()
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}; export again") from None
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{path} does not describe an exported network: {error!r}") from None
-        return facts, entries
+        return info, entries
 
     def _check(self) -> None:
         """Raises ValueError where a value cannot be that of a network."""
@@ -91,8 +91,8 @@ class NetworkFacts:
                 raise ValueError(f"{name} is {value!r}")
 
 
-def facts_of(net: Any) -> NetworkFacts:
-    """The facts that a network from LR to SR images states of itself.
+def network_info(net: Any) -> NetworkInfo:
+    """What a network from LR to SR images states of itself.
 
     Raises:
         ConfigError: it does not state its scale, so it does not make SR images.
@@ -101,7 +101,7 @@ def facts_of(net: Any) -> NetworkFacts:
         raise ConfigError(f"{type(net).__name__} does not turn LR images into SR images; give one that does")
     params = int(getattr(net, "degradation_params", 0))
     steered = net.generator if params else net
-    return NetworkFacts(
+    return NetworkInfo(
         network=type(net).__name__,
         scale=net.scale,
         channels=input_channels(net),
