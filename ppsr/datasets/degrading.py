@@ -27,6 +27,7 @@ from ppsr.degradations.kernels import FILTER_RADIUS
 from ppsr.degradations.operations import Operation, apply_operations, quantise
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.io import to_unit
+from ppsr.memory import device_array
 
 __all__ = ["BACKENDS", "BatchChoices", "DegradingDataset", "choose_backend"]
 
@@ -244,7 +245,7 @@ class DegradingDataset(ImageDataset):
             high = [(top * self.scale, left * self.scale) for top, left in choices.corners]
             batch[name] = _crops(target, high, self.gt_size)
         for name, values in choices.entries.items():
-            batch[name] = paddle.to_tensor(values)
+            batch[name] = device_array(values)
 
     def previews(self, index: int) -> dict[str, list[tuple[str, np.ndarray]]]:
         """Name and image of every stage of a sample, for looking at, below the name of its degradation."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ppsr.datasets.files import Folders
 from ppsr.datasets.paired import SRDataset
-from ppsr.datasets.sources import read_plane
+from ppsr.datasets.sources import read_samples
 from ppsr.errors import ConfigError
 
 __all__ = ["DepthDataset"]
@@ -77,4 +77,6 @@ class DepthDataset(SRDataset):
         self.channels: int = channels
 
     def _decoded(self, path: Path) -> np.ndarray:
-        return np.repeat(read_plane(path), self.channels, axis=2)
+        image = read_samples(path)
+        plane = image if image.ndim == 2 else image[..., 0]
+        return np.repeat(plane[..., None], self.channels, axis=2)

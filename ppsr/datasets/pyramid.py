@@ -16,7 +16,6 @@ import numpy as np
 from ppsr.datasets.files import BadFiles, Folders, gather_images, gather_pairs
 from ppsr.datasets.paired import SRDataset
 from ppsr.datasets.samples import to_chw
-from ppsr.datasets.sources import read_image
 from ppsr.datasets.transforms import Integers, augment, crop_window, cut_excess, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import to_uint8, to_unit
@@ -42,11 +41,14 @@ def opencv_level(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """PaddleGAN's image of a size between LR and HR: OpenCV's bicubic of 8 bit, without antialiasing.
 
     Args:
-        gt: H x W x C float32 in [0, 1].
+        gt: H x W x C, 8 or 16 bit.
         size: (height, width).
+
+    Returns:
+        8 bit.
     """
-    shrunk = cv2.resize(to_uint8(gt), size[::-1], interpolation=cv2.INTER_CUBIC)
-    return shrunk.reshape(*size, gt.shape[2]).astype(np.float32) / 255
+    shrunk = cv2.resize(to_uint8(to_unit(gt)), size[::-1], interpolation=cv2.INTER_CUBIC)
+    return shrunk.reshape(*size, gt.shape[2])
 
 
 class PyramidDataset(SRDataset):
@@ -131,15 +133,13 @@ class PyramidDataset(SRDataset):
 
     def _read_all(self, index: int) -> tuple[dict[int, np.ndarray], Path, Path]:
         """Images by factor from LR: {1: lq, 2: ..., scale: gt}."""
-        *samples, gt_path, lq_path = self._read_pair(index)
-        gt, lq = map(to_unit, samples)
+        gt, lq, gt_path, lq_path = self._read_pair(index)
         images = {1: lq, self.scale: gt}
         for factor in self.factors:
             if factor in self.level_paths:
-                images[factor] = cut_excess(read_image(self.level_paths[factor][index]), lq, factor)
+                images[factor] = cut_excess(self._image(self.level_paths[factor][index]), lq, factor)
             elif self.level_source == "matlab":
-                small = matlab_resize(gt, factor / self.scale)
-                images[factor] = np.round(np.clip(small, 0, 1) * 255).astype(np.float32) / 255
+                images[factor] = to_uint8(matlab_resize(to_unit(gt), factor / self.scale))
         height, width = lq.shape[:2]
         for factor, image in images.items():
             if image.shape[:2] != (height * factor, width * factor):
@@ -171,14 +171,12 @@ class PyramidDataset(SRDataset):
         side = self.gt_size // self.scale
         chosen = int(rng.integers(len(self.unpaired)))
         image, path = self.bad_unpaired.read(
-            chosen, lambda index: (read_image(self.unpaired[index]), self.unpaired[index])
+            chosen, lambda index: (self._image(self.unpaired[index]), self.unpaired[index])
         )
         window = random_crop_or_pad(image, side, Integers(rng))
         (window,) = augment([window], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
         channels = window.shape[2]
-        windows = {
-            f: np.zeros((side * f, side * f, channels), np.float32) for f in (*self.factors, self.scale)
-        }
+        windows = {f: np.zeros((side * f, side * f, channels), np.uint8) for f in (*self.factors, self.scale)}
         return self._item({1: window, **windows}, 0.0, str(path), "")
 
     def _item(self, windows: dict[int, np.ndarray], paired: float, lq: str, gt: str) -> dict[str, Any]:

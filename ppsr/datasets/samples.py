@@ -11,7 +11,7 @@ from paddle.io import Dataset
 from ppsr.errors import DataError
 from ppsr.imaging.io import to_unit
 
-__all__ = ["ImageDataset", "to_chw", "unit_sample"]
+__all__ = ["ImageDataset", "shift_words", "to_chw", "unit_sample"]
 
 
 def to_chw(image: np.ndarray) -> np.ndarray:
@@ -27,11 +27,19 @@ def unit_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def shift_words(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample whose 16-bit images are int16, 32768 less: Paddle takes uint16 for the bits of bfloat16."""
+    return {
+        name: (value ^ 0x8000).view(np.int16) if getattr(value, "dtype", None) == np.uint16 else value
+        for name, value in sample.items()
+    }
+
+
 class ImageDataset(Dataset):
     """Base of all data sets: items have float32 images in [0, 1].
 
     `sample` gives the same with the sample type of the files where windows, crops and flips are all that
-    happens to them. Batches of 8 bit travel as they are, and the device that trains converts them.
+    happens to them. Batches of one sample type travel so, and the device that trains converts them.
 
     Attributes:
         channels: of the images; None until the network is known, which stands for 3.

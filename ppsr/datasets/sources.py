@@ -16,7 +16,7 @@ import numpy as np
 
 from ppsr import imaging
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.io import decode_content, decode_image, to_rgb, to_unit
+from ppsr.imaging.io import decode_content, decode_image, to_rgb
 from ppsr.imaging.reading import image_header
 
 __all__ = [
@@ -26,8 +26,6 @@ __all__ = [
     "list_source",
     "load_lmdb",
     "open_store",
-    "read_image",
-    "read_plane",
     "read_samples",
     "read_size",
     "read_store_list",
@@ -159,22 +157,3 @@ def read_size(path: Path) -> tuple[int, int]:
         return height, width
     header = image_header(path)
     return header.height, header.width
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image of a folder or store as H x W x 3 RGB float32 in [0, 1]; gray is repeated.
-
-    Raises:
-        DataError: missing, broken, or neither gray nor RGB.
-    """
-    return to_unit(with_channels(_decode(path), 3, path))
-
-
-def read_plane(path: Path) -> np.ndarray:
-    """The only or first channel of an image of a folder or store as H x W x 1 float32 in [0, 1].
-
-    Raises:
-        DataError: missing or broken.
-    """
-    image = _decode(path)
-    return to_unit(image[..., None] if image.ndim == 2 else image[..., :1])

@@ -67,7 +67,8 @@ def _constants(place: str) -> dict[str, Tensor]:
         "block_dct": BLOCK_DCT,
         "luma_table": LUMA.reshape(1, 1, 64),
         "chroma_table": CHROMA.reshape(1, 1, 64),
-        "largest": np.full([1], 255, np.float32),
+        "largest_byte": np.full([1], 255, np.float32),
+        "largest_word": np.full([1], 65535, np.float32),
     }
     return {name: paddle.to_tensor(array) for name, array in arrays.items()}
 
@@ -83,8 +84,15 @@ def _usm_kernel(place: str, channels: int, radius: int, sigma: float) -> Tensor:
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """8-bit images of any shape -> float32 in [0, 1], equal to the host's division by 255 bit for bit."""
-    return x.astype("float32") / _constant("largest")  # by a number, Paddle multiplies with its reciprocal
+    """Images of any shape -> float32 in [0, 1], equal to the host's division bit for bit.
+
+    Args:
+        x: uint8; or int16, which stands for 16 bit less 32768.
+    """
+    values, largest = x.astype("float32"), "largest_byte"
+    if x.dtype == paddle.int16:
+        values, largest = values + 32768, "largest_word"
+    return values / _constant(largest)  # by a number, Paddle multiplies with its reciprocal
 
 
 def _per_sample(values: Sequence[float] | np.ndarray) -> Tensor:

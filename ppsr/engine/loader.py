@@ -14,7 +14,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.files import too_many
 from ppsr.datasets.sampler import EpochBatchSampler
-from ppsr.datasets.samples import unit_sample
+from ppsr.datasets.samples import shift_words, unit_sample
 from ppsr.degradations.device import to_unit
 from ppsr.engine.distributed import Group
 from ppsr.engine.workers import batches_of_workers
@@ -170,10 +170,10 @@ def _collated(
         )
     for name in samples[0]:
         types = {getattr(sample[name], "dtype", None) for sample in samples}
-        if _UINT16 in types or (_UINT8 in types and len(types) > 1):  # only 8 bit travels as it is
+        if len(types) > 1 and types & {_UINT8, _UINT16}:
             samples = [unit_sample(sample) for sample in samples]
             break
-    batch = default_collate_fn(samples)
+    batch = default_collate_fn([shift_words(sample) for sample in samples])
     if prepare is not None:
         prepare(batch)
     return batch
@@ -188,7 +188,7 @@ def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None] | None) 
     try:
         for batch in batches:
             for name, value in batch.items():
-                if isinstance(value, paddle.Tensor) and value.dtype == paddle.uint8:
+                if isinstance(value, paddle.Tensor) and value.dtype in (paddle.uint8, paddle.int16):
                     batch[name] = to_unit(value)
             if finish is not None:
                 finish(batch)

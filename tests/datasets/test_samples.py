@@ -10,11 +10,14 @@ import pytest
 import tifffile
 
 from ppsr.config.schema import LoaderOptions
+from ppsr.datasets.depth import DepthDataset
 from ppsr.datasets.gt_only import GTDataset
 from ppsr.datasets.paired import SRDataset
 from ppsr.datasets.pyramid import PyramidDataset
 from ppsr.datasets.realesrgan import RealESRGANDataset
+from ppsr.datasets.samples import shift_words
 from ppsr.degradations.device import to_unit
+from ppsr.engine import loader
 from ppsr.engine.distributed import Group
 from ppsr.engine.loader import build_stream, check_samples, fit_channels
 from ppsr.errors import ConfigError, DataError
@@ -51,30 +54,54 @@ def test_division_on_the_device_is_that_of_the_host():
     codes = np.arange(256, dtype=np.uint8)
     ours = to_unit(paddle.to_tensor(codes)).numpy()
     np.testing.assert_array_equal(ours, codes.astype(np.float32) / 255)
+    words = {"gt": np.arange(65536, dtype=np.uint16)}
+    ours = to_unit(paddle.to_tensor(shift_words(words)["gt"])).numpy()
+    np.testing.assert_array_equal(ours, words["gt"].astype(np.float32) / 65535)
 
 
-def _datasets(folders):
+def _datasets(folders, huge_folder):
     hr = {"gt_folder": folders["gt_folder"], "scale": 2}
     yield SRDataset(**folders, gt_size=16, use_hflip=True, use_rot=True), {"lq", "gt"}
     yield GTDataset(**hr, gt_size=16, degradation="matlab_bicubic"), {"lq", "gt"}
     yield GTDataset(**hr, gt_size=64), {"gt"}
     degradation = {"backend": "device", "operations": [{"name": "resize", "relative_to": "lq"}]}
     yield RealESRGANDataset(**hr, gt_size=16, crop_pad_size=32, degradation=degradation), {"gt"}
-    yield PyramidDataset(**{**folders, "scale": 2}, gt_size=16), set()
+    yield DepthDataset(**folders, gt_size=16), {"lq", "gt"}
+    real = {"unpaired_folder": folders["lq_folder"], "unpaired_ratio": 0.5}
+    levels = {"level_folders": {2: folders["gt_folder"]}}
+    for options in ({}, {"level_source": "opencv"}, levels, real):
+        pyramid = {**folders, "scale": 4, "gt_folder": huge_folder, **options}
+        yield PyramidDataset(**pyramid, gt_size=16), {"lq", "lq_x2", "gt"}
 
 
 def test_batches_of_8_bit_files_travel_as_8_bit_and_end_as_the_items(tmp_path, rng):
-    for dataset, small in _datasets(_folders(tmp_path, 4, rng)):
+    folders = _folders(tmp_path, 4, rng)
+    huge = [(f"{index:03d}", rng.integers(0, 256, (64, 80, 3), np.uint8)) for index in range(4)]
+    for name, image in huge:
+        write_image(tmp_path / "huge" / f"{name}.png", image)
+    for dataset, small in _datasets(folders, str(tmp_path / "huge")):
         keys = [(0, index) for index in range(4)]
         for name in small:
             assert {dataset.sample(key)[name].dtype for key in keys} == {np.dtype(np.uint8)}, name
         batch = next(_stream(dataset))
-        for name in {"lq", "gt"} & set(batch):
+        for name in {"lq", "lq_x2", "gt"} & set(batch):
             assert batch[name].dtype == paddle.float32
             if getattr(dataset, "backend", "host") == "host":
                 expected = np.stack([dataset[key][name] for key in keys])
                 assert expected.dtype == np.float32
                 np.testing.assert_array_equal(batch[name].numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", [SRDataset, DepthDataset])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_batches_of_16_bit_files_travel_as_16_bit_and_lose_nothing(tmp_path, rng, kind, workers, monkeypatch):
+    dataset = kind(**_folders(tmp_path, 4, rng, dtype=np.uint16), gt_size=16)
+    types = []
+    monkeypatch.setattr(loader, "to_unit", lambda x, own=loader.to_unit: types.append(x.dtype) or own(x))
+    batch = next(_stream(dataset, workers))
+    assert types == [paddle.int16] * 2
+    expected = np.stack([dataset[0, index]["gt"] for index in range(4)])
+    np.testing.assert_array_equal(batch["gt"].numpy(), expected)
 
 
 def test_one_batch_may_hold_8_and_16_bit(tmp_path, rng):
