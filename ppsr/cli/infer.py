@@ -67,7 +67,7 @@ def infer(
         int | None, typer.Option("--cpu_threads", min=1, help="Number of CPU threads (default: all cores).")
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch_size", min=1, help="Consecutive images of one size that run together.")
+        int, typer.Option("--batch_size", min=1, help="Largest batch of a TensorRT engine.")
     ] = 1,
     seed: Annotated[int | None, typer.Option(help="Accepted for PaddleGAN's scripts; has no effect.")] = None,
     trt_min_shape: Annotated[
@@ -107,7 +107,7 @@ def infer(
     from ppsr.config import load_config
 
     config = load_config(config_file, opt, imports=imports)
-    raise typer.Exit(_run(config, model_path, backend or name, options, output_path, model_type, batch_size))
+    raise typer.Exit(_run(config, model_path, backend or name, options, output_path, model_type))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +122,6 @@ def _run(
     options: BackendOptions,
     output_path: Path,
     model_type: str | None,
-    batch_size: int,
 ) -> int:
     from ppsr.config import check_config
 
@@ -144,19 +143,12 @@ def _run(
     (section,) = experiment.dataset.test_sections.values()
     dataset, _ = build_dataset(section, "dataset.test")
     folder = output_path / (model_type or backend.info.network)
-    result = evaluate_backend(
-        backend,
-        dataset,
-        build_metrics(experiment),
-        batch_size=batch_size,
-        save_folder=folder,
-        folders=section_folders(section),
-    )
-    score = result.images
+    metrics, folders = build_metrics(experiment), section_folders(section)
+    score, seconds = evaluate_backend(backend, dataset, metrics, save_folder=folder, folders=folders)
     lines = [f"Metric {key}: {value:.4f}" for key, value in score.means.items()]
     atomic_write(folder / "metric.txt", "".join(f"{line}\n" for line in lines))
-    report = {"backend": backend.name, "seconds": result.seconds, **set_to_json(score)}
+    report = {"backend": backend.name, "seconds": seconds, **set_to_json(score)}
     atomic_write(folder / "metrics.json", json.dumps(report, indent=1, allow_nan=False))
     print("\n".join(lines))
-    print(f"{len(score.rows)} of {len(dataset)} images on {backend.name} in {result.seconds:.3f} s: {folder}")
+    print(f"{len(score.rows)} of {len(dataset)} images on {backend.name} in {seconds:.3f} s: {folder}")
     return score.exit_code

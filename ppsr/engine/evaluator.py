@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,18 @@ from ppsr.engine.distributed import Group
 from ppsr.generators.apply import evaluating, super_resolve
 from ppsr.imaging.io import IMAGE_SUFFIXES, to_uint8, write_image
 from ppsr.memory import is_out_of_memory, release_memory
-from ppsr.metrics.scoring import FailedImage, ImageError, ImageTriplet, Metric, SetScore, aligned, score_set
+from ppsr.metrics.scoring import (
+    FailedImage,
+    ImageError,
+    ImageTriplet,
+    Metric,
+    ProcessGroup,
+    SetScore,
+    aligned,
+    score_set,
+)
 
-__all__ = ["compared", "sample_label", "section_folders", "validate"]
+__all__ = ["sample_label", "score_dataset", "section_folders", "validate"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,27 +44,20 @@ def validate(
     metrics: Mapping[str, Metric],
     group: Group,
     *,
-    save_folder: Path | None = None,
-    write: Write = write_image,
-    folders: Sequence[Path] = (),
     tile: int = 0,
     on_round: Callable[[], None] = lambda: None,
+    **options: Any,
 ) -> SetScore:
-    """Score a network on a dataset of {lq, gt, lq_path} samples (CHW float32 in [0, 1]).
-
-    A sample that cannot be read, or does not fit into memory, has no score; it is logged, and counts in no
-    mean.
+    """Score a network on a dataset, see `score_dataset`, with all processes of a group.
 
     Args:
         net: LR -> SR network; every sublayer keeps the mode it was in.
-        dataset: indexable; a missing `gt` leaves only metrics that need none.
-        metrics: name -> function of two HWC uint8 RGB images.
+        dataset: see `score_dataset`.
+        metrics: see `score_dataset`.
         group: processes that share the work.
-        save_folder: where SR images are written, if at all.
-        write: writes one, an HWC uint8 RGB array, to a path.
-        folders: of the dataset; a sample is named by its path below them, see `sample_label`.
         tile: side of the tiles in LR pixels that larger images are cut into; 0 never cuts.
         on_round: called by all processes before each round of one sample per process.
+        options: of `score_dataset`.
     """
     count = len(dataset)
 
@@ -63,36 +66,66 @@ def validate(
         if group.is_main and done % max(1, count // 10) == 0:
             logger.info("Test iter: [%d/%d]", done, count)
 
-    samples = _Samples(net, dataset, count, save_folder, write, folders, tile)
+    advice = f" in tiles of {tile}; lower validate.tile" if tile else "; set validate.tile=256"
+    enlarge = partial(_enlarged, net, tile=tile)
+    options |= {"group": group, "advice": advice, "on_round": before_round}
     with evaluating(net):
-        score = score_set(samples, metrics, group=group, on_round=before_round)
-    for problem in score.problems if group.is_main else ():
+        return score_dataset(enlarge, dataset, metrics, net.scale, **options)
+
+
+def score_dataset(
+    enlarge: Callable[[np.ndarray], np.ndarray],
+    dataset: Any,
+    metrics: Mapping[str, Metric],
+    scale: int,
+    *,
+    group: ProcessGroup | None = None,
+    save_folder: Path | None = None,
+    write: Write = write_image,
+    folders: Sequence[Path] = (),
+    advice: str = "",
+    on_round: Callable[[int], None] = lambda done: None,
+) -> SetScore:
+    """Score SR images of a dataset of {lq, gt, lq_path} samples.
+
+    A sample that cannot be read or compared, or does not fit into memory, has no score; it is logged, and
+    counts in no mean.
+
+    Args:
+        enlarge: LR (C, H, W) -> SR (C, scale * H, scale * W), float32 in [0, 1].
+        dataset: indexable; a missing `gt` leaves only metrics that need none.
+        metrics: name -> function of two HWC uint8 RGB images.
+        scale: SR size / LR size.
+        group: processes that share the work.
+        save_folder: where SR images are written, if at all.
+        write: writes one, an HWC uint8 RGB array, to a path.
+        folders: of the dataset; a sample is named by its path below them, see `sample_label`.
+        advice: end of the message about an image that does not fit into memory.
+        on_round: see `score_set`.
+    """
+    source = _Samples(enlarge, dataset, scale, save_folder, write, folders, advice)
+    score = score_set(source, metrics, group=group, on_round=on_round)
+    for problem in score.problems if group is None or group.rank == 0 else ():
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
     return score
 
 
+@dataclass
 class _Samples:
-    """The samples of a dataset, enlarged by a network."""
+    """The samples of a dataset with their SR images, see `score_dataset`."""
 
+    enlarge: Callable[[np.ndarray], np.ndarray]
+    dataset: Any
+    scale: int
+    save_folder: Path | None
+    write: Write
+    folders: Sequence[Path]
+    advice: str
     problems: Sequence[FailedImage] = ()
 
-    def __init__(
-        self,
-        net: nn.Layer,
-        dataset: Any,
-        count: int,
-        save_folder: Path | None,
-        write: Write,
-        folders: Sequence[Path],
-        tile: int,
-    ) -> None:
-        self.net = net
-        self.dataset = dataset
-        self.names = [f"{index:05d}" for index in range(count)]
-        self.save_folder = save_folder
-        self.write = write
-        self.folders = folders
-        self.tile = tile
+    @property
+    def names(self) -> Sequence[str]:
+        return [f"{index:05d}" for index in range(len(self.dataset))]
 
     def read(self, name: str) -> ImageTriplet:
         """Enlarge a sample, write the image.
@@ -103,18 +136,26 @@ class _Samples:
         sample = self.dataset[int(name)]
         label = sample_label(sample, self.folders) or name
         try:
-            sr = _enlarged(self.net, np.asarray(sample["lq"]), self.tile)
-            return compared(sr, sample, self.net.scale, self.save_folder, label, self.write)
+            return self._compared(self.enlarge(np.asarray(sample["lq"], np.float32)), sample, label)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         release_memory()  # after the traceback, which holds the arrays, is gone
         height, width = np.shape(sample["lq"])[1:]
-        raise ImageError(
-            "out of memory",
-            f"{label}: {width} x {height} pixels do not fit into memory"
-            + (f" in tiles of {self.tile}; lower validate.tile" if self.tile else "; set validate.tile=256"),
-        )
+        size = f"{width} x {height} pixels do not fit into memory"
+        raise ImageError("out of memory", f"{label}: {size}{self.advice}")
+
+    def _compared(self, sr: np.ndarray, sample: Mapping[str, Any], label: str) -> ImageTriplet:
+        image = to_uint8(sr.transpose(1, 2, 0))
+        if self.save_folder is not None:
+            self.write(self.save_folder / f"{label}.png", image)
+        if sample.get("gt") is None:
+            return ImageTriplet(None, image, None, label)
+        gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))
+        try:
+            return ImageTriplet(None, *aligned(image, gt, self.scale), label)
+        except ImageError as error:
+            raise ImageError(error.kind, f"{label}: {error}") from None
 
 
 def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
@@ -185,36 +226,3 @@ def section_folders(section: Mapping[str, Any]) -> tuple[Path, ...]:
     """The folders of a dataset's section below which `sample_label` names samples."""
     given = section.get("lq_folder") or section.get("gt_folder") or []
     return tuple(map(Path, given if isinstance(given, (list, tuple)) else [given]))
-
-
-def compared(
-    sr: np.ndarray,
-    sample: Mapping[str, Any],
-    scale: int,
-    save_folder: Path | None,
-    label: str,
-    write: Write = write_image,
-) -> ImageTriplet:
-    """What is scored of a sample; its image is written if there is a folder.
-
-    Args:
-        sr: CHW float32 in [0, 1].
-        sample: with `gt`, whose up to scale - 1 rows and columns beyond SR do not count, or without.
-        scale: SR size / LR size.
-        save_folder: for the image.
-        label: name of the sample, which may hold sub-folders.
-        write: as in `validate`.
-
-    Raises:
-        ImageError: `gt` has another size.
-    """
-    image = to_uint8(sr.transpose(1, 2, 0))
-    if save_folder is not None:
-        write(save_folder / f"{label}.png", image)
-    if sample.get("gt") is None:
-        return ImageTriplet(None, image, None, label)
-    gt = to_uint8(np.asarray(sample["gt"]).transpose(1, 2, 0))
-    try:
-        return ImageTriplet(None, *aligned(image, gt, scale), label)
-    except ImageError as error:
-        raise ImageError(error.kind, f"{label}: {error}") from None

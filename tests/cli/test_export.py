@@ -70,27 +70,18 @@ def test_exported_network_scores_as_the_network_does(
     assert train(["-c", config, "--evaluate-only", "--load", weights, "--no-cuda"]) == 0
     dygraph = printed_metrics(capsys.readouterr().out)
     assert set(dygraph) == {"psnr", "ssim"}
-    for batch_size in (1, 3):
-        output = workshop / f"out{batch_size}"
-        arguments = [
-            "-c",
-            config,
-            "--model_path",
-            f"{workshop}/exported/srmodel_generator",
-            "--device",
-            "cpu",
-        ]
-        arguments += ["--output_path", str(output), "--model_type", "srresnet", "--run_mode", "fluid"]
-        assert run_inference([*arguments, "--batch_size", str(batch_size), "--seed", "123"]) == 0
-        assert printed_metrics(capsys.readouterr().out) == pytest.approx(dygraph, abs=2e-3)
-        report = json.loads((output / "srresnet" / "metrics.json").read_text())
-        assert report["count"] == 4
-        assert report["backend"] == "inference"
-        assert printed_metrics((output / "srresnet" / "metric.txt").read_text()) == pytest.approx(
-            report["mean"], abs=1e-4
-        )
-        for name in "abcd":
-            assert read_image(output / "srresnet" / f"{name}.png").shape[1] == 28
+    output = workshop / "out"
+    arguments = ["-c", config, "--model_path", f"{workshop}/exported/srmodel_generator", "--device", "cpu"]
+    arguments += ["--output_path", str(output), "--model_type", "srresnet", "--run_mode", "fluid"]
+    assert run_inference([*arguments, "--batch_size", "3", "--seed", "123"]) == 0
+    assert printed_metrics(capsys.readouterr().out) == pytest.approx(dygraph, abs=2e-3)
+    report = json.loads((output / "srresnet" / "metrics.json").read_text())
+    assert report["count"] == 4
+    assert report["backend"] == "inference"
+    written = printed_metrics((output / "srresnet" / "metric.txt").read_text())
+    assert written == pytest.approx(report["mean"], abs=1e-4)
+    for name in "abcd":
+        assert read_image(output / "srresnet" / f"{name}.png").shape[1] == 28
 
 
 def test_images_are_those_of_the_network(workshop: Path) -> None:

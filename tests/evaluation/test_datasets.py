@@ -22,13 +22,11 @@ def _dataset(rng):
 
 
 def test_an_image_that_does_not_fit_into_memory_is_named_and_the_others_are_scored(rng):
-    result = evaluate_backend(ShortOfMemory(256, SHORT), _dataset(rng), {"psnr": psnr})
-    (problem,) = result.images.problems
-    assert (problem.kind, problem.reason) == (
-        "out of memory",
-        "24 x 24 pixels in a batch of 1 do not fit into memory",
-    )
-    assert len(result.images.rows) == 2
+    score, _ = evaluate_backend(ShortOfMemory(256, SHORT), _dataset(rng), {"psnr": psnr})
+    (problem,) = score.problems
+    assert problem.kind == "out of memory"
+    assert problem.reason == "00001: 24 x 24 pixels do not fit into memory"
+    assert len(score.rows) == 2
 
 
 def test_any_other_error_of_the_backend_ends_the_evaluation(rng):
