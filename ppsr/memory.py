@@ -44,7 +44,6 @@ CAREFUL_BYTES_PER_PIXEL = 64_000
 SHARE_OF_FREE = 0.7
 _SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
 _SIDES = (32, 96)
-_STAGED = 2**16  # bytes that CUDA copies aside at once, so that the array may change or go
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _OUT_OF_MEMORY = re.compile(
     r"resource_?exhausted"  # Paddle
@@ -261,16 +260,17 @@ def _gpu_peak(run: Callable[[int], object], side: int) -> int:
 
 
 def device_array(values: np.ndarray) -> Tensor:
-    """A small array as a tensor on the current device, without waiting for it.
+    """An array as a tensor on the current device, without waiting for it.
 
-    `paddle.to_tensor` waits until a GPU has done all that was begun before. Up to 64 KiB, this copy takes its
-    place in the order of that work instead; larger arrays wait all the same.
+    `paddle.to_tensor` waits until a GPU has done all that was begun before. This copy, from pinned memory,
+    takes its place in the order of that work instead.
 
     Args:
-        values: of any shape, in float32, float64, int32, int64 or bool.
+        values: of any shape and of a type that Paddle has.
     """
     import paddle
 
-    if values.nbytes > _STAGED or not paddle.get_device().startswith("gpu"):
-        return paddle.to_tensor(values)
-    return paddle.assign(values)
+    from ppsr.compat.paddle import copy_from_pinned
+
+    on_gpu = paddle.in_dynamic_mode() and paddle.get_device().startswith("gpu")
+    return copy_from_pinned(values) if on_gpu else paddle.to_tensor(values)

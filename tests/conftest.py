@@ -44,3 +44,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(paddle.Tensor, name, wait)
     with pytest.raises(AssertionError, match="waits"):
         float(paddle.ones([]))
+
+
+@pytest.fixture
+def like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays take the way to a GPU that does not wait, with a copy on the CPU in place of Paddle's."""
+    import paddle
+
+    from ppsr.compat import paddle as versions
+
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(versions, "copy_from_pinned", lambda v, make=paddle.to_tensor: make(v))

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import _legacy_C_ops
 from paddle.base import core
@@ -13,6 +14,7 @@ from paddle.base.framework import default_main_program
 from paddle.base.layer_helper import LayerHelper
 
 __all__ = [
+    "copy_from_pinned",
     "create_accumulators",
     "full_precision",
     "gpu_memory_free",
@@ -22,6 +24,15 @@ __all__ = [
     "seeded",
     "shared_counters",
 ]
+
+
+def copy_from_pinned(values: np.ndarray) -> paddle.Tensor:
+    """An array on the current GPU, by a copy that the host does not wait for.
+
+    Paddle keeps the pinned memory until the copy is done. `Tensor.cuda(blocking=False)` waits in 2.6.
+    """
+    pinned = paddle.to_tensor(values, place=paddle.CUDAPinnedPlace())
+    return pinned._copy_to(paddle.framework._current_expected_place(), False)
 
 
 def create_accumulators(optimizer: paddle.optimizer.Optimizer) -> None:

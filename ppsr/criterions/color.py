@@ -6,6 +6,7 @@ processing", 2020, https://bottosson.github.io/posts/oklab. sRGB: IEC 61966-2-1.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import paddle
@@ -22,7 +23,7 @@ _TO_XYZ = (
     (0.2126390, 0.7151687, 0.0721923),
     (0.0193308, 0.1191948, 0.9505322),
 )
-_WHITE = (0.9504559, 1.0, 1.0890578)
+_WHITE = (((0.9504559,),), ((1.0,),), ((1.0890578,),))  # 3x1x1
 _TO_LMS = (
     (0.4122214708, 0.5363325363, 0.0514459929),
     (0.2119034982, 0.6806995451, 0.1073969566),
@@ -36,10 +37,16 @@ _TO_OKLAB = (
 _DELTA = 6 / 29
 
 
-def _mixed(x: Tensor, matrix: Any) -> Tensor:
+@cache
+def _constant(values: tuple[Any, ...], dtype: Any, place: str) -> Tensor:
+    """Numbers as a tensor, made once per type and device."""
+    return paddle.to_tensor(values, dtype=dtype)
+
+
+def _mixed(x: Tensor, matrix: tuple[Any, ...]) -> Tensor:
     """A 3x3 matrix times the channels of (N, 3, H, W)."""
     n, _, h, w = x.shape
-    product = paddle.matmul(paddle.to_tensor(matrix, dtype=x.dtype), x.reshape([n, 3, h * w]))
+    product = paddle.matmul(_constant(matrix, x.dtype, paddle.get_device()), x.reshape([n, 3, h * w]))
     return product.reshape([n, 3, h, w])
 
 
@@ -51,7 +58,7 @@ def _linear(rgb: Tensor) -> Tensor:
 
 def to_lab(rgb: Tensor) -> Tensor:
     """sRGB (N, 3, H, W) in [0, 1] as CIELAB, divided by 100: L in [0, 1]."""
-    ratio = _mixed(_linear(rgb), _TO_XYZ) / paddle.to_tensor(_WHITE, dtype=rgb.dtype).reshape([1, 3, 1, 1])
+    ratio = _mixed(_linear(rgb), _TO_XYZ) / _constant(_WHITE, rgb.dtype, paddle.get_device())
     root = paddle.clip(ratio, min=_DELTA**3) ** (1 / 3)
     f = paddle.where(ratio > _DELTA**3, root, ratio / (3 * _DELTA**2) + 4 / 29)
     x, y, z = f.chunk(3, axis=1)

@@ -19,6 +19,7 @@ from ppsr.degradations.device import to_unit
 from ppsr.engine.distributed import Group
 from ppsr.engine.workers import batches_of_workers
 from ppsr.errors import ConfigError, DataError
+from ppsr.memory import device_array
 from ppsr.models.base import Batch
 from ppsr.registry import DATASETS
 from ppsr.weights.channels import input_channels
@@ -198,4 +199,4 @@ def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None] | None) 
 
 
 def _as_tensors(batch: Mapping[str, Any]) -> Batch:
-    return Batch({k: paddle.to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in batch.items()})
+    return Batch({k: device_array(v) if isinstance(v, np.ndarray) else v for k, v in batch.items()})

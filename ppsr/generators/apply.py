@@ -10,6 +10,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppsr.imaging.luma import on_luma
+from ppsr.memory import device_array
 
 __all__ = ["apply_generator", "evaluating", "pad_to_multiple", "super_resolve"]
 
@@ -56,7 +57,7 @@ def apply_generator(net: nn.Layer, lq: Tensor) -> Tensor:
         (N, C, scale * H, scale * W), in [0, 1] up to what the network overshoots; not clipped.
     """
     if getattr(net, "luma", False) and lq.shape[1] == 3:
-        return on_luma(lambda y: apply_generator(net, y), lq, net.scale, paddle.to_tensor)
+        return on_luma(lambda y: apply_generator(net, y), lq, net.scale, device_array)
     rgb_range = float(getattr(net, "rgb_range", 1.0))
     height, width = lq.shape[2:]
     scaled = lq if rgb_range == 1 else lq * rgb_range

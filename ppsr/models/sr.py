@@ -19,6 +19,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator
 from ppsr.generators.taps import capture, find_layer
 from ppsr.imaging.luma import luma
+from ppsr.memory import device_array
 from ppsr.models.base import BaseModel, Batch, Phase, build_discriminator, build_net
 from ppsr.models.teacher import Teacher
 from ppsr.models.terms import Slot, Term, build_terms
@@ -137,7 +138,7 @@ class SRModel(BaseModel):
         if getattr(self.nets["generator"], "luma", False):
             for name in ("lq", "lq_view2", "gt", "gt_usm"):
                 if name in batch and batch[name].shape[1] == 3:
-                    batch[name] = luma(batch[name], paddle.to_tensor)
+                    batch[name] = luma(batch[name], device_array)
         return batch
 
     def phases(self) -> list[Phase]:

@@ -175,14 +175,13 @@ def test_small_images_and_even_kernels_are_refused():
         device.filter2d(paddle.zeros([1, 3, 40, 40]), np.ones((1, 4, 4)))
 
 
-def test_a_batch_makes_no_copy_that_waits_for_a_gpu(monkeypatch, rng):
+def test_a_batch_makes_no_copy_that_waits_for_a_gpu(monkeypatch, like_a_gpu):
     kernels = np.random.default_rng(0).random((2, 3, 3))
     operations = [
         [Blur(kernels[0]), Resize("area", scale=0.5), Noise("gaussian", 9.0, True), Jpeg(50)],
         [Blur(kernels[1]), Resize("area", scale=0.5), Noise("poisson", 1.0, False), Jpeg(90)],
     ]
     x = paddle.full([2, 3, 64, 64], 0.5)
-    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
     device.apply_operations(x, operations)  # makes the constants
     monkeypatch.setattr(paddle, "to_tensor", None)
     assert device.apply_operations(x, operations).shape == [2, 3, 32, 32]

@@ -25,7 +25,17 @@ GAN = {
     "gan_criterion": {"name": "GANLoss", "loss_weight": 0.1, "r1_reg_weight": 1.0, "net_d_reg_every": 1},
     "artifact_criterion": {"name": "ArtifactLoss"},
 }
+CRITERIONS = [
+    {"name": "ColorLoss", "space": "lab"},
+    {"name": "ColorLoss", "space": "oklab"},
+    {"name": "FocalFrequencyLoss"},
+    {"name": "GradientLoss"},
+    {"name": "HuberLoss"},
+    {"name": "MSSSIMLoss", "scales": 1},
+]
 MODELS = {
+    "criterions": {"name": "SRModel", "generator": SRRESNET, "criterions": CRITERIONS},
+    "luma": {"name": "SRModel", "generator": {"name": "ESPCN", "scale": 2}, **PIXEL},
     "sr": {"name": "SRModel", "generator": SRRESNET, **PIXEL, **GAN},
     "cddnet": {
         "name": "CDDNet",
@@ -87,6 +97,15 @@ def test_a_step_waits_for_the_device_once(name):
     assert step.skipped == 0
     assert scalars
     assert all(isinstance(value, float) for value in scalars.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_makes_no_copy_that_waits_for_a_gpu(name, monkeypatch, like_a_gpu):
+    step = _step(name, clip_norm=0.1)
+    step.run([_batch(0)], 0, 0)  # the first step makes constants
+    batch = _batch(1)
+    monkeypatch.setattr(paddle, "to_tensor", None)
+    assert step.run([batch], 1, 0)
 
 
 def test_waits_of_every_kind_are_counted():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
+
+from ppsr.memory import device_array
 
 __all__ = ["bicubic_shrink"]
 
@@ -38,7 +39,7 @@ def bicubic_shrink(x: Tensor, numerator: int, denominator: int) -> Tensor:
     n, c, h, w = x.shape
     after = size - before - down
     padded = F.pad(x.reshape([n * c, 1, h, w]), [before, after, before, after], mode="replicate")
-    phases = F.conv2d(padded, paddle.to_tensor(weight.astype(np.float32)).astype(x.dtype), stride=down)
+    phases = F.conv2d(padded, device_array(weight.astype(np.float32)).astype(x.dtype), stride=down)
     return F.pixel_shuffle(phases, up).reshape([n, c, h // down * up, w // down * up])
 
 
