@@ -39,8 +39,9 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 # One process per core; libraries stay single-threaded there, so that two workers do not fight over two cores.
+# A worker that dies ends the run: pytest-xdist may wait for ever for one that it restarted.
 unit: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
 
 # The documentation site in site/; a broken link, a page outside the navigation or a wrong anchor is an error.
 docs: $(VENV)/.installed-dev
