@@ -111,14 +111,14 @@ def main() -> int:
 
 def prepare() -> None:
     """The sample images and their LR versions."""
-    from ppsr.prepare.bicubic import make_bicubic
-    from ppsr.prepare.dasr_valid import make_dasr_validation
+    from ppsr.prepare.bicubic import Bicubic
+    from ppsr.prepare.dasr_valid import DASRValidation
     from ppsr.prepare.samples import make_samples
 
     make_samples(SAMPLES).require_all()
-    make_dasr_validation(SAMPLES / "val", SAMPLES / "val_LRx4", kind=2).require_all()
+    DASRValidation(SAMPLES / "val_LRx4", kind=2).make(SAMPLES / "val").require_all()
     for split in ("train", "val"):
-        make_bicubic(SAMPLES / split, SAMPLES / f"{split}_bicubic", scales=(2, 4))
+        Bicubic(SAMPLES / f"{split}_bicubic", scales=(2, 4)).make(SAMPLES / split)
 
 
 def perform(run: Run, arguments: argparse.Namespace) -> None:

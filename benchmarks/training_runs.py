@@ -118,15 +118,14 @@ def find(name: str) -> Run:
 
 def prepare() -> None:
     """T91 in five sizes, T91 with BSDS500's train and test sets, and LR of them and of Set5."""
-    from ppsr.prepare.bicubic import make_bicubic
+    from ppsr.prepare.bicubic import Bicubic, MultiScale
     from ppsr.prepare.lists import make_list
-    from ppsr.prepare.multiscale import make_multiscale
 
     sizes = Path("data/T91_multiscale/HR_all")
-    make_multiscale("data/T91", sizes, factors=(1, 0.9, 0.8, 0.7, 0.6), smallest=72).require_all()
-    make_bicubic(sizes, sizes.parent, scales=(2, 3, 4), multiple=12).require_all()
+    MultiScale(sizes, factors=(1, 0.9, 0.8, 0.7, 0.6), smallest=72).make("data/T91").require_all()
+    Bicubic(sizes.parent, scales=(2, 3, 4), multiple=12).make(sizes).require_all()
     if not Path("data/Set5/LR_bicubic").is_dir():
-        make_bicubic("data/Set5/HR", "data/Set5", scales=(2, 3, 4)).require_all()
+        Bicubic(Path("data/Set5"), scales=(2, 3, 4)).make("data/Set5/HR").require_all()
     together = Path("data/T291_BSDS/HR_all")
     together.mkdir(parents=True, exist_ok=True)
     for folder in ("T91", "BSDS500/train", "BSDS500/test"):
@@ -134,7 +133,7 @@ def prepare() -> None:
             link = together / path.name
             if path.suffix in (".bmp", ".jpg", ".png") and not link.exists():
                 link.symlink_to(path.resolve())
-    make_bicubic(together, together.parent, scales=(2, 4), multiple=4).require_all()
+    Bicubic(together.parent, scales=(2, 4), multiple=4).make(together).require_all()
     make_list(
         together.parent / "HR", together.parent / "meta_info.txt", form="name", smallest=96
     ).require_all()

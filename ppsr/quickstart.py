@@ -16,9 +16,9 @@ from ppsr.imaging import read_image, to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.psnr_ssim import psnr, ssim
-from ppsr.prepare.bicubic import make_bicubic
+from ppsr.prepare.bicubic import Bicubic
 from ppsr.prepare.samples import VALIDATION, make_samples
-from ppsr.prepare.subimages import make_subimages
+from ppsr.prepare.subimages import SubImages
 
 __all__ = ["main"]
 
@@ -44,9 +44,9 @@ def main() -> int:
     photo = enlarge_photo()
     print(f"    {time.perf_counter() - started:.0f} s so far", flush=True)
     print("3/4 training a small network on this machine", flush=True)
-    make_subimages(SAMPLES / "train", SAMPLES / "train_sub", size=120, step=120).require_all()
+    SubImages(SAMPLES / "train_sub", size=120, step=120).make(SAMPLES / "train").require_all()
     for source, target in (("train_sub", TRAIN), ("val", VAL)):
-        make_bicubic(SAMPLES / source, target, scales=[SCALE], multiple=SCALE).require_all()
+        Bicubic(target, scales=[SCALE], multiple=SCALE).make(SAMPLES / source).require_all()
     code = train(["--config-file", CONFIG, "--device", "cpu"])
     if code:
         return code

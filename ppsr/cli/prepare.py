@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from ppsr.prepare.jobs import Summary
+    from ppsr.prepare.jobs import Recipe, Summary
 
 __all__ = ["register"]
 
@@ -46,6 +46,10 @@ def _report(summary: Summary, target: Path) -> None:
         raise typer.Exit(summary.exit_code)
 
 
+def _make(recipe: Recipe, source: Path, workers: int | None, force: bool) -> None:
+    _report(recipe.make(source, workers=workers, force=force), recipe.target)
+
+
 def _listed(text: str, number: Callable[[str], Number], what: str) -> list[Number]:
     """Numbers that an option gives by commas."""
     from ppsr.errors import ConfigError
@@ -64,13 +68,13 @@ def samples(
 ) -> None:
     """Real images that come with scikit-image: HR for training and validation, and degraded LR for
     validation."""
-    from ppsr.prepare.dasr_valid import make_dasr_validation
+    from ppsr.prepare.dasr_valid import DASRValidation
     from ppsr.prepare.samples import make_samples
 
     done = make_samples(output, workers=workers, force=force)
     if not done.failed:
         lr = output / "val_LRx4"
-        degraded = make_dasr_validation(output / "val", lr, kind=2, workers=workers, force=force)
+        degraded = DASRValidation(lr, kind=2).make(output / "val", workers=workers, force=force)
         done.merge(degraded, lr.name)
     _report(done, output)
 
@@ -89,19 +93,9 @@ def subimages(
     """Overlapping windows of large images, as PNG.
 
     Windows of HR and LR show the same places where all four numbers of HR are those of LR times the scale."""
-    from ppsr.prepare.subimages import make_subimages
+    from ppsr.prepare.subimages import SubImages
 
-    done = make_subimages(
-        source,
-        output,
-        size=size,
-        step=step,
-        threshold=threshold,
-        multiple=mod_crop,
-        workers=workers,
-        force=force,
-    )
-    _report(done, output)
+    _make(SubImages(output, size, step, threshold, mod_crop), source, workers, force)
 
 
 @prepare.command()
@@ -116,11 +110,10 @@ def bicubic(
     force: Force = False,
 ) -> None:
     """LR by MATLAB's bicubic: OUTPUT/LR_bicubic/X<s>/<name>x<s>.png, with --mod-crop also OUTPUT/HR."""
-    from ppsr.prepare.bicubic import make_bicubic
+    from ppsr.prepare.bicubic import Bicubic
 
     numbers = _listed(scales, int, "--scales are whole numbers by commas")
-    done = make_bicubic(source, output, scales=numbers, multiple=mod_crop, workers=workers, force=force)
-    _report(done, output)
+    _make(Bicubic(output, tuple(numbers), mod_crop), source, workers, force)
 
 
 @prepare.command()
@@ -135,11 +128,10 @@ def multiscale(
     force: Force = False,
 ) -> None:
     """HR images in several sizes, by MATLAB's bicubic: OUTPUT/<name>_<percent>.png."""
-    from ppsr.prepare.multiscale import make_multiscale
+    from ppsr.prepare.bicubic import MultiScale
 
     numbers = _listed(factors, float, "--factors are numbers by commas")
-    done = make_multiscale(source, output, factors=numbers, smallest=smallest, workers=workers, force=force)
-    _report(done, output)
+    _make(MultiScale(output, tuple(numbers), smallest), source, workers, force)
 
 
 @prepare.command("meta-info")
@@ -210,10 +202,9 @@ def reflash_benchmark(
     force: Force = False,
 ) -> None:
     """The eight degradations of Reflash Dropout: OUTPUT/HR/x<s> and OUTPUT/LR_degra/<degradation>."""
-    from ppsr.prepare.reflash import make_reflash_benchmark
+    from ppsr.prepare.reflash import ReflashBenchmark
 
-    done = make_reflash_benchmark(source, output, scale=scale, seed=seed, workers=workers, force=force)
-    _report(done, output)
+    _make(ReflashBenchmark(output, scale, seed), source, workers, force)
 
 
 @prepare.command("dasr-valid")
@@ -228,12 +219,9 @@ def dasr_valid(
 ) -> None:
     """Degraded validation set of DASR, reproducible from the seed and the names; parameters in
     OUTPUT/params.json."""
-    from ppsr.prepare.dasr_valid import make_dasr_validation
+    from ppsr.prepare.dasr_valid import DASRValidation
 
-    done = make_dasr_validation(
-        source, output, kind=kind, scale=scale, seed=seed, workers=workers, force=force
-    )
-    _report(done, output)
+    _make(DASRValidation(output, kind, scale, seed), source, workers, force)
 
 
 @prepare.command("dsr-train")
@@ -247,10 +235,9 @@ def dsr_train(
 ) -> None:
     """Training pairs of depth maps with the published noise: OUTPUT/data_all_HR_x<s> and
     data_all_LR_x<s>."""
-    from ppsr.prepare.depth import make_depth_training
+    from ppsr.prepare.depth import DepthTraining
 
-    done = make_depth_training(source, output, scale=scale, seed=seed, workers=workers, force=force)
-    _report(done, output)
+    _make(DepthTraining(output, scale, seed), source, workers, force)
 
 
 @prepare.command("dsr-test")
@@ -265,14 +252,11 @@ def dsr_test(
 ) -> None:
     """Test pairs of depth maps: OUTPUT/test_HR and OUTPUT/test_LR_x<s>."""
     from ppsr.errors import ConfigError
-    from ppsr.prepare.depth import make_depth_test
+    from ppsr.prepare.depth import DepthTest
 
     if lr not in ("published", "intended"):
         raise ConfigError(f"--lr is published or intended, got '{lr}'")
-    done = make_depth_test(
-        source, output, scale=scale, published=lr == "published", seed=seed, workers=workers, force=force
-    )
-    _report(done, output)
+    _make(DepthTest(output, scale, seed, lr == "published"), source, workers, force)
 
 
 @prepare.command("dsr-crops")
@@ -285,10 +269,10 @@ def dsr_crops(
     force: Force = False,
 ) -> None:
     """Windows of the training pairs: data_all_HR_x<s>_sub and data_all_LR_x<s>_sub."""
-    from ppsr.prepare.depth import make_depth_crops
+    from ppsr.prepare.depth import DepthTraining
 
-    done = make_depth_crops(folder, scale=scale, size=size, step=step, workers=workers, force=force)
-    _report(done, folder)
+    pairs = DepthTraining(folder, scale)
+    _report(pairs.crop(size=size, step=step, workers=workers, force=force), folder)
 
 
 @prepare.command()

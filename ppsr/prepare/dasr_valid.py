@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,70 +21,61 @@ from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 from ppsr.imaging.arrays import mod_crop
 from ppsr.imaging.io import read_image
-from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
-from ppsr.prepare.records import claim
+from ppsr.prepare.jobs import Recipe, SkipImageError, Summary
 
-__all__ = ["TYPES", "make_dasr_validation"]
+__all__ = ["TYPES", "DASRValidation"]
 
 TYPES = {1: "weak", 2: "standard", 3: "severe"}
 
 
-def make_dasr_validation(
-    source: str | Path,
-    target: str | Path,
-    *,
-    kind: int,
-    scale: int = 4,
-    seed: int = 0,
-    workers: int | None = None,
-    force: bool = False,
-) -> Summary:
-    """Degrade every image of a folder; sharpening and cropping are for training only.
+@dataclass(frozen=True)
+class DASRValidation(Recipe):
+    """LR of every image, and `params.json`, the 33 degradation parameters of each.
+
+    Sharpening and cropping are for training only. Sides of HR are cut to multiples of `scale`.
 
     Args:
-        source: HR images; sub-folders are not searched; sides are cut to multiples of `scale`.
-        target: folder of the LR images and `params.json`, the 33 degradation parameters of each.
+        target: folder of the LR images.
         kind: 1, 2 or 3.
         scale: HR size / LR size.
         seed: of all draws, together with the image's name.
-        workers: processes.
-        force: write again what is already there.
 
     Raises:
-        ConfigError: unknown type, or the target was made with other options or of another source,
-            or is the source.
-        DataError: no images.
+        ConfigError: unknown type.
     """
-    if kind not in TYPES:
-        raise ConfigError(f"the types of degradation are 1 (weak), 2 (standard), 3 (severe); got {kind}")
-    target, images = Path(target), gather_unique(source)
-    options = {"type": kind, "scale": scale, "seed": seed}
-    claim(target, "dasr-valid", options, source=source, outputs=[target])
-    job = partial(_degrade, target=target, kind=kind, scale=scale, seed=seed, force=force)
-    summary = run_jobs(job, images, title=f"type {kind}", root=source, workers=workers)
-    made = [path.stem for path in images if (target / f"{path.stem}.png").exists()]
-    level = LEVELS[TYPES[kind]]
-    described = {name: describe(_drawn(name, kind, seed)[0], level).tolist() for name in made}
-    if made:
-        side_file = {"type": kind, "seed": seed, "params": described}
-        atomic_write(target / "params.json", json.dumps(side_file, indent=1))
-    return summary
 
+    kind: int
+    scale: int = 4
+    seed: int = 0
+    name: ClassVar[str] = "dasr-valid"
 
-def _drawn(name: str, kind: int, seed: int) -> tuple[Any, np.random.Generator]:
-    """The choices of an image, and the generator of what is drawn after them."""
-    spelled = name.encode(errors="surrogateescape")  # names of files need not be text
-    rng = np.random.default_rng([seed, kind, zlib.crc32(spelled)])
-    return draw_choices(rng, LEVELS[TYPES[kind]]), rng
+    def __post_init__(self) -> None:
+        if self.kind not in TYPES:
+            raise ConfigError(f"--type is 1 (weak), 2 (standard) or 3 (severe), got {self.kind}")
 
+    def files(self, path: Path) -> list[Path]:
+        return [self.target / f"{path.stem}.png"]
 
-def _degrade(path: Path, *, target: Path, kind: int, scale: int, seed: int, force: bool) -> Outcome:
-    output = target / f"{path.stem}.png"
-    if output.exists() and not force:
-        return Outcome(present=1)
-    image = mod_crop(read_image(path), scale)
-    if not image.size:
-        return Outcome(skipped=f"is smaller than {scale} pixels")
-    choices, rng = _drawn(path.stem, kind, seed)
-    operations = build_operations(choices, image.shape[:2], scale)
-    return write_missing([(output, quantise(apply_operations(image, operations, rng)))], force=force)
+    def images(self, path: Path) -> Iterator[tuple[Path, np.ndarray]]:
+        image = mod_crop(read_image(path), self.scale)
+        if not image.size:
+            raise SkipImageError(f"is smaller than {self.scale} pixels")
+        choices, rng = self._drawn(path.stem)
+        operations = build_operations(choices, image.shape[:2], self.scale)
+        yield self.files(path)[0], quantise(apply_operations(image, operations, rng))
+
+    def make(self, source: str | Path, *, workers: int | None = None, force: bool = False) -> Summary:
+        summary = super().make(source, workers=workers, force=force)
+        made = [path.stem for path in self.gather(Path(source)) if self.files(path)[0].exists()]
+        level = LEVELS[TYPES[self.kind]]
+        described = {stem: describe(self._drawn(stem)[0], level).tolist() for stem in made}
+        if made:
+            side_file = {"type": self.kind, "seed": self.seed, "params": described}
+            atomic_write(self.target / "params.json", json.dumps(side_file, indent=1))
+        return summary
+
+    def _drawn(self, stem: str) -> tuple[Any, np.random.Generator]:
+        """The choices of an image, and the generator of what is drawn after them."""
+        spelled = stem.encode(errors="surrogateescape")  # names of files need not be text
+        rng = np.random.default_rng([self.seed, self.kind, zlib.crc32(spelled)])
+        return draw_choices(rng, LEVELS[TYPES[self.kind]]), rng

@@ -11,10 +11,9 @@ from ppsr.datasets.files import gather_images
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import decode_image
-from ppsr.prepare.jobs import Outcome, Summary, check_listable, run_jobs
-from ppsr.prepare.records import Record
+from ppsr.prepare.jobs import Summary, parallel_map
 
-__all__ = ["FORMS", "make_list"]
+__all__ = ["FORMS", "check_listable", "make_list"]
 
 FORMS = ("shape", "name")
 # the only files that are read as gray; of others, such as gray JPEG or RGBA, every reader makes RGB
@@ -34,85 +33,71 @@ def make_list(
 ) -> Summary:
     """List the images of a folder, recursively, one relative name per line, sorted.
 
-    A list that is there gets the images that it lacks: new ones, and those that could not be read before.
-    How it was made is noted in `prepare.json` beside it.
-
     Args:
-        folder: where the images lie.
+        folder: of the images.
         output: text file.
         form: "shape" (`name (h,w,c)`) or "name".
         smallest: leave out images with a shorter side.
         verify: decode every image, to leave out truncated ones, instead of reading its header.
         workers: processes.
-        force: write the list anew, with these options.
+        force: replace a list that is there and differs.
 
     Returns:
-        `written` or `present` is 1 for the list; images left out are among skipped and failed, names in the
-        list without an image among failed.
+        `written` or `present` is 1 for the list; images left out are among skipped and failed.
 
     Raises:
-        ConfigError: unknown form, or the list is a folder, or was made with other options, of another folder,
-            or by other means.
+        ConfigError: unknown form, or the output is a folder, or a list that differs.
         DataError: no images.
     """
     if form not in FORMS:
         raise ConfigError(f"the form of a list is shape or name, got {form!r}")
-    output = Path(output)
+    output, folder = Path(output), Path(folder)
     if output.is_dir():
         raise ConfigError(f"{output} is a folder; give the name of a text file")
-    images = {path.relative_to(folder).as_posix(): path for path in gather_images(folder)}
-    options = {"form": form, "smallest": smallest, "verify": verify}
-    record = Record(output.parent, f"list {output.name}", options, source=folder)
-    lines = {} if force or not output.exists() else _read_list(output, record, form)
-    present = bool(lines)
-    missing = [path for name, path in images.items() if name not in lines]
-    job = partial(_inspect, root=folder, smallest=smallest, verify=verify)
-    summary = run_jobs(job, missing, title="list", root=folder, workers=workers)
-    gone = [name for name in lines if name not in images]
-    summary.failed |= dict.fromkeys(gone, "is in the list, not in the folder; --force writes the list anew")
-    if summary.found:
-        lines |= {
-            name: f"{name} ({shape})" if form == "shape" else name for name, shape in summary.found.items()
-        }
-        ordered = [lines[name] for name in (*images, *gone) if name in lines]
-        atomic_write(output, "\n".join(ordered) + "\n")
-        record.write()
-    summary.written = int(bool(summary.found))
-    summary.present = int(present and not summary.found)
+    images = gather_images(folder)
+    summary, lines = Summary(), []
+    inspect = partial(_inspect, root=folder, verify=verify)
+    for path, found in parallel_map(inspect, images, workers, title="list"):
+        name = path.relative_to(folder).as_posix()
+        if isinstance(found, str):
+            summary.failed[name] = found
+        elif min(found[:2]) < smallest:
+            summary.skipped[name] = f"{found[1]} x {found[0]} has a side below {smallest}"
+        else:
+            lines.append(f"{name} ({','.join(map(str, found))})" if form == "shape" else name)
+    text = "\n".join(lines) + "\n"
+    if not lines:
+        return summary
+    if output.exists() and output.read_bytes() == text.encode():
+        summary.present = 1
+        return summary
+    if output.exists() and not force:
+        raise ConfigError(f"{output} is there and differs from the list of {folder}; --force replaces it")
+    atomic_write(output, text)
+    summary.written = 1
     return summary
 
 
-def _read_list(path: Path, record: Record, form: str) -> dict[str, str]:
-    """Lines of a list that is there, by the names in them.
-
-    Raises:
-        ConfigError: it was made with other options or by other means.
-    """
-    record.require(path, "--force writes it anew, or give another name")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return {line.rpartition(" (")[0] if form == "shape" else line: line for line in lines if line}
+def check_listable(name: str) -> None:
+    """Raise DataError for the name of a file that cannot be a line of a list."""
+    if name.splitlines() != [name]:
+        raise DataError("its name has line breaks and cannot be in a list; rename it")
+    if any("\udc80" <= sign <= "\udcff" for sign in name):  # how Python passes on bytes
+        raise DataError("its name is not UTF-8 and cannot be in a list; rename it")
 
 
-def _inspect(path: Path, *, root: str | Path, smallest: int, verify: bool) -> Outcome:
-    check_listable(path.relative_to(root).as_posix())
-    height, width, channels = _header(path)
-    if verify:
-        decode_image(path)
-    if min(height, width) < smallest:
-        return Outcome(skipped=f"{width} x {height} has a side below {smallest}")
-    return Outcome(found=f"{height},{width},{channels}")
-
-
-def _header(path: Path) -> tuple[int, int, int]:
-    """Height, width and channels of an image as it is read, upright, from its header.
-
-    Raises:
-        DataError: it has none.
-    """
+def _inspect(path: Path, *, root: Path, verify: bool) -> tuple[int, int, int] | str:
+    """Height, width and channels of an image as it is read, upright; or why it cannot be listed."""
     try:
+        check_listable(path.relative_to(root).as_posix())
         with Image.open(path) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             height, width = (image.width, image.height) if turned else (image.height, image.width)
-            return height, width, 1 if image.mode in _GRAY else 3
+            channels = 1 if image.mode in _GRAY else 3
+        if verify:
+            decode_image(path)
+    except DataError as error:
+        return str(error)
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is not a readable image: {error}") from None
+        return f"{path} is not a readable image: {error}"
+    return height, width, channels

@@ -5,75 +5,54 @@ Kong et al., "Reflash Dropout in Image Super-Resolution", CVPR 2022, arXiv:2112.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
+from ppsr.errors import DataError
 from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import decode_image
-from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
-from ppsr.prepare.records import claim
+from ppsr.prepare.jobs import Recipe, SkipImageError
 
-__all__ = ["make_reflash_benchmark"]
+__all__ = ["ReflashBenchmark"]
 
 
-def make_reflash_benchmark(
-    source: str | Path,
-    target: str | Path,
-    *,
-    scale: int = 4,
-    seed: int = 0,
-    workers: int | None = None,
-    force: bool = False,
-) -> Summary:
-    """Write `<target>/HR/x<scale>/<name>.png` and `<target>/LR_degra/<variant>/<name>.png`.
+@dataclass(frozen=True)
+class ReflashBenchmark(Recipe):
+    """`<target>/LR_degra/<variant>/<name>.png` and `<target>/HR/x<scale>/<name>.png`.
 
     The noise follows from (seed, variant, name) alone, so every machine makes the same images, and `ppsr
     evaluate --protocol reflash` makes them too where they are not there. HR is not written into its own
     source, `<target>/HR`, where every data set would read it twice; the protocol then reads HR there.
 
     Args:
-        source: HR images; sub-folders are not searched.
         target: folder of the set.
         scale: HR size / LR size.
         seed: of the noise.
-        workers: processes.
-        force: write again what is already there.
-
-    Raises:
-        ConfigError: the target was made with another scale, seed or source, or is the source.
-        DataError: no images.
     """
-    target = Path(target)
-    images = gather_unique(source)
-    hr = target / "HR" / f"x{scale}"
-    outputs = [target / "LR_degra"]
-    hr_folder = None if hr.resolve().is_relative_to(Path(source).resolve()) else hr
-    if hr_folder:
-        outputs.append(hr_folder)
-    options = {"scale": scale, "seed": seed}
-    claim(target, "reflash-benchmark", options, source=source, outputs=outputs)
-    job = partial(_degrade, target=target, hr_folder=hr_folder, scale=scale, seed=seed, force=force)
-    return run_jobs(job, images, title="reflash benchmark", root=source, workers=workers)
 
+    scale: int = 4
+    seed: int = 0
+    name: ClassVar[str] = "reflash-benchmark"
 
-def _degrade(
-    path: Path, *, target: Path, hr_folder: Path | None, scale: int, seed: int, force: bool
-) -> Outcome:
-    files = {variant: target / "LR_degra" / variant / f"{path.stem}.png" for variant in VARIANTS}
-    hr = [] if hr_folder is None else [hr_folder / f"{path.stem}.png"]
-    if not force and all(file.exists() for file in [*hr, *files.values()]):
-        return Outcome(present=len(files) + len(hr))
-    image = decode_image(path)
-    if image.dtype != np.uint8:
-        return Outcome(failed=f"8-bit images are needed, this has {image.dtype} samples")
-    if min(image.shape[:2]) < scale:
-        return Outcome(skipped=f"{image.shape[1]} x {image.shape[0]} is too small")
-    image = mod_crop(image, scale)
-    degraded = (
-        (file, degrade(image, variant, scale=scale, rng=seeded(seed, variant, path.stem)))
-        for variant, file in files.items()
-    )
-    return write_missing([*((file, image) for file in hr), *degraded], force=force)
+    def files(self, path: Path) -> list[Path]:
+        degraded = [self.target / "LR_degra" / variant / f"{path.stem}.png" for variant in VARIANTS]
+        hr = self.target / "HR" / f"x{self.scale}"
+        beside = hr.resolve().is_relative_to(path.parent.resolve())
+        return degraded if beside else [*degraded, hr / f"{path.stem}.png"]
+
+    def images(self, path: Path) -> Iterator[tuple[Path, np.ndarray]]:
+        image = decode_image(path)
+        if image.dtype != np.uint8:
+            raise DataError(f"8-bit images are needed, this has {image.dtype} samples")
+        if min(image.shape[:2]) < self.scale:
+            raise SkipImageError(f"{image.shape[1]} x {image.shape[0]} is too small")
+        image, files = mod_crop(image, self.scale), self.files(path)
+        for variant, file in zip(VARIANTS, files, strict=False):
+            yield file, degrade(image, variant, scale=self.scale, rng=seeded(self.seed, variant, path.stem))
+        for file in files[len(VARIANTS) :]:
+            yield file, image

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ppsr.errors import DataError
 from ppsr.imaging.io import read_image, to_uint8
-from ppsr.prepare.jobs import Outcome, Summary, run_jobs, write_missing
+from ppsr.prepare.jobs import Recipe, Summary
 
 __all__ = ["TRAIN", "VALIDATION", "make_samples"]
 
-# No scene stands in both lists.
+# no scene is in both lists
 TRAIN = (
     "astronaut.png",
     "motorcycle_left.png",
@@ -34,13 +36,7 @@ def make_samples(
     """Write HR images to `folder`/train and `folder`/val as PNG, sides multiples of 8 and at most 600
     pixels.
 
-    Args:
-        folder: target.
-        workers: processes.
-        force: write again what is already there.
-
-    Returns:
-        Images that this version of scikit-image does not ship are among failed.
+    Images that this version of scikit-image does not ship are among the failed ones.
 
     Raises:
         DataError: scikit-image is missing.
@@ -51,19 +47,19 @@ def make_samples(
         raise DataError("the samples come with scikit-image: pip install scikit-image") from None
     source = Path(skimage.data.__file__).parent
     images = [source / name for name in (*TRAIN, *TEXTURES, *VALIDATION)]
-    job = partial(_cut, folder=Path(folder), force=force)
-    return run_jobs(job, images, title="samples", root=source, workers=workers)
+    return _Samples(Path(folder)).make_each(images, source, workers=workers, force=force)
 
 
-def _cut(path: Path, *, folder: Path, force: bool) -> Outcome:
-    target = folder / ("val" if path.name in VALIDATION else "train") / f"{path.stem}.png"
-    if target.exists() and not force:
-        return Outcome(present=1)
-    return write_missing([(target, to_uint8(_centre(read_image(path))))], force=force)
+@dataclass(frozen=True)
+class _Samples(Recipe):
+    name: ClassVar[str] = "samples"
 
+    def files(self, path: Path) -> list[Path]:
+        return [self.target / ("val" if path.name in VALIDATION else "train") / f"{path.stem}.png"]
 
-def _centre(image: np.ndarray) -> np.ndarray:
-    """The middle of an image, sides cut to multiples of 8."""
-    height, width = (min(side, _LARGEST) // 8 * 8 for side in image.shape[:2])
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
+    def images(self, path: Path) -> Iterator[tuple[Path, np.ndarray]]:
+        """The middle of an image, sides cut to multiples of 8."""
+        image = read_image(path)
+        height, width = (min(side, _LARGEST) // 8 * 8 for side in image.shape[:2])
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        yield self.files(path)[0], to_uint8(image[top : top + height, left : left + width])

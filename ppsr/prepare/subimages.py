@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from ppsr.errors import ConfigError
 from ppsr.imaging.arrays import mod_crop
 from ppsr.imaging.io import decode_image
-from ppsr.prepare.jobs import Outcome, Summary, gather_unique, run_jobs, write_missing
-from ppsr.prepare.records import claim
+from ppsr.prepare.jobs import Recipe, SkipImageError
 
-__all__ = ["make_subimages", "window_starts"]
+__all__ = ["SubImages", "window_starts"]
 
 _SCALES = re.compile(r"([_-]?x[2348])+$")
 
@@ -29,69 +30,49 @@ def window_starts(side: int, size: int, step: int, threshold: int = 0) -> list[i
     return starts
 
 
-def make_subimages(
-    source: str | Path,
-    target: str | Path,
-    *,
-    size: int = 480,
-    step: int = 240,
-    threshold: int = 0,
-    multiple: int = 1,
-    workers: int | None = None,
-    force: bool = False,
-) -> Summary:
-    """Write the windows of every image as `<name>_s001.png`, row by row.
+@dataclass(frozen=True)
+class SubImages(Recipe):
+    """The windows of every image, row by row: `<target>/<name>_s001.png`, ...
 
     A scale at the end of the name (`0001x4`) is left out, so that windows of HR and LR have equal names. They
     show the same places where `size`, `step`, `threshold` and `multiple` of HR are those of LR times the
-    scale.
+    scale. The source is searched recursively.
 
     Args:
-        source: folder, searched recursively.
         target: folder of the windows.
         size: side of a window.
         step: distance of windows.
         threshold: remaining pixels that are given up.
         multiple: cut images to sides that are multiples of this, before the last windows are placed.
-        workers: processes.
-        force: write again what is already there.
 
     Raises:
-        ConfigError: sizes that are not positive, or the target lies in the source, or holds windows of other
-            sizes or of another source.
-        DataError: no images, or two whose windows would have the same names.
+        ConfigError: sizes that are not positive.
     """
-    target = Path(target)
-    if min(size, step, multiple) < 1 or threshold < 0:
-        raise ConfigError(
-            f"size, step and multiple are at least 1, threshold at least 0; got {size}, {step}, {multiple}, "
-            f"{threshold}"
-        )
-    images = gather_unique(source, _plain, recursive=True)
-    options: dict[str, Any] = {"size": size, "step": step, "threshold": threshold, "multiple": multiple}
-    claim(target, "subimages", options, source=source, outputs=[target], recursive=True)
-    job = partial(_cut, target=target, **options, force=force)
-    return run_jobs(job, images, title="sub-images", root=source, workers=workers)
 
+    size: int = 480
+    step: int = 240
+    threshold: int = 0
+    multiple: int = 1
+    name: ClassVar[str] = "subimages"
+    recursive: ClassVar[bool] = True
+    lists_all: ClassVar[bool] = False
 
-def _plain(path: Path) -> str:
-    return _SCALES.sub("", path.stem) or path.stem
+    def __post_init__(self) -> None:
+        sizes = (self.size, self.step, self.multiple, self.threshold)
+        if min(sizes[:3]) < 1 or self.threshold < 0:
+            raise ConfigError(f"size, step and multiple are at least 1, threshold at least 0; got {sizes}")
 
+    def files(self, path: Path) -> list[Path]:
+        return [self._file(path, 1)]
 
-def _cut(
-    path: Path, *, target: Path, size: int, step: int, threshold: int, multiple: int, force: bool
-) -> Outcome:
-    image = mod_crop(decode_image(path), multiple)
-    tops, lefts = (window_starts(side, size, step, threshold) for side in image.shape[:2])
-    if not tops or not lefts:
-        shape = f"{image.shape[1]} x {image.shape[0]}"
-        return Outcome(skipped=f"{shape} is smaller than a window of {size}")
-    corners = [(top, left) for top in tops for left in lefts]
-    windows = (
-        (
-            target / f"{_plain(path)}_s{index:03d}.png",
-            np.ascontiguousarray(image[top : top + size, left : left + size]),
-        )
-        for index, (top, left) in enumerate(corners, start=1)
-    )
-    return write_missing(windows, force=force)
+    def _file(self, path: Path, number: int) -> Path:
+        return self.target / f"{_SCALES.sub('', path.stem) or path.stem}_s{number:03d}.png"
+
+    def images(self, path: Path) -> Iterator[tuple[Path, np.ndarray]]:
+        image = mod_crop(decode_image(path), self.multiple)
+        tops, lefts = (window_starts(n, self.size, self.step, self.threshold) for n in image.shape[:2])
+        if not tops or not lefts:
+            shape = f"{image.shape[1]} x {image.shape[0]}"
+            raise SkipImageError(f"{shape} is smaller than a window of {self.size}")
+        for number, (top, left) in enumerate(product(tops, lefts), start=1):
+            yield self._file(path, number), image[top : top + self.size, left : left + self.size]

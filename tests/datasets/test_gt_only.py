@@ -10,8 +10,8 @@ from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import decode_image, read_image, to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
-from ppsr.prepare.bicubic import make_bicubic
-from ppsr.prepare.reflash import make_reflash_benchmark
+from ppsr.prepare.bicubic import Bicubic
+from ppsr.prepare.reflash import ReflashBenchmark
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def test_without_a_degradation_there_is_no_lr(folder):
 
 
 def test_lr_of_whole_images_equals_the_prepared_files(folder, tmp_path):
-    make_bicubic(folder, tmp_path / "bicubic", scales=(4,))
+    Bicubic(tmp_path / "bicubic", scales=(4,)).make(folder)
     item = GTDataset(gt_folder=str(folder), degradation="matlab_bicubic")[0]
     assert (_bytes(item) == decode_image(tmp_path / "bicubic" / "LR_bicubic" / "X4" / "ax4.png")).all()
-    make_reflash_benchmark(folder, tmp_path / "reflash", seed=5)
+    ReflashBenchmark(tmp_path / "reflash", seed=5).make(folder)
     variant = "blur2_bicubic_noise20_jepg50"
     item = GTDataset(gt_folder=str(folder), degradation=variant, seed=5)[1]
     assert (_bytes(item) == decode_image(tmp_path / "reflash" / "LR_degra" / variant / "b.png")).all()
@@ -46,7 +46,7 @@ def test_lr_of_whole_images_equals_the_prepared_files(folder, tmp_path):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_gray_files_are_degraded_as_the_prepared_ones(tmp_path, rng, variant):
     write_image(tmp_path / "hr" / "g.png", rng.integers(0, 256, (36, 40), dtype=np.uint8))
-    make_reflash_benchmark(tmp_path / "hr", tmp_path / "out", seed=5)
+    ReflashBenchmark(tmp_path / "out", seed=5).make(tmp_path / "hr")
     dataset = GTDataset(gt_folder=str(tmp_path / "hr"), degradation=variant, seed=5)
     item = dataset[0]
     assert item["gt"].shape == (3, 36, 40)

@@ -7,7 +7,8 @@ import pytest
 
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import decode_image, write_image
-from ppsr.prepare.bicubic import make_bicubic
+from ppsr.imaging.resize import matlab_resize_integers
+from ppsr.prepare.bicubic import Bicubic, MultiScale
 from tests.golden.files import Golden, assert_close, golden
 
 
@@ -19,7 +20,7 @@ def source(tmp_path, rng):
 
 
 def test_lr_is_cut_to_each_scale_and_keeps_type_and_channels(source, tmp_path):
-    done = make_bicubic(source, tmp_path / "out", scales=(2, 4))
+    done = Bicubic(tmp_path / "out", scales=(2, 4)).make(source)
     assert (done.written, done.exit_code) == (4, 0)
     lr = tmp_path / "out" / "LR_bicubic"
     assert decode_image(lr / "X2" / "ax2.png").shape == (13, 19, 3)
@@ -31,31 +32,16 @@ def test_lr_is_cut_to_each_scale_and_keeps_type_and_channels(source, tmp_path):
 
 
 def test_hr_is_written_cut_to_the_common_multiple(source, tmp_path):
-    make_bicubic(source, tmp_path / "out", scales=(2, 3, 4), multiple=12)
+    Bicubic(tmp_path / "out", scales=(2, 3, 4), multiple=12).make(source)
     assert decode_image(tmp_path / "out" / "HR" / "a.png").shape == (24, 36, 3)
     assert decode_image(tmp_path / "out" / "LR_bicubic" / "X3" / "ax3.png").shape == (8, 12, 3)
     assert (decode_image(tmp_path / "out" / "HR" / "a.png") == decode_image(source / "a.png")[:24, :36]).all()
 
 
-def test_a_second_run_writes_only_what_is_missing(source, tmp_path):
-    make_bicubic(source, tmp_path / "out", scales=(2,))
-    (tmp_path / "out" / "LR_bicubic" / "X2" / "ax2.png").unlink()
-    again = make_bicubic(source, tmp_path / "out", scales=(2,))
-    assert (again.written, again.present) == (1, 1)
-    assert make_bicubic(source, tmp_path / "out", scales=(2,), force=True).written == 2
-
-
-def test_images_of_another_folder_are_not_taken_for_those_that_are_there(source, tmp_path, rng):
-    write_image(tmp_path / "other" / "a.png", rng.integers(0, 256, (27, 38, 3), dtype=np.uint8))
-    make_bicubic(source, tmp_path / "out", scales=(2,))
-    with pytest.raises(ConfigError, match=r"'\.\./hr'.*now.*'\.\./other'"):
-        make_bicubic(tmp_path / "other", tmp_path / "out", scales=(2,))
-
-
 def test_too_small_images_are_skipped_and_broken_ones_fail(source, tmp_path):
     write_image(source / "tiny.png", np.zeros((3, 9, 3), np.uint8))
     (source / "broken.png").write_bytes(b"no image")
-    done = make_bicubic(source, tmp_path / "out", scales=(4,))
+    done = Bicubic(tmp_path / "out", scales=(4,)).make(source)
     assert done.skipped == {"tiny.png": "9 x 3 is too small"}
     assert list(done.failed) == ["broken.png"]
     assert (done.written, done.exit_code) == (2, 1)
@@ -64,15 +50,15 @@ def test_too_small_images_are_skipped_and_broken_ones_fail(source, tmp_path):
 @pytest.mark.parametrize("options", [{"scales": ()}, {"scales": (1, 2)}, {"scales": (3, 4), "multiple": 4}])
 def test_impossible_scales_are_refused(source, tmp_path, options):
     with pytest.raises(ConfigError):
-        make_bicubic(source, tmp_path / "out", **options)
+        Bicubic(tmp_path / "out", **options).make(source)
 
 
 def test_hr_is_never_written_over_its_source(source, tmp_path):
     (tmp_path / "set").mkdir()
     source.rename(tmp_path / "set" / "HR")
-    with pytest.raises(ConfigError, match="lies in the source"):
-        make_bicubic(tmp_path / "set" / "HR", tmp_path / "set", multiple=12)
-    assert make_bicubic(tmp_path / "set" / "HR", tmp_path / "set").written == 6
+    with pytest.raises(ConfigError, match="mixed with the source"):
+        Bicubic(tmp_path / "set", multiple=12).make(tmp_path / "set" / "HR")
+    assert Bicubic(tmp_path / "set").make(tmp_path / "set" / "HR").written == 6
 
 
 @golden("functions_matlab*")
@@ -83,7 +69,7 @@ def test_lr_equals_the_published_resize(path, tmp_path):
     write_image(tmp_path / "hr" / "a.png", image)
     scales = [int(1 / eval_fraction(text)) for text in g.meta["scales"] if "/" in text]
     scales = [s for s in scales if image.shape[0] % s == 0 and image.shape[1] % s == 0]
-    make_bicubic(tmp_path / "hr", tmp_path / "out", scales=scales)
+    Bicubic(tmp_path / "out", scales=scales).make(tmp_path / "hr")
     for scale in scales:
         index = g.meta["scales"].index(f"1/{scale}")
         made = decode_image(tmp_path / "out" / "LR_bicubic" / f"X{scale}" / f"ax{scale}.png") / 255
@@ -95,3 +81,19 @@ def test_lr_equals_the_published_resize(path, tmp_path):
 def eval_fraction(text):
     numerator, denominator = text.split("/")
     return int(numerator) / int(denominator)
+
+
+def test_each_size_is_matlabs_and_too_small_ones_are_left_out(source, tmp_path):
+    done = MultiScale(tmp_path / "out", factors=(1, 0.9, 0.5), smallest=18).make(source)
+    assert (done.written, done.exit_code) == (4, 0)
+    assert not (tmp_path / "out" / "a_50.png").exists()
+    image = decode_image(source / "a.png")
+    np.testing.assert_array_equal(decode_image(tmp_path / "out" / "a_100.png"), image)
+    expected = matlab_resize_integers(image, 0.9)
+    np.testing.assert_array_equal(decode_image(tmp_path / "out" / "a_90.png"), expected)
+
+
+@pytest.mark.parametrize("factors", [(), (1.5,), (0.0,), (0.333,)])
+def test_other_factors_are_refused(tmp_path, factors):
+    with pytest.raises(ConfigError, match="whole percents above 0 to 1"):
+        MultiScale(tmp_path / "out", factors=factors)

@@ -9,7 +9,7 @@ import pytest
 
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import decode_image, write_image
-from ppsr.prepare.dasr_valid import make_dasr_validation
+from ppsr.prepare.dasr_valid import DASRValidation
 
 
 @pytest.fixture
@@ -20,34 +20,21 @@ def source(tmp_path, rng):
 
 
 def test_lr_and_its_parameters_depend_on_seed_and_name_alone(source, tmp_path):
-    done = make_dasr_validation(source, tmp_path / "all", kind=1)
+    done = DASRValidation(tmp_path / "all", kind=1).make(source)
     assert (done.written, done.exit_code) == (2, 0)
     assert decode_image(tmp_path / "all" / "a.png").shape == (32, 35, 3)
     side = json.loads((tmp_path / "all" / "params.json").read_text())
     assert {name: len(row) for name, row in side["params"].items()} == {"a": 33, "b": 33}
     (source / "a.png").unlink()
-    make_dasr_validation(source, tmp_path / "one", kind=1)
+    DASRValidation(tmp_path / "one", kind=1).make(source)
     assert (tmp_path / "one" / "b.png").read_bytes() == (tmp_path / "all" / "b.png").read_bytes()
     alone = json.loads((tmp_path / "one" / "params.json").read_text())
     assert alone["params"] == {"b": side["params"]["b"]}
 
 
-def test_a_second_run_keeps_what_is_there(source, tmp_path):
-    make_dasr_validation(source, tmp_path / "out", kind=1)
-    again = make_dasr_validation(source, tmp_path / "out", kind=1)
-    assert (again.written, again.present) == (0, 2)
-
-
-def test_images_of_another_folder_are_not_taken_for_those_that_are_there(source, tmp_path):
-    make_dasr_validation(source, tmp_path / "out", kind=1)
-    source.rename(tmp_path / "other")
-    with pytest.raises(ConfigError, match=r"'\.\./in'.*now.*'\.\./other'"):
-        make_dasr_validation(tmp_path / "other", tmp_path / "out", kind=1)
-
-
 def test_types_have_folders_of_their_own(source, tmp_path):
-    make_dasr_validation(source, tmp_path / "out", kind=1)
-    with pytest.raises(ConfigError, match="'type': 1"):
-        make_dasr_validation(source, tmp_path / "out", kind=3)
+    DASRValidation(tmp_path / "out", kind=1).make(source)
+    with pytest.raises(ConfigError, match="'kind': 1"):
+        DASRValidation(tmp_path / "out", kind=3).make(source)
     with pytest.raises(ConfigError, match="got 4"):
-        make_dasr_validation(source, tmp_path / "new", kind=4)
+        DASRValidation(tmp_path / "new", kind=4).make(source)

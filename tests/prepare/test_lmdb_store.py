@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ppsr.datasets.sources import close_stores, open_store
+from ppsr.datasets.sources import close_stores, open_store, read_store_list
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import decode_image, write_image
 from ppsr.prepare import lmdb_store
@@ -80,61 +80,59 @@ def test_a_full_store_gets_more_room(source, tmp_path, rng, monkeypatch):
     assert verify_lmdb(tmp_path / "s.lmdb").present == 7
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(lmdb_store, "_BATCH_BYTES", 1)
-    put = lmdb_store._put
-
-    def stop_at_second(store, batch):
-        if "deep" in batch:
-            raise KeyboardInterrupt
-        put(store, batch)
-
-    monkeypatch.setattr(lmdb_store, "_put", stop_at_second)
-    with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize("there", [False, True])
+def test_an_interrupted_run_leaves_what_was_there(source, tmp_path, monkeypatch, there):
+    if there:
         make_lmdb(source, tmp_path / "s.lmdb")
-    assert not (tmp_path / "s.lmdb").exists()
-    monkeypatch.setattr(lmdb_store, "_put", put)
-    done = make_lmdb(source, tmp_path / "s.lmdb")
-    assert (done.written, done.present) == (2, 1)
+    monkeypatch.setattr(lmdb_store, "_put", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_lmdb(source, tmp_path / "s.lmdb", force=True)
+    assert (tmp_path / "s.lmdb").exists() == there
+    monkeypatch.undo()
+    assert make_lmdb(source, tmp_path / "s.lmdb", force=True).written == 3
     assert verify_lmdb(tmp_path / "s.lmdb").present == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "s.lmdb"]
+
+
+def _interrupt(*arguments):
+    raise KeyboardInterrupt
 
 
 def test_a_store_that_is_there_stays_unless_forced(store, source):
     before = (store / "data.mdb").stat()
     assert make_lmdb(source, store).present == 3
-    (source / "a.png").unlink()
+    (source / "a.png").rename(source / "new.png")
     again = make_lmdb(source, store)
     assert (again.present, again.exit_code) == (2, 1)
-    assert again.failed == {"a": "is in the store, not in the source; --force makes the store anew"}
+    assert again.failed == {
+        "a": "is in the store, not in the source; --force makes the store anew",
+        "new": "is in the source, not in the store; --force makes the store anew",
+    }
     after = (store / "data.mdb").stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
-    assert make_lmdb(source, store, force=True).written == 2
-    assert verify_lmdb(store).present == 2
-
-
-def test_failed_images_are_named_again_and_repaired_ones_added(source, tmp_path, rng):
-    (source / "broken.png").write_bytes(b"no image")
-    make_lmdb(source, tmp_path / "s.lmdb")
-    again = make_lmdb(source, tmp_path / "s.lmdb")
-    assert (again.written, again.present, list(again.failed)) == (0, 3, ["broken.png"])
-    write_image(source / "broken.png", rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-    repaired = make_lmdb(source, tmp_path / "s.lmdb")
-    assert (repaired.written, repaired.present, repaired.exit_code) == (1, 3, 0)
-    assert verify_lmdb(tmp_path / "s.lmdb").present == 4
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "s.lmdb"]
+    assert make_lmdb(source, store, force=True).written == 3
+    assert set(read_store_list(store)) == {"new", "deep", "v1.2"}
 
 
 def test_a_store_made_otherwise_is_refused_unless_forced(store, source, tmp_path, rng):
     write_image(tmp_path / "other" / "z.png", rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-    with pytest.raises(ConfigError, match=r"'source'.*--force replaces it"):
+    with pytest.raises(ConfigError, match="'source'"):
         make_lmdb(tmp_path / "other", store)
     with pytest.raises(ConfigError, match="'level'"):
         make_lmdb(source, store, level=5)
     assert verify_lmdb(store).present == 3
     assert make_lmdb(tmp_path / "other", store, force=True).written == 1
-    (store / "prepare.json").unlink()
-    with pytest.raises(ConfigError, match="does not say how it was made"):
-        make_lmdb(tmp_path / "other", store)
+
+
+def test_broken_images_are_named_and_two_of_one_name_refused(source, tmp_path):
+    (source / "broken.png").write_bytes(b"no image")
+    done = make_lmdb(source, tmp_path / "s.lmdb")
+    assert list(done.failed) == ["broken.png"]
+    assert (done.written, done.exit_code) == (3, 1)
+    assert verify_lmdb(tmp_path / "s.lmdb").present == 3
+    write_image(source / "sub" / "a.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(DataError, match="have the same name"):
+        make_lmdb(source, tmp_path / "t.lmdb")
 
 
 def test_the_source_of_a_store_is_looked_at_first(store, source, tmp_path):
@@ -143,30 +141,6 @@ def test_the_source_of_a_store_is_looked_at_first(store, source, tmp_path):
     (tmp_path / "file.lmdb").write_text("x")
     with pytest.raises(ConfigError, match="is a file"):
         make_lmdb(source, tmp_path / "file.lmdb", force=True)
-
-
-def test_an_interrupted_addition_goes_on_where_it_stopped(store, source, tmp_path, rng, monkeypatch):
-    for name in ("n1", "n2"):
-        write_image(source / f"{name}.png", rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-    monkeypatch.setattr(lmdb_store, "_put", _interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        make_lmdb(source, store)
-    monkeypatch.undo()
-    done = make_lmdb(source, store)
-    assert (done.written, done.present) == (2, 3)
-    assert verify_lmdb(store).present == 5
-
-
-def _interrupt(store, batch):
-    raise KeyboardInterrupt
-
-
-def test_broken_images_are_named_and_left_out(source, tmp_path):
-    (source / "broken.png").write_bytes(b"no image")
-    done = make_lmdb(source, tmp_path / "s.lmdb")
-    assert list(done.failed) == ["broken.png"]
-    assert (done.written, done.exit_code) == (3, 1)
-    assert verify_lmdb(tmp_path / "s.lmdb").present == 3
 
 
 def test_nothing_readable_leaves_no_store(tmp_path):

@@ -12,10 +12,10 @@ import pytest
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.evaluation.report import write_report
 from ppsr.imaging.io import write_image
-from ppsr.prepare.dasr_valid import make_dasr_validation
+from ppsr.prepare.dasr_valid import DASRValidation
 from ppsr.prepare.lists import make_list
 from ppsr.prepare.lmdb_store import make_lmdb, verify_lmdb
-from ppsr.prepare.reflash import make_reflash_benchmark
+from ppsr.prepare.reflash import ReflashBenchmark
 
 BAD, BROKEN = os.fsdecode(b"bad\xff"), "two\nlines"
 
@@ -36,24 +36,23 @@ def test_a_list_names_what_cannot_stand_in_it(folder, form):
         summary = make_list(folder / "in", folder / "list.txt", form=form, workers=1)
         assert summary.written == expected
         assert summary.failed == {
-            f"{BAD}.png": "its name is not UTF-8 and cannot stand in a list; rename it",
-            f"{BROKEN}.png": "its name has line breaks and cannot stand in a list; rename it",
+            f"{BAD}.png": "its name is not UTF-8 and cannot be in a list; rename it",
+            f"{BROKEN}.png": "its name has line breaks and cannot be in a list; rename it",
         }
     assert (folder / "list.txt").read_text() == ("a b.png (48,48,3)\n" if form == "shape" else "a b.png\n")
 
 
 def test_a_store_names_what_cannot_stand_in_its_list(folder):
     pytest.importorskip("lmdb")
-    for _ in range(2):
-        summary = make_lmdb(folder / "in", folder / "in.lmdb", workers=1)
-        assert set(summary.failed) == {f"{BAD}.png", f"{BROKEN}.png"}
+    summary = make_lmdb(folder / "in", folder / "in.lmdb", workers=1)
+    assert set(summary.failed) == {f"{BAD}.png", f"{BROKEN}.png"}
     assert verify_lmdb(folder / "in.lmdb").present == 1
 
 
 def test_degradations_are_drawn_for_any_name(folder):
-    assert make_dasr_validation(folder / "in", folder / "type1", kind=1, workers=1).written == 3
+    assert DASRValidation(folder / "type1", kind=1).make(folder / "in", workers=1).written == 3
     assert set(json.loads((folder / "type1" / "params.json").read_text())["params"]) == {BAD, BROKEN, "a b"}
-    assert make_reflash_benchmark(folder / "in", folder / "reflash", workers=1).written > 3
+    assert ReflashBenchmark(folder / "reflash").make(folder / "in", workers=1).written > 3
     assert (folder / "reflash" / "LR_degra" / "bicubic_noise20" / f"{BAD}.png").exists()
 
 

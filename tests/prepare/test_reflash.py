@@ -9,8 +9,8 @@ from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.imaging.io import decode_image, write_image
-from ppsr.prepare.bicubic import make_bicubic
-from ppsr.prepare.reflash import make_reflash_benchmark
+from ppsr.prepare.bicubic import Bicubic
+from ppsr.prepare.reflash import ReflashBenchmark
 from tests.golden.files import Golden, assert_close, golden
 
 
@@ -22,19 +22,19 @@ def source(tmp_path, rng):
 
 
 def test_eight_folders_and_cut_hr_are_written(source, tmp_path):
-    done = make_reflash_benchmark(source, tmp_path / "Set5")
+    done = ReflashBenchmark(tmp_path / "Set5").make(source)
     assert (done.written, done.exit_code) == (2 * 9, 0)
     assert decode_image(tmp_path / "Set5" / "HR" / "x4" / "a.png").shape == (32, 40, 3)
     folders = {path.name for path in (tmp_path / "Set5" / "LR_degra").iterdir()}
     assert folders == set(VARIANTS)
-    again = make_reflash_benchmark(source, tmp_path / "Set5")
+    again = ReflashBenchmark(tmp_path / "Set5").make(source)
     assert (again.written, again.present) == (0, 18)
 
 
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_the_files_equal_what_evaluation_makes(source, tmp_path, rng, channels):
     write_image(source / "c.png", rng.integers(0, 256, (36, 40, *channels), dtype=np.uint8))
-    make_reflash_benchmark(source, tmp_path / "data" / "Set5", seed=3)
+    ReflashBenchmark(tmp_path / "data" / "Set5", seed=3).make(source)
     read = evaluate("reflash", data=tmp_path / "data", use_bicubic=True, seed=3)
     made = evaluate("reflash", gt=source, name="Set5", use_bicubic=True, seed=3)
     assert [score.rows for score in read.sets] == [score.rows for score in made.sets]
@@ -45,7 +45,7 @@ def test_a_source_that_is_the_hr_folder_stays_as_it_is(source, tmp_path):
     (tmp_path / "Set5" / "HR").mkdir(parents=True)
     hr = source.rename(tmp_path / "Set5" / "HR" / "x4")
     before = (hr / "a.png").read_bytes()
-    assert make_reflash_benchmark(hr, tmp_path / "Set5", force=True).written == 16
+    assert ReflashBenchmark(tmp_path / "Set5").make(hr, force=True).written == 16
     assert (hr / "a.png").read_bytes() == before
 
 
@@ -53,9 +53,9 @@ def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
     (tmp_path / "Set5").mkdir()
     hr = source.rename(tmp_path / "Set5" / "HR")
     files = sorted(hr.rglob("*"))
-    assert make_reflash_benchmark(hr, tmp_path / "Set5").written == 16
-    assert make_bicubic(hr, tmp_path / "Set5", scales=(2,)).written == 2
-    assert make_reflash_benchmark(hr, tmp_path / "Set5").present == 16
+    assert ReflashBenchmark(tmp_path / "Set5").make(hr).written == 16
+    assert Bicubic(tmp_path / "Set5", scales=(2,)).make(hr).written == 2
+    assert ReflashBenchmark(tmp_path / "Set5").make(hr).present == 16
     assert sorted(hr.rglob("*")) == files  # or data sets that read it would have every image twice
     read = evaluate("reflash", data=tmp_path, use_bicubic=True)
     made = evaluate("reflash", gt=hr, name="Set5", use_bicubic=True)
@@ -63,15 +63,15 @@ def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
 
 
 def test_another_seed_needs_another_folder(source, tmp_path):
-    make_reflash_benchmark(source, tmp_path / "out")
+    ReflashBenchmark(tmp_path / "out").make(source)
     with pytest.raises(ConfigError, match="'seed': 0"):
-        make_reflash_benchmark(source, tmp_path / "out", seed=1)
+        ReflashBenchmark(tmp_path / "out", seed=1).make(source)
 
 
 def test_what_cannot_be_degraded_is_named(source, tmp_path, rng):
     write_image(source / "deep.png", rng.integers(0, 65536, (20, 20), dtype=np.uint16))
     write_image(source / "tiny.png", np.zeros((3, 20, 3), np.uint8))
-    done = make_reflash_benchmark(source, tmp_path / "out")
+    done = ReflashBenchmark(tmp_path / "out").make(source)
     assert (list(done.failed), list(done.skipped)) == (["deep.png"], ["tiny.png"])
 
 
@@ -81,7 +81,7 @@ def test_degradations_without_noise_equal_the_published_script(path, tmp_path):
     image = g["input/gt"]
     scale = image.shape[0] // g["output/bicubic"].shape[0]
     write_image(tmp_path / "in" / "a.png", image)
-    make_reflash_benchmark(tmp_path / "in", tmp_path / "out", scale=scale)
+    ReflashBenchmark(tmp_path / "out", scale=scale).make(tmp_path / "in")
     clean = [variant for variant in g.meta["order"] if "noise" not in variant]
     assert clean
     for variant in clean:

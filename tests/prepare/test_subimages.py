@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import decode_image, list_images, write_image
-from ppsr.prepare.subimages import make_subimages, window_starts
+from ppsr.prepare.subimages import SubImages, window_starts
 
 
 def test_a_last_window_is_flush_with_the_end():
@@ -35,7 +35,7 @@ def test_windows_lie_inside_and_reach_both_ends(side, size, step):
 def test_windows_are_numbered_row_by_row(tmp_path, rng):
     image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     write_image(tmp_path / "in" / "0001.png", image)
-    assert make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=8).written == 6
+    assert SubImages(tmp_path / "out", size=16, step=8).make(tmp_path / "in").written == 6
     names = [path.name for path in list_images(tmp_path / "out")]
     assert names == [f"0001_s{number:03d}.png" for number in range(1, 7)]
     # lefts 0, 8, 14; tops 0, 4
@@ -46,8 +46,8 @@ def test_windows_of_hr_and_lr_have_equal_names_and_places(tmp_path, rng):
     lr = rng.integers(0, 256, (10, 13, 3), dtype=np.uint8)
     write_image(tmp_path / "lr" / "ax4.png", lr)
     write_image(tmp_path / "hr" / "a.png", lr.repeat(4, axis=0).repeat(4, axis=1))
-    make_subimages(tmp_path / "hr", tmp_path / "hr_sub", size=32, step=16)
-    make_subimages(tmp_path / "lr", tmp_path / "lr_sub", size=8, step=4)
+    SubImages(tmp_path / "hr_sub", size=32, step=16).make(tmp_path / "hr")
+    SubImages(tmp_path / "lr_sub", size=8, step=4).make(tmp_path / "lr")
     high, low = list_images(tmp_path / "hr_sub"), list_images(tmp_path / "lr_sub")
     assert [p.name for p in high] == [p.name for p in low]
     assert len(high) == 6
@@ -76,8 +76,8 @@ def test_windows_fit_where_hr_sides_are_no_multiples_of_the_scale(tmp_path, rng,
     write_image(tmp_path / "hr" / "p0.png", hr)
     write_image(tmp_path / "lr" / "p0x4.png", np.ascontiguousarray(hr[:100:4, :128:4]))
     multiple = np.lcm.reduce(scales)
-    make_subimages(tmp_path / "hr", tmp_path / "hr_sub", size=48, step=24, multiple=int(multiple))
-    make_subimages(tmp_path / "lr", tmp_path / "lr_sub", size=12, step=6, multiple=int(multiple) // 4)
+    SubImages(tmp_path / "hr_sub", size=48, step=24, multiple=int(multiple)).make(tmp_path / "hr")
+    SubImages(tmp_path / "lr_sub", size=12, step=6, multiple=int(multiple) // 4).make(tmp_path / "lr")
     high, low = list_images(tmp_path / "hr_sub"), list_images(tmp_path / "lr_sub")
     assert [p.name for p in high] == [p.name for p in low]
     assert len(high) == (20 if scales == (4,) else 12)
@@ -88,38 +88,25 @@ def test_windows_fit_where_hr_sides_are_no_multiples_of_the_scale(tmp_path, rng,
 def test_small_images_are_skipped_by_name(tmp_path):
     write_image(tmp_path / "in" / "sub" / "a.png", np.zeros((8, 20), np.uint8))
     write_image(tmp_path / "in" / "b.png", np.zeros((20, 20), np.uint8))
-    done = make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=16)
+    done = SubImages(tmp_path / "out", size=16, step=16).make(tmp_path / "in")
     assert done.skipped == {"sub/a.png": "20 x 8 is smaller than a window of 16"}
 
 
 def test_windows_of_other_sizes_are_not_mixed_in(tmp_path):
     write_image(tmp_path / "in" / "a.png", np.zeros((40, 40), np.uint8))
-    make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=8)
+    SubImages(tmp_path / "out", size=16, step=8).make(tmp_path / "in")
     with pytest.raises(ConfigError, match="was made with"):
-        make_subimages(tmp_path / "in", tmp_path / "out", size=32, step=8, force=True)
+        SubImages(tmp_path / "out", size=32, step=8).make(tmp_path / "in", force=True)
 
 
 def test_names_that_differ_only_by_scale_are_refused(tmp_path):
     for name in ("ax2", "ax4"):
         write_image(tmp_path / "in" / f"{name}.png", np.zeros((40, 40), np.uint8))
     with pytest.raises(DataError, match="results of the same name"):
-        make_subimages(tmp_path / "in", tmp_path / "out", size=16, step=16)
+        SubImages(tmp_path / "out", size=16, step=16).make(tmp_path / "in")
 
 
 @pytest.mark.parametrize("options", [{"size": 0}, {"step": 0}, {"threshold": -1}, {"multiple": 0}])
 def test_impossible_sizes_are_refused(tmp_path, options):
     with pytest.raises(ConfigError, match="at least"):
-        make_subimages(tmp_path, tmp_path / "out", **options)
-
-
-@pytest.mark.slow
-def test_two_workers_write_the_same_files_as_one(tmp_path, rng):
-    for number in range(5):
-        write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
-    make_subimages(tmp_path / "in", tmp_path / "one", size=16, step=8, workers=1)
-    make_subimages(tmp_path / "in", tmp_path / "two", size=16, step=8, workers=2)
-    one, two = (
-        {path.name: path.read_bytes() for path in list_images(tmp_path / name)} for name in ("one", "two")
-    )
-    assert len(one) == 30
-    assert one == two
+        SubImages(tmp_path / "out", **options).make(tmp_path)
