@@ -1,4 +1,4 @@
-"""Adam that updates all parameters with one operation."""
+"""Adam and Momentum that update all parameters with one operation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import paddle
 
-__all__ = ["Adam"]
+__all__ = ["Adam", "Momentum"]
 
 
-class Adam(paddle.optimizer.Adam):  # Paddle takes the operation for many tensors where a class has this name
-    """`paddle.optimizer.Adam(use_multi_tensor=True)` for parameters of which some may have no gradient.
+class _MultiTensor:
+    """An optimizer of Paddle with `use_multi_tensor=True`, for parameters of which some may have no gradient.
 
     Paddle lists the parameters at the first step, and from then on pairs the first gradient with the first of
     them, whichever parameters have one. Here they are listed anew when others have a gradient, and when a
@@ -37,3 +37,14 @@ class Adam(paddle.optimizer.Adam):  # Paddle takes the operation for many tensor
     def set_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().set_state_dict(state_dict)
         self._listed = None
+
+
+# Paddle takes the operation for many tensors where a class has one of these names
+
+
+class Adam(_MultiTensor, paddle.optimizer.Adam):
+    """`paddle.optimizer.Adam`."""
+
+
+class Momentum(_MultiTensor, paddle.optimizer.Momentum):
+    """`paddle.optimizer.Momentum`."""

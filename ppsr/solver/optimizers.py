@@ -83,9 +83,7 @@ def Momentum(  # noqa: N802
     weight_decay: float | None = None,
 ) -> paddle.optimizer.Optimizer:
     """Gradient descent with momentum."""
-    return paddle.optimizer.Momentum(
-        _RATE, momentum, parameters=parameters, weight_decay=weight_decay or None
-    )
+    return multi_tensor.Momentum(_RATE, momentum, parameters=parameters, weight_decay=weight_decay or None)
 
 
 def RMSProp(  # noqa: N802

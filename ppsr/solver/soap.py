@@ -13,9 +13,12 @@ from typing import Any
 import paddle
 from paddle import Tensor
 
+from ppsr.compat.paddle import keeps_master_weight
 from ppsr.errors import ConfigError
 
 __all__ = ["SOAP"]
+
+_COUNT = "_count_0"  # what Paddle would append to a name for an accumulator
 
 
 class SOAP(paddle.optimizer.Optimizer):
@@ -59,6 +62,8 @@ class SOAP(paddle.optimizer.Optimizer):
         self.epsilon = epsilon
         self.frequency = precondition_frequency
         self.longest = max_precondition_dim
+        self._multi_precision = False  # set by `paddle.amp.decorate`
+        self.counts: dict[str, int] = {}  # steps by the parameters' names; on the host, which decides by them
 
     def _sides(self, parameter: Any) -> list[tuple[str, int]]:
         """Name and length of the sides that get a basis."""
@@ -67,27 +72,40 @@ class SOAP(paddle.optimizer.Optimizer):
 
     def _create_accumulators(self, block: Any, parameters: Sequence[Any]) -> None:
         for parameter in parameters:
-            if "count" in self._accumulators and parameter.name in self._accumulators["count"]:
+            updated = self._updated(parameter)
+            if updated.name in self._accumulators["moment1"]:
                 continue
             shape = list(_matrix_shape(parameter.shape))
             for name in ("moment1", "moment2"):
-                self._add_accumulator(name, parameter, shape=shape)
+                self._add_accumulator(name, updated, shape=shape)
             for name, side in self._sides(parameter):
-                self._add_accumulator(f"{name}_covariance", parameter, shape=[side, side])
-                self._add_accumulator(f"{name}_basis", parameter, shape=[side, side])
-            self._add_accumulator("count", parameter, shape=[1])
+                self._add_accumulator(f"{name}_covariance", updated, shape=[side, side])
+                self._add_accumulator(f"{name}_basis", updated, shape=[side, side])
+
+    def _updated(self, parameter: Any) -> Tensor:
+        """The float32 copy of a parameter in half precision, or the parameter itself."""
+        return self._create_master_weight(parameter) if keeps_master_weight(self, parameter) else parameter
+
+    def state_dict(self) -> dict[str, Any]:
+        names = (self._updated(parameter).name for parameter in self._parameter_list)
+        counts = {f"{name}{_COUNT}": paddle.to_tensor([float(self.counts.get(name, 0))]) for name in names}
+        return {**super().state_dict(), **counts}
+
+    def set_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().set_state_dict(state_dict)
+        counts = {key: int(value.item()) for key, value in state_dict.items() if key.endswith(_COUNT)}
+        self.counts = {key.removesuffix(_COUNT): count for key, count in counts.items()}
 
     @paddle.no_grad()
     def _append_optimize_op(self, block: Any, parameter_and_gradient: Any) -> None:
         parameter, gradient = parameter_and_gradient
+        updated = self._updated(parameter)
         beta1, beta2 = self.betas
-        state = {
-            name: held[parameter.name] for name, held in self._accumulators.items() if parameter.name in held
-        }
+        state = {key: held[updated.name] for key, held in self._accumulators.items() if updated.name in held}
         sides = self._sides(parameter)
         g = gradient.astype("float32").reshape(_matrix_shape(parameter.shape))
-        count = int(state["count"].item())
-        state["count"].set_value(state["count"] + 1)
+        count = self.counts.get(updated.name, 0)
+        self.counts[updated.name] = count + 1
         for name, _ in sides:
             product = g @ g.T if name == "left" else g.T @ g
             covariance, basis = state[f"{name}_covariance"], state[f"{name}_basis"]
@@ -107,7 +125,9 @@ class SOAP(paddle.optimizer.Optimizer):
         step = self._rotate(m, state) / ((v / (1 - beta2**count)).sqrt() + self.epsilon)
         step = self._rotate(step, state, back=True).reshape(parameter.shape)
         rate = self.get_lr() / (1 - beta1**count)
-        parameter.set_value(parameter - rate * step.astype(parameter.dtype))
+        updated.set_value(updated - rate * step)
+        if updated is not parameter:
+            parameter.set_value(updated.astype(parameter.dtype))
 
     def _rotate(self, matrix: Tensor, state: dict[str, Tensor], *, back: bool = False) -> Tensor:
         """Into the bases, or back out of them."""

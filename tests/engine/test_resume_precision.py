@@ -26,8 +26,8 @@ from ppsr.solver.optimizers import build_optimizers
 from ppsr.solver.schedules import ConstantLR
 from ppsr.weights import dump_state
 
-KERNELS = {name: f"{name.lower()}_" for name in ("AdamW", "Momentum", "RMSProp", "SGD")}
-KERNELS["Adam"] = "merged_adam_"
+KERNELS = {name: f"{name.lower()}_" for name in ("AdamW", "RMSProp", "SGD")}
+KERNELS |= {name: f"merged_{name.lower()}_" for name in ("Adam", "Momentum")}
 
 
 def _arguments(optimizer):
@@ -117,7 +117,7 @@ def _contents(state):
     return found, files["optimizers.pdopt"], files["weights.pdparams"]
 
 
-@pytest.mark.parametrize("optimizer", KERNELS)
+@pytest.mark.parametrize("optimizer", [*KERNELS, "SOAP"])
 @pytest.mark.parametrize(
     ("level", "dtype"), [("float32", "float16"), ("O1", "float16"), ("O2", "float16"), ("O2", "bfloat16")]
 )

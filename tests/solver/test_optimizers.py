@@ -22,7 +22,7 @@ def _step(nets, optimizer, name):
     optimizer.clear_grad(set_to_zero=False)
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "Momentum", "RMSProp", "SGD"])
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Momentum", "RMSProp", "SGD", "SOAP"])
 def test_a_run_goes_on_where_one_of_two_networks_had_not_learned_yet(name):
     nets = _nets()
     config = {"name": name, "net_names": ["first", "second"]}
@@ -31,7 +31,8 @@ def test_a_run_goes_on_where_one_of_two_networks_had_not_learned_yet(name):
     _step(nets, straight, "first")
     middle = {key: {k: v.numpy() for k, v in net.state_dict().items()} for key, net in nets.items()}
     state = optimizer_state(straight, nets)
-    _step(nets, straight, "second")
+    for _ in range(2):  # SOAP's first step moves nothing
+        _step(nets, straight, "second")
     assert not np.array_equal(nets["second"].weight.numpy(), start["second"]["weight"])
 
     again = _nets()
@@ -39,7 +40,8 @@ def test_a_run_goes_on_where_one_of_two_networks_had_not_learned_yet(name):
         net.set_state_dict(middle[key])
     resumed = build_optimizers(config, again)["optim"][0]
     load_optimizer_state(resumed, again, state)
-    _step(again, resumed, "second")
+    for _ in range(2):
+        _step(again, resumed, "second")
     for key, net in nets.items():
         np.testing.assert_array_equal(again[key].weight.numpy(), net.weight.numpy())
 
@@ -112,3 +114,39 @@ def test_adam_equals_its_formula_whichever_parameters_have_a_gradient(weight_dec
     for parameter, (value, *_) in zip(parameters, expected, strict=True):
         # float32 against float64 over four steps of 0.1
         np.testing.assert_allclose(parameter.numpy(), value, atol=2e-6)
+
+
+@pytest.mark.parametrize("weight_decay", [None, 0.1])
+def test_momentum_equals_its_formula_whichever_parameters_have_a_gradient(weight_decay):
+    rng = np.random.default_rng(0)
+    nets = _nets()
+    config = {"name": "Momentum", "net_names": ["first", "second"], "weight_decay": weight_decay}
+    optimizer = build_optimizers(config, nets)["optim"][0]
+    optimizer.set_lr(0.1)
+    parameters = [p for net in nets.values() for p in net.parameters()]
+    expected = [[p.numpy().astype(np.float64), 0.0] for p in parameters]
+    for chosen in ([0, 1, 2, 3], [2, 3], [0, 3], [0, 1, 2, 3]):
+        for index in chosen:
+            gradient = rng.standard_normal(parameters[index].shape).astype(np.float32)
+            parameters[index].grad = paddle.to_tensor(gradient)
+            value, velocity = expected[index]
+            velocity = 0.9 * velocity + gradient + (weight_decay or 0) * value
+            expected[index] = [value - 0.1 * velocity, velocity]
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
+    for parameter, (value, _) in zip(parameters, expected, strict=True):
+        np.testing.assert_allclose(parameter.numpy(), value, atol=1e-6)  # float32 against float64
+
+
+@pytest.mark.parametrize("name", ["Adam", "Momentum"])
+def test_all_parameters_are_updated_by_one_operation(name, monkeypatch):
+    nets = _nets()
+    optimizer = build_optimizers({"name": name, "net_names": ["first", "second"]}, nets)["optim"][0]
+    kernel = f"merged_{name.lower()}_"
+    lengths = []
+    own = getattr(paddle._C_ops, kernel)
+    monkeypatch.setattr(paddle._C_ops, kernel, lambda *given: lengths.append(len(given[0])) or own(*given))
+    for net in nets.values():
+        net(paddle.ones([1, 2])).sum().backward()
+    optimizer.step()
+    assert lengths == [4]
