@@ -42,8 +42,8 @@ def default_network(name: str):
 
 def measure(name: str, formats: list[str]) -> dict:
     """Export one network and try every backend on it."""
-    from ppsr.inference.backends.benchmark import benchmark_backends
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.benchmark import benchmark_backends
     from ppsr.inference.export import export_network
 
     net = default_network(name)

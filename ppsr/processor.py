@@ -1,11 +1,11 @@
-"""What the processor of this machine is called and can do, as far as the system tells."""
+"""Name and instruction sets of this machine's processor."""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
 
-__all__ = ["processor_flags", "processor_name"]
+__all__ = ["has_bfloat16", "processor_name"]
 
 
 def _entry(name: str) -> str:
@@ -23,6 +23,6 @@ def processor_name() -> str:
     return _entry("model name") or platform.processor() or platform.machine()
 
 
-def processor_flags() -> frozenset[str]:
-    """Instruction sets of the processor as Linux names them; empty elsewhere."""
-    return frozenset(_entry("flags").split())
+def has_bfloat16() -> bool:
+    """Whether the processor has bfloat16 arithmetic; False where its instruction sets are unknown."""
+    return not {"avx512_bf16", "amx_bf16", "avx_ne_convert"}.isdisjoint(_entry("flags").split())

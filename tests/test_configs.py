@@ -15,8 +15,8 @@ from ppsr.engine.distributed import Group
 from ppsr.engine.profiling import HostWaits
 from ppsr.engine.stages import load_stages
 from ppsr.engine.trainer import Trainer
-from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from ppsr.registry import build_model
@@ -95,4 +95,4 @@ def test_the_networks_of_every_config_export_and_stay_equal(stem: str, tmp_path:
     model = build_model({k: v for k, v in MODELS[stem].items() if k not in training_only})
     export = export_network(model.inference_net(), tmp_path / "net", formats=["paddle"], verify=())
     backend = open_backend(export.prefix, "inference", BackendOptions(onednn=False))
-    assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).error(backend.run) <= 1e-5
+    assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).compare(backend.run)[0] <= 1e-5

@@ -12,7 +12,7 @@ from ppsr.cli.flags import Trust
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ppsr.inference.backends.benchmark import BackendResult
+    from ppsr.inference.benchmark import BackendResult
     from ppsr.inference.exported import Export
 
 __all__ = ["parse_size", "print_verified", "register"]
@@ -79,8 +79,8 @@ def backends(
 
     Exit code 3 when none is right.
     """
-    from ppsr.inference.backends.benchmark import benchmark_backends
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.benchmark import benchmark_backends
     from ppsr.inference.exported import Export
 
     log_to_console()
@@ -125,6 +125,6 @@ def _print_results(export: Export, results: Sequence[BackendResult]) -> None:
 
 
 def print_verified(export: Export) -> None:
-    from ppsr.inference.backends.benchmark import BackendResult
+    from ppsr.inference.benchmark import BackendResult
 
     _print_results(export, [BackendResult(**entry) for entry in export.entries["verified"]])

@@ -136,7 +136,7 @@ def _run(
     from ppsr.evaluation.datasets import evaluate_backend
     from ppsr.evaluation.report import set_to_json
     from ppsr.files import atomic_write
-    from ppsr.inference.backends.choose import open_backend
+    from ppsr.inference.choose import open_backend
 
     setup_logging(None)
     backend = open_backend(str(model_path), name, options)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.engine.evaluator import score_dataset
-from ppsr.inference.backends.base import Backend, apply_backend
+from ppsr.inference.backend import Backend, apply_backend
 from ppsr.metrics.scoring import Metric, SetScore
 
 __all__ = ["evaluate_backend"]

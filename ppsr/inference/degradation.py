@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ppsr.inference.tiling import as_float
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ppsr.inference.backends.base import Backend, Steered
+    from ppsr.inference.backend import Backend
     from ppsr.inference.transparent import AlphaFilledImage
 
 __all__ = ["check_degradation", "predict_degradation", "read_degradation"]
@@ -49,7 +49,7 @@ def predict_degradation(backend: Backend, pixels: np.ndarray | AlphaFilledImage,
         region = slice(first, min(bottom + radius, height)), slice(before, min(right + radius, width))
         planes = as_float(pixels[region])[..., :colours].transpose(2, 0, 1)[None] * np.float32(info.rgb_range)
         part = np.ascontiguousarray(np.broadcast_to(planes, (1, info.channels, *planes.shape[2:])))
-        values = cast("Steered", backend).degradation_map(part)[0]
+        values = backend.degradation_map(part)[0]
         rows = slice((top - first) // stride, -(-(bottom - first) // stride))
         columns = slice((left - before) // stride, -(-(right - before) // stride))
         kept = values[:, rows, columns]

@@ -23,9 +23,9 @@ from ppsr.compat.paddle import full_precision
 from ppsr.errors import ConfigError, PpsrError
 from ppsr.files import atomic_write, sha256
 from ppsr.inference import onnx_graph
-from ppsr.inference.backends.base import PaddleBackend
-from ppsr.inference.backends.benchmark import benchmark_backends
+from ppsr.inference.backend import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.benchmark import benchmark_backends
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
 from ppsr.inference.graph_check import unknown_operations
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
@@ -46,36 +46,27 @@ class ExportError(PpsrError):
     """A backend does not compute what the network computes; nothing was written."""
 
 
-class _SrOnly(nn.Layer):
+class _LastImage(nn.Layer):
     """The SR image of a network that may give several images, the SR last."""
-
-    def __init__(self, net: nn.Layer, *, several: bool) -> None:
-        super().__init__()
-        self.net = net
-        self.several = several
-
-    def forward(self, image: Tensor) -> Tensor:
-        output = self.net(image)
-        return output[-1] if self.several else output
-
-
-class _Steered(nn.Layer):
-    """A network with its degradation parameters as a second input."""
 
     def __init__(self, net: nn.Layer) -> None:
         super().__init__()
         self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        output = self.net(image)
+        return output[-1] if isinstance(output, (list, tuple)) else output
+
+
+class _Steered(_LastImage):
+    """A network with its degradation parameters as a second input."""
 
     def forward(self, image: Tensor, degradation: Tensor) -> Tensor:
         return self.net(image, degradation)
 
 
-class _DegradationMap(nn.Layer):
+class _DegradationMap(_LastImage):
     """The map whose mean is a network's degradation parameters."""
-
-    def __init__(self, net: nn.Layer) -> None:
-        super().__init__()
-        self.net = net
 
     def forward(self, image: Tensor) -> Tensor:
         return self.net.degradation_map(image)
@@ -119,7 +110,8 @@ def export_network(
         with full_precision():
             outputs = compute_reference(reference.run, info, shape)
         outputs.save(_with(temporary, REFERENCE_SUFFIX))
-        for part, wrapper in _graphs(net, info, shape).items():
+        steered = {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
+        for part, wrapper in (steered if info.degradation_params else {"": _LastImage(net)}).items():
             graph = _trace(net, wrapper, _with(temporary, part), info, shape)
             if "onnx" in formats:
                 parameters, target = (_with(temporary, part + s) for s in (".pdiparams", ".onnx"))
@@ -133,18 +125,13 @@ def export_network(
         _write_info(temporary, info, entries)
         _verify(temporary, info, entries, replace(options, trust=True), verify)
     export = Export(prefix)
-    _warn_of_unknown_operations(export)
-    return export
-
-
-def _warn_of_unknown_operations(export: Export) -> None:
     graphs = [export.path(s) for s in export.entries["files"] if s.endswith((".json", ".pdmodel", ".onnx"))]
-    unknown = sorted({name for graph in graphs for name in unknown_operations(graph)})
-    if unknown:
+    if unknown := sorted({name for graph in graphs for name in unknown_operations(graph)}):
+        names = ", ".join(unknown)
         logger.warning(
-            "the graph has operations that ppsr does not know (%s); opening it needs --trust",
-            ", ".join(unknown),
+            "the graph has operations that ppsr does not know (%s); opening it needs --trust", names
         )
+    return export
 
 
 def _verify(
@@ -161,21 +148,20 @@ def _verify(
     Raises:
         ExportError: one of them fails.
     """
-    results = benchmark_backends(Export(prefix), options, names=names)
-    failed_once = any(r.backend == "inference" and not r.passed for r in results)
+    results = {r.backend: r for r in benchmark_backends(Export(prefix), options, names=names)}
+    failed_once = "inference" in results and not results["inference"].passed
     if failed_once and entries["onednn"] and not options.on_gpu:
         logger.warning("Paddle Inference is tried again without oneDNN")
         entries["onednn"] = False
         _write_info(prefix, info, entries)
-        again = benchmark_backends(Export(prefix), options, names=["inference"])
-        results = [*again, *(r for r in results if r.backend != "inference")]
-    failed = [f"{r.backend}: {r.reason}" for r in results if not r.passed]
+        results["inference"] = benchmark_backends(Export(prefix), options, names=["inference"])[0]
+    failed = [f"{r.backend}: {r.reason}" for r in results.values() if not r.passed]
     if failed:
         raise ExportError(
             f"nothing is written, because the exported {info.network} is not the network on "
             f"{'; '.join(failed)}"
         )
-    entries["verified"] = [asdict(r) for r in results]
+    entries["verified"] = [asdict(r) for r in results.values()]
     _write_info(prefix, info, entries)
 
 
@@ -206,16 +192,6 @@ def _with(prefix: Path, suffix: str) -> Path:
 
 def _write_info(prefix: Path, info: NetworkInfo, entries: dict[str, Any]) -> None:
     atomic_write(_with(prefix, INFO_SUFFIX), info.to_json(**entries))
-
-
-def _graphs(net: nn.Layer, info: NetworkInfo, shape: Shape) -> dict[str, nn.Layer]:
-    """What is traced: the network, and beside it the predictor of its degradation parameters, if any."""
-    if info.degradation_params:
-        return {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
-    unit = info.size_multiple
-    with paddle.no_grad():
-        output = net(paddle.zeros([shape[0] or 1, info.channels, shape[2] or unit, shape[3] or unit]))
-    return {"": _SrOnly(net, several=isinstance(output, (list, tuple)))}
 
 
 def _trace(net: nn.Layer, wrapper: nn.Layer, prefix: Path, info: NetworkInfo, shape: Shape) -> Path:

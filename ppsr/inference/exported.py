@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
@@ -43,6 +42,10 @@ class Export:
     Args:
         prefix: path without suffixes, one of the files, or a folder that holds a single export.
 
+    Attributes:
+        info: properties of the network.
+        entries: what else the file of these states.
+
     Raises:
         DataError: incomplete or altered.
     """
@@ -57,7 +60,6 @@ class Export:
         self.prefix = found
         self.part = ""
         self.info, self.entries = NetworkInfo.read(self.path(INFO_SUFFIX))
-        _check_entries(self.path(INFO_SUFFIX), self.entries)
 
     def path(self, suffix: str) -> Path:
         """The file of this suffix."""
@@ -114,16 +116,3 @@ class Export:
     def shape(self) -> Sequence[int | None]:
         """The input shape; None stands for any size."""
         return self.entries.get("input_shape") or (None, None, None, None)
-
-
-def _check_entries(path: Path, entries: Mapping[str, Any]) -> None:
-    """The entries are data of whoever made the export.
-
-    Raises:
-        DataError: they are not of the types that `ppsr export` writes.
-    """
-    files, shape = entries.get("files", {}), entries.get("input_shape") or [None] * 4
-    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
-        raise DataError(f"{path}: 'files' must be names with digests; export again")
-    if not isinstance(shape, list) or len(shape) != 4 or not all(s is None or type(s) is int for s in shape):
-        raise DataError(f"{path}: 'input_shape' must be four sizes or null; export again")

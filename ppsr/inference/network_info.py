@@ -1,11 +1,14 @@
-"""What code around a network must know about it; an exported network has it in a file beside it."""
+"""What code around a network must know about it; an export holds it in a JSON file."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.weights.channels import input_channels
@@ -16,86 +19,72 @@ _LARGEST_FILE = 2**24  # bytes
 INFO_SUFFIX = ".info.json"  # not .json: that is the name of Paddle's own graph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class NetworkInfo:
     """Properties of a network from LR to SR images.
 
     Attributes:
         network: name of its class.
         scale: SR size / LR size.
-        channels: of an image, 1 or 3.
+        channels: of an image.
         rgb_range: largest value of an image, 1 or 255.
         size_multiple: height and width of its input are multiples of it.
-        receptive_radius: how far an output pixel sees, in LR pixels; None: without bound. Where there are
-            degradation parameters, that of the generator.
+        receptive_radius: how far an output pixel sees, in LR pixels; None: unbounded. With degradation
+            parameters, that of the generator.
         fp16_safe: whether half precision is expected to work.
         luma: whether its one channel is Y of YCbCr, so that colour images are converted for it.
         degradation_params: number of degradation parameters that steer it; 0: it takes none.
     """
 
     network: str
-    scale: int
-    channels: int = 3
-    rgb_range: float = 1.0
-    size_multiple: int = 1
-    receptive_radius: int | None = None
+    scale: Annotated[int, Field(ge=1, le=64)]
+    channels: Annotated[int, Field(ge=1, le=64)] = 3
+    rgb_range: Annotated[float, Field(ge=1, le=65535)] = 1.0
+    size_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
+    receptive_radius: Annotated[int, Field(ge=0, le=2**20)] | None = None
     fp16_safe: bool = False
     luma: bool = False
-    degradation_params: int = 0
+    degradation_params: Annotated[int, Field(ge=0, le=4096)] = 0
 
     def to_json(self, **more: Any) -> str:
         """The text of the file beside an export."""
         return json.dumps({**asdict(self), **more}, indent=1) + "\n"
 
     @classmethod
-    def read(cls, path: str | Path) -> tuple[NetworkInfo, dict[str, Any]]:
+    def read(cls, path: Path) -> tuple[NetworkInfo, dict[str, Any]]:
         """The description and all entries of a file that `to_json` made.
 
         Raises:
-            DataError: missing, or not such a file.
+            DataError: missing, or its values cannot be those of a network.
         """
-        path = Path(path)
         try:
             if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_FILE):
-                raise ValueError("it is no file of a sensible size")
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(entries, dict):
-                raise TypeError("it is no mapping")
-            known = {
-                f.name: entries[f.name] for f in fields(cls) if f.name in entries or f.default is MISSING
-            }
-            info = cls(**known)
-            info._check()
+                raise ValueError("it is not a regular file of at most 16 MB")
+            text = path.read_text(encoding="utf-8")
+            _Entries.model_validate_json(text)
+            return TypeAdapter(cls).validate_json(text), json.loads(text)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}; export again") from None
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise DataError(f"{path} does not describe an exported network: {error!r}") from None
-        return info, entries
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = ".".join(map(str, first["loc"])) + f": {first['msg']}"
+            raise DataError(f"{path} does not describe an exported network: {reason}") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path} does not describe an exported network: {error}") from None
 
-    def _check(self) -> None:
-        """Raises ValueError where a value cannot be that of a network."""
-        bounds = {
-            "scale": (1, 64),
-            "channels": (1, 64),
-            "rgb_range": (1, 65535),
-            "size_multiple": (1, 1024),
-            "receptive_radius": (0, 2**20),
-            "degradation_params": (0, 4096),
-        }
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if name == "receptive_radius" and value is None:
-                continue
-            kinds = (int, float) if name == "rgb_range" else (int,)
-            if type(value) not in kinds or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}")
+
+class _Entries(BaseModel, strict=True):
+    """What else `ppsr export` writes into the file and others read."""
+
+    files: dict[str, str] = {}
+    input_shape: Annotated[list[int | None], Field(min_length=4, max_length=4)] | None = None
 
 
 def network_info(net: Any) -> NetworkInfo:
-    """What a network from LR to SR images states of itself.
+    """The properties that a network class states as attributes.
 
     Raises:
-        ConfigError: it does not state its scale, so it does not make SR images.
+        ConfigError: it has no scale, so it does not make SR images.
     """
     if not isinstance(getattr(net, "scale", None), int) or not getattr(net, "produces_image", True):
         raise ConfigError(f"{type(net).__name__} does not turn LR images into SR images; give one that does")

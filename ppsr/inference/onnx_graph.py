@@ -35,13 +35,8 @@ def convert(graph: Path, parameters: Path, target: Path) -> None:
         target: .onnx.
 
     Raises:
-        ConfigError: a package is missing, or an operation has no ONNX form.
+        ConfigError: an operation has no ONNX form.
     """
-    missing = missing_packages()
-    if missing:
-        raise ConfigError(
-            f"ONNX needs {', '.join(missing)}: pip install 'ppsr[onnx]', or export with --formats paddle"
-        )
     with tempfile.TemporaryDirectory(prefix="ppsr-onnx-") as folder:
         narrow = Path(folder, graph.name)
         content = graph.read_bytes()

@@ -15,9 +15,9 @@ from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import quantise
-from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
-from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backend import Backend, PaddleBackend, apply_backend
 from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.choose import open_backend
 from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.exported import Export
 from ppsr.inference.network import load_source

@@ -25,9 +25,9 @@ from ppsr import accelerate
 from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean
 from ppsr.imaging.reading import image_header, image_kind
 from ppsr.imaging.writing import FORMATS
-from ppsr.inference.backends.base import Backend
-from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backend import Backend
 from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.choose import open_backend
 from ppsr.inference.files import FileOptions, upscale_image
 from ppsr.inference.network import load_network
 from ppsr.inference.network_info import NetworkInfo

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ppsr.inference.backends.base import Backend
+from ppsr.inference.backend import Backend
 from ppsr.inference.upscaler import TilePlan, Upscaler
 from ppsr.serve.limits import Watch
 from ppsr.serve.preview import Preview

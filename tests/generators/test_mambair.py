@@ -14,9 +14,8 @@ from ppsr.analysis.lam import LamSettings, lam
 from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.variants import find_variant
-from ppsr.inference.backends import apply_backend
-from ppsr.inference.backends.base import PaddleBackend
-from ppsr.inference.backends.choose import open_backend
+from ppsr.inference.backend import PaddleBackend, apply_backend
+from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.network_info import network_info
 from ppsr.inference.upscaler import Upscaler

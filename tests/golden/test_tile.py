@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ppsr.inference.backends.base import PaddleBackend, apply_backend
+from ppsr.inference.backend import PaddleBackend, apply_backend
 from ppsr.inference.published_tiles import average_tiles, half_tiles, mirror_pad, paste_tiles
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS

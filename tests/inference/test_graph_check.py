@@ -15,8 +15,8 @@ from paddle.base.proto import framework_pb2 as pb
 from ppsr.errors import DataError
 from ppsr.files import sha256
 from ppsr.inference import onnx_graph
-from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
 from ppsr.inference.graph_check import check_graph, unknown_operations
@@ -300,11 +300,11 @@ def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
     def opened(*_, **__) -> None:
         raise AssertionError("the runtime was asked")
 
-    monkeypatch.setattr(module, "InferenceSession" if name == "onnxruntime" else "Core", opened)
-    if name == "openvino":
-        monkeypatch.setattr("ppsr.inference.backends.open_vino.OpenVinoBackend._require", lambda *_: None)
-        core = type("Core", (), {"read_model": opened, "compile_model": opened})
-        monkeypatch.setattr(module, "Core", core)
+    if name == "onnxruntime":
+        monkeypatch.setattr(module, "InferenceSession", opened)
+    else:
+        reads = {"read_model": opened, "compile_model": opened, "get_property": lambda *_: ["FP32"]}
+        monkeypatch.setattr(module, "Core", type("Core", (), reads))
     prefix = replaced(copied(exported, tmp_path), ".onnx", model(node("Conv", "evil.ops")))
     with pytest.raises(DataError, match=r"domain evil\.ops"):
         open_backend(prefix, name, BackendOptions(threads=1))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ppsr.inference.backends import paddle_inference
-from ppsr.inference.backends.choose import open_backend
 from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from tests.inference.exports import network
@@ -42,4 +42,4 @@ def test_a_network_gives_the_same_without_these_passes(
     monkeypatch.setattr(paddle_inference, "_MANY_CONVOLUTIONS", 1)
     monkeypatch.setattr(paddle_inference, "_LARGE_GRAPH", 1)
     opened = open_backend(export.prefix, "inference", BackendOptions(onednn=onednn))
-    assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).error(opened.run) <= 1e-5
+    assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).compare(opened.run)[0] <= 1e-5

@@ -27,7 +27,7 @@ pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from ppsr.imaging.reading import read_file
 from ppsr.inference import files as images_as_files
-from ppsr.inference.backends.base import PaddleBackend
+from ppsr.inference.backend import PaddleBackend
 from ppsr.inference.upscaler import Upscaler
 from ppsr.serve.limits import Limits
 from tests.inference.helpers import Repeat, small_network

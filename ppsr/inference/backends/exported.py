@@ -1,11 +1,11 @@
-"""What all backends of exported networks share: their files, their options, checks of the input."""
+"""What all backends of exported networks share: options, files, checks of the input."""
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,16 +13,9 @@ import numpy as np
 
 from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.exported import DEGRADATION_NAME, Export
-from ppsr.inference.reference import Tolerance, tolerance
-from ppsr.processor import processor_flags
+from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
 
-__all__ = [
-    "BackendOptions",
-    "ExportedBackend",
-    "default_device",
-    "ordered",
-]
+__all__ = ["BackendOptions", "ExportedBackend", "default_device"]
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 
@@ -36,7 +29,7 @@ class BackendOptions:
         precision: fp32, fp16 or bf16, as far as the backend has them.
         threads: of the CPU; None: OMP_NUM_THREADS or all cores.
         onednn: False keeps Paddle Inference from oneDNN on a CPU.
-        trust: open exported graphs also with operations that are not known to only compute.
+        trust: also open graphs with operations that are not known to only compute.
         min_side, opt_side, max_side: smallest, usual and largest side of an image that a TensorRT engine is
             built for.
         max_batch: largest batch of that engine.
@@ -73,6 +66,11 @@ class BackendOptions:
         """Number of the GPU."""
         return int((self.device or "").partition(":")[2] or 0)
 
+    @property
+    def cpu_threads(self) -> int:
+        """Number of threads, decided."""
+        return self.threads or cpu_threads()
+
     def use_device(self) -> None:
         """Let Paddle's dynamic mode compute there as well.
 
@@ -88,15 +86,9 @@ class BackendOptions:
         """Raises ConfigError where Paddle has no GPU, or not this one."""
         import paddle
 
-        if self.on_gpu and not (
-            default_device() == "gpu" and self.gpu_index < paddle.device.cuda.device_count()
-        ):
+        has_gpu = default_device() == "gpu"
+        if self.on_gpu and not (has_gpu and self.gpu_index < paddle.device.cuda.device_count()):
             raise ConfigError(f"there is no {self.device} that this Paddle can use; use --device cpu")
-
-    @property
-    def cpu_threads(self) -> int:
-        """Number of threads, decided."""
-        return self.threads or cpu_threads()
 
 
 def default_device() -> str:
@@ -106,35 +98,40 @@ def default_device() -> str:
     return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
 
 
-def ordered(names: Sequence[str]) -> list[str]:
-    """Names of a graph's inputs, the image first: runtimes and converters list them in any order."""
-    return sorted(names, key=lambda name: name == DEGRADATION_NAME)
-
-
 class ExportedBackend(ABC):
-    """An exported network in some runtime. Calls of several threads take turns.
+    """An exported network in a runtime. Calls of several threads take turns.
 
     Args:
         export: the files.
         options: how to compute.
 
     Attributes:
+        name: value of `--backend`.
+        graphs: suffixes of the graphs that it reads.
+        package: what must be installed, by the name of its module.
+        precisions: those that it can compute in.
         note: for the user: why this backend, and what it costs.
         largest_side: of an image; None: any.
         temporary_folder: of the files, removed with the backend; None: they are kept.
 
     Raises:
-        ConfigError: the runtime lacks an option.
+        ConfigError: the runtime is not installed or lacks an option.
         DataError: the files are incomplete.
     """
 
-    name: str
+    name: ClassVar[str]
+    graphs: ClassVar[tuple[str, ...]] = (".onnx",)
+    package: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     note = ""
     largest_side: int | None = None
     temporary_folder: tempfile.TemporaryDirectory | None = None
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
+        if importlib.util.find_spec(self.package) is None:
+            raise ConfigError(
+                f"backend {self.name} needs the package {self.package}: pip install {self.package}"
+            )
         if options.precision not in self.precisions:
             raise ConfigError(
                 f"backend {self.name} computes in {', '.join(self.precisions)}, not in {options.precision}"
@@ -142,61 +139,52 @@ class ExportedBackend(ABC):
         self.export = export
         self.info = export.info
         self.options = replace(options, device=options.device or self.default_device())
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._full_precision: ExportedBackend | None = None
         self._predictor: ExportedBackend | None = None
         if export.info.degradation_params:
             self._predictor = type(self)(export.predictor(), options)
 
     @staticmethod
     def default_device() -> str:
-        """Where the backend computes unless told: cpu or gpu."""
+        """The device where none is asked for."""
         return default_device()
 
-    @property
-    def tolerance(self) -> Tolerance:
-        """How far its results may be from the network's."""
-        return tolerance(self.name, self.options.device or "cpu", self.options.precision)
+    @classmethod
+    def is_available(cls, options: BackendOptions) -> bool:
+        """Whether it is installed for the device that is asked for."""
+        return importlib.util.find_spec(cls.package) is not None
 
     def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
-        """See `Steered`.
+        """See `Backend`.
 
         Raises:
             DataError: a shape that the export does not take.
         """
-        fits = x.ndim == len(self.export.shape) and all(
-            fixed in (None, size) for fixed, size in zip(self.export.shape, x.shape, strict=True)
-        )
-        if not fits or x.shape[1] != self.info.channels:
-            wanted = [fixed or "any" for fixed in self.export.shape]
+        wanted = [self.export.shape[0], self.info.channels, *self.export.shape[2:]]
+        if x.ndim != 4 or any(size not in (None, got) for size, got in zip(wanted, x.shape, strict=True)):
             raise DataError(
-                f"{self.export.prefix} takes images of shape {wanted} with {self.info.channels} channels, "
+                f"{self.export.prefix} takes images of shape {[size or 'any' for size in wanted]}, "
                 f"got {list(x.shape)}"
             )
-        inputs = [x]
+        inputs = {INPUT_NAME: x}
         if self._predictor is not None:
-            inputs.append(self.degradation_map(x).mean(axis=(2, 3)) if degradation is None else degradation)
-        with self._turn:
-            return self._run(*(np.ascontiguousarray(array, np.float32) for array in inputs))
+            known = self.degradation_map(x).mean(axis=(2, 3)) if degradation is None else degradation
+            inputs[DEGRADATION_NAME] = known
+        with self._lock:
+            return self._run({k: np.ascontiguousarray(array, np.float32) for k, array in inputs.items()})
+
+    def run_float32(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
+        """As `run`, in full precision, which is opened when it is first needed."""
+        if self._full_precision is None:
+            self._full_precision = type(self)(self.export, replace(self.options, precision="fp32"))
+        return self._full_precision.run(x, degradation)
 
     def degradation_map(self, x: np.ndarray) -> np.ndarray:
-        """See `Steered`."""
+        """See `Backend`."""
         assert self._predictor is not None
         return self._predictor.run(x)
 
     @abstractmethod
-    def _run(self, *inputs: np.ndarray) -> np.ndarray:
-        """The computation on the image, and the degradation parameters where the graph takes them."""
-
-
-def computes_bf16(flags: frozenset[str]) -> bool:
-    """Whether a processor with these instruction sets has bfloat16 arithmetic."""
-    return bool(flags & {"avx512_bf16", "amx_bf16", "avx_ne_convert"})
-
-
-def require_bf16(flags: frozenset[str] | None = None) -> None:
-    """Raises ConfigError where the processor has no bfloat16 arithmetic."""
-    if not computes_bf16(processor_flags() if flags is None else flags):
-        raise ConfigError(
-            "this processor has no bfloat16 arithmetic (avx512_bf16 or amx_bf16), so bf16 would only be "
-            "slower; use fp32"
-        )
+    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """The computation; the degradation parameters are an input where the graph takes them."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, ordered
-from ppsr.inference.exported import Export
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
+from ppsr.inference.exported import INPUT_NAME, Export
 
 __all__ = ["OpenVinoBackend"]
 
@@ -21,7 +19,18 @@ class OpenVinoBackend(ExportedBackend):
     where the processor has it."""
 
     name = "openvino"
+    package = "openvino"
     precisions = ("fp32", "fp16", "bf16")
+
+    @classmethod
+    def is_available(cls, options: BackendOptions) -> bool:
+        """See `ExportedBackend`; a GPU that Paddle finds is not one of Intel's."""
+        return super().is_available(options) and not (options.device is not None and options.on_gpu)
+
+    @staticmethod
+    def default_device() -> str:
+        """The CPU."""
+        return "cpu"
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)
@@ -30,43 +39,29 @@ class OpenVinoBackend(ExportedBackend):
 
         core = openvino.Core()
         device = f"GPU.{options.gpu_index}" if options.on_gpu else "CPU"
-        self._require(core, device, options.precision)
+        known = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        if options.precision.upper() not in known:
+            raise ConfigError(
+                f"OpenVINO computes in {', '.join(known)} on this {device}, not in {options.precision}"
+            )
         settings = {"INFERENCE_PRECISION_HINT": _TYPES[options.precision], "PERFORMANCE_HINT": "LATENCY"}
         if not options.on_gpu:
             settings["INFERENCE_NUM_THREADS"] = str(options.cpu_threads)
-        graph = export.graph(".onnx", trust=options.trust)
+        graph = export.graph(*self.graphs, trust=options.trust)
         compiled = core.compile_model(core.read_model(str(graph)), device, settings)
         self._request = compiled.create_infer_request()
-        self._inputs = ordered([port.any_name for port in compiled.inputs])
         self._output = compiled.outputs[-1]
         self._result: np.ndarray | None = None
 
-    @staticmethod
-    def default_device() -> str:
-        """The CPU: a GPU that Paddle finds is none of Intel's."""
-        return "cpu"
-
-    @staticmethod
-    def _require(core: Any, device: str, precision: str) -> None:
-        """The types that a device computes in are known to OpenVINO.
-
-        Raises:
-            ConfigError: it lacks this one.
-        """
-        has = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
-        if precision.upper() not in has:
-            raise ConfigError(f"OpenVINO computes in {', '.join(has)} on this {device}, not in {precision}")
-
-    def _run(self, *inputs: np.ndarray) -> np.ndarray:
+    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         if self._result is not None:
             self._result.view(np.uint32)[...] = _UNTOUCHED
-        self._result = self._request.infer(dict(zip(self._inputs, inputs, strict=True)))[self._output]
-        # where memory is short OpenVINO may end without a word, and the result of the call before is there
-        expected = self._result.shape
+        self._result = self._request.infer(inputs)[self._output]
+        # where memory is short OpenVINO may end without an error, and leave the result of the call before
+        expected, image = self._result.shape, inputs[INPUT_NAME]
         if not self.export.part:
-            expected = (*inputs[0].shape[:2], *(side * self.info.scale for side in inputs[0].shape[2:]))
+            expected = (*image.shape[:2], *(side * self.info.scale for side in image.shape[2:]))
         if self._result.shape != expected or (self._result.view(np.uint32) == _UNTOUCHED).any():
             shape, self._result = self._result.shape, None
             raise MemoryError(f"OpenVINO left a result of shape {shape} behind in place of {expected}")
-        # it lies in memory that the next call overwrites
-        return self._result.copy()
+        return self._result.copy()  # the next call overwrites this memory

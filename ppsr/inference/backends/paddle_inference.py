@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import ConfigError
-from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, ordered, require_bf16
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.exported import Export
+from ppsr.processor import has_bfloat16
 
 __all__ = ["PaddleInferenceBackend"]
 
@@ -42,10 +43,12 @@ def _hopeless_passes(graph: Path) -> tuple[str, ...]:
 
 
 class PaddleInferenceBackend(ExportedBackend):
-    """See `ExportedBackend`. oneDNN is used where the export was verified with it, unless
-    the options forbid it."""
+    """See `ExportedBackend`. oneDNN is used where the export was verified with it, unless the options forbid
+    it."""
 
     name = "inference"
+    graphs = (".json", ".pdmodel")
+    package = "paddle"
     precisions = ("fp32", "fp16", "bf16")
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
@@ -53,7 +56,7 @@ class PaddleInferenceBackend(ExportedBackend):
         options = self.options
         from paddle import inference
 
-        graph = export.graph(".json", ".pdmodel", trust=options.trust)
+        graph = export.graph(*self.graphs, trust=options.trust)
         config = inference.Config(str(graph), str(export.file(".pdiparams")))
         config.disable_glog_info()
         if graph.suffix == ".pdmodel":  # else every value that was computed stays to the end
@@ -68,7 +71,6 @@ class PaddleInferenceBackend(ExportedBackend):
             for name in _hopeless_passes(graph):
                 config.delete_pass(name)
         self._session = inference.create_predictor(config)
-        self._inputs = [self._session.get_input_handle(n) for n in ordered(self._session.get_input_names())]
         self._output = self._session.get_output_handle(self._session.get_output_names()[0])
 
     def _use_cpu(self, config: Any) -> None:
@@ -84,11 +86,16 @@ class PaddleInferenceBackend(ExportedBackend):
         # shapes of their own, and ten of them took three times the memory
         config.set_mkldnn_cache_capacity(1)
         if self.options.precision == "bf16":
-            require_bf16()
+            if not has_bfloat16():
+                raise ConfigError(
+                    "this processor has no bfloat16 arithmetic (avx512_bf16 or amx_bf16), so bf16 would only "
+                    "be slower; use fp32"
+                )
             config.enable_mkldnn_bfloat16()
 
-    def _run(self, *inputs: np.ndarray) -> np.ndarray:
-        for handle, array in zip(self._inputs, inputs, strict=True):
+    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        for name, array in inputs.items():
+            handle = self._session.get_input_handle(name)
             handle.reshape(array.shape)
             handle.copy_from_cpu(array)
         try:

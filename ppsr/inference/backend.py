@@ -1,10 +1,10 @@
-"""The interface of all backends, Paddle itself as the first, and the steps around a network that are the same
-for all of them."""
+"""The interface of all backends, Paddle's dynamic mode as the first of them, and the steps around a network
+that are the same for all: value range, padding, self-ensemble."""
 
 from __future__ import annotations
 
 import logging
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import paddle
@@ -15,7 +15,7 @@ from ppsr.imaging.luma import on_luma
 from ppsr.inference.network_info import NetworkInfo, network_info
 from ppsr.precision import half_dtype
 
-__all__ = ["Backend", "PaddleBackend", "ReducedPrecision", "Steered", "apply_backend"]
+__all__ = ["Backend", "PaddleBackend", "apply_backend"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,40 +25,29 @@ _DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
 class Backend(Protocol):
     """A network, ready to run.
 
+    A backend of reduced precision may have `run_float32`, which computes as `run` in full precision.
+
     Attributes:
-        name: as `--backend` spells it.
-        info: what the network states of itself.
+        name: value of `--backend`.
+        info: properties of the network.
     """
 
     name: str
     info: NetworkInfo
 
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """(N, C, H, W) float32 in 0..rgb_range, H and W multiples of `size_multiple` -> SR float32, in the
-        same range and not clipped."""
-
-
-class Steered(Backend, Protocol):
-    """A backend whose network is steered by degradation parameters (`info.degradation_params` > 0)."""
-
     def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
-        """See `Backend`.
+        """Compute SR images.
 
         Args:
-            x: the images.
-            degradation: (N, degradation_params) float32; None: predicted from `x`.
+            x: (N, C, H, W) float32 in 0..rgb_range, H and W multiples of `size_multiple`.
+            degradation: (N, degradation_params) float32 for a network that is steered; None: predicted.
+
+        Returns:
+            (N, C, scale * H, scale * W) float32 in the same range, not clipped.
         """
 
     def degradation_map(self, x: np.ndarray) -> np.ndarray:
-        """(N, C, H, W) -> (N, degradation_params, h, w) float32; the mean over h and w is the parameters."""
-
-
-@runtime_checkable
-class ReducedPrecision(Backend, Protocol):
-    """A backend that computes with fewer bits, and can repeat a result that overflowed in full precision."""
-
-    def run_float32(self, x: np.ndarray, *degradation: np.ndarray) -> np.ndarray:
-        """As `run`, in full precision."""
+        """(N, C, H, W) -> (N, degradation_params, h, w) float32; its mean over h and w is the parameters."""
 
 
 class PaddleBackend:
@@ -66,9 +55,8 @@ class PaddleBackend:
 
     Args:
         net: LR -> SR network; put into evaluation mode.
-        precision: fp32, fp16 or bf16. A network that does not state `fp16_safe` takes bfloat16 in place of
-            float16 where the device has it. Where the device has neither, float32 is used and a warning says
-            so.
+        precision: fp32, fp16 or bf16. A network without `fp16_safe` takes bfloat16 in place of float16 where
+            the device has it. Where the device has neither, float32 is used with a warning.
 
     Attributes:
         dtype: the type that convolutions and products compute in.
@@ -111,7 +99,7 @@ class PaddleBackend:
 
     @paddle.no_grad()
     def degradation_map(self, x: np.ndarray) -> np.ndarray:
-        """See `Steered`."""
+        """See `Backend`."""
         return self.net.degradation_map(paddle.to_tensor(x)).numpy()
 
 
@@ -122,9 +110,8 @@ def apply_backend(
 
     Args:
         backend: the network.
-        lq: (N, C, H, W) float32 in [0, 1]; of a network for luma 3 channels are RGB.
+        lq: (N, C, H, W) float32 in [0, 1]; for a luma network, 3 channels are RGB.
         degradation: (degradation_params,) for all images; None: predicted from each, where there are any.
-
         ensemble: mean over the eight flips and turns of the input (Lim et al., EDSR, CVPRW 2017).
 
     Returns:
@@ -139,28 +126,26 @@ def apply_backend(
     if info.luma and lq.shape[1] == 3:
         return on_luma(lambda y: apply_backend(backend, y), np.asarray(lq, np.float32), info.scale)
     height, width = lq.shape[2:]
-    ready = _padded(np.asarray(lq * np.float32(info.rgb_range), np.float32), info.size_multiple)
-    steering = [] if degradation is None else [np.tile(np.float32(degradation), (len(lq), 1))]
-    sr = backend.run(ready, *steering)
+    inputs = [_padded(np.asarray(lq * np.float32(info.rgb_range), np.float32), info.size_multiple)]
+    if degradation is not None:
+        inputs.append(np.tile(np.float32(degradation), (len(lq), 1)))
+    sr = backend.run(*inputs)
+    if not np.isfinite(sr).all() and hasattr(backend, "run_float32"):
+        logger.warning("%s: values that are not finite; computed again in full precision", info.network)
+        sr = backend.run_float32(*inputs)
     if not np.isfinite(sr).all():
-        if isinstance(backend, ReducedPrecision):
-            logger.warning("%s: values that are not finite; computed again in full precision", info.network)
-            sr = backend.run_float32(ready, *steering)
-        if not np.isfinite(sr).all():
-            raise DataError("the network gave values that are not finite; its weights are broken")
+        raise DataError("the network gave values that are not finite; its weights are broken")
     sr = sr[:, :, : height * info.scale, : width * info.scale]
     return sr if info.rgb_range == 1 else sr / np.float32(info.rgb_range)
 
 
 def _self_ensemble(backend: Backend, lq: np.ndarray, degradation: np.ndarray | None) -> np.ndarray:
-    total: np.ndarray | None = None
+    total = np.float32(0)
     for turn in range(4):
         for flip in (False, True):
             view = np.rot90(lq[..., ::-1] if flip else lq, turn, (2, 3))
             sr = np.rot90(apply_backend(backend, np.ascontiguousarray(view), degradation), -turn, (2, 3))
-            sr = sr[..., ::-1] if flip else sr
-            total = sr.astype(np.float32) if total is None else total + sr
-    assert total is not None
+            total = total + (sr[..., ::-1] if flip else sr)
     return total / np.float32(8)
 
 

@@ -1,4 +1,4 @@
-"""Comparing backends with a network's reference outputs, and timing them.
+"""Verifying backends against a network's reference outputs, and timing them.
 
 On a CPU Paddle Inference is tried in a process of its own: with oneDNN, Paddle 3.3 ends the process on some
 graphs, such as a convolution followed by LeakyReLU. Run as a program this module is that process.
@@ -6,7 +6,6 @@ graphs, such as a convolution followed by LeakyReLU. Run as a program this modul
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
@@ -15,40 +14,47 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from ppsr.errors import ConfigError, did_you_mean
+from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
+from ppsr.inference.backends.onnx_runtime import OnnxRuntimeBackend, TensorRtBackend
+from ppsr.inference.backends.open_vino import OpenVinoBackend
+from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
 from ppsr.inference.exported import Export
-from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs, example_images
+from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs, example_images, tolerance
 
-__all__ = ["BACKENDS", "BackendResult", "backend_class", "benchmark_backends", "installed", "seconds_of"]
+__all__ = [
+    "BACKENDS",
+    "BackendResult",
+    "backend_class",
+    "benchmark_backends",
+    "installed",
+    "seconds_of",
+    "verify",
+]
 
 logger = logging.getLogger(__name__)
 
-_CLASSES = {
-    "inference": "ppsr.inference.backends.paddle_inference:PaddleInferenceBackend",
-    "onnxruntime": "ppsr.inference.backends.onnx_runtime:OnnxRuntimeBackend",
-    "openvino": "ppsr.inference.backends.open_vino:OpenVinoBackend",
-    "tensorrt": "ppsr.inference.backends.onnx_runtime:TensorRtBackend",
+_CLASSES: dict[str, type[ExportedBackend]] = {
+    cls.name: cls for cls in (PaddleInferenceBackend, OnnxRuntimeBackend, OpenVinoBackend, TensorRtBackend)
 }
 BACKENDS = ("auto", "paddle", *_CLASSES)
 _SIDE = 48
 _TIMED_SECONDS, _MOST_RUNS = 0.3, 10  # short runs are repeated, because single ones vary on a busy machine
-_MARK = "ppsr-backend:"
+_RESULT = "ppsr-backend:"  # begins the line that the process prints
 _TIMEOUT = 300  # seconds
 
 
 @dataclass(frozen=True)
 class BackendResult:
-    """What trying a backend has shown.
+    """How a backend did.
 
     Attributes:
         backend: its name.
-        error: largest error relative to the largest reference value; None where it did not come that far.
+        error: largest error relative to the largest reference value; None if it failed.
         psnr: of its images against the reference, in dB.
         seconds: shortest time for the timed image.
         reason: why it failed, else empty.
@@ -73,30 +79,41 @@ def backend_class(name: str) -> type[ExportedBackend]:
         ConfigError: there is none of this name.
     """
     if name not in _CLASSES:
-        raise ConfigError(
-            f"no backend '{name}' runs exported networks; {did_you_mean(name, ['auto', *_CLASSES])}"
-        )
-    module, _, attribute = _CLASSES[name].partition(":")
-    return getattr(import_module(module), attribute)
+        known = did_you_mean(name, ["auto", *_CLASSES])
+        raise ConfigError(f"no backend '{name}' runs exported networks; {known}")
+    return _CLASSES[name]
 
 
 def installed(export: Export, options: BackendOptions) -> list[str]:
     """Backends that this machine and this export have, on the device and in the precision asked for; without
     a device, each on its default."""
-    found = ["inference"]
-    needs_gpu = options.device is not None and options.on_gpu
-    if ".onnx" in export.entries.get("files", {}):
-        if importlib.util.find_spec("onnxruntime") is not None:
-            import onnxruntime
+    files = export.entries.get("files", {})
+    return [
+        name
+        for name, cls in _CLASSES.items()
+        if any(suffix in files for suffix in cls.graphs)
+        and options.precision in cls.precisions
+        and cls.is_available(options)
+    ]
 
-            providers = onnxruntime.get_available_providers()
-            if not needs_gpu or "CUDAExecutionProvider" in providers:
-                found.append("onnxruntime")
-            if options.on_gpu and "TensorrtExecutionProvider" in providers:
-                found.append("tensorrt")
-        if not needs_gpu and importlib.util.find_spec("openvino") is not None:
-            found.append("openvino")
-    return [name for name in found if options.precision in backend_class(name).precisions]
+
+def verify(backend: ExportedBackend) -> tuple[float, float]:
+    """Largest relative error and PSNR in dB of a backend against the reference outputs of its export.
+
+    Raises:
+        DataError: the error is above the backend's tolerance.
+    """
+    options = backend.options
+    error, psnr = ReferenceOutputs.load(backend.export.file(REFERENCE_SUFFIX)).compare(backend.run)
+    allowed, reason = tolerance(backend.name, options.device or "cpu", options.precision)
+    if not error <= allowed:
+        advice = "" if options.precision == "fp32" else " or --precision fp32"
+        raise DataError(
+            f"backend {backend.name} does not compute {backend.info.network} as it was exported: error "
+            f"{error:.1e} of the largest value, {allowed:.0e} is allowed in {options.precision}, because "
+            f"{reason}; use another backend{advice}"
+        )
+    return error, psnr
 
 
 def benchmark_backends(
@@ -107,7 +124,7 @@ def benchmark_backends(
     side: int = _SIDE,
     timeout: float = _TIMEOUT,
 ) -> list[BackendResult]:
-    """Compare every installed backend, or the named ones, with the reference outputs, and time them.
+    """Verify and time backends.
 
     Args:
         export: the files.
@@ -119,7 +136,7 @@ def benchmark_backends(
     results = []
     for name in installed(export, options) if names is None else names:
         if name == "inference" and not options.on_gpu:
-            result = _in_a_process(name, export, options, side, timeout)
+            result = _in_a_process(export, options, side, timeout)
         else:
             result = _benchmark(name, export, options, side)
         if result.passed:
@@ -153,13 +170,7 @@ def timed_image(export: Export, side: int) -> np.ndarray:
 def _benchmark(name: str, export: Export, options: BackendOptions, side: int) -> BackendResult:
     try:
         backend = backend_class(name)(export, options)
-        error, psnr = ReferenceOutputs.load(export.file(REFERENCE_SUFFIX)).compare(backend.run)
-        if not error <= backend.tolerance.value:
-            reason = (
-                f"its results differ by {error:.1e} of the largest value; {backend.tolerance.value:.0e} is "
-                f"allowed, because {backend.tolerance.reason}"
-            )
-            return BackendResult(name, min(error, 1e30), psnr, reason=reason)
+        error, psnr = verify(backend)
         seconds = seconds_of(backend.run, timed_image(export, side))
         return BackendResult(name, error, min(psnr, 200.0), seconds)  # JSON has no infinity
     except Exception as error:  # runtimes raise what they like, and it is a result
@@ -167,32 +178,28 @@ def _benchmark(name: str, export: Export, options: BackendOptions, side: int) ->
         return BackendResult(name, reason=f"{type(error).__name__}: {error}")
 
 
-def _in_a_process(
-    name: str, export: Export, options: BackendOptions, side: int, timeout: float
-) -> BackendResult:
-    """As `_benchmark`; a process that ends is a result."""
-    request = json.dumps([name, str(export.prefix.resolve()), asdict(options), side])
-    paths = [str(Path(__file__).resolve().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(options.cpu_threads)}
-    command = [sys.executable, "-m", __name__, request]
+def _in_a_process(export: Export, options: BackendOptions, side: int, timeout: float) -> BackendResult:
+    """`_benchmark` of Paddle Inference; a process that ends is a result."""
+    request = json.dumps([str(export.prefix.resolve()), asdict(options), side])
+    path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", __name__, request],
             check=False,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=timeout,
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(options.cpu_threads)},
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return BackendResult(name, reason=f"no answer within {timeout:g} s")
+        return BackendResult("inference", reason=f"no answer within {timeout:g} s")
     for line in done.stdout.splitlines():
-        if line.startswith(_MARK):
-            return BackendResult(**json.loads(line.removeprefix(_MARK)))
+        if line.startswith(_RESULT):
+            return BackendResult(**json.loads(line.removeprefix(_RESULT)))
     ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    return BackendResult(name, reason=": ".join([ended, *done.stderr.strip().splitlines()[-1:]]))
+    return BackendResult("inference", reason=": ".join([ended, *done.stderr.strip().splitlines()[-1:]]))
 
 
 def _main(request: str) -> None:
@@ -200,11 +207,11 @@ def _main(request: str) -> None:
 
     from ppsr import accelerate
 
-    name, prefix, options, side = json.loads(request)
+    prefix, options, side = json.loads(request)
     accelerate.enable()
     paddle.disable_signal_handler()  # it tries to print a stack after a crash, and can hang in that for ever
-    result = _benchmark(name, Export(prefix), BackendOptions(**options), side)
-    print(_MARK + json.dumps(asdict(result)), flush=True)
+    result = _benchmark("inference", Export(prefix), BackendOptions(**options), side)
+    print(_RESULT + json.dumps(asdict(result)), flush=True)
 
 
 if __name__ == "__main__":

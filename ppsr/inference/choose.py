@@ -1,0 +1,193 @@
+"""Opening a backend by name, or the fastest that is installed and right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+import time
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+
+from paddle import nn
+
+from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.files import atomic_write, cache_folder
+from ppsr.inference import onnx_graph
+from ppsr.inference.backend import Backend, PaddleBackend
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
+from ppsr.inference.benchmark import (
+    BACKENDS,
+    BackendResult,
+    backend_class,
+    benchmark_backends,
+    installed,
+    seconds_of,
+    timed_image,
+    verify,
+)
+from ppsr.inference.export import export_network
+from ppsr.inference.exported import Export
+from ppsr.inference.network_info import NetworkInfo
+from ppsr.precision import half_dtype
+from ppsr.processor import has_bfloat16, processor_name
+
+__all__ = ["open_backend"]
+
+logger = logging.getLogger(__name__)
+
+_SIDES = 32, 192  # of the tile that `auto` times, at least and at most
+_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino")
+
+
+def open_backend(
+    source: nn.Layer | str | Path,
+    name: str | None = None,
+    options: BackendOptions | None = None,
+    *,
+    tile: int | None = None,
+) -> Backend:
+    """Make a network ready to run.
+
+    Args:
+        source: a network in dynamic mode, or the prefix or folder of an exported one.
+        name: "paddle" runs a network as it is; "inference", "onnxruntime", "openvino" and "tensorrt" run an
+            export (a network is exported to a temporary folder first); "auto" takes the fastest that is
+            installed and right, and its `note` and the log say which. None: a network as it is, an export by
+            "auto".
+        options: device, precision, threads.
+        tile: side of the tiles to come, in LR pixels, on which "auto" times the backends (at most 192).
+
+    Raises:
+        ConfigError: unknown name, missing package, or an option that the backend lacks.
+        DataError: an incomplete export, or one that this machine computes wrongly.
+
+    Example:
+        >>> backend = open_backend("exported/net", "auto")
+        >>> backend.name, backend.note
+        ('openvino', 'the fastest of openvino 41 ms, onnxruntime 55 ms, inference 60 ms')
+    """
+    options = options or BackendOptions()
+    if name is not None and name not in BACKENDS:
+        raise ConfigError(f"unknown backend '{name}'; {did_you_mean(name, BACKENDS)}")
+    side = min(max(tile or _SIDES[1], _SIDES[0]), _SIDES[1])
+    if isinstance(source, nn.Layer):
+        return _open_network(source, name or "paddle", options, side)
+    if name == "paddle":
+        raise ConfigError(
+            "backend paddle runs networks from weights (--load); an export runs on 'inference', which is "
+            "Paddle's runtime, or on 'auto'"
+        )
+    export, note = Export(source), ""
+    options = _safe(options, export.info)
+    if name in (None, "auto"):
+        name, note = _fastest(export, options, side, {})
+    return _open_export(export, name, options, note)
+
+
+def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) -> Backend:
+    """Export to a temporary folder, which is kept as long as the backend."""
+    if name == "paddle" and options.precision == "bf16" and not options.on_gpu:
+        raise ConfigError("backend paddle computes in fp32 on a CPU; use backend auto for bf16")
+    dygraph, note = PaddleBackend(net, precision=options.precision), ""
+    if name == "paddle":
+        return dygraph
+    folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
+    started = time.perf_counter()
+    only_paddle = name == "inference" or (name == "auto" and onnx_graph.missing_packages())
+    formats = ["paddle"] if only_paddle else ["paddle", "onnx"]
+    export = export_network(net, Path(folder.name, "net"), formats=formats, verify=())
+    options = _safe(replace(options, trust=True), export.info)  # the graph was made here
+    if name == "auto":
+        usable = options.precision == "fp32" or dygraph.dtype != "float32"
+        name, note = _fastest(export, options, side, {"paddle": dygraph} if usable else {})
+        if name == "paddle":
+            dygraph.note = note
+            return dygraph
+    backend = _open_export(export, name, options, note)
+    backend.temporary_folder = folder
+    seconds = time.perf_counter() - started
+    logger.info("exported for %s in %.1f s; `ppsr export` does this once and for all", name, seconds)
+    return backend
+
+
+def _open_export(export: Export, name: str, options: BackendOptions, note: str) -> ExportedBackend:
+    backend = backend_class(name)(export, options)
+    _, psnr = verify(backend)
+    if options.precision != "fp32":
+        reduced = f"{options.precision}, {psnr:.2f} dB from full precision"
+        logger.info("backend %s: %s", name, reduced)
+        note = "; ".join(filter(None, [note, reduced]))
+    backend.note = note
+    return backend
+
+
+def _safe(options: BackendOptions, info: NetworkInfo) -> BackendOptions:
+    """bfloat16 in place of float16 for a network that is not safe in it, where the device has bfloat16; else
+    float32."""
+    if options.precision != "fp16" or info.fp16_safe:
+        return options
+    if options.on_gpu:
+        has_bf16 = half_dtype(False, device=f"gpu:{options.gpu_index}") == "bfloat16"
+    else:
+        has_bf16 = has_bfloat16()
+    precision = "bf16" if has_bf16 else "fp32"
+    log = logger.info if has_bf16 else logger.warning
+    log("%s is not safe in float16: it is computed in %s", info.network, precision)
+    return replace(options, precision=precision)
+
+
+def _fastest(
+    export: Export, options: BackendOptions, side: int, opened: dict[str, PaddleBackend]
+) -> tuple[str, str]:
+    """Name of the fastest backend that is right, and what was found; remembered for this export and machine.
+
+    Args:
+        export: for the backends that are installed.
+        options: how to compute.
+        side: of the tile that is timed.
+        opened: further candidates.
+
+    Raises:
+        DataError: none is right.
+    """
+    memory, key = cache_folder() / "backends.json", _key(export, options, side, list(opened))
+    try:
+        choices = json.loads(memory.read_text(encoding="utf-8"))
+        name, note = choices[key]
+        if name in opened or name in installed(export, options):
+            logger.info("backend %s: %s (measured before)", name, note)
+            return name, note
+    except (OSError, ValueError, KeyError, TypeError):
+        choices = {}
+    x = timed_image(export, side)
+    results = [BackendResult(name, 0.0, seconds=seconds_of(b.run, x)) for name, b in opened.items()]
+    results += benchmark_backends(export, options, side=side)
+    passed = sorted((r for r in results if r.passed), key=lambda r: r.seconds or 0.0)
+    if not passed:
+        listed = "; ".join(f"{r.backend}: {r.reason}" for r in results) or "none is installed"
+        raise DataError(f"no backend runs this export: {listed}")
+    times = [f"{r.backend} {1000 * (r.seconds or 0.0):.0f} ms" for r in passed]
+    times += [f"{r.backend} not usable" for r in results if not r.passed]
+    name, note = passed[0].backend, f"the fastest of {', '.join(times)}"
+    logger.info("backend %s: %s", name, note)
+    try:
+        atomic_write(memory, json.dumps({**choices, key: [name, note]}, indent=1))
+    except OSError as error:
+        logger.debug("the choice is not remembered: %s", error)
+    return name, note
+
+
+def _key(export: Export, options: BackendOptions, side: int, more: list[str]) -> str:
+    """What a choice depends on."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    machine = [processor_name(), options.cpu_threads, asdict(options), versions]
+    parts = [export.entries.get("files"), list(export.shape), machine, side, more]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
