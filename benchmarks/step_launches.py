@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def build(name: str) -> tuple[TrainStep, Batch]:
     step = TrainStep(
         model=model,
         optimizers=build_optimizers(optimizers, model.nets),
-        schedule=ConstantLR(learning_rate=1e-5),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=1e-5)),
         options=StepOptions(clip_norm=1e-3),
         precision=Precision(),
         group=Group(),
@@ -93,7 +93,7 @@ def build(name: str) -> tuple[TrainStep, Batch]:
 def gradients(step: TrainStep, batch: Batch) -> None:
     """The forward and backward passes of a step alone."""
     for phase in step.model.phases():
-        step._freeze_all_but(phase.nets)
+        step.train_only(phase.nets)
         sum(phase.losses(batch).values()).backward()
     for net in step.model.nets.values():
         for parameter in net.parameters():

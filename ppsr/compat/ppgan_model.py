@@ -63,7 +63,7 @@ class PpganModel(BaseModel):
         self.trainer = TrainStep(
             model=self.algorithm,
             optimizers={name: (optimizers[name], tuple(sections[name]["net_names"])) for name in optimizers},
-            schedule=_TheirSchedule(lr),
+            schedules=dict.fromkeys(optimizers, _TheirSchedule(lr)),
             options=StepOptions(),
             precision=Precision(),
             group=Group(),

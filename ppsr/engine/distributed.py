@@ -1,4 +1,4 @@
-"""Several processes: start, averages of gradients, common decisions.
+"""Several processes: start, equal settings, averages of gradients, common decisions.
 
 Gradients are averaged in buckets, see `GradientBuckets`, instead of by a wrapper around each network. So
 phases may freeze networks, run a network several times or leave parameters unused, and every rank ends
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +22,41 @@ from paddle import distributed as dist
 
 from ppsr.compat.paddle import shared_counters
 from ppsr.engine.buckets import GradientBuckets
-from ppsr.engine.meeting import Meeting
 from ppsr.errors import ConfigError
 
-__all__ = ["Group", "start_distributed"]
+__all__ = ["Group", "Meeting", "check_equal_ranks", "rank_facts", "start_distributed"]
 
 logger = logging.getLogger(__name__)
+
+# where a node keeps its files is its own affair
+_PLACES = ("output_dir", "path", "weights", "meta_info")
+
+
+class Meeting:
+    """A place in the program where all ranks wait for each other, by counters in the launcher's store.
+
+    gloo, which sums on CPUs, gives up when a rank comes 30 seconds after another, for instance from a large
+    image, and Paddle has no option for that. So ranks meet here first.
+
+    Args:
+        store: counters that all ranks share; `add(key, amount)` returns the new value.
+        rank: own number.
+        world: number of ranks.
+    """
+
+    def __init__(self, store: Any, rank: int, world: int) -> None:
+        self._store = store
+        self._own = f"ppsr/meetings/{rank}"
+        self._others = [f"ppsr/meetings/{other}" for other in range(world) if other != rank]
+
+    def wait(self) -> None:
+        """Return when all ranks have called this as often as this one."""
+        count = self._store.add(self._own, 1)
+        for other in self._others:
+            pause = 0.0005
+            while self._store.add(other, 0) < count:
+                time.sleep(pause)
+                pause = min(2 * pause, 0.05)
 
 
 class Group:
@@ -130,3 +162,52 @@ def start_distributed(device: str) -> Group:
     rank, world = dist.get_rank(), dist.get_world_size()
     on_cpu = paddle.get_device() == "cpu"  # there gloo does the sums
     return Group(rank, world, Meeting(shared_counters(), rank, world) if on_cpu else None)
+
+
+def rank_facts(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn.Layer]) -> dict[str, str]:
+    """What ranks must have in common: the settings, the training images, the parameters' names and shapes.
+
+    Folders and files of the config may differ; images are compared by name and order.
+
+    Returns:
+        Dotted name -> value as text, or digest of many values.
+    """
+    facts = _flat(config)
+    paths = [Path(str(path)).name for path in getattr(dataset, "paths", ())]
+    facts["number of training samples"] = str(len(dataset))
+    facts["names of the training images"] = _digest(paths)
+    for name, net in nets.items():
+        shapes = {key: list(value.shape) for key, value in net.state_dict().items()}
+        facts[f"parameters of {name}"] = f"{len(shapes)} tensors, {_digest(sorted(shapes.items()))}"
+    return facts
+
+
+def check_equal_ranks(group: Group, facts: Mapping[str, str]) -> None:
+    """Compare the facts of all ranks with those of rank 0.
+
+    Raises:
+        ConfigError: they differ; on every rank, with the first difference.
+    """
+    first, *others = group.gather(dict(facts))
+    for rank, other in enumerate(others, start=1):
+        for key in [*first, *other]:
+            if first.get(key) != other.get(key):
+                raise ConfigError(
+                    f"rank {rank} was started for another training: {key} is {other.get(key, 'not set')}, "
+                    f"on rank 0 {first.get(key, 'not set')}; start all ranks with the same config and options"
+                )
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping):
+        parts = {f"{name}.{key}".lstrip("."): part for key, part in value.items() if not _is_place(str(key))}
+        return {key: text for inner, part in parts.items() for key, text in _flat(part, inner).items()}
+    return {name: str(value)}
+
+
+def _is_place(key: str) -> bool:
+    return key in _PLACES or "folder" in key
+
+
+def _digest(values: Sequence[Any]) -> str:
+    return sha256(repr(values).encode()).hexdigest()[:12]

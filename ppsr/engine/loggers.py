@@ -13,13 +13,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import paddle
+from paddle.nn import functional as F
+
 from ppsr.errors import ConfigError
 from ppsr.files import json_number
+from ppsr.imaging.io import to_uint8, write_image
 
 if TYPE_CHECKING:
     from ppsr.engine.state import State
 
-__all__ = ["ScalarLog", "StepClock", "log_step", "reported", "setup_logging"]
+__all__ = ["ScalarLog", "StepClock", "log_errors", "log_step", "save_visuals", "setup_logging"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +62,7 @@ class ScalarLog:
     def write(self, step: int, scalars: Mapping[str, float], prefix: str = "train") -> None:
         """Append the scalars of one step; a full disk is reported and raises nothing."""
         plain = {name: json_number(value) for name, value in scalars.items()}
-        with reported(f"scalars of step {step}"):
+        with log_errors(f"scalars of step {step}"):
             self._file.write(json.dumps({"step": step, "split": prefix, **plain}, allow_nan=False) + "\n")
             self._file.flush()
             if self._writer is not None:
@@ -66,10 +71,10 @@ class ScalarLog:
 
     def close(self) -> None:
         """Finish writing."""
-        with reported("the last scalars"):
+        with log_errors("the last scalars"):
             self._file.close()
         if self._writer is not None:
-            with reported("the last scalars of VisualDL"):
+            with log_errors("the last scalars of VisualDL"):
                 self._writer.close()
 
 
@@ -90,8 +95,24 @@ def log_step(
         scalars.write(state.step, {"lr": first, **own, "skipped": state.trainer.skipped, **losses})
 
 
+def save_visuals(path: Path, batch: Mapping[str, Any], count: int = 0) -> None:
+    """Write one sheet: a row per sample with LR (enlarged by repetition), SR and GT.
+
+    Args:
+        path: the image.
+        batch: tensors (N, 3, H, W) in [0, 1]; those present of lq, sr, gt are shown.
+        count: rows at most; 0 shows four.
+    """
+    tensors = [batch[name][: count or 4].astype("float32") for name in ("lq", "sr", "gt") if name in batch]
+    height, width = (max(t.shape[axis] for t in tensors) for axis in (2, 3))
+    with paddle.no_grad():
+        columns = [F.interpolate(t, size=[height, width], mode="nearest").numpy() for t in tensors]
+    sheet = np.concatenate([np.concatenate(list(column), axis=1) for column in columns], axis=2)
+    write_image(path, to_uint8(sheet.transpose(1, 2, 0)))
+
+
 @contextmanager
-def reported(what: str) -> Iterator[None]:
+def log_errors(what: str) -> Iterator[None]:
     """A run is worth more than its scalars or images: what a full disk refuses inside is logged."""
     try:
         yield

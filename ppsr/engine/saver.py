@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ppsr.engine.checkpoint import CheckpointError, CheckpointStore
-from ppsr.engine.loggers import reported
+from ppsr.engine.loggers import log_errors
 from ppsr.engine.run import CHECKPOINTS, mark_latest
 from ppsr.files import atomic_path
 from ppsr.weights import stream_state, write_state
@@ -116,7 +116,7 @@ class Saver:
                 path.unlink()
 
     def _record(self, validated: int, best: float | None, best_step: int | None) -> None:
-        with reported(f"validation of step {validated}"):
+        with log_errors(f"validation of step {validated}"):
             self.store.record(validated, best, best_step)
             if best_step == validated:
                 with atomic_path(self.folder / "best_weight.pdparams") as temporary:

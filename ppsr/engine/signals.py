@@ -1,4 +1,4 @@
-"""Asking a run to stop or to save, without losing the step it is in."""
+"""Asking a run to stop, without losing the step it is in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppsr.engine.distributed import Group
 
 __all__ = ["StopRequest", "Stopped"]
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Stopped(BaseException):
@@ -20,19 +20,16 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Flags set by signals: SIGTERM, SIGINT and SIGHUP end the run after its step, SIGUSR1 saves and goes on.
-
-    A second SIGINT ends the process at once.
-    """
+    """Set by SIGTERM, SIGINT, SIGHUP and SIGUSR1, which end the run after its step; a second SIGINT ends the
+    process at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.save = False
         self._interruptible = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (*_STOPPING, signal.SIGUSR1):
+        for number in _STOPPING:
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -41,9 +38,6 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGUSR1:
-            self.save = True
-            return
         if number == signal.SIGINT and self.signal == signal.SIGINT:
             os._exit(130)
         self.signal = number
@@ -63,26 +57,21 @@ class StopRequest:
         finally:
             self._interruptible = False
 
-    def agree(self, group: Group) -> tuple[bool, bool]:
-        """Common decision of all ranks, in one reduction: a request on one counts for all.
-
-        Returns:
-            Whether to stop, and whether to save. A signal that comes meanwhile counts the next time.
-        """
+    def agree(self, group: Group) -> bool:
+        """Whether to stop, in one reduction: a request on one rank counts for all. A signal that comes
+        meanwhile counts the next time."""
         return self.take(group.sum(self.flags()))
 
     def flags(self) -> list[float]:
         """Requests of this process, as numbers to sum over ranks."""
-        return [*(float(self.signal == number) for number in _STOPPING), float(self.save)]
+        return [float(self.signal == number) for number in _STOPPING]
 
-    def take(self, flags: Sequence[float]) -> tuple[bool, bool]:
+    def take(self, flags: Sequence[float]) -> bool:
         """The decision of `agree`, from sums of every rank's `flags`."""
-        asked = [number for number, count in zip(_STOPPING, flags, strict=False) if count]
+        asked = [number for number, count in zip(_STOPPING, flags, strict=True) if count]
         if asked:
             self.signal = int(asked[0])
-        if flags[-1]:
-            self.save = False
-        return bool(asked), bool(flags[-1])
+        return bool(asked)
 
     def check(self, group: Group) -> None:
         """Stop on all ranks if one of them has a request.
@@ -90,12 +79,5 @@ class StopRequest:
         Raises:
             Stopped: one has.
         """
-        stop, save = self.agree(group)
-        self.save = self.save or save  # not here, in the middle of something
-        if stop:
+        if self.agree(group):
             raise Stopped
-
-    @property
-    def exit_code(self) -> int:
-        """128 + signal, as a shell would report it."""
-        return 128 + (self.signal or 0)

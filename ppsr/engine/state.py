@@ -10,28 +10,33 @@ from typing import Any
 
 import numpy as np
 import paddle
+from paddle import nn
 
 import ppsr
+from ppsr.config.schema import Experiment, LoaderOptions
+from ppsr.degradations.pool import TrainingPairPool
+from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
 from ppsr.errors import WeightError
 from ppsr.models.base import BaseModel
-from ppsr.solver.optimizers import load_optimizer_state, optimizer_state
+from ppsr.solver.ema import EMA
+from ppsr.solver.optimizers import (
+    build_optimizers,
+    build_schedules,
+    load_optimizer_state,
+    optimizer_state,
+)
 from ppsr.weights import dump_state, load_state, parse_pdparams
 from ppsr.weights.identify import Found
 from ppsr.weights.record import stated_network
 
-__all__ = ["State"]
+__all__ = ["State", "build_state"]
 
 logger = logging.getLogger(__name__)
 
 
-def _arrays(net: Any) -> dict[str, np.ndarray]:
-    return {key: value.numpy() for key, value in net.state_dict().items()}
-
-
-def _averaged_arrays(net: Any) -> dict[str, np.ndarray]:
-    """The same of an averaged network, whose parameters are parts of one tensor: of those, `numpy` copies,
-    and keeps, the whole."""
+def _arrays(net: nn.Layer) -> dict[str, np.ndarray]:
+    # the parameters of an averaged network are parts of one tensor, which `numpy` alone would copy and keep
     return {key: value.clone().numpy() for key, value in net.state_dict().items()}
 
 
@@ -68,8 +73,10 @@ class State:
 
     def weights(self) -> dict[str, dict[str, np.ndarray]]:
         """All networks by name, averages as `<name>_ema`; this is PaddleGAN's nested layout."""
-        nets = {name: _arrays(net) for name, net in self.model.nets.items()}
-        return nets | {f"{name}_ema": _averaged_arrays(net) for name, net in self.model.ema.items()}
+        return {name: _arrays(net) for name, net in self._named_nets().items()}
+
+    def _named_nets(self) -> dict[str, nn.Layer]:
+        return self.model.nets | {f"{name}_ema": net for name, net in self.model.ema.items()}
 
     def networks(self) -> dict[str, Found | None]:
         """Name and arguments with which each network was built."""
@@ -78,14 +85,14 @@ class State:
     def files(self) -> dict[str, Any]:
         """Contents of a checkpoint: bytes, or nested dictionaries of arrays, copies that training leaves
         alone."""
-        files: dict[str, Any] = {"weights.pdparams": self.weights()}
-        optimizers = {
-            name: optimizer_state(optimizer, self.model.nets)
-            for name, (optimizer, _) in self.trainer.optimizers.items()
+        return {
+            "weights.pdparams": self.weights(),
+            "optimizers.pdopt": {
+                name: optimizer_state(optimizer, self.model.nets)
+                for name, (optimizer, _) in self.trainer.optimizers.items()
+            },
+            "state.json": json.dumps(self._counters(), indent=1).encode(),
         }
-        files["optimizers.pdopt"] = optimizers
-        files["state.json"] = json.dumps(self._counters(), indent=1).encode()
-        return files
 
     def pool_bytes(self) -> bytes:
         """This rank's training-pair pool; every rank has its own."""
@@ -164,22 +171,15 @@ class State:
         self.step, self.samples, self.best = counters["step"], counters["samples"], counters["best"]
         self.best_step = counters.get("best_step")
         if counters["seed"] != self.seed:
-            logger.warning(
-                "the checkpoint was trained with seed %d; from here on the seed is %d",
-                counters["seed"],
-                self.seed,
-            )
+            text = "the checkpoint was trained with seed %d; from here on the seed is %d"
+            logger.warning(text, counters["seed"], self.seed)
         self.trainer.skipped = counters["skipped"]
         self.trainer.skipped_in_a_row = counters["skipped_in_a_row"]
         if counters["world"] != self.world:
-            logger.warning(
-                "the checkpoint was written by %d processes, now there are %d: sample order is kept, "
-                "but results will not be bit-equal",
-                counters["world"],
-                self.world,
-            )
+            text = "the checkpoint was written by %d processes, now there are %d: sample order is kept, but "
+            logger.warning(text + "results will not be bit-equal", counters["world"], self.world)
         stored = parse_pdparams(files["weights.pdparams"])
-        for name, net in {**self.model.nets, **{f"{n}_ema": e for n, e in self.model.ema.items()}}.items():
+        for name, net in self._named_nets().items():
             if name not in stored:
                 raise WeightError(f"the checkpoint has no network '{name}'; it has {sorted(stored)}")
             try:
@@ -201,3 +201,35 @@ class State:
             scaler.load_state_dict(counters["scalers"].get(name, {}))
         if self.pool is not None and self.pool_name(self.rank) in files:
             self.pool.set_state_dict(parse_pdparams(files[self.pool_name(self.rank)]))
+
+
+def build_state(experiment: Experiment, model: BaseModel, group: Group, loading: LoaderOptions) -> State:
+    """Networks, optimizers, averages and pool at step 0, with the weights of rank 0 on all ranks.
+
+    Args:
+        experiment: with the sections `optimizer` and `lr_scheduler`.
+        model: the algorithm.
+        group: the processes that train together.
+        loading: the loader's options of the training set.
+    """
+    assert experiment.optimizer is not None and experiment.lr_scheduler is not None
+    group.broadcast(model.nets.values())
+    ema = None
+    if experiment.ema is not None:
+        ema = EMA(model.nets, decay=experiment.ema.decay, net_names=experiment.ema.net_names)
+        model.ema = ema.nets
+    step = TrainStep(
+        model=model,
+        optimizers=build_optimizers(experiment.optimizer, model.nets),
+        schedules=build_schedules(experiment.optimizer, experiment.lr_scheduler),
+        options=experiment.step,
+        precision=experiment.precision,
+        group=group,
+        ema=ema,
+    )
+    state = State(model=model, trainer=step, seed=experiment.seed, rank=group.rank, world=group.world)
+    if loading.queue_size:
+        state.pool = TrainingPairPool(
+            loading.queue_size, seed=experiment.seed + group.rank, queue_params=loading.queue_params
+        )
+    return state

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import paddle
@@ -21,18 +20,10 @@ from paddle import Tensor
 from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.buckets import GradientBuckets
 from ppsr.engine.distributed import Group
-from ppsr.engine.phase_result import (
-    Optimizers,
-    PhaseResult,
-    all_values,
-    read_numbers,
-    scalar_loss,
-    total_loss,
-)
-from ppsr.errors import PpsrError
+from ppsr.errors import ConfigError, PpsrError
 from ppsr.memory import device_array
 from ppsr.models.base import BaseModel, Batch, Phase
-from ppsr.precision import half_dtype
+from ppsr.precision import half_dtype, in_float32
 from ppsr.solver.ema import EMA
 from ppsr.solver.gradients import scale_gradients, squared_norm
 from ppsr.solver.loss_scale import LossScale
@@ -42,6 +33,8 @@ __all__ = ["TooManySkipsError", "TrainStep"]
 
 logger = logging.getLogger(__name__)
 
+Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]
+
 
 class TooManySkipsError(PpsrError):
     """Losses or gradients stayed non-finite."""
@@ -50,11 +43,38 @@ class TooManySkipsError(PpsrError):
 
 
 @dataclass
+class _PhaseResult:
+    """What a phase has computed, while it waits for the decision on its update.
+
+    Attributes:
+        optimizers: those that update its networks.
+        losses: values of each loss in the micro-batches that have it.
+        logs: the same of what a phase notes beside its losses.
+        squares: squared norm of each network's gradient, times the squared loss scale.
+        flags: see `GradientBuckets.finish`; None for one process.
+    """
+
+    phase: Phase
+    optimizers: Optimizers
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    logs: dict[str, list[Tensor]] = field(default_factory=dict)
+    squares: dict[str, Tensor] = field(default_factory=dict)
+    flags: Tensor | None = None
+
+    @property
+    def numbers(self) -> list[Tensor]:
+        """Everything that is read from the device, in order."""
+        scalars = [*self.losses.values(), *self.logs.values()]
+        numbers = [value for values in scalars for value in values] + list(self.squares.values())
+        return numbers if self.flags is None else [*numbers, self.flags]
+
+
+@dataclass
 class TrainStep:
     """Advances the networks of an algorithm.
 
     Attributes:
-        schedule: of all optimizers, or by the names of the optimizers.
+        schedules: of the learning rates, by the names of the optimizers.
         skipped: steps whose loss or gradient was not finite, in all and in a row.
         updating: whether an update of the present step has begun, so that an error leaves networks between
             two steps.
@@ -63,7 +83,7 @@ class TrainStep:
 
     model: BaseModel
     optimizers: Optimizers
-    schedule: Schedule | Mapping[str, Schedule]
+    schedules: Mapping[str, Schedule]
     options: StepOptions
     precision: Precision
     group: Group
@@ -86,17 +106,19 @@ class TrainStep:
         self.amp = self.precision.amp and paddle.get_device() != "cpu"
         if self.precision.amp and not self.amp:
             logger.warning("mixed precision has no effect on CPU: training in float32")
-        self.in_float32 = self._choose_half_type() if self.amp else []
+        self.float32_nets = self._choose_half_type() if self.amp else []
         use_scaler = self.amp and self.precision.dtype == "float16"
         for name in self.optimizers:
             self.scalers[name] = LossScale(enabled=use_scaler)
         if self.amp and self.precision.level == "O2":
             for optimizer, names in self.optimizers.values():
-                nets = [self.model.nets[name] for name in names if name not in self.in_float32]
+                nets = [self.model.nets[name] for name in names if name not in self.float32_nets]
                 if nets:
                     paddle.amp.decorate(nets, optimizer, level="O2", dtype=self.precision.dtype)
-        if self.options.channels_last:
-            self._choose_layout()
+        if self.options.channels_last and not self.amp:
+            logger.warning("step.channels_last has an effect on a GPU with precision.amp only")
+        elif self.options.channels_last:
+            paddle.incubate.autotune.set_config({"layout": {"enable": True}})
 
     def _choose_half_type(self) -> list[str]:
         """Take bfloat16 where a network is not safe in float16; names networks that stay in float32."""
@@ -108,25 +130,15 @@ class TrainStep:
             self.precision = self.precision.model_copy(update={"dtype": "bfloat16"})
             logger.info("training in bfloat16: activations of %s leave the range of float16", names)
             return []
-        logger.warning(
-            "%s stays in float32: its activations leave the range of float16, and the device has no bfloat16",
-            names,
+        text = (
+            "%s stays in float32: its activations leave the range of float16, and the device has no bfloat16"
         )
+        logger.warning(text, names)
         return unsafe
 
     def rates(self, step: int) -> dict[str, float]:
         """The learning rate of every optimizer after `step` finished steps."""
-        schedule = self.schedule
-        if isinstance(schedule, Mapping):
-            return {name: schedule[name](step) for name in self.optimizers}
-        return dict.fromkeys(self.optimizers, schedule(step))
-
-    def _choose_layout(self) -> None:
-        """Paddle's layout tuning: NHWC where the tensor cores want it."""
-        if not self.amp:
-            logger.warning("step.channels_last has an effect on a GPU with precision.amp only")
-            return
-        paddle.incubate.autotune.set_config({"layout": {"enable": True}})
+        return {name: self.schedules[name](step) for name in self.optimizers}
 
     def run(
         self, batches: Sequence[Batch], step: int, seed: int, *, requests: Sequence[float] = ()
@@ -152,7 +164,7 @@ class TrainStep:
         self.model.step = step
         self.requests, self.requested = requests, None
         batches = [self.model.prepare(batch) for batch in batches]
-        waiting: list[PhaseResult] = []
+        waiting: list[_PhaseResult] = []
         scalars: dict[str, float] = {}
         problems: list[str] = []
         for phase in self.model.phases():
@@ -179,11 +191,11 @@ class TrainStep:
             found |= getattr(optimizer, "_master_weights", {})
         return found
 
-    def _backward(self, phase: Phase, batches: Sequence[Batch]) -> PhaseResult:
+    def _backward(self, phase: Phase, batches: Sequence[Batch]) -> _PhaseResult:
         """Forward and backward of one phase."""
         used = {k: v for k, v in self.optimizers.items() if set(v[1]) & set(phase.nets)}
-        result = PhaseResult(phase, used)
-        self._freeze_all_but(phase.nets)
+        result = _PhaseResult(phase, used)
+        self.train_only(phase.nets)
         if not used:  # nothing can learn, but later phases need what the forward pass leaves in the batches
             with paddle.no_grad():
                 for batch in batches:
@@ -202,18 +214,19 @@ class TrainStep:
                 losses = phase.losses(batch)
             if not losses:
                 continue  # to the next micro-batch: later phases need what the forward pass leaves in each
-            values = {name: scalar_loss(name, value) for name, value in losses.items()}
-            total = scaler.scale(total_loss(list(values.values())) / len(batches))
+            values = {name: _scalar(name, value) for name, value in losses.items()}
+            total = scaler.scale(paddle.add_n(list(values.values())) / len(batches))
             if buckets is not None and index == len(batches) - 1:
                 buckets.start()
             total.backward()
-            for found, new in ((result.losses, values), (result.logs, batch.logs)):
+            for noted, new in ((result.losses, values), (result.logs, batch.logs)):
                 for name, value in new.items():
-                    found.setdefault(name, []).append(value.detach())
+                    noted.setdefault(name, []).append(value.detach())
             batch.logs = {}
         if result.losses:
             if buckets is not None:
-                failed = ~paddle.stack(all_values(result.losses)).isfinite().all()
+                found = [value for values in result.losses.values() for value in values]
+                failed = ~paddle.stack(found).isfinite().all()
                 flags = [failed.astype("float32").reshape([1])]
                 if self.requests:
                     flags.append(device_array(np.array(self.requests, np.float32)))
@@ -235,8 +248,8 @@ class TrainStep:
                     if key not in self.graphs:
                         self.graphs[key] = paddle.jit.to_static(net.forward, full_graph=True)
                     net.forward = self.graphs[key]
-                if name in self.in_float32:
-                    net.forward = _without_autocast(net.forward)
+                if name in self.float32_nets:
+                    net.forward = in_float32(net.forward)
             yield
         finally:
             for net in self.model.nets.values():
@@ -249,7 +262,7 @@ class TrainStep:
         with paddle.amp.auto_cast(half, level="O2", dtype=self.precision.dtype):
             yield
 
-    def _update(self, passes: Sequence[PhaseResult], scalars: dict[str, float], count: int) -> list[str]:
+    def _update(self, passes: Sequence[_PhaseResult], scalars: dict[str, float], count: int) -> list[str]:
         """Update the networks of phases whose losses and gradients are finite.
 
         Args:
@@ -260,7 +273,8 @@ class TrainStep:
         Returns:
             What is not finite, in words.
         """
-        values = iter(read_numbers([number for result in passes for number in result.numbers]))
+        numbers = [number.astype("float32").flatten() for result in passes for number in result.numbers]
+        values = iter(paddle.concat(numbers).tolist() if numbers else [])  # in one transfer
         problems = []
         for result in passes:
             for found in (result.losses, result.logs):
@@ -281,7 +295,7 @@ class TrainStep:
         return problems
 
     def _apply(
-        self, result: PhaseResult, scalars: Mapping[str, float], squares: Mapping[str, float], failed: bool
+        self, result: _PhaseResult, scalars: Mapping[str, float], squares: Mapping[str, float], failed: bool
     ) -> list[str]:
         """Step the optimizers of one phase, or return what is not finite."""
         problems = [f"the loss {name}" for name in result.losses if not math.isfinite(scalars[name])]
@@ -289,9 +303,9 @@ class TrainStep:
             return problems or ["a loss on another rank"]
         scaler = self.scalers[next(iter(result.optimizers))]
         overflowed = [net for net, value in squares.items() if not math.isfinite(value)]
+        if overflowed and not scaler.update(overflowed=True):
+            return [f"the gradient of {net}" for net in overflowed]
         if overflowed:
-            if not scaler.update(overflowed=True):
-                return [f"the gradient of {net}" for net in overflowed]
             logger.info("gradient of %s overflowed: loss scale %g", ", ".join(overflowed), scaler.value)
             return []
         for net in result.phase.nets:
@@ -308,10 +322,11 @@ class TrainStep:
         scaler.update(overflowed=False)
         return []
 
-    def _freeze_all_but(self, trained: Sequence[str]) -> None:
+    def train_only(self, names: Sequence[str]) -> None:
+        """Freeze all other networks."""
         for name, parameters in self.trainable.items():
             for parameter in parameters:
-                parameter.stop_gradient = name not in trained
+                parameter.stop_gradient = name not in names
 
     def _count_skip(self, step: int, problems: Sequence[str]) -> None:
         self.skipped += 1
@@ -325,14 +340,14 @@ class TrainStep:
             )
 
 
-def _without_autocast(forward: Callable) -> Callable:
-    """A forward pass in float32, whatever its inputs were computed in."""
-
-    def run(*inputs: Any) -> Any:
-        with paddle.amp.auto_cast(False):
-            return forward(*(x.astype("float32") if isinstance(x, Tensor) else x for x in inputs))
-
-    return run
+def _scalar(name: str, value: Tensor) -> Tensor:
+    """A loss as a float32 scalar."""
+    if value.size != 1:
+        raise ConfigError(
+            f"the loss {name} is an array of shape {list(value.shape)}, not a number; "
+            "its criterion needs another `reduction`, or is one of another kind"
+        )
+    return value.astype("float32").reshape([])
 
 
 def _drop_gradients(parameters: Iterable[Tensor]) -> None:

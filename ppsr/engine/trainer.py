@@ -13,17 +13,15 @@ from tqdm import tqdm
 
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
-from ppsr.engine.agreement import check_equal_ranks, rank_facts
 from ppsr.engine.checkpoint import CheckpointError
-from ppsr.engine.distributed import Group
+from ppsr.engine.distributed import Group, check_equal_ranks, rank_facts
 from ppsr.engine.loader import build_dataset, build_stream, check_samples, fit_channels
-from ppsr.engine.loggers import ScalarLog, StepClock, log_step, reported
+from ppsr.engine.loggers import ScalarLog, StepClock, log_errors, log_step, save_visuals
 from ppsr.engine.profiling import StepProfiler
 from ppsr.engine.saver import Saver
-from ppsr.engine.setup import build_state, check_scale, total_steps
 from ppsr.engine.signals import Stopped, StopRequest
+from ppsr.engine.state import build_state
 from ppsr.engine.validation import Validator
-from ppsr.engine.visuals import save_visuals
 from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.imaging.io import write_image
 from ppsr.memory import is_out_of_memory
@@ -70,8 +68,8 @@ class Trainer:
         self.dataset, self.loading = build_dataset(
             experiment.dataset.train, "dataset.train", seed=experiment.seed
         )
-        enlarges = getattr(model.inference_net(), "scale", None)
-        check_scale(getattr(self.dataset, "scale", None), enlarges)
+        scale = getattr(model.inference_net(), "scale", None)
+        _check_scale(getattr(self.dataset, "scale", None), scale)
         fit_channels(self.dataset, model.nets["generator"], "dataset.train")
         check_samples(self.dataset, "dataset.train")
         self.validator: Validator | None = None
@@ -79,9 +77,11 @@ class Trainer:
             self.validator = Validator(experiment)
             for test in self.validator.sets:
                 fit_channels(test.dataset, model.nets["generator"], test.key)
-            self.validator.check(enlarges)
+            self.validator.check(scale)
         self.samples_per_step = self.loading.batch_size * experiment.step.accumulate * group.world
-        self.total = total_steps(experiment, len(self.dataset), self.samples_per_step)
+        self.total = experiment.total_iters or 0
+        if experiment.epochs is not None:  # epochs follow each other within a batch: only the last ends early
+            self.total = max(1, experiment.epochs * len(self.dataset) // self.samples_per_step)
         check_equal_ranks(group, rank_facts(config, self.dataset, model.nets))
         self.state = build_state(experiment, model, group, self.loading)
         snapshots = experiment.snapshot_config
@@ -89,6 +89,7 @@ class Trainer:
         self.saved_step: int | None = None  # whose checkpoint this process has handed over
         self.validated_step: int | None = None
         self.profiler = StepProfiler(profiler_options, folder)
+        self.scalars: ScalarLog | None = None  # of the main process, while it trains
 
     def resume(self, checkpoint: Path | None = None) -> bool:
         """Go on from a checkpoint of the run's folder, by default the newest valid one; False when there is
@@ -97,16 +98,17 @@ class Trainer:
         Raises:
             DataError: the named checkpoint is damaged.
         """
-        found = checkpoint or self.saver.store.latest()
+        store, state = self.saver.store, self.state
+        found = checkpoint or store.latest()
         if found is None:
             return False
         try:
-            files, _ = self.saver.store.load(found)
+            files, _ = store.load(found)
         except CheckpointError as error:
             raise DataError(f"{error}; name the run instead to go on from its newest valid one") from None
-        state, recorded = self.state, self.saver.store.recorded()
         state.restore(files)
         self.saved_step = state.step
+        recorded = store.recorded()
         if recorded.get("validated") == state.step:
             self.validated_step = state.step
         if isinstance(recorded.get("step"), int) and recorded["step"] <= state.step:
@@ -122,33 +124,24 @@ class Trainer:
             stopped.
         """
         state, options, group = self.state, self.experiment, self.group
-        logger.info(
-            "%d steps, %d samples, %d process(es); results in %s",
-            self.total,
-            len(self.dataset),
-            group.world,
-            self.folder,
-        )
-        stream = build_stream(
-            self.dataset, self.loading, group, seed=options.seed, samples_done=state.samples
-        )
-        clock = StepClock(self.total)
+        sizes = self.total, len(self.dataset), group.world, self.folder
+        logger.info("%d steps, %d samples, %d process(es); results in %s", *sizes)
+        stream, clock = self._batches(), StepClock(self.total)
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
             stack.enter_context(closing(self.saver))
             stack.enter_context(closing(self.profiler))
-            log = None
             if group.is_main:
-                scalars = ScalarLog(self.folder, visualdl=options.enable_visualdl)
-                log = stack.enter_context(closing(scalars))
+                self.scalars = ScalarLog(self.folder, visualdl=options.enable_visualdl)
+                stack.enter_context(closing(self.scalars))
             bar = tqdm(total=self.total, initial=state.step, disable=not group.is_main or None, unit="step")
             stack.enter_context(closing(bar))
             try:
                 if state.step and self._due(options.validate_.interval) and self.validated_step != state.step:
-                    self._validate(log, stop)  # the run ended between its checkpoint and this
+                    self.validate(stop)  # the run ended between its checkpoint and this
                 while state.step < self.total and not self._stopped(stop):
                     started = time.perf_counter()
-                    batches = [self._next(stream) for _ in range(options.step.accumulate)]
+                    batches = [next(stream) for _ in range(options.step.accumulate)]
                     clock.tick(time.perf_counter() - started)
                     losses = state.trainer.run(batches, state.step, state.seed, requests=stop.flags())
                     state.step += 1
@@ -156,15 +149,15 @@ class Trainer:
                     bar.update()
                     if self._due(options.log_config.interval):
                         timing = clock.report(state.step, self.samples_per_step)
-                        log_step(state, losses, timing, self.total, log)
+                        log_step(state, losses, timing, self.total, self.scalars)
                     if group.is_main and _every(options.log_config.visual_interval, state.step):
-                        with reported(f"image of step {state.step}"):
-                            folder = self.folder / "visual_train"
-                            save_visuals(folder, state.step, batches[0], options.image_num)
+                        sheet = self.folder / "visual_train" / f"iter{state.step}.png"
+                        with log_errors(f"image of step {state.step}"):
+                            save_visuals(sheet, batches[0], options.image_num)
                     if self._due(options.snapshot_config.interval):
                         self.save()
                     if self._due(options.validate_.interval):
-                        self._validate(log, stop)
+                        self.validate(stop)
                     if self.profiler.step():
                         break
             except Exception as error:
@@ -173,27 +166,26 @@ class Trainer:
                     raise OutOfMemoryError(state.step, error) from error
                 raise
             if stop.signal:
-                return self._end_stopped(stop)
-        logger.info(
-            "finished %d steps, %d skipped; results in %s", state.step, state.trainer.skipped, self.folder
-        )
+                self._save_stopped(stop)
+                return 128 + stop.signal  # as a shell would report it
+        steps = state.step, state.trainer.skipped, self.folder
+        logger.info("finished %d steps, %d skipped; results in %s", *steps)
         return 1 if self.saver.failed and self.saver.written is None else 0
+
+    def _batches(self) -> Iterator[Batch]:
+        """Training batches, which have been through the pool where there is one."""
+        seed, done, pool = self.experiment.seed, self.state.samples, self.state.pool
+        stream = build_stream(self.dataset, self.loading, self.group, seed=seed, samples_done=done)
+        return stream if pool is None else map(pool, stream)
 
     def _due(self, interval: int) -> bool:
         """Whether something that is done every `interval` steps, and after the last one, is due now."""
         return _every(interval, self.state.step) or (interval > 0 and self.state.step == self.total)
 
-    def _next(self, stream: Iterator[Batch]) -> Batch:
-        batch = next(stream)
-        return batch if self.state.pool is None else self.state.pool(batch)
-
     def _stopped(self, stop: StopRequest) -> bool:
         sums = self.state.trainer.requested
         # several ranks do not wait for each other again: the step's own reduction has carried their flags
-        stopped, save = stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
-        if save and self.saved_step != self.state.step:
-            self.save()
-        return stopped
+        return stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
 
     def _save_after_error(self) -> None:
         """Save the finished steps, unless the error left the networks in the middle of one."""
@@ -206,66 +198,58 @@ class Trainer:
         if self.saver.written == state.step:
             logger.info("the %d finished steps are saved; go on with --resume auto", state.step)
 
-    def _end_stopped(self, stop: StopRequest) -> int:
+    def _save_stopped(self, stop: StopRequest) -> None:
         step = self.state.step
         if self.saved_step != step and step:
             self.save()
             self.saver.wait()
         hint = "; resume with --resume auto" if self.saver.store.all() else ""
         logger.warning("stopped by signal %d after step %d%s", stop.signal, step, hint)
-        return stop.exit_code
 
-    def _validate(self, log: ScalarLog | None, stop: StopRequest) -> None:
-        """Validate; a signal ends that at once, and a resumed run repeats it."""
-        try:
-            self.validate(log, stop)
-        except Stopped:
-            logger.info("validation of step %d interrupted", self.state.step)
-        self.state.trainer.requested = None  # validation takes long: ask again
-
-    def validate(self, log: ScalarLog | None = None, stop: StopRequest | None = None) -> dict[str, float]:
+    def validate(self, stop: StopRequest | None = None) -> dict[str, float]:
         """Score the validation sets with the averaged networks, and mark the best checkpoint.
 
-        Args:
-            log: where the means go.
-            stop: interrupts the scoring.
+        A signal ends that at once, and a resumed run repeats it.
 
-        Raises:
-            Stopped: by a signal.
+        Args:
+            stop: requests to stop.
+
+        Returns:
+            The means; empty where it was interrupted.
         """
-        state, validator = self.state, self.validator
+        state, validator, group = self.state, self.validator, self.group
         if validator is None:
             return {}
-        net = state.model.inference_net()
-        with nullcontext() if stop is None else stop.interrupting(self.group), state.trainer.inference():
-            scores = validator.score(
-                net,
-                self.group,
-                save_folder=self.folder / "visual_test",
-                write=_write_if_possible,
-                on_round=lambda: None if stop is None else stop.check(self.group),
-            )
+        try:
+            with nullcontext() if stop is None else stop.interrupting(group), state.trainer.inference():
+                scores = validator.score(
+                    state.model.inference_net(),
+                    group,
+                    save_folder=self.folder / "visual_test",
+                    write=_write_if_possible,
+                    on_round=lambda: None if stop is None else stop.check(group),
+                )
+        except Stopped:
+            logger.info("validation of step %d interrupted", state.step)
+            return {}
+        finally:
+            state.trainer.requested = None  # validation takes long: ask again
         means = validator.means(scores)
         for name, value in means.items():
             logger.info("Metric %s: %.4f", name, value)
-        if log is not None and means:
-            log.write(state.step, means, "validate")
+        if self.scalars is not None and means:
+            self.scalars.write(state.step, means, "validate")
         quality = validator.quality(means)
         if quality is not None and (state.best is None or quality > state.best):
             state.best, state.best_step = quality, state.step
             if self.saved_step != state.step:
                 self.save()
         if state.best is not None:
-            averaged = ", ".join(state.model.ema) or "none"
-            logger.info(
-                "best %s: %.4f at step %s (averaged networks: %s)",
-                validator.best_metric(),
-                validator.sign * state.best,
-                state.best_step,
-                averaged,
-            )
+            best, averaged = validator.sign * state.best, ", ".join(state.model.ema) or "none"
+            text = "best %s: %.4f at step %s (averaged networks: %s)"
+            logger.info(text, validator.best_metric(), best, state.best_step, averaged)
         self.validated_step = state.step
-        if self.group.is_main:
+        if group.is_main:
             self.saver.record(state.step, state.best, state.best_step)
         return means
 
@@ -276,19 +260,29 @@ class Trainer:
         Args:
             alone: other processes do not take part, so their training-pair pools are left out.
         """
+        state = self.state
         pools: list[bytes] = []
-        if self.state.pool is not None:
-            own = self.state.pool_bytes()
+        if state.pool is not None:
+            own = state.pool_bytes()
             pools = [own] if alone else self.group.gather(own)
         if self.group.is_main:
-            files = self.state.files()
-            files.update({self.state.pool_name(rank): content for rank, content in enumerate(pools)})
-            self.saver.save(self.state.step, files, networks=self.state.networks())
-        self.saved_step = self.state.step
+            files = state.files()
+            files.update({state.pool_name(rank): content for rank, content in enumerate(pools)})
+            self.saver.save(state.step, files, networks=state.networks())
+        self.saved_step = state.step
 
 
 def _every(interval: int, step: int) -> bool:
     return interval > 0 and step % interval == 0
+
+
+def _check_scale(scale: int | None, enlarges: int | None) -> None:
+    """Compare the scale of the training set with that of the network, where both are known."""
+    if None not in (scale, enlarges) and scale != enlarges:
+        raise ConfigError(
+            f"dataset.train.scale is {scale}, but the generator enlarges {enlarges} times; "
+            "give both the same scale"
+        )
 
 
 class OutOfMemoryError(PpsrError):
@@ -305,5 +299,5 @@ class OutOfMemoryError(PpsrError):
 
 
 def _write_if_possible(path: Path, image: np.ndarray) -> None:
-    with reported(f"image {path.name}"):
+    with log_errors(f"image {path.name}"):
         write_image(path, image)

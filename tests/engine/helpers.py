@@ -87,6 +87,18 @@ def make_trainer(path: Path, run: Path, overrides=()) -> Trainer:
     return Trainer(config, experiment, build_model(config["model"]), Group(), run)
 
 
+def before_steps(trainer: Trainer, action) -> None:
+    """Call a function of the number of finished steps before each."""
+    batches = trainer._batches
+
+    def watched():
+        for batch in batches():
+            action(trainer.state.step)
+            yield batch
+
+    trainer._batches = watched
+
+
 class Scores:
     """A validator with given values of one metric, instead of networks on images."""
 

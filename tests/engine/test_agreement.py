@@ -1,4 +1,4 @@
-"""ProcessGroup that were started for different trainings are refused, with the first difference."""
+"""Ranks that were started for different trainings are refused, with the first difference."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import copy
 import paddle
 import pytest
 
-from ppsr.engine.agreement import check_equal_ranks, rank_facts
-from ppsr.engine.distributed import Group
+from ppsr.engine.distributed import Group, check_equal_ranks, rank_facts
 from ppsr.errors import ConfigError
 
 CONFIG = {
@@ -28,7 +27,7 @@ class _Images:
 
 
 class _Group(Group):
-    """ProcessGroup of which the others are given."""
+    """Ranks of which the others are given."""
 
     def __init__(self, *others):
         super().__init__(0, 1 + len(others))

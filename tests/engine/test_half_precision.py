@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 
 import numpy as np
 import paddle
@@ -33,7 +34,7 @@ def _step(model, optimizers, **options):
     return TrainStep(
         model=model,
         optimizers=optimizers,
-        schedule=ConstantLR(learning_rate=0.5),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=0.5)),
         options=StepOptions(**options),
         precision=Precision(level="O2", dtype="bfloat16"),
         group=Group(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 
 import numpy as np
 import paddle
@@ -65,7 +66,7 @@ def _step(name, **options):
     return TrainStep(
         model=model,
         optimizers=build_optimizers(sections, model.nets),
-        schedule=ConstantLR(learning_rate=1e-3),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=1e-3)),
         options=StepOptions(**options),
         precision=Precision(),
         group=Group(),

@@ -1,4 +1,4 @@
-"""ProcessGroup that wait for each other by counters."""
+"""Ranks that wait for each other by counters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from ppsr.engine.meeting import Meeting
+from ppsr.engine.distributed import Meeting
 
 
 class _Store:

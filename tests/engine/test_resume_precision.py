@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections import defaultdict
 
 import numpy as np
 import paddle
@@ -83,7 +84,7 @@ def _state(optimizer, level, dtype):
     trainer = TrainStep(
         model=model,
         optimizers=optimizers,
-        schedule=ConstantLR(learning_rate=0.01),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=0.01)),
         options=StepOptions(),
         precision=Precision(amp=level != "float32", level="O1" if level == "float32" else level, dtype=dtype),
         group=Group(),

@@ -20,7 +20,7 @@ from ppsr.errors import DataError, WeightError
 from ppsr.memory import resident_memory
 from ppsr.solver.ema import EMA
 from ppsr.weights import dump_state, read_file
-from tests.engine.helpers import fingerprint, make_trainer, validated_trainer, write_config
+from tests.engine.helpers import before_steps, fingerprint, make_trainer, validated_trainer, write_config
 
 STATE = {"weights.pdparams": {"generator": {"w": np.arange(6, dtype="f4")}}, "state.json": b"{}"}
 SHORT = ["total_iters=6", "dataset.train.queue_size=0", "snapshot_config.interval=100"]
@@ -44,14 +44,12 @@ def test_the_due_checkpoint_is_written_before_the_validation(tmp_path):
 
 def test_an_error_between_two_steps_saves_the_finished_ones(tmp_path, caplog):
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", SHORT)
-    take = trainer._next
 
-    def fail(stream):
-        if trainer.state.step == 3:
+    def fail(step):
+        if step == 3:
             raise DataError("too many broken images")
-        return take(stream)
 
-    trainer._next = fail
+    before_steps(trainer, fail)
     with caplog.at_level("INFO", "ppsr"), pytest.raises(DataError, match="broken images"):
         trainer.train()
     assert _steps(tmp_path / "run") == [3]
@@ -144,14 +142,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "_write", slow)
     options = [*SHORT, "snapshot_config.interval=2", "total_iters=4", "snapshot_config.keep=5"]
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", options)
-    take = trainer._next
-
-    def watch(stream):
-        if trainer.state.step == 3:
-            reached.set()
-        return take(stream)
-
-    trainer._next = watch
+    before_steps(trainer, lambda step: step == 3 and reached.set())
     assert trainer.train() == 0
     monkeypatch.setattr(checkpoint, "_write", write)
     sync = make_trainer(tmp_path / "tiny.yaml", tmp_path / "sync", [*options, "snapshot_config.sync=true"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import defaultdict
 
 import numpy as np
 import paddle
@@ -54,7 +55,7 @@ def test_a_network_that_leaves_the_range_of_float16_takes_bfloat16_or_runs_witho
         step = TrainStep(
             model=model,
             optimizers={"optimG": (optimizer, ("generator",))},
-            schedule=ConstantLR(learning_rate=1e-4),
+            schedules=defaultdict(lambda: ConstantLR(learning_rate=1e-4)),
             options=StepOptions(),
             precision=Precision(amp=True, dtype=dtype),
             group=Group(),
@@ -84,7 +85,7 @@ def test_every_optimizer_steps_at_its_own_rate():
     step = TrainStep(
         model=model,
         optimizers=build_optimizers(sections, model.nets),
-        schedule=build_schedules(sections, {"name": "ConstantLR", "learning_rate": 100.0}),
+        schedules=build_schedules(sections, {"name": "ConstantLR", "learning_rate": 100.0}),
         options=StepOptions(),
         precision=Precision(),
         group=Group(),

@@ -68,13 +68,13 @@ def test_a_non_finite_step_is_skipped_counted_and_leaves_no_trace(tmp_path):
         return {k: v * float("nan") for k, v in losses.items()} if poisoned["on"] else losses
 
     model.generator_losses = poison
-    batch = trainer._next(_batches(trainer))
-    state.trainer.run([batch], 0, 0)
+    batches = trainer._batches()
+    state.trainer.run([next(batches)], 0, 0)
     assert state.trainer.skipped == 1
     for key, value in model.nets["generator"].state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before[key])
     poisoned["on"] = False
-    state.trainer.run([trainer._next(_batches(trainer))], 1, 0)
+    state.trainer.run([next(batches)], 1, 0)
     assert state.trainer.skipped == 1
     assert state.trainer.skipped_in_a_row == 0
 
@@ -84,16 +84,10 @@ def test_skips_in_a_row_end_the_run(tmp_path):
     model = trainer.state.model
     phase = model.generator_losses
     model.generator_losses = lambda batch: {k: v * float("inf") for k, v in phase(batch).items()}
-    stream = _batches(trainer)
+    stream = trainer._batches()
     trainer.state.trainer.run([next(stream)], 0, 0)
     with pytest.raises(TooManySkipsError, match="2 steps in a row"):
         trainer.state.trainer.run([next(stream)], 1, 0)
-
-
-def _batches(trainer):
-    from ppsr.engine.loader import build_stream
-
-    return build_stream(trainer.dataset, trainer.loading, trainer.group, seed=0, samples_done=0)
 
 
 def test_accumulating_two_batches_equals_one_of_twice_the_size(tmp_path):

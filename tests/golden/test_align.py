@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def test_training_step_equals_the_released_one(path: Path) -> None:
     step = TrainStep(
         model=model,
         optimizers=build_optimizers({"optimG": adam}, model.nets),
-        schedule=ConstantLR(learning_rate=2e-4),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=2e-4)),
         options=StepOptions(),
         precision=Precision(),
         group=Group(),

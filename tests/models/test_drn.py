@@ -3,6 +3,7 @@ goldens."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_training_step_follows_the_original_for_three_steps(path: Path, grouping
     step = TrainStep(
         model=model,
         optimizers=build_optimizers(config, model.nets),
-        schedule=ConstantLR(learning_rate=1e-4),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=1e-4)),
         options=StepOptions(),
         precision=Precision(),
         group=Group(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import paddle
 import pytest
@@ -69,7 +71,7 @@ def test_the_student_comes_nearer(rng, teacher):
     step = TrainStep(
         model=model,
         optimizers=build_optimizers({"name": "Adam", "net_names": ["generator"]}, model.nets),
-        schedule=ConstantLR(learning_rate=3e-3),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=3e-3)),
         options=StepOptions(),
         precision=Precision(),
         group=Group(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import paddle
 import pytest
@@ -223,7 +225,7 @@ def test_every_loss_of_two_images_learns_by_itself(entry):
     step = TrainStep(
         model=model,
         optimizers=build_optimizers(optimizer, model.nets),
-        schedule=ConstantLR(learning_rate=3e-3),
+        schedules=defaultdict(lambda: ConstantLR(learning_rate=3e-3)),
         options=StepOptions(),
         precision=Precision(),
         group=Group(),
