@@ -16,6 +16,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.evaluation.evaluate import Evaluation
 from ppsr.evaluation.published import Difference, differences
 from ppsr.files import atomic_write, json_number
+from ppsr.imaging.captions import captioned
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.scoring import ImageTriplet, SetScore
@@ -33,7 +34,6 @@ __all__ = [
     "write_report",
 ]
 
-_CAPTION = 22
 _ERROR_GAIN = 4
 
 
@@ -286,12 +286,6 @@ def draw_grid(triple: ImageTriplet, scale: int, *, limit: int = 512) -> np.ndarr
     height, width = (min(side, limit) for side in triple.sr.shape[:2])
     top, left = (triple.sr.shape[0] - height) // 2, (triple.sr.shape[1] - width) // 2
     return np.concatenate(
-        [_captioned(tile[top : top + height, left : left + width], text) for text, tile in tiles.items()],
+        [captioned(tile[top : top + height, left : left + width], text) for text, tile in tiles.items()],
         axis=1,
     )
-
-
-def _captioned(tile: np.ndarray, text: str) -> np.ndarray:
-    head = np.zeros((_CAPTION, tile.shape[1], 3), np.uint8)
-    cv2.putText(head, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([head, tile], axis=0)

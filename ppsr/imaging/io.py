@@ -10,14 +10,13 @@ import logging
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.files import atomic_write, walk_folders
+from ppsr.files import walk_folders
 from ppsr.imaging.reading import DecodedImage, read_content, read_file
+from ppsr.imaging.writing import Target, supported_dtype, write_rows
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 _MAX = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
-_SIDE_LIMITS = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 
 
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
@@ -141,8 +139,8 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
 
     Args:
         path: the suffix chooses the format.
-        image: H x W or H x W x 1, 3, 4; uint8 or uint16 as it is, float as [0, 1] to 8 bit.
-        quality: of JPEG and WebP.
+        image: H x W or H x W x 1, 2, 3, 4; uint8 or uint16 as it is, float as [0, 1] to 8 bit.
+        quality: of JPEG, WebP and AVIF.
 
     Raises:
         DataError: the format cannot hold the image, or is unknown.
@@ -153,28 +151,12 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
         raise DataError(
             f"cannot write samples of type {image.dtype} to {path}; use uint8, uint16 or float in [0, 1]"
         )
-    suffix = path.suffix.lower()
-    limit = _SIDE_LIMITS.get(suffix)
-    if limit and max(image.shape[:2]) > limit:
-        raise DataError(
-            f"{path}: {suffix} holds at most {limit} pixels a side, the image has {image.shape[:2]}"
-        )
-    if image.ndim == 3 and image.shape[2] >= 3:
-        image = image[..., [2, 1, 0, 3][: image.shape[2]]]
+    pixels = image[..., None] if image.ndim == 2 else image
+    target = Target(*pixels.shape, dtype=pixels.dtype, quality=quality, alpha=pixels.shape[2] in (2, 4))
     try:
-        done, buffer = cv2.imencode(suffix, np.ascontiguousarray(image), _parameters(suffix, quality))
-    except cv2.error as error:
-        raise DataError(f"cannot write {path}: {error.err}") from None
-    if not done:
-        raise DataError(f"cannot encode an image of shape {image.shape} as {suffix}")
-    atomic_write(path, buffer.tobytes())
-
-
-def _parameters(suffix: str, quality: int) -> list[int]:
-    table: dict[str, Any] = {
-        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
-        ".png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
-    }
-    return table.get(suffix, [])
+        dtype, _ = supported_dtype(path.suffix, target)
+        if dtype != pixels.dtype:
+            raise DataError(f"{path.suffix} holds {dtype}, the image is {pixels.dtype}; use png or tif")
+        write_rows(path, target, iter([pixels]))
+    except DataError as error:
+        raise DataError(f"cannot write {path}: {error}") from None

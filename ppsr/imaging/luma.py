@@ -1,6 +1,7 @@
 """Enlarging colour images by a network for luma: it sees Y of YCbCr, bicubic interpolation Cb and Cr.
 
-That is how SRCNN, FSRCNN and ESPCN are published. One program for NumPy arrays and for tensors, which keep
+That is how SRCNN, FSRCNN and ESPCN are published. YCbCr is ITU-R BT.601 as in MATLAB: Y in 16..235, chroma in
+16..240. One program for NumPy arrays and for tensors, which keep
 their gradients.
 """
 
@@ -11,24 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.imaging.color import YCBCR_OFFSET, YCBCR_WEIGHTS
 from ppsr.imaging.resize import cubic_matrix
 
-__all__ = ["luma", "on_luma"]
+__all__ = ["luma", "on_luma", "rgb_to_ycbcr"]
 
 Constant = Callable[[np.ndarray], Any]
 """Makes an array of constants what the images are, such as `paddle.to_tensor`."""
 
-_TO = (YCBCR_WEIGHTS / 255).astype(np.float32)
-_OFFSET = (YCBCR_OFFSET / 255).astype(np.float32)[:, None]
-_FROM = np.linalg.inv(YCBCR_WEIGHTS / 255)
-_FROM_OFFSET = (-_FROM @ (YCBCR_OFFSET / 255)).astype(np.float32)[:, None]
+_WEIGHTS = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+_SHIFT = np.array([16.0, 128.0, 128.0]) / 255
+_TO = _WEIGHTS.astype(np.float32)
+_OFFSET = _SHIFT.astype(np.float32)[:, None]
+_FROM = np.linalg.inv(_WEIGHTS)
+_FROM_OFFSET = (-_FROM @ _SHIFT).astype(np.float32)[:, None]
 _FROM = _FROM.astype(np.float32)
 
 
 def luma(rgb: Any, constant: Constant = np.asarray) -> Any:
     """(N, 3, H, W) RGB in [0, 1], array or tensor -> Y (N, 1, H, W) in 16/255..235/255."""
     return _mix(_TO[:1], rgb, constant) + constant(_OFFSET[:1, :, None])
+
+
+def rgb_to_ycbcr(rgb: Any, constant: Constant = np.asarray) -> Any:
+    """(N, 3, H, W) RGB in [0, 1], array or tensor -> YCbCr in units of 255."""
+    return _mix(_TO, rgb, constant) + constant(_OFFSET[:, :, None])
 
 
 def on_luma(enlarge: Callable[[Any], Any], rgb: Any, scale: int, constant: Constant = np.asarray) -> Any:
@@ -44,9 +51,9 @@ def on_luma(enlarge: Callable[[Any], Any], rgb: Any, scale: int, constant: Const
         (N, 3, sH, sW) RGB, not clipped.
     """
     rows, columns = (cubic_matrix(side, side * scale).toarray() for side in rgb.shape[2:])
-    chroma = _mix(_TO[1:], rgb, constant) + constant(_OFFSET[1:, :, None])
-    chroma = constant(rows) @ chroma @ constant(np.ascontiguousarray(columns.T))
-    y = enlarge(luma(rgb, constant))
+    ycbcr = rgb_to_ycbcr(rgb, constant)
+    chroma = constant(rows) @ ycbcr[:, 1:] @ constant(np.ascontiguousarray(columns.T))
+    y = enlarge(ycbcr[:, :1])
     mixed = _mix(_FROM[:, :1], y, constant) + _mix(_FROM[:, 1:], chroma, constant)
     return mixed + constant(_FROM_OFFSET[:, :, None])
 

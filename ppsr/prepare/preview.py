@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ppsr.config import load_config
 from ppsr.datasets.degrading import DegradingDataset
 from ppsr.engine.loader import build_dataset
 from ppsr.errors import ConfigError
+from ppsr.imaging.captions import captioned
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import interpolate
 
 __all__ = ["make_preview"]
 
 _TILE = 256
-_CAPTION = 24
 _COLUMNS = 4
 
 
@@ -41,7 +40,7 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
         raise ConfigError(f"{config.path}: dataset.train has no degradation to preview")
     rows, count = [], 0
     for degradation, stages in dataset.previews(index).items():
-        tiles = [_captioned(image, f"{degradation}: {name}") for name, image in stages]
+        tiles = [_tile(image, f"{degradation}: {name}") for name, image in stages]
         count += len(tiles)
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
         rows += [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
@@ -49,10 +48,6 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
     return f"{output}: {count} stages of {dataset.paths[index % len(dataset)]}"
 
 
-def _captioned(image: np.ndarray, text: str) -> np.ndarray:
-    """A tile with its name above."""
+def _tile(image: np.ndarray, text: str) -> np.ndarray:
     mode = "area" if min(image.shape[:2]) > _TILE else "bicubic"
-    tile = np.zeros((_TILE + _CAPTION, _TILE, 3), np.uint8)
-    tile[_CAPTION:] = to_uint8(interpolate(image, mode=mode, size=(_TILE, _TILE)))
-    cv2.putText(tile, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
-    return tile
+    return captioned(to_uint8(interpolate(image, mode=mode, size=(_TILE, _TILE))), text)

@@ -137,7 +137,7 @@ def test_grids_of_best_and_worst_show_five_images(result, tmp_path):
     write_report(result, tmp_path / "out")
     grids = sorted((tmp_path / "out").glob("*.png"))
     assert [g.name.split("_")[1] for g in grids] == ["best", "worst"]
-    assert {read_image(g).shape for g in grids} == {(32 + 22, 5 * 40, 3)}
+    assert {read_image(g).shape for g in grids} == {(32 + 24, 5 * 40, 3)}
 
 
 def test_the_table_of_the_reflash_paper_has_a_column_per_degradation(tmp_path, rng):

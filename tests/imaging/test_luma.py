@@ -7,8 +7,7 @@ import paddle
 import pytest
 
 from ppsr.generators.apply import super_resolve
-from ppsr.imaging.color import rgb_to_y, rgb_to_ycbcr
-from ppsr.imaging.luma import luma, on_luma
+from ppsr.imaging.luma import luma, on_luma, rgb_to_ycbcr
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.upscaler import Upscaler
@@ -25,6 +24,11 @@ def batch_of(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
 
 
+def rgb_to_y(image: np.ndarray) -> np.ndarray:
+    """MATLAB's rgb2ycbcr."""
+    return (image @ np.array([65.481, 128.553, 24.966]) + 16) / 255
+
+
 def test_luma_is_the_y_of_the_metrics(image):
     np.testing.assert_allclose(luma(batch_of(image))[0, 0], rgb_to_y(image), atol=1e-6)
 
@@ -38,10 +42,10 @@ def test_result_has_the_networks_y_and_bicubic_chroma(image):
 
     sr = on_luma(enlarge, batch_of(image), 3)
     assert sr.dtype == np.float32
-    ycbcr = rgb_to_ycbcr(sr[0].transpose(1, 2, 0))
+    ycbcr, source = (rgb_to_ycbcr(batch)[0].transpose(1, 2, 0) for batch in (sr, batch_of(image)))
     np.testing.assert_allclose(seen[0][0, 0], rgb_to_y(image), atol=1e-6)
     np.testing.assert_allclose(ycbcr[..., 0], enlarge(seen[0])[0, 0], atol=1e-5)
-    chroma = matlab_resize(rgb_to_ycbcr(image)[..., 1:], 3)
+    chroma = matlab_resize(source[..., 1:], 3)
     np.testing.assert_allclose(ycbcr[..., 1:], chroma, atol=1e-5)
 
 

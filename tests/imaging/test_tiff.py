@@ -187,9 +187,9 @@ def test_alpha_that_is_multiplied_in_is_divided_out(channels, planar, tmp_path, 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_a_sample_that_is_no_alpha_is_left_out_with_a_warning(channels, tmp_path, rng):
     image = _samples(rng, channels)
-    image = _read(tmp_path / "a.tif", tiff(image, tags={338: [0]}))
-    np.testing.assert_array_equal(image.pixels, image[..., :-1])
-    assert "no alpha" in image.warnings[0]
+    decoded = _read(tmp_path / "a.tif", tiff(image, tags={338: [0]}))
+    np.testing.assert_array_equal(decoded.pixels, image[..., :-1])
+    assert "no alpha" in decoded.warnings[0]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -12,6 +12,7 @@ from PIL import Image
 from ppsr.errors import DataError
 from ppsr.imaging.formats import tiff
 from ppsr.imaging.formats.common import Target
+from ppsr.imaging.io import decode_image, write_image
 from ppsr.imaging.metadata import Metadata
 from ppsr.imaging.reading import read_file
 from ppsr.imaging.writing import supported_dtype, write_rows
@@ -249,3 +250,26 @@ def test_bands_are_exact_in_tiff(bands, dtype, tmp_path, rng):
     read = read_file(tmp_path / "a.tif")
     np.testing.assert_array_equal(read.pixels, image)
     assert not read.alpha
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg", ".webp"])
+def test_arrays_are_written_by_suffix(suffix, tmp_path, rng):
+    for shape in ((24, 36), (24, 36, 3)):
+        image = np.full(shape, 0.25, np.float32)
+        write_image(tmp_path / f"a{suffix}", image)
+        assert np.abs(decode_image(tmp_path / f"a{suffix}").astype(int) - 64).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "reason"),
+    [
+        ("a.jpg", np.zeros((4, 4), np.uint16), r"a\.jpg: .jpg holds uint8"),
+        ("a.psd", np.zeros((4, 4), np.uint8), r"a\.psd: the format '\.psd' is unknown"),
+        ("a.jpg", np.zeros((1, 65_501), np.uint8), "65,500 pixels a side"),
+        ("a.png", np.zeros((4, 4), np.int64), "samples of type int64"),
+    ],
+)
+def test_arrays_that_a_format_cannot_hold_are_refused(tmp_path, name, image, reason):
+    with pytest.raises(DataError, match=reason):
+        write_image(tmp_path / name, image)
+    assert not list(tmp_path.iterdir())
