@@ -63,8 +63,7 @@ class DropPath(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         if self.p == 0 or not self.training:
             return x
-        shape = [x.shape[0]] + [1] * (x.ndim - 1)
-        return x * ((paddle.rand(shape) >= self.p).astype(x.dtype) / (1 - self.p))
+        return x * F.dropout(paddle.ones([x.shape[0]] + [1] * (x.ndim - 1), x.dtype), self.p)
 
 
 def drop_rates(rate: float, count: int) -> list[float]:
