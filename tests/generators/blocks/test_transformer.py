@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import paddle
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.transformer import image_sides
+from ppsr.generators.blocks.transformer import DropPath, image_sides
 from ppsr.registry import GENERATORS
 
 
@@ -21,3 +23,14 @@ def test_an_image_size_is_one_side_or_two() -> None:
     assert image_sides([8, 12]) == (8, 12)
     with pytest.raises(ConfigError, match="height and width"):
         image_sides([8, 12, 3])
+
+
+def test_stochastic_depth_drops_whole_samples_and_scales_the_rest() -> None:
+    paddle.seed(0)
+    layer = DropPath(0.25)
+    x = paddle.rand([400, 2, 3]) + 1
+    ratio = (layer(x) / x).numpy().reshape(400, -1)
+    np.testing.assert_allclose(ratio, np.where(ratio[:, :1] > 0, 4 / 3, 0).repeat(6, axis=1), rtol=1e-6)
+    assert 0.65 < (ratio[:, 0] > 0).mean() < 0.85  # 0.75 with a deviation of 0.022
+    layer.eval()
+    assert layer(x) is x
