@@ -1,8 +1,4 @@
-"""How much memory there is, and how much a network takes per pixel of a tile.
-
-Linux states both in /proc and in the control groups of containers. Elsewhere the sizes are unknown: then a
-fixed, careful figure per pixel is used, and an image is cut only when asked to or after a failure.
-"""
+"""How much memory there is, and how much a network takes per pixel of a tile."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
 from ppsr.errors import ConfigError, DataError, PpsrError
 
@@ -44,6 +41,10 @@ CAREFUL_BYTES_PER_PIXEL = 64_000
 SHARE_OF_FREE = 0.7
 _SHARE_OF_LIMIT = 0.92  # predictions have been up to 6 % too low
 _SIDES = (32, 96)
+_GROUP_FILES = {  # controller in version 2 and 1 of control groups: limit, use, cached files
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _OUT_OF_MEMORY = re.compile(
     r"resource_?exhausted"  # Paddle
@@ -56,11 +57,7 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def parse_size(text: str) -> int:
-    """Bytes from a text such as "2GB", "1.5g", "800 MB" or "2GiB".
-
-    Raises:
-        ConfigError: not such a text, or not positive.
-    """
+    """Bytes from a text such as "2GB", "1.5g", "800 MB" or "2GiB"; ConfigError for any other."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmg]i?)?b?\s*", text, re.I)
     size = round(float(match[1]) * _UNITS[(match[2] or "").lower()]) if match else 0
     if size <= 0:
@@ -68,30 +65,19 @@ def parse_size(text: str) -> int:
     return size
 
 
-def _status(name: str) -> int | None:
-    """A size of /proc/self/status in bytes."""
-    try:
-        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    match = re.search(rf"^{name}:\s+(\d+) kB", text, re.M)
-    return int(match[1]) * 1024 if match else None
+def resident_memory() -> int:
+    """Bytes that this process occupies now."""
+    return psutil.Process().memory_info().rss
 
 
-def resident_memory() -> int | None:
-    """Bytes that this process occupies now; None where the system does not tell."""
-    return _status("VmRSS")
+def available_memory() -> int:
+    """Bytes that are free for this process: on the machine, in its container, by its own limit."""
+    limits = [psutil.virtual_memory().available, _container(), _own_limit()]
+    return max(0, min(limit for limit in limits if limit is not None))
 
 
-def available_memory() -> int | None:
-    """Bytes that are free for this process: on the machine, in its container, by its limit; None: unknown."""
-    limits = [_free(), _container(), _own_limit()]
-    known = [limit for limit in limits if limit is not None]
-    return max(0, min(known)) if known else None
-
-
-def memory_budget(limit: int | None) -> int | None:
-    """Bytes that may be allocated on top of what the process has; None where sizes are unknown.
+def memory_budget(limit: int | None) -> int:
+    """Bytes that may be allocated on top of what the process has.
 
     Args:
         limit: of the whole process; None: 70 % of what is free.
@@ -101,49 +87,34 @@ def memory_budget(limit: int | None) -> int | None:
     """
     trim_heap()
     if limit is None:
-        free = available_memory()
-        return None if free is None else round(SHARE_OF_FREE * free)
-    used = resident_memory()
-    usable = round(_SHARE_OF_LIMIT * limit)
-    if used is not None and used >= usable:
+        return round(SHARE_OF_FREE * available_memory())
+    used, usable = resident_memory(), round(_SHARE_OF_LIMIT * limit)
+    if used >= usable:
         raise DataError(
             f"the process already takes {used / 1e6:.0f} MB, of a limit of {limit / 1e6:.0f} MB "
             f"{usable / 1e6:.0f} MB are used; allow more memory"
         )
-    return None if used is None else usable - used
-
-
-def _free() -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return None
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.M)
-    return int(match[1]) * 1024 if match else None
+    return usable - used
 
 
 def _container(
     root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> int | None:
-    """What the control groups of this process leave, versions 2 and 1; those above it count as well."""
+    """What the control groups of this process and those above them leave; psutil knows nothing of them."""
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    places = {"": Path(), "memory": Path()}
+    places = dict.fromkeys(_GROUP_FILES, Path())
     for line in lines:
         _, controllers, place = line.split(":", 2)
-        for controller in controllers.split(","):
-            if controller in places:
-                places[controller] = Path(place.lstrip("/"))
-    left = []
-    for group in (places[""], *places[""].parents):
-        left.append(_left(root / group, "memory.max", "memory.current", "inactive_file"))
-    for group in (places["memory"], *places["memory"].parents):
-        names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-        left.append(_left(root / "memory" / group, *names))
-    known = [size for size in left if size is not None]
-    return min(known) if known else None
+        places |= {name: Path(place.lstrip("/")) for name in controllers.split(",") if name in places}
+    left = [
+        _left(root / name / group, *files)
+        for name, files in _GROUP_FILES.items()
+        for group in (places[name], *places[name].parents)
+    ]
+    return min((size for size in left if size is not None), default=None)
 
 
 def _left(group: Path, limit: str, used: str, cached: str) -> int | None:
@@ -166,8 +137,8 @@ def _own_limit() -> int | None:
         import resource
     except ImportError:  # not on Windows
         return None
-    limit, used = resource.getrlimit(resource.RLIMIT_AS)[0], _status("VmSize")
-    return None if limit == resource.RLIM_INFINITY or used is None else limit - used
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit - psutil.Process().memory_info().vms
 
 
 def gpu_free() -> int | None:
@@ -216,36 +187,33 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def bytes_per_pixel(run: Callable[[int], object], multiple: int = 1, *, gpu: bool = False) -> float:
-    """Memory that a network takes per LR pixel of a tile, measured on two small tiles.
+    """Memory that a network takes per LR pixel of a tile: growth of the peak / growth of the area.
 
     Args:
-        run: computes a square tile of a side.
-        multiple: sides are multiples of it.
+        run: computes a square tile of a side, a multiple of `multiple`.
         gpu: measure the memory of the current GPU instead of the process's.
-
-    Returns:
-        The growth of the peak divided by that of the area.
     """
-    sides = [-(-side // multiple) * multiple for side in _SIDES]
-    if sides[1] <= sides[0]:
-        sides[1] = sides[0] + multiple
-    run(sides[0])  # what is set up once does not count
-    peaks = [_gpu_peak(run, side) if gpu else _peak(run, side) for side in sides]
-    if peaks[0] is None or peaks[1] is None or peaks[1] <= peaks[0]:
+    small, large = (-(-side // multiple) * multiple for side in _SIDES)
+    large = max(large, small + multiple)
+    run(small)  # what is set up once does not count
+    low, high = ((_gpu_peak if gpu else _peak)(run, side) for side in (small, large))
+    if low is None or high is None or high <= low:
         logger.info("memory per pixel cannot be measured here; %d bytes are assumed", CAREFUL_BYTES_PER_PIXEL)
         return float(CAREFUL_BYTES_PER_PIXEL)
-    return (peaks[1] - peaks[0]) / (sides[1] ** 2 - sides[0] ** 2)
+    return (high - low) / (large**2 - small**2)
 
 
 def _peak(run: Callable[[int], object], side: int) -> int | None:
-    """Largest size of the process while a tile is computed."""
+    """Largest size of the process while a tile is computed; psutil's peak cannot be reset."""
     trim_heap()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from the present size
-    except OSError:
+        run(side)
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not on Linux
         return None
-    run(side)
-    return _status("VmHWM")
+    match = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
+    return int(match[1]) * 1024 if match else None
 
 
 def _gpu_peak(run: Callable[[int], object], side: int) -> int:

@@ -83,10 +83,10 @@ def default_overlap(info: NetworkInfo) -> int:
 
 
 def make_tiles(info: NetworkInfo, size: int, overlap: int | None = None) -> Tiles:
-    """Tiles of a wanted size for a network.
+    """Tiles of a wanted size, rounded up to the network's size multiple.
 
     Args:
-        info: of the network; sizes are rounded up to its size multiple.
+        info: properties of the network.
         size: side of a tile without its overlap; 0: do not cut.
         overlap: None: from the network.
 
@@ -105,9 +105,7 @@ def make_tiles(info: NetworkInfo, size: int, overlap: int | None = None) -> Tile
 
 def largest_tiles(
     info: NetworkInfo,
-    height: int,
-    width: int,
-    channels: int,
+    shape: tuple[int, int, int],
     *,
     per_pixel: float,
     budget: int,
@@ -117,10 +115,8 @@ def largest_tiles(
     """The whole image if it fits into memory, else the largest tiles that do.
 
     Args:
-        info: of the network.
-        height: of the LR image.
-        width: of the LR image.
-        channels: of the image, alpha included.
+        info: properties of the network.
+        shape: height, width and channels of the LR image, alpha included.
         per_pixel: bytes that the network takes per LR pixel of a tile.
         budget: bytes to be used.
         device_budget: bytes that the network may use where it has a memory of its own; None: it has not.
@@ -132,35 +128,33 @@ def largest_tiles(
     Raises:
         DataError: not even the smallest tile fits.
     """
-    clear = channels in (2, 4)
-    per_row = width * info.scale**2 * channels * 4  # finished SR values of one LR row
-    rows = height * per_row + (filling_memory(height, width, channels) if clear else 0)
-    needed, fits = _need(_SPARE * per_pixel * height * width, rows, budget, device_budget)
-    if fits:
-        return make_tiles(info, 0, overlap), needed
-    size = _up(min(_LARGEST_TILE, max(height, width)), info.size_multiple)
-    while size >= _SMALLEST_TILE:
+    height, width, channels = shape
+    size = 0  # not cut
+    while True:
         tiles = make_tiles(info, size, overlap)
-        side = tiles.size + 2 * tiles.overlap
-        rows = min(tiles.size + 4 * tiles.fade, height) * per_row
-        rows += filling_memory(min(side, height), width, channels) if clear else 0
-        area = min(side, height) * min(side, width)
-        needed, fits = _need(_SPARE * per_pixel * area, rows, budget, device_budget)
+        side = tiles.size + 2 * tiles.overlap if size else max(height, width)
+        read = min(side, height)
+        rows = min(tiles.size + 4 * tiles.fade, height) if size else height
+        network = _SPARE * per_pixel * read * min(side, width)
+        others = rows * width * info.scale**2 * channels * 4  # finished SR values
+        others += filling_memory(read, width, channels) if channels in (2, 4) else 0
+        needed = round(network + others)
+        if device_budget is None:
+            fits = network + others <= budget
+        else:
+            fits = network <= device_budget and others <= budget
         if fits:
             return tiles, needed
-        size = min(size - info.size_multiple, int(size * 0.9)) // info.size_multiple * info.size_multiple
+        largest = min(_LARGEST_TILE, max(height, width)) + info.size_multiple - 1
+        size = min(size - info.size_multiple, int(size * 0.9)) if size else largest
+        size = size // info.size_multiple * info.size_multiple
+        if size < _SMALLEST_TILE:
+            break
     left = budget if device_budget is None else min(budget, device_budget)
     raise DataError(
         f"even the smallest tiles of a {width} x {height} image need {needed / 1e6:.0f} MB and "
         f"{left / 1e6:.0f} MB are left; allow more memory, or use a smaller network or overlap"
     )
-
-
-def _need(network: float, rows: float, budget: int, device_budget: int | None) -> tuple[int, bool]:
-    """Bytes for a tile in the network and for finished rows, and whether there are as many."""
-    if device_budget is None:
-        return round(network + rows), network + rows <= budget
-    return round(network + rows), network <= device_budget and rows <= budget
 
 
 def _edges(length: int, tiles: Tiles, multiple: int) -> list[int]:

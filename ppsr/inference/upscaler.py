@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from paddle import nn
@@ -22,7 +21,7 @@ from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.exported import Export
 from ppsr.inference.network import load_source
 from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.published_tiles import PUBLISHED_MODES, count_tiles, cut_as_published
+from ppsr.inference.published_tiles import PUBLISHED_MODES, count_tiles, upscale_as_published
 from ppsr.inference.rows import resize_rows
 from ppsr.inference.tiling import TilePlan, Tiler, Tiles, largest_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
@@ -166,19 +165,26 @@ class Upscaler:
         """
         info, memory = self.backend.info, None
         if self.tile_mode != "blend":
-            tiles = Tiles(self.tile or 0, self.overlap if self.overlap is not None else _PUBLISHED_PAD)
-            common = {"window": info.size_multiple, "tile": tiles.size, "overlap": tiles.overlap}
-            return TilePlan(tiles, count_tiles(self.tile_mode, height, width, **common), None)
+            tiles = self._published_tiles()
+            count = count_tiles(self.tile_mode, height, width, info.size_multiple, tiles.size, tiles.overlap)
+            return TilePlan(tiles, count, None)
         tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             device = self._device_budget()
             per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
-            budget = memory_budget(self.max_memory if device is None else None)
-            if budget is not None:
-                known: dict[str, Any] = {"per_pixel": per_pixel, "budget": budget, "device_budget": device}
-                tiles, memory = largest_tiles(info, height, width, channels, **known, overlap=self.overlap)
+            tiles, memory = largest_tiles(
+                info,
+                (height, width, channels),
+                per_pixel=per_pixel,
+                budget=memory_budget(self.max_memory if device is None else None),
+                device_budget=device,
+                overlap=self.overlap,
+            )
         tiles = self._within_engine(tiles, height, width)
-        return TilePlan(tiles, self._tiler(tiles).count(height, width), memory)
+        return TilePlan(tiles, self._tiler(tiles, None, None).count(height, width), memory)
+
+    def _published_tiles(self) -> Tiles:
+        return Tiles(self.tile or 0, _PUBLISHED_PAD if self.overlap is None else self.overlap)
 
     def _within_engine(self, tiles: Tiles, height: int, width: int) -> Tiles:
         """Smaller tiles where the backend was built for sides up to a limit.
@@ -220,7 +226,7 @@ class Upscaler:
         return predict_degradation(self.backend, readable, colours)
 
     def _tiler(
-        self, tiles: Tiles, degradation: np.ndarray | None = None, on_tile: Callable[[], None] | None = None
+        self, tiles: Tiles, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
     ) -> Tiler:
         blend = self.tile_mode == "blend"  # the other modes cut the whole image that they are given
         return Tiler(
@@ -241,15 +247,17 @@ class Upscaler:
         return round(SHARE_OF_FREE * free) if self.max_memory is None else min(self.max_memory, free)
 
     def _measured(self, *, gpu: bool = False) -> float:
-        """Bytes that the network takes per LR pixel, measured once."""
+        """Bytes that the network takes per LR pixel, measured once on single passes: the eight of an ensemble
+        take the memory of one and their sum."""
         if self._per_pixel is None:
-            single = copy(self)
-            single.ensemble = False  # eight passes take the time of eight and the memory of one and their sum
+            info = self.backend.info
+            batch = info.channels == 1 and not info.luma  # as `_tile` hands over an RGB image
 
             def run(side: int) -> None:
-                single._tile(np.zeros((side, side, max(3, self.backend.info.channels)), np.float32))
+                shape = (3, 1) if batch else (1, max(3, info.channels))
+                apply_backend(self.backend, np.zeros((*shape, side, side), np.float32))
 
-            self._per_pixel = bytes_per_pixel(run, self.backend.info.size_multiple, gpu=gpu)
+            self._per_pixel = bytes_per_pixel(run, info.size_multiple, gpu=gpu)
             if self.ensemble:
                 self._per_pixel += 3 * 3 * 4 * self.scale**2  # the sum, a turned result, their sum
         return self._per_pixel
@@ -287,11 +295,7 @@ class Upscaler:
             yield np.concatenate([band, *flat], axis=2) if flat else band
 
     def _tile(
-        self,
-        tile: np.ndarray,
-        *,
-        degradation: np.ndarray | None = None,
-        on_tile: Callable[[], None] | None = None,
+        self, tile: np.ndarray, *, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
     ) -> np.ndarray:
         """(h, w, C) in [0, 1] -> (sh, sw, C) in [0, 1]; alpha in a pass of its own, not counted by `on_tile`.
 
@@ -305,25 +309,27 @@ class Upscaler:
             planes = part.transpose(2, 0, 1)
             wanted = max(3, info.channels) if part.shape[2] == 1 else part.shape[2]
             lq = planes[:, None] if batch else np.broadcast_to(planes[None], (1, wanted, *planes.shape[1:]))
-            lq = np.ascontiguousarray(lq)
-            if self.tile_mode == "blend":
-                sr = apply_backend(self.backend, lq, degradation, ensemble=self.ensemble)
-            else:
-                run = partial(apply_backend, self.backend, degradation=degradation)
-                count = on_tile if on_tile and not parts else lambda: None
-                sr = cut_as_published(
-                    self.tile_mode,
-                    run,
-                    count,
-                    lq,
-                    info,
-                    self.tile or 0,
-                    self.overlap if self.overlap is not None else _PUBLISHED_PAD,
-                )
+            sr = self._run(np.ascontiguousarray(lq), degradation, None if parts else on_tile)
             sr = (sr[:, 0] if batch else sr[0]).transpose(1, 2, 0)
             np.clip(sr, 0, 1, out=sr)
             parts.append((sr @ _LUMA)[..., None] if part.shape[2] < sr.shape[2] else sr)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def _run(
+        self, lq: np.ndarray, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
+    ) -> np.ndarray:
+        """The network on (N, C, H, W), by the loop of a published tile mode where that is asked for."""
+        if self.tile_mode == "blend":
+            return apply_backend(self.backend, lq, degradation, ensemble=self.ensemble)
+
+        def run(part: np.ndarray) -> np.ndarray:
+            sr = apply_backend(self.backend, part, degradation)
+            if on_tile is not None:
+                on_tile()
+            return sr
+
+        tiles = self._published_tiles()
+        return upscale_as_published(self.tile_mode, run, lq, self.backend.info, tiles.size, tiles.overlap)
 
 
 def _check(pixels: np.ndarray, info: NetworkInfo) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.published_tiles import half_tiles
+from ppsr.inference.published_tiles import upscale_as_published
 from ppsr.inference.tiling import Tiler, Tiles, default_overlap, largest_tiles, make_tiles
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, ShortOfMemory, small_network
@@ -144,9 +144,8 @@ def test_halves_are_mixed_where_the_network_sees_without_bound(rng):
 
 
 @pytest.mark.parametrize("size", [(40, 30), (100, 120)])
-def test_halves_of_an_uncut_image_have_the_default_overlap(size, rng, monkeypatch):
-    """Also where images are too small to be measured, or where sizes of memory are unknown."""
-    monkeypatch.setattr("ppsr.memory.available_memory", lambda: None)
+def test_halves_of_an_uncut_image_have_the_default_overlap(size, rng):
+    """Also where images are too small to be measured."""
     net = small_network()
     image = rng.random((*size, 3), dtype=np.float32)
     whole = Upscaler(net, tile=0)(image)
@@ -182,7 +181,8 @@ def test_narrow_tiles_of_the_onnx_script_are_mirrored_as_opencv_does(rng):
         tiles.append(tile)
         return tile
 
-    half_tiles(run, image, scale=1, window=8, tile=16, pad=0)
+    info = NetworkInfo("Net", 1, size_multiple=8)
+    upscale_as_published("published-onnx", run, image, info, 16, 0)
     assert [tile.shape[2:] for tile in tiles] == [(16, 16), (16, 16)]
     for tile, part in zip(tiles, (image[0, :, :16], image[0, :, 16:]), strict=True):
         margins = (0, 16 - part.shape[1], 0, 11)
@@ -200,7 +200,7 @@ def test_rows_are_handed_on_a_few_at_a_time(rng):
 
 def test_a_network_on_a_gpu_counts_against_its_memory_and_rows_against_that_of_the_machine():
     info = _info(receptive_radius=10)
-    sizes = {"per_pixel": 2000, "height": 3000, "width": 4000, "channels": 3}
+    sizes = {"shape": (3000, 4000, 3), "per_pixel": 2000}
     tiles, _ = largest_tiles(info, **sizes, budget=10**9, device_budget=10**8)
     side = tiles.size + 2 * tiles.overlap
     assert 0.7e8 < 1.25 * 2000 * side**2 <= 1e8
@@ -263,15 +263,15 @@ def test_what_saw_a_tiles_border_is_thrown_away():
 def test_the_largest_tiles_that_fit_are_chosen():
     info = _info(receptive_radius=10)
     budget = 200_000_000
-    tiles, needed = largest_tiles(info, 3000, 4000, 3, per_pixel=2000, budget=budget)
+    tiles, needed = largest_tiles(info, (3000, 4000, 3), per_pixel=2000, budget=budget)
     assert 0.7 * budget < needed <= budget
     side = tiles.size + 2 * tiles.overlap
     assert needed == pytest.approx(1.25 * 2000 * side**2 + tiles.size * 4000 * 16 * 12, rel=0.01)
-    whole, needed = largest_tiles(info, 100, 100, 3, per_pixel=2000, budget=budget)
+    whole, needed = largest_tiles(info, (100, 100, 3), per_pixel=2000, budget=budget)
     assert whole.size == 0
     assert needed == 100 * 100 * (2500 + 16 * 12)
 
 
 def test_a_budget_for_which_no_tile_is_small_enough_is_refused_with_numbers():
     with pytest.raises(DataError, match=r"need \d+ MB and 1 MB are left"):
-        largest_tiles(_info(), 3000, 4000, 3, per_pixel=2000, budget=1_000_000)
+        largest_tiles(_info(), (3000, 4000, 3), per_pixel=2000, budget=1_000_000)

@@ -75,7 +75,7 @@ def test_a_plan_counts_what_alpha_takes():
 
     info = NetworkInfo(network="Net", scale=2, receptive_radius=10)
     common = {"per_pixel": 2000, "budget": 200_000_000}
-    plain, _ = largest_tiles(info, 3000, 4000, 3, **common)
-    clear, needed = largest_tiles(info, 3000, 4000, 4, **common)
+    plain, _ = largest_tiles(info, (3000, 4000, 3), **common)
+    clear, needed = largest_tiles(info, (3000, 4000, 4), **common)
     assert clear.size < plain.size
     assert needed > filling_memory(clear.size + 20, 4000, 4)

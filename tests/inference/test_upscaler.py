@@ -270,7 +270,7 @@ def test_plans_of_published_modes_tell_what_is_run(mode, tile, channels, rng):
 
 def test_published_modes_refuse_what_they_cannot_do(rng):
     upscaler = Upscaler(Repeat(multiple=8), tile=12, overlap=8, tile_mode="published")
-    with pytest.raises(ConfigError, match="multiple of the window"):
+    with pytest.raises(ConfigError, match="multiples of the window"):
         upscaler(rng.random((32, 48, 3), dtype=np.float32))
     with pytest.raises(DataError, match="tile mode blend"):
         Upscaler(Repeat(multiple=8), tile=8, tile_mode="published")(rng.random((3, 48, 3), dtype=np.float32))
