@@ -5,7 +5,7 @@ PADDLE ?= paddlepaddle==3.3.1
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/pip --disable-pip-version-check
 
-.PHONY: install quickstart test lint types unit docs tipc smoke26 format clean
+.PHONY: install quickstart test fast reliability lint types unit docs tipc smoke26 format clean
 
 # The environment sees the packages of its parent, so that a GPU build of Paddle that is already there is used;
 # the CPU wheel is installed only where `import paddle` fails.
@@ -42,6 +42,14 @@ types: $(VENV)/.installed-dev
 # A worker that dies ends the run: pytest-xdist may wait for ever for one that it restarted.
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
+
+# What needs no other process, no server and no second of its own.
+fast: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+# The bars of docs/reliability.md with all of their cases, 20 minutes on two cores.
+reliability: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist load -m reliability --bars full
 
 # The documentation site in site/; a broken link, a page outside the navigation or a wrong anchor is an error.
 docs: $(VENV)/.installed-dev

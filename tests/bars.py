@@ -1,0 +1,59 @@
+"""Bars of reliability: tests that state what is required and what they measured.
+
+By default a bar runs with about a thirtieth of its cases. `pytest -m reliability --bars full` runs all of
+them; the table at the end is the one in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+PROPERTY = "bar"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--bars short|full`."""
+    parser.addoption(
+        "--bars", choices=("short", "full"), default="short", help="cases of the reliability tests"
+    )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a test of reliability asks for its number of cases and reports to."""
+
+    full: bool
+    node: Any
+
+    def count(self, full: int) -> int:
+        """Number of cases of a bar that has `full` of them."""
+        return full if self.full else max(1, full // 30)
+
+    def report(self, name: str, required: str, measured: str) -> None:
+        """Add a line to the table at the end of the test run."""
+        self.node.user_properties.append((PROPERTY, (name, required, measured)))
+
+
+@pytest.fixture
+def bar(request: pytest.FixtureRequest) -> Bar:
+    """The bar that a test reports to."""
+    return Bar(request.config.getoption("--bars") == "full", request.node)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table of the bars that were measured."""
+    rows = {
+        (*map(str, value), report.outcome)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == PROPERTY and report.when == "call"
+    }
+    if rows:
+        terminalreporter.section("reliability")
+        terminalreporter.write_line("| bar | required | measured | result |\n|---|---|---|---|")
+        for row in sorted(rows):
+            terminalreporter.write_line(f"| {' | '.join(row)} |")

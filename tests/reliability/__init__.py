@@ -1,0 +1,1 @@
+"""Bars of reliability, with a thirtieth of their cases by default: see tests/bars.py."""

@@ -1,0 +1,131 @@
+"""Damaged images, given to the command in large folders, and predictions of memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppsr.registry import build_generator
+from ppsr.weights import write_state
+from tests.bars import Bar
+from tests.weights.hostile import mutate
+
+pytestmark = [pytest.mark.reliability, pytest.mark.slow, pytest.mark.timeout(1200)]
+ROOT = Path(__file__).parents[2]
+KINDS: dict[str, tuple[str, str, dict]] = {  # name: Pillow's mode, suffix, options of its writer
+    "rgb": ("RGB", "png", {}),
+    "rgba": ("RGBA", "png", {}),
+    "gray16": ("I;16", "png", {}),
+    "palette": ("P", "png", {}),
+    "baseline": ("RGB", "jpg", {}),
+    "progressive": ("RGB", "jpg", {"progressive": True}),
+    "cmyk": ("CMYK", "jpg", {}),
+    "webp": ("RGB", "webp", {}),
+    "lossless": ("RGBA", "webp", {"lossless": True}),
+    "bmp": ("RGB", "bmp", {}),
+    "tiff": ("RGB", "tif", {}),
+    "lzw": ("L", "tif", {"compression": "tiff_lzw"}),
+    "gif": ("P", "gif", {}),
+}
+
+
+def intact() -> dict[str, bytes]:
+    """A small image of every kind."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    found = {}
+    for name, (mode, suffix, options) in KINDS.items():
+        image = Image.fromarray(pixels)
+        image = Image.fromarray(pixels[..., 0].astype("u2") * 257) if mode == "I;16" else image.convert(mode)
+        stream = io.BytesIO()
+        image.save(stream, Image.registered_extensions()[f".{suffix}"], **options)
+        found[f"{name}.{suffix}"] = stream.getvalue()
+    return found
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    net = build_generator("SRVGGNetCompact", num_feat=4, num_conv=1, upscale=2)
+    write_state(tmp_path / "net.pdparams", {key: value.numpy() for key, value in net.state_dict().items()})
+    return tmp_path / "net.pdparams"
+
+
+def _upscale(weights: Path, folder: Path) -> tuple[int, list[dict], float]:
+    """Exit code, the lines of the report, and seconds of `ppsr upscale FOLDER`."""
+    out, began = folder.with_name("out"), time.monotonic()
+    command = ["upscale", str(folder), "-o", str(out), "--load", str(weights), "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ppsr", *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
+    return done.returncode, lines, time.monotonic() - began
+
+
+def test_damaged_images_never_end_a_batch(tmp_path: Path, bar: Bar, weights: Path) -> None:
+    rng, whole, count = np.random.default_rng(11), list(intact().items()), bar.count(10_000)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(count):
+        name, content = whole[index % len(whole)]
+        (folder / f"{index:05d}_{name}").write_bytes(mutate(content, rng))
+    code, lines, seconds = _upscale(weights, folder)
+    outcomes = Counter(line["status"] for line in lines)
+    slowest = max(line.get("seconds") or 0 for line in lines)
+    bar.report(
+        f"I1 damaged images of {len(whole)} kinds, by the command",
+        f"{count} files: a line each, none above 10 s, exit code 1",
+        f"{len(lines)} lines {dict(outcomes)}, slowest {slowest:.2f} s, {seconds:.0f} s in all, code {code}",
+    )
+    assert len(lines) == len({line["path"] for line in lines}) == count
+    assert code == 1
+    assert slowest < 10
+    assert len(outcomes) > 1
+
+
+def test_truncated_jpegs_are_noticed(tmp_path: Path, bar: Bar, weights: Path) -> None:
+    rng, whole, count = np.random.default_rng(12), intact(), bar.count(600)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(count):
+        content = whole["progressive.jpg" if index % 2 else "baseline.jpg"]
+        # the last two bytes are the end marker, without which the image may still be whole
+        (folder / f"{index:05d}.jpg").write_bytes(content[: int(rng.integers(20, len(content) - 2))])
+    code, lines, _ = _upscale(weights, folder)
+    noticed = sum(line["status"] == "error" for line in lines)
+    bar.report("I1 truncated JPEGs", f"{count} files: all noticed", f"{noticed} noticed, code {code}")
+    assert noticed == count
+
+
+def test_memory_stays_below_its_limit_and_near_its_prediction(bar: Bar) -> None:
+    networks = ["SRVGGNetCompact", "MSRResNet", "RRDBNet", "DRNGenerator", "RCAN", "SwinIR", "DRCT"]
+    rows = []
+    for name in networks if bar.full else networks[-1:]:
+        command = [sys.executable, "benchmarks/tiling.py", "--what", "memory", "--only", name]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        rows += [json.loads(line) for line in done.stdout.splitlines()]
+    ratios = [row["ratio_vs_measured"] for row in rows]
+    largest = max(row["measured"] / row["limit"] for row in rows)
+    bar.report(
+        "I4 memory",
+        f"{len(rows)} networks and sizes: predicted 0.5 to 1.1 of measured, peak below the limit",
+        f"predicted {min(ratios):.2f} to {max(ratios):.2f} of measured, peak {largest:.2f} of the limit",
+    )
+    assert min(ratios) >= 0.5 and max(ratios) <= 1.1
+    assert largest <= 1

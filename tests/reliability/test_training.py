@@ -1,0 +1,135 @@
+"""Trainings that are killed, terminated, or lose a rank go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from ppsr.engine.run import newest_run
+from tests.bars import Bar
+from tests.engine.helpers import fingerprint, make_trainer, write_config
+from tests.engine.test_distributed import OPTIONS, _launch
+
+pytestmark = [pytest.mark.reliability, pytest.mark.slow, pytest.mark.timeout(1200)]
+ROOT = Path(__file__).parents[2]
+STEPS = {"snapshot_config": {"interval": 3}, "log_config": {"interval": 1}}
+
+
+def _ended(config: Path, how: str, count: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.reliability.kills", str(config), how, str(count), "5"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_kill_9_at_any_moment_loses_nothing(tmp_path: Path, bar: Bar) -> None:
+    count = bar.count(100)
+    found = _ended(write_config(tmp_path, total_iters=60, **STEPS), "kill", count)
+    bar.report(
+        "R1 kill -9",
+        f"{count} kills: every finished run equal bit by bit",
+        f"{found['kills']} kills, {found['equal']} of {found['runs']} runs equal",
+    )
+    assert found["kills"] == count
+    assert found["equal"] == found["runs"] > 0
+
+
+def test_sigterm_at_any_moment_saves_the_step(tmp_path: Path, bar: Bar) -> None:
+    count = max(3, bar.count(20))
+    found = _ended(write_config(tmp_path, log_config={"interval": 1}), "terminate", count)
+    bar.report(
+        "R4 SIGTERM",
+        f"{count} moments: code 143, the step saved, within 10 s",
+        f"{found['right']} right, {found['checkpoints']} after a step, slowest {found['slowest']:.1f} s",
+    )
+    assert found["right"] == count
+    assert found["slowest"] < 10
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("gan", [False, True], ids=["psnr", "gan"])
+def test_resuming_at_any_step_of_an_epoch_changes_nothing(
+    tmp_path: Path, bar: Bar, gan: bool, workers: int
+) -> None:
+    """Five images and batches of two: an epoch ends inside a step."""
+    config, steps = write_config(tmp_path, gan=gan), range(1, 6) if bar.full else range(3, 4)
+    options = ["total_iters=6", f"dataset.train.num_workers={workers}"]
+    assert make_trainer(config, tmp_path / "straight", options).train() == 0
+    equal = 0
+    for step in steps:
+        run = tmp_path / f"split{step}"
+        assert make_trainer(config, run, [*options, f"total_iters={step}"]).train() == 0
+        rest = make_trainer(config, run, options)
+        assert rest.resume() and rest.state.step == step
+        assert rest.train() == 0
+        equal += fingerprint(run) == fingerprint(tmp_path / "straight")
+    bar.report(
+        f"R3 exact resume, {'GAN' if gan else 'PSNR'}, {workers} workers",
+        f"{len(steps)} steps: equal bit by bit",
+        f"{equal} equal",
+    )
+    assert equal == len(steps)
+
+
+def _of_the_run(folder: Path) -> list[psutil.Process]:
+    """Processes that name the run's folder, workers of the loader included."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(str(folder) in text for text in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_dead_rank_ends_the_job_and_leaves_no_process(tmp_path: Path, bar: Bar) -> None:
+    """The launcher ends, no process is left, the log names the rank, and the run goes on afterwards."""
+    config, count, rng = write_config(tmp_path, **STEPS), bar.count(18), np.random.default_rng(1)
+    endless, slowest = ("total_iters=100000", "dataset.train.num_workers=2"), 0.0
+    for number in range(count):
+        log = tmp_path / f"log{number}"
+        job = _launch(config, log, "--nproc_per_node", "2", options=endless)
+        run = _wait_for_checkpoint(config, job)
+        time.sleep(rng.uniform(0, 2))
+        ranks = [p for p in _of_the_run(tmp_path) if p.ppid() == job.pid]
+        assert len(ranks) == 2
+        victim = ranks[int(rng.integers(2))]
+        victim.send_signal(signal.SIGKILL)
+        began = time.monotonic()
+        output = job.communicate(timeout=60)[0]
+        slowest = max(slowest, time.monotonic() - began)
+        assert job.returncode != 0
+        assert "rank" in output.lower()
+        deadline = time.monotonic() + 10
+        while (left := _of_the_run(tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not left, [process.cmdline() for process in left]
+    resumed = make_trainer(config, run, [*OPTIONS, "total_iters=100000", "dataset.train.num_workers=0"])
+    assert resumed.resume()
+    bar.report(
+        "D3 dead rank",
+        f"{count} kills with 2 workers: ended within 15 s, no process left, resumable",
+        f"slowest end {slowest:.1f} s, 0 left",
+    )
+    assert slowest < 15
+
+
+def _wait_for_checkpoint(config: Path, job: subprocess.Popen) -> Path:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and job.poll() is None:
+        for path in (config.parent / "output").glob("*/checkpoints/step_*"):
+            if path.is_dir() and ".tmp" not in path.name:
+                return newest_run(config.stem, config.parent / "output")
+        time.sleep(0.1)
+    raise AssertionError("the job ended or saved nothing within 120 s")

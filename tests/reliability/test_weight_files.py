@@ -1,0 +1,172 @@
+"""Damaged weight files and configs end in a named error, in bounded time and memory; nothing is executed."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.config import load_config
+from ppsr.engine.checkpoint import CheckpointStore
+from ppsr.errors import PpsrError
+from ppsr.weights import read_file, write_state
+from ppsr.weights.safetensors_files import dump_safetensors
+from tests.bars import Bar
+from tests.weights.hostile import Watch, mutate, seeds
+
+pytestmark = pytest.mark.reliability
+ROOT = Path(__file__).parents[2]
+for name in ("utf-16-be", "utf-16-le", "utf-32-be", "utf-32-le"):
+    codecs.lookup(name)  # json imports them when it guesses a file's encoding, which the audit would see
+FORMATS = ("zip", "legacy", "pdparams", "safetensors", "ncnn")
+# in a process that may address 3 GB; VmHWM, because maxrss counts the parent that forked it
+DAMAGE = """
+import json, resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+from tests.reliability.test_weight_files import damage
+counts = damage(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+print(json.dumps({**counts, "peak": int(peak) // 1024}))
+"""
+
+
+def intact(folder: Path, kind: str) -> tuple[Path, bytes]:
+    """A small good file of a format; the .bin of ncnn has its .param beside it."""
+    if kind in ("zip", "legacy"):
+        content = (ROOT / "tests" / "weights" / "data" / f"nest_{kind}.pth").read_bytes()
+        return folder / "a.pth", content
+    if kind == "safetensors":
+        state = {"conv.weight": np.arange(6, dtype="f4").reshape(2, 3), "conv.bias": np.arange(3, dtype="i8")}
+        return folder / "a.safetensors", dump_safetensors(state, {"format": "pt"})
+    if kind == "ncnn":
+        from ppsr.registry import build_generator
+        from ppsr.weights.ncnn.writer import write_ncnn
+
+        arguments = {"num_feat": 4, "num_conv": 1, "upscale": 2}
+        net = build_generator("SRVGGNetCompact", **arguments)
+        state = {key: value.numpy() for key, value in net.state_dict().items()}
+        write_ncnn(folder / "a.param", state, ("SRVGGNetCompact", arguments))
+        return folder / "a.param", (folder / "a.param").read_bytes()
+    return folder / "a.pdparams", next(content for suffix, content in seeds() if suffix == ".pdparams")
+
+
+def damage(folder: Path, kind: str, count: int) -> dict[str, float]:
+    """Read `count` damaged files of a format; how often that was refused, and the slowest."""
+    rng, watch, counts = np.random.default_rng(20), Watch(), {"errors": 0, "loaded": 0, "slowest": 0.0}
+    path, content = intact(folder, kind)
+    for index in range(count):
+        path.write_bytes(mutate(content, rng))
+        start = time.process_time()
+        with watch.watching() as events:
+            try:
+                read_file(path, allow_nonfinite=True)
+                counts["loaded"] += 1
+            except PpsrError as error:
+                assert str(path.with_suffix("")) in str(error)
+                counts["errors"] += 1
+            seen = list(events)
+        assert not seen, f"mutation {index}: {seen}"
+        counts["slowest"] = max(counts["slowest"], time.process_time() - start)
+    return counts
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damaged_weight_files_end_in_a_named_error(tmp_path: Path, bar: Bar, kind: str) -> None:
+    count = bar.count(20_000)
+    command = [sys.executable, "-c", DAMAGE, str(tmp_path), kind, str(count)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    bar.report(
+        f"S2 mutated weights, {kind}",
+        f"{count} files: 0 other exceptions, 0 above 2 s, below 1024 MB",
+        f"{found['errors']} refused, {found['loaded']} read, slowest {found['slowest']:.2f} s, "
+        f"{found['peak']} MB",
+    )
+    assert found["errors"] + found["loaded"] == count
+    assert found["errors"] > 0.4 * count
+    assert found["slowest"] < 2
+    assert found["peak"] < 1024
+
+
+def test_hostile_configs_end_in_a_named_error(tmp_path: Path, bar: Bar) -> None:
+    configs = [path.read_text() for path in sorted((ROOT / "configs").glob("*.yaml"))]
+    crafted = [
+        "!!python/object/apply:os.system [ls]",
+        "a: &a [*a]",
+        "- " * 2000,
+        "[" * 5000,
+        "a: " + "9" * 5000,
+    ]
+    rng, watch, count, refused, slowest = np.random.default_rng(7), Watch(), bar.count(1000), 0, 0.0
+    for index in range(count):
+        text = crafted[index] if index < len(crafted) else configs[index % len(configs)]
+        content = text.encode() if index < len(crafted) else mutate(text.encode(), rng)
+        path = tmp_path / "a.yaml"
+        path.write_bytes(content)
+        overrides = [mutate(b"model.generator.num_feat=64", rng).decode("latin1")] if index % 2 else []
+        start = time.process_time()
+        with watch.watching() as events:
+            try:
+                load_config(path, overrides)
+            except PpsrError:
+                refused += 1
+            seen = list(events)
+        assert not seen, f"{content!r:.200}: {seen}"
+        slowest = max(slowest, time.process_time() - start)
+    bar.report(
+        "S5 hostile configs",
+        f"{count} files and overrides: 0 executed, 0 other exceptions, 0 above 1 s",
+        f"{refused} refused, slowest {slowest:.2f} s",
+    )
+    assert refused >= len(crafted)
+    assert slowest < 1
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", ".pdparams", ".safetensors", ".pth"])
+def test_flipped_bits_are_detected(tmp_path: Path, bar: Bar, kind: str) -> None:
+    rng, count = np.random.default_rng(3), bar.count(1000)
+    state = {"generator": {"w": rng.standard_normal((40, 30)).astype("f4"), "b": np.arange(9, dtype="f4")}}
+    if kind == "checkpoint":
+        store = CheckpointStore(tmp_path / "run", keep=2)
+        store.save(1, {"weights.pdparams": rng.bytes(5000), "state.json": b'{"a": 1}'})
+        saved = store.load(store.all()[0])
+        (folder,) = store.all()
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
+    else:
+        paths = [tmp_path / f"a{kind}"]
+        write_state(paths[0], state)
+    detected = harmless = 0
+    for index in range(count):
+        path = paths[index % len(paths)]
+        content = path.read_bytes()
+        changed = bytearray(content)
+        changed[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        try:
+            if kind == "checkpoint":
+                found = CheckpointStore(tmp_path / "run").latest()
+                assert found is None or store.load(found) == saved
+                harmless += found is not None
+                detected += found is None
+            else:
+                nets = read_file(path).nets
+                assert all(np.array_equal(nets["generator"][k], v) for k, v in state["generator"].items())
+                harmless += 1  # in what no number depends on, as the date of an archive's member
+        except PpsrError:
+            detected += 1
+        path.write_bytes(content)
+    bar.report(
+        f"S6 flipped bits, {kind}",
+        f"{count} flips: 0 change a number that is read",
+        f"{detected} refused, {harmless} in bytes without a number",
+    )
+    assert detected + harmless == count
+    assert detected > 0.9 * count or kind == ".pth"
