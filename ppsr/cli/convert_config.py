@@ -19,17 +19,16 @@ def convert_config(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Option file of BasicSR and its children, config of PaddleGAN or PaddleDepth, or a "
-            "script with DRN's command line.",
+            help="Option file of a BasicSR project, or a PaddleGAN or PaddleDepth config.",
             metavar="IN",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The config file to write.", metavar="OUT")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Config file to write.", metavar="OUT")],
     test_set: Annotated[
-        str | None, typer.Option(help="Which of several test sets, by key or name; default: the first.")
+        str | None, typer.Option(help="Key or name of the test set to convert; default: the first.")
     ] = None,
 ) -> None:
-    """Convert a published option file; keys without a counterpart are listed."""
+    """Convert an option file of another project and list the keys that have no counterpart."""
     from ppsr.compat.options import convert_options, notes_of, to_text
     from ppsr.errors import ConfigError
     from ppsr.files import atomic_write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
@@ -13,8 +14,8 @@ from tests.compat.options import files
 @pytest.fixture
 def source(tmp_path):
     path = tmp_path / "train_DRCT.yml"
-    text = files.transformer_train("DRCT", 4, "scratch").replace("mlp_ratio: 2", "mlp_ratio: 2\n  shiny: 3")
-    path.write_text(text)
+    options = files.changed(files.transformer_train("DRCT", 4, "scratch"), {"network_g.shiny": 3})
+    path.write_text(yaml.safe_dump(options))
     return path
 
 
@@ -53,4 +54,4 @@ def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     result = _run(tmp_path / "none.yml", "-o", tmp_path / "out.yaml")
-    assert "cannot read the option file" in str(result.exception)
+    assert "none.yml" in str(result.exception)

@@ -6,31 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ppsr.compat.options.basicsr import convert_basicsr
-from ppsr.compat.options.drn import KIND, convert_drn, is_drn_command, read_drn_command
 from ppsr.compat.options.paddlegan import convert_paddlegan
 from ppsr.compat.options.source import Conversion, Source
 from ppsr.compat.options.yaml_text import notes_of, to_text
 from ppsr.config import check_config
 from ppsr.config.loader import Config
 from ppsr.config.paddlegan import is_paddlegan_form
-from ppsr.config.yaml_tree import parse_yaml
+from ppsr.config.yaml_tree import read_yaml
 from ppsr.errors import ConfigError
 from ppsr.registry import MODELS
 
 __all__ = ["Conversion", "convert_options", "notes_of", "to_text"]
 
-# Keys of a format -> its name and converter.
-_FORMATS = (
-    ({"model_type", "network_g"}, "BasicSR option file", convert_basicsr),
-    ({"model", "dataset"}, "configuration of PaddleGAN or PaddleDepth", convert_paddlegan),
-)
-
 
 def convert_options(path: str | Path, *, test_set: str | None = None) -> Conversion:
-    """Convert a published option file, or a text with DRN's command line.
+    """Convert a published option file of BasicSR's or PaddleGAN's format, which its keys show.
 
-    The contents of the file decide on the format. `test_set` is the key or name of one of several test sets;
-    None takes the first.
+    `test_set` is the key or name of one of several test sets; None takes the first.
 
     Returns:
         A configuration that passes `check_config`, and what became of all other keys.
@@ -43,35 +35,22 @@ def convert_options(path: str | Path, *, test_set: str | None = None) -> Convers
         'DRCT'
     """
     path = Path(path)
-    try:
-        content = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the option file {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text; is it an option file?") from None
-    if is_drn_command(content):
-        conversion = convert_drn(read_drn_command(content, path), test_set)
-    else:
-        conversion = _convert_yaml(content, path, test_set)
-    check_config(Config(conversion.config, path, conversion.lines))
-    return conversion
-
-
-def _convert_yaml(content: str, path: Path, test_set: str | None) -> Conversion:
-    values, lines = parse_yaml(content, str(path))
-    kinds = f"{', '.join(kind for _, kind, _ in _FORMATS)}, {KIND}"
+    values, lines = read_yaml(path)
     if not isinstance(values, Mapping) or not values:
-        raise ConfigError(f"{path} holds no keys; what can be converted: {kinds}")
+        raise ConfigError(f"{path} has no keys; an option file of BasicSR or PaddleGAN is needed")
     # our files have the keys of PaddleGAN's, but name a model of ours and list no preprocessing
     model = values.get("model")
     own = not is_paddlegan_form(values) and isinstance(model, Mapping) and str(model.get("name")) in MODELS
     if "base" in values or (own and "dataset" in values):
-        raise ConfigError(f"{path} looks like a configuration of this project; use it as it is")
-    for keys, kind, converter in _FORMATS:
-        if keys <= values.keys():
-            return converter(Source(values, lines, path, kind), test_set)
-    wanted = " or ".join(" and ".join(sorted(keys)) for keys, _, _ in _FORMATS)
-    raise ConfigError(
-        f"{path} is no option file that can be converted ({kinds}): it lacks {wanted}; "
-        f"it has {', '.join(list(map(str, values))[:8])}"
-    )
+        raise ConfigError(f"{path} looks like a configuration of ppsr; use it as it is")
+    if {"model_type", "network_g"} <= values.keys():
+        result = convert_basicsr(Source(values, lines, path, "BasicSR option file"), test_set)
+    elif {"model", "dataset"} <= values.keys():
+        result = convert_paddlegan(Source(values, lines, path, "configuration of PaddleGAN"), test_set)
+    else:
+        raise ConfigError(
+            f"{path} is no option file of BasicSR, which has model_type and network_g, nor of PaddleGAN, "
+            f"which has model and dataset; its keys: {', '.join(list(map(str, values))[:8])}"
+        )
+    check_config(Config(result.config, path, result.lines))
+    return result

@@ -10,55 +10,45 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from ppsr.compat.options.checks import flag, items, number, whole
-from ppsr.compat.options.source import Source, rules
+from ppsr.compat.options.source import Source
 from ppsr.degradations.dasr import LEVELS, Stage
-from ppsr.degradations.steps import BlurStep
 from ppsr.errors import ConfigError
 
 __all__ = ["convert_levels", "convert_second_order"]
 
 _DATA = "datasets.train"
-_BLUR = ("blur_sigma", "sinc_prob", "kernel_list", "kernel_prob", "betag_range", "betap_range")
 _STEPS = {
-    "blur": _BLUR,
+    "blur": ("blur_sigma", "sinc_prob", "kernel_list", "kernel_prob", "betag_range", "betap_range"),
     "resize": ("resize_prob", "resize_range"),
     "noise": ("noise_range", "poisson_scale_range", "gaussian_noise_prob", "gray_noise_prob"),
     "jpeg": ("jpeg_range",),
 }
-_SINGLE = ("sinc_prob", "gaussian_noise_prob", "gray_noise_prob")  # all others are lists
 
 
 def _option(options: Source, key: str, suffix: str, *default: Any) -> Any:
-    section = f"{_DATA}." if key in _BLUR else ""
-    return options.read(f"{section}{key}{suffix}", number if key in _SINGLE else items, *default)
+    section = f"{_DATA}." if key in _STEPS["blur"] else ""
+    kind = "number" if key in ("sinc_prob", "gaussian_noise_prob", "gray_noise_prob") else "list"
+    return options.read(f"{section}{key}{suffix}", *default, kind=kind)
 
 
 def _stage(options: Source, suffix: str) -> list[dict[str, Any]]:
     """Blur, resize, noise and JPEG of one stage."""
-    blur, *others = (
+    return [
         {"name": name, **{key: _option(options, key, suffix) for key in keys}}
         for name, keys in _STEPS.items()
-    )
-    for key in ("betag_range", "betap_range"):  # all recipes agree on these
-        if blur[key] == list(getattr(BlurStep, key)):
-            del blur[key]
-    return [blur, *others]
+    ]
 
 
 def convert_second_order(options: Source) -> None:
     """Write `dataset.train.degradation.operations`, the published order with the file's ranges."""
-    first = _stage(options, "")
     blur, resize, noise, jpeg = _stage(options, "2")
-    blur["blur_prob"] = options.read("second_blur_prob", number)
+    blur["blur_prob"] = options.read("second_blur_prob")
     resize["relative_to"] = "lq"
-    sinc = {"name": "sinc", "final_sinc_prob": options.read(f"{_DATA}.final_sinc_prob", number)}
+    sinc = {"name": "sinc", "final_sinc_prob": options.read(f"{_DATA}.final_sinc_prob")}
     shrink = [{"name": "resize", "relative_to": "lq"}, sinc]
-    steps = [*first, blur, resize, noise, {"name": "random_order", "groups": [shrink, [jpeg]]}]
+    last = {"name": "random_order", "groups": [shrink, [jpeg]]}
+    steps = [*_stage(options, ""), blur, resize, noise, last]
     options.put("dataset.train.degradation.operations", steps, _DATA)
-    for suffix in ("", "2"):
-        reason = "the published data set draws sides 7 to 21 whatever the value; so do we"
-        options.note(f"{_DATA}.blur_kernel_size{suffix}", reason)
 
 
 # Level, index of its stage, suffix of the keys.
@@ -77,23 +67,24 @@ def convert_levels(options: Source) -> None:
         if changed := _changed_stage(options, stages[index], suffix):
             changes.setdefault(level, {"stages": [{} for _ in stages]})["stages"][index] = changed
     published = LEVELS["severe"].final_sinc_prob
-    sinc = options.read(f"{_DATA}.final_sinc_prob", number, published)
+    sinc = options.read(f"{_DATA}.final_sinc_prob", published)
     if sinc != published:
         changes.setdefault("severe", {})["final_sinc_prob"] = sinc
     if changes:
         options.put("dataset.train.degradation", changes, _DATA)
-    names = options.read("degree_list", lambda value: [str(name) for name in items(value)])
-    chances = options.read("degree_prob", lambda value: [number(entry) for entry in items(value)])
-    if len(chances) != len(names):
+    names = [str(name) for name in options.read("degree_list", kind="list")]
+    chances = options.read("degree_prob", kind="list")
+    if len(chances) != len(names) or not all(isinstance(chance, (int, float)) for chance in chances):
         raise ConfigError(
-            f"{options.where('degree_prob')}: degree_prob has {len(chances)} values, degree_list {len(names)}"
+            f"{options.where('degree_prob')}: 'degree_prob' is {chances!r}: a number for each of the "
+            f"{len(names)} entries of degree_list is needed"
         )
     if unknown := [name for name in names if not name.startswith(tuple(LEVELS))]:
         raise ConfigError(f"{options.where('degree_list')}: the levels {unknown} have no counterpart")
-    shares = dict(zip(names, chances, strict=True))
-    ours = [sum(share for name, share in shares.items() if name.startswith(level)) for level in LEVELS]
+    shares = list(zip(names, chances, strict=True))
+    ours = [sum(share for name, share in shares if name.startswith(level)) for level in LEVELS]
     options.put("dataset.train.level_prob", ours, "degree_prob")
-    options.apply(rules(flag, "gt_usm -> dataset.train.gt_usm"))
+    options.move({"gt_usm": "dataset.train.gt_usm"})
 
 
 def _changed_stage(options: Source, stage: Stage, suffix: str) -> dict[str, Any]:
@@ -102,13 +93,10 @@ def _changed_stage(options: Source, stage: Stage, suffix: str) -> dict[str, Any]
         published = getattr(stage, option)
         if option == "kernel_range":
             smallest = "blur_kernel_size2_minimum" if suffix == "2" else f"blur_kernel_size_minimum{suffix}"
-            sizes = (smallest, f"blur_kernel_size{suffix}")
-            value = [
-                options.read(f"{_DATA}.{key}", whole, usual)
-                for key, usual in zip(sizes, published, strict=True)
-            ]
+            keys = (smallest, f"blur_kernel_size{suffix}")
+            value = [options.read(f"{_DATA}.{k}", usual) for k, usual in zip(keys, published, strict=True)]
         elif option == "blur_prob":
-            value = options.read("second_blur_prob", number, published) if suffix == "2" else published
+            value = options.read("second_blur_prob", published) if suffix == "2" else published
         else:
             value = _option(options, option, suffix, published)
         if value != published and value != list(published if isinstance(published, tuple) else ()):

@@ -56,7 +56,7 @@ def notes_of(conversion: Conversion) -> list[str]:
     for note in conversion.explained:
         explained.setdefault(note.reason, []).append(note.shown)
     groups = {
-        "Without a counterpart, so lost:": list(map(str, conversion.lost)),
+        "Without a counterpart, so lost:": [note.shown for note in conversion.lost],
         "Needs no key here:": [f"{', '.join(keys)} ({reason})" for reason, keys in explained.items()],
         "Added:": conversion.added,
     }

@@ -72,7 +72,7 @@ def windows(config: Mapping[str, Any]) -> dict[str, Any]:
     result["queue_size"] = train.get("queue_size", 0)
     if train["name"] == "RealESRGANDataset":
         steps = train.get("degradation", {}).get("operations", SECOND_ORDER)
-        result["degradation"] = build_steps(steps)
+        result["degradation"] = str(build_steps(steps)).replace("(", "[").replace(")", "]")
         result |= {key: train.get(key, usual) for key, usual in (("gt_usm", True), ("keep_gt", False))}
     elif train["name"] == "DASRDataset":
         result["degradation"] = levels_with(train.get("degradation"))
