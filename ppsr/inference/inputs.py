@@ -15,7 +15,6 @@ from ppsr.files import walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.video import fitting_container
-from ppsr.inference.video_check import HEAD, is_video_head
 
 __all__ = [
     "CONTAINERS",
@@ -25,6 +24,7 @@ __all__ = [
     "check_regular",
     "find_jobs",
     "is_file_name",
+    "is_video_head",
     "place_results",
 ]
 
@@ -37,6 +37,18 @@ _UNSUPPORTED = frozenset(
     {".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".heif", ".exr", ".hdr", ".psd", ".dng"}
 )
 _UNWRITABLE = (VIDEO_SUFFIXES | _IMAGE_SUFFIXES | _UNSUPPORTED | {".flv"}) - (FORMATS.keys() | CONTAINERS)
+_HEAD = 2048  # bytes of a file by which it is recognised
+_VIDEO_HEADS = (
+    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF: WMV
+    b"\0\0\x01\xba",  # MPEG program stream
+    b"\0\0\x01\xb3",  # MPEG video without a container
+    b"FLV\x01",
+)
+_SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+_OLD_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files began with their brand
+_TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
+_SYNC, _REPEATED = b"\x47", 5
 _REPORT = "report.jsonl"
 _LARGEST_REPORT = 2**28  # bytes; a larger one is not one of ours
 
@@ -170,6 +182,23 @@ def check_regular(path: Path) -> None:
         raise DataError(f"{path} is not a regular file")
 
 
+def is_video_head(head: bytes) -> bool:
+    """Whether the first `_HEAD` bytes of a file announce a container for videos.
+
+    Images in such containers (AVIF, HEIC) are to be recognised before.
+    """
+    if head.startswith(_VIDEO_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
+        return True
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in _SOUND_BRANDS
+    # recordings of transport streams may begin inside a packet
+    return head[4:8] in _OLD_QUICKTIME or any(
+        head[start::packet][:_REPEATED] == _SYNC * _REPEATED
+        for packet in _TRANSPORT_PACKETS
+        for start in range(packet)
+    )
+
+
 def _contents(path: Path) -> str | None:
     """What a file begins as: "image", "video", None: neither.
 
@@ -179,7 +208,7 @@ def _contents(path: Path) -> str | None:
     """
     check_regular(path)
     with path.open("rb") as handle:
-        head = handle.read(HEAD)
+        head = handle.read(_HEAD)
     if image_kind(head[:32]):
         return "image"
     return "video" if is_video_head(head) else None

@@ -1,43 +1,31 @@
-"""Upscaling videos frame by frame: nothing but a few frames is held, sound is copied, time stamps are kept.
+"""Upscaling videos frame by frame: only a few frames are held, sound is copied, time stamps are kept.
 
 PyAV (the extra `video`) brings FFmpeg's libraries along. Frames of more than 8 bits are written with 10 where
-the encoder has them; turned recordings of telephones are made upright. While a frame is computed, the next
+the encoder has them; rotated recordings of phones are turned upright. While a frame is computed, the next
 ones are decoded and the last ones encoded.
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
+from ppsr.inference import video_streams as streams
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video_check import VideoCheck, check_video, decoded, time_stamp
-from ppsr.inference.video_streams import (
-    add_encoder,
-    copy_metadata,
-    copy_streams,
-    lost_metadata,
-    open_video,
-    unholdable,
-)
 
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
 
 __all__ = ["fitting_container", "upscale_video", "video_size"]
-
-logger = logging.getLogger(__name__)
 
 # matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -45,22 +33,17 @@ _BT601 = 5  # also stands for RGB, which has no matrix: otherwise versions of Py
 # FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not on this way
 _EXACT = "yuv444p10le"
 _NARROW, _WIDE = 1, 2  # luma from 16 to 235 (also what results have), or from 0 to 255
+_CONTAINERS = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}  # FFmpeg's names; others: mp4
 # FFmpeg writes PCM into MP4 too, but few programs play it and not all that AVI files hold is accepted
 _SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _AHEAD = 2  # frames that wait on either side of the network
 
 
-def _pyav() -> ModuleType:
-    """PyAV.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+def _require_pyav() -> None:
     try:
-        import av
+        import av  # noqa: F401 - whether it is there
     except ImportError:
         raise ConfigError("videos need PyAV: pip install 'ppsr[video]'") from None
-    return av
 
 
 def video_size(path: Path) -> tuple[int, int] | None:
@@ -69,9 +52,11 @@ def video_size(path: Path) -> tuple[int, int] | None:
     Raises:
         ConfigError: PyAV is missing.
     """
-    av = _pyav()
+    _require_pyav()
+    import av
+
     try:
-        with open_video(path) as reader:
+        with streams.open_video(path) as reader:
             stream = next(iter(reader.streams.video), None)
             return None if stream is None or not stream.height else (stream.height, stream.width)
     except (av.error.FFmpegError, ValueError, AttributeError):  # codecs that FFmpeg lacks have no size
@@ -81,13 +66,10 @@ def video_size(path: Path) -> tuple[int, int] | None:
 def fitting_container(path: Path) -> str:
     """The suffix of a container that holds a video's sound: .mp4 if it can, also for what cannot be read."""
     try:
-        av = _pyav()
-    except ConfigError:
-        return ".mp4"  # it will be reported when the video's turn comes
-    try:
-        with open_video(path) as reader:
+        _require_pyav()
+        with streams.open_video(path) as reader:
             contexts = [sound.codec_context for sound in reader.streams.audio]
-    except (av.error.FFmpegError, ValueError):
+    except (ConfigError, OSError, ValueError):  # FFmpeg's errors among them; reported when its turn comes
         return ".mp4"
     return ".mp4" if all(c is not None and c.name.startswith(_SOUND_OF_MP4) for c in contexts) else ".mkv"
 
@@ -118,12 +100,14 @@ def upscale_video(
         ConfigError: PyAV is missing, or there is no such encoder.
         DataError: damaged, without frames, or the container cannot hold the streams.
     """
-    av = _pyav()
+    _require_pyav()
+    import av
+
     try:
-        with open_video(source) as reader:
+        with streams.open_video(source) as reader:
             if not reader.streams.video or reader.streams.video[0].codec_context is None:
                 raise DataError(f"{source} has no frames that can be decoded")
-            found = check_video(source)
+            found = streams.check_video(source)
             if found.faults and not options.allow_truncated:
                 raise DataError(
                     f"{source} is damaged or truncated: {'; '.join(found.faults)}; --allow-truncated takes "
@@ -131,33 +115,27 @@ def upscale_video(
                 )
             start(found.frames)
             with atomic_path(target) as temporary:
+                container = _CONTAINERS.get(target.suffix.lower(), "mp4")
                 try:
-                    with av.open(str(temporary), "w", format=_container(target)) as writer:
-                        report, copied = _copied(av, upscaler, reader, writer, source, found, options, step)
+                    with av.open(str(temporary), "w", format=container) as writer:
+                        report, copied = _convert(upscaler, reader, writer, source, found, options, step)
                 except av.error.FFmpegError as error:
                     if error.filename == str(temporary) and error.errno == errno.EINVAL:
-                        raise unholdable(reader, error) from None
+                        raise _unsupported_streams(reader, error) from None
                     raise
-                lost = lost_metadata(source, temporary, found.first, copied)
-                if lost:
+                if lost := streams.lost_metadata(source, temporary, copied):
                     report["warnings"].append(f"the result does not have: {', '.join(lost)}")
     except av.error.FFmpegError as error:
         raise DataError(f"cannot convert {source}: {error}") from None
     return {"output": str(target), **report}
 
 
-def _container(target: Path) -> str:
-    """FFmpeg's name of a container."""
-    return {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}.get(target.suffix.lower(), "mp4")
-
-
-def _copied(
-    av: ModuleType,
+def _convert(
     upscaler: Upscaler,
     reader: Any,
     writer: Any,
     source: Path,
-    found: VideoCheck,
+    found: streams.VideoCheck,
     options: FileOptions,
     step: Callable[[], None],
 ) -> tuple[dict[str, Any], dict[int, int]]:
@@ -166,19 +144,21 @@ def _copied(
     Raises:
         DataError: frames that do not follow each other, or the container cannot hold the streams.
     """
+    import av
+
     stream, first = reader.streams.video[0], found.first
     stream.thread_type = "AUTO"
     height, width = _upright(_pixels(first), first).shape[:2]
     plan = upscaler.plan(height, width)
     size = upscaler.size(height, width)
     codec, extra = options.video_codec, options.video_options
-    encoder = add_encoder(writer, stream, first, size, codec=codec, crf=options.crf, options=extra)
+    encoder = streams.add_encoder(writer, stream, first, size, codec=codec, crf=options.crf, options=extra)
     try:
-        copies, left_out = copy_streams(reader, writer)
-        copy_metadata(reader, writer, encoder)
+        copies, left_out = streams.copy_streams(reader, writer)
+        streams.copy_metadata(reader, writer, encoder)
         writer.start_encoding()
     except (ValueError, av.error.FFmpegError) as error:
-        raise unholdable(reader, error) from None
+        raise _unsupported_streams(reader, error) from None
 
     def encode(items: Iterator[Any]) -> None:
         for item in items:
@@ -186,7 +166,7 @@ def _copied(
                 writer.mux(item)
             else:
                 sr, frame, pts = item
-                result = _frame(av, sr, frame, encoder)
+                result = _frame(sr, frame, encoder)
                 result.pts, result.time_base = pts, stream.time_base
                 writer.mux(encoder.encode(result))
         writer.mux(encoder.encode(None))
@@ -232,6 +212,7 @@ def _items(reader: Any, copies: dict[int, Any], source: Path, size: tuple[int, i
         DataError: frames that do not follow each other.
     """
     stream = reader.streams.video[0]
+    frame_time = max(1, round(1 / ((stream.average_rate or Fraction(25)) * stream.time_base)))
     last = None
     for packet in reader.demux([stream, *(reader.streams[number] for number in copies)]):
         if packet.stream.index != stream.index:
@@ -239,9 +220,10 @@ def _items(reader: Any, copies: dict[int, Any], source: Path, size: tuple[int, i
                 packet.stream = copies[packet.stream.index]
                 yield packet
             continue
-        for frame in decoded(packet) or ():  # those that cannot be are among the faults
-            stamp = time_stamp(frame, reader)
-            pts = stamp if stamp is not None else _next(last, stream)
+        for frame in streams.decoded(packet) or ():  # those that cannot be are among the faults
+            pts = streams.time_stamp(frame, reader)
+            if pts is None:
+                pts = 0 if last is None else last + frame_time
             if last is not None and pts <= last:
                 raise DataError(f"{source}: the time stamps of its frames do not rise at {frame.time} s")
             last = pts
@@ -249,12 +231,6 @@ def _items(reader: Any, copies: dict[int, Any], source: Path, size: tuple[int, i
             if lq.shape[:2] != size:
                 raise DataError(f"{source}: its frames change their size at {frame.time} s")
             yield lq, frame, pts
-
-
-def _next(last: int | None, stream: Any) -> int:
-    """The time stamp of a frame that has none: one frame after the last."""
-    rate = stream.average_rate or Fraction(25)
-    return 0 if last is None else last + max(1, round(1 / (rate * stream.time_base)))
 
 
 def _matrix(frame: Any) -> int:
@@ -280,9 +256,17 @@ def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
-def _frame(av: ModuleType, sr: np.ndarray, source: Any, encoder: Any) -> Any:
+def _frame(sr: np.ndarray, source: Any, encoder: Any) -> Any:
     """A frame of the result in the encoder's layout and the source's matrix."""
+    import av
+
     frame = av.VideoFrame.from_ndarray(sr, format="rgb48le")
     matrix = _matrix(source)
     exact = frame.reformat(format=_EXACT, src_colorspace=_BT601, dst_colorspace=matrix)
     return exact.reformat(format=encoder.pix_fmt, src_colorspace=matrix, dst_colorspace=matrix)
+
+
+def _unsupported_streams(reader: Any, error: Exception) -> DataError:
+    found = [s for s in reader.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
+    names = ", ".join(stream.codec_context.name for stream in found) or "no sound"
+    return DataError(f"the container cannot hold these streams ({names}): {error}; use .mkv")

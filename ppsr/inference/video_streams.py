@@ -1,35 +1,27 @@
-"""The streams of a result: its encoder, what is copied from the source, what the source says of itself.
+"""The streams of a video: what is damaged, the encoder of the result, what is copied from the source.
 
-Titles, languages, chapters, subtitles and attachments are copied where the container takes them, the colour
-volume of HDR10 is handed to the encoder. What did not arrive is found by reading the result.
+Titles, languages, chapters, subtitles and attachments are copied where the container takes them. What did not
+arrive is found by reading the result.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["add_encoder", "copy_metadata", "copy_streams", "lost_metadata", "open_video"]
+__all__ = ["VideoCheck", "add_encoder", "check_video", "copy_metadata", "copy_streams", "lost_metadata"]
 
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _NARROW = 1  # luma from 16 to 235
 _WITH_CRF = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
-_WITH_PRESET = ("libx264", "libx264rgb", "libx265")
-# what is no tag of the film but of the file
-_FILE_TAGS = {
-    "encoder",
-    "software",
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-    "handler_name",
-    "vendor_id",
-}
+# beginnings of tags of the file, not of the film
+_WRITER_TAGS = ("encoder", "software", "handler_name", "vendor_id", "major_", "minor_", "compatible_")
+_STATISTICS = ("duration", "bps", "number_of_", "_statistics")
 _SUBTITLES = {
     "matroska": {
         "subrip",
@@ -49,13 +41,94 @@ _HDR10 = {
     "MASTERING_DISPLAY_METADATA": "the mastering display of HDR10",
     "CONTENT_LIGHT_LEVEL": "the light level of HDR10",
 }
+_STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there
+_SECONDS, _FRAMES = 0.5, 3  # by which streams of a whole file end apart from what the container states
+_TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
 
 
 def open_video(path: Path) -> Any:
-    """A video to be read; tags that are no UTF-8, as in old AVI files, become replacement signs."""
+    """A video to be read; tags that are not UTF-8, as in old AVI files, get replacement characters."""
     import av
 
     return av.open(str(path), metadata_errors="replace")
+
+
+@dataclass(frozen=True)
+class VideoCheck:
+    """What a video holds.
+
+    Attributes:
+        first: its first frame.
+        frames: how many can be decoded.
+        faults: what is missing or damaged.
+        warnings: what may be missing.
+    """
+
+    first: Any
+    frames: int
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def decoded(packet: Any) -> list[Any] | None:
+    """The frames of a packet; None: it cannot be decoded."""
+    from av.error import FFmpegError
+
+    try:
+        return packet.decode()
+    except FFmpegError:
+        return None
+
+
+def time_stamp(frame: Any, reader: Any) -> int | None:
+    """When a frame is shown, in the stream's unit of time; None: unknown.
+
+    AVI states the order of decoding alone, from which FFmpeg guesses times that do not rise.
+    """
+    return frame.dts if reader.format.name == "avi" else frame.pts
+
+
+def check_video(source: Path) -> VideoCheck:
+    """Decode all frames of a video once, which takes far less time than computing them.
+
+    FFmpeg's decoders fill damaged frames and its demuxers leave out what they do not understand, silently.
+
+    Raises:
+        DataError: no frame can be decoded.
+    """
+    first = None
+    count = undecodable = damaged = 0
+    end = 0.0
+    with open_video(source) as reader:
+        stream = reader.streams.video[0]
+        stream.thread_type = "AUTO"
+        for packet in reader.demux():
+            if packet.pts is not None and packet.time_base is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            damaged += bool(packet.is_corrupt)
+            if packet.stream.index != stream.index:
+                continue
+            frames = decoded(packet)
+            undecodable += frames is None
+            for frame in frames or ():
+                first = first or frame
+                count += 1
+                damaged += bool(frame.is_corrupt)
+        kind = reader.format.name.split(",")[0]
+        expected = stream.frames if kind == "avi" else 0  # in MP4 also those that an edit list leaves out
+        length, rate = (reader.duration or 0) / 1e6, float(stream.average_rate or 25)
+    if first is None:
+        raise DataError(f"{source} has no frame that can be decoded")
+    size, slack = source.stat().st_size, max(_SECONDS, _FRAMES / rate)
+    faults = {
+        f"it ends at {end:.2f} of {length:.2f} s": kind in _STATE_LENGTH and length - end > slack,
+        "it ends inside a packet": kind == "mpegts" and all(size % packet for packet in _TRANSPORT_PACKETS),
+        f"damaged frames or packets: {damaged}": damaged > 0,
+        f"frames that cannot be decoded: {undecodable}": undecodable > 0,
+    }
+    found = tuple(text for text, holds in faults.items() if holds)
+    missing = not found and count + 1 < expected  # those left out on purpose are counted as well
+    return VideoCheck(first, count, found, (f"{count} of {expected} frames are there",) * missing)
 
 
 def add_encoder(
@@ -64,9 +137,9 @@ def add_encoder(
     first: Any,
     size: tuple[int, int],
     *,
-    codec: str | None = None,
-    crf: int = 18,
-    options: Mapping[str, str] | None = None,
+    codec: str | None,
+    crf: int,
+    options: Mapping[str, str],
 ) -> Any:
     """The video stream of the result.
 
@@ -83,23 +156,19 @@ def add_encoder(
         ConfigError: there is no such encoder.
     """
     codec = codec or ("libvpx-vp9" if writer.format.name == "webm" else "libx264")
-    formats = _formats(codec)
-    chosen: dict[str, str] = {}
-    if codec in _WITH_CRF:
-        chosen["crf"] = str(crf)
-    if codec in _WITH_PRESET:
-        chosen["preset"] = "medium"
+    layouts = _pixel_formats(codec)
+    chosen = {"crf": str(crf)} if codec in _WITH_CRF else {}
     if codec.startswith("libvpx"):
         chosen["b"] = "0"
-    chosen |= _hdr10_options(codec, first)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    encoder = writer.add_stream(codec, rate=rate, options={**chosen, **(options or {})})
+    encoder = writer.add_stream(codec, rate=rate, options={**chosen, **options})
     encoder.height, encoder.width = size
-    is_16bit = first.format.components[0].bits > 8
     # half resolution of the colours needs even sides
     colours = "444" if size[0] % 2 or size[1] % 2 else "420"
-    wanted = [f"yuv{colours}p10le"] * is_16bit + [f"yuv{colours}p", "nv12", "yuv444p"]
-    encoder.pix_fmt = next((name for name in wanted if name in formats), (formats or wanted)[0])
+    wanted = [f"yuv{colours}p", "nv12", "yuv444p"]
+    if first.format.components[0].bits > 8:
+        wanted.insert(0, f"yuv{colours}p10le")
+    encoder.pix_fmt = next((name for name in wanted if name in layouts), (layouts or wanted)[0])
     context = encoder.codec_context
     context.time_base = stream.time_base
     for name in _COLOUR_TAGS:
@@ -114,7 +183,7 @@ def add_encoder(
     return encoder
 
 
-def _formats(codec: str) -> list[str]:
+def _pixel_formats(codec: str) -> list[str]:
     """Layouts of pixels that an encoder takes.
 
     Raises:
@@ -128,39 +197,8 @@ def _formats(codec: str) -> list[str]:
             return [layout.name for layout in found.video_formats or ()]
     except ValueError:
         pass
-    names = []
-    for name in sorted(av.codecs_available):
-        try:
-            if av.codec.Codec(name, "w").type == "video":
-                names.append(name)
-        except ValueError:  # a decoder alone
-            continue
-    raise ConfigError(f"FFmpeg has no video encoder '{codec}' here; {did_you_mean(codec, names)}") from None
-
-
-def _hdr10_options(codec: str, first: Any) -> dict[str, str]:
-    """HDR10's description of colours and light, as x264 and x265 take it."""
-    if codec not in ("libx264", "libx265"):
-        return {}
-    short = codec == "libx264"
-    parts = [] if short else ["hdr10=1"]
-    for side in first.side_data:
-        kind, content = side.type.name, bytes(side)
-        if kind == "MASTERING_DISPLAY_METADATA":
-            numbers = struct.unpack("=20i2i", content[:88])
-            values = [Fraction(a, b or 1) for a, b in zip(numbers[:20:2], numbers[1:20:2], strict=True)]
-            red, green, blue, white = ([round(v * 50000) for v in values[at : at + 2]] for at in (0, 2, 4, 6))
-            low, high = (round(v * 10000) for v in values[8:10])
-            name = "mastering-display" if short else "master-display"
-            places = [
-                f"{k}({x},{y})"
-                for k, (x, y) in zip(("G", "B", "R", "WP"), (green, blue, red, white), strict=True)
-            ]
-            parts.append(f"{name}={''.join(places)}L({high},{low})")
-        elif kind == "CONTENT_LIGHT_LEVEL":
-            most, mean = struct.unpack("=2I", content[:8])
-            parts.append(f"{'cll' if short else 'max-cll'}={most},{mean}")
-    return {"x264-params" if short else "x265-params": ":".join(parts)} if len(parts) > (not short) else {}
+    known = did_you_mean(codec, sorted(av.codecs_available))
+    raise ConfigError(f"FFmpeg has no video encoder '{codec}' here; {known}") from None
 
 
 def copy_streams(reader: Any, writer: Any) -> tuple[dict[int, Any], list[str]]:
@@ -177,24 +215,19 @@ def copy_streams(reader: Any, writer: Any) -> tuple[dict[int, Any], list[str]]:
             continue
         codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
         if stream.type == "audio" or (stream.type == "subtitle" and codec in taken):
-            copied[stream.index] = _add_copy(writer, stream)
+            if hasattr(writer, "add_stream_from_template"):
+                copy = writer.add_stream_from_template(stream)
+            else:
+                copy = writer.add_stream(template=stream)
+            copy.metadata.update(_tags(stream))
+            copied[stream.index] = copy
         elif stream.type == "attachment" and writer.format.name == "matroska":
-            writer.add_attachment(
-                stream.name or "attachment", stream.mimetype or "application/octet-stream", stream.data
-            )
+            kind = stream.mimetype or "application/octet-stream"
+            writer.add_attachment(stream.name or "attachment", kind, stream.data)
         else:
             language = stream.metadata.get("language")
             left_out.append(f"{stream.type} ({codec}{f', {language}' if language else ''})")
     return copied, left_out
-
-
-def _add_copy(writer: Any, stream: Any) -> Any:
-    if hasattr(writer, "add_stream_from_template"):
-        copy = writer.add_stream_from_template(stream)
-    else:
-        copy = writer.add_stream(template=stream)
-    copy.metadata.update(_tags(stream))
-    return copy
 
 
 def copy_metadata(reader: Any, writer: Any, encoder: Any) -> None:
@@ -207,21 +240,16 @@ def copy_metadata(reader: Any, writer: Any, encoder: Any) -> None:
 
 def _tags(place: Any) -> dict[str, str]:
     """Tags of a container or stream that hold for the result as well; statistics of the file do not."""
-    return {
-        key: value
-        for key, value in place.metadata.items()
-        if key.lower() not in _FILE_TAGS
-        and not key.upper().startswith(("DURATION", "BPS", "NUMBER_OF_", "_STATISTICS"))
-    }
+    skipped = _WRITER_TAGS + _STATISTICS
+    return {key: value for key, value in place.metadata.items() if not key.lower().startswith(skipped)}
 
 
-def lost_metadata(source: Path, target: Path, first: Any, copied: Mapping[int, int]) -> list[str]:
+def lost_metadata(source: Path, target: Path, copied: Mapping[int, int]) -> list[str]:
     """What the source says and the result does not.
 
     Args:
         source: the video.
         target: the result.
-        first: the source's first frame.
         copied: number of a stream in the source -> in the result.
     """
     lost = []
@@ -236,17 +264,6 @@ def lost_metadata(source: Path, target: Path, first: Any, copied: Mapping[int, i
         chapters = [len(place.chapters()) if hasattr(place, "chapters") else 0 for place in (old, new)]
         if chapters[0] != chapters[1]:
             lost.append(f"{chapters[0] - chapters[1]} chapters")
-        kinds = {side.type.name for side in next(new.decode(video=0)).side_data}
-        lost += [text for kind, text in _HDR10.items() if kind in _kinds(first.side_data) - kinds]
+        kinds = [{side.type.name for side in next(place.decode(video=0)).side_data} for place in (old, new)]
+        lost += [text for kind, text in _HDR10.items() if kind in kinds[0] - kinds[1]]
     return lost
-
-
-def _kinds(side_data: Sequence[Any]) -> set[str]:
-    return {side.type.name for side in side_data}
-
-
-def unholdable(reader: Any, error: Exception) -> DataError:
-    """For streams that the container does not take."""
-    streams = [s for s in reader.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
-    names = ", ".join(stream.codec_context.name for stream in streams) or "no sound"
-    return DataError(f"the container cannot hold these streams ({names}): {error}; use .mkv")

@@ -9,9 +9,8 @@ import pytest
 
 from ppsr.errors import ConfigError
 from ppsr.inference.files import exit_code, upscale_files
-from ppsr.inference.inputs import find_jobs, place_results
+from ppsr.inference.inputs import find_jobs, is_video_head, place_results
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video_check import is_video_head
 from tests.inference.helpers import Repeat
 from tests.inference.kinds import colours, packed
 
