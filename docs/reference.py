@@ -118,7 +118,7 @@ def _component_pages(users: Mapping[str, list[str]]) -> dict[str, str]:
 def _component(name: str, component: Any, users: list[str]) -> str:
     doc = parse_docstring(component.__doc__)
     meanings = _meanings(component)
-    given = getattr(component, "given_by_engine", ())
+    given = getattr(component, "injected_args", ())
     rows = []
     for option in inspect.signature(component).parameters.values():
         if option.name in given:

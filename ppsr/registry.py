@@ -117,7 +117,9 @@ class Registry:
         arguments = {**cfg, **extra}
         name = arguments.pop("name")
         component = self.get(name)
-        check_arguments(component, arguments, f"{self.kind} '{name}'")
+        fault = check_arguments(component, arguments, f"{self.kind} '{name}'")
+        if fault is not None:
+            raise ConfigError(fault[1])
         try:
             built = component(**arguments)
         except PpsrError:
@@ -156,20 +158,33 @@ def import_modules(names: Iterable[str]) -> None:
             raise ConfigError(f"importing '{name}' failed: {type(error).__name__}: {error}") from error
 
 
-def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
-    """Check names of arguments against a signature before calling.
+def check_arguments(
+    component: Callable[..., Any],
+    given: Iterable[str],
+    name: str,
+    prefix: str = "",
+    others: Iterable[str] = (),
+) -> tuple[str, str] | None:
+    """The first argument that a component does not know, or lacks, and a message; None if all is well.
 
-    Raises:
-        ConfigError: an argument is unknown (with the nearest valid name) or a required one is missing.
+    Args:
+        component: class or function; its `injected_args` are given by the program.
+        given: names of the arguments.
+        name: of the component, for the message.
+        prefix: of the names in the message, such as "model.generator.".
+        others: further names for the message.
     """
     parameters = inspect.signature(component).parameters
     valid = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    for key in arguments:
+    for key in given:
         if key not in valid:
-            raise ConfigError(f"{where} has no option '{key}'; {did_you_mean(key, valid)}")
+            hint = did_you_mean(key, [*valid, *others])
+            return key, f"{name} has no option '{prefix}{key}'; {hint}"
+    present = {*given, *getattr(component, "injected_args", ())}
     for key in valid:
-        if parameters[key].default is inspect.Parameter.empty and key not in arguments:
-            raise ConfigError(f"{where} needs the option '{key}'")
+        if parameters[key].default is inspect.Parameter.empty and key not in present:
+            return key, f"{name} needs the option '{prefix}{key}'"
+    return None
 
 
 GENERATORS = Registry("generator", "ppsr.generators")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -17,7 +17,6 @@ from ppsr.config.schema import (
     LoaderOptions,
     OptimizerOptions,
     TeacherOptions,
-    test_sections,
 )
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import (
@@ -30,28 +29,33 @@ from ppsr.registry import (
     MODELS,
     OPTIMIZERS,
     Registry,
+    check_arguments,
 )
 
-__all__ = ["check_config", "component_registry"]
+__all__ = ["check_config", "component_kind"]
 
 Section = typing.TypeVar("Section", bound=BaseModel)
+Path = tuple[str, ...]
+# where the `name` of a component is looked up, and the section whose keys are beside its own options
+Kind = tuple[Registry, type[BaseModel] | None]
 
-_BY_KEY: dict[str, Registry] = {
-    "generator": GENERATORS,
-    "predictor": GENERATORS,
-    "dual": GENERATORS,
-    "discriminator": DISCRIMINATORS,
-    "model": MODELS,
-    "lr_scheduler": LRSCHEDULERS,
-    "dataset": DATASETS,
+_CRITERION = CRITERIONS, CriterionOptions
+_BY_KEY: dict[str, Kind] = {
+    "generator": (GENERATORS, None),
+    "predictor": (GENERATORS, None),
+    "dual": (GENERATORS, None),
+    "teacher": (GENERATORS, TeacherOptions),
+    "discriminator": (DISCRIMINATORS, None),
+    "model": (MODELS, None),
+    "lr_scheduler": (LRSCHEDULERS, None),
+    "dataset": (DATASETS, None),
+    "criterions": _CRITERION,
 }
 
 
-def component_registry(key: str) -> Registry | None:
-    """The registry in which the `name` below a key is looked up; None for keys that hold no component."""
-    if key.endswith("_criterion"):
-        return CRITERIONS
-    return _BY_KEY.get(key)
+def component_kind(key: str) -> Kind | None:
+    """The kind of component that a key holds, or a list of it; None for other keys."""
+    return _CRITERION if key.endswith("_criterion") else _BY_KEY.get(key)
 
 
 def check_config(config: Config) -> Experiment:
@@ -65,58 +69,48 @@ def check_config(config: Config) -> Experiment:
         ConfigError: an unknown key, wrong type, missing key or unknown component, with file, line and
             nearest name.
     """
-    _section(Experiment, config, config, ())
-    _component(config, ("model",), MODELS)
-    for path in _datasets(config):
-        _with_section(config, path, DATASETS, LoaderOptions)
-    if "lr_scheduler" in config:
-        _component(config, ("lr_scheduler",), LRSCHEDULERS)
-    for path in _optimizers(config):
-        _with_section(config, path, OPTIMIZERS, OptimizerOptions)
-        if _lookup(config, path).get("lr_scheduler") is not None:
-            _component(config, (*path, "lr_scheduler"), LRSCHEDULERS)
-    for metric in (config.get("validate") or {}).get("metrics", {}):
-        _component(config, ("validate", "metrics", metric), METRICS)
+    for path, registry, beside in _components(_section(Experiment, config, config, ())):
+        _check_component(config, path, registry, beside)
     return _section(Experiment, config, config, ())  # with the numbers that stood as text
 
 
-def _section(
-    kind: type[Section], values: Mapping[str, Any], config: Config, path: tuple[str, ...]
-) -> Section:
+def _components(experiment: Experiment) -> Iterator[tuple[Path, Registry, type[BaseModel] | None]]:
+    """All components that are no part of another."""
+    yield ("model",), MODELS, None
+    if experiment.dataset.train is not None:
+        yield ("dataset", "train"), DATASETS, LoaderOptions
+    for name in experiment.dataset.test_sections:
+        yield ("dataset", "test", *filter(None, [name])), DATASETS, LoaderOptions
+    if experiment.lr_scheduler is not None:
+        yield ("lr_scheduler",), LRSCHEDULERS, None
+    optimizers = experiment.optimizer or {}
+    if "name" in optimizers:
+        yield ("optimizer",), OPTIMIZERS, OptimizerOptions
+    else:
+        for key in (key for key, value in optimizers.items() if value is not None):
+            yield ("optimizer", key), OPTIMIZERS, OptimizerOptions
+    for metric in experiment.validate_.metrics:
+        yield ("validate", "metrics", metric), METRICS, None
+
+
+def _section(kind: type[Section], values: Mapping[str, Any], config: Config, path: Path) -> Section:
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         raise _readable(error, config, path, kind.model_fields) from None
 
 
-def _datasets(config: Config) -> list[tuple[str, ...]]:
-    section = config.get("dataset") or {}
-    train = [("dataset", "train")] if section.get("train") is not None else []
-    tests = [("dataset", "test", *filter(None, [name])) for name in test_sections(section.get("test"))]
-    return train + tests
-
-
-def _optimizers(config: Config) -> list[tuple[str, ...]]:
-    section = config.get("optimizer") or {}
-    if "name" in section:
-        return [("optimizer",)]
-    return [("optimizer", key) for key, value in section.items() if value is not None]
-
-
-def _lookup(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def _lookup(config: Mapping[str, Any], path: Path) -> Any:
     node: Any = config
     for key in path:
         node = node[int(key)] if isinstance(node, list) else node[key]
     return node
 
 
-def _component(
-    config: Config, path: tuple[str, ...], registry: Registry, ignore: set[str] | None = None
-) -> None:
-    """Check one component and, by their keys, the components among its arguments."""
-    section = _lookup(config, path)
-    dotted = ".".join(path)
-    if not isinstance(section, Mapping):
+def _check_component(config: Config, path: Path, registry: Registry, beside: type[BaseModel] | None) -> None:
+    """Check one component, the section beside its options, and the components among them."""
+    section, dotted = _lookup(config, path), ".".join(path)
+    if not isinstance(section, dict):
         raise ConfigError(
             f"{config.where(*path)}: '{dotted}' must be a mapping with a 'name', got {section!r}"
         )
@@ -124,47 +118,30 @@ def _component(
         raise ConfigError(
             f"{config.where(*path)}: '{dotted}' lacks the key 'name'; a {registry.kind} is named"
         )
+    own = set(beside.model_fields) if beside is not None else set()
+    name = str(section["name"])
     try:
-        component = registry.get(str(section["name"]))
+        component = registry.get(name)
     except ConfigError as error:
         raise ConfigError(f"{config.where(*path, 'name')}: {dotted}: {error}") from None
-    options = {k: v for k, v in section.items() if k != "name" and k not in (ignore or set())}
-    parameters = {
-        p.name: p
-        for p in inspect.signature(component).parameters.values()
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
-    given_elsewhere = getattr(component, "given_by_engine", ())
+    options = [key for key in section if key not in {"name", *own}]
+    fault = check_arguments(component, options, name, f"{dotted}.", own)
+    if fault is not None:
+        raise ConfigError(f"{config.where(*path, fault[0])}: {fault[1]}")
     hints = _hints(component)
-    for key, value in options.items():
-        place = (*path, key)
-        if key not in parameters:
-            raise ConfigError(
-                f"{config.where(*place)}: {section['name']} has no option '{dotted}.{key}'; "
-                f"{did_you_mean(key, [*parameters, *(ignore or ())])}"
-            )
-        if key == "teacher" and isinstance(value, Mapping):
-            _with_section(config, place, GENERATORS, TeacherOptions)
-        elif component_registry(key) is not None and isinstance(value, Mapping):
-            _component(config, place, typing.cast(Registry, component_registry(key)))
-        elif key == "criterions" and isinstance(value, list):
-            for index in (i for i, entry in enumerate(value) if entry is not None):
-                _with_section(config, (*place, str(index)), CRITERIONS, CriterionOptions)
-        elif key in hints:
+    for key in (key for key in section if key != "name"):
+        place, value, kind = (*path, key), section[key], component_kind(key)
+        if kind is not None and isinstance(value, Mapping):
+            _check_component(config, place, *kind)
+        elif kind is not None and isinstance(value, list):
+            for index in (index for index, entry in enumerate(value) if entry is not None):
+                _check_component(config, (*place, str(index)), *kind)
+        elif key in options and key in hints:
             _check_type(config, place, hints[key], value)
-    for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in options and key not in given_elsewhere:
-            raise ConfigError(f"{config.where(*path)}: {section['name']} needs the option '{dotted}.{key}'")
-
-
-def _with_section(config: Config, path: tuple[str, ...], registry: Registry, kind: type[BaseModel]) -> None:
-    """Check a component, and the section whose keys stand beside its own options."""
-    own = set(kind.model_fields)
-    _component(config, path, registry, ignore=own)
-    values = _lookup(config, path)
-    given = {key: value for key, value in values.items() if key in own}
-    checked = _section(kind, given, config, path)
-    values.update({key: getattr(checked, key) for key in given})
+    if beside is not None:
+        given = {key: value for key, value in section.items() if key in own}
+        checked = _section(beside, given, config, path)
+        section |= {key: getattr(checked, key) for key in given}
 
 
 def _hints(component: Any) -> dict[str, Any]:
@@ -177,7 +154,7 @@ def _hints(component: Any) -> dict[str, Any]:
         return {}
 
 
-def _check_type(config: Config, path: tuple[str, ...], hint: Any, value: Any) -> None:
+def _check_type(config: Config, path: Path, hint: Any, value: Any) -> None:
     """Check a value against an argument's type; a number that stands as text, or 4.0 for 4, is replaced."""
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
@@ -188,34 +165,29 @@ def _check_type(config: Config, path: tuple[str, ...], hint: Any, value: Any) ->
     try:
         accepted = adapter.validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"{config.where(*path)}: '{'.'.join(path)}' is {value!r}: {first['msg'].lower()}"
-        ) from None
+        reason = error.errors()[0]["msg"].lower()
+        raise ConfigError(f"{config.where(*path)}: '{'.'.join(path)}' is {value!r}: {reason}") from None
     if isinstance(value, (str, float)) and isinstance(accepted, (int, float)):
         _lookup(config, path[:-1])[path[-1]] = accepted
 
 
-def _readable(
-    error: ValidationError, config: Config, prefix: tuple[str, ...], fields: Mapping[str, Any]
-) -> ConfigError:
+def _readable(error: ValidationError, config: Config, prefix: Path, fields: Mapping[str, Any]) -> ConfigError:
     """The first problem of a section, as one sentence with its place."""
     first = error.errors()[0]
     path = (*prefix, *(str(part) for part in first["loc"]))
     dotted = ".".join(path)
     if first["type"] == "missing":
-        return ConfigError(f"{config.where(*path)}: the key '{dotted}' is missing")
-    if first["type"] == "extra_forbidden":
-        return ConfigError(
-            f"{config.where(*path)}: unknown key '{dotted}'; "
-            f"{did_you_mean(path[-1], _siblings(path, fields))}"
-        )
-    if first["type"] == "value_error":  # a check of our own, which tells everything itself
-        return ConfigError(f"{config.where(*path)}: {first['ctx']['error']}")
-    return ConfigError(f"{config.where(*path)}: '{dotted}' is {first['input']!r}: {first['msg'].lower()}")
+        text = f"the key '{dotted}' is missing"
+    elif first["type"] == "extra_forbidden":
+        text = f"unknown key '{dotted}'; {did_you_mean(path[-1], _siblings(path, fields))}"
+    elif first["type"] == "value_error":  # a check of our own, which tells everything itself
+        text = str(first["ctx"]["error"])
+    else:
+        text = f"'{dotted}' is {first['input']!r}: {first['msg'].lower()}"
+    return ConfigError(f"{config.where(*path)}: {text}")
 
 
-def _siblings(path: tuple[str, ...], fields: Mapping[str, Any]) -> list[str]:
+def _siblings(path: Path, fields: Mapping[str, Any]) -> list[str]:
     for part in path[:-1]:
         by_key = {field.alias or name: field for name, field in fields.items()}
         if part not in by_key:

@@ -17,12 +17,18 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from ppsr.config.loader import Config
 
-__all__ = ["WITHOUT_EFFECT", "Pipeline", "Translation", "is_paddlegan_form", "to_ppsr_form"]
+__all__ = ["WITHOUT_EFFECT", "Pipeline", "is_paddlegan_form", "to_ppsr_form"]
 
 logger = logging.getLogger(__name__)
 
 _PLAIN_MODELS = ("BaseSRModel", "RCANModel")
 _OWN_CRITERIONS = ("L1Loss", "MSELoss", "CharbonnierLoss")
+_DEFAULTS = (
+    "min_max",
+    "export_model",
+    "find_unused_parameters",
+    "image_num",
+)  # true of every run, or unneeded
 WITHOUT_EFFECT = ("to_static", "image_shape", "use_init_weight", "params", "max_eval_steps")
 _FLIPS = {
     "PairedRandomHorizontalFlip": "mirror",
@@ -35,11 +41,9 @@ Place = tuple[str, ...]
 
 def is_paddlegan_form(config: Mapping[str, Any]) -> bool:
     """Whether a configuration has PaddleGAN's lists of preprocessing, or one of its plain SR models."""
-    model, sections = config.get("model"), config.get("dataset")
-    if isinstance(model, Mapping) and model.get("name") in _PLAIN_MODELS:
-        return True
-    return isinstance(sections, Mapping) and any(
-        isinstance(section, Mapping) and "preprocess" in section for section in sections.values()
+    sections = _mapping(config, ("dataset",)).values()
+    return _mapping(config, ("model",)).get("name") in _PLAIN_MODELS or any(
+        isinstance(section, Mapping) and "preprocess" in section for section in sections
     )
 
 
@@ -52,154 +56,136 @@ def to_ppsr_form(config: Config) -> tuple[dict[str, Any], dict[Place, str]]:
     Raises:
         ConfigError: a model, data set, loss or transform without counterpart.
     """
-    return Translation(config).run()
+    values = {key: value for key, value in config.items() if key not in _DEFAULTS}
+    lines = dict(config.lines)
+    model = dict(_mapping(config, ("model",)))
+    if model.get("name") not in ("DRN", *_PLAIN_MODELS):
+        known = ", ".join(("DRN", *_PLAIN_MODELS))
+        text = f"PaddleGAN's model {model.get('name')!r} has no counterpart; {known} have"
+        raise _error(config, ("model", "name"), text)
+    for key in WITHOUT_EFFECT:
+        if model.pop(key, None):
+            logger.warning("%s: 'model.%s' has no effect here", config.where("model", key), key)
+    pyramid = model["name"] == "DRN"
+    values["model"], unit = (_drn if pyramid else _plain_sr)(config, model)
+    values["dataset"] = {
+        split: _dataset(config, lines, ("dataset", split), section, unit, pyramid and split == "train")
+        for split, section in _mapping(config, ("dataset",)).items()
+    }
+    logger.info("%s: read as a configuration of PaddleGAN", config.path)
+    return values, lines
 
 
-class Translation:
-    """One configuration being translated; gives errors their places."""
+def _error(config: Config, place: Place, text: str) -> ConfigError:
+    return ConfigError(f"{config.where(*place)}: {'.'.join(place)}: {text}")
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.lines = dict(config.lines)
 
-    def run(self) -> tuple[dict[str, Any], dict[Place, str]]:
-        values = dict(self.config)
-        model = _mapping(self.config, ("model",))
-        if model.get("name") == "DRN":
-            values["model"], unit = self._drn(model)
-        elif model.get("name") in _PLAIN_MODELS:
-            values["model"], unit = self._plain_sr(model)
-        else:
-            raise self._error(
-                ("model", "name"),
-                f"PaddleGAN's model {model.get('name')!r} has no counterpart; "
-                f"{', '.join(('DRN', *_PLAIN_MODELS))} have",
-            )
-        sections = _mapping(self.config, ("dataset",))
-        values["dataset"] = {
-            split: self._dataset(
-                ("dataset", split), section, unit, pyramid=split == "train" and model["name"] == "DRN"
-            )
-            for split, section in sections.items()
-        }
-        logger.info("%s: read as a configuration of PaddleGAN", self.config.path)
-        return values, self.lines
+def _drn(config: Config, model: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """DRN, and the largest value of its images."""
+    criterion = {"reduction": "mean", "loss_weight": 1.0, **(model.pop("pixel_criterion", None) or {})}
+    if criterion != {"name": "L1Loss", "reduction": "mean", "loss_weight": 1.0}:
+        text = "DRN's losses are plain L1 means: {name: L1Loss} alone fits"
+        raise _error(config, ("model", "pixel_criterion"), text)
+    generator = _mapping(config, ("model", "generator"))
+    # PaddleGAN freezes the shifts by the mean colour, and weighs the losses in its own way
+    model["generator"] = {"train_mean_shift": False, **generator}
+    return {"style": "paddledepth", **model}, float(generator.get("rgb_range", 255))
 
-    def _error(self, place: Place, text: str) -> ConfigError:
-        return ConfigError(f"{self.config.where(*place)}: {'.'.join(place)}: {text}")
 
-    def _without_ignored(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        for key in WITHOUT_EFFECT:
-            if model.get(key):
-                logger.warning("%s: 'model.%s' has no effect here", self.config.where("model", key), key)
-        return {key: value for key, value in model.items() if key not in WITHOUT_EFFECT}
+def _plain_sr(config: Config, model: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """One network with a pixel loss, and the largest value of its images."""
+    result = {**model, "name": "SRModel"}
+    generator = _mapping(config, ("model", "generator"))
+    if generator.get("name") != "RCAN":
+        result["generator"] = {**generator, "name": _foreign(generator.get("name"))}
+        for key in (key for key in model if key.endswith("_criterion")):
+            result[key] = _criterion(_mapping(config, ("model", key)))
+        return result, 1.0
+    unit = float(generator.get("rgb_range", 255))
+    criterion = _mapping(config, ("model", "pixel_criterion"))
+    if criterion.get("name") != "L1Loss":
+        raise _error(config, ("model", "pixel_criterion"), "with RCAN, L1Loss alone has a counterpart")
+    weight = unit * criterion.get("loss_weight", 1.0)  # ours compares images in [0, 1]
+    return {**result, "pixel_criterion": {**criterion, "loss_weight": weight}}, unit
 
-    def _drn(self, model: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        """DRN, and the largest value of its images."""
-        result = self._without_ignored(model)
-        criterion = {"reduction": "mean", "loss_weight": 1.0, **(result.pop("pixel_criterion", None) or {})}
-        if criterion != {"name": "L1Loss", "reduction": "mean", "loss_weight": 1.0}:
-            raise self._error(
-                ("model", "pixel_criterion"), "DRN's losses are plain L1 means: {name: L1Loss} alone fits"
-            )
-        generator = _mapping(self.config, ("model", "generator"))
-        # PaddleGAN freezes the shifts by the mean colour, and weighs the losses in its own way
-        result["generator"] = {"train_mean_shift": False, **generator}
-        return {"style": "paddledepth", **result}, float(generator.get("rgb_range", 255))
 
-    def _plain_sr(self, model: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        """One network with a pixel loss, and the largest value of its images."""
-        result = {**self._without_ignored(model), "name": "SRModel"}
-        generator = _mapping(self.config, ("model", "generator"))
-        if generator.get("name") != "RCAN":
-            result["generator"] = {**generator, "name": _foreign(generator.get("name"))}
-            result |= {key: self._criterion(key) for key in result if key.endswith("_criterion")}
-            return result, 1.0
-        unit = float(generator.get("rgb_range", 255))
-        criterion = dict(_mapping(self.config, ("model", "pixel_criterion")))
-        if criterion.get("name") != "L1Loss":
-            raise self._error(("model", "pixel_criterion"), "with RCAN, L1Loss alone has a counterpart")
-        # ours compares images in [0, 1]
-        criterion["loss_weight"] = unit * criterion.get("loss_weight", 1.0)
-        return {**result, "pixel_criterion": criterion}, unit
+def _criterion(criterion: Mapping[str, Any]) -> dict[str, Any]:
+    """A loss, ours where it is the same."""
+    name = criterion.get("name")
+    if name not in _OWN_CRITERIONS:
+        return {**criterion, "name": _foreign(name)}
+    return (
+        {"reduction": "sum", **criterion} if name == "CharbonnierLoss" else dict(criterion)
+    )  # default there
 
-    def _criterion(self, key: str) -> dict[str, Any]:
-        """A loss, ours where it is the same."""
-        criterion = _mapping(self.config, ("model", key))
-        if criterion.get("name") not in _OWN_CRITERIONS:
-            return {**criterion, "name": _foreign(criterion.get("name"))}
-        if criterion["name"] == "CharbonnierLoss":
-            return {"reduction": "sum", **criterion}  # the default there
-        return dict(criterion)
 
-    def _dataset(self, place: Place, section: Any, unit: float, *, pyramid: bool) -> Any:
-        if not isinstance(section, Mapping) or "preprocess" not in section:
-            return section  # in ppsr's form, or wrong, which the check of the configuration says
-        if section.get("name") != "SRDataset":
-            raise self._error(
-                (*place, "name"), f"PaddleGAN's {section.get('name')!r} has no counterpart; SRDataset has"
-            )
-        own = {key: value for key, value in section.items() if key != "preprocess"}
-        steps = section["preprocess"] if isinstance(section["preprocess"], list) else [section["preprocess"]]
-        pipeline = Pipeline(self, place, int(own.get("scale", 4)), unit)
-        for number, step in enumerate(steps):
-            pipeline.add((*place, "preprocess", str(number)), step)
-        options = pipeline.options()
-        if pyramid:
-            pipeline.check_levels()
-            options["level_source"] = "opencv"
-            own["name"] = "PyramidDataset"
-        return {**options, **own}
+def _dataset(
+    config: Config, lines: dict[Place, str], place: Place, section: Any, unit: float, pyramid: bool
+) -> Any:
+    if not isinstance(section, Mapping) or "preprocess" not in section:
+        return section  # in ppsr's form, or wrong, which the check of the configuration says
+    if section.get("name") != "SRDataset":
+        text = f"PaddleGAN's {section.get('name')!r} has no counterpart; SRDataset has"
+        raise _error(config, (*place, "name"), text)
+    own = {key: value for key, value in section.items() if key != "preprocess"}
+    steps = section["preprocess"] if isinstance(section["preprocess"], list) else [section["preprocess"]]
+    pipeline = Pipeline(config, place, int(own.get("scale", 4)), unit)
+    for number, step in enumerate(steps):
+        pipeline.add((*place, "preprocess", str(number)), step)
+    options = pipeline.options()
+    lines.update(pipeline.lines)
+    if pyramid:
+        pipeline.check_levels()
+        options["level_source"] = "opencv"
+        own["name"] = "PyramidDataset"
+    return {**options, **own}
 
 
 class Pipeline:
     """A list `preprocess`, step by step, as options of a data set.
 
     Args:
-        translation: gives places to errors.
+        config: gives places to errors.
         place: of the data set.
         scale: HR size / LR size.
         unit: largest value of an image that the networks expect, 1 or 255.
     """
 
-    def __init__(self, translation: Translation, place: Place, scale: int, unit: float) -> None:
-        self.translation = translation
+    def __init__(self, config: Config, place: Place, scale: int, unit: float) -> None:
+        self.config = config
         self.place = place
         self.scale = scale
         self.unit = unit
         self.names = ["lq", "gt"]
         self.crop: int | None = None
         self.flips: set[str] = set()
+        self.lines: dict[Place, str] = {}  # where the derived options are written
 
-    def _error(self, place: Place, text: str) -> ConfigError:
-        return self.translation._error(place, text)
+    def _require(self, holds: bool, place: Place, text: str) -> None:
+        if not holds:
+            raise _error(self.config, place, text)
 
     def _name(self, place: Place, step: Any) -> str:
-        if not isinstance(step, Mapping) or not isinstance(step.get("name"), str):
-            raise self._error(place, f"a step is a mapping with a 'name', got {step!r}")
-        if not isinstance(step.get("keys", []), list):
-            raise self._error((*place, "keys"), f"a list is needed, got {step['keys']!r}")
+        named = isinstance(step, Mapping) and isinstance(step.get("name"), str)
+        self._require(named, place, f"a step is a mapping with a 'name', got {step!r}")
+        keys = step.get("keys", [])
+        self._require(isinstance(keys, list), (*place, "keys"), f"a list is needed, got {keys!r}")
         return step["name"]
 
     def add(self, place: Place, step: Mapping[str, Any]) -> None:
         """Take one step of the list."""
         name = self._name(place, step)
         if name == "LoadImageFromFile":
-            if (
-                step.get("key") not in self.names
-                or step.get("flag", -1) != -1
-                or not step.get("to_rgb", True)
-            ):
-                raise self._error(place, "images are read as RGB, with the keys lq and gt")
-        elif name == "Transforms":
-            if step.get("input_keys") != ["lq", "gt"]:
-                raise self._error((*place, "input_keys"), "must be [lq, gt]")
-            for number, transform in enumerate(step.get("pipeline", [])):
-                self.transform((*place, "pipeline", str(number)), transform)
-            if step.get("output_keys", self.names) != self.names:
-                raise self._error((*place, "output_keys"), f"must be {self.names} for this pipeline")
-        else:
-            raise self._error(place, f"PaddleGAN's step {name!r} has no counterpart")
+            plain = step.get("flag", -1) == -1 and step.get("to_rgb", True) and step.get("key") in self.names
+            self._require(plain, place, "images are read as RGB, with the keys lq and gt")
+            return
+        self._require(name == "Transforms", place, f"PaddleGAN's step {name!r} has no counterpart")
+        self._require(step.get("input_keys") == ["lq", "gt"], (*place, "input_keys"), "must be [lq, gt]")
+        for number, transform in enumerate(step.get("pipeline", [])):
+            self.transform((*place, "pipeline", str(number)), transform)
+        outputs = step.get("output_keys", self.names)
+        text = f"must be {self.names} for this pipeline"
+        self._require(outputs == self.names, (*place, "output_keys"), text)
 
     def transform(self, place: Place, transform: Mapping[str, Any]) -> None:
         """Take one transform of the step Transforms."""
@@ -207,42 +193,35 @@ class Pipeline:
         if name == "SRPairedRandomCrop":
             self._crop(place, transform)
             return
-        if len(transform.get("keys") or ()) < len(self.names):
-            raise self._error(
-                (*place, "keys"),
-                f"{name} would leave some of the {len(self.names)} images unchanged; name all of them",
-            )
+        text = f"{name} would leave some of the {len(self.names)} images unchanged; name all of them"
+        self._require(len(transform.get("keys") or ()) >= len(self.names), (*place, "keys"), text)
         if name in _FLIPS:
-            if transform.get("prob", 0.5) != 0.5:
-                raise self._error((*place, "prob"), f"{name} has the probability 0.5 here")
+            even = transform.get("prob", 0.5) == 0.5
+            self._require(even, (*place, "prob"), f"{name} has the probability 0.5 here")
             self.flips.add(_FLIPS[name])
         elif name == "Normalize":
             self._normalize(place, transform)
-        elif name != "Transpose":
-            raise self._error(place, f"PaddleGAN's transform {name!r} has no counterpart")
+        else:
+            text = f"PaddleGAN's transform {name!r} has no counterpart"
+            self._require(name == "Transpose", place, text)
 
     def _crop(self, place: Place, transform: Mapping[str, Any]) -> None:
-        if transform.get("scale") != self.scale:
-            raise self._error((*place, "scale"), f"the data set has scale {self.scale}")
+        equal = transform.get("scale") == self.scale
+        self._require(equal, (*place, "scale"), f"the data set has scale {self.scale}")
         self.crop = transform.get("gt_patch_size")
-        written = self.translation.config.where(*place, "gt_patch_size")
         derived = (*self.place, "gt_size")
-        self.translation.lines[derived] = written
+        self.lines[derived] = self.config.where(*place, "gt_patch_size")
         if transform.get("scale_list") and self.scale == 4:  # the only scale at which PaddleGAN adds it
             self.names = ["lq", "lqx2", "gt"]
 
     def _normalize(self, place: Place, transform: Mapping[str, Any]) -> None:
         """Data sets of ppsr give [0, 1], and networks are fed their own range; the same must come out."""
-        mean, std = (
-            value if isinstance(value, list) else [value]
-            for value in (transform.get("mean"), transform.get("std"))
-        )
-        if any(value != 0 for value in mean) or any(value != 255 / self.unit for value in std):
-            raise self._error(
-                place,
-                f"the network expects images in 0..{self.unit:g}, so Normalize needs mean 0 and "
-                f"std {255 / self.unit:g}",
-            )
+        std = 255 / self.unit
+        text = f"the network expects images in 0..{self.unit:g}, so Normalize needs mean 0 and std {std:g}"
+        for key, wanted in (("mean", 0), ("std", std)):
+            value = transform.get(key)
+            values = value if isinstance(value, list) else [value]
+            self._require(all(value == wanted for value in values), place, text)
 
     def check_levels(self) -> None:
         """DRN needs the image between LR and HR.
@@ -250,12 +229,9 @@ class Pipeline:
         Raises:
             ConfigError: there is none.
         """
-        if self.scale > 2 and self.names != ["lq", "lqx2", "gt"]:
-            raise self._error(
-                (*self.place, "preprocess"),
-                "DRN needs SRPairedRandomCrop with scale_list: true, which PaddleGAN has at scale 4 only; "
-                "configs/drn_x8.yaml is another way",
-            )
+        text = "DRN needs SRPairedRandomCrop with scale_list: true, which PaddleGAN has at scale 4 only; "
+        levels = self.scale <= 2 or "lqx2" in self.names
+        self._require(levels, (*self.place, "preprocess"), f"{text}configs/drn_x8.yaml is another way")
 
     def options(self) -> dict[str, Any]:
         """Options of SRDataset.
@@ -264,11 +240,8 @@ class Pipeline:
             ConfigError: turns that no option stands for.
         """
         turns = self.flips - {"mirror"}
-        if len(turns) == 1:
-            raise self._error(
-                (*self.place, "preprocess"),
-                "PairedRandomVerticalFlip and PairedRandomTransposeHW come together here (use_rot)",
-            )
+        text = "PairedRandomVerticalFlip and PairedRandomTransposeHW come together here (use_rot)"
+        self._require(len(turns) != 1, (*self.place, "preprocess"), text)
         options: dict[str, Any] = {"use_hflip": "mirror" in self.flips, "use_rot": bool(turns)}
         return options if self.crop is None else {"gt_size": self.crop, **options}
 

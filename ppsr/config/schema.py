@@ -137,11 +137,7 @@ class Experiment(_Section):
     total_iters: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     output_dir: str = "output"
-    min_max: tuple[float, float] = Field(
-        (0.0, 1.0), description="accepted for PaddleGAN's configs; no effect"
-    )
     enable_visualdl: bool = False
-    image_num: int = Field(0, ge=0, description="samples on a sheet of visual_train; 0: four")
     seed: int = Field(0, ge=0)
     imports: list[str] = Field([], description="modules of your own, which register components")
     model: dict[str, Any]
@@ -155,8 +151,6 @@ class Experiment(_Section):
     precision: Precision = Precision()
     step: StepOptions = StepOptions()
     load: dict[str, Load] = Field(default_factory=dict)
-    export_model: list[dict[str, Any]] = Field([], description="accepted for PaddleGAN's configs; no effect")
-    find_unused_parameters: bool = Field(False, description="accepted for PaddleGAN's configs; never needed")
 
     @model_validator(mode="after")
     def _length(self) -> Experiment:

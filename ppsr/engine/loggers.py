@@ -95,15 +95,10 @@ def log_step(
         scalars.write(state.step, {"lr": first, **own, "skipped": state.trainer.skipped, **losses})
 
 
-def save_visuals(path: Path, batch: Mapping[str, Any], count: int = 0) -> None:
-    """Write one sheet: a row per sample with LR (enlarged by repetition), SR and GT.
-
-    Args:
-        path: the image.
-        batch: tensors (N, 3, H, W) in [0, 1]; those present of lq, sr, gt are shown.
-        count: rows at most; 0 shows four.
-    """
-    tensors = [batch[name][: count or 4].astype("float32") for name in ("lq", "sr", "gt") if name in batch]
+def save_visuals(path: Path, batch: Mapping[str, Any]) -> None:
+    """Write one sheet: a row for each of the first four samples with LR (enlarged by repetition), SR and GT,
+    each (N, 3, H, W) in [0, 1]."""
+    tensors = [batch[name][:4].astype("float32") for name in ("lq", "sr", "gt") if name in batch]
     height, width = (max(t.shape[axis] for t in tensors) for axis in (2, 3))
     with paddle.no_grad():
         columns = [F.interpolate(t, size=[height, width], mode="nearest").numpy() for t in tensors]

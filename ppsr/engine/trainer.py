@@ -153,7 +153,7 @@ class Trainer:
                     if group.is_main and _every(options.log_config.visual_interval, state.step):
                         sheet = self.folder / "visual_train" / f"iter{state.step}.png"
                         with log_errors(f"image of step {state.step}"):
-                            save_visuals(sheet, batches[0], options.image_num)
+                            save_visuals(sheet, batches[0])
                     if self._due(options.snapshot_config.interval):
                         self.save()
                     if self._due(options.validate_.interval):

@@ -7,9 +7,7 @@ it is a model of its own, and the feature any layer's output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import paddle
 from paddle import Tensor
@@ -17,7 +15,7 @@ from paddle import Tensor
 from ppsr.errors import ConfigError, DataError
 from ppsr.models.base import Batch
 from ppsr.models.sr import SRModel
-from ppsr.models.terms import Slot
+from ppsr.models.terms import Entry, slot
 
 __all__ = ["AlignModel"]
 
@@ -44,7 +42,7 @@ class AlignModel(SRModel):
     """
 
     feature_layer: str
-    align_criterion: Mapping[str, Any] | None = None
+    align_criterion: Entry | None = None
     feature_axis: int = 1
     align_start: int = 0
     align_warmup: int = 0
@@ -54,10 +52,9 @@ class AlignModel(SRModel):
         if self.feature_axis not in (1, -1):
             raise ConfigError(f"feature_axis must be 1 (maps) or -1 (tokens), got {self.feature_axis}")
 
-    def slots(self) -> list[Slot]:
-        views = ("view1", "view2")
-        own = Slot(self.align_criterion, "l_align", views, start=self.align_start, warmup=self.align_warmup)
-        return [*super().slots(), own]
+    def slots(self) -> list[Entry | None]:
+        times = {"start": self.align_start, "warmup": self.align_warmup}
+        return [*super().slots(), slot(self.align_criterion, "l_align", "view1", "view2", **times)]
 
     def prepare(self, batch: Batch) -> Batch:
         """Stack the views: (B, ...) first, (B, ...) second, and each target twice."""

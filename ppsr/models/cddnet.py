@@ -18,7 +18,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.cddnet import BlindSR
 from ppsr.models.base import Batch, build_net
 from ppsr.models.sr import SRModel
-from ppsr.models.terms import Slot
+from ppsr.models.terms import Entry, slot
 
 __all__ = ["CDDNetModel"]
 
@@ -36,7 +36,7 @@ class CDDNetModel(SRModel):
     """
 
     predictor: Mapping[str, Any]
-    regression_criterion: Mapping[str, Any] | None = None
+    regression_criterion: Entry | None = None
     gan_gt_usm: bool = True
 
     trained: ClassVar[tuple[str, ...]] = ("generator", "predictor")
@@ -53,8 +53,8 @@ class CDDNetModel(SRModel):
             )
         self._blind: BlindSR | None = None
 
-    def slots(self) -> list[Slot]:
-        own = Slot(self.regression_criterion, "l_regression", ("params", "degradation_params"))
+    def slots(self) -> list[Entry | None]:
+        own = slot(self.regression_criterion, "l_regression", "params", "degradation_params")
         return [*super().slots(), own]
 
     def forward(self, batch: Batch, net: nn.Layer) -> Tensor:

@@ -55,7 +55,7 @@ class DRNModel(BaseModel):
         criterions: Sequence[Mapping[str, Any] | None] = (),
     ) -> None:
         super().__init__()
-        self.terms = build_terms((), criterions)
+        self.terms = build_terms(criterions)
         if any(term.adversarial for term in self.terms):
             raise ConfigError("DRN has no discriminator that a GANLoss could score")
         if style not in STYLES:

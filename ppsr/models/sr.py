@@ -22,7 +22,7 @@ from ppsr.imaging.luma import luma
 from ppsr.memory import device_array
 from ppsr.models.base import BaseModel, Batch, Phase, build_discriminator, build_net
 from ppsr.models.teacher import Teacher
-from ppsr.models.terms import Slot, Term, build_terms
+from ppsr.models.terms import Entry, Term, build_terms, slot
 
 __all__ = ["SRModel"]
 
@@ -67,11 +67,11 @@ class SRModel(BaseModel):
     generator: Mapping[str, Any]
     discriminator: Mapping[str, Any] | None = None
     teacher: Mapping[str, Any] | None = None
-    criterions: Sequence[Mapping[str, Any] | None] = ()
-    pixel_criterion: Mapping[str, Any] | None = None
-    perceptual_criterion: Mapping[str, Any] | None = None
-    artifact_criterion: Mapping[str, Any] | None = None
-    gan_criterion: Mapping[str, Any] | None = None
+    criterions: Sequence[Entry | None] = ()
+    pixel_criterion: Entry | None = None
+    perceptual_criterion: Entry | None = None
+    artifact_criterion: Entry | None = None
+    gan_criterion: Entry | None = None
     l1_gt_usm: bool = True
     percep_gt_usm: bool = True
     gan_gt_usm: bool = False
@@ -90,7 +90,7 @@ class SRModel(BaseModel):
         self.nets["generator"] = build_net(self.generator)
         if self.discriminator is not None:
             self.nets["discriminator"] = build_discriminator(self.discriminator)
-        self.terms = build_terms(self.slots(), self.criterions)
+        self.terms = build_terms([*self.slots(), *self.criterions])
         self._check_terms()
         self.layers = self.compared_layers("generator.")
         for name in self.layers:
@@ -105,16 +105,16 @@ class SRModel(BaseModel):
         names = {name for term in self.terms for name in term.of if name.startswith(prefix)}
         return sorted(name.removeprefix(prefix) for name in names)
 
-    def slots(self) -> list[Slot]:
-        """The fixed places for criterions, in the order of the log."""
+    def slots(self) -> list[Entry | None]:
+        """The fixed places for criterions as entries of the list, in the order of the log."""
         pixel, features, real = (
             "gt_usm" if sharp else "gt" for sharp in (self.l1_gt_usm, self.percep_gt_usm, self.gan_gt_usm)
         )
         return [
-            Slot(self.pixel_criterion, "l_pix", ("sr", pixel)),
-            Slot(self.perceptual_criterion, "l_percep", ("sr", features)),
-            Slot(self.artifact_criterion, "l_g_artifacts", ("sr", pixel, "averaged")),
-            Slot(self.gan_criterion, "l_g_gan", ("sr", real)),
+            slot(self.pixel_criterion, "l_pix", "sr", pixel),
+            slot(self.perceptual_criterion, "l_percep", "sr", features),
+            slot(self.artifact_criterion, "l_g_artifacts", "sr", pixel, "averaged"),
+            slot(self.gan_criterion, "l_g_gan", "sr", real),
         ]
 
     def _check_terms(self) -> None:

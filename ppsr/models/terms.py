@@ -7,6 +7,7 @@ An entry of `model.criterions` is a criterion's name and options, and the keys o
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,7 @@ from ppsr.criterions.gan import GANLoss
 from ppsr.errors import ConfigError
 from ppsr.registry import CRITERIONS
 
-__all__ = ["Slot", "Term", "build_terms"]
-
-_DEFAULT = ("sr", "gt")
+__all__ = ["Entry", "Term", "build_terms", "slot"]
 
 
 @dataclass(frozen=True)
@@ -62,42 +61,34 @@ class Term:
         return {name: value if factor == 1 else factor * value for name, value in named.items()}
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A fixed place for one criterion in a model's section, such as `pixel_criterion`: an alias of an entry.
+Entry = Mapping[str, Any]
 
-    Attributes:
+
+def slot(cfg: Entry | None, label: str, *of: str, **options: Any) -> Entry | None:
+    """A fixed place for one criterion in a model's section, such as `pixel_criterion`, as an entry.
+
+    Args:
         cfg: what the configuration has there; None for nothing.
         label: see `Term`.
         of: see `Term`.
-        start: see `Term`.
-        warmup: see `Term`.
+        options: further keys of `CriterionOptions`.
     """
-
-    cfg: Mapping[str, Any] | None
-    label: str
-    of: tuple[str, ...]
-    start: int = 0
-    warmup: int = 0
+    return None if cfg is None else {"label": label, "of": of, **options, **cfg}
 
 
-def build_terms(slots: Iterable[Slot], entries: Iterable[Mapping[str, Any] | None]) -> list[Term]:
-    """Build the criterions of the fixed places and of `model.criterions`.
+def build_terms(entries: Iterable[Entry | None]) -> list[Term]:
+    """Build the criterions of `model.criterions`; null takes an entry of a base away.
 
     Raises:
         ConfigError: an entry has unknown options, or two have the same label.
     """
-    terms = [
-        Term(slot.label, CRITERIONS.build(slot.cfg), slot.of, start=slot.start, warmup=slot.warmup)
-        for slot in slots
-        if slot.cfg is not None
-    ]
-    for entry in filter(None, entries):  # null takes an entry of a base away
+    terms: list[Term] = []
+    for entry in filter(None, entries):
         terms.append(_term(entry, {term.label for term in terms}))
     return terms
 
 
-def _term(entry: Mapping[str, Any], taken: set[str]) -> Term:
+def _term(entry: Entry, taken: set[str]) -> Term:
     own = {key: value for key, value in entry.items() if key in CriterionOptions.model_fields}
     options = CriterionOptions.model_validate(own)
     cfg = {key: value for key, value in entry.items() if key not in own}
@@ -109,7 +100,7 @@ def _term(entry: Mapping[str, Any], taken: set[str]) -> Term:
     label = options.label or _free(_label(name), taken)
     if label in taken:
         raise ConfigError(f"model.criterions: two losses have the label '{label}'; give each its own `label`")
-    of = getattr(component, "of", _DEFAULT) if options.of is None else options.of
+    of: Sequence[str] = options.of or getattr(component, "of", None) or ("sr", "gt")
     return Term(label, CRITERIONS.build(cfg), tuple(of), weight, options.start, options.warmup)
 
 
@@ -123,9 +114,5 @@ def _label(name: str) -> str:
 
 def _free(label: str, taken: set[str]) -> str:
     """The label, or the first of label_2, label_3, ... that no other loss has."""
-    number = 1
-    found = label
-    while found in taken:
-        number += 1
-        found = f"{label}_{number}"
-    return found
+    names = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)

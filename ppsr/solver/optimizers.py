@@ -122,7 +122,7 @@ def SOAP(  # noqa: N802
 
 
 for _factory in (Adam, AdamW, SGD, Momentum, RMSProp, SOAP):
-    setattr(_factory, "given_by_engine", ("parameters",))  # noqa: B010 - functions take attributes at run time
+    setattr(_factory, "injected_args", ("parameters",))  # noqa: B010 - functions take attributes at run time
 
 
 def _sections(cfg: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -43,7 +43,7 @@ def test_every_component_and_option_stands_in_the_reference(sources):
             section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
             assert section, name
             for option in registry.inspect.signature(components.get(name)).parameters:
-                given = option in getattr(components.get(name), "given_by_engine", ())
+                given = option in getattr(components.get(name), "injected_args", ())
                 assert (f"| `{option}` |" in section) is not given, f"{name}.{option}"
 
 

@@ -48,7 +48,7 @@ def test_network_exists_and_has_these_options(entry) -> None:
         assert find_variant(network["variant"]).scale == entry.scale
         return
     name = network.pop("name")
-    check_arguments(GENERATORS.get(name), network, entry.name)
+    assert check_arguments(GENERATORS.get(name), network, entry.name) is None
     scale = network.get("outscale") or network.get("upscale", network.get("scale"))
     assert scale == entry.scale
 

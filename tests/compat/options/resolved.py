@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ppsr.config.check import component_registry
+from ppsr.config.check import component_kind
 from ppsr.degradations.dasr import levels_with
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps
 from ppsr.registry import LRSCHEDULERS, METRICS, OPTIMIZERS, Registry
@@ -25,9 +25,9 @@ def model(config: Mapping[str, Any]) -> dict[str, Any]:
     """Networks and losses, without where the weights of a loss lie."""
     result: dict[str, Any] = {"name": config["model"]["name"]}
     for key, value in config["model"].items():
-        registry = component_registry(key)
-        if isinstance(value, Mapping) and registry is not None:
-            result[key] = component(value, registry)
+        kind = component_kind(key)
+        if isinstance(value, Mapping) and kind is not None:
+            result[key] = component(value, kind[0])
             result[key].pop("weights", None)
         elif value is not None and (key, value) not in USUAL:
             result[key] = value
