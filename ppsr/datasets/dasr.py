@@ -7,14 +7,13 @@ kind of noise and the gray pattern.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
-from ppsr.datasets.files import Folders
-from ppsr.datasets.transforms import check_window
 from ppsr.degradations.dasr import build_operations, describe, draw_choices, levels_with
 from ppsr.degradations.operations import Operation
 from ppsr.errors import ConfigError
@@ -22,74 +21,33 @@ from ppsr.errors import ConfigError
 __all__ = ["DASRDataset"]
 
 
+@dataclass(kw_only=True, eq=False)
 class DASRDataset(DegradingDataset):
-    """Items: lq, gt (3, H, W) float32 in [0, 1], degradation_params (33), gt_path.
+    """Items: lq, gt (C, H, W) float32 in [0, 1], degradation_params (33), gt_path.
+
+    Options: `DegradingDataset`'s; `degradation` holds changes to the published ranges, see
+    `ppsr.degradations.dasr.levels_with`.
 
     Args:
-        gt_folder: HR images, searched recursively; or a list of folders.
-        scale: HR size / LR size.
-        gt_size: side of the training window in HR pixels, a multiple of `scale`.
-        crop_pad_size: side of the window that is degraded, from which the training window is cut.
-        meta_info: list of names below `gt_folder`.
-        shares: parts of the samples that come from each of several folders; by default that of its images.
-        use_hflip: random mirroring.
-        use_rot: random turning.
-        gt_usm: sharpen the target (as published).
         level_prob: probabilities of weak, standard and severe degradation.
-        degradation: `backend`, "host" or "device" (default: "device" unless that is a CPU), and changes to
-            the published ranges, see `ppsr.degradations.dasr.levels_with`.
         published_description: the released code's index 9 of the parameters.
-        views: 2 adds `lq_view2`, the same window degraded anew, for `AlignModel`.
-        seed: of all choices.
 
     Raises:
-        ConfigError: sizes that do not fit together.
-        DataError: folder missing or empty.
+        ConfigError: wrong probabilities or ranges.
     """
 
-    def __init__(
-        self,
-        *,
-        gt_folder: Folders,
-        scale: int = 4,
-        gt_size: int = 256,
-        crop_pad_size: int = 400,
-        meta_info: str | None = None,
-        shares: Sequence[float] | None = None,
-        use_hflip: bool = True,
-        use_rot: bool = False,
-        gt_usm: bool = True,
-        level_prob: Sequence[float] = (0.3, 0.3, 0.4),
-        degradation: Mapping[str, Any] | None = None,
-        published_description: bool = False,
-        views: int = 1,
-        seed: int = 0,
-    ) -> None:
-        if len(level_prob) != 3 or abs(sum(level_prob) - 1) > 1e-6:
-            raise ConfigError(f"level_prob holds three probabilities that sum to 1, got {list(level_prob)}")
-        check_window(gt_size, scale)
-        changes = dict(degradation or {})
-        backend = changes.pop("backend", None)
-        self.levels = levels_with(changes)
+    keep_gt: bool = field(default=False, init=False)
+    level_prob: Sequence[float] = (0.3, 0.3, 0.4)
+    published_description: bool = False
+
+    def _configure(self, options: dict[str, Any]) -> float:
+        if len(self.level_prob) != 3 or abs(sum(self.level_prob) - 1) > 1e-6:
+            raise ConfigError(
+                f"level_prob holds three probabilities that sum to 1, got {list(self.level_prob)}"
+            )
+        self.levels = levels_with(options)
         smallest = [min(1.0, level.stages[0].resize_range[0]) for level in self.levels.values()]
-        super().__init__(
-            gt_folder=gt_folder,
-            scale=scale,
-            gt_size=gt_size,
-            crop_pad_size=crop_pad_size,
-            meta_info=meta_info,
-            shares=shares,
-            use_hflip=use_hflip,
-            use_rot=use_rot,
-            gt_usm=gt_usm,
-            keep_gt=False,
-            views=views,
-            backend=backend,
-            filter_side=int(crop_pad_size * min(1 / scale, *smallest)),
-            seed=seed,
-        )
-        self.level_prob = list(level_prob)
-        self.published_description = published_description
+        return int(self.crop_pad_size * min(1 / self.scale, *smallest))
 
     def draw(
         self, rng: np.random.Generator, common: np.random.Generator

@@ -17,10 +17,9 @@ import numpy as np
 import paddle
 
 from ppsr.compat.paddle import full_precision
-from ppsr.datasets.files import BadFiles, Folders, gather_shares
-from ppsr.datasets.samples import ImageDataset, to_chw
-from ppsr.datasets.sources import read_samples, read_size, with_channels
-from ppsr.datasets.transforms import Integers, augment, paired_crop, random_crop_or_pad
+from ppsr.datasets.samples import TrainingDataset, to_chw
+from ppsr.datasets.sources import read_size
+from ppsr.datasets.transforms import Integers, check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
@@ -64,81 +63,63 @@ class BatchChoices:
     entries: Mapping[str, np.ndarray]
 
 
-class DegradingDataset(ImageDataset):
-    """Base of data sets of HR images that are degraded while training.
+@dataclass(kw_only=True, eq=False)
+class DegradingDataset(TrainingDataset):
+    """Base of data sets of HR images that are degraded while training. Options: also `TrainingDataset`'s.
 
-    Items hold lq and gt (3, H, W) float32 in [0, 1], and gt_path. With the backend "device" these come from
+    Items hold lq and gt (C, H, W) float32 in [0, 1], and gt_path. With the backend "device" these come from
     `finish_batch`, whose input are batches of items after `prepare_batch`.
 
     Args:
-        gt_folder: HR images, searched recursively; or a list of folders.
-        scale: HR size / LR size.
-        gt_size: side of the training window in HR pixels, a multiple of `scale`.
         crop_pad_size: side of the window that is degraded, from which the training window is cut.
-        meta_info: list of names below `gt_folder`.
-        shares: parts of the samples that come from each of several folders.
-        use_hflip: random mirroring.
-        use_rot: random turning.
-        gt_usm: sharpen the image that is degraded and aimed at.
-        keep_gt: give the plain target too: `gt` is plain then and `gt_usm` sharpened.
+        gt_usm: sharpen the image that is degraded, which is also the target.
+        keep_gt: give the plain target as `gt` and the sharpened one as `gt_usm`, so each loss can choose.
+        degradation: `backend`, "host" or "device" (default: "device" unless that is a CPU), and options of
+            the degradation.
         views: 2 adds `lq_view2`, the same window degraded anew, for `AlignModel`.
-        backend: "host", "device", or None for the default of `choose_backend`.
-        filter_side: the smallest image that a filter of the degradation can meet, in pixels.
-        seed: of all choices.
 
     Raises:
         ConfigError: sizes that do not fit together.
-        DataError: folder missing or empty.
     """
 
-    channels = 3
+    gt_size: int = 256
+    crop_pad_size: int = 400
+    use_hflip: bool = True
+    gt_usm: bool = True
+    keep_gt: bool = False
+    degradation: Mapping[str, Any] | None = None
+    views: int = 1
 
-    def __init__(
-        self,
-        *,
-        gt_folder: Folders,
-        scale: int,
-        gt_size: int,
-        crop_pad_size: int,
-        meta_info: str | None,
-        shares: Sequence[float] | None,
-        use_hflip: bool,
-        use_rot: bool,
-        gt_usm: bool,
-        keep_gt: bool,
-        views: int,
-        backend: str | None,
-        filter_side: float,
-        seed: int,
-    ) -> None:
-        super().__init__()
-        if crop_pad_size % scale or gt_size > crop_pad_size:
+    def __post_init__(self) -> None:
+        check_window(self.gt_size, self.scale)
+        options = dict(self.degradation or {})
+        self.backend = choose_backend(options.pop("backend", None))
+        filter_side = self._configure(options)
+        if self.crop_pad_size % self.scale or self.gt_size > self.crop_pad_size:
             raise ConfigError(
-                f"crop_pad_size must be a multiple of the scale {scale} and at least gt_size {gt_size}, "
-                f"got {crop_pad_size}"
+                f"crop_pad_size must be a multiple of the scale {self.scale} and at least gt_size "
+                f"{self.gt_size}, got {self.crop_pad_size}"
             )
         if filter_side <= FILTER_RADIUS:
-            enough = int(np.ceil((FILTER_RADIUS + 1) * crop_pad_size / max(filter_side, 1) / scale)) * scale
+            share = self.crop_pad_size / max(filter_side, 1)
+            enough = int(np.ceil((FILTER_RADIUS + 1) * share / self.scale)) * self.scale
             raise ConfigError(
-                f"crop_pad_size {crop_pad_size} shrinks to {int(filter_side)} pixels, too few for filters of "
-                f"side {2 * FILTER_RADIUS + 1}; give at least {enough}"
+                f"crop_pad_size {self.crop_pad_size} shrinks to {int(filter_side)} pixels, too few for "
+                f"filters of side {2 * FILTER_RADIUS + 1}; give at least {enough}"
             )
-        if keep_gt and not gt_usm:
+        if self.keep_gt and not self.gt_usm:
             raise ConfigError("keep_gt adds the plain target to a sharpened one; it needs gt_usm")
-        if views not in (1, 2):
-            raise ConfigError(f"views must be 1 or 2, got {views}")
-        self.paths = gather_shares(gt_folder, meta_info, shares)
-        self.scale = scale
-        self.gt_size = gt_size
-        self.crop_pad_size = crop_pad_size
-        self.use_hflip = use_hflip
-        self.use_rot = use_rot
-        self.gt_usm = gt_usm
-        self.keep_gt = keep_gt
-        self.views = views
-        self.backend = choose_backend(backend)
-        self.seed = seed
-        self.bad = BadFiles(self.paths)
+        if self.views not in (1, 2):
+            raise ConfigError(f"views must be 1 or 2, got {self.views}")
+        super().__post_init__()
+
+    def _configure(self, options: dict[str, Any]) -> float:
+        """Read the options of the degradation; returns the smallest image that a filter can meet, in pixels.
+
+        Raises:
+            ConfigError: a wrong option.
+        """
+        raise NotImplementedError
 
     def draw(
         self, rng: np.random.Generator, common: np.random.Generator
@@ -151,22 +132,19 @@ class DegradingDataset(ImageDataset):
         """
         raise NotImplementedError
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
     def _read(self, index: int) -> tuple[np.ndarray, str]:
-        path = self.paths[index]
-        return with_channels(read_samples(path), 3, path), str(path)
+        path = self.items[index]
+        return self._read_image(path), str(path)
 
     def _looks_usable(self, index: int) -> bool:
-        read_size(self.paths[index])
+        read_size(self.items[index])
         return True
 
     def _window(self, epoch: int, index: int) -> tuple[np.ndarray, str, np.random.Generator]:
         """The HR window of a sample as its file has it, its path, and the generator of its further draws."""
         image, path = self.bad.read(index, self._read)
         rng = np.random.default_rng([self.seed, epoch, index])
-        (image,) = augment([image], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+        (image,) = self._augmented([image], rng)
         return random_crop_or_pad(image, self.crop_pad_size, Integers(rng)), path, rng
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
@@ -187,10 +165,11 @@ class DegradingDataset(ImageDataset):
         targets, stacked = paired_crop(
             targets, stacked, gt_size=self.gt_size, scale=self.scale, rng=rng, where=path
         )
-        item = {"lq": to_chw(stacked[..., :3]), "gt": to_chw(targets[..., :3]), **further, "gt_path": path}
+        c = window.shape[2]
+        item = {"lq": to_chw(stacked[..., :c]), "gt": to_chw(targets[..., :c]), **further, "gt_path": path}
         if self.views == 2:
-            item["lq_view2"] = to_chw(stacked[..., 3:])
-        return {**item, "gt_usm": to_chw(targets[..., 3:])} if self.keep_gt else item
+            item["lq_view2"] = to_chw(stacked[..., c:])
+        return {**item, "gt_usm": to_chw(targets[..., c:])} if self.keep_gt else item
 
     def prepare_batch(self, batch: MutableMapping[str, Any]) -> None:
         """Draw what a batch of windows is degraded with; a batch that is degraded already stays as it is.
@@ -226,7 +205,7 @@ class DegradingDataset(ImageDataset):
         """Degrade a batch of windows where it lies; a batch that the host has degraded stays as it is.
 
         Args:
-            batch: tensors; `gt` (N, 3, S, S) and `choices` are replaced by the entries of finished items.
+            batch: tensors; `gt` (N, C, S, S) and `choices` are replaced by the entries of finished items.
         """
         choices: BatchChoices | None = batch.pop("choices", None)
         if choices is None:

@@ -6,17 +6,16 @@ ImageNetPairedDataset follows the pre-training data of HAT (Chen et al., CVPR 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ppsr.datasets.files import BadFiles, Folders, gather_shares
-from ppsr.datasets.samples import ImageDataset, to_chw
+from ppsr.datasets.samples import TrainingDataset, to_chw
 from ppsr.datasets.sources import read_samples, read_size, with_channels
-from ppsr.datasets.transforms import Integers, augment, check_window, paired_crop, random_crop_or_pad
+from ppsr.datasets.transforms import Integers, paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import mod_crop, seeded
@@ -28,59 +27,30 @@ __all__ = ["GTDataset", "ImageNetPairedDataset"]
 _MATLAB = "matlab_bicubic"
 
 
-class GTDataset(ImageDataset):
-    """HR images; a (epoch, index) key yields a random window, a plain index the whole image.
+@dataclass(kw_only=True, eq=False)
+class GTDataset(TrainingDataset):
+    """HR images, with LR made on the fly where a degradation is named. Options: `TrainingDataset`'s.
 
-    Items: gt (3, H, W) float32 in [0, 1], gt_path, and with a degradation lq (3, h, w).
-
-    LR of a whole image equals what `ppsr prepare` writes and `ppsr evaluate` makes with the same seed.
+    Items: gt (C, H, W) float32 in [0, 1], gt_path, and with a degradation lq (C, h, w). LR of a whole image
+    equals what `ppsr prepare` writes and `ppsr evaluate` makes with the same seed. Without a degradation,
+    images smaller than the window are extended by reflection.
 
     Args:
-        gt_folder: HR images, searched recursively, or an LMDB store; or a list of these.
-        scale: HR size / LR size.
-        gt_size: side of the training window in HR pixels; None always yields whole images. Without a
-            degradation, smaller images are extended by reflection.
         degradation: "matlab_bicubic", one of the eight of Reflash Dropout's benchmark, or None for no LR.
-        meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its images.
-        use_hflip: random mirroring.
-        use_rot: random turning.
-        seed: of windows and noise.
 
     Raises:
-        ConfigError: unknown degradation, or a window that is no multiple of the scale.
-        DataError: folder missing or empty.
+        ConfigError: unknown degradation.
     """
 
-    def __init__(
-        self,
-        *,
-        gt_folder: Folders,
-        scale: int = 4,
-        gt_size: int | None = None,
-        degradation: str | None = None,
-        meta_info: str | None = None,
-        shares: Sequence[float] | None = None,
-        use_hflip: bool = False,
-        use_rot: bool = False,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        valid = (_MATLAB, *VARIANTS)
-        if degradation is not None and degradation not in valid:
-            raise ConfigError(f"unknown degradation '{degradation}'; {did_you_mean(degradation, valid)}")
-        check_window(gt_size, scale)
-        self.paths = gather_shares(gt_folder, meta_info, shares)
-        self.scale = scale
-        self.gt_size = gt_size
-        self.degradation = degradation
-        self.use_hflip = use_hflip
-        self.use_rot = use_rot
-        self.seed = seed
-        self.bad = BadFiles(self.paths)
+    degradation: str | None = None
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def __post_init__(self) -> None:
+        valid = (_MATLAB, *VARIANTS)
+        if self.degradation is not None and self.degradation not in valid:
+            raise ConfigError(
+                f"unknown degradation '{self.degradation}'; {did_you_mean(self.degradation, valid)}"
+            )
+        super().__post_init__()
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
@@ -99,12 +69,9 @@ class GTDataset(ImageDataset):
             gt, lq = self._augmented([gt, lq], rng)
         return self._item(gt, lq, path)
 
-    def _augmented(self, images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-        return augment(images, rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
-
     def _read(self, index: int) -> tuple[np.ndarray, Path]:
         """H x W of gray images, which are degraded as such, so that noise is gray too; else H x W x C."""
-        path = self.paths[index]
+        path = self.items[index]
         image = read_samples(path)
         with_channels(image, self.channels or 3, path)  # which checks them
         return mod_crop(image, self.scale), path
@@ -124,7 +91,7 @@ class GTDataset(ImageDataset):
         return gt, path
 
     def _looks_usable(self, index: int) -> bool:
-        size = read_size(self.paths[index])
+        size = read_size(self.items[index])
         return self.gt_size is None or self.degradation is None or min(size) - self.scale >= self.gt_size
 
     def _check(self, index: int) -> None:
@@ -153,48 +120,17 @@ class GTDataset(ImageDataset):
         return {**{name: to_chw(image) for name, image in images.items()}, "gt_path": str(path)}
 
 
+@dataclass(kw_only=True, eq=False)
 class ImageNetPairedDataset(GTDataset):
     """Pairs of HR and its MATLAB bicubic LR, which is neither rounded nor clipped, as published.
 
-    Sides of HR below `gt_size` are enlarged to it, each for itself.
-
-    Args:
-        gt_folder: HR images, searched recursively, or an LMDB store; or a list of these.
-        scale: HR size / LR size.
-        gt_size: side of the training window, and smallest side of any image, in HR pixels.
-        meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its images.
-        use_hflip: random mirroring.
-        use_rot: random turning.
-        seed: of the windows.
-
-    Raises:
-        DataError: folder missing or empty.
+    Sides of HR below `gt_size` are enlarged to it, each for itself. Options: `TrainingDataset`'s.
     """
 
-    def __init__(
-        self,
-        *,
-        gt_folder: Folders,
-        scale: int = 4,
-        gt_size: int = 256,
-        meta_info: str | None = None,
-        shares: Sequence[float] | None = None,
-        use_hflip: bool = True,
-        use_rot: bool = True,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            gt_folder=gt_folder,
-            scale=scale,
-            gt_size=gt_size,
-            degradation=_MATLAB,
-            meta_info=meta_info,
-            shares=shares,
-            use_hflip=use_hflip,
-            use_rot=use_rot,
-            seed=seed,
-        )
+    gt_size: int | None = 256
+    use_hflip: bool = True
+    use_rot: bool = True
+    degradation: str | None = field(default=_MATLAB, init=False)
 
     def _read(self, index: int) -> tuple[np.ndarray, Path]:
         gt, path = super()._read(index)

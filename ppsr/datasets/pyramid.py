@@ -6,17 +6,18 @@ MATLAB's bicubic; PaddleGAN shrinks the HR window with OpenCV's bicubic, which a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ppsr.datasets.files import BadFiles, Folders, gather_images, gather_pairs
+from ppsr.datasets.files import BadFiles, Folders, gather_images
 from ppsr.datasets.paired import SRDataset
 from ppsr.datasets.samples import to_chw
-from ppsr.datasets.transforms import Integers, augment, crop_window, cut_excess, random_crop_or_pad
+from ppsr.datasets.transforms import Integers, crop_window, cut_excess, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import to_uint8, to_unit
 from ppsr.imaging.resize import matlab_resize
@@ -51,83 +52,53 @@ def opencv_level(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return shrunk.reshape(*size, gt.shape[2])
 
 
+@dataclass(kw_only=True, eq=False)
 class PyramidDataset(SRDataset):
     """SRDataset whose training items also hold `lq_x2`, `lq_x4`, ...; with unpaired images `paired`, 1 or 0.
 
+    Options: `SRDataset`'s; the scale is a power of two.
+
     Args:
-        gt_folder: HR images; or a list of folders.
-        lq_folder: LR images; or a list of as many folders.
-        scale: power of two.
-        gt_size: side of the training window in HR pixels; None yields whole pairs for evaluation.
         level_folders: factor from LR -> folder of images of that size, named as the LR ones.
         level_source: how sizes without a folder are made from the HR image: "matlab" (bicubic with
             antialiasing of the whole image, 8 bit) or "opencv" (PaddleGAN: bicubic without antialiasing of
             the window).
-        filename_tmpl: base name of LR (and middle) images, `{}` standing for the HR one.
-        meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its images.
-        use_hflip: random mirroring.
-        use_rot: random turning.
         unpaired_folder: real LR images without ground truth, taken as they are.
         unpaired_ratio: share of samples that come from there (the paper uses about 0.3).
-        seed: of the windows.
 
     Raises:
         ConfigError: an impossible scale, source or share.
     """
 
-    def __init__(
-        self,
-        *,
-        gt_folder: Folders,
-        lq_folder: Folders,
-        scale: int = 4,
-        gt_size: int | None = None,
-        level_folders: Mapping[int, Folders] | None = None,
-        level_source: str = "matlab",
-        filename_tmpl: str = "{}",
-        meta_info: str | None = None,
-        shares: Sequence[float] | None = None,
-        use_hflip: bool = False,
-        use_rot: bool = False,
-        unpaired_folder: str | None = None,
-        unpaired_ratio: float = 0.3,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            gt_folder=gt_folder,
-            lq_folder=lq_folder,
-            scale=scale,
-            gt_size=gt_size,
-            filename_tmpl=filename_tmpl,
-            meta_info=meta_info,
-            shares=shares,
-            use_hflip=use_hflip,
-            use_rot=use_rot,
-            seed=seed,
-        )
-        if level_source not in _SOURCES:
-            raise ConfigError(f"level_source must be 'matlab' or 'opencv', got {level_source!r}")
-        if not 0 <= unpaired_ratio < 1:
-            raise ConfigError(f"unpaired_ratio must lie in [0, 1), got {unpaired_ratio}")
-        self.factors = middle_sizes(scale)
-        self.level_source = level_source
-        folders = {int(factor): folder for factor, folder in (level_folders or {}).items()}
+    level_folders: Mapping[int, Folders] | None = None
+    level_source: str = "matlab"
+    unpaired_folder: str | None = None
+    unpaired_ratio: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.level_source not in _SOURCES:
+            raise ConfigError(f"level_source must be 'matlab' or 'opencv', got {self.level_source!r}")
+        if not 0 <= self.unpaired_ratio < 1:
+            raise ConfigError(f"unpaired_ratio must be in [0, 1), got {self.unpaired_ratio}")
+        self.factors = middle_sizes(self.scale)
+        folders = {int(factor): folder for factor, folder in (self.level_folders or {}).items()}
         if unknown := set(folders) - set(self.factors):
-            raise ConfigError(f"level_folders has {sorted(unknown)}, but x{scale} has only {self.factors}")
+            raise ConfigError(
+                f"level_folders has {sorted(unknown)}, but x{self.scale} has only {self.factors}"
+            )
         self.level_paths = {
-            factor: [low for _, low in gather_pairs(gt_folder, folder, filename_tmpl, meta_info, shares)]
-            for factor, folder in folders.items()
+            factor: [low for _, low in self._pairs_with(folder)] for factor, folder in folders.items()
         }
-        self.unpaired = gather_images(unpaired_folder) if unpaired_folder else []
-        self.unpaired_ratio = unpaired_ratio if unpaired_folder else 0.0
+        self.unpaired = gather_images(self.unpaired_folder) if self.unpaired_folder else []
+        self.unpaired_share = self.unpaired_ratio if self.unpaired_folder else 0.0
         self.bad_unpaired = BadFiles(self.unpaired)
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
             return super().sample(key)
         rng = np.random.default_rng([self.seed, *key])
-        if self.unpaired_ratio and rng.random() < self.unpaired_ratio:
+        if self.unpaired_share and rng.random() < self.unpaired_share:
             return self._unpaired_item(rng)
         return self._paired_item(key[1], rng)
 
@@ -162,7 +133,7 @@ class PyramidDataset(SRDataset):
             size = (side * factor, side * factor)
             windows[factor] = opencv_level(windows[self.scale], size)
         order = sorted(windows)
-        turned = augment([windows[f] for f in order], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+        turned = self._augmented([windows[f] for f in order], rng)
         return self._item(dict(zip(order, turned, strict=True)), 1.0, str(lq_path), str(gt_path))
 
     def _unpaired_item(self, rng: np.random.Generator) -> dict[str, Any]:
@@ -174,14 +145,14 @@ class PyramidDataset(SRDataset):
             chosen, lambda index: (self._image(self.unpaired[index]), self.unpaired[index])
         )
         window = random_crop_or_pad(image, side, Integers(rng))
-        (window,) = augment([window], rng, use_hflip=self.use_hflip, use_rot=self.use_rot)
+        (window,) = self._augmented([window], rng)
         channels = window.shape[2]
         windows = {f: np.zeros((side * f, side * f, channels), np.uint8) for f in (*self.factors, self.scale)}
         return self._item({1: window, **windows}, 0.0, str(path), "")
 
     def _item(self, windows: dict[int, np.ndarray], paired: float, lq: str, gt: str) -> dict[str, Any]:
         levels = {f"lq_x{factor}": to_chw(windows[factor]) for factor in self.factors}
-        flag = {"paired": np.float32(paired)} if self.unpaired_ratio else {}
+        flag = {"paired": np.float32(paired)} if self.unpaired_share else {}
         return {
             "lq": to_chw(windows[1]),
             "gt": to_chw(windows[self.scale]),

@@ -1,17 +1,23 @@
-"""What samples are: arrays of image files as they are, which become float32 where that costs least."""
+"""The bases of all data sets: samples as arrays of image files as they are, which become float32 where that
+costs least, and the options that data sets for training share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from paddle.io import Dataset
 
+from ppsr.datasets.files import BadFiles, Folders, gather_shares
+from ppsr.datasets.sources import read_samples, with_channels
+from ppsr.datasets.transforms import augment, check_window
 from ppsr.errors import DataError
 from ppsr.imaging.io import to_unit
 
-__all__ = ["ImageDataset", "shift_words", "to_chw", "unit_sample"]
+__all__ = ["ImageDataset", "TrainingDataset", "shift_words", "to_chw", "unit_sample"]
 
 
 def to_chw(image: np.ndarray) -> np.ndarray:
@@ -46,6 +52,10 @@ class ImageDataset(Dataset):
     """
 
     channels: int | None = None
+
+    def _read_image(self, path: Path) -> np.ndarray:
+        """H x W x C of the network's channels, in the file's sample type."""
+        return with_channels(read_samples(path), self.channels or 3, path)
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         """An item whose images may be uint8 or uint16.
@@ -91,3 +101,49 @@ class ImageDataset(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         return unit_sample(self.sample(key))
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainingDataset(ImageDataset):
+    """Base of data sets with HR images: a (epoch, index) key yields a random window, a plain index the image.
+
+    Args:
+        gt_folder: HR images, searched recursively, or an LMDB store (`name.lmdb`); or a list of these.
+        scale: HR size / LR size.
+        gt_size: side of the training window in HR pixels, a multiple of `scale`; None yields whole images.
+        meta_info: list of HR names.
+        shares: parts of the samples that come from each of several folders; by default that of its images.
+        use_hflip: random mirroring.
+        use_rot: random turning.
+        seed: of all random choices.
+
+    Attributes:
+        items: what samples are read from: paths of HR images, or pairs of paths.
+
+    Raises:
+        ConfigError: a window that is no multiple of the scale.
+        DataError: folders are missing or empty.
+    """
+
+    gt_folder: Folders
+    scale: int = 4
+    gt_size: int | None = None
+    meta_info: str | None = None
+    shares: Sequence[float] | None = None
+    use_hflip: bool = False
+    use_rot: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_window(self.gt_size, self.scale)
+        self.items = self._gather()
+        self.bad = BadFiles(self.items)
+
+    def _gather(self) -> list[Any]:
+        return gather_shares(self.gt_folder, self.meta_info, self.shares)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def _augmented(self, images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+        return augment(images, rng, use_hflip=self.use_hflip, use_rot=self.use_rot)

@@ -103,20 +103,16 @@ def list_source(folder: Path) -> list[Path]:
     return imaging.list_images(folder, recursive=True)
 
 
-def _decode(path: Path) -> np.ndarray:
-    if path.parent.suffix != STORE_SUFFIX:
-        return decode_image(path)
-    with open_store(path.parent).begin() as read:
-        return decode_content(read.get(path.stem.encode()) or b"", path)
-
-
 def read_samples(path: Path) -> np.ndarray:
     """An image of a folder or store in its own sample type: H x W, or H x W x C.
 
     Raises:
         DataError: missing or broken.
     """
-    return _decode(path)
+    if path.parent.suffix != STORE_SUFFIX:
+        return decode_image(path)
+    with open_store(path.parent).begin() as read:
+        return decode_content(read.get(path.stem.encode()) or b"", path)
 
 
 def with_channels(image: np.ndarray, channels: int, path: Path) -> np.ndarray:

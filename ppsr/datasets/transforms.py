@@ -41,7 +41,9 @@ def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.nda
     reflection."""
     bottom, right = max(0, size - image.shape[0]), max(0, size - image.shape[1])
     if bottom or right:
+        channels = image.shape[2:]  # OpenCV drops a single one
         image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
+        image = image.reshape(*image.shape[:2], *channels)
     height, width = image.shape[:2]
     if height > size or width > size:
         top, left = draws.randint(0, height - size), draws.randint(0, width - size)

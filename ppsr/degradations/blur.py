@@ -27,7 +27,8 @@ def filter2d(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         raise DataError(f"a filter kernel has an odd side, got {kernel.shape}")
     if min(image.shape[:2]) <= reach:
         raise DataError(f"a {kernel.shape[0]} pixel filter needs sides above {reach}, got {image.shape[:2]}")
-    return cv2.filter2D(image, cv2.CV_32F, trimmed(kernel), borderType=cv2.BORDER_REFLECT_101)
+    blurred = cv2.filter2D(image, cv2.CV_32F, trimmed(kernel), borderType=cv2.BORDER_REFLECT_101)
+    return blurred.reshape(image.shape)  # OpenCV drops a single channel
 
 
 def trimmed(kernels: np.ndarray) -> np.ndarray:
@@ -58,7 +59,8 @@ def usm_sharpen(
     kernel = usm_kernel(radius, sigma)
 
     def smooth(x: np.ndarray) -> np.ndarray:
-        return cv2.sepFilter2D(x, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+        smoothed = cv2.sepFilter2D(x, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+        return smoothed.reshape(x.shape)  # OpenCV drops a single channel
 
     if min(image.shape[:2]) <= len(kernel) // 2:
         raise DataError(f"sharpening needs sides above {len(kernel) // 2} pixels, got {image.shape[:2]}")

@@ -211,9 +211,13 @@ def _where(flags: np.ndarray, one_channel: Tensor, channels: Tensor) -> Tensor:
 def poisson_rate(x: Tensor, *, gray: np.ndarray) -> tuple[Tensor, Tensor]:
     """Rates (N, C, H, W) of the Poisson sampler, and the photon counts (N, 1, 1, 1) they were multiplied by.
 
-    Photon counts are 2 ** ceil(log2(number of distinct values)) of the 8-bit image, of its luma where gray.
+    Photon counts are 2 ** ceil(log2(number of distinct values)) of the 8-bit image, where gray of its luma:
+    that of RGB, or the mean of other channels.
     """
-    luma = (x * _constant("luma_weights")).sum(axis=1, keepdim=True) if np.any(gray) else x[:, :1]
+    luma = x[:, :1]
+    if np.any(gray) and x.shape[1] != 1:
+        weighted = x * _constant("luma_weights") if x.shape[1] == 3 else x / x.shape[1]
+        luma = weighted.sum(axis=1, keepdim=True)
     levels = _where(gray, quantise(luma), quantise(x))
     count = x.shape[0]
     codes = paddle.round(levels * 255).astype("int64").reshape([count, -1])
@@ -262,13 +266,17 @@ def jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
     """Compress and decompress every image with its own quality.
 
     Args:
-        x: (N, 3, H, W) in [0, 1].
+        x: (N, C, H, W) in [0, 1]: RGB, or other channels, each of which is compressed as gray.
         quality: (N,), 0 < q < 100.
     """
     factor = device_array(np.array([[[quality_factor(float(q))]] for q in quality], np.float32))
     height, width = x.shape[2:]
     padded = F.pad(x, [0, -width % 16, 0, -height % 16]) * 255
-    count, _, rows, columns = padded.shape
+    count, channels, rows, columns = padded.shape
+    if channels != 3:
+        table = _constant("luma_table") * factor
+        coded = paddle.stack([_compressed(band - 128, table) + 128 for band in padded.unbind(1)], axis=1)
+        return (paddle.clip(coded, 0, 255) / 255)[:, :, :height, :width]
     luma, *chroma = _mixed(paddle.unbind(padded, axis=1), TO_YCC)
     planes = [_compressed(luma - 128, _constant("luma_table") * factor) + 128]
     for plane in chroma:  # zero without colour, so the 128 that is added and subtracted again is left out
@@ -331,7 +339,7 @@ def apply_operations(
     """Apply each image's operations, those of the same place in their lists together.
 
     Args:
-        x: (N, 3, H, W) in [0, 1].
+        x: (N, C, H, W) in [0, 1].
         operations: N lists of the same kinds in the same order; resizes are equal in all.
         draws: random tensors of the noise; default: Paddle's generator.
 

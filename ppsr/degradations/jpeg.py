@@ -59,38 +59,36 @@ def quality_factor(quality: float) -> float:
     return 50 / quality if quality < 50 else 2 - quality * 0.02
 
 
-def _quantise(plane: np.ndarray, table: np.ndarray, soft: bool) -> np.ndarray:
-    """Through the DCT, quantised, and back; sides are multiples of 8."""
+def _compressed(plane: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """A plane around 0 through the DCT, quantised, and back; sides are multiples of 8."""
     height, width = plane.shape
-    blocks = plane.reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2) - 128
-    coefficients = (_DCT @ blocks @ _DCT.T) / table
-    rounded = np.rint(coefficients)
-    if soft:  # differentiable rounding
-        rounded += (coefficients - rounded) ** 3
-    blocks = _DCT.T @ (rounded * table) @ _DCT + 128
+    blocks = plane.reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2)
+    blocks = _DCT.T @ (np.rint((_DCT @ blocks @ _DCT.T) / table) * table) @ _DCT
     return blocks.swapaxes(1, 2).reshape(height, width)
 
 
-def jpeg(image: np.ndarray, quality: float, *, soft: bool = False) -> np.ndarray:
+def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
     """Compress and decompress.
 
     Args:
-        image: H x W x 3 float32 in [0, 1].
+        image: H x W x C float32 in [0, 1]: RGB, or other channels, each of which is compressed as gray.
         quality: 0 < q < 100, need not be whole.
-        soft: the differentiable rounding of the published code.
 
     Returns:
         The same shape, in [0, 1].
     """
     factor = np.float32(quality_factor(quality))
-    height, width = image.shape[:2]
-    padded = np.pad(image, ((0, -height % 16), (0, -width % 16), (0, 0)))
-    ycc = (padded * np.float32(255)) @ TO_YCC.T
-    planes = [_quantise(ycc[..., 0], LUMA * factor, soft)]
-    rows, columns = padded.shape[:2]
-    for channel in (1, 2):
-        half = ycc[..., channel].reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3)) + 128
-        coded = _quantise(half, CHROMA * factor, soft) - 128
-        planes.append(coded.repeat(2, axis=0).repeat(2, axis=1))
-    rgb = np.stack(planes, axis=-1) @ TO_RGB.T
-    return (np.clip(rgb, 0, 255) / np.float32(255))[:height, :width].astype(np.float32)
+    height, width, channels = image.shape
+    padded = np.pad(image, ((0, -height % 16), (0, -width % 16), (0, 0))) * np.float32(255)
+    if channels != 3:
+        planes = [_compressed(padded[..., c] - 128, LUMA * factor) + 128 for c in range(channels)]
+        decoded = np.stack(planes, axis=-1)
+    else:
+        ycc = padded @ TO_YCC.T
+        planes = [_compressed(ycc[..., 0] - 128, LUMA * factor) + 128]
+        rows, columns = padded.shape[:2]
+        for channel in (1, 2):  # zero without colour, so the 128 that is added and subtracted is left out
+            half = ycc[..., channel].reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+            planes.append(_compressed(half, CHROMA * factor).repeat(2, axis=0).repeat(2, axis=1))
+        decoded = np.stack(planes, axis=-1) @ TO_RGB.T
+    return (np.clip(decoded, 0, 255) / np.float32(255))[:height, :width].astype(np.float32)

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from ppsr.degradations import blur, jpeg, noise
+from ppsr.degradations.noise import quantise
 from ppsr.imaging.resize import interpolate
 
 __all__ = ["MODES", "Blur", "Jpeg", "Noise", "Operation", "Resize", "apply_operations", "quantise"]
@@ -81,8 +82,3 @@ def apply_operations(
     for operation in operations:
         image = operation.apply(image, rng)
     return image
-
-
-def quantise(image: np.ndarray) -> np.ndarray:
-    """To the 256 levels of an 8-bit file, still float32 in [0, 1]."""
-    return np.clip(np.rint(image * 255), 0, 255).astype(np.float32) / np.float32(255)

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from ppsr.config.schema import LoaderOptions
+from ppsr.datasets.dasr import DASRDataset
 from ppsr.datasets.depth import DepthDataset
 from ppsr.datasets.gt_only import GTDataset
 from ppsr.datasets.paired import SRDataset
@@ -20,7 +21,7 @@ from ppsr.degradations.device import to_unit
 from ppsr.engine import loader
 from ppsr.engine.distributed import Group
 from ppsr.engine.loader import build_stream, check_samples, fit_channels
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import DataError
 from ppsr.generators.srvgg import SRVGGNetCompact
 from ppsr.imaging.io import write_image
 
@@ -143,15 +144,20 @@ def test_other_channels_are_refused_with_both_numbers(tmp_path, rng, stored, tak
         next(_stream(dataset))
 
 
-def test_a_degrading_dataset_and_a_network_of_other_channels_are_refused(tmp_path, rng):
-    folders = _folders(tmp_path, 2, rng)
-    net = SRVGGNetCompact(num_in_ch=4, num_out_ch=4, num_feat=4, num_conv=1, upscale=2)
-    operations = [{"name": "resize", "relative_to": "lq"}]
-    dataset = RealESRGANDataset(
-        gt_folder=folders["gt_folder"], scale=2, gt_size=16, degradation={"operations": operations}
-    )
-    with pytest.raises(ConfigError, match=r"dataset.train has images of 3 channels, but SRVGG\w+ takes 4"):
-        fit_channels(dataset, net, "dataset.train")
+@pytest.mark.parametrize("channels", [1, 4, 6])
+@pytest.mark.parametrize("kind", [RealESRGANDataset, DASRDataset])
+@pytest.mark.parametrize("backend", ["host", "device"])
+def test_gray_and_many_bands_are_degraded_as_they_are(tmp_path, rng, channels, kind, backend):
+    folders = _folders(tmp_path, 2, rng, channels=channels, dtype=np.uint16, size=(40, 44), suffix=".tif")
+    net = SRVGGNetCompact(num_in_ch=channels, num_out_ch=channels, num_feat=4, num_conv=1, upscale=2)
+    small = {"scale": 2, "gt_size": 16, "crop_pad_size": 96, "views": 2, "degradation": {"backend": backend}}
+    dataset = kind(gt_folder=folders["gt_folder"], **small)
+    fit_channels(dataset, net, "dataset.train")
+    batch = next(_stream(dataset, batch_size=2))
+    assert batch["gt"].shape == [2, channels, 16, 16]
+    assert batch["lq"].shape == batch["lq_view2"].shape == [2, channels, 8, 8]
+    assert net(batch["lq"]).shape == batch["gt"].shape
+    assert float(batch["lq"].std()) > 0
 
 
 def _odd(kind, root, rng):

@@ -23,7 +23,7 @@ STEPS = build_steps(SECOND_ORDER)
 
 def _images(rng, shape=(3, 40, 52, 3)):
     """Smooth images with some grain."""
-    coarse = rng.random((shape[0], 5, 5, 3), dtype=np.float32)
+    coarse = rng.random((shape[0], 5, 5, shape[3]), dtype=np.float32)
     fine = np.stack([interpolate(one, mode="bilinear", size=shape[1:3]) for one in coarse])
     return np.clip(fine + 0.02 * rng.standard_normal(shape, dtype=np.float32), 0, 1)
 
@@ -65,8 +65,9 @@ def test_resizing_equals_that_of_the_host(mode, height, width, factor, by_size):
 
 
 @pytest.mark.smoke
-def test_jpeg_has_a_quality_per_image(rng):
-    images, quality = _images(rng, (3, 37, 50, 3)), np.array([31.0, 60.5, 94.9])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_jpeg_has_a_quality_per_image(rng, channels):
+    images, quality = _images(rng, (3, 37, 50, channels)), np.array([31.0, 60.5, 94.9])
     ours = _arrays(device.jpeg(_tensor(images), quality))
     host = np.stack([jpeg(one, float(q)) for one, q in zip(images, quality, strict=True)])
     # a coefficient on the edge of rounding may fall to either side
@@ -108,8 +109,9 @@ def test_gaussian_noise_has_its_deviation_and_gray_noise_one_pattern():
     assert abs(np.corrcoef(drawn[1, 0].ravel(), drawn[1, 1].ravel())[0, 1]) < 0.03
 
 
-def test_poisson_noise_has_the_rates_of_the_host_and_their_variance(rng):
-    images = _images(rng)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_poisson_noise_has_the_rates_of_the_host_and_their_variance(rng, channels):
+    images = _images(rng, (3, 40, 52, channels))
     gray = np.array([True, False, True])
     rate, photons = device.poisson_rate(_tensor(images), gray=gray)
     for i, one in enumerate(images):
