@@ -184,16 +184,23 @@ def _sections_page() -> str:
         "## Top level",
         _schema_table(Experiment),
     ]
-    for key, entry in Experiment.model_fields.items():
-        inner = _section_class(entry.annotation)
-        if inner is not None:
-            parts += [f"## {entry.alias or key}", inspect.getdoc(inner) or "", _schema_table(inner)]
+    for key, inner in _sections_of(Experiment):
+        parts += [f"## {key}", inspect.getdoc(inner) or "", _schema_table(inner)]
     parts += [
         "## dataset.train and dataset.test",
         "Beside the options of the [dataset](datasets.md):",
         _schema_table(LoaderOptions),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _sections_of(model: Any) -> Iterator[tuple[str, Any]]:
+    """Key and class of every section in a section, those in it included."""
+    for key, entry in model.model_fields.items():
+        inner = _section_class(entry.annotation)
+        if inner is not None:
+            yield entry.alias or key, inner
+            yield from _sections_of(inner)
 
 
 def _section_class(annotation: Any) -> Any:

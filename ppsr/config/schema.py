@@ -87,6 +87,22 @@ class Precision(_Section):
     dtype: Literal["float16", "bfloat16"] = "float16"
 
 
+class BatchAugment(_Section):
+    """Augmentations of training batches on the device; at most one is applied to a batch."""
+
+    mixup: float = Field(0.0, ge=0, le=1, description="probability of the mean of two pairs")
+    cutmix: float = Field(0.0, ge=0, le=1, description="of a box of another pair")
+    resizemix: float = Field(0.0, ge=0, le=1, description="of another pair shrunk into a box")
+    cutblur: float = Field(0.0, ge=0, le=1, description="of LR that shows the shrunk target in a box")
+
+    @model_validator(mode="after")
+    def _sum(self) -> BatchAugment:
+        total = self.mixup + self.cutmix + self.resizemix + self.cutblur
+        if total > 1 + 1e-9:
+            raise ValueError(f"the probabilities sum to {total:g}, more than 1")
+        return self
+
+
 class StepOptions(_Section):
     """What happens around backward, the same for every algorithm."""
 
@@ -95,6 +111,7 @@ class StepOptions(_Section):
     max_skips: int = Field(100, ge=1, description="non-finite steps in a row after which the run stops")
     to_static: bool = Field(False, description="train on graphs that paddle.jit.to_static traces")
     channels_last: bool = Field(False, description="let Paddle choose NHWC on a GPU with mixed precision")
+    batch_augment: BatchAugment | None = None
 
 
 class OptimizerOptions(_Section):

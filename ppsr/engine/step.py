@@ -18,6 +18,7 @@ import paddle
 from paddle import Tensor
 
 from ppsr.config.schema import Precision, StepOptions
+from ppsr.datasets.batch_augment import augment_batches
 from ppsr.engine.buckets import GradientBuckets
 from ppsr.engine.distributed import Group
 from ppsr.errors import ConfigError, PpsrError
@@ -163,6 +164,8 @@ class TrainStep:
             optimizer.set_lr(rates[name])
         self.model.step = step
         self.requests, self.requested = requests, None
+        if self.options.batch_augment is not None:
+            augment_batches(batches, self.options.batch_augment.model_dump(), [seed, step, self.group.rank])
         batches = [self.model.prepare(batch) for batch in batches]
         waiting: list[_PhaseResult] = []
         scalars: dict[str, float] = {}
