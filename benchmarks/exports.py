@@ -30,13 +30,13 @@ import paddle
 
 def default_network(name: str):
     """A network of a registered class, without arguments where it can be."""
-    from ppsr.generators.variants import VARIANTS
+    from ppsr.generators.variants import all_variants
     from ppsr.registry import GENERATORS
 
     paddle.seed(0)
     parameters = inspect.signature(GENERATORS.get(name).__init__).parameters.values()
     if any(p.default is p.empty and p.kind is p.KEYWORD_ONLY for p in parameters):
-        return next(v for v in VARIANTS if v.generator == name).build()
+        return next(v for v in all_variants() if v.generator == name).build()
     return GENERATORS.build({"name": name})
 
 

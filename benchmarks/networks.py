@@ -111,9 +111,9 @@ def main() -> int:
     arguments = parser.parse_args()
     # read by the libraries when a child process imports them
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
-    from ppsr.generators.variants import VARIANTS
+    from ppsr.generators.variants import all_variants
 
-    names = [v.name for v in VARIANTS if arguments.only.lower() in v.name.lower()]
+    names = [v.name for v in all_variants() if arguments.only.lower() in v.name.lower()]
     if arguments.quick:
         names = [name for name in names if name in QUICK]
     size = arguments.size or (32 if arguments.quick else 64)

@@ -289,7 +289,7 @@ def _metavar(argument: Any) -> str:
 
 
 def _models_page() -> str:
-    from ppsr.generators.variants import VARIANTS
+    from ppsr.generators.variants import all_variants
 
     rows = [
         (
@@ -301,7 +301,7 @@ def _models_page() -> str:
             _cell(v.paper),
             _code(json.dumps(dict(v.kwargs))),
         )
-        for v in VARIANTS
+        for v in all_variants()
     ]
     head = ("name", "network", "scale", "parameters", "GMACs, 64x64", "paper", "arguments")
     return f"# Published models\n\nAs `ppsr models networks --json` prints them.\n\n{_table(head, rows)}"

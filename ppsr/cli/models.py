@@ -125,12 +125,12 @@ def list_networks(
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """List the published networks: scale, parameters, multiply-accumulates for a 64x64 image, paper."""
-    from ppsr.generators.variants import VARIANTS
+    from ppsr.generators.variants import all_variants
 
-    chosen = [variant for variant in VARIANTS if like.lower() in variant.name.lower()]
+    chosen = [variant for variant in all_variants() if like.lower() in variant.name.lower()]
     if as_json:
         for variant in chosen:
-            print(json.dumps({**vars(variant), "kwargs": dict(variant.kwargs)}))
+            print(json.dumps({**vars(variant), "scale": variant.scale, "kwargs": dict(variant.kwargs)}))
         return
     rows = [("name", "network", "scale", "parameters", "GMACs", "paper")]
     rows += [

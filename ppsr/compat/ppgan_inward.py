@@ -73,13 +73,14 @@ class _Summed:
 
 
 def _add_facts(net: nn.Layer, name: str, arguments: Mapping[str, Any]) -> None:
-    """State `scale` and `rgb_range`. The scale is measured, since not every network says it.
+    """State `scale`, `num_channels` and `rgb_range`. The scale is measured, since not every network says it.
 
     Raises:
         ConfigError: the network does not turn an image into an equal or larger one.
     """
     net.rgb_range = float(arguments.get("rgb_range", 1))
-    image = paddle.zeros([1, int(arguments.get("in_nc", 3)), _PROBE, _PROBE])
+    net.num_channels = int(arguments.get("in_nc", 3))
+    image = paddle.zeros([1, net.num_channels, _PROBE, _PROBE])
     net.eval()
     try:
         with paddle.no_grad():

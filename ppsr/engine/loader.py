@@ -19,10 +19,10 @@ from ppsr.degradations.device import to_unit
 from ppsr.engine.distributed import Group
 from ppsr.engine.workers import batches_of_workers
 from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import input_channels
 from ppsr.memory import device_array
 from ppsr.models.base import Batch
 from ppsr.registry import DATASETS
-from ppsr.weights.channels import input_channels
 
 __all__ = ["build_dataset", "build_stream", "check_samples", "fit_channels", "split_section"]
 

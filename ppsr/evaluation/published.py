@@ -128,11 +128,11 @@ def method_names(network: str, scale: int, parameters: int) -> set[str]:
         >>> method_names("RRDBNet", 4, 16_697_987)
         {'Real-RRDB'}
     """
-    from ppsr.generators.variants import VARIANTS
+    from ppsr.generators.variants import all_variants
 
     names = {
         variant.name.rpartition("_x")[0]
-        for variant in VARIANTS
+        for variant in all_variants()
         if (variant.generator, variant.scale, variant.parameters) == (network, scale, parameters)
     }
     return {_ALIASES_OF_METHODS.get(name, name) for name in names}

@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from ppsr.imaging.luma import on_luma
 from ppsr.memory import device_array
 
-__all__ = ["apply_generator", "evaluating", "pad_to_multiple", "super_resolve"]
+__all__ = ["apply_generator", "evaluating", "input_channels", "pad_to_multiple", "super_resolve"]
 
 
 @contextmanager
@@ -72,3 +72,8 @@ def apply_generator(net: nn.Layer, lq: Tensor) -> Tensor:
 def super_resolve(net: nn.Layer, lq: Tensor) -> Tensor:
     """`apply_generator` without gradients."""
     return apply_generator(net, lq)
+
+
+def input_channels(net: nn.Layer) -> int:
+    """Channels of the images that a network takes: its `num_channels`, 3 where it states none."""
+    return int(getattr(net, "num_channels", 3))

@@ -17,12 +17,18 @@ from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import bilinear_upsample, leaky_relu
+from ppsr.generators.blocks.detection import count, square_root
 from ppsr.generators.blocks.dropout import ColumnDropout, RowDropout
 from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
 from ppsr.generators.blocks.lkat import LKAT
+from ppsr.generators.variants import Variant
 from ppsr.registry import GENERATORS
+from ppsr.weights.identify import State, identify
 
 __all__ = ["BlindSR", "CDDNet"]
+
+_CDDNET = "CDDNet, github.com/Aries1213/CDDNet"
+_DASR = "DASR, ECCV 2022, arXiv:2203.14216"
 
 
 class DynamicResidualBlock(nn.Layer):
@@ -81,7 +87,7 @@ class CDDNet(nn.Layer):
             )
         self.scale = upscale
         self.num_models = num_models
-        self.num_in_ch = num_in_ch
+        self.num_channels = num_in_ch
         # each 3x3 convolution reaches one pixel of its own size: conv_first, body and upconv1 an LR pixel,
         # upconv2 half of one (2 of 4 output pixels), conv_hr and conv_last an output pixel
         hr_reach = 2 + (LKAT.receptive_radius if use_rc else 0) + (2 if upscale == 4 else 0)
@@ -101,10 +107,30 @@ class CDDNet(nn.Layer):
         # layers share, to zero within a few steps, and nothing learns after that.
         self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models, init_scale=0.1)
 
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        first = state.get("conv_first.weight")
+        if first is None or first.ndim != 5 or "body.0.conv1.weight" not in state:
+            return None  # without an axis for the experts it is MSRResNet
+        models, width, channels = first.shape[:3]
+        enlarging = [state[name].shape for name in ("upconv1.weight", "upconv2.weight") if name in state]
+        attention = any(key.startswith("RC.") for key in state)
+        arguments = {
+            "num_in_ch": channels,
+            "num_out_ch": state["conv_last.weight"].shape[1],
+            "num_feat": width,
+            "num_block": count(state, r"body\.(\d+)\."),
+            "num_models": models,
+            "upscale": math.prod(square_root(shape[1] / shape[2]) for shape in enlarging),
+            "use_rc": attention,
+        }
+        return arguments if attention else {**arguments, "column_dropout": 0.0, "row_dropout": 0.0}
+
     def example_inputs(self, n: int, h: int, w: int) -> tuple[np.ndarray, ...]:
         """An image and mixing weights, as forward takes them."""
         rng = np.random.default_rng(0)
-        image = rng.random((n, self.num_in_ch, h, w), dtype=np.float32)
+        image = rng.random((n, self.num_channels, h, w), dtype=np.float32)
         return image, rng.standard_normal((n, self.num_models)).astype(np.float32)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
@@ -138,6 +164,16 @@ class CDDNet(nn.Layer):
         return result
 
 
+def _blind(scale: int, **generator: Any) -> dict[str, Any]:
+    return {
+        "generator": {"name": "CDDNet", "upscale": scale, **generator},
+        "predictor": {"name": "DegradationPredictor", "num_params": 33, "num_networks": 5},
+    }
+
+
+_DASR_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}
+
+
 class BlindSR(nn.Layer):
     """A generator steered by a predictor, as one network: LR image (N, C, H, W) -> SR image (N, C, sH, sW).
 
@@ -154,6 +190,14 @@ class BlindSR(nn.Layer):
         "generator": {"name": "CDDNet", **CDDNet.test_args},
         "predictor": {"name": "DegradationPredictor", "nf": 8, "num_params": 33, "num_networks": 3},
     }
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("CDDNet_x4", 8_076_926, 12_868_438_601, _CDDNET, _blind(4)),
+        Variant("CDDNet_x3", 8_261_566, 9_510_296_457, _CDDNET, _blind(3)),
+        Variant("CDDNet_x2", 7_338_366, 7_541_982_537, _CDDNET, _blind(2)),
+        Variant("DASR_x4", 8_055_998, 11_517_872_713, _DASR, _blind(4, **_DASR_PARTS)),
+        Variant("DASR_x3", 8_240_638, 8_750_603_145, _DASR, _blind(3, **_DASR_PARTS)),
+        Variant("DASR_x2", 7_317_438, 7_204_341_065, _DASR, _blind(2, **_DASR_PARTS)),
+    )
 
     def __init__(
         self, *, generator: Mapping[str, Any] | nn.Layer, predictor: Mapping[str, Any] | nn.Layer
@@ -162,7 +206,21 @@ class BlindSR(nn.Layer):
         self.generator = generator if isinstance(generator, nn.Layer) else GENERATORS.build(generator)
         self.predictor = predictor if isinstance(predictor, nn.Layer) else GENERATORS.build(predictor)
         self.scale = self.generator.scale
+        self.num_channels = getattr(self.generator, "num_channels", 3)
         self.receptive_radius = None  # the predictor averages over the whole image
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "predictor.ConvNet.0.weight" not in state:
+            return None
+        arguments = {}
+        for name in ("generator", "predictor"):
+            prefix = f"{name}."
+            part = {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
+            found, options = identify(part)
+            arguments[name] = {"name": found, **options}
+        return arguments
 
     @property
     def degradation_params(self) -> int:

@@ -11,6 +11,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppsr.generators.blocks import Conv2D, LeakyReLU, Linear
+from ppsr.weights.identify import State
 
 __all__ = ["DegradationPredictor"]
 
@@ -48,7 +49,7 @@ class DegradationPredictor(nn.Layer):
         use_bias: bool = True,
     ) -> None:
         super().__init__()
-        self.in_nc = in_nc
+        self.num_channels = in_nc
         self.num_params = num_params
         self.num_networks = num_networks
 
@@ -67,6 +68,20 @@ class DegradationPredictor(nn.Layer):
         # Independent experts mixed by 1 / sqrt(K) keep the variance of one; near zero, which a plain
         # initialisation gives, every convolution of the generator starts at nothing and hardly learns.
         self.MappingNet[1].bias.set_value(paddle.full([num_networks], num_networks**-0.5))
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "ConvNet.0.weight" not in state:
+            return None
+        width, channels = state["ConvNet.0.weight"].shape[:2]
+        return {
+            "in_nc": channels,
+            "nf": width,
+            "num_params": state["ConvNet.10.weight"].shape[0],
+            "num_networks": state["MappingNet.1.bias"].shape[0],
+            "use_bias": "ConvNet.2.bias" in state,
+        }
 
     def degradation_map(self, x: Tensor) -> Tensor:
         """(N, in_nc, H, W) -> (N, num_params, ceil(H / 2), ceil(W / 2)); its mean is the parameters."""

@@ -14,11 +14,15 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
+from ppsr.generators.blocks.detection import count, head_count, shuffle_scale, window_arguments
 from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, group_heads, to_map, to_tokens
 from ppsr.generators.swinir import SwinBlock, check_patch, clamp_window
+from ppsr.generators.variants import Variant, window_kwargs
+from ppsr.weights.identify import State
 
 __all__ = ["DRCT", "RDG", "check_upsampler", "heads_for", "stage_shape", "swin_stage"]
 
+_PAPER = "DRCT, CVPRW 2024, arXiv:2404.00722"
 STAGES = 5  # blocks of a group
 
 
@@ -148,6 +152,18 @@ class DRCT(SwinSkeleton):
         "upscale": 2,
         "upsampler": "pixelshuffle",
     }
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("DRCT_x2", 13_991_867, 71_834_714_112, _PAPER, window_kwargs(6, 2)),
+        Variant("DRCT_x3", 14_176_507, 72_625_078_272, _PAPER, window_kwargs(6, 3)),
+        Variant("DRCT_x4", 14_139_579, 74_335_567_872, _PAPER, window_kwargs(6, 4)),
+        Variant("DRCT-L_x2", 27_433_007, 141_398_163_456, _PAPER, window_kwargs(12, 2)),
+        Variant("DRCT-L_x3", 27_617_647, 142_188_527_616, _PAPER, window_kwargs(12, 3)),
+        Variant("DRCT-L_x4", 27_580_719, 143_899_017_216, _PAPER, window_kwargs(12, 4)),
+        Variant("DRCT_x8", 14_287_291, 84_338_982_912, _PAPER, window_kwargs(6, 8)),
+        Variant("DRCT-L_x8", 27_728_431, 153_902_432_256, _PAPER, window_kwargs(12, 8)),
+        Variant("DRCT-XL_x4", 32_061_099, 167_086_833_664, _PAPER, window_kwargs(14, 4)),
+        Variant("Real-DRCT-GAN_x4", 14_139_579, 74_335_567_872, _PAPER, window_kwargs(6, 4)),
+    )
 
     def __init__(
         self,
@@ -210,3 +226,21 @@ class DRCT(SwinSkeleton):
                 for k in range(1, STAGES + 1)
             }
             self.layers.append(RDG(embed_dim, gc, stages))
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        first = "layers.0.swin1.norm1.weight" in state
+        if not first or any(key.startswith("layers.0.mamba") for key in state):
+            return None
+        groups = count(state, r"layers\.(\d+)\.")
+        if sum(".attn.proj.weight" in key for key in state) != STAGES * groups:
+            raise ValueError("every group of DRCT has five attention blocks, this file has others")
+        return {
+            **window_arguments(state, "layers.0.swin1.", shifts=True),
+            "depths": [6] * groups,
+            "num_heads": [head_count(state, f"layers.{i}.swin1.") for i in range(groups)],
+            "gc": state["layers.0.adjust1.weight"].shape[0],
+            "upscale": shuffle_scale(state, "upsample."),
+            "upsampler": "pixelshuffle",
+        }

@@ -16,10 +16,14 @@ from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU
+from ppsr.generators.blocks.detection import count, rgb_range
 from ppsr.generators.blocks.residual import RCAB, MeanShift, upsampler
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["DRNDual", "DRNGenerator", "parse_scale"]
 
+_PAPER = "DRN, CVPR 2020, arXiv:2003.07018"
 _REDUCTION = 16
 
 
@@ -70,6 +74,15 @@ class DRNDual(nn.Layer):
             Conv2D(n_feats, out_channels, 3, padding=1, bias=False),
         )
 
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "dual_module.0.0.weight" not in state:
+            return None
+        width, channels = state["dual_module.0.0.weight"].shape[:2]
+        out = state["dual_module.1.weight"].shape[0]
+        return {"in_channels": channels, "n_feats": width, "out_channels": out}
+
     def forward(self, x: Tensor) -> Tensor:
         return self.dual_module(x)
 
@@ -94,6 +107,25 @@ class DRNGenerator(nn.Layer):
 
     fp16_safe: ClassVar[bool] = True
     test_args: ClassVar[dict[str, Any]] = {"scale": (2, 4), "n_blocks": 1, "n_feats": 8}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("DRN-S_x2", 606_378, 2_477_727_488, _PAPER, {"scale": (2,), "n_blocks": 30, "n_feats": 16}),
+        Variant(
+            "DRN-S_x4", 4_804_065, 48_767_256_576, _PAPER, {"scale": (2, 4), "n_blocks": 30, "n_feats": 16}
+        ),
+        Variant(
+            "DRN-S_x8", 5_403_000, 87_748_007_680, _PAPER, {"scale": (2, 4, 8), "n_blocks": 30, "n_feats": 8}
+        ),
+        Variant(
+            "DRN-L_x4", 9_825_893, 99_753_445_888, _PAPER, {"scale": (2, 4), "n_blocks": 40, "n_feats": 20}
+        ),
+        Variant(
+            "DRN-L_x8",
+            10_004_018,
+            162_501_740_416,
+            _PAPER,
+            {"scale": (2, 4, 8), "n_blocks": 36, "n_feats": 10},
+        ),
+    )
 
     def __init__(
         self,
@@ -111,7 +143,7 @@ class DRNGenerator(nn.Layer):
         self.scales = parse_scale(scale)
         self.scale = self.scales[-1]
         self.rgb_range = float(rgb_range)
-        self.n_feats, self.n_colors, self.negval = n_feats, n_colors, negval
+        self.n_feats, self.num_channels, self.negval = n_feats, n_colors, negval
         self.size_multiple = 1
         self.receptive_radius = None  # channel attention averages over the whole image
         phases = len(self.scales)
@@ -151,6 +183,21 @@ class DRNGenerator(nn.Layer):
         tails = [n_feats * 2**phases, *(n_feats * 2 ** (phases - i) for i in range(phases))]
         self.tail = nn.LayerList([conv(width, n_colors) for width in tails])
         self.add_mean = MeanShift(n_colors, rgb_range, 1, train_mean_shift)
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "up_blocks.0.0.body.0.weight" not in state:
+            return None
+        width, colors, kernel = state["head.weight"].shape[:3]
+        return {
+            "scale": tuple(2 ** (i + 1) for i in range(count(state, r"down\.(\d+)\."))),
+            "n_blocks": count(state, r"up_blocks\.0\.(\d+)\.body\."),
+            "n_feats": width,
+            "n_colors": colors,
+            "rgb_range": rgb_range(state),
+            "kernel_size": kernel,
+        }
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = F.interpolate(x, scale_factor=self.scale, mode="bicubic", align_corners=False)

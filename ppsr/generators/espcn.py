@@ -13,8 +13,13 @@ from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D
+from ppsr.generators.blocks.detection import square_root
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["ESPCN"]
+
+_PAPER = "ESPCN, CVPR 2016, arXiv:1609.05158"
 
 
 class ESPCN(nn.Layer):
@@ -38,6 +43,10 @@ class ESPCN(nn.Layer):
 
     fp16_safe: ClassVar[bool] = True
     test_args: ClassVar[dict[str, Any]] = {"scale": 2, "num_channels": 3}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("ESPCN_x3", 22_729, 92_667_904, _PAPER, {"scale": 3}),
+        Variant("ESPCN_x4", 24_752, 100_925_440, _PAPER, {"scale": 4}),
+    )
 
     def __init__(self, *, scale: int, num_channels: int = 1) -> None:
         super().__init__()
@@ -51,6 +60,17 @@ class ESPCN(nn.Layer):
             [Conv2D(num_channels, 64, 5, padding=2), nn.Tanh(), Conv2D(64, 32, 3, padding=1), nn.Tanh()]
         )
         self.last_part = nn.LayerList([Conv2D(32, num_channels * scale**2, 3, padding=1)])
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "first_part.2.weight" not in state:
+            return None
+        channels = state["first_part.0.weight"].shape[1]
+        return {
+            "scale": square_root(state["last_part.0.weight"].shape[0] / channels),
+            "num_channels": channels,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.first_part:

@@ -17,9 +17,12 @@ from paddle.nn import initializer as init
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, PReLU
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["FSRCNN"]
 
+_PAPER = "FSRCNN, ECCV 2016, arXiv:1608.00367"
 _DECONVOLUTION = 9  # kernel of the transposed convolution, for every scale
 
 
@@ -48,6 +51,12 @@ class FSRCNN(nn.Layer):
 
     fp16_safe: ClassVar[bool] = True
     test_args: ClassVar[dict[str, Any]] = {"scale": 2, "num_channels": 3, "d": 8, "s": 4, "m": 1}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("FSRCNN_x2", 12_809, 51_052_544, _PAPER, {"scale": 2}),
+        Variant("FSRCNN_x3", 12_809, 51_052_544, _PAPER, {"scale": 3}),
+        Variant("FSRCNN_x4", 12_809, 51_052_544, _PAPER, {"scale": 4}),
+        Variant("FSRCNN-s_x3", 4_086, 16_125_952, _PAPER, {"scale": 3, "d": 32, "s": 5, "m": 1}),
+    )
 
     def __init__(
         self,
@@ -86,6 +95,20 @@ class FSRCNN(nn.Layer):
             weight_attr=paddle.ParamAttr(initializer=init.Normal(std=0.001)),
             bias_attr=paddle.ParamAttr(initializer=init.Constant(0.0)),
         )
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; the scale leaves no trace."""
+        if "mid_part.0.weight" not in state:
+            return None
+        width, channels = state["first_part.0.weight"].shape[:2]
+        return {
+            "num_channels": channels,
+            "d": width,
+            "s": state["mid_part.0.weight"].shape[0],
+            "m": sum(state[key].ndim == 4 for key in state if key.startswith("mid_part.")) - 2,
+            "shared_slopes": state["first_part.1.weight"].shape[0] == 1 < width,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in (*self.first_part, *self.mid_part):

@@ -17,6 +17,14 @@ from paddle.nn import initializer as init
 from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.channel_attention import CAB
+from ppsr.generators.blocks.detection import (
+    group_depths,
+    head_count,
+    ratio,
+    shuffle_scale,
+    square_root,
+    window_arguments,
+)
 from ppsr.generators.blocks.transformer import (
     Mlp,
     SwinSkeleton,
@@ -31,8 +39,13 @@ from ppsr.generators.blocks.transformer import (
 from ppsr.generators.blocks.window_attention import add_rows, merge_windows, relative_index, split_windows
 from ppsr.generators.drct import check_upsampler
 from ppsr.generators.swinir import SwinBlock, check_patch
+from ppsr.generators.variants import Variant, window_kwargs
+from ppsr.weights.identify import State
 
 __all__ = ["HAT"]
+
+_PAPER = "HAT, CVPR 2023, arXiv:2205.04437"
+_SMALL = {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24}
 
 
 class HAB(SwinBlock):
@@ -191,6 +204,18 @@ class HAT(SwinSkeleton):
         "upscale": 2,
         "upsampler": "pixelshuffle",
     }
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("HAT-S_x2", 9_473_471, 52_118_680_320, _PAPER, window_kwargs(6, 2, **_SMALL)),
+        Variant("HAT-S_x3", 9_658_111, 52_909_044_480, _PAPER, window_kwargs(6, 3, **_SMALL)),
+        Variant("HAT-S_x4", 9_621_183, 54_619_534_080, _PAPER, window_kwargs(6, 4, **_SMALL)),
+        Variant("HAT_x2", 20_624_795, 101_379_469_248, _PAPER, window_kwargs(6, 2)),
+        Variant("HAT_x3", 20_809_435, 102_169_833_408, _PAPER, window_kwargs(6, 3)),
+        Variant("HAT_x4", 20_772_507, 103_880_323_008, _PAPER, window_kwargs(6, 4)),
+        Variant("HAT-L_x2", 40_698_863, 200_487_673_728, _PAPER, window_kwargs(12, 2)),
+        Variant("HAT-L_x3", 40_883_503, 201_278_037_888, _PAPER, window_kwargs(12, 3)),
+        Variant("HAT-L_x4", 40_846_575, 202_988_527_488, _PAPER, window_kwargs(12, 4)),
+        Variant("Real-HAT-GAN_x4", 20_772_507, 103_880_323_008, _PAPER, window_kwargs(6, 4)),
+    )
 
     def __init__(
         self,
@@ -265,3 +290,26 @@ class HAT(SwinSkeleton):
             ]
             overlap = OCAB(embed_dim, window_size, overlap_ratio, heads, qkv_bias, qk_scale, mlp_ratio)
             self.layers.append(RHAG(_AttenBlocks(blocks, overlap), embed_dim, resi_connection))
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        group = "layers.0.residual_group."
+        if f"{group}overlap_attn.norm1.weight" not in state:
+            return None
+        arguments = window_arguments(state, f"{group}blocks.0.", shifts=False)
+        depths, window, width = group_depths(state), arguments["window_size"], arguments["embed_dim"]
+        table = state[f"{group}overlap_attn.relative_position_bias_table"]
+        cab = f"{group}blocks.0.conv_block.cab."
+        return {
+            **arguments,
+            "depths": depths,
+            "num_heads": [
+                head_count(state, f"layers.{i}.residual_group.blocks.0.") for i in range(len(depths))
+            ],
+            "overlap_ratio": ratio([(window, square_root(table.shape[0]) + 1 - 2 * window)]),
+            "compress_ratio": width // state[f"{cab}0.weight"].shape[0],
+            "squeeze_factor": width // state[f"{cab}3.attention.1.weight"].shape[0],
+            "upscale": shuffle_scale(state, "upsample."),
+            "upsampler": "pixelshuffle",
+        }

@@ -17,9 +17,14 @@ from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU
+from ppsr.generators.blocks.detection import count, square_root
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["IMDN"]
 
+_PAPER = "IMDN, ACM MM 2019, arXiv:1909.11856"
+_KAIR = "KAIR; baseline of AIM 2019 and NTIRE 2022"
 _KAIR_BLOCK = re.compile(r"model\.1\.sub\.(\d+)\.(?:conv([123])\.0|conv(4)|conv1x(1))\.")
 _KAIR_REST = re.compile(r"model\.(?:(0)|1\.sub\.\d+|(2))\.")
 
@@ -46,6 +51,18 @@ class IMDN(nn.Layer):
 
     fp16_safe: ClassVar[bool] = False  # squares of deviations overflow where features reach 256
     test_args: ClassVar[dict[str, Any]] = {"nf": 16, "num_modules": 2, "upscale": 2}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("IMDN_x2", 694_404, 2_822_507_520, _PAPER, {"upscale": 2}),
+        Variant("IMDN_x3", 703_059, 2_857_896_960, _PAPER, {"upscale": 3}),
+        Variant("IMDN_x4", 715_176, 2_907_442_176, _PAPER, {"upscale": 4}),
+        Variant(
+            "IMDN-NTIRE_x4",
+            893_936,
+            3_651_928_064,
+            _KAIR,
+            {"num_modules": 8, "upscale": 4, "attention": False},
+        ),
+    )
 
     def __init__(
         self,
@@ -67,7 +84,7 @@ class IMDN(nn.Layer):
                 f"IMDN: upscale and num_modules must be at least 1, got {upscale} and {num_modules}"
             )
         self.scale = upscale
-        self.in_nc = in_nc
+        self.num_channels = in_nc
         # attention averages over the whole image; else 4 pixels per block and 3 around them
         self.receptive_radius = None if attention else 4 * num_modules + 3
         self.fea_conv = Conv2D(in_nc, nf, 3, padding=1)
@@ -79,6 +96,25 @@ class IMDN(nn.Layer):
         self.fused = attention
         self.LR_conv = Conv2D(nf, nf, 3, padding=1)
         self.upsampler = nn.LayerList([Conv2D(nf, out_nc * upscale**2, 3, padding=1)])
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "IMDB1.c1.weight" in state:
+            first, block, last = "fea_conv.weight", r"IMDB(\d+)\.", "upsampler.0.weight"
+        elif "model.1.sub.0.conv1x1.weight" in state:
+            first, block, last = "model.0.weight", r"model\.1\.sub\.(\d+)\.conv", "model.2.weight"
+        else:
+            return None
+        width, channels = state[first].shape[:2]
+        return {
+            "in_nc": channels,
+            "nf": width,
+            "num_modules": count(state, block),
+            "out_nc": channels,
+            "upscale": square_root(state[last].shape[0] / channels),
+            "attention": "IMDB1.cca.conv_du.0.weight" in state,
+        }
 
     @staticmethod
     def map_published_keys(state: Mapping[str, Any]) -> dict[str, Any]:

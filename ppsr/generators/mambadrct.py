@@ -8,20 +8,37 @@ ECCV 2024, arXiv:2402.15648). It claims no compatibility with that experiment, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
+from ppsr.generators.blocks.detection import (
+    count,
+    head_count,
+    ratio,
+    shuffle_scale,
+    swin_arguments,
+    window_arguments,
+)
 from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, drop_rates, group_heads
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
 from ppsr.generators.drct import RDG, STAGES, check_upsampler, stage_shape, swin_stage
+from ppsr.generators.mambair import scan_kwargs
 from ppsr.generators.swinir import check_patch, clamp_window
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["MambaDRCT"]
 
+_PAPER = "none; defined here after a remark of DRCT's authors"
+_BLOCKS = range(1, STAGES + 1)
 _TYPES = ("vss", "ssmlp")
+_HEADS = {"num_heads": (6,) * 6}
+# every second block of a group scans; the others keep their windows
+_HYBRID = {**_HEADS, "mamba_blocks": (0, 1, 0, 1, 0), "img_size": 64, "window_size": 16, "mlp_ratio": 2}
+_FULL = {**_HEADS, "expand": 2.0, "is_light_cab": False}
 
 
 class SSMlpBlock(nn.Layer):
@@ -96,6 +113,15 @@ class MambaDRCT(SwinSkeleton):
         "d_state": 3,
         "expand": 1.2,
     }
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("MambaDRCT_x2", 12_862_019, 56_098_429_056, _PAPER, scan_kwargs(6, 2, **_HEADS)),
+        Variant("MambaDRCT_x3", 13_046_659, 56_888_793_216, _PAPER, scan_kwargs(6, 3, **_HEADS)),
+        Variant("MambaDRCT_x4", 13_009_731, 58_599_282_816, _PAPER, scan_kwargs(6, 4, **_HEADS)),
+        Variant("MambaDRCT-H_x2", 13_661_711, 66_070_043_136, _PAPER, scan_kwargs(6, 2, **_HYBRID)),
+        Variant("MambaDRCT-H_x3", 13_846_351, 66_860_407_296, _PAPER, scan_kwargs(6, 3, **_HYBRID)),
+        Variant("MambaDRCT-H_x4", 13_809_423, 68_570_896_896, _PAPER, scan_kwargs(6, 4, **_HYBRID)),
+        Variant("MambaDRCT-full_x4", 28_553_277, 125_127_792_768, _PAPER, scan_kwargs(6, 4, **_FULL)),
+    )
 
     def __init__(
         self,
@@ -180,3 +206,60 @@ class MambaDRCT(SwinSkeleton):
                 for k, flag in enumerate(mamba_blocks, 1)
             }
             self.layers.append(RDG(embed_dim, gc, stages))
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network.
+
+        Without a Swin block, window and heads leave no trace: the heads are DRCT's six.
+        """
+        scans = [k for k in _BLOCKS if any(key.startswith(f"layers.0.mamba{k}.") for key in state)]
+        if not scans:
+            return None
+        groups = count(state, r"layers\.(\d+)\.")
+        width, grown = state["conv_first.weight"].shape[0], state["layers.0.adjust1.weight"].shape[0]
+        widths = {k: stage_shape(k, width, grown, 1)[0] for k in _BLOCKS}
+        swin = [k for k in _BLOCKS if k not in scans]
+        vss = f"layers.0.mamba{scans[0]}.ln_1.weight" in state
+        layers = {k: f"layers.0.mamba{k}.{'self_attention' if vss else 'ss2d'}." for k in scans}
+        arguments = swin_arguments(state)
+        heads = [6] * groups
+        if swin:
+            arguments = window_arguments(state, f"layers.0.swin{swin[0]}.", shifts=bool({2, 4} & {*swin}))
+            heads = [_num_heads(state, i, {k: widths[k] for k in swin}) for i in range(groups)]
+        hidden = {k: f"layers.0.{'swin' if k in swin else 'mamba'}{k}.mlp.fc1.bias" for k in (1, 2, 3)}
+        pairs = [(widths[k], state[key].shape[0]) for k, key in hidden.items() if key in state]
+        arguments.pop(
+            "mlp_ratio", None
+        )  # of the first Swin block, which may be one of those with the ratio 1
+        if pairs:
+            arguments["mlp_ratio"] = ratio(pairs)
+        if vss:
+            arguments["is_light_cab"] = f"layers.0.mamba{scans[0]}.conv_blk.cab.1.weight" in state
+        return {
+            **arguments,
+            "depths": [6] * groups,
+            "num_heads": heads,
+            "gc": grown,
+            "mamba_blocks": [int(k in scans) for k in _BLOCKS],
+            "mamba_type": "vss" if vss else "ssmlp",
+            "d_state": state[f"{layers[scans[0]]}A_logs"].shape[1],
+            "expand": ratio(
+                (widths[k], state[f"{name}out_norm.bias"].shape[0]) for k, name in layers.items()
+            ),
+            "upscale": shuffle_scale(state, "upsample."),
+            "upsampler": "pixelshuffle",
+        }
+
+
+def _num_heads(state: State, group: int, swin: Mapping[int, int]) -> int:
+    """The smallest number for which DRCT's rule gives the heads of all kept Swin blocks (number -> width).
+
+    Raises:
+        ValueError: there is none.
+    """
+    wanted = {k: head_count(state, f"layers.{group}.swin{k}.") for k in swin}
+    for heads in range(1, max(swin.values()) + 1):
+        if all(wanted[k] == (heads if k == 1 else heads - width % heads) for k, width in swin.items()):
+            return heads
+    raise ValueError(f"no number of heads gives {wanted} in the Swin blocks of group {group}")

@@ -13,13 +13,24 @@ from typing import Any, ClassVar
 from paddle import nn
 
 from ppsr.errors import ConfigError
+from ppsr.generators.blocks.detection import group_depths, ratio, swin_arguments, swin_tail
 from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates
 from ppsr.generators.blocks.vss import VSSBlock
 from ppsr.generators.swinir import RSTB, check_patch
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
-__all__ = ["MambaIR"]
+__all__ = ["MambaIR", "scan_kwargs"]
 
+_PAPER = "MambaIR, ECCV 2024, arXiv:2402.15648"
+_LIGHT = {"embed_dim": 60, "d_state": 10, "mlp_ratio": 1.2, "upsampler": "pixelshuffledirect"}
 _UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "")
+
+
+def scan_kwargs(groups: int, scale: int, **changes: Any) -> dict[str, Any]:
+    """The settings that the published MambaIR and the variants of MambaDRCT share."""
+    shared = {"embed_dim": 180, "depths": (6,) * groups, "d_state": 16, "upsampler": "pixelshuffle"}
+    return {**shared, "upscale": scale, **changes}
 
 
 class MambaIR(SwinSkeleton):
@@ -57,6 +68,14 @@ class MambaIR(SwinSkeleton):
         "upscale": 2,
         "upsampler": "pixelshuffledirect",
     }
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("MambaIR_x2", 20_421_863, 89_329_364_928, _PAPER, scan_kwargs(6, 2)),
+        Variant("MambaIR_x3", 20_606_503, 90_119_729_088, _PAPER, scan_kwargs(6, 3)),
+        Variant("MambaIR_x4", 20_569_575, 91_830_218_688, _PAPER, scan_kwargs(6, 4)),
+        Variant("MambaIR-light_x2", 905_016, 4_110_046_848, _PAPER, scan_kwargs(4, 2, **_LIGHT)),
+        Variant("MambaIR-light_x3", 913_131, 4_143_224_448, _PAPER, scan_kwargs(4, 3, **_LIGHT)),
+        Variant("MambaIR-light_x4", 924_492, 4_189_673_088, _PAPER, scan_kwargs(4, 4, **_LIGHT)),
+    )
 
     def __init__(
         self,
@@ -108,3 +127,19 @@ class MambaIR(SwinSkeleton):
                 for depth in depths
             ]
         )
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        layer = "layers.0.residual_group.blocks.0.self_attention."
+        if f"{layer}A_logs" not in state:
+            return None
+        arguments = swin_arguments(state)
+        del arguments["ape"]
+        return {
+            **arguments,
+            **swin_tail(state),
+            "depths": group_depths(state),
+            "d_state": state[f"{layer}A_logs"].shape[1],
+            "mlp_ratio": ratio([(arguments["embed_dim"], state[f"{layer}out_norm.bias"].shape[0])]),
+        }

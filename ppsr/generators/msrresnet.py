@@ -8,6 +8,7 @@ the one class, at any of the places that the paper compares, and the number of b
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -16,11 +17,17 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, bilinear_upsample
+from ppsr.generators.blocks.detection import count, square_root
 from ppsr.generators.blocks.feature_dropout import DropoutPlaces
 from ppsr.generators.blocks.residual import ResidualBlockNoBN, scale_initialisation
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["MSRResNet"]
 
+_PAPER = "Reflash Dropout, CVPR 2022, arXiv:2112.12089"
+_DROPOUT = {"type": "channel", "p": 0.7}
+_FIRST_BLOCKS = frozenset(f"{name}.conv1.weight" for name in ("body.0", "body1.0", "recon_trunk.0"))
 _SPLIT_BODY = re.compile(r"body(\d+)\.0\.")
 _KAIR = re.compile(r"^(recon_trunk|HRconv)\.")
 
@@ -52,6 +59,14 @@ class MSRResNet(nn.Layer):
     rgb_range: ClassVar[float] = 1.0
     size_multiple: ClassVar[int] = 1
     test_args: ClassVar[dict[str, Any]] = {"num_feat": 8, "num_block": 2, "upscale": 2}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("Real-SRResNet_x4", 1_517_571, 10_387_980_288, _PAPER, {"upscale": 4}),
+        Variant("Real-SRResNet_x3", 1_554_499, 7_620_526_080, _PAPER, {"upscale": 3}),
+        Variant("Real-SRResNet_x2", 1_369_859, 6_075_187_200, _PAPER, {"upscale": 2}),
+        Variant(
+            "Real-SRResNet-dropout_x4", 1_517_571, 10_387_980_288, _PAPER, {"upscale": 4, "dropout": _DROPOUT}
+        ),
+    )
 
     def __init__(
         self,
@@ -73,6 +88,7 @@ class MSRResNet(nn.Layer):
                 "make them equal or set global_residual to false"
             )
         self.scale = upscale
+        self.num_channels = num_in_ch
         self.global_residual = global_residual
         # one pixel per 3x3 convolution before enlargement, and one more for those after it
         self.receptive_radius = 2 * num_block + 3
@@ -101,6 +117,21 @@ class MSRResNet(nn.Layer):
         self.conv_last = Conv2D(num_feat, num_out_ch, 3, padding=1)
         enlarging = [self.upconv1] if upscale > 1 else []
         scale_initialisation(self.conv_first, *enlarging, self.conv_hr, self.conv_last)
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        first = state.get("conv_first.weight")
+        if first is None or first.ndim != 4 or not _FIRST_BLOCKS & state.keys():
+            return None
+        enlarging = [state[name].shape for name in ("upconv1.weight", "upconv2.weight") if name in state]
+        return {
+            "num_in_ch": first.shape[1],
+            "num_out_ch": state["conv_last.weight"].shape[0],
+            "num_feat": first.shape[0],
+            "num_block": count(state, r"(?:body\.?|recon_trunk\.)(\d+)\."),
+            "upscale": math.prod(square_root(out / width) for out, width, *_ in enlarging),
+        }
 
     @staticmethod
     def map_published_keys(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,14 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D
+from ppsr.generators.blocks.detection import count, rgb_range, shuffle_scale
 from ppsr.generators.blocks.residual import RCAB, MeanShift, upsampler
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["RCAN"]
+
+_PAPER = "RCAN, ECCV 2018, arXiv:1807.02758"
 
 
 class ResidualGroup(nn.Layer):
@@ -51,6 +56,11 @@ class RCAN(nn.Layer):
 
     fp16_safe: ClassVar[bool] = True
     test_args: ClassVar[dict[str, Any]] = {"scale": 3, "n_resgroups": 1, "n_resblocks": 2, "n_feats": 16}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("RCAN_x2", 15_444_667, 62_698_577_920, _PAPER, {"scale": 2}),
+        Variant("RCAN_x3", 15_629_307, 63_489_126_400, _PAPER, {"scale": 3}),
+        Variant("RCAN_x4", 15_592_379, 65_199_874_048, _PAPER, {"scale": 4}),
+    )
 
     def __init__(
         self,
@@ -73,6 +83,7 @@ class RCAN(nn.Layer):
         if n_feats < reduction:
             raise ConfigError(f"RCAN: n_feats {n_feats} is narrower than reduction {reduction}; widen it")
         self.scale = scale
+        self.num_channels = n_colors
         self.rgb_range = float(rgb_range)
         self.size_multiple = 1
         self.receptive_radius = None  # channel attention averages over the whole image
@@ -87,6 +98,23 @@ class RCAN(nn.Layer):
             upsampler(scale, n_feats, kernel_size), Conv2D(n_feats, n_colors, kernel_size, padding=half)
         )
         self.add_mean = MeanShift(n_colors, rgb_range, 1, train_mean_shift)
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "body.0.body.0.body.3.conv_du.0.weight" not in state:
+            return None
+        width, colors, kernel = state["head.0.weight"].shape[:3]
+        return {
+            "scale": shuffle_scale(state, "tail.0."),
+            "n_resgroups": count(state, r"body\.(\d+)\.body\."),
+            "n_resblocks": count(state, r"body\.0\.body\.(\d+)\.body\."),
+            "n_feats": width,
+            "n_colors": colors,
+            "rgb_range": rgb_range(state),
+            "kernel_size": kernel,
+            "reduction": width // state["body.0.body.0.body.3.conv_du.0.weight"].shape[0],
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.head(self.sub_mean(x))

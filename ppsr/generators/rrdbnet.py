@@ -4,11 +4,24 @@ ESRGAN (Wang et al., ECCVW 2018, arXiv:1809.00219) with Real-ESRGAN's pixel-unsh
 2 (arXiv:2107.10833), and ESRGAN+'s residuals inside dense blocks (Rakotonirina and Rasoanaivo, ICASSP 2020,
 arXiv:2001.08073; its training noise is left out); dropout before the last convolution is Reflash Dropout
 (Kong et al., CVPR 2022, arXiv:2112.12089).
+
+Published files have five key layouts:
+
+=========  =======================================  =====================================================
+layout     a key of its dense blocks                published by
+=========  =======================================  =====================================================
+new        body.0.rdb1.conv1.weight                 BasicSR, Real-ESRGAN
+trunk      RRDB_trunk.0.RDB1.conv1.weight           ESRGAN, BSRGAN, RealSR
+old        model.1.sub.0.RDB1.conv1.0.weight        the first BasicSR, traiNNer; most community models
+plus       model.1.sub.0.RDB1.conv1x1.weight        ESRGAN+: old, with a 1x1 convolution per dense block
+kair       model.1.sub.0.RDB1.conv5.weight          KAIR: old, whose last dense convolution is bare
+=========  =======================================  =====================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import paddle
@@ -16,14 +29,23 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample, pixel_unshuffle
+from ppsr.generators.blocks.detection import count
 from ppsr.generators.blocks.feature_dropout import DropoutPlaces
 from ppsr.generators.blocks.residual import scale_initialisation
-from ppsr.weights.esrgan_keys import esrgan_keys
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
-__all__ = ["RRDBNet"]
+__all__ = ["RRDBNet", "esrgan_keys", "esrgan_layout"]
 
+_PAPER = "Reflash Dropout, CVPR 2022, arXiv:2112.12089"
+_DROPOUT = {"type": "channel", "p": 0.5}
 _SLOPE = 0.2
 _RESIDUAL_SCALE = 0.2
+_FOLDED_UPS = 2  # enlarging convolutions of networks that fold their input
+_TRUNK = {"trunk_conv": "conv_body", "HRconv": "conv_hr"}
+_DENSE = re.compile(r"(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv(?:\d|1x1))(?:\.0)?\.(\w+)")
+_UPWARD = re.compile(r"upconv(\d+)\.(\w+)")
+_PLAIN = re.compile(r"model\.(1\.sub\.)?(\d+)\.(weight|bias)")
 
 
 class ResidualDenseBlock(nn.Layer):
@@ -95,6 +117,14 @@ class RRDBNet(nn.Layer):
     fp16_safe: ClassVar[bool] = True
     rgb_range: ClassVar[float] = 1.0
     test_args: ClassVar[dict[str, Any]] = {"num_feat": 8, "num_block": 1, "num_grow_ch": 4, "scale": 2}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("Real-RRDB_x4", 16_697_987, 73_428_369_408, _PAPER, {"scale": 4}),
+        Variant("Real-RRDB_x2", 16_703_171, 18_362_400_768, _PAPER, {"scale": 2}),
+        Variant("Real-RRDB_x1", 16_723_907, 4_595_908_608, _PAPER, {"scale": 1}),
+        Variant(
+            "Real-RRDB-dropout_x4", 16_697_987, 73_428_369_408, _PAPER, {"scale": 4, "dropout": _DROPOUT}
+        ),
+    )
 
     def __init__(
         self,
@@ -115,6 +145,7 @@ class RRDBNet(nn.Layer):
         if unshuffle not in (None, 1, 2, 4):
             raise ConfigError(f"RRDBNet: unshuffle must be 1, 2 or 4, got {unshuffle}")
         self.scale = scale
+        self.num_channels = num_in_ch
         self.size_multiple = unshuffle or max(4 // scale, 1)
         # 15 convolutions per block; a folded pixel stands for size_multiple pixels on each side
         radius = 15 * num_block + 4
@@ -133,7 +164,51 @@ class RRDBNet(nn.Layer):
         self.feat_last = LeakyReLU(_SLOPE)
         self.conv_last = Conv2D(num_feat, num_out_ch, 3, padding=1)
 
-    map_published_keys = staticmethod(esrgan_keys)
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are weights of ESRGAN's family in any layout.
+
+        An input of 4 or 16 times the output's channels is folded. One enlarging convolution means x2, as
+        nobody publishes the x3 that has the same keys.
+        """
+        layout = esrgan_layout(state)
+        if not layout:
+            return None
+        state = esrgan_keys(state)
+        width, folded = state["conv_first.weight"].shape[:2]
+        out = state["conv_last.weight"].shape[0]
+        ups = count(state, r"conv_up(\d+)\.weight")
+        unshuffle = {4 * out: 2, 16 * out: 4}.get(folded, 1) if ups == _FOLDED_UPS else 1
+        if ups and f"conv_up{ups}.weight" not in state:
+            raise ValueError("the enlarging convolutions are not numbered 1, 2, ...")
+        if state["conv_hr.weight"].shape[:2] != (width, width):
+            raise ValueError(
+                f"conv_hr is {state['conv_hr.weight'].shape}: enlargement by pixel shuffle is not known"
+            )
+        return {
+            "num_in_ch": folded // unshuffle**2,
+            "num_out_ch": out,
+            "scale": 2**ups // unshuffle,
+            "num_feat": width,
+            "num_block": count(state, r"body\.(\d+)\."),
+            "num_grow_ch": state["body.0.rdb1.conv1.weight"].shape[0],
+            "unshuffle": unshuffle,
+            "plus": layout == "plus" or "body.0.rdb1.conv1x1.weight" in state,
+        }
+
+    @staticmethod
+    def open_choices(arguments: Mapping[str, Any]) -> list[str]:
+        """What `detect` cannot see."""
+        if (arguments["num_in_ch"], arguments["num_out_ch"], arguments["unshuffle"]) != (1, 1, 2):
+            return []
+        return [
+            "four input channels are taken as a folded gray image (-o num_in_ch=4 -o unshuffle=1 -o scale=4)"
+        ]
+
+    @staticmethod
+    def map_published_keys(state: Mapping[str, Any]) -> dict[str, Any]:
+        """The same values under this network's keys."""
+        return esrgan_keys(state)
 
     def forward(self, x: Tensor) -> Tensor:
         drop = self.dropout
@@ -149,3 +224,66 @@ class RRDBNet(nn.Layer):
         features = self.feat_hr(features)
         features = self.feat_last(self.conv_hr(drop(features, "hr")))
         return self.conv_last(drop(features, "last"))
+
+
+def esrgan_layout(keys: Iterable[str]) -> str:
+    """Name of the layout: new, trunk, old, plus, kair; "" if the keys are not those of an RRDB network.
+
+    >>> esrgan_layout(["RRDB_trunk.0.RDB1.conv1.weight"])
+    'trunk'
+    """
+    found = set(keys)
+    if "body.0.rdb1.conv1.weight" in found:
+        return "new"
+    if "RRDB_trunk.0.RDB1.conv1.weight" in found:
+        return "trunk"
+    if "model.1.sub.0.RDB1.conv1.0.weight" not in found:
+        return ""
+    if "model.1.sub.0.RDB1.conv1x1.weight" in found:
+        return "plus"
+    return "kair" if "model.1.sub.0.RDB1.conv5.weight" in found else "old"
+
+
+def esrgan_keys(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values under the keys of `RRDBNet`; keys that belong to no layout keep their names."""
+    layout = esrgan_layout(state)
+    if layout in ("", "new"):
+        return dict(state)
+    names = _trunk_name if layout == "trunk" else _OldNames(state)
+    return {names(key): value for key, value in state.items()}
+
+
+def _dense(key: str) -> str:
+    match = _DENSE.fullmatch(key)
+    return f"body.{match[1]}.rdb{match[2]}.{match[3]}.{match[4]}" if match else ""
+
+
+def _trunk_name(key: str) -> str:
+    if upward := _UPWARD.fullmatch(key):
+        return f"conv_up{upward[1]}.{upward[2]}"
+    name, _, kind = key.rpartition(".")
+    return _dense(key) or (f"{_TRUNK[name]}.{kind}" if name in _TRUNK else key)
+
+
+class _OldNames:
+    """One flat sequence: convolution, blocks, then (enlargement, convolution, activation) U times, then
+    convolution, activation, convolution. The indices with weights are 0, 3, 6, ..., 3U, 3U + 2, 3U + 4.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        matches = [match for key in keys if (match := _PLAIN.fullmatch(key))]
+        last = max((int(match[2]) for match in matches if not match[1]), default=0)
+        ups = (last - 4) // 3
+        self.names = {0: "conv_first", 3 * ups + 2: "conv_hr", 3 * ups + 4: "conv_last"}
+        self.names |= {3 * k: f"conv_up{k}" for k in range(1, ups + 1)}
+
+    def __call__(self, key: str) -> str:
+        if dense := _dense(key):
+            return dense
+        match = _PLAIN.fullmatch(key)
+        if match is None:
+            return key
+        if match[1]:  # the convolution after the last block
+            return f"conv_body.{match[3]}"
+        name = self.names.get(int(match[2]))
+        return f"{name}.{match[3]}" if name else key

@@ -6,6 +6,7 @@ realesr-general-x4v3).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from paddle import Tensor, nn
@@ -13,9 +14,13 @@ from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, PReLU, bicubic_shrink, nearest_upsample
+from ppsr.generators.blocks.detection import square_root
+from ppsr.generators.variants import Variant
+from ppsr.weights.identify import State
 
 __all__ = ["SRVGGNetCompact"]
 
+_PAPER = "Real-ESRGAN, ICCVW 2021, arXiv:2107.10833"
 _ACTIVATIONS = ("prelu", "relu", "leakyrelu")
 
 
@@ -40,6 +45,10 @@ class SRVGGNetCompact(nn.Layer):
     rgb_range: ClassVar[float] = 1.0
     size_multiple: ClassVar[int] = 1
     test_args: ClassVar[dict[str, Any]] = {"num_feat": 8, "num_conv": 2, "upscale": 2}
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("SRVGG-16_x4", 621_424, 2_536_243_200, _PAPER, {"num_conv": 16, "upscale": 4}),
+        Variant("SRVGG-32_x4", 1_213_296, 4_952_162_304, _PAPER, {"num_conv": 32, "upscale": 4}),
+    )
 
     def __init__(
         self,
@@ -63,6 +72,7 @@ class SRVGGNetCompact(nn.Layer):
             raise ConfigError(f"SRVGGNetCompact: upscale must be at least 1, got {upscale}")
         if outscale is not None and not 1 <= outscale <= upscale:
             raise ConfigError(f"SRVGGNetCompact: outscale must be 1 to upscale {upscale}, got {outscale}")
+        self.num_channels = num_in_ch
         self.upscale = upscale
         self.scale = outscale or upscale
         self.receptive_radius = num_conv + 2 + (self.scale != upscale)
@@ -76,6 +86,29 @@ class SRVGGNetCompact(nn.Layer):
         for _ in range(num_conv):
             layers += [Conv2D(num_feat, num_feat, 3, padding=1), activation()]
         self.body = nn.LayerList([*layers, Conv2D(num_feat, num_out_ch * upscale**2, 3, padding=1)])
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        if "body.0.weight" not in state:
+            return None
+        width, channels = state["body.0.weight"].shape[:2]
+        last = max(int(key.split(".")[1]) for key in state)
+        return {
+            "num_in_ch": channels,
+            "num_out_ch": channels,
+            "num_feat": width,
+            "num_conv": (last - 2) // 2,
+            "upscale": square_root(state[f"body.{last}.weight"].shape[0] / channels),
+            "act_type": "prelu" if "body.1.weight" in state else "relu",
+        }
+
+    @staticmethod
+    def open_choices(arguments: Mapping[str, Any]) -> list[str]:
+        """What `detect` cannot see."""
+        if arguments["act_type"] != "relu":
+            return []
+        return ["its keys fit act_type relu and leakyrelu; relu is taken (-o act_type=leakyrelu)"]
 
     def forward(self, x: Tensor) -> Tensor:
         features = x

@@ -15,6 +15,7 @@ from paddle.distributed.fleet.utils import recompute
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample
+from ppsr.generators.blocks.detection import group_depths, head_count, swin_tail, window_arguments
 from ppsr.generators.blocks.transformer import (
     DropPath,
     Mlp,
@@ -27,9 +28,14 @@ from ppsr.generators.blocks.transformer import (
     to_tokens,
 )
 from ppsr.generators.blocks.window_attention import WindowAttention, merge_windows, shift_mask, split_windows
+from ppsr.generators.variants import Variant, window_kwargs
+from ppsr.weights.identify import State
 
 __all__ = ["RSTB", "SwinBlock", "SwinIR", "check_patch", "clamp_window"]
 
+_PAPER = "SwinIR, ICCVW 2021, arXiv:2108.10257"
+_LIGHT = {"embed_dim": 60, "upsampler": "pixelshuffledirect"}
+_REAL_L = {"embed_dim": 240, "num_heads": (8,) * 9, "upsampler": "nearest+conv", "resi_connection": "3conv"}
 _UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "nearest+conv_NoUp", "")
 
 
@@ -140,6 +146,24 @@ class SwinIR(SwinSkeleton):
         "upscale": 2,
         "upsampler": "pixelshuffle",
     }
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant("SwinIR-M_x2", 11_752_487, 51_055_607_808, _PAPER, window_kwargs(6, 2, window=8)),
+        Variant("SwinIR-M_x3", 11_937_127, 51_845_971_968, _PAPER, window_kwargs(6, 3, window=8)),
+        Variant("SwinIR-M_x4", 11_900_199, 53_556_461_568, _PAPER, window_kwargs(6, 4, window=8)),
+        Variant("SwinIR-light_x2", 910_152, 4_282_859_520, _PAPER, window_kwargs(4, 2, window=8, **_LIGHT)),
+        Variant("SwinIR-light_x3", 918_267, 4_316_037_120, _PAPER, window_kwargs(4, 3, window=8, **_LIGHT)),
+        Variant("SwinIR-light_x4", 929_628, 4_362_485_760, _PAPER, window_kwargs(4, 4, window=8, **_LIGHT)),
+        Variant(
+            "SwinIR-Real-M_x4",
+            11_715_559,
+            55_972_380_672,
+            _PAPER,
+            window_kwargs(6, 4, window=8, upsampler="nearest+conv"),
+        ),
+        Variant(
+            "SwinIR-Real-L_x4", 28_013_059, 125_622_484_992, _PAPER, window_kwargs(9, 4, window=8, **_REAL_L)
+        ),
+    )
 
     def __init__(
         self,
@@ -216,6 +240,23 @@ class SwinIR(SwinSkeleton):
             self.conv_up2 = Conv2D(64, 64, 3, padding=1) if upscale != 2 else None
             self.conv_hr = Conv2D(64, 64, 3, padding=1)
             self.conv_last = Conv2D(64, in_chans, 3, padding=1)
+
+    @staticmethod
+    def detect(state: State) -> dict[str, Any] | None:
+        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
+        block = "layers.0.residual_group.blocks.0."
+        hat = "layers.0.residual_group.overlap_attn.norm1.weight" in state
+        if f"{block}attn.proj.weight" not in state or hat:
+            return None
+        depths = group_depths(state)
+        return {
+            **window_arguments(state, block, shifts=max(depths) > 1),
+            **swin_tail(state),
+            "depths": depths,
+            "num_heads": [
+                head_count(state, f"layers.{i}.residual_group.blocks.0.") for i in range(len(depths))
+            ],
+        }
 
     reconstruct_shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.weights.channels import input_channels
+from ppsr.generators.apply import input_channels
 
 __all__ = ["INFO_SUFFIX", "NetworkInfo", "network_info"]
 

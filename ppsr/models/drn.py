@@ -69,7 +69,7 @@ class DRNModel(BaseModel):
         self.nets["generator"] = net
         self.levels: tuple[int, ...] = net.scales
         for index in range(len(self.levels)):
-            own = {"n_feats": net.n_feats, "in_channels": net.n_colors, "out_channels": net.n_colors}
+            own = {"n_feats": net.n_feats, "in_channels": net.num_channels, "out_channels": net.num_channels}
             own |= {"negval": net.negval, **(dual or {})}
             self.nets[f"dual_model_{index}"] = build_net({"name": "DRNDual", **own})
         self.rgb_range = float(net.rgb_range)

@@ -13,7 +13,7 @@ from paddle import nn
 
 from ppsr.errors import ConfigError, WeightError
 from ppsr.registry import GENERATORS
-from ppsr.weights.identify.shapes import Found
+from ppsr.weights.identify import Found
 from ppsr.weights.record import check_sizes
 
 __all__ = ["build_found"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.weights.identify.shapes import Found
+from ppsr.weights.identify import Found
 from ppsr.weights.opcodes import CorruptFile
 
 __all__ = ["ENTRY", "check_sizes", "dump_record", "parse_record", "stated_network", "take_record"]

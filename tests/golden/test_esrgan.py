@@ -10,9 +10,9 @@ import pytest
 from paddle.nn import functional as F
 
 from ppsr.generators.apply import apply_generator
+from ppsr.generators.rrdbnet import esrgan_keys, esrgan_layout
 from ppsr.registry import build_generator
 from ppsr.weights import apply_state, read_file
-from ppsr.weights.esrgan_keys import esrgan_keys, esrgan_layout
 from ppsr.weights.identify import identify
 from tests.golden.files import CLAIMED, DATA, Golden, assert_close, assert_near, golden, with_values
 

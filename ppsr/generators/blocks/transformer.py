@@ -172,6 +172,7 @@ class SwinSkeleton(nn.Layer):
     ) -> None:
         super().__init__()
         self.scale = upscale
+        self.num_channels = in_chans
         self.img_range = img_range
         self.upsampler = upsampler
         self.use_checkpoint = False

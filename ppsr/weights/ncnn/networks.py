@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.weights.identify.shapes import Found
+from ppsr.weights.identify import Found
 from ppsr.weights.ncnn.graph import Conv, Graph, UnknownGraph, build_graph
 from ppsr.weights.ncnn.layers import Layer, Numbers, parse_param
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile

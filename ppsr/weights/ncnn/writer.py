@@ -12,7 +12,7 @@ import numpy as np
 
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
-from ppsr.weights.identify.shapes import Found
+from ppsr.weights.identify import Found
 from ppsr.weights.ncnn.layers import FLOAT16, FLOAT32, MAGIC
 
 __all__ = ["write_ncnn"]

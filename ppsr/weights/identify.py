@@ -1,0 +1,61 @@
+"""Finding the network that weights belong to, and its constructor arguments, from keys and shapes alone.
+
+Each network recognises its own weights: a `detect` function on its class. This module asks all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ppsr.errors import WeightError
+from ppsr.registry import GENERATORS
+
+__all__ = ["Found", "State", "identify", "open_choices"]
+
+State = Mapping[str, np.ndarray]
+Found = tuple[str, dict[str, Any]]
+"""Registered name of a generator, and arguments for `build_generator`."""
+
+
+def identify(state: State) -> Found:
+    """Name and constructor arguments of the network that weights belong to, in either layout.
+
+    Raises:
+        WeightError: no network knows these keys, or the shapes contradict the rules of the one that does.
+
+    Example:
+        >>> identify({"first_part.2.weight": ..., "first_part.0.weight": ..., "last_part.0.weight": ...})
+        ('ESPCN', {'scale': 3, 'num_channels': 1})
+    """
+    state = {key: value for key, value in state.items() if value.size}  # so that shapes cost what they say
+    detectors = {name: getattr(GENERATORS.get(name), "detect", None) for name in GENERATORS.names()}
+    for name, detect in detectors.items():
+        try:
+            arguments = detect(state) if detect else None
+        except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+            raise WeightError(
+                f"the weights look like {name}, but their shapes do not agree with it: {error}"
+            ) from None
+        if arguments is not None:
+            return name, _plain(arguments)
+    shown = ", ".join(sorted(state)[:6])
+    tried = ", ".join(name for name, detect in detectors.items() if detect)
+    raise WeightError(
+        f"no known network has these {len(state)} keys ({shown}, ...); tried {tried}. "
+        "Name the network in a config"
+    )
+
+
+def open_choices(found: Found) -> list[str]:
+    """What keys and shapes leave open, where published files differ in it: a sentence per choice."""
+    name, arguments = found
+    network = GENERATORS.get(name)
+    return network.open_choices(arguments) if hasattr(network, "open_choices") else []
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of numpy as Python's, so that they can be written to a config."""
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in arguments.items()}
