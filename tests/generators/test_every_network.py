@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -10,7 +12,8 @@ import pytest
 
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import GENERATORS
-from ppsr.weights.apply import load_state, transposed_keys
+from ppsr.weights.apply import apply_state, load_state, transposed_keys
+from ppsr.weights.identify import identify
 
 every_network = pytest.mark.parametrize("name", GENERATORS.names())
 INITIALISATIONS = 8
@@ -162,3 +165,38 @@ def test_nothing_beyond_the_stated_radius_changes_the_output(name: str, edge: st
     beyond = change[(radius + 1) * net.scale :]
     assert beyond.size
     assert beyond.max() <= 1e-6 * max(1.0, np.abs(before).max())
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, as a config holds them."""
+    return json.loads(json.dumps(value))
+
+
+def check_recognised(name: str, arguments: dict[str, Any]) -> None:
+    """Build, forget the arguments, recognise the weights, rebuild, load, compare."""
+    net = GENERATORS.build({"name": name, **arguments})
+    state = {key: value.numpy() for key, value in net.state_dict().items()}
+    found, recovered = identify(state)
+    assert found == name
+    if name == "FSRCNN":  # its scale leaves no trace
+        recovered = {**recovered, "scale": arguments["scale"]}
+    for key, value in plain(arguments).items():
+        if key == "img_size" and key not in recovered:
+            continue  # only stored masks and position embeddings show it, and nothing else depends on it
+        got = plain(recovered)[key]
+        assert (got | value if isinstance(value, dict) else value) == got, key
+    turned = {key: value.T if key in transposed_keys(net) else value for key, value in state.items()}
+    assert identify(turned) == identify(state)
+    again = GENERATORS.build({"name": found, **recovered})
+    assert not apply_state(again, state)
+    for key, value in again.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), state[key])
+
+
+@every_network
+@pytest.mark.smoke
+def test_weights_are_recognised_and_the_network_rebuilt(name: str) -> None:
+    cls = GENERATORS.get(name)
+    if not hasattr(cls, "detect"):
+        pytest.skip(f"{name} does not recognise its weights")
+    check_recognised(name, cls.test_args)
