@@ -6,7 +6,7 @@ published code accepts and ignores are accepted here for its option files, and s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import paddle
@@ -15,12 +15,13 @@ from paddle import Tensor, nn
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
 from ppsr.generators.blocks.detection import count, head_count, shuffle_scale, window_arguments
-from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates, group_heads, to_map, to_tokens
-from ppsr.generators.swinir import SwinBlock, check_patch, clamp_window
+from ppsr.generators.blocks.options import WindowOptions, takes
+from ppsr.generators.blocks.transformer import SwinSkeleton, to_map, to_tokens
+from ppsr.generators.swinir import SwinBlock
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import State
 
-__all__ = ["DRCT", "RDG", "check_upsampler", "heads_for", "stage_shape", "swin_stage"]
+__all__ = ["DRCT", "RDG", "heads_for", "stage_shape", "swin_stage"]
 
 _PAPER = "DRCT, CVPRW 2024, arXiv:2404.00722"
 STAGES = 5  # blocks of a group
@@ -45,31 +46,20 @@ def stage_shape(k: int, dim: int, gc: int, mlp_ratio: float) -> tuple[int, float
     return dim + (k - 1) * gc, mlp_ratio if k <= 3 else 1
 
 
-def swin_stage(
-    k: int,
-    dim: int,
-    num_heads: int,
-    window_size: int,
-    shift_size: int,
-    gc: int,
-    mlp_ratio: float,
-    block: dict[str, Any],
-) -> SwinBlock:
-    """Swin block k (from 1) of a group.
+def swin_stage(k: int, num_heads: int, gc: int, options: WindowOptions, drop_path: float) -> SwinBlock:
+    """Swin block k (from 1) of a group; the second and the fourth shift.
 
     Args:
-        k: its number; the second and the fourth shift.
-        dim: width of the group.
+        k: its number.
         num_heads: of the first block; see `heads_for` for the others.
-        window_size: side of the windows.
-        shift_size: of blocks that shift.
         gc: channels that each of the first four blocks adds.
-        mlp_ratio: of the first three blocks.
-        block: further arguments of the block.
+        options: of the network.
+        drop_path: stochastic depth.
     """
-    width, ratio = stage_shape(k, dim, gc, mlp_ratio)
+    width, ratio = stage_shape(k, options.embed_dim, gc, options.mlp_ratio)
     heads = heads_for(width, num_heads) if k > 1 else num_heads
-    return SwinBlock(width, heads, window_size, shift_size if k in (2, 4) else 0, ratio, **block)
+    window, shift = options.window()
+    return SwinBlock(width, heads, window, shift if k in (2, 4) else 0, ratio, **options.block(drop_path))
 
 
 class RDG(nn.Layer):
@@ -98,44 +88,19 @@ class RDG(nn.Layer):
         return outputs[-1] * 0.2 + x
 
 
-def check_upsampler(network: str, upsampler: str) -> None:
-    """DRCT and its kin know one tail.
-
-    Raises:
-        ConfigError: another upsampler.
-    """
-    if upsampler != "pixelshuffle":
-        raise ConfigError(f"{network}: the only upsampler is 'pixelshuffle', got '{upsampler}'")
-
-
 class DRCT(SwinSkeleton):
     """LR image (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR image (N, C, sH, sW).
 
     Args:
-        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
-        patch_size: 1.
-        in_chans: channels.
-        embed_dim: width.
         depths: its length is the number of groups; its values only shape the stochastic depth.
         num_heads: of each group's first block.
-        window_size: side of the windows.
         compress_ratio: accepted, without effect, as in the published code.
         squeeze_factor: the same.
         conv_scale: the same.
         overlap_ratio: the same.
         mlp_ratio: hidden width of the MLP / width in the first three blocks of a group.
-        qkv_bias: bias of query, key, value.
-        qk_scale: factor on the query instead of the usual one.
-        drop_rate: dropout.
-        attn_drop_rate: dropout of attention weights.
         drop_path_rate: stochastic depth; all blocks of a group share the group's first rate.
-        ape: absolute position embedding.
-        patch_norm: normalise the tokens at the start.
         use_checkpoint: recompute groups in backward (the published code accepts this without effect).
-        upscale: factor.
-        img_range: range of the normalised input.
-        upsampler: pixelshuffle.
-        resi_connection: 1conv or identity.
         gc: channels that a block adds.
     """
 
@@ -165,67 +130,26 @@ class DRCT(SwinSkeleton):
         Variant("Real-DRCT-GAN_x4", 14_139_579, 74_335_567_872, _PAPER, window_kwargs(6, 4)),
     )
 
+    @takes(WindowOptions)
     def __init__(
         self,
+        options: WindowOptions,
         *,
-        img_size: int | Sequence[int] = 64,
-        patch_size: int = 1,
-        in_chans: int = 3,
-        embed_dim: int = 96,
-        depths: Sequence[int] = (6, 6, 6, 6),
-        num_heads: Sequence[int] = (6, 6, 6, 6),
-        window_size: int = 7,
         compress_ratio: int = 3,
         squeeze_factor: int = 30,
         conv_scale: float = 0.01,
         overlap_ratio: float = 0.5,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
-        ape: bool = False,
-        patch_norm: bool = True,
-        use_checkpoint: bool = False,
-        upscale: int = 2,
-        img_range: float = 1.0,
-        upsampler: str = "pixelshuffle",
-        resi_connection: str = "1conv",
         gc: int = 32,
     ) -> None:
-        check_patch(patch_size)
-        check_upsampler("DRCT", upsampler)
-        super().__init__(
-            img_size=img_size,
-            in_chans=in_chans,
-            embed_dim=embed_dim,
-            ape=ape,
-            patch_norm=patch_norm,
-            drop_rate=drop_rate,
-            upscale=upscale,
-            img_range=img_range,
-            upsampler=upsampler,
-            resi_connection=resi_connection,
-        )
-        window, shift = clamp_window(img_size, window_size)
-        self.size_multiple = window
-        self.use_checkpoint = use_checkpoint
-        rates = drop_rates(drop_path_rate, sum(depths))
+        super().__init__(options, ape=options.ape)
+        self.size_multiple = options.window()[0]
+        self.use_checkpoint = options.use_checkpoint
+        rates = options.drop_paths()
         self.layers = nn.LayerList()
-        for i, (_, heads) in enumerate(group_heads(depths, num_heads)):
-            block = {
-                "qkv_bias": qkv_bias,
-                "qk_scale": qk_scale,
-                "drop": drop_rate,
-                "attn_drop": attn_drop_rate,
-                "drop_path": rates[sum(depths[:i])],
-            }
-            stages = {
-                f"swin{k}": swin_stage(k, embed_dim, heads, window, shift, gc, mlp_ratio, block)
-                for k in range(1, STAGES + 1)
-            }
-            self.layers.append(RDG(embed_dim, gc, stages))
+        for i, (_, heads) in enumerate(options.groups()):
+            drop_path = rates[sum(options.depths[:i])]
+            stages = {f"swin{k}": swin_stage(k, heads, gc, options, drop_path) for k in range(1, STAGES + 1)}
+            self.layers.append(RDG(options.embed_dim, gc, stages))
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:

@@ -25,20 +25,17 @@ from ppsr.generators.blocks.detection import (
     square_root,
     window_arguments,
 )
+from ppsr.generators.blocks.options import WindowOptions, image_sides, takes
 from ppsr.generators.blocks.transformer import (
     Mlp,
     SwinSkeleton,
     TokenLinear,
-    drop_rates,
-    group_heads,
-    image_sides,
     residual_conv,
     to_map,
     to_tokens,
 )
 from ppsr.generators.blocks.window_attention import add_rows, merge_windows, relative_index, split_windows
-from ppsr.generators.drct import check_upsampler
-from ppsr.generators.swinir import SwinBlock, check_patch
+from ppsr.generators.swinir import SwinBlock
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import State
 
@@ -176,15 +173,11 @@ class RHAG(nn.Layer):
 class HAT(SwinSkeleton):
     """LR image (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR image (N, C, sH, sW).
 
-    Arguments are SwinIR's, and:
-
     Args:
         compress_ratio: width / inner width of the convolution branch.
         squeeze_factor: width / inner width of its channel attention.
         conv_scale: factor on the branch.
         overlap_ratio: how much larger the overlapping windows are.
-        upsampler: pixelshuffle.
-        resi_connection: 1conv or identity.
 
     Raises:
         ConfigError: img_size no larger than the window, which the published code breaks on.
@@ -217,79 +210,47 @@ class HAT(SwinSkeleton):
         Variant("Real-HAT-GAN_x4", 20_772_507, 103_880_323_008, _PAPER, window_kwargs(6, 4)),
     )
 
+    @takes(WindowOptions)
     def __init__(
         self,
+        options: WindowOptions,
         *,
-        img_size: int | Sequence[int] = 64,
-        patch_size: int = 1,
-        in_chans: int = 3,
-        embed_dim: int = 96,
-        depths: Sequence[int] = (6, 6, 6, 6),
-        num_heads: Sequence[int] = (6, 6, 6, 6),
-        window_size: int = 7,
         compress_ratio: int = 3,
         squeeze_factor: int = 30,
         conv_scale: float = 0.01,
         overlap_ratio: float = 0.5,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
-        ape: bool = False,
-        patch_norm: bool = True,
-        use_checkpoint: bool = False,
-        upscale: int = 2,
-        img_range: float = 1.0,
-        upsampler: str = "pixelshuffle",
-        resi_connection: str = "1conv",
     ) -> None:
-        check_patch(patch_size)
-        if min(image_sides(img_size)) <= window_size:
-            raise ConfigError(f"HAT: img_size {img_size} must be larger than window_size {window_size}")
+        embed_dim, window, mlp_ratio = options.embed_dim, options.window_size, options.mlp_ratio
+        if min(image_sides(options.img_size)) <= window:
+            raise ConfigError(f"HAT: img_size {options.img_size} must be larger than window_size {window}")
         if embed_dim < max(compress_ratio, squeeze_factor):
             raise ConfigError(
                 f"HAT: embed_dim {embed_dim} is too narrow for compress_ratio {compress_ratio} and "
                 f"squeeze_factor {squeeze_factor}; it must be at least as large as both"
             )
-        check_upsampler("HAT", upsampler)
-        super().__init__(
-            img_size=img_size,
-            in_chans=in_chans,
-            embed_dim=embed_dim,
-            ape=ape,
-            patch_norm=patch_norm,
-            drop_rate=drop_rate,
-            upscale=upscale,
-            img_range=img_range,
-            upsampler=upsampler,
-            resi_connection=resi_connection,
-        )
-        self.size_multiple = window_size
-        self.use_checkpoint = use_checkpoint
-        rates = iter(drop_rates(drop_path_rate, sum(depths)))
+        super().__init__(options, ape=options.ape)
+        self.size_multiple = window
+        self.use_checkpoint = options.use_checkpoint
+        rates = iter(options.drop_paths())
         self.layers = nn.LayerList()
-        for depth, heads in group_heads(depths, num_heads):
+        for depth, heads in options.groups():
             blocks = [
                 HAB(
                     embed_dim,
                     heads,
-                    window_size,
-                    window_size // 2 if i % 2 else 0,
+                    window,
+                    window // 2 if i % 2 else 0,
                     mlp_ratio,
-                    qkv_bias,
-                    qk_scale,
-                    drop_rate,
-                    attn_drop_rate,
-                    next(rates),
                     cab=(compress_ratio, squeeze_factor),
                     conv_scale=conv_scale,
+                    **options.block(next(rates)),
                 )
                 for i in range(depth)
             ]
-            overlap = OCAB(embed_dim, window_size, overlap_ratio, heads, qkv_bias, qk_scale, mlp_ratio)
-            self.layers.append(RHAG(_AttenBlocks(blocks, overlap), embed_dim, resi_connection))
+            overlap = OCAB(
+                embed_dim, window, overlap_ratio, heads, options.qkv_bias, options.qk_scale, mlp_ratio
+            )
+            self.layers.append(RHAG(_AttenBlocks(blocks, overlap), embed_dim, options.resi_connection))
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:

@@ -22,11 +22,11 @@ from ppsr.generators.blocks.detection import (
     swin_arguments,
     window_arguments,
 )
-from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, drop_rates, group_heads
+from ppsr.generators.blocks.options import WindowOptions, takes
+from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
-from ppsr.generators.drct import RDG, STAGES, check_upsampler, stage_shape, swin_stage
+from ppsr.generators.drct import RDG, STAGES, stage_shape, swin_stage
 from ppsr.generators.mambair import scan_kwargs
-from ppsr.generators.swinir import check_patch, clamp_window
 from ppsr.generators.variants import Variant
 from ppsr.weights.identify import State
 
@@ -65,26 +65,10 @@ class MambaDRCT(SwinSkeleton):
     H and W are multiples of window_size where a Swin block is kept, else of any size.
 
     Args:
-        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
-        patch_size: 1.
-        in_chans: channels.
-        embed_dim: width.
         depths: its length is the number of groups; its values only shape the stochastic depth.
         num_heads: of each group's first block, for the Swin blocks that are kept.
-        window_size: side of the windows of these.
         mlp_ratio: hidden width of the MLP / width in the first three blocks of a group.
-        qkv_bias: bias of query, key, value.
-        qk_scale: factor on the query instead of the usual one.
-        drop_rate: dropout.
-        attn_drop_rate: dropout of attention weights.
         drop_path_rate: stochastic depth; all blocks of a group share the group's first rate.
-        ape: absolute position embedding.
-        patch_norm: normalise the tokens at the start.
-        use_checkpoint: recompute groups in backward instead of keeping their activations.
-        upscale: factor.
-        img_range: range of the normalised input.
-        upsampler: pixelshuffle.
-        resi_connection: 1conv or identity.
         gc: channels that a block adds.
         mamba_blocks: five flags, for the five blocks of every group: 1 a state-space block, 0 DRCT's own.
         mamba_type: vss (MambaIR's block; width at least 30) or ssmlp (a scan and DRCT's MLP).
@@ -123,29 +107,11 @@ class MambaDRCT(SwinSkeleton):
         Variant("MambaDRCT-full_x4", 28_553_277, 125_127_792_768, _PAPER, scan_kwargs(6, 4, **_FULL)),
     )
 
+    @takes(WindowOptions)
     def __init__(
         self,
+        options: WindowOptions,
         *,
-        img_size: int | Sequence[int] = 64,
-        patch_size: int = 1,
-        in_chans: int = 3,
-        embed_dim: int = 96,
-        depths: Sequence[int] = (6, 6, 6, 6),
-        num_heads: Sequence[int] = (6, 6, 6, 6),
-        window_size: int = 7,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
-        ape: bool = False,
-        patch_norm: bool = True,
-        use_checkpoint: bool = False,
-        upscale: int = 2,
-        img_range: float = 1.0,
-        upsampler: str = "pixelshuffle",
-        resi_connection: str = "1conv",
         gc: int = 32,
         mamba_blocks: Sequence[int] = (1, 1, 1, 1, 1),
         mamba_type: str = "vss",
@@ -153,59 +119,30 @@ class MambaDRCT(SwinSkeleton):
         expand: float = 1.2,
         is_light_cab: bool = True,
     ) -> None:
-        check_patch(patch_size)
-        check_upsampler("MambaDRCT", upsampler)
         if len(mamba_blocks) != STAGES or any(flag not in (0, 1) for flag in mamba_blocks):
             raise ConfigError(f"MambaDRCT: mamba_blocks are {STAGES} flags 0 or 1, got {list(mamba_blocks)}")
         if mamba_type not in _TYPES:
             raise ConfigError(f"MambaDRCT: mamba_type is {' or '.join(_TYPES)}, got '{mamba_type}'")
-        super().__init__(
-            img_size=img_size,
-            in_chans=in_chans,
-            embed_dim=embed_dim,
-            ape=ape,
-            patch_norm=patch_norm,
-            drop_rate=drop_rate,
-            upscale=upscale,
-            img_range=img_range,
-            upsampler=upsampler,
-            resi_connection=resi_connection,
-        )
-        window, shift = clamp_window(img_size, window_size)
-        self.size_multiple = 1 if all(mamba_blocks) else window
-        self.use_checkpoint = use_checkpoint
-        rates = drop_rates(drop_path_rate, sum(depths))
+        super().__init__(options, ape=options.ape)
+        self.size_multiple = 1 if all(mamba_blocks) else options.window()[0]
+        self.use_checkpoint = options.use_checkpoint
+        rates = options.drop_paths()
 
         def stage(k: int, heads: int, drop_path: float) -> nn.Layer:
             if not mamba_blocks[k - 1]:
-                return swin_stage(
-                    k,
-                    embed_dim,
-                    heads,
-                    window,
-                    shift,
-                    gc,
-                    mlp_ratio,
-                    {
-                        "qkv_bias": qkv_bias,
-                        "qk_scale": qk_scale,
-                        "drop": drop_rate,
-                        "attn_drop": attn_drop_rate,
-                        "drop_path": drop_path,
-                    },
-                )
-            width, ratio = stage_shape(k, embed_dim, gc, mlp_ratio)
+                return swin_stage(k, heads, gc, options, drop_path)
+            width, ratio = stage_shape(k, options.embed_dim, gc, options.mlp_ratio)
             if mamba_type == "vss":
                 return VSSBlock(width, drop_path, d_state, expand, is_light_cab)
-            return SSMlpBlock(width, d_state, expand, ratio, drop_rate, drop_path)
+            return SSMlpBlock(width, d_state, expand, ratio, options.drop_rate, drop_path)
 
         self.layers = nn.LayerList()
-        for i, (_, heads) in enumerate(group_heads(depths, num_heads)):
+        for i, (_, heads) in enumerate(options.groups()):
             stages = {
-                f"{'mamba' if flag else 'swin'}{k}": stage(k, heads, rates[sum(depths[:i])])
+                f"{'mamba' if flag else 'swin'}{k}": stage(k, heads, rates[sum(options.depths[:i])])
                 for k, flag in enumerate(mamba_blocks, 1)
             }
-            self.layers.append(RDG(embed_dim, gc, stages))
+            self.layers.append(RDG(options.embed_dim, gc, stages))
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:

@@ -7,16 +7,15 @@ instead of CUDA kernels, and recomputing blocks (`use_checkpoint`) works.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from paddle import nn
 
-from ppsr.errors import ConfigError
 from ppsr.generators.blocks.detection import group_depths, ratio, swin_arguments, swin_tail
-from ppsr.generators.blocks.transformer import SwinSkeleton, drop_rates
+from ppsr.generators.blocks.options import TokenOptions, takes
+from ppsr.generators.blocks.transformer import SwinSkeleton
 from ppsr.generators.blocks.vss import VSSBlock
-from ppsr.generators.swinir import RSTB, check_patch
+from ppsr.generators.swinir import RSTB
 from ppsr.generators.variants import Variant
 from ppsr.weights.identify import State
 
@@ -24,7 +23,6 @@ __all__ = ["MambaIR", "scan_kwargs"]
 
 _PAPER = "MambaIR, ECCV 2024, arXiv:2402.15648"
 _LIGHT = {"embed_dim": 60, "d_state": 10, "mlp_ratio": 1.2, "upsampler": "pixelshuffledirect"}
-_UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "")
 
 
 def scan_kwargs(groups: int, scale: int, **changes: Any) -> dict[str, Any]:
@@ -37,27 +35,16 @@ class MambaIR(SwinSkeleton):
     """LR image (N, C, H, W) in [0, 1] -> SR image (N, C, sH, sW).
 
     Args:
-        img_size: accepted, without effect, as in the published code.
-        patch_size: 1.
-        in_chans: channels.
-        embed_dim: width, at least 30.
-        depths: blocks of each group.
-        drop_rate: dropout of the tokens at the start.
         d_state: states of a channel.
         mlp_ratio: inner width of the state-space layer / width (the blocks have no MLP).
-        drop_path_rate: stochastic depth of the last block.
-        patch_norm: normalise the tokens at the start.
-        use_checkpoint: recompute blocks in backward instead of keeping their activations.
-        upscale: factor.
-        img_range: range of the normalised input.
         upsampler: pixelshuffle, pixelshuffledirect (with light convolutions in every block), or '' or None
             (denoising, upscale 1).
-        resi_connection: 1conv or 3conv.
 
     Raises:
         ConfigError: an argument has no valid value.
     """
 
+    upsamplers: ClassVar[tuple[str, ...]] = ("pixelshuffle", "pixelshuffledirect", "")
     fp16_safe: ClassVar[bool] = False  # never tried in half precision; the recurrence is in float32 anyway
     onednn: ClassVar[bool] = False  # Paddle Inference runs the scan in half the time without it
     test_args: ClassVar[dict[str, Any]] = {
@@ -77,56 +64,15 @@ class MambaIR(SwinSkeleton):
         Variant("MambaIR-light_x4", 924_492, 4_189_673_088, _PAPER, scan_kwargs(4, 4, **_LIGHT)),
     )
 
-    def __init__(
-        self,
-        *,
-        img_size: int | Sequence[int] = 64,
-        patch_size: int = 1,
-        in_chans: int = 3,
-        embed_dim: int = 96,
-        depths: Sequence[int] = (6, 6, 6, 6),
-        drop_rate: float = 0.0,
-        d_state: int = 16,
-        mlp_ratio: float = 2.0,
-        drop_path_rate: float = 0.1,
-        patch_norm: bool = True,
-        use_checkpoint: bool = False,
-        upscale: int = 2,
-        img_range: float = 1.0,
-        upsampler: str | None = "",
-        resi_connection: str = "1conv",
-    ) -> None:
-        check_patch(patch_size)
-        upsampler = upsampler or ""
-        if upsampler not in _UPSAMPLERS:
-            raise ConfigError(
-                f"MambaIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:2])} or ''"
-            )
-        super().__init__(
-            img_size=img_size,
-            in_chans=in_chans,
-            embed_dim=embed_dim,
-            ape=False,
-            patch_norm=patch_norm,
-            drop_rate=drop_rate,
-            upscale=upscale,
-            img_range=img_range,
-            upsampler=upsampler,
-            resi_connection=resi_connection,
-        )
-        rates = iter(drop_rates(drop_path_rate, sum(depths)))
-        light = upsampler == "pixelshuffledirect"
-        self.layers = nn.LayerList(
-            [
-                RSTB(
-                    [VSSBlock(embed_dim, next(rates), d_state, mlp_ratio, light) for _ in range(depth)],
-                    embed_dim,
-                    resi_connection,
-                    use_checkpoint,
-                )
-                for depth in depths
-            ]
-        )
+    @takes(TokenOptions, mlp_ratio=2.0, upsampler="")
+    def __init__(self, options: TokenOptions, *, d_state: int = 16) -> None:
+        super().__init__(options)
+        rates = iter(options.drop_paths())
+        width, light = options.embed_dim, self.upsampler == "pixelshuffledirect"
+        self.layers = nn.LayerList()
+        for depth in options.depths:
+            blocks = [VSSBlock(width, next(rates), d_state, options.mlp_ratio, light) for _ in range(depth)]
+            self.layers.append(RSTB(blocks, width, options.resi_connection, options.use_checkpoint))
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:

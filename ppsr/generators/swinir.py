@@ -16,13 +16,11 @@ from paddle.distributed.fleet.utils import recompute
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample
 from ppsr.generators.blocks.detection import group_depths, head_count, swin_tail, window_arguments
+from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import (
     DropPath,
     Mlp,
     SwinSkeleton,
-    drop_rates,
-    group_heads,
-    image_sides,
     residual_conv,
     to_map,
     to_tokens,
@@ -31,12 +29,11 @@ from ppsr.generators.blocks.window_attention import WindowAttention, merge_windo
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import State
 
-__all__ = ["RSTB", "SwinBlock", "SwinIR", "check_patch", "clamp_window"]
+__all__ = ["RSTB", "SwinBlock", "SwinIR"]
 
 _PAPER = "SwinIR, ICCVW 2021, arXiv:2108.10257"
 _LIGHT = {"embed_dim": 60, "upsampler": "pixelshuffledirect"}
 _REAL_L = {"embed_dim": 240, "num_heads": (8,) * 9, "upsampler": "nearest+conv", "resi_connection": "3conv"}
-_UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "nearest+conv_NoUp", "")
 
 
 class SwinBlock(nn.Layer):
@@ -110,30 +107,18 @@ class SwinIR(SwinSkeleton):
     """LR image (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR image (N, C, sH, sW).
 
     Args:
-        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
-        patch_size: 1.
-        in_chans: channels.
-        embed_dim: width.
-        depths: blocks of each group.
-        num_heads: heads of each group.
-        window_size: side of the windows.
-        mlp_ratio: hidden width of the MLP / width.
-        qkv_bias: bias of query, key, value.
-        qk_scale: factor on the query instead of the usual one.
-        drop_rate: dropout.
-        attn_drop_rate: dropout of attention weights.
-        drop_path_rate: stochastic depth of the last block.
-        ape: absolute position embedding.
-        patch_norm: normalise the tokens at the start.
-        use_checkpoint: recompute blocks in backward instead of keeping their activations.
-        upscale: factor.
-        img_range: range of the normalised input.
         upsampler: pixelshuffle, pixelshuffledirect, nearest+conv (x2 or x4), nearest+conv_NoUp (the same
             layers without enlargement, as CDDNet's copy has them; upscale 1), or '' or None (denoising,
             upscale 1).
-        resi_connection: 1conv or 3conv.
     """
 
+    upsamplers: ClassVar[tuple[str, ...]] = (
+        "pixelshuffle",
+        "pixelshuffledirect",
+        "nearest+conv",
+        "nearest+conv_NoUp",
+        "",
+    )
     fp16_safe: ClassVar[bool] = False  # activations of the published weights leave the half-precision range
     ignored_keys: ClassVar[tuple[str, ...]] = (r".*attn_mask", r".*relative_position_index", r"mean")
     test_args: ClassVar[dict[str, Any]] = {
@@ -165,69 +150,32 @@ class SwinIR(SwinSkeleton):
         ),
     )
 
-    def __init__(
-        self,
-        *,
-        img_size: int | Sequence[int] = 64,
-        patch_size: int = 1,
-        in_chans: int = 3,
-        embed_dim: int = 96,
-        depths: Sequence[int] = (6, 6, 6, 6),
-        num_heads: Sequence[int] = (6, 6, 6, 6),
-        window_size: int = 7,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
-        ape: bool = False,
-        patch_norm: bool = True,
-        use_checkpoint: bool = False,
-        upscale: int = 2,
-        img_range: float = 1.0,
-        upsampler: str | None = "",
-        resi_connection: str = "1conv",
-    ) -> None:
-        check_patch(patch_size)
-        upsampler = upsampler or ""
-        if upsampler not in _UPSAMPLERS:
-            raise ConfigError(
-                f"SwinIR: upsampler '{upsampler}' is unknown; valid: {', '.join(_UPSAMPLERS[:-1])} or ''"
-            )
-        super().__init__(
-            img_size=img_size,
-            in_chans=in_chans,
-            embed_dim=embed_dim,
-            ape=ape,
-            patch_norm=patch_norm,
-            drop_rate=drop_rate,
-            upscale=upscale,
-            img_range=img_range,
-            upsampler=upsampler,
-            resi_connection=resi_connection,
-        )
-        window, shift = clamp_window(img_size, window_size)
+    @takes(WindowOptions, upsampler="")
+    def __init__(self, options: WindowOptions) -> None:
+        super().__init__(options, ape=options.ape)
+        window, shift = options.window()
         self.size_multiple = window
-        rates = iter(drop_rates(drop_path_rate, sum(depths)))
+        embed_dim, in_chans, upscale, upsampler = (
+            options.embed_dim,
+            options.in_chans,
+            options.upscale,
+            self.upsampler,
+        )
+        rates = iter(options.drop_paths())
         self.layers = nn.LayerList()
-        for depth, heads in group_heads(depths, num_heads):
+        for depth, heads in options.groups():
             blocks = [
                 SwinBlock(
                     embed_dim,
                     heads,
                     window,
                     shift if i % 2 else 0,
-                    mlp_ratio,
-                    qkv_bias,
-                    qk_scale,
-                    drop_rate,
-                    attn_drop_rate,
-                    next(rates),
+                    options.mlp_ratio,
+                    **options.block(next(rates)),
                 )
                 for i in range(depth)
             ]
-            self.layers.append(RSTB(blocks, embed_dim, resi_connection, use_checkpoint))
+            self.layers.append(RSTB(blocks, embed_dim, options.resi_connection, options.use_checkpoint))
         if upsampler.startswith("nearest+conv"):
             scales = (2, 4) if upsampler == "nearest+conv" else (1,)
             if upscale not in scales:
@@ -269,19 +217,3 @@ class SwinIR(SwinSkeleton):
         if self.conv_up2 is not None:
             body = leaky_relu(self.conv_up2(nearest_upsample(body, factor)), 0.2)
         return self.conv_last(leaky_relu(self.conv_hr(body), 0.2))
-
-
-def check_patch(patch_size: int) -> None:
-    """The published networks take single pixels as tokens.
-
-    Raises:
-        ConfigError: another patch size.
-    """
-    if patch_size != 1:
-        raise ConfigError(f"patch_size must be 1, got {patch_size}")
-
-
-def clamp_window(img_size: int | Sequence[int], window_size: int) -> tuple[int, int]:
-    """Window and shift; images announced no larger than a window get one window without shift."""
-    side = min(image_sides(img_size))
-    return (side, 0) if side <= window_size else (window_size, window_size // 2)

@@ -3,7 +3,7 @@ networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import ClassVar
 
 import paddle
 from paddle import Tensor, nn
@@ -14,6 +14,7 @@ from paddle.nn import initializer as init
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import residual
 from ppsr.generators.blocks.layers import Conv2D, LeakyReLU, Linear
+from ppsr.generators.blocks.options import TokenOptions, image_sides
 
 __all__ = [
     "DropPath",
@@ -21,13 +22,12 @@ __all__ = [
     "PatchEmbed",
     "SwinSkeleton",
     "TokenLinear",
-    "drop_rates",
-    "group_heads",
-    "image_sides",
     "residual_conv",
     "to_map",
     "to_tokens",
 ]
+
+_TAIL_WIDTH = 64
 
 
 class TokenLinear(Linear):
@@ -64,36 +64,6 @@ class DropPath(nn.Layer):
         if self.p == 0 or not self.training:
             return x
         return x * F.dropout(paddle.ones([x.shape[0]] + [1] * (x.ndim - 1), x.dtype), self.p)
-
-
-def drop_rates(rate: float, count: int) -> list[float]:
-    """Rates that grow linearly over `count` blocks from zero to `rate`."""
-    return [rate * i / max(count - 1, 1) for i in range(count)]
-
-
-def group_heads(depths: Sequence[int], num_heads: Sequence[int]) -> list[tuple[int, int]]:
-    """Blocks and heads of each group.
-
-    Raises:
-        ConfigError: the lists have different lengths.
-    """
-    if len(depths) != len(num_heads):
-        raise ConfigError(
-            f"depths {list(depths)} and num_heads {list(num_heads)} must have one number for every group"
-        )
-    return list(zip(depths, num_heads, strict=True))
-
-
-def image_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width of an image size, which may be one number for both.
-
-    Raises:
-        ConfigError: more or fewer than two numbers.
-    """
-    sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-    if len(sides) != 2:
-        raise ConfigError(f"img_size is a side, or height and width; got {list(sides)}")
-    return sides
 
 
 def to_tokens(x: Tensor) -> Tensor:
@@ -136,52 +106,59 @@ def residual_conv(dim: int, kind: str) -> nn.Layer:
 
 
 class SwinSkeleton(nn.Layer):
-    """What SwinIR, HAT and DRCT have in common: normalisation of the range, head, token features, tail.
+    """What SwinIR, HAT, DRCT and MambaIR have in common: range, head, token features, tail.
 
     A subclass builds `self.layers`, the residual groups, and sets `use_checkpoint` to have them recomputed in
     the backward pass.
 
     Args:
-        img_size: side, or height and width, for which an absolute position embedding is made.
-        in_chans: channels.
-        embed_dim: width.
+        img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
+        patch_size: 1.
+        in_chans: channels of the image.
+        embed_dim: width of the tokens.
+        depths: blocks of each group.
+        num_heads: attention heads of each group.
+        window_size: side of the windows.
+        mlp_ratio: hidden width of the MLP / width.
+        qkv_bias: bias of query, key, value.
+        qk_scale: factor on the query; by default (width / heads) ** -0.5.
+        drop_rate: dropout of the tokens at the start and in the blocks.
+        attn_drop_rate: dropout of attention weights.
+        drop_path_rate: stochastic depth of the last block; earlier ones have less.
         ape: absolute position embedding; only images of img_size then work.
         patch_norm: normalise the tokens at the start.
-        drop_rate: dropout of the tokens at the start.
-        upscale: factor.
+        use_checkpoint: recompute in backward instead of keeping activations.
+        upscale: SR size / LR size.
         img_range: the network works on (x - mean) * img_range.
-        upsampler: 'pixelshuffle', 'pixelshuffledirect' or ''; subclasses may know more, or fewer.
-        resi_connection: '1conv', '3conv' or 'identity'.
-        num_feat: width of the tail.
+        upsampler: tail of the network, one of `upsamplers`; '' or None is denoising, upscale 1.
+        resi_connection: 1conv, 3conv (a bottleneck) or identity, at the end of a group and of the body.
+
+    Raises:
+        ConfigError: an argument has no valid value.
     """
 
-    def __init__(
-        self,
-        *,
-        img_size: int | Sequence[int],
-        in_chans: int,
-        embed_dim: int,
-        ape: bool,
-        patch_norm: bool,
-        drop_rate: float,
-        upscale: int,
-        img_range: float,
-        upsampler: str,
-        resi_connection: str,
-        num_feat: int = 64,
-    ) -> None:
+    upsamplers: ClassVar[tuple[str, ...]] = ("pixelshuffle",)
+
+    def __init__(self, options: TokenOptions, *, ape: bool = False) -> None:
         super().__init__()
+        name, upsampler = type(self).__name__, options.upsampler or ""
+        if options.patch_size != 1:
+            raise ConfigError(f"{name}: patch_size must be 1, got {options.patch_size}")
+        if upsampler not in self.upsamplers:
+            valid = ", ".join(known or "''" for known in self.upsamplers)
+            raise ConfigError(f"{name}: upsampler '{upsampler}' is unknown; valid: {valid}")
+        embed_dim, upscale, in_chans = options.embed_dim, options.upscale, options.in_chans
         self.scale = upscale
         self.num_channels = in_chans
-        self.img_range = img_range
+        self.img_range = options.img_range
         self.upsampler = upsampler
         self.use_checkpoint = False
         self.receptive_radius = None
         mean = residual.DIV2K_MEAN if in_chans == 3 else (0.0,)
         self.register_buffer("mean", paddle.to_tensor(mean).reshape([1, -1, 1, 1]), persistable=False)
         self.conv_first = Conv2D(in_chans, embed_dim, 3, padding=1)
-        self.patch_embed = PatchEmbed(embed_dim, patch_norm)
-        height, width = image_sides(img_size)
+        self.patch_embed = PatchEmbed(embed_dim, options.patch_norm)
+        height, width = image_sides(options.img_size)
         self.absolute_pos_embed = (
             self.create_parameter(
                 [1, height * width, embed_dim], default_initializer=init.TruncatedNormal(std=0.02)
@@ -189,15 +166,15 @@ class SwinSkeleton(nn.Layer):
             if ape
             else None
         )
-        self.pos_drop = nn.Dropout(drop_rate)
+        self.pos_drop = nn.Dropout(options.drop_rate)
         self.norm = nn.LayerNorm(embed_dim)
-        self.conv_after_body = residual_conv(embed_dim, resi_connection)
+        self.conv_after_body = residual_conv(embed_dim, options.resi_connection)
         if upsampler == "pixelshuffle":
             self.conv_before_upsample = nn.Sequential(
-                Conv2D(embed_dim, num_feat, 3, padding=1), LeakyReLU(0.01)
+                Conv2D(embed_dim, _TAIL_WIDTH, 3, padding=1), LeakyReLU(0.01)
             )
-            self.upsample = residual.upsampler(upscale, num_feat)
-            self.conv_last = Conv2D(num_feat, in_chans, 3, padding=1)
+            self.upsample = residual.upsampler(upscale, _TAIL_WIDTH)
+            self.conv_last = Conv2D(_TAIL_WIDTH, in_chans, 3, padding=1)
         elif upsampler == "pixelshuffledirect":
             self.upsample = nn.Sequential(
                 Conv2D(embed_dim, upscale**2 * in_chans, 3, padding=1), nn.PixelShuffle(upscale)

@@ -7,7 +7,8 @@ import paddle
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.transformer import DropPath, image_sides
+from ppsr.generators.blocks.options import image_sides
+from ppsr.generators.blocks.transformer import DropPath
 from ppsr.registry import GENERATORS
 
 
