@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from ppsr.inference.inputs import (
 )
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress
-from ppsr.inference.results import NO_ALPHA, FileOptions, check_target, existing_result, image_size, is_result
+from ppsr.inference.results import NO_ALPHA, FileOptions, check_target, existing_result, image_size
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import upscale_video, video_size
 
@@ -70,11 +70,10 @@ def upscale_image(
         DataError: it cannot be read, computed or written, or the result is too large.
         OSError: the disk is full, or the folder cannot be written.
     """
-    image = _read(source, options)
     with ThreadPoolExecutor(1) as pool:
-        entries, written = _upscale(upscaler, image, target, options, keep_name=keep_name, pool=pool)
-        written.result()
-    return entries
+        computed = _upscale(upscaler, _read(source, options), target, options, keep_name=keep_name, pool=pool)
+        computed[1].result()
+    return computed[0]
 
 
 def _read(source: Path, options: FileOptions) -> DecodedImage:
@@ -98,27 +97,26 @@ def _upscale(
         Entries of its report, and what is done when the file is there.
     """
     height, width, channels = image.pixels.shape
-    if channels - image.alpha not in (1, 3, upscaler.backend.info.channels):
-        taken = upscaler.backend.info.channels
+    taken = upscaler.backend.info.channels
+    if channels - image.alpha not in (1, 3, taken):
         accepted = "gray or RGB" if taken in (1, 3) else f"{taken} bands"
         raise DataError(f"the image has {channels} bands; the network takes {accepted}")
     size = upscaler.size(height, width)
     options.check_result(size)
     warnings = list(image.warnings)
-    if not keep_name and image.alpha and FORMATS[target.suffix.lower()] in NO_ALPHA:
+    kind = FORMATS[target.suffix.lower()]
+    if not keep_name and image.alpha and kind in NO_ALPHA:
         warnings.append(f"{target.suffix} has no alpha, png is written instead")
-        target = target.with_suffix(".png")
-    metadata, dropped = image.metadata.of_result(size, channels, FORMATS[target.suffix.lower()])
+        target, kind = target.with_suffix(".png"), "png"
+    metadata, dropped = image.metadata.of_result(size, channels, kind)
     wanted = Target(*size, channels, image.pixels.dtype, metadata, options.quality, image.alpha)
     dtype, reduced = supported_dtype(target.suffix, wanted)
     wanted = replace(wanted, dtype=dtype)
-    warnings += reduced + dropped
     plan = upscaler.plan(height, width, channels)
     degradation = upscaler.predict_degradation(image.pixels)
     start(plan.count)
-    limit_memory = upscaler.max_memory is not None
-    ahead = 0 if limit_memory else max(1, min(16, _ROWS_AHEAD // (64 * size[1] * channels * 4)))
-    writing = WriteBehind(pool, partial(_write, target, wanted), ahead)
+    ahead = max(1, min(16, _ROWS_AHEAD // (64 * size[1] * channels * 4)))
+    writing = WriteBehind(pool, partial(_write, target, wanted), 0 if upscaler.max_memory else ahead)
     try:
         for band in upscaler.bands(image.pixels, plan=plan, degradation=degradation, on_tile=step):
             writing.put(band)
@@ -131,7 +129,7 @@ def _upscale(
         "output_size": [size[1], size[0]],
         "tiles": str(plan),
         **({} if degradation is None else {"degradation": [round(float(v), 4) for v in degradation]}),
-        "warnings": warnings,
+        "warnings": warnings + reduced + dropped,
     }
     return entries, writing.close()
 
@@ -162,8 +160,8 @@ def upscale_files(
         target: folder, or a file name for a single input.
         suffix: appended to the names.
         extension: format of images, or "same".
-        recursive: go into the folders of folders.
-        skip_existing: leave out inputs whose result is there and has its size, as after an interruption.
+        recursive: also the folders in folders.
+        skip_existing: leave out inputs whose result exists and has its size, as after an interruption.
         options: for reading and writing.
         report: file of the report; None: `report.jsonl` beside the results.
 
@@ -183,20 +181,24 @@ def upscale_files(
         check_place(target)
     if single and several:
         raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
-    jobs = place_results(
-        jobs,
-        target,
-        single=single,
-        suffix=suffix,
-        extension=extension,
-        is_result=partial(is_result, upscaler),
-    )
+    jobs = place_results(jobs, target, single=single, suffix=suffix, extension=extension)
     inputs = {job.source.resolve() for job in jobs if job.skip is None}
     path = report or (target.parent if single else target) / "report.jsonl"
-    pool = ThreadPoolExecutor(1, "ppsr-writer")
-    with _open_report(path) as handle, pool, Progress(len(jobs)) as progress:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # bytes of a name that are not text become escapes, as in JSON
+        handle = path.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
+    lines = []
+    with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, Progress(len(jobs)) as progress:
         batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing, inputs)
-        return list(batch.run(jobs, handle))
+        for line in batch.run(jobs):
+            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+            handle.flush()
+            progress.finish(line)
+            lines.append(line)
+    return lines
 
 
 def exit_code(reports: Sequence[Report]) -> int:
@@ -208,15 +210,6 @@ def exit_code(reports: Sequence[Report]) -> int:
     return 1 if failed else 0
 
 
-def _open_report(path: Path) -> TextIO:
-    """The file of the report, appended to; bytes of a name that are not text become escapes, as in JSON."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
-
-
 @dataclass
 class _Task:
     """An input on its way through the threads."""
@@ -226,12 +219,8 @@ class _Task:
     image: DecodedImage | None = None  # decoded ahead
     error: Exception | None = None
     written: Future[None] | None = None  # by the writer's thread
-    seconds: float = 0.0  # without waiting
     began: float = 0.0  # to be computed
-
-    @property
-    def is_written(self) -> bool:
-        return self.written is None or self.written.done()
+    seconds: float = 0.0  # of reading
 
 
 @dataclass
@@ -247,31 +236,21 @@ class _Batch:
     inputs: set[Path]
     taken: set[Path] = field(default_factory=set)
 
-    def run(self, jobs: Sequence[Job], report: TextIO) -> Iterator[Report]:
-        """Do all jobs; yields their lines in order."""
+    def run(self, jobs: Sequence[Job]) -> Iterator[Report]:
+        """Do all jobs; yields their lines in order, while up to one result is still being written."""
         pending: deque[_Task] = deque()
-
-        def finished(most: int) -> Iterator[Report]:
-            while len(pending) > most or (
-                pending and (pending[0].written is None or pending[0].written.done())
-            ):
-                task = pending.popleft()
-                self._finish(task)
-                report.write(json.dumps(task.line, ensure_ascii=False) + "\n")
-                report.flush()
-                self.progress.finish(task.line)
-                yield task.line
-
         ahead = 0 if self.upscaler.max_memory is not None else _AHEAD
         for task in read_ahead(map(self._prepare, jobs), ahead):
             if task.error is None and "status" not in task.line:
                 self._attempt(task, self._compute)
             pending.append(task)
-            yield from finished(1)
-        yield from finished(0)
+            while pending and (len(pending) > 1 or (done := pending[0].written) is None or done.done()):
+                yield self._finish(pending.popleft())
+        yield from map(self._finish, pending)
 
     def _attempt(self, task: _Task, work: Callable[[_Task], object]) -> None:
         """Whatever is wrong with an input becomes its line; nothing of it ends the batch."""
+        task.began = time.perf_counter()
         try:
             work(task)
         except Exception as error:
@@ -281,9 +260,8 @@ class _Batch:
     def _prepare(self, job: Job) -> _Task:
         """In the reader's thread: is there something to do, and the decoded image if it is small."""
         task = _Task(job, {"path": str(job.source)})
-        began = time.perf_counter()
         self._attempt(task, self._check_and_read)
-        task.seconds = time.perf_counter() - began
+        task.seconds, task.began = time.perf_counter() - task.began, 0.0
         return task
 
     def _check_and_read(self, task: _Task) -> None:
@@ -307,43 +285,31 @@ class _Batch:
 
     def _compute(self, task: _Task) -> None:
         job, options = task.job, self.options
-        task.began = time.perf_counter()
+        unit = "frame" if job.is_video else "tile"
+        start = partial(self.progress.start, job.source.name, unit=unit)
+        step = self.progress.step
         if job.is_video:
             if (size := video_size(job.source)) is not None:
                 options.check_result(self.upscaler.size(*size))
-            entries = upscale_video(
-                self.upscaler,
-                job.source,
-                job.target,
-                options,
-                start=lambda count: self.progress.start(job.source.name, count, "frame"),
-                step=self.progress.step,
-            )
+            entries = upscale_video(self.upscaler, job.source, job.target, options, start=start, step=step)
         else:
             image, task.image = task.image or _read(job.source, options), None
-            entries, task.written = _upscale(
-                self.upscaler,
-                image,
-                job.target,
-                options,
-                keep_name=self.single,
-                pool=self.pool,
-                start=lambda count: self.progress.start(job.source.name, count, "tile"),
-                step=self.progress.step,
-            )
+            common = {"keep_name": self.single, "pool": self.pool, "start": start, "step": step}
+            entries, task.written = _upscale(self.upscaler, image, job.target, options, **common)
         task.line.update(entries)
 
-    def _finish(self, task: _Task) -> None:
-        """Wait until the result is written; completes the line."""
-        line = task.line
+    def _finish(self, task: _Task) -> Report:
+        """Wait until the result is written; returns the complete line."""
+        began = task.began or time.perf_counter()
         if task.written is not None:
             self._attempt(task, lambda task: task.written and task.written.result())
+        line = task.line
         warnings = line.pop("warnings", [])
         if task.error is not None:
             reason = str(task.error) or type(task.error).__name__
-            task.line = {"path": line["path"], "status": "error", "reason": reason}
+            line = {"path": line["path"], "status": "error", "reason": reason}
         elif "status" not in line:
             found = {"status": "warn", "reason": "; ".join(warnings)} if warnings else {"status": "ok"}
-            task.line = {"path": line.pop("path"), **found, **line}
-        task.seconds += time.perf_counter() - task.began if task.began else 0.0
-        task.line["seconds"] = round(task.seconds, 3)
+            line = {"path": line.pop("path"), **found, **line}
+        line["seconds"] = round(task.seconds + time.perf_counter() - began, 3)
+        return line

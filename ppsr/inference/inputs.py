@@ -5,9 +5,8 @@ from __future__ import annotations
 import glob
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from ppsr.errors import ConfigError, DataError
@@ -16,17 +15,7 @@ from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.video import fitting_container
 
-__all__ = [
-    "CONTAINERS",
-    "VIDEO_SUFFIXES",
-    "Job",
-    "check_place",
-    "check_regular",
-    "find_jobs",
-    "is_file_name",
-    "is_video_head",
-    "place_results",
-]
+__all__ = ["CONTAINERS", "Job", "check_place", "check_regular", "find_jobs", "is_file_name", "place_results"]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
@@ -50,7 +39,6 @@ _OLD_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files began with their br
 _TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
 _SYNC, _REPEATED = b"\x47", 5
 _REPORT = "report.jsonl"
-_LARGEST_REPORT = 2**28  # bytes; a larger one is not one of ours
 
 
 @dataclass(frozen=True)
@@ -129,7 +117,7 @@ def _of_pattern(root: Path, pattern: str) -> list[Job]:
     open_from = root.joinpath(*parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])
     found = sorted(root / name for name in glob.glob(pattern, root_dir=root, recursive=True))  # noqa: PTH207
     return [
-        Job(path, skip="a folder") if path.is_dir() else _judged(path, path.parent.relative_to(open_from))
+        Job(path, skip="a folder") if path.is_dir() else _found(path, path.parent.relative_to(open_from))
         for path in found
     ]
 
@@ -141,43 +129,36 @@ def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
     left_out = output.resolve()
     for here, folders, files in walk_folders(root):
         relative = here.relative_to(root)
-        jobs += [Job(here / name, skip="a folder") for name in folders if _suffix(name) in _IMAGE_SUFFIXES]
+        jobs += [Job(p, skip="a folder") for p in map(here.joinpath, folders) if _is_image_name(p)]
         folders[:] = [name for name in folders if recursive and (here / name).resolve() != left_out]
         if _REPORT in files:
             files.remove(_REPORT)
             results |= _results(here / _REPORT)
-        for path in (here / name for name in files):
-            is_result = path.resolve() in results
-            jobs.append(
-                Job(path, skip="a result of an earlier run") if is_result else _judged(path, relative)
-            )
+        for path in map(here.joinpath, files):
+            known = path.resolve() in results
+            jobs.append(Job(path, skip="a result of an earlier run") if known else _found(path, relative))
     return jobs
+
+
+def _is_image_name(path: Path) -> bool:
+    return path.suffix.lower() in _IMAGE_SUFFIXES
 
 
 def _results(report: Path) -> set[Path]:
     """The results that a report names; relative names hold if the run was started in the present folder."""
     names: set[Path] = set()
     try:
-        if report.stat().st_size <= _LARGEST_REPORT:
-            with report.open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    if '"output"' in line:
-                        names.add(Path(json.loads(line)["output"]).resolve())
+        with report.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if '"output"' in line:
+                    names.add(Path(json.loads(line)["output"]).resolve())
     except (OSError, ValueError, TypeError, KeyError):  # not one of ours, or cut short
         pass
     return names
 
 
-def _suffix(name: str) -> str:
-    return Path(name).suffix.lower()
-
-
 def check_regular(path: Path) -> None:
-    """Raise for what is there and no file: opening a pipe waits for somebody who writes.
-
-    Raises:
-        DataError: a pipe, a socket, a device.
-    """
+    """Raises DataError for a pipe, a socket or a device: opening a pipe waits for somebody who writes."""
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a regular file")
 
@@ -215,7 +196,7 @@ def _contents(path: Path) -> str | None:
 
 
 def _named(path: Path) -> Job:
-    """A file that somebody named: what is wrong with it shows when its turn comes."""
+    """A file named by the user: what is wrong with it is reported when its turn comes."""
     try:
         kind = _contents(path)
     except (OSError, DataError):
@@ -224,28 +205,25 @@ def _named(path: Path) -> Job:
 
 
 def _is_video(kind: str | None, path: Path) -> bool:
-    return kind == "video" or (kind is None and _suffix(path.name) in VIDEO_SUFFIXES)
+    return kind == "video" or (kind is None and path.suffix.lower() in VIDEO_SUFFIXES)
 
 
-def _judged(path: Path, folder: Path) -> Job:
-    """A file that nobody named: skipped unless its contents or its name say that it is wanted."""
-    suffix = _suffix(path.name)
+def _found(path: Path, folder: Path) -> Job:
+    """A file found by walking: skipped unless its contents or its name say that it is an image or video."""
+    suffix = path.suffix.lower()
     wanted = suffix in _IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    skipped = partial(Job, path, folder)
     try:
         kind = _contents(path)
     except DataError:
-        return skipped(skip="not a regular file")
+        return Job(path, folder, skip="not a regular file")
     except OSError as error:
-        return Job(path, folder) if wanted else skipped(skip=f"cannot be read: {error.strerror or error}")
-    if (kind is None and (not wanted or suffix == _AMBIGUOUS)) or (
-        kind == "video" and suffix in _SOUND_SUFFIXES
-    ):
+        return Job(path, folder, skip=None if wanted else f"cannot be read: {error.strerror or error}")
+    is_sound = kind == "video" and suffix in _SOUND_SUFFIXES
+    if is_sound or (kind is None and (not wanted or suffix == _AMBIGUOUS)):
         if suffix in _UNSUPPORTED:
-            return Job(
-                path, folder, problem=f"{path}: {suffix[1:].upper()} images are not supported; convert it"
-            )
-        return skipped(skip="not an image or video")
+            reason = f"{path}: {suffix[1:].upper()} images are not supported; convert it"
+            return Job(path, folder, problem=reason)
+        return Job(path, folder, skip="not an image or video")
     return Job(path, folder, is_video=_is_video(kind, path))
 
 
@@ -255,17 +233,9 @@ def is_file_name(target: Path) -> bool:
 
 
 def place_results(
-    jobs: Iterable[Job],
-    output: Path,
-    *,
-    single: bool,
-    suffix: str = "",
-    extension: str = "png",
-    is_result: Callable[[Job, Job], bool] = lambda source, candidate: False,
+    jobs: Iterable[Job], output: Path, *, single: bool, suffix: str = "", extension: str = "png"
 ) -> list[Job]:
     """The jobs with their targets; inputs whose results would collide keep their format in the name.
-
-    Results that lie where an earlier run has put them, beside its inputs, are no inputs.
 
     Args:
         jobs: the inputs.
@@ -273,23 +243,18 @@ def place_results(
         single: `output` is the file of the only input.
         suffix: appended to the names.
         extension: of images, "png", "jpg", ...; "same": that of the input where it can be written.
-        is_result: whether the second job's file, whose name is that of the first one's result but for the
-            format, is this result.
 
     Raises:
         ConfigError: unknown extension, a suffix that leads to another folder.
     """
     if "/" in suffix or "\\" in suffix or "\0" in suffix:
-        raise ConfigError(
-            f"the suffix {suffix!r} of names must not lead to another folder; leave out slashes"
-        )
+        raise ConfigError(f"the suffix {suffix!r} of names leads to another folder; leave out slashes")
     if single:
         return [replace(job, target=output) for job in jobs]
     ending = f".{extension.lower().lstrip('.')}"
     if ending not in FORMATS and ending != ".same":
         raise ConfigError(f"the format '{extension}' is unknown; valid: {_listed(FORMATS)}, same")
     placed = [replace(job, target=output / job.folder / _result_name(job, suffix, ending)) for job in jobs]
-    placed = _without_results(placed, is_result)
     counts = Counter(str(job.target).lower() for job in placed if job.skip is None)
     return [
         replace(job, target=job.target.with_name(f"{job.source.name}{suffix}{job.target.suffix}"))
@@ -297,22 +262,6 @@ def place_results(
         else job
         for job in placed
     ]
-
-
-def _without_results(jobs: list[Job], is_result: Callable[[Job, Job], bool]) -> list[Job]:
-    """The jobs; those whose file is the result of another one are skipped."""
-    folders = {folder: folder.resolve() for folder in {job.target.parent for job in jobs}}
-    makers: dict[Path, list[Job]] = {}
-    for job in jobs:
-        if job.skip is None:
-            makers.setdefault(folders[job.target.parent] / job.target.stem, []).append(job)
-    kept = []
-    for job in jobs:
-        own = job.source.parent.resolve() / job.source.stem
-        found = (m for m in makers.get(own, ()) if m is not job and job.skip is None and is_result(m, job))
-        maker = next(found, None)
-        kept.append(job if maker is None else replace(job, skip=f"the result of {maker.source.name}"))
-    return kept
 
 
 def _result_name(job: Job, suffix: str, ending: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 __all__ = ["WriteBehind", "read_ahead"]
@@ -20,13 +21,8 @@ class _Aborted(BaseException):
     """The producer gave up; what was written so far is to be removed."""
 
 
-class _Failed:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
 def read_ahead(items: Iterable[T], ahead: int) -> Iterator[T]:
-    """Iterate in a thread that is up to `ahead` items, and the one at hand, in front; 0: without a thread.
+    """Iterate in a thread that is up to `ahead` items in front; 0: without a thread.
 
     Errors of `items` are raised where the item would have come. When the caller stops early, so does the
     thread, after the item at hand.
@@ -34,36 +30,16 @@ def read_ahead(items: Iterable[T], ahead: int) -> Iterator[T]:
     if not ahead:
         yield from items
         return
-    ready: queue.Queue[Any] = queue.Queue(ahead)
-    stopped = threading.Event()
-
-    def put(item: Any) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=_POLL)
-            except queue.Full:
-                continue
-
-    def read() -> None:
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, "ppsr-reader") as reader:
+        ready = deque(reader.submit(next, iterator, _END) for _ in range(ahead))
         try:
-            for item in items:
-                put(item)
-                if stopped.is_set():
-                    return
-            put(_END)
-        except BaseException as error:  # raised again by the caller's thread
-            put(_Failed(error))
-
-    thread = threading.Thread(target=read, name="ppsr-reader", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not _END:
-            if isinstance(item, _Failed):
-                raise item.error
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
+            while (item := ready.popleft().result()) is not _END:
+                ready.append(reader.submit(next, iterator, _END))
+                yield item  # type: ignore[misc]
+        finally:
+            for future in ready:
+                future.cancel()
 
 
 class WriteBehind(Generic[T]):

@@ -1,4 +1,4 @@
-"""What holds for results: limits, those that are there already, those that must not be written."""
+"""Limits of results, and results that exist already or must not be written."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from ppsr.inference.inputs import Job, check_regular
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import video_size
 
-__all__ = ["NO_ALPHA", "FileOptions", "check_target", "existing_result", "image_size", "is_result"]
+__all__ = ["NO_ALPHA", "FileOptions", "check_target", "existing_result", "image_size"]
 
 NO_ALPHA = ("jpeg", "bmp")
-_DECODED_PIXELS = 2**26  # of larger results only the end is looked at
-_TAIL = 2**16
+_DECODED_PIXELS = 2**26  # larger results are judged by their header alone
 _GROWTH = 16  # results may have as many times the pixels that inputs may have
 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """What holds for reading and writing.
+    """Options of reading and writing.
 
     Attributes:
         quality: of JPEG and WebP, 1 to 100.
@@ -44,14 +43,7 @@ class FileOptions:
     max_output_pixels: int | None = None
 
     def check_result(self, size: tuple[int, int]) -> None:
-        """Raise for a result that is too large.
-
-        Args:
-            size: its height and width.
-
-        Raises:
-            DataError: it has too many pixels.
-        """
+        """Raises DataError for a result of too many pixels; `size` is its height and width."""
         limit = _GROWTH * self.max_pixels if self.max_output_pixels is None else self.max_output_pixels
         if size[0] * size[1] > limit:
             raise DataError(
@@ -60,58 +52,31 @@ class FileOptions:
             )
 
 
-def is_result(upscaler: Upscaler, source: Job, candidate: Job) -> bool:
-    """Whether a file whose name is that of the source's result also has its size."""
-    if source.is_video != candidate.is_video:
-        return False
-    read = _video_size if source.is_video else image_size
-    sizes = read(source.source), read(candidate.source)
-    if sizes[0] is None or sizes[1] is None:
-        return False
-    # what is turned by its EXIF changes sides
-    return sorted(upscaler.size(*sizes[0][0])) == sorted(sizes[1][0])
-
-
 def existing_result(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
-    """The whole result of an earlier run with these options, judged by its name, size and contents."""
+    """The complete result of an earlier run with these options, judged by its name, size and contents."""
     target = job.target
-    read = _video_size if job.is_video else image_size
-    source = read(job.source)
-    if source is None:
+    if job.is_video:
+        size, there = video_size(job.source), video_size(target) if target.is_file() else None
+    elif header := image_size(job.source):
+        size, alpha = header
+        if alpha and not single and FORMATS[target.suffix.lower()] in NO_ALPHA:
+            target = target.with_suffix(".png")
+        there, _ = image_size(target) or (None, False)
+    else:
         return None
-    size, alpha = source
-    if alpha and not single and FORMATS[target.suffix.lower()] in NO_ALPHA:
-        target = target.with_suffix(".png")
-    there = read(target)
-    # what is turned by its EXIF changes sides
-    if there is None or sorted(there[0]) != sorted(upscaler.size(*size)):
+    # an EXIF orientation may exchange the sides
+    if size is None or there is None or sorted(there) != sorted(upscaler.size(*size)):
         return None
-    return target if job.is_video or _is_whole(target, *there[0]) else None
-
-
-def _is_whole(path: Path, height: int, width: int) -> bool:
-    """Whether an image file was not cut short, as by a full disk or a broken copy."""
-    if height * width <= _DECODED_PIXELS:
+    if not job.is_video and there[0] * there[1] <= _DECODED_PIXELS:
         try:
-            read_file(path)
-        except DataError:
-            return False
-        return True
-    with path.open("rb") as handle:
-        handle.seek(-min(_TAIL, path.stat().st_size), 2)
-        tail = handle.read()
-    mark = {"png": b"IEND", "jpeg": b"\xff\xd9"}.get(FORMATS[path.suffix.lower()], b"")
-    return mark in tail
-
-
-def _video_size(path: Path) -> tuple[tuple[int, int], bool] | None:
-    """As `image_size`, of a video."""
-    size = video_size(path) if path.is_file() else None
-    return None if size is None else (size, False)
+            read_file(target)
+        except DataError:  # cut short, as by a broken copy
+            return None
+    return target
 
 
 def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
-    """Height and width of a image file as it is stored, and whether it has alpha; None: it is none."""
+    """Height and width of an image file as it is stored, and whether it has alpha; None: not an image."""
     try:
         check_regular(path)
         header = image_header(path)
@@ -121,11 +86,7 @@ def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
 
 
 def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:
-    """Raise if the result would replace an input or another result.
-
-    Raises:
-        DataError: it would.
-    """
+    """Raises DataError if the result would replace an input or another result; else adds it to `taken`."""
     target = job.target.resolve()
     if target == job.source.resolve():
         raise DataError(f"the result would replace the input {job.source}; give a suffix or another folder")
