@@ -17,19 +17,14 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from ppsr.config.loader import Config
 
-__all__ = ["WITHOUT_EFFECT", "Pipeline", "is_paddlegan_form", "to_ppsr_form"]
+__all__ = ["WITHOUT_EFFECT", "is_paddlegan_form", "to_ppsr_form"]
 
 logger = logging.getLogger(__name__)
 
 _PLAIN_MODELS = ("BaseSRModel", "RCANModel")
 _OWN_CRITERIONS = ("L1Loss", "MSELoss", "CharbonnierLoss")
-_DEFAULTS = (
-    "min_max",
-    "export_model",
-    "find_unused_parameters",
-    "image_num",
-)  # true of every run, or unneeded
-WITHOUT_EFFECT = ("to_static", "image_shape", "use_init_weight", "params", "max_eval_steps")
+WITHOUT_EFFECT = ("min_max", "export_model", "find_unused_parameters", "image_num")
+_MODEL_WITHOUT_EFFECT = ("to_static", "image_shape", "use_init_weight", "params", "max_eval_steps")
 _FLIPS = {
     "PairedRandomHorizontalFlip": "mirror",
     "PairedRandomVerticalFlip": "upside down",
@@ -56,14 +51,14 @@ def to_ppsr_form(config: Config) -> tuple[dict[str, Any], dict[Place, str]]:
     Raises:
         ConfigError: a model, data set, loss or transform without counterpart.
     """
-    values = {key: value for key, value in config.items() if key not in _DEFAULTS}
+    values = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
     lines = dict(config.lines)
     model = dict(_mapping(config, ("model",)))
     if model.get("name") not in ("DRN", *_PLAIN_MODELS):
         known = ", ".join(("DRN", *_PLAIN_MODELS))
         text = f"PaddleGAN's model {model.get('name')!r} has no counterpart; {known} have"
         raise _error(config, ("model", "name"), text)
-    for key in WITHOUT_EFFECT:
+    for key in _MODEL_WITHOUT_EFFECT:
         if model.pop(key, None):
             logger.warning("%s: 'model.%s' has no effect here", config.where("model", key), key)
     pyramid = model["name"] == "DRN"
@@ -129,7 +124,7 @@ def _dataset(
         raise _error(config, (*place, "name"), text)
     own = {key: value for key, value in section.items() if key != "preprocess"}
     steps = section["preprocess"] if isinstance(section["preprocess"], list) else [section["preprocess"]]
-    pipeline = Pipeline(config, place, int(own.get("scale", 4)), unit)
+    pipeline = _Pipeline(config, place, int(own.get("scale", 4)), unit)
     for number, step in enumerate(steps):
         pipeline.add((*place, "preprocess", str(number)), step)
     options = pipeline.options()
@@ -141,7 +136,7 @@ def _dataset(
     return {**options, **own}
 
 
-class Pipeline:
+class _Pipeline:
     """A list `preprocess`, step by step, as options of a data set.
 
     Args:
@@ -224,21 +219,13 @@ class Pipeline:
             self._require(all(value == wanted for value in values), place, text)
 
     def check_levels(self) -> None:
-        """DRN needs the image between LR and HR.
-
-        Raises:
-            ConfigError: there is none.
-        """
+        """DRN needs the image between LR and HR."""
         text = "DRN needs SRPairedRandomCrop with scale_list: true, which PaddleGAN has at scale 4 only; "
         levels = self.scale <= 2 or "lqx2" in self.names
         self._require(levels, (*self.place, "preprocess"), f"{text}configs/drn_x8.yaml is another way")
 
     def options(self) -> dict[str, Any]:
-        """Options of SRDataset.
-
-        Raises:
-            ConfigError: turns that no option stands for.
-        """
+        """Options of SRDataset."""
         turns = self.flips - {"mirror"}
         text = "PairedRandomVerticalFlip and PairedRandomTransposeHW come together here (use_rot)"
         self._require(len(turns) != 1, (*self.place, "preprocess"), text)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ppsr.compat.options.source import Conversion, Note, Source
 from ppsr.config.loader import Config
-from ppsr.config.paddlegan import to_ppsr_form
+from ppsr.config.paddlegan import WITHOUT_EFFECT, to_ppsr_form
 from ppsr.errors import ConfigError
 
 __all__ = ["convert_paddlegan"]
@@ -21,7 +21,6 @@ __all__ = ["convert_paddlegan"]
 # PaddleGAN's networks that ours equal, and the names of options that differ
 _SIZES = {"in_nc": "num_in_ch", "out_nc": "num_out_ch", "nf": "num_feat", "nb": "num_block"}
 _NETWORKS = {"ppgan.RRDBNet": {**_SIZES, "gc": "num_grow_ch"}, "ppgan.SwinIR": {}}
-_WITHOUT_EFFECT = ("min_max", "export_model", "find_unused_parameters", "image_num")
 
 
 def convert_paddlegan(options: Source, test_set: str | None) -> Conversion:
@@ -34,7 +33,7 @@ def convert_paddlegan(options: Source, test_set: str | None) -> Conversion:
     if test_set is not None:
         raise ConfigError(f"{result.source} has one test set; leave out --test-set")
     values = copy.deepcopy(dict(options.values))
-    for key in _WITHOUT_EFFECT:
+    for key in WITHOUT_EFFECT:
         if key in values:
             result.explained.append(Note(key, values.pop(key), "it has no effect here"))
     model = values["model"] if isinstance(values["model"], Mapping) else {}
