@@ -9,8 +9,7 @@ from __future__ import annotations
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppsr.criterions.numerics import safe_power
-from ppsr.criterions.pixel import CharbonnierLoss
+from ppsr.criterions.pixel import CharbonnierLoss, safe_power
 from ppsr.errors import ConfigError
 from ppsr.precision import in_float32
 

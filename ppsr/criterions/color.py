@@ -12,7 +12,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.criterions.numerics import safe_power
+from ppsr.criterions.pixel import safe_power
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.precision import in_float32
 
@@ -77,7 +77,6 @@ class ColorLoss(nn.Layer):
     """(sr, gt), each sRGB (N, 3, H, W) in [0, 1] -> mean Euclidean distance of the colours.
 
     Args:
-        loss_weight: factor on the result.
         space: "oklab", or "lab" for CIELAB's difference of 1976, divided by 100.
         chroma: compare the two chroma channels alone, not the lightness.
 
@@ -88,11 +87,10 @@ class ColorLoss(nn.Layer):
         >>> loss = ColorLoss(space="lab")(sr, gt)
     """
 
-    def __init__(self, *, loss_weight: float = 1.0, space: str = "oklab", chroma: bool = False) -> None:
+    def __init__(self, *, space: str = "oklab", chroma: bool = False) -> None:
         super().__init__()
         if space not in _SPACES:
             raise ConfigError(f"ColorLoss: unknown space '{space}'; {did_you_mean(space, _SPACES)}")
-        self.loss_weight = loss_weight
         self.space = space
         self.chroma = chroma
 
@@ -103,4 +101,4 @@ class ColorLoss(nn.Layer):
         difference = _SPACES[self.space](sr) - _SPACES[self.space](gt)
         if self.chroma:
             difference = difference[:, 1:]
-        return safe_power((difference**2).sum(axis=1), 0.5).mean() * self.loss_weight
+        return safe_power((difference**2).sum(axis=1), 0.5).mean()

@@ -14,7 +14,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppsr.criterions.vgg import IMAGENET_MEAN, IMAGENET_STD, read_backbone, vgg_features
+from ppsr.criterions.vgg import IMAGENET_MEAN, IMAGENET_STD, WITHOUT, read_backbone, vgg_features
 from ppsr.errors import ConfigError, WeightError
 from ppsr.precision import at_least_float32, in_float32
 from ppsr.weights import load_state, read_state
@@ -102,18 +102,10 @@ class DISTS(nn.Layer):
         return 1 - similarity
 
 
-def build_dists(
-    *,
-    weights: str | Path | None = None,
-    calibration: str | Path | None = None,
-    otherwise: str = "Or leave this metric out.",
-) -> DISTS:
+def build_dists(*, weights: str | Path | None = None, calibration: str | Path | None = None) -> DISTS:
     """DISTS with its published calibration and torchvision's VGG16.
 
-    Args:
-        weights: VGG16's file; None means data/pretrained/<published name>.
-        calibration: the file with alpha and beta; None means data/pretrained/dists_weights.pt.
-        otherwise: how to do without, for the message.
+    See `DISTSLoss` for the files.
 
     Raises:
         ConfigError: a file is absent.
@@ -124,12 +116,12 @@ def build_dists(
         raise ConfigError(
             f"DISTS needs its calibration, and there is no file {path}. Take weights.pt (12,288 bytes) of "
             f"https://github.com/dingkeyan93/DISTS, put it there, or name its place in `calibration:`. "
-            f"{otherwise}"
+            f"{WITHOUT}"
         )
     state = read_state(path)
     if not {"alpha", "beta"} <= set(state):
         raise WeightError(f"{path} has no entries alpha and beta; expected the calibration of DISTS")
-    features = read_backbone("vgg16", weights, needed_by="DISTS", otherwise=otherwise)
+    features = read_backbone("vgg16", weights, needed_by="DISTS")
     net = DISTS()
     own = {key: value for key, value in features.items() if key in net.state_dict()}
     load_state(net, {**own, "alpha": state["alpha"], "beta": state["beta"]})
@@ -140,25 +132,16 @@ class DISTSLoss(nn.Layer):
     """(sr, gt), each RGB (N, 3, H, W) in [0, 1] -> mean DISTS distance.
 
     Args:
-        loss_weight: factor on the result.
-        weights: see `build_dists`.
-        calibration: see `build_dists`.
+        weights: VGG16's file; None means data/pretrained/<published name>.
+        calibration: the file with alpha and beta; None means data/pretrained/dists_weights.pt.
 
     Raises:
         ConfigError: a file is absent.
     """
 
-    def __init__(
-        self,
-        *,
-        loss_weight: float = 1.0,
-        weights: str | Path | None = None,
-        calibration: str | Path | None = None,
-    ) -> None:
+    def __init__(self, *, weights: str | Path | None = None, calibration: str | Path | None = None) -> None:
         super().__init__()
-        hint = "To train without this loss, remove its criterion from the config."
-        self.distance = build_dists(weights=weights, calibration=calibration, otherwise=hint)
-        self.loss_weight = loss_weight
+        self.distance = build_dists(weights=weights, calibration=calibration)
 
     def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
-        return self.distance(sr, gt).mean() * self.loss_weight
+        return self.distance(sr, gt).mean()

@@ -23,7 +23,6 @@ class FocalFrequencyLoss(nn.Layer):
     constant in the gradient.
 
     Args:
-        loss_weight: factor on the result.
         alpha: exponent of the weights; 0 weighs all frequencies equally.
         patch_factor: patches per side that are transformed on their own; must divide H and W.
         ave_spectrum: average the spectra over the batch first.
@@ -40,7 +39,6 @@ class FocalFrequencyLoss(nn.Layer):
     def __init__(
         self,
         *,
-        loss_weight: float = 1.0,
         alpha: float = 1.0,
         patch_factor: int = 1,
         ave_spectrum: bool = False,
@@ -53,7 +51,6 @@ class FocalFrequencyLoss(nn.Layer):
                 "FocalFrequencyLoss: alpha must be 0 or more and patch_factor 1 or more, "
                 f"got {alpha} and {patch_factor}"
             )
-        self.loss_weight = loss_weight
         self.alpha = alpha
         self.patch_factor = patch_factor
         self.ave_spectrum = ave_spectrum
@@ -67,7 +64,7 @@ class FocalFrequencyLoss(nn.Layer):
         if self.ave_spectrum:
             spectrum = spectrum.mean(axis=0, keepdim=True)
         squared = spectrum.real() ** 2 + spectrum.imag() ** 2
-        return (self._weights(squared.detach()) * squared).mean() * self.loss_weight
+        return (self._weights(squared.detach()) * squared).mean()
 
     def _patches(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, patches, C, H / factor, W / factor)."""

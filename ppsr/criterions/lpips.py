@@ -16,7 +16,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppsr.criterions.numerics import safe_power
+from ppsr.criterions.pixel import safe_power
 from ppsr.criterions.vgg import alexnet_features, read_backbone, rename_features, vgg_features
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.generators.blocks import Conv2D
@@ -156,26 +156,18 @@ class LPIPS(nn.Layer):
         load_state(self, {**own, **rename_features(features, names), **calibration})
 
 
-def build_lpips(
-    *,
-    net: str = "alex",
-    weights: str | Path | None = None,
-    spatial: bool = False,
-    otherwise: str = "Or leave this metric out.",
-) -> LPIPS:
+def build_lpips(*, net: str = "alex", weights: str | Path | None = None) -> LPIPS:
     """LPIPS 0.1 with its published calibration and a backbone from torchvision's file.
 
     Args:
         net: "alex" or "vgg".
         weights: the backbone's file; None means data/pretrained/<published name>.
-        spatial: return maps.
-        otherwise: how to do without, for the message.
 
     Raises:
         ConfigError: unknown network, or the file is absent.
     """
-    layer = LPIPS(net=net, spatial=spatial)
-    features = read_backbone(layer.backbone, weights, needed_by=f"LPIPS ({net})", otherwise=otherwise)
+    layer = LPIPS(net=net)
+    features = read_backbone(layer.backbone, weights, needed_by=f"LPIPS ({net})")
     layer.load_published(features, calibration(net))
     return layer
 
@@ -191,20 +183,15 @@ class LPIPSLoss(nn.Layer):
 
     Args:
         net: "alex" or "vgg".
-        loss_weight: factor on the result.
         weights: the backbone's file; None means data/pretrained/<published name>.
 
     Raises:
         ConfigError: unknown network, or the file is absent.
     """
 
-    def __init__(
-        self, *, net: str = "vgg", loss_weight: float = 1.0, weights: str | Path | None = None
-    ) -> None:
+    def __init__(self, *, net: str = "vgg", weights: str | Path | None = None) -> None:
         super().__init__()
-        hint = "To train without this loss, remove its criterion from the config."
-        self.distance = build_lpips(net=net, weights=weights, otherwise=hint)
-        self.loss_weight = loss_weight
+        self.distance = build_lpips(net=net, weights=weights)
 
     def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
-        return self.distance(sr, gt, normalize=True).mean() * self.loss_weight
+        return self.distance(sr, gt, normalize=True).mean()

@@ -13,7 +13,7 @@ from pathlib import Path
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.criterions.numerics import safe_power
+from ppsr.criterions.pixel import safe_power
 from ppsr.criterions.vgg import VGGFeatureExtractor, read_backbone
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.precision import at_least_float32, autocast_off, in_float32
@@ -76,14 +76,7 @@ class PerceptualLoss(nn.Layer):
                 use_input_norm=use_input_norm,
                 range_norm=range_norm,
             )
-            state = read_backbone(
-                vgg_type,
-                weights,
-                needed_by="PerceptualLoss",
-                otherwise="To train without this loss, remove it from the config, in its fixed place by"
-                " `-o model.perceptual_criterion=null`.",
-            )
-            extractor.load_torchvision(state)
+            extractor.load_torchvision(read_backbone(vgg_type, weights, needed_by="PerceptualLoss"))
         self.vgg = extractor
         self.layer_weights = dict(layer_weights)
         self.perceptual_weight = perceptual_weight

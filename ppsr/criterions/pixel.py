@@ -11,9 +11,20 @@ from paddle import Tensor, nn
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.precision import in_float32
 
-__all__ = ["CharbonnierLoss", "GradientLoss", "HuberLoss", "L1Loss", "MSELoss", "charbonnier"]
+__all__ = ["CharbonnierLoss", "GradientLoss", "HuberLoss", "L1Loss", "MSELoss", "charbonnier", "safe_power"]
 
 _REDUCTIONS = ("mean", "sum", "none")
+
+
+def safe_power(x: Tensor, exponent: float) -> Tensor:
+    """x ** exponent for x >= 0 with gradient 0 at 0.
+
+    For exponents below 1 the true gradient at 0 is infinite; times a zero from the chain rule it would turn a
+    whole image's gradient into NaN.
+    """
+    positive = x > 0
+    power = paddle.where(positive, x, paddle.ones_like(x)) ** exponent
+    return paddle.where(positive, power, paddle.zeros_like(x))
 
 
 def charbonnier(x: Tensor, eps: float = 1e-12) -> Tensor:
@@ -135,7 +146,6 @@ class GradientLoss(nn.Layer):
     LeCun, "Deep multi-scale video prediction beyond mean square error", ICLR 2016, arXiv:1511.05440.
 
     Args:
-        loss_weight: factor on the result.
         alpha: exponent, at least 1.
         signed: compare the differences themselves instead of their absolute values.
 
@@ -146,11 +156,10 @@ class GradientLoss(nn.Layer):
         >>> loss = GradientLoss()(sr, gt)
     """
 
-    def __init__(self, *, loss_weight: float = 1.0, alpha: float = 1.0, signed: bool = False) -> None:
+    def __init__(self, *, alpha: float = 1.0, signed: bool = False) -> None:
         super().__init__()
         if alpha < 1:
             raise ConfigError(f"GradientLoss: alpha must be at least 1, got {alpha}")
-        self.loss_weight = loss_weight
         self.alpha = alpha
         self.signed = signed
 
@@ -161,4 +170,4 @@ class GradientLoss(nn.Layer):
             ours, theirs = (paddle.diff(image, axis=axis) for image in (sr, gt))
             error = ours - theirs if self.signed else ours.abs() - theirs.abs()
             errors.append((error.abs() ** self.alpha).mean())
-        return sum(errors) * self.loss_weight
+        return sum(errors)

@@ -10,7 +10,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppsr.criterions.numerics import safe_power
+from ppsr.criterions.pixel import safe_power
 from ppsr.errors import ConfigError, DataError
 from ppsr.precision import in_float32
 
@@ -29,7 +29,6 @@ class MSSSIMLoss(nn.Layer):
     2x2 pixels of the one before.
 
     Args:
-        loss_weight: factor on the result.
         scales: scales, 1 to 5; fewer than 5 take the first powers, divided by their sum. Sides must be
             11 * 2^(scales - 1) pixels or more: 176 for 5 scales, 44 for 3. One scale is SSIM.
 
@@ -43,11 +42,10 @@ class MSSSIMLoss(nn.Layer):
 
     window: Tensor
 
-    def __init__(self, *, loss_weight: float = 1.0, scales: int = 5) -> None:
+    def __init__(self, *, scales: int = 5) -> None:
         super().__init__()
         if not 1 <= scales <= len(_WEIGHTS):
             raise ConfigError(f"MSSSIMLoss: scales must be 1 to {len(_WEIGHTS)}, got {scales}")
-        self.loss_weight = loss_weight
         self.powers = [weight / sum(_WEIGHTS[:scales]) for weight in _WEIGHTS[:scales]]
         line = np.exp(-((np.arange(_SIZE) - _SIZE // 2) ** 2) / (2 * _SIGMA**2))
         window = (line / line.sum()).astype(np.float32).reshape(1, 1, -1, 1)
@@ -72,7 +70,7 @@ class MSSSIMLoss(nn.Layer):
             similarity = similarity * (value if power == 1 else safe_power(F.relu(value), power))
             if not last:
                 x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        return (1 - similarity.mean()) * self.loss_weight
+        return 1 - similarity.mean()
 
     def _similarities(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Luminance, and contrast times structure, at every place of a window."""

@@ -22,6 +22,7 @@ __all__ = [
     "BACKBONE_FILES",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "WITHOUT",
     "VGGFeatureExtractor",
     "alexnet_features",
     "read_backbone",
@@ -41,6 +42,10 @@ _CONVS_PER_BLOCK = {
     "vgg16": (2, 2, 3, 3, 3),
     "vgg19": (2, 2, 4, 4, 4),
 }
+WITHOUT = (
+    "To do without, remove this criterion or metric from the config, a criterion in its fixed place by "
+    "`-o model.perceptual_criterion=null`."
+)
 _CHANNELS = (64, 128, 256, 512, 512)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -94,16 +99,13 @@ def alexnet_features() -> list[nn.Layer]:
     ]
 
 
-def read_backbone(
-    backbone: str, weights: str | Path | None, *, needed_by: str, otherwise: str
-) -> dict[str, np.ndarray]:
+def read_backbone(backbone: str, weights: str | Path | None, *, needed_by: str) -> dict[str, np.ndarray]:
     """Read the feature part of a torchvision weight file.
 
     Args:
         backbone: key of BACKBONE_FILES.
         weights: the file; None looks at data/pretrained/<published name>.
         needed_by: what asks for it, for the message.
-        otherwise: how to do without, for the message.
 
     Returns:
         ``features.N.weight`` and ``features.N.bias`` -> arrays.
@@ -119,7 +121,7 @@ def read_backbone(
             f"{needed_by} needs the {backbone} weights '{name}', and there is no file {path}. Download it"
             f" from https://download.pytorch.org/models/{name} (listed on"
             f" https://pytorch.org/vision/stable/models.html), and put it at {path} or name its place in"
-            f" `weights:`. {otherwise}"
+            f" `weights:`. {WITHOUT}"
         )
     state = {k: v for k, v in read_state(path).items() if k.startswith("features.")}
     if not state:

@@ -5,7 +5,7 @@ from ppsr.registry import METRICS
 METRICS.lazy(
     {
         "DISTSMetric": "ppsr.metrics.similarity:DISTSMetric",
-        "LPIPSMetric": "ppsr.metrics.lpips:LPIPSMetric",
+        "LPIPSMetric": "ppsr.metrics.similarity:LPIPSMetric",
         "MAD": "ppsr.metrics.depth:MAD",
         "MSSSIM": "ppsr.metrics.similarity:MSSSIM",
         "NIQE": "ppsr.metrics.niqe:NIQE",

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import DataError
 from ppsr.metrics.images import cropped_pair, float_bands
 
 __all__ = ["PSNR", "SSIM", "psnr", "ssim"]
@@ -107,26 +107,13 @@ class _ImageMetric:
 
     Args:
         crop_border: pixels ignored on each side, usually the scale.
-        input_order: HWC or CHW.
         test_y_channel: measure luma only.
     """
 
     higher_is_better = True
 
-    def __init__(
-        self, *, crop_border: int = 0, input_order: str = "HWC", test_y_channel: bool = False
-    ) -> None:
-        if input_order not in ("HWC", "CHW"):
-            raise ConfigError(f"input_order is HWC or CHW, got {input_order!r}")
-        self.crop_border = crop_border
-        self.input_order = input_order
-        self.test_y_channel = test_y_channel
-
-    def _options(self) -> dict[str, Any]:
-        return {"crop_border": self.crop_border, "test_y_channel": self.test_y_channel}
-
-    def _order(self, image: np.ndarray) -> np.ndarray:
-        return image.transpose(1, 2, 0) if self.input_order == "CHW" else image
+    def __init__(self, *, crop_border: int = 0, test_y_channel: bool = False) -> None:
+        self.options: dict[str, Any] = {"crop_border": crop_border, "test_y_channel": test_y_channel}
 
 
 class PSNR(_ImageMetric):
@@ -135,7 +122,7 @@ class PSNR(_ImageMetric):
     name = "psnr"
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
-        return psnr(self._order(sr), self._order(gt), **self._options())
+        return psnr(sr, gt, **self.options)
 
 
 class SSIM(_ImageMetric):
@@ -144,4 +131,4 @@ class SSIM(_ImageMetric):
     name = "ssim"
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
-        return ssim(self._order(sr), self._order(gt), **self._options())
+        return ssim(sr, gt, **self.options)

@@ -1,17 +1,21 @@
-"""MS-SSIM and DISTS of two 8-bit images: the losses of `ppsr.criterions` as metrics."""
+"""MS-SSIM, DISTS and LPIPS of two 8-bit images: the losses of `ppsr.criterions` as metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 
 from ppsr.criterions.dists import build_dists
+from ppsr.criterions.lpips import build_lpips
 from ppsr.criterions.ssim import MSSSIMLoss
 from ppsr.metrics.images import checked_pair, luma
 
-__all__ = ["MSSSIM", "DISTSMetric"]
+__all__ = ["MSSSIM", "DISTSMetric", "LPIPSMetric"]
 
 
 def _batch(image: np.ndarray, dtype: type) -> paddle.Tensor:
@@ -49,7 +53,22 @@ class MSSSIM:
         return 1 - float(self.loss(*(_batch(image, np.float64) for image in pair)))
 
 
-class DISTSMetric:
+class _FeatureDistance:
+    """A distance of features of H x W x 3 RGB images in 0..255; at least 0, which is perfect."""
+
+    higher_is_better = False
+
+    def __init__(self, distance: Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor], crop: int) -> None:
+        self.distance = distance
+        self.crop_border = crop
+
+    @paddle.no_grad()
+    def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
+        pair = checked_pair(sr, gt, crop_border=self.crop_border)
+        return float(self.distance(*(_batch(image, np.float32) for image in pair)).item())
+
+
+class DISTSMetric(_FeatureDistance):
     """DISTS distance of H x W x 3 RGB images in 0..255; 0 for equal images.
 
     Ding et al., TPAMI 2020, arXiv:2004.07728. The images keep their size; the released script may shrink them
@@ -65,7 +84,6 @@ class DISTSMetric:
     """
 
     name = "dists"
-    higher_is_better = False
 
     def __init__(
         self,
@@ -74,10 +92,26 @@ class DISTSMetric:
         calibration: str | Path | None = None,
         crop_border: int = 0,
     ) -> None:
-        self.crop_border = crop_border
-        self.distance = build_dists(weights=weights, calibration=calibration)
+        super().__init__(build_dists(weights=weights, calibration=calibration), crop_border)
 
-    @paddle.no_grad()
-    def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
-        pair = checked_pair(sr, gt, crop_border=self.crop_border)
-        return float(self.distance(*(_batch(image, np.float32) for image in pair)).item())
+
+class LPIPSMetric(_FeatureDistance):
+    """LPIPS distance of H x W x 3 RGB images in 0..255; 0 for equal images.
+
+    Zhang et al., CVPR 2018, arXiv:1801.03924. Scores of "alex" and "vgg" are not comparable; name the network
+    with every number.
+
+    Args:
+        net: "alex" (DASR, CDDNet) or "vgg" (BasicSR's script).
+        weights: torchvision's file of the backbone; None means data/pretrained/<published name>.
+        crop_border: pixels ignored on each side.
+
+    Raises:
+        ConfigError: unknown network, or the file is absent.
+    """
+
+    name = "lpips"
+
+    def __init__(self, *, net: str = "alex", weights: str | Path | None = None, crop_border: int = 0) -> None:
+        distance: Any = build_lpips(net=net, weights=weights)
+        super().__init__(partial(distance, normalize=True), crop_border)

@@ -18,6 +18,7 @@ from paddle import Tensor
 from ppsr.config.schema import CriterionOptions
 from ppsr.criterions.gan import GANLoss
 from ppsr.errors import ConfigError
+from ppsr.precision import autocast_off
 from ppsr.registry import CRITERIONS
 
 __all__ = ["Entry", "Term", "build_terms", "slot"]
@@ -58,7 +59,8 @@ class Term:
         result = self.criterion(*tensors)
         named = result if isinstance(result, Mapping) else {self.label: result}
         factor = self.factor(step)
-        return {name: value if factor == 1 else factor * value for name, value in named.items()}
+        with autocast_off():
+            return {name: value if factor == 1 else factor * value for name, value in named.items()}
 
 
 Entry = Mapping[str, Any]

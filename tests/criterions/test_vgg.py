@@ -74,9 +74,10 @@ def test_unknown_layers_and_types_name_the_nearest():
 
 def test_an_absent_file_says_where_to_get_it_and_where_to_put_it(tmp_path):
     with pytest.raises(ConfigError) as error:
-        vgg.read_backbone("vgg19", tmp_path / "none.pth", needed_by="X", otherwise="Do without.")
+        vgg.read_backbone("vgg19", tmp_path / "none.pth", needed_by="X")
     text = str(error.value)
-    for part in ("vgg19-dcbb9e9d.pth", "https://download.pytorch.org/models/", str(tmp_path), "Do without."):
+    address = "https://download.pytorch.org/models/"
+    for part in ("vgg19-dcbb9e9d.pth", address, str(tmp_path), "perceptual_criterion=null"):
         assert part in text
 
 
@@ -85,4 +86,4 @@ def test_a_file_without_features_is_refused(tmp_path, monkeypatch):
     path.write_bytes(b"x")
     monkeypatch.setattr(vgg, "read_state", lambda _: {"fc.weight": np.zeros(1)})
     with pytest.raises(WeightError, match=r"features\.\*"):
-        vgg.read_backbone("vgg19", path, needed_by="X", otherwise="")
+        vgg.read_backbone("vgg19", path, needed_by="X")
