@@ -161,7 +161,7 @@ def _train(check: Check, case: str, config: str, larger: list[str], flags: list[
     if done.returncode:
         check.add("training", case, False, note=last_line(done))
         return
-    run = next(output.iterdir())
+    run = next(output.glob("*/scalars.jsonl")).parent
     scalars = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
     losses = [_loss(line) for line in scalars if line["split"] == "train"]
     resumed = f"at step {steps // 2}" in (run / "log.txt").read_text()
