@@ -1,6 +1,6 @@
 """HR images, degraded on the fly by DASR's three levels.
 
-Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216. On the host each sample has random choices of its own; with
+Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216. On the host each sample has random params of its own; with
 the backend "device" a batch shares level, resizes and order. The released code shares them too, and the
 kind of noise and the gray pattern.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
-from ppsr.degradations.dasr import build_operations, describe, draw_choices, levels_with
+from ppsr.degradations.dasr import build_operations, describe, draw_params, levels_with
 from ppsr.degradations.operations import Operation
 from ppsr.errors import ConfigError
 
@@ -50,17 +50,17 @@ class DASRDataset(DegradingDataset):
         return int(self.crop_pad_size * min(1 / self.scale, *smallest))
 
     def draw(
-        self, rng: np.random.Generator, common: np.random.Generator
+        self, rng: np.random.Generator, shared_rng: np.random.Generator
     ) -> tuple[list[Operation], dict[str, np.ndarray]]:
-        level = self.levels[str(common.choice(list(self.levels), p=self.level_prob))]
-        choices = draw_choices(rng, level, common)
-        described = describe(choices, level, published_description=self.published_description)
-        operations = build_operations(choices, (self.crop_pad_size, self.crop_pad_size), self.scale)
+        level = self.levels[str(shared_rng.choice(list(self.levels), p=self.level_prob))]
+        params = draw_params(rng, level, shared_rng)
+        described = describe(params, level, published_description=self.published_description)
+        operations = build_operations(params, (self.crop_pad_size, self.crop_pad_size), self.scale)
         return operations, {"degradation_params": described}
 
     def variants(self, rng: np.random.Generator) -> dict[str, list[Operation]]:
         size = (self.crop_pad_size, self.crop_pad_size)
         return {
-            name: build_operations(draw_choices(rng, level), size, self.scale)
+            name: build_operations(draw_params(rng, level), size, self.scale)
             for name, level in self.levels.items()
         }

@@ -19,7 +19,7 @@ import paddle
 from ppsr.compat.paddle import full_precision
 from ppsr.datasets.samples import TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
-from ppsr.datasets.transforms import Integers, check_window, paired_crop, random_crop_or_pad
+from ppsr.datasets.transforms import check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
@@ -28,7 +28,7 @@ from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.io import to_unit
 from ppsr.memory import device_array
 
-__all__ = ["BACKENDS", "BatchChoices", "DegradingDataset", "choose_backend"]
+__all__ = ["BACKENDS", "BatchParams", "DegradingDataset", "choose_backend"]
 
 BACKENDS = ("host", "device")
 
@@ -47,7 +47,7 @@ def choose_backend(backend: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class BatchChoices:
+class BatchParams:
     """What was drawn for a batch that the device degrades.
 
     Attributes:
@@ -122,13 +122,13 @@ class DegradingDataset(TrainingDataset):
         raise NotImplementedError
 
     def draw(
-        self, rng: np.random.Generator, common: np.random.Generator
+        self, rng: np.random.Generator, shared_rng: np.random.Generator
     ) -> tuple[list[Operation], dict[str, np.ndarray]]:
         """Operations for one window, and further entries of its item.
 
         Args:
             rng: of the window.
-            common: of what decides sizes and order.
+            shared_rng: of what decides sizes and order.
         """
         raise NotImplementedError
 
@@ -145,7 +145,7 @@ class DegradingDataset(TrainingDataset):
         image, path = self.bad.read(index, self._read)
         rng = np.random.default_rng([self.seed, epoch, index])
         (image,) = self._augmented([image], rng)
-        return random_crop_or_pad(image, self.crop_pad_size, Integers(rng)), path, rng
+        return random_crop_or_pad(image, self.crop_pad_size, rng), path, rng
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, index = (0, key) if isinstance(key, int) else key
@@ -184,16 +184,16 @@ class DegradingDataset(TrainingDataset):
         samples = batch.pop("sample").tolist()
         first = [self.seed, *samples[0]]
         rngs = [np.random.default_rng([self.seed, *sample, 1]) for sample in samples]
-        common = np.random.default_rng([*first, 2])
+        shared_rng = np.random.default_rng([*first, 2])
         views: list[tuple[Sequence[Operation], ...]] = []
         described: list[dict[str, np.ndarray]] = []
         for _ in range(self.views):
-            shared = int(common.integers(2**63))  # all samples of a view draw the same from it
+            shared = int(shared_rng.integers(2**63))  # all samples of a view draw the same from it
             drawn = [self.draw(rng, np.random.default_rng(shared)) for rng in rngs]
             views.append(tuple(operations for operations, _ in drawn))
             described = described or [description for _, description in drawn]
         free = (self.crop_pad_size - self.gt_size) // self.scale + 1
-        batch["choices"] = BatchChoices(
+        batch["choices"] = BatchParams(
             noise_seed=int(np.random.default_rng([*first, 3]).integers(2**31)),
             views=tuple(views),
             corners=tuple((int(rng.integers(free)), int(rng.integers(free))) for rng in rngs),
@@ -207,7 +207,7 @@ class DegradingDataset(TrainingDataset):
         Args:
             batch: tensors; `gt` (N, C, S, S) and `choices` are replaced by the entries of finished items.
         """
-        choices: BatchChoices | None = batch.pop("choices", None)
+        choices: BatchParams | None = batch.pop("choices", None)
         if choices is None:
             return
         windows = gt = batch["gt"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from ppsr.datasets.samples import TrainingDataset, to_chw
 from ppsr.datasets.sources import read_samples, read_size, with_channels
-from ppsr.datasets.transforms import Integers, paired_crop, random_crop_or_pad
+from ppsr.datasets.transforms import paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import mod_crop, seeded
@@ -63,7 +63,7 @@ class GTDataset(TrainingDataset):
         rng = np.random.default_rng([self.seed, *key])
         gt, lq = self._pair(gt, rng)
         if lq is None:
-            (gt,) = self._augmented([random_crop_or_pad(gt, self.gt_size, Integers(rng))], rng)
+            (gt,) = self._augmented([random_crop_or_pad(gt, self.gt_size, rng)], rng)
         else:
             gt, lq = paired_crop(gt, lq, gt_size=self.gt_size, scale=self.scale, rng=rng, where=path)
             gt, lq = self._augmented([gt, lq], rng)

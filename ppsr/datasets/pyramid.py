@@ -17,7 +17,7 @@ import numpy as np
 from ppsr.datasets.files import BadFiles, Folders, gather_images
 from ppsr.datasets.paired import SRDataset
 from ppsr.datasets.samples import to_chw
-from ppsr.datasets.transforms import Integers, crop_window, cut_excess, random_crop_or_pad
+from ppsr.datasets.transforms import crop_window, cut_excess, random_crop_or_pad
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import to_uint8, to_unit
 from ppsr.imaging.resize import matlab_resize
@@ -144,7 +144,7 @@ class PyramidDataset(SRDataset):
         image, path = self.bad_unpaired.read(
             chosen, lambda index: (self._image(self.unpaired[index]), self.unpaired[index])
         )
-        window = random_crop_or_pad(image, side, Integers(rng))
+        window = random_crop_or_pad(image, side, rng)
         (window,) = self._augmented([window], rng)
         channels = window.shape[2]
         windows = {f: np.zeros((side * f, side * f, channels), np.uint8) for f in (*self.factors, self.scale)}

@@ -37,7 +37,7 @@ class RealESRGANDataset(DegradingDataset):
         return smallest_filtered(self.steps, self.crop_pad_size, self.crop_pad_size // self.scale)
 
     def draw(
-        self, rng: np.random.Generator, common: np.random.Generator
+        self, rng: np.random.Generator, shared_rng: np.random.Generator
     ) -> tuple[list[Operation], dict[str, np.ndarray]]:
         size = (self.crop_pad_size, self.crop_pad_size)
-        return draw_operations(self.steps, rng, size=size, scale=self.scale, common=common), {}
+        return draw_operations(self.steps, rng, size=size, scale=self.scale, shared_rng=shared_rng), {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,23 +20,7 @@ __all__ = [
 ]
 
 
-class _Integers(Protocol):
-    def randint(self, low: int, high: int) -> int:
-        """A whole number of low..high, both included."""
-
-
-class Integers:
-    """Inclusive integer draws of a NumPy generator."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def randint(self, low: int, high: int) -> int:
-        """A whole number of low..high, both included."""
-        return int(self.rng.integers(low, high + 1))
-
-
-def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.ndarray:
+def random_crop_or_pad(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """A random size x size window; smaller images are first extended at the bottom and right by
     reflection."""
     bottom, right = max(0, size - image.shape[0]), max(0, size - image.shape[1])
@@ -46,7 +30,7 @@ def random_crop_or_pad(image: np.ndarray, size: int, draws: _Integers) -> np.nda
         image = image.reshape(*image.shape[:2], *channels)
     height, width = image.shape[:2]
     if height > size or width > size:
-        top, left = draws.randint(0, height - size), draws.randint(0, width - size)
+        top, left = rng.integers(0, height - size + 1), rng.integers(0, width - size + 1)
         image = image[top : top + size, left : left + size]
     return np.ascontiguousarray(image)
 

@@ -1,7 +1,7 @@
 """DASR's three levels of degradation, and the 33 numbers that describe what was done.
 
 Liang, Zeng, Zhang, ECCV 2022, arXiv:2203.14216; used unchanged by CDDNet. Differences from the released code:
-every sample has its own choices (there: one per batch), kernels of side 7 occur, and the sinc cut-off keeps
+every sample has its own params (there: one per batch), kernels of side 7 occur, and the sinc cut-off keeps
 its place in the description (there it is overwritten by 1 when the second blur acts; `published_description`
 gives that back).
 """
@@ -10,72 +10,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ppsr.degradations.kernels import Kernel, draw_kernel, sinc_kernel
+from ppsr.degradations.kernels import Kernel, sinc_kernel
 from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize
 from ppsr.degradations.steps import BlurStep, JpegStep, NoiseStep, ResizeStep, SincStep
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = [
     "LEVELS",
-    "Choices",
+    "DegradationParams",
     "Level",
     "Stage",
-    "StageChoices",
+    "StageParams",
     "build_operations",
     "describe",
-    "draw_choices",
+    "draw_params",
     "levels_with",
 ]
 
 
-@dataclass(frozen=True)
-class Stage:
+@dataclass(frozen=True, kw_only=True)
+class Stage(BlurStep):
     """Ranges of one round of blur, resize, noise and JPEG. Names are those of the published options.
 
     Raises:
         ConfigError: an impossible range or probability.
     """
 
-    blur_sigma: Sequence[float]
     resize_prob: Sequence[float]
     resize_range: Sequence[float]
     noise_range: Sequence[float]
     poisson_scale_range: Sequence[float]
     jpeg_range: Sequence[float]
-    blur_prob: float = 1.0
     gaussian_noise_prob: float = 0.5
     gray_noise_prob: float = 0.4
-    kernel_list: Sequence[str] = ("iso", "aniso")
-    kernel_prob: Sequence[float] = (0.65, 0.35)
-    kernel_range: Sequence[int] = (7, 21)
-    betag_range: Sequence[float] = (0.5, 4)
-    betap_range: Sequence[float] = (1, 2)
-    sinc_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        _ = self.blur  # the steps check their ranges
+        super().__post_init__()  # the steps check their ranges
         ResizeStep(self.resize_prob, self.resize_range)
         NoiseStep(self.noise_range, self.poisson_scale_range, self.gaussian_noise_prob, self.gray_noise_prob)
         JpegStep(self.jpeg_range)
-
-    @cached_property
-    def blur(self) -> BlurStep:
-        """The blur alone."""
-        return BlurStep(
-            self.blur_sigma,
-            self.blur_prob,
-            self.kernel_list,
-            self.kernel_prob,
-            self.kernel_range,
-            self.betag_range,
-            self.betap_range,
-            self.sinc_prob,
-        )
 
 
 @dataclass(frozen=True)
@@ -89,13 +66,25 @@ class Level:
         SincStep(self.final_sinc_prob)  # which checks it
 
 
+def _stage(sigma: Any, prob: Any, resize: Any, noise: Any, poisson: Any, jpeg: Any, **options: Any) -> Stage:
+    return Stage(
+        blur_sigma=sigma,
+        resize_prob=prob,
+        resize_range=resize,
+        noise_range=noise,
+        poisson_scale_range=poisson,
+        jpeg_range=jpeg,
+        **options,
+    )
+
+
 LEVELS: dict[str, Level] = {
-    "weak": Level((Stage((0.2, 0.8), (0.1, 0.2, 0.7), (0.85, 1.2), (1, 10), (0.05, 0.5), (90, 95)),)),
-    "standard": Level((Stage((0.2, 1.5), (0.3, 0.4, 0.3), (0.5, 1.2), (1, 20), (0.05, 1.5), (50, 95)),)),
+    "weak": Level((_stage((0.2, 0.8), (0.1, 0.2, 0.7), (0.85, 1.2), (1, 10), (0.05, 0.5), (90, 95)),)),
+    "standard": Level((_stage((0.2, 1.5), (0.3, 0.4, 0.3), (0.5, 1.2), (1, 20), (0.05, 1.5), (50, 95)),)),
     "severe": Level(
         (
-            Stage((0.2, 3), (0.2, 0.7, 0.1), (0.15, 1.5), (1, 30), (0.05, 3), (30, 95)),
-            Stage((0.2, 1.5), (0.3, 0.4, 0.3), (0.3, 1.2), (1, 25), (0.05, 2.5), (30, 95), blur_prob=0.8),
+            _stage((0.2, 3), (0.2, 0.7, 0.1), (0.15, 1.5), (1, 30), (0.05, 3), (30, 95)),
+            _stage((0.2, 1.5), (0.3, 0.4, 0.3), (0.3, 1.2), (1, 25), (0.05, 2.5), (30, 95), blur_prob=0.8),
         ),
         final_sinc_prob=0.8,
     ),
@@ -142,7 +131,7 @@ def _check_options(options: Any, of: type) -> None:
 
 
 @dataclass(frozen=True)
-class StageChoices:
+class StageParams:
     """What was drawn for a stage."""
 
     kernel: Kernel
@@ -156,26 +145,26 @@ class StageChoices:
 
 
 @dataclass(frozen=True)
-class Choices:
+class DegradationParams:
     """What was drawn for an image."""
 
-    stages: tuple[StageChoices, ...]
+    stages: tuple[StageParams, ...]
     final_mode: str
     sinc: Kernel | None = None
     resize_first: bool = True
 
 
-def _draw_stage(rng: np.random.Generator, stage: Stage, common: np.random.Generator) -> StageChoices:
+def _draw_stage(rng: np.random.Generator, stage: Stage, shared_rng: np.random.Generator) -> StageParams:
     low, high = stage.resize_range
-    direction = common.choice(3, p=stage.resize_prob)
-    scale = (common.uniform(1, high), common.uniform(low, 1), 1.0)[direction]
+    direction = shared_rng.choice(3, p=stage.resize_prob)
+    scale = (shared_rng.uniform(1, high), shared_rng.uniform(low, 1), 1.0)[direction]
     gaussian = rng.random() < stage.gaussian_noise_prob
     limits = stage.noise_range if gaussian else stage.poisson_scale_range
-    return StageChoices(
-        kernel=draw_kernel(rng, stage.blur),
-        blurred=bool(common.random() < stage.blur_prob),
+    return StageParams(
+        kernel=stage.draw_kernel(rng),
+        blurred=bool(shared_rng.random() < stage.blur_prob),
         scale=float(scale),
-        mode=str(common.choice(MODES)),
+        mode=str(shared_rng.choice(MODES)),
         noise_kind="gaussian" if gaussian else "poisson",
         noise_level=float(rng.uniform(limits[0], limits[1])),
         gray=bool(rng.random() < stage.gray_noise_prob),
@@ -183,31 +172,31 @@ def _draw_stage(rng: np.random.Generator, stage: Stage, common: np.random.Genera
     )
 
 
-def draw_choices(
-    rng: np.random.Generator, level: Level, common: np.random.Generator | None = None
-) -> Choices:
+def draw_params(
+    rng: np.random.Generator, level: Level, shared_rng: np.random.Generator | None = None
+) -> DegradationParams:
     """Draw everything but the noise itself.
 
     Args:
         rng: of the image.
         level: ranges.
-        common: of what decides sizes and order, for images that are to stay equal in these; default: `rng`.
+        shared_rng: of what decides sizes and order, which images of a batch share; default: `rng`.
     """
-    common = rng if common is None else common
-    stages = tuple(_draw_stage(rng, stage, common) for stage in level.stages)
+    shared_rng = rng if shared_rng is None else shared_rng
+    stages = tuple(_draw_stage(rng, stage, shared_rng) for stage in level.stages)
     sinc = None
     if level.final_sinc_prob or len(stages) == 2:  # the published levels of one stage draw none
-        sinc = sinc_kernel(rng, sizes=level.stages[0].blur.kernel_sizes, probability=level.final_sinc_prob)
-    mode = str(common.choice(MODES))
-    return Choices(stages, mode, sinc, len(stages) == 1 or bool(common.random() < 0.5))
+        sinc = sinc_kernel(rng, sizes=level.stages[0].kernel_sizes, probability=level.final_sinc_prob)
+    mode = str(shared_rng.choice(MODES))
+    return DegradationParams(stages, mode, sinc, len(stages) == 1 or bool(shared_rng.random() < 0.5))
 
 
-def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> list[Operation]:
+def build_operations(params: DegradationParams, size: tuple[int, int], scale: int) -> list[Operation]:
     """The operations that lead from an image of `size` to its LR version."""
     height, width = size
-    final = Resize(choices.final_mode, size=(height // scale, width // scale))
-    shrink: list[Operation] = [final] if choices.sinc is None else [final, Blur(choices.sinc.values)]
-    first, *rest = choices.stages
+    final = Resize(params.final_mode, size=(height // scale, width // scale))
+    shrink: list[Operation] = [final] if params.sinc is None else [final, Blur(params.sinc.values)]
+    first, *rest = params.stages
     operations: list[Operation] = [Blur(first.kernel.values)] if first.blurred else []
     operations += [
         Resize(first.mode, scale=first.scale),
@@ -225,7 +214,7 @@ def build_operations(choices: Choices, size: tuple[int, int], scale: int) -> lis
         Noise(second.noise_kind, second.noise_level, second.gray),
     ]
     compress = Jpeg(second.quality)
-    return [*operations, *shrink, compress] if choices.resize_first else [*operations, compress, *shrink]
+    return [*operations, *shrink, compress] if params.resize_first else [*operations, compress, *shrink]
 
 
 def _unit(value: float, limits: Sequence[float]) -> float:
@@ -234,7 +223,7 @@ def _unit(value: float, limits: Sequence[float]) -> float:
     return (value - limits[0]) / width if width else 0.0
 
 
-def describe(choices: Choices, level: Level, *, published_description: bool = False) -> np.ndarray:
+def describe(params: DegradationParams, level: Level, *, published_description: bool = False) -> np.ndarray:
     """The 33 degradation parameters; ranges are those of the level, so that they are relative strengths.
 
     Index: 0-3 first kernel (side, sigma x, sigma y, rotation), 4-7 second, 8-9 sinc (side, cut-off), 10-13
@@ -243,12 +232,12 @@ def describe(choices: Choices, level: Level, *, published_description: bool = Fa
     mode of the final resize.
 
     Args:
-        choices: what was drawn.
+        params: what was drawn.
         level: the ranges it was drawn from.
         published_description: overwrite index 9 by 1 when the second blur acts, as the released code does.
     """
     vector = np.zeros(33, np.float32)
-    for index, (stage, drawn) in enumerate(zip(level.stages, choices.stages, strict=True)):
+    for index, (stage, drawn) in enumerate(zip(level.stages, params.stages, strict=True)):
         kernel = drawn.kernel
         vector[4 * index : 4 * index + 4] = (
             (kernel.size - 7) / 14,
@@ -264,12 +253,12 @@ def describe(choices: Choices, level: Level, *, published_description: bool = Fa
         vector[19 + 4 * index] = drawn.gray
         vector[20 + 4 * index + (not gaussian)] = 1
         vector[26 + index] = _unit(drawn.quality, stage.jpeg_range)
-    if choices.sinc is not None:
-        vector[8] = (choices.sinc.size - 7) / 14
-        vector[9] = (choices.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3)
-    if len(choices.stages) == 2:
-        vector[28 if choices.resize_first else 29] = 1
-        if published_description and choices.stages[1].blurred:
+    if params.sinc is not None:
+        vector[8] = (params.sinc.size - 7) / 14
+        vector[9] = (params.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3)
+    if len(params.stages) == 2:
+        vector[28 if params.resize_first else 29] = 1
+        if published_description and params.stages[1].blurred:
             vector[9] = 1
-    vector[30 + MODES.index(choices.final_mode)] = 1
+    vector[30 + MODES.index(params.final_mode)] = 1
     return vector

@@ -7,9 +7,8 @@ Sigma^-1 g: Gaussian exp(-q/2), generalised exp(-q^beta / 2), plateau 1 / (1 + q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -19,12 +18,10 @@ from ppsr.errors import ConfigError
 __all__ = [
     "FILTER_RADIUS",
     "KERNEL_SHAPES",
-    "Draws",
+    "KERNEL_SIZE",
     "Kernel",
-    "KernelOptions",
     "circular_lowpass",
     "covariance",
-    "draw_kernel",
     "gaussian",
     "generalized_gaussian",
     "mesh_grid",
@@ -35,20 +32,8 @@ __all__ = [
     "unit_pulse",
 ]
 
-_PAD = 21
-FILTER_RADIUS = _PAD // 2
-
-
-class Draws(Protocol):
-    """Random numbers of a kernel: `uniform` draws and `choice` among options. A Generator serves as both."""
-
-    @property
-    def uniform(self) -> Callable[..., float]:
-        """(low, high) -> a number of [low, high)."""
-
-    @property
-    def choice(self) -> Callable[..., Any]:
-        """(options, p=None) -> one of the options."""
+KERNEL_SIZE = 21  # of padded kernels
+FILTER_RADIUS = KERNEL_SIZE // 2
 
 
 @dataclass
@@ -143,7 +128,7 @@ KERNEL_SHAPES = ("iso", "aniso", "generalized_iso", "generalized_aniso", "platea
 
 
 def mixed_kernel(
-    draws: Draws,
+    rng: np.random.Generator,
     *,
     kernel_list: Sequence[str],
     kernel_prob: Sequence[float],
@@ -163,92 +148,46 @@ def mixed_kernel(
     Raises:
         ConfigError: an unknown family.
     """
-    shape = str(draws.choice(kernel_list, p=kernel_prob))
+    shape = str(rng.choice(kernel_list, p=kernel_prob))
     if shape not in KERNEL_SHAPES:
         raise ConfigError(f"kernel family '{shape}' is unknown; valid: {', '.join(KERNEL_SHAPES)}")
     isotropic = not shape.endswith("aniso")
-    sigma_x = draws.uniform(sigma_x_range[0], sigma_x_range[1])
+    sigma_x = rng.uniform(sigma_x_range[0], sigma_x_range[1])
     sigma_y, rotation = sigma_x, 0.0
     if not isotropic:
-        sigma_y = draws.uniform(sigma_y_range[0], sigma_y_range[1])
-        rotation = draws.uniform(rotation_range[0], rotation_range[1])
+        sigma_y = rng.uniform(sigma_y_range[0], sigma_y_range[1])
+        rotation = rng.uniform(rotation_range[0], rotation_range[1])
     arguments = (kernel_size, sigma_x, sigma_y, rotation)
     if shape.startswith("generalized"):
-        kernel = generalized_gaussian(*arguments, _beta(draws, betag_range), isotropic=isotropic)
+        kernel = generalized_gaussian(*arguments, _beta(rng, betag_range), isotropic=isotropic)
     elif shape.startswith("plateau"):
-        return Kernel(
-            plateau(*arguments, _beta(draws, betap_range), isotropic=isotropic),
-            kernel_size,
-            sigma_x,
-            sigma_y,
-            rotation,
-        )
+        kernel = plateau(*arguments, _beta(rng, betap_range), isotropic=isotropic)
     else:
         kernel = gaussian(*arguments, isotropic=isotropic)
-    if noise_range is not None:
+    if noise_range is not None and not shape.startswith("plateau"):  # as published
         low, high = noise_range
-        noise = np.array([draws.uniform(low, high) for _ in range(kernel.size)]).reshape(kernel.shape)
+        noise = np.array([rng.uniform(low, high) for _ in range(kernel.size)]).reshape(kernel.shape)
         kernel = _normalised(kernel * noise)
     return Kernel(kernel, kernel_size, sigma_x, sigma_y, rotation)
 
 
-def _beta(draws: Draws, limits: Sequence[float]) -> float:
+def _beta(rng: np.random.Generator, limits: Sequence[float]) -> float:
     """Half of the draws lie below 1, half above."""
-    return draws.uniform(limits[0], 1) if draws.uniform() < 0.5 else draws.uniform(1, limits[1])
+    return rng.uniform(limits[0], 1) if rng.uniform() < 0.5 else rng.uniform(1, limits[1])
 
 
-class KernelOptions(Protocol):
-    """What a blur kernel is drawn from, under the names of the published options."""
-
-    @property
-    def kernel_sizes(self) -> Sequence[int]: ...
-    @property
-    def kernel_list(self) -> Sequence[str]: ...
-    @property
-    def kernel_prob(self) -> Sequence[float]: ...
-    @property
-    def blur_sigma(self) -> Sequence[float]: ...
-    @property
-    def betag_range(self) -> Sequence[float]: ...
-    @property
-    def betap_range(self) -> Sequence[float]: ...
-    @property
-    def sinc_prob(self) -> float: ...
-
-
-def draw_kernel(draws: Draws, options: KernelOptions, sizes: Sequence[int] | None = None) -> Kernel:
-    """Draw a blur kernel padded to 21 x 21: side, whether it is a sinc, family and parameters, in that order.
-
-    A sinc kernel in this place is described by its side, the smallest sigma and no rotation.
-    """
-    size = int(draws.choice(sizes or options.kernel_sizes))
-    if draws.uniform() < options.sinc_prob:
-        cutoff = draws.uniform(np.pi / 3 if size < 13 else np.pi / 5, np.pi)
-        low = options.blur_sigma[0]
-        return Kernel(circular_lowpass(cutoff, size, _PAD), size, low, low, 0.0, cutoff)
-    kernel = mixed_kernel(
-        draws,
-        kernel_list=options.kernel_list,
-        kernel_prob=options.kernel_prob,
-        kernel_size=size,
-        sigma_x_range=options.blur_sigma,
-        sigma_y_range=options.blur_sigma,
-        betag_range=options.betag_range,
-        betap_range=options.betap_range,
-    )
-    return replace(kernel, values=pad_kernel(kernel.values, _PAD))
-
-
-def sinc_kernel(draws: Draws, *, sizes: Sequence[int], probability: float, pad_to: int = _PAD) -> Kernel:
+def sinc_kernel(
+    rng: np.random.Generator, *, sizes: Sequence[int], probability: float, pad_to: int = KERNEL_SIZE
+) -> Kernel:
     """The final sinc filter, or (with 1 - probability) a unit pulse, recorded with size and cut-off 0."""
-    if draws.uniform() < probability:
-        size = int(draws.choice(sizes))
-        cutoff = draws.uniform(np.pi / 3, np.pi)
+    if rng.uniform() < probability:
+        size = int(rng.choice(sizes))
+        cutoff = rng.uniform(np.pi / 3, np.pi)
         return Kernel(circular_lowpass(cutoff, size, pad_to), size, cutoff=cutoff)
     return unit_pulse(pad_to)
 
 
-def unit_pulse(size: int = _PAD) -> Kernel:
+def unit_pulse(size: int = KERNEL_SIZE) -> Kernel:
     """The kernel that changes nothing."""
     pulse = np.zeros((size, size))
     pulse[size // 2, size // 2] = 1

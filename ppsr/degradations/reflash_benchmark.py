@@ -37,7 +37,6 @@ def degrade(
     *,
     scale: int = 4,
     rng: np.random.Generator | None = None,
-    noise: np.ndarray | None = None,
 ) -> np.ndarray:
     """Degrade one HR image.
 
@@ -46,13 +45,12 @@ def degrade(
         variant: key of VARIANTS.
         scale: HR size / LR size; fractions of pixels are cut off.
         rng: of the noise, where the variant has some.
-        noise: C x h x w to add instead, in units of [0, 1].
 
     Returns:
         h x w x 3 uint8; h x w for gray images unless JPEG made them RGB.
 
     Raises:
-        ConfigError: unknown variant.
+        ConfigError: unknown variant, or one with noise and no generator.
         DataError: the image is not 8 bit, or smaller than the scale.
     """
     if variant not in VARIANTS:
@@ -66,23 +64,14 @@ def degrade(
     size = (image.shape[1] // scale, image.shape[0] // scale)
     lq = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     if "noise20" in variant:
-        lq = _add_noise(lq, _draw(lq, rng) if noise is None else noise)
+        if rng is None:
+            raise ConfigError("a degradation with noise needs a random generator")
+        lq = _add_noise(lq, rng.normal(0, NOISE_LEVEL, (lq[..., None].shape[2], *lq.shape[:2])))
     return _jpeg(lq, 50) if variant.endswith("jepg50") else lq
 
 
-def _draw(lq: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-    """The noise of one image, C x h x w.
-
-    Raises:
-        ConfigError: there is no generator.
-    """
-    if rng is None:
-        raise ConfigError("a degradation with noise needs a random generator")
-    return rng.normal(0, NOISE_LEVEL, (1 if lq.ndim == 2 else lq.shape[2], *lq.shape[:2]))
-
-
 def _add_noise(lq: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Add, clip, and cut (not round) to 8 bit, as published."""
+    """Add (C, h, w), clip, and cut (not round) to 8 bit, as published."""
     added = noise[0] if lq.ndim == 2 else noise.transpose(1, 2, 0)
     values = np.clip(lq.astype(np.float32) / np.float32(255) + added, 0, 1).astype(np.float32)
     return np.clip(values * np.float32(255), 0, 255).astype(np.uint8)

@@ -3,8 +3,8 @@
 Wang et al., "Real-ESRGAN", ICCVW 2021, arXiv:2107.10833; used with the same ranges by Reflash Dropout (CVPR
 2022, arXiv:2112.12089), Navigating Beyond Dropout (CVPR 2024, arXiv:2402.18929) and Real-DRCT. Differences
 from the released code: the order is data, so that another needs no code; whether the second blur acts and
-the kind of noise are drawn per image. Only what decides sizes and order can be common to a batch
-(`common`).
+the kind of noise are drawn per image. Only what decides sizes and order can be shared by a batch
+(`shared_rng`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ppsr.degradations.kernels import KERNEL_SHAPES
 from ppsr.degradations.operations import Operation
 from ppsr.degradations.steps import (
     BlurStep,
-    Frame,
+    ImageSizes,
     JpegStep,
     NoiseStep,
     RandomOrder,
@@ -118,7 +118,7 @@ def draw_operations(
     *,
     size: tuple[int, int],
     scale: int,
-    common: np.random.Generator | None = None,
+    shared_rng: np.random.Generator | None = None,
 ) -> list[Operation]:
     """The operations that lead from one HR image to its LR version.
 
@@ -127,12 +127,12 @@ def draw_operations(
         rng: of the image.
         size: height and width of the HR image, multiples of `scale`.
         scale: HR size / LR size.
-        common: of what decides sizes and order; generators in equal states give images of one batch equal
+        shared_rng: of what decides sizes and order; generators in equal states give images of one batch equal
             sizes. Default: `rng`.
     """
-    frame = Frame(size, scale)
-    common = rng if common is None else common
-    return [operation for step in steps for operation in step.draw(rng, common, frame)]
+    sizes = ImageSizes(size, scale)
+    shared_rng = rng if shared_rng is None else shared_rng
+    return [operation for step in steps for operation in step.draw(rng, shared_rng, sizes)]
 
 
 def smallest_filtered(steps: Sequence[Step], side: float, lq_side: float) -> float:

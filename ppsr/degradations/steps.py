@@ -7,29 +7,41 @@ of the second round.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from ppsr.degradations.kernels import KERNEL_SHAPES, draw_kernel, sinc_kernel, unit_pulse
+from ppsr.degradations.kernels import (
+    KERNEL_SHAPES,
+    KERNEL_SIZE,
+    Kernel,
+    circular_lowpass,
+    mixed_kernel,
+    pad_kernel,
+    sinc_kernel,
+    unit_pulse,
+)
 from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = [
     "BlurStep",
-    "Frame",
+    "ImageSizes",
     "JpegStep",
     "NoiseStep",
     "RandomOrder",
     "ResizeStep",
+    "Rng",
     "SincStep",
     "Step",
 ]
 
+Rng = np.random.Generator
+
 
 @dataclass(frozen=True)
-class Frame:
+class ImageSizes:
     """Sizes that steps refer to: of the HR image, and how much smaller the LR image is."""
 
     size: tuple[int, int]
@@ -37,10 +49,10 @@ class Frame:
 
 
 class Step(Protocol):
-    """A random step. `common` draws what decides sizes and order, `rng` all else."""
+    """A random step. `shared_rng` draws what decides sizes and order, `rng` all else."""
 
-    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
-        """Operations with their choices made; as many, of the same kinds, for equal `common`."""
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+        """Operations with their choices made; as many, of the same kinds, for equal `shared_rng`."""
 
 
 def _is_list_of_numbers(value: Any) -> bool:
@@ -99,8 +111,30 @@ class BlurStep:
         """Odd sides of the range."""
         return _odd_sides("blur", self.kernel_range)
 
-    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
-        kernel = draw_kernel(rng, self)
+    def draw_kernel(self, rng: Rng) -> Kernel:
+        """A kernel padded to 21 x 21: its side, whether it is a sinc, family and parameters, in this order.
+
+        A sinc kernel in this place is described by its side, the smallest sigma and no rotation.
+        """
+        size = int(rng.choice(self.kernel_sizes))
+        if rng.uniform() < self.sinc_prob:
+            cutoff = rng.uniform(np.pi / 3 if size < 13 else np.pi / 5, np.pi)
+            low = self.blur_sigma[0]
+            return Kernel(circular_lowpass(cutoff, size, KERNEL_SIZE), size, low, low, 0.0, cutoff)
+        kernel = mixed_kernel(
+            rng,
+            kernel_list=self.kernel_list,
+            kernel_prob=self.kernel_prob,
+            kernel_size=size,
+            sigma_x_range=self.blur_sigma,
+            sigma_y_range=self.blur_sigma,
+            betag_range=self.betag_range,
+            betap_range=self.betap_range,
+        )
+        return replace(kernel, values=pad_kernel(kernel.values, KERNEL_SIZE))
+
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+        kernel = self.draw_kernel(rng)
         return [Blur((kernel if rng.random() < self.blur_prob else unit_pulse()).values)]
 
 
@@ -115,9 +149,9 @@ class SincStep:
         _check_probability("sinc", final_sinc_prob=self.final_sinc_prob)
         _odd_sides("sinc", self.kernel_range)
 
-    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
-        sizes = _odd_sides("sinc", self.kernel_range)
-        return [Blur(sinc_kernel(rng, sizes=sizes, probability=self.final_sinc_prob).values)]
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+        sides = _odd_sides("sinc", self.kernel_range)
+        return [Blur(sinc_kernel(rng, sizes=sides, probability=self.final_sinc_prob).values)]
 
 
 @dataclass(frozen=True)
@@ -152,14 +186,14 @@ class ResizeStep:
         """Whether the size afterwards is always that of the LR image."""
         return self.relative_to == "lq" and self.resize_prob[2] == 1
 
-    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         low, high = self.resize_range
-        direction = int(common.choice(3, p=self.resize_prob))
-        factor = (common.uniform(1, high), common.uniform(low, 1), 1.0)[direction]
-        mode = str(common.choice(MODES))
+        direction = int(shared_rng.choice(3, p=self.resize_prob))
+        factor = (shared_rng.uniform(1, high), shared_rng.uniform(low, 1), 1.0)[direction]
+        mode = str(shared_rng.choice(MODES))
         if self.relative_to == "image":
             return [Resize(mode, scale=float(factor))]
-        height, width = (int(side / frame.scale * factor) for side in frame.size)
+        height, width = (int(side / sizes.scale * factor) for side in sizes.size)
         return [Resize(mode, size=(height, width))]
 
 
@@ -179,7 +213,7 @@ class NoiseStep:
             "noise", gaussian_noise_prob=self.gaussian_noise_prob, gray_noise_prob=self.gray_noise_prob
         )
 
-    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         gaussian = rng.random() < self.gaussian_noise_prob
         low, high = self.noise_range if gaussian else self.poisson_scale_range
         kind = "gaussian" if gaussian else "poisson"
@@ -195,7 +229,7 @@ class JpegStep:
     def __post_init__(self) -> None:
         _check_range("jpeg", "jpeg_range", self.jpeg_range, 1, 99.9)
 
-    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         return [Jpeg(float(rng.uniform(self.jpeg_range[0], self.jpeg_range[1])))]
 
 
@@ -205,6 +239,6 @@ class RandomOrder:
 
     groups: Sequence[Sequence[Step]]
 
-    def draw(self, rng: np.random.Generator, common: np.random.Generator, frame: Frame) -> list[Operation]:
-        order = common.permutation(len(self.groups))
-        return [op for i in order for step in self.groups[i] for op in step.draw(rng, common, frame)]
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+        order = shared_rng.permutation(len(self.groups))
+        return [op for i in order for step in self.groups[i] for op in step.draw(rng, shared_rng, sizes)]

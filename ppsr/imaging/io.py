@@ -152,7 +152,8 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
             f"cannot write samples of type {image.dtype} to {path}; use uint8, uint16 or float in [0, 1]"
         )
     pixels = image[..., None] if image.ndim == 2 else image
-    target = Target(*pixels.shape, dtype=pixels.dtype, quality=quality, alpha=pixels.shape[2] in (2, 4))
+    height, width, channels = pixels.shape
+    target = Target(height, width, channels, pixels.dtype, quality=quality, alpha=channels in (2, 4))
     try:
         dtype, _ = supported_dtype(path.suffix, target)
         if dtype != pixels.dtype:

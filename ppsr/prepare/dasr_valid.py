@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_choices
+from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_params
 from ppsr.degradations.operations import apply_operations, quantise
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
@@ -60,8 +60,8 @@ class DASRValidation(Recipe):
         image = mod_crop(read_image(path), self.scale)
         if not image.size:
             raise SkipImageError(f"is smaller than {self.scale} pixels")
-        choices, rng = self._drawn(path.stem)
-        operations = build_operations(choices, image.shape[:2], self.scale)
+        params, rng = self._drawn(path.stem)
+        operations = build_operations(params, image.shape[:2], self.scale)
         yield self.files(path)[0], quantise(apply_operations(image, operations, rng))
 
     def make(self, source: str | Path, *, workers: int | None = None, force: bool = False) -> Summary:
@@ -75,7 +75,7 @@ class DASRValidation(Recipe):
         return summary
 
     def _drawn(self, stem: str) -> tuple[Any, np.random.Generator]:
-        """The choices of an image, and the generator of what is drawn after them."""
+        """The parameters of an image, and the generator of what is drawn after them."""
         spelled = stem.encode(errors="surrogateescape")  # names of files need not be text
         rng = np.random.default_rng([self.seed, self.kind, zlib.crc32(spelled)])
-        return draw_choices(rng, LEVELS[TYPES[self.kind]]), rng
+        return draw_params(rng, LEVELS[TYPES[self.kind]]), rng

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_choices, levels_with
+from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_params, levels_with
 from ppsr.degradations.operations import Blur
 from ppsr.errors import ConfigError
 
@@ -40,13 +40,13 @@ def test_what_cannot_be_drawn_is_refused_with_its_level(changes, message):
 def test_a_range_of_one_value_is_described_as_zero(rng):
     fixed = {"jpeg_range": [90, 90], "noise_range": [5, 5], "poisson_scale_range": [1, 1]}
     level = levels_with({"weak": {"stages": [fixed]}})["weak"]
-    described = describe(draw_choices(rng, level), level)
+    described = describe(draw_params(rng, level), level)
     assert described[26] == described[18] == 0
     assert np.isfinite(described).all()
 
 
 def _kinds(level, rng):
-    operations = build_operations(draw_choices(rng, level), (64, 64), 4)
+    operations = build_operations(draw_params(rng, level), (64, 64), 4)
     return [type(operation).__name__ for operation in operations]
 
 
@@ -63,10 +63,10 @@ def test_first_blur_acts_with_its_probability(name, rng):
 def test_levels_of_one_stage_end_with_the_sinc_filter_that_is_asked_for(rng):
     assert _kinds(LEVELS["weak"], rng) == ["Blur", "Resize", "Noise", "Jpeg", "Resize"]
     level = levels_with({"weak": {"final_sinc_prob": 1.0}})["weak"]
-    choices = draw_choices(rng, level)
-    *_, resize, sinc = build_operations(choices, (64, 64), 4)
+    params = draw_params(rng, level)
+    *_, resize, sinc = build_operations(params, (64, 64), 4)
     assert resize.size == (16, 16) and isinstance(sinc, Blur)
-    np.testing.assert_array_equal(sinc.kernel, choices.sinc.values)
-    described = describe(choices, level)
-    assert described[9] == pytest.approx((choices.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3), abs=1e-6)
+    np.testing.assert_array_equal(sinc.kernel, params.sinc.values)
+    described = describe(params, level)
+    assert described[9] == pytest.approx((params.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3), abs=1e-6)
     assert not described[28:30].any()  # JPEG always comes before the last resize

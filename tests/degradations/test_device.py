@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ppsr.compat.paddle import seeded
 from ppsr.degradations import blur, device
 from ppsr.degradations.jpeg import jpeg
-from ppsr.degradations.kernels import draw_kernel, unit_pulse
+from ppsr.degradations.kernels import unit_pulse
 from ppsr.degradations.noise import poisson_rate
 from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Resize, apply_operations, quantise
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
@@ -39,7 +39,7 @@ def _arrays(x):
 @pytest.mark.smoke
 def test_every_image_is_filtered_with_its_own_kernel(rng):
     images = _images(rng)
-    kernels = [draw_kernel(rng, STEPS[0]).values for _ in range(2)] + [unit_pulse().values]
+    kernels = [STEPS[0].draw_kernel(rng).values for _ in range(2)] + [unit_pulse().values]
     ours = _arrays(device.filter2d(_tensor(images), np.stack(kernels)))
     host = [blur.filter2d(one, kernel) for one, kernel in zip(images, kernels, strict=True)]
     assert np.abs(ours - np.stack(host)).max() < 1e-5
@@ -84,7 +84,7 @@ def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
                 np.random.default_rng(100 + i),
                 size=(96, 80),
                 scale=4,
-                common=np.random.default_rng(common),
+                shared_rng=np.random.default_rng(common),
             )
             for i in range(3)
         ]

@@ -19,7 +19,7 @@ TO_LQ = {"name": "resize", "relative_to": "lq"}
 
 def _draw(seed, *, common=None, size=(400, 400), steps=PUBLISHED):
     common = None if common is None else np.random.default_rng(common)
-    return draw_operations(steps, np.random.default_rng(seed), size=size, scale=4, common=common)
+    return draw_operations(steps, np.random.default_rng(seed), size=size, scale=4, shared_rng=common)
 
 
 def test_the_published_list_is_two_rounds_and_a_last_one_in_either_order():

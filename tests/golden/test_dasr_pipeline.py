@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import paddle
@@ -10,8 +11,8 @@ import paddle
 from ppsr.datasets.transforms import random_crop_or_pad
 from ppsr.degradations import device
 from ppsr.degradations.blur import usm_sharpen
-from ppsr.degradations.dasr import LEVELS, Choices, StageChoices, build_operations, describe
-from ppsr.degradations.kernels import Kernel, draw_kernel, sinc_kernel
+from ppsr.degradations.dasr import LEVELS, DegradationParams, StageParams, build_operations, describe
+from ppsr.degradations.kernels import Kernel, sinc_kernel
 from ppsr.degradations.noise import add_noise
 from ppsr.degradations.operations import Noise, apply_operations, quantise
 from tests.golden.files import Golden, assert_close, golden
@@ -56,7 +57,7 @@ def _choices(g, level, i, height, width):
         blurred = n == 0 or any(first_jpeg < k < second_noise for k in filters)
         scale = resizes[n]["scale_factor"]
         stages.append(
-            StageChoices(
+            StageParams(
                 kernel=_kernel(g, f"kernel{n + 1}", i),
                 blurred=blurred,
                 scale=_scale(g, level, i) if scale is None else scale,
@@ -69,7 +70,7 @@ def _choices(g, level, i, height, width):
         )
     last_resize = max(k for k, op in enumerate(ops) if op["op"] == "interpolate")
     last_jpeg = max(k for k, op in enumerate(ops) if op["op"] == "jpeg")
-    return Choices(
+    return DegradationParams(
         tuple(stages),
         resizes[-1]["mode"],
         _kernel(g, "sinc", i) if two else None,
@@ -138,6 +139,21 @@ def test_feed_data_on_the_device_from_recorded_choices(path):
     _assert_close_levels(device.quantise(x).numpy(), g["output/lq_full"])
 
 
+@dataclass
+class _Integers:
+    """Python's random numbers under NumPy's name."""
+
+    python: Any
+
+    def integers(self, low, high):
+        return self.python.randint(low, high - 1)
+
+
+def _drawn(level, index, draws):
+    """The released code never draws the smallest side of its range."""
+    return replace(level.stages[index], kernel_range=(9, 21)).draw_kernel(draws)
+
+
 @golden("functions_dataset*")
 def test_dataset_item_with_the_published_random_streams(path):
     g = Golden(path)
@@ -147,18 +163,18 @@ def test_dataset_item_with_the_published_random_streams(path):
     image = np.ascontiguousarray(bgr[..., ::-1])
     if draws.python.random() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
-    image = random_crop_or_pad(image, 400, draws.python)
+    image = random_crop_or_pad(image, 400, _Integers(draws.python))
     gt = image.transpose(2, 0, 1)
     assert list(gt.shape) == list(g["output/gt_shape"])
     assert_close(gt[:, :3, :3], g["output/gt_corner"], atol=1e-7)
     assert_close(gt.astype(np.float64).sum(), g["output/gt_sum"], rtol=1e-6)
     severe, standard, weak = (LEVELS[name] for name in ("severe", "standard", "weak"))
     drawn = {
-        "severe_degrade_two_stage.kernel1": draw_kernel(draws, severe.stages[0], _PUBLISHED_SIZES),
-        "severe_degrade_two_stage.kernel2": draw_kernel(draws, severe.stages[1], _PUBLISHED_SIZES),
+        "severe_degrade_two_stage.kernel1": _drawn(severe, 0, draws),
+        "severe_degrade_two_stage.kernel2": _drawn(severe, 1, draws),
         "severe_degrade_two_stage.sinc_kernel": sinc_kernel(draws, sizes=_PUBLISHED_SIZES, probability=0.8),
-        "standard_degrade_one_stage.kernel1": draw_kernel(draws, standard.stages[0], _PUBLISHED_SIZES),
-        "weak_degrade_one_stage.kernel1": draw_kernel(draws, weak.stages[0], _PUBLISHED_SIZES),
+        "standard_degrade_one_stage.kernel1": _drawn(standard, 0, draws),
+        "weak_degrade_one_stage.kernel1": _drawn(weak, 0, draws),
     }
     for name, kernel in drawn.items():
         facts = {
