@@ -10,7 +10,7 @@ import pytest
 
 from ppsr.errors import DataError
 from ppsr.imaging.reading import read_file
-from tests.inference.kinds import tiff
+from tests.imaging.kinds import tiff
 
 
 def _read(path, content):

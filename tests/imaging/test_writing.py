@@ -16,7 +16,7 @@ from ppsr.imaging.io import decode_image, write_image
 from ppsr.imaging.metadata import Metadata
 from ppsr.imaging.reading import read_file
 from ppsr.imaging.writing import supported_dtype, write_rows
-from tests.inference.kinds import colours, exif, profile
+from tests.imaging.kinds import colours, exif, profile
 
 
 def _write(path, image, cuts=(1, 7, 20), quality=95, **metadata):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ppsr.inference.upscaler import Upscaler
+from tests.imaging.kinds import colours, packed
 from tests.inference.helpers import Repeat
-from tests.inference.kinds import colours, packed
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.reading import read_file
 from ppsr.inference import files as files_module
 from ppsr.inference.files import FileOptions, exit_code, upscale_files
 from ppsr.inference.upscaler import Upscaler
+from tests.imaging.kinds import colours, exif, packed
 from tests.inference.helpers import Repeat, list_files
-from tests.inference.kinds import by_opencv, colours, exif, packed, profile
 
 
 def test_folders_keep_their_structure(folder, upscaler, tmp_path):
@@ -169,47 +168,6 @@ def test_alpha_becomes_png_in_a_folder_and_an_error_by_name(upscaler, tmp_path):
     [named] = upscale_files(upscaler, source, tmp_path / "b.jpg")
     assert "no alpha" in named["reason"]
     assert exit_code([named]) == 3
-
-
-def test_16_bits_are_reduced_with_a_warning(upscaler, tmp_path):
-    source = tmp_path / "a.png"
-    source.write_bytes(by_opencv(".png", colours().astype(np.uint16) * 257))
-    [report] = upscale_files(upscaler, source, tmp_path / "out", extension="webp")
-    assert "16 were reduced" in report["reason"]
-
-
-def test_profile_and_exif_pass_from_any_format_to_any_other(upscaler, tmp_path):
-    for kind in ("png", "jpg", "webp", "tif"):
-        name = {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
-        content = packed(colours(), name, icc_profile=profile(), exif=exif(1))
-        (tmp_path / f"a.{kind}").write_bytes(content)
-        for ext in ("png", "jpg", "webp", "tif"):
-            target = tmp_path / f"{kind}.{ext}"
-            [report] = upscale_files(upscaler, tmp_path / f"a.{kind}", target)
-            assert report["status"] == "ok", report
-            with Image.open(target) as image:
-                assert image.info["icc_profile"] == profile()
-                assert image.getexif()[0x010F] == "Maker"
-
-
-def _gray_profile():
-    """The header of a profile for gray, as far as programs look at it here."""
-    return profile()[:16] + b"GRAY" + profile()[20:]
-
-
-def test_profiles_of_other_colours_than_the_results_are_left_out(upscaler, tmp_path):
-    (tmp_path / "a.png").write_bytes(packed(colours()[..., 0], "PNG", icc_profile=_gray_profile()))
-    (tmp_path / "b.png").write_bytes(packed(colours(), "PNG", icc_profile=_gray_profile()))
-    for name, ext, kept in (
-        ("a", "png", True),
-        ("a", "jpg", True),
-        ("a", "webp", False),
-        ("b", "png", False),
-    ):
-        [report] = upscale_files(upscaler, tmp_path / f"{name}.png", tmp_path / f"{name}_x.{ext}")
-        assert (report["status"] == "ok") == kept, report
-        with Image.open(report["output"]) as image:
-            assert ("icc_profile" in image.info) == kept
 
 
 def test_a_report_that_cannot_be_written_is_named_at_once(upscaler, tmp_path):

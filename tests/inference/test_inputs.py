@@ -11,8 +11,8 @@ from ppsr.errors import ConfigError
 from ppsr.inference.files import exit_code, upscale_files
 from ppsr.inference.inputs import find_jobs, is_video_head, place_results
 from ppsr.inference.upscaler import Upscaler
+from tests.imaging.kinds import colours, packed
 from tests.inference.helpers import Repeat
-from tests.inference.kinds import colours, packed
 
 IMAGE = packed(colours(), "PNG")
 TRANSPORT = (b"\x47" + bytes(187)) * 6

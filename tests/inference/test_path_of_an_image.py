@@ -12,8 +12,8 @@ import pytest
 import ppsr
 from ppsr.inference.files import upscale_files
 from ppsr.inference.upscaler import Upscaler
+from tests.imaging.kinds import colours, packed
 from tests.inference.helpers import small_network
-from tests.inference.kinds import colours, packed
 
 PACKAGE = Path(ppsr.__file__).parent
 DOCS = PACKAGE.parent / "docs"

@@ -9,8 +9,8 @@ import pytest
 
 from ppsr.inference.files import exit_code, upscale_files
 from ppsr.inference.upscaler import Upscaler
+from tests.imaging.kinds import colours, packed
 from tests.inference.helpers import Repeat, list_files
-from tests.inference.kinds import colours, packed
 
 
 def _names(reports, status="ok"):

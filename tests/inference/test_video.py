@@ -80,24 +80,28 @@ def _rgb(frame):
 
 
 def _read(path):
+    """Frames as (seconds, RGB), packets of sound as (seconds, bytes)."""
     with av.open(str(path)) as reader:
         frames = [(frame.time, _rgb(frame)) for frame in reader.decode(video=0)]
     with av.open(str(path)) as reader:
-        sound = [bytes(p) for p in reader.demux(audio=0) if p.size] if reader.streams.audio else []
-    return frames, sound
+        packets = reader.demux(audio=0) if reader.streams.audio else []
+        return frames, [(float(p.pts * p.time_base), bytes(p)) for p in packets if p.size]
 
 
+@pytest.mark.parametrize("late", [0, 9])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_frames_stamps_and_sound_arrive(suffix, tmp_path):
-    source = _make(tmp_path / f"a{suffix}")
+def test_frames_stamps_and_sound_arrive(suffix, late, tmp_path):
+    source = _make(tmp_path / f"a{suffix}", late=late)
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
     assert report["status"] == "ok", report
     assert report["frames"] == len(STAMPS)
     assert report["output_size"] == [128, 96]
     before, sound_before = _read(source)
     after, sound_after = _read(tmp_path / "out" / f"a{suffix}")
+    assert before[0][0] == pytest.approx(late / 12, abs=2e-3)
     assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-3)
-    assert sound_after == sound_before
+    assert [content for _, content in sound_after] == [content for _, content in sound_before]
+    assert [time for time, _ in sound_after] == pytest.approx([time for time, _ in sound_before], abs=2e-3)
     assert len(sound_before) > 10
     for (_, small), (_, large) in zip(before, after, strict=True):
         assert np.abs(large - small.repeat(2, 0).repeat(2, 1)).mean() < 3
@@ -118,39 +122,11 @@ def test_colours_stay(matrix, wide, tmp_path):
             assert np.abs(shift).max() < (3 if wide else 1), (path, shift)
 
 
-def _stamps(path):
-    """Seconds of the frames and of the packets of sound."""
-    with av.open(str(path)) as reader:
-        frames = [frame.time for frame in reader.decode(video=0)]
-    with av.open(str(path)) as reader:
-        return frames, [float(p.pts * p.time_base) for p in reader.demux(audio=0) if p.size]
-
-
-@pytest.mark.parametrize("late", [0, 9])
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_sound_stays_with_the_images(suffix, late, tmp_path):
-    source = _make(tmp_path / f"a{suffix}", late=late)
-    [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
-    assert report["status"] == "ok", report
-    frames, sound = _stamps(source)
-    frames_after, sound_after = _stamps(tmp_path / "out" / f"a{suffix}")
-    assert frames[0] == pytest.approx(late / 12, abs=2e-3)
-    assert frames_after == pytest.approx(frames, abs=2e-3)
-    assert sound_after == pytest.approx(sound, abs=2e-3)
-
-
 def test_pixels_that_are_not_square_stay_so(tmp_path):
     source = _make(tmp_path / "a.mp4", sound=False, aspect=Fraction(16, 15))
     upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as reader:
         assert reader.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
-
-
-def test_odd_sizes_are_kept(tmp_path):
-    source = _make(tmp_path / "a.mp4", height=34, width=50, sound=False)
-    [report] = upscale_files(Upscaler(Repeat(), outscale=1.5), source, tmp_path / "b.mp4")
-    assert report["output_size"] == [75, 51]
-    assert _read(tmp_path / "b.mp4")[0][0][1].shape == (51, 75, 3)
 
 
 def test_ten_bits_stay_ten_bits(tmp_path):
@@ -179,18 +155,6 @@ def test_turned_recordings_become_upright(rotation, tmp_path):
     expected = np.rot90(next(_images(48, 64)), turned // 90).repeat(2, 0).repeat(2, 1)
     assert got.shape == expected.shape
     assert np.abs(got - expected).mean() < 4
-
-
-def test_damaged_videos_are_an_error_line(tmp_path):
-    source = _make(tmp_path / "a.mp4")
-    content = source.read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
-    (tmp_path / "text.mp4").write_text("no video")
-    reports = upscale_files(
-        Upscaler(Repeat()), [source, tmp_path / "cut.mp4", tmp_path / "text.mp4"], tmp_path / "out"
-    )
-    assert [r["status"] for r in reports] == ["ok", "error", "error"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mp4", "report.jsonl"]
 
 
 def _noise(path, codec):

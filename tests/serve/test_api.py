@@ -91,7 +91,7 @@ def test_sixteen_bits_and_alpha_survive(tmp_path, rng):
 
 
 def test_gray_with_alpha_of_16_bits_comes_back_as_tiff(tmp_path, rng):
-    from tests.inference.kinds import tiff
+    from tests.imaging.kinds import tiff
 
     deep = rng.integers(1, 2**16, (9, 8, 2)).astype(np.uint16)
     with served(tmp_path) as site:
@@ -102,7 +102,7 @@ def test_gray_with_alpha_of_16_bits_comes_back_as_tiff(tmp_path, rng):
 
 
 def test_a_tiff_that_no_decoder_takes_is_not_an_error_of_the_service(tmp_path, rng):
-    from tests.inference.kinds import tiff
+    from tests.imaging.kinds import tiff
 
     image = rng.integers(0, 256, (9, 8, 7)).astype(np.uint8)
     with served(tmp_path) as site:

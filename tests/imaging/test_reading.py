@@ -1,0 +1,97 @@
+"""Decoding: orientations, profiles, truncated and damaged files."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppsr.errors import DataError
+from ppsr.imaging.reading import read_file
+from tests.imaging.kinds import HEIGHT, WIDTH, colours, packed, write_kinds
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_16_bit_tiff_files_are_turned_once(orientation, tmp_path):
+    """OpenCV decodes these; it must not leave the turn to us, nor we to it."""
+    deep = colours()[..., 0].astype(np.uint16) * 257
+    (tmp_path / "a.tif").write_bytes(packed(deep, "TIFF", tiffinfo={274: orientation}))
+    pixels = read_file(tmp_path / "a.tif").pixels
+    assert pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pixels[..., 0], np.rot90(deep, {3: 2, 6: -1, 8: 1}[orientation]))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("cut", [1, 2, 3, 10, 40])
+def test_a_jpeg_is_complete_exactly_if_its_image_is(progressive, cut, tmp_path):
+    """Cutting the marker loses nothing; cutting deeper is noticed unless the pixels are all there."""
+    content = packed(colours(), "JPEG", quality=92, progressive=progressive)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    whole = read_file(path).pixels
+    path.write_bytes(content[:-cut])
+    try:
+        image = read_file(path)
+    except DataError as error:
+        assert cut > 2
+        assert "truncated" in str(error)
+    else:
+        assert image.warnings
+        np.testing.assert_array_equal(image.pixels, whole)
+
+
+def test_cmyk_is_converted_by_its_profile_or_without_it(tmp_path):
+    cmyk = Image.fromarray(colours()).convert("CMYK")
+    (tmp_path / "a.jpg").write_bytes(packed(cmyk, "JPEG", icc_profile=b"not a profile"))
+    image = read_file(tmp_path / "a.jpg")
+    assert image.metadata.icc is None
+    assert "ignored" in image.warnings[0]
+    assert image.pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_the_limit_of_pixels_can_be_raised_and_lowered(tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    with pytest.raises(DataError, match="864 pixels, allowed are 863"):
+        read_file(tmp_path / "a.png", max_pixels=863)
+    assert read_file(tmp_path / "a.png", max_pixels=864).pixels.shape == (24, 36, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_the_one_of_another_decoder(orientation, tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    content = packed(colours(), "JPEG", quality=95, exif=tags)
+    (tmp_path / "a.jpg").write_bytes(content)
+    upright = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    pixels = read_file(tmp_path / "a.jpg").pixels
+    assert pixels.shape == upright.shape
+    assert np.abs(pixels.astype(int) - upright).max() <= 3
+
+
+def test_damaged_files_never_raise_anything_but_data_errors(tmp_path, rng):
+    """Bytes changed, cut and repeated at random in every kind of file."""
+    source = tmp_path / "in"
+    source.mkdir()
+    write_kinds(source)
+    decoded = refused = 0
+    for path in sorted(source.iterdir()):
+        if not path.is_file() or path.stat().st_size > 100_000:
+            continue
+        content = path.read_bytes()
+        for _ in range(12):
+            damaged = bytearray(content)
+            for at in rng.integers(0, max(1, len(content)), int(rng.integers(1, 6))) if content else ():
+                damaged[at] = int(rng.integers(0, 256))
+            if rng.random() < 0.3:
+                damaged = damaged[: int(rng.integers(0, len(damaged) + 1))]
+            target = tmp_path / "damaged"
+            target.write_bytes(bytes(damaged))
+            try:
+                read_file(target, max_pixels=10**6)
+                decoded += 1
+            except DataError as error:
+                assert str(target) in str(error)
+                refused += 1
+    assert refused > 100
+    assert decoded > 20
