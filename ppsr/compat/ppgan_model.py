@@ -10,8 +10,6 @@ import paddle
 from ppgan.models.base_model import BaseModel
 from ppgan.utils.visual import tensor2img
 
-from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import evaluating, super_resolve
@@ -64,9 +62,6 @@ class PpganModel(BaseModel):
             model=self.algorithm,
             optimizers={name: (optimizers[name], tuple(sections[name]["net_names"])) for name in optimizers},
             schedules=dict.fromkeys(optimizers, _TheirSchedule(lr)),
-            options=StepOptions(),
-            precision=Precision(),
-            group=Group(),
         )
         return optimizers
 

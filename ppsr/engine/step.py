@@ -66,8 +66,8 @@ class _PhaseResult:
     def numbers(self) -> list[Tensor]:
         """Everything that is read from the device, in order."""
         scalars = [*self.losses.values(), *self.logs.values()]
-        numbers = [value for values in scalars for value in values] + list(self.squares.values())
-        return numbers if self.flags is None else [*numbers, self.flags]
+        numbers = [value for values in scalars for value in values]
+        return [*numbers, *self.squares.values(), *([] if self.flags is None else [self.flags])]
 
 
 @dataclass
@@ -85,9 +85,9 @@ class TrainStep:
     model: BaseModel
     optimizers: Optimizers
     schedules: Mapping[str, Schedule]
-    options: StepOptions
-    precision: Precision
-    group: Group
+    options: StepOptions = field(default_factory=StepOptions)
+    precision: Precision = field(default_factory=Precision)
+    group: Group = field(default_factory=Group)
     ema: EMA | None = None
     skipped: int = 0
     skipped_in_a_row: int = 0
@@ -131,10 +131,7 @@ class TrainStep:
             self.precision = self.precision.model_copy(update={"dtype": "bfloat16"})
             logger.info("training in bfloat16: activations of %s leave the range of float16", names)
             return []
-        text = (
-            "%s stays in float32: its activations leave the range of float16, and the device has no bfloat16"
-        )
-        logger.warning(text, names)
+        logger.warning("%s stays in float32: float16 is too small, and the device has no bfloat16", names)
         return unsafe
 
     def rates(self, step: int) -> dict[str, float]:
@@ -159,9 +156,8 @@ class TrainStep:
             TooManySkipsError: non-finite for `max_skips` steps in a row.
         """
         paddle.seed((seed * 1_000_003 + step * 1009 + self.group.rank) % (2**31 - 1))
-        rates = self.rates(step)
-        for name, (optimizer, _) in self.optimizers.items():
-            optimizer.set_lr(rates[name])
+        for name, rate in self.rates(step).items():
+            self.optimizers[name][0].set_lr(rate)
         self.model.step = step
         self.requests, self.requested = requests, None
         if self.options.batch_augment is not None:
@@ -239,11 +235,8 @@ class TrainStep:
 
     @contextmanager
     def _forwards(self, phase: Phase) -> Iterator[None]:
-        """Inside, networks that are not safe in float16 run in float32, and with `to_static` all as graphs.
-
-        A graph keeps which parameters were frozen when it was traced, so a network that is trained in one
-        phase and frozen in another has two.
-        """
+        """Inside, networks that are not safe in float16 run in float32, and with `to_static` all as graphs; a
+        graph keeps which parameters were frozen when it was traced."""
         try:
             for name, net in self.model.nets.items():
                 if self.options.to_static:

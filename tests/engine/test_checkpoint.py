@@ -80,11 +80,6 @@ def test_saved_files_and_facts_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(parse_pdparams(files["nets.pdparams"])["generator"]["w"], np.arange(6))
 
 
-def test_only_the_newest_stay(tmp_path: Path) -> None:
-    store = store_with(tmp_path, 1, 2, 10, 9)
-    assert [path.name for path in store.all()] == ["step_000000009", "step_000000010"]
-
-
 def test_pinned_best_outlives_newer_ones(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=1)
     store.save(1, FILES)
@@ -152,7 +147,7 @@ def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
     store, rng = CheckpointStore(tmp_path), np.random.default_rng(0)
     good = {path: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
     paths = sorted(good)
-    for index in range(1000):
+    for index in range(200):
         path = paths[index % len(paths)]
         damaged = bytearray(good[path])
         damaged[int(rng.integers(len(damaged)))] ^= 1 << int(rng.integers(8))
@@ -202,3 +197,4 @@ def test_a_run_that_goes_back_behind_damage_keeps_what_it_writes(tmp_path: Path,
 def test_the_newest_is_the_one_written_last(tmp_path: Path) -> None:
     store = store_with(tmp_path, 10, 20, 15)
     assert store.latest() == tmp_path / "step_000000015"
+    assert [path.name for path in store.all()] == ["step_000000015", "step_000000020"]

@@ -10,7 +10,6 @@ import paddle
 import pytest
 
 from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.distributed import Group
 from ppsr.engine.state import State
 from ppsr.engine.step import TrainStep
 from ppsr.models.base import Batch
@@ -37,7 +36,6 @@ def _step(model, optimizers, **options):
         schedules=defaultdict(lambda: ConstantLR(learning_rate=0.5)),
         options=StepOptions(**options),
         precision=Precision(level="O2", dtype="bfloat16"),
-        group=Group(),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.config.schema import Precision, StepOptions
+from ppsr.config.schema import StepOptions
 from ppsr.engine.distributed import Group
 from ppsr.engine.profiling import HostWaits
 from ppsr.engine.step import TooManySkipsError, TrainStep
@@ -68,8 +68,6 @@ def _step(name, **options):
         optimizers=build_optimizers(sections, model.nets),
         schedules=defaultdict(lambda: ConstantLR(learning_rate=1e-3)),
         options=StepOptions(**options),
-        precision=Precision(),
-        group=Group(),
         ema=ema,
     )
 

@@ -17,8 +17,7 @@ import paddle
 import pytest
 from paddle import _C_ops
 
-from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.distributed import Group
+from ppsr.config.schema import Precision
 from ppsr.engine.state import State
 from ppsr.engine.step import TrainStep
 from ppsr.models.sr import SRModel
@@ -85,9 +84,7 @@ def _state(optimizer, level, dtype):
         model=model,
         optimizers=optimizers,
         schedules=defaultdict(lambda: ConstantLR(learning_rate=0.01)),
-        options=StepOptions(),
         precision=Precision(amp=level != "float32", level="O1" if level == "float32" else level, dtype=dtype),
-        group=Group(),
         ema=ema,
     )
     if level == "O2":

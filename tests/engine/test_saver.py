@@ -91,21 +91,19 @@ def test_memory_that_runs_out_is_one_line_and_saves_the_finished_steps(tmp_path,
     assert _steps(run_folder) == [2]
 
 
-def test_the_best_step_is_marked_also_where_it_is_the_last(tmp_path):
-    trainer = validated_trainer(tmp_path, [3.0, 1.0, 7.0])
+@pytest.mark.parametrize(
+    ("values", "interval", "steps", "best"),
+    [([5.0, 9.0, 1.0, 2.0], 2, [4, 8], 4), ([3.0, 1.0, 7.0], 2, [6], 6), ([9.0, 1.0, 2.0], 5, [2, 6], 2)],
+    ids=["outlives newer ones", "is the last", "is saved though not due"],
+)
+def test_the_checkpoint_of_the_best_step_stays(tmp_path, values, interval, steps, best):
+    trainer = validated_trainer(tmp_path, values, [f"snapshot_config.interval={interval}"])
     assert trainer.train() == 0
-    assert trainer.saver.store.best().name == "step_000000006"
-    best = read_file(tmp_path / "run" / "best_weight.pdparams").nets
-    last = read_file(tmp_path / "run" / "iter_6_weight.pdparams").nets
-    for key, value in last["generator"].items():
-        np.testing.assert_array_equal(best["generator"][key], value)
-
-
-def test_the_best_step_is_saved_also_where_no_checkpoint_was_due(tmp_path):
-    trainer = validated_trainer(tmp_path, [9.0, 1.0, 2.0], ["snapshot_config.interval=5"])
-    assert trainer.train() == 0
-    assert _steps(tmp_path / "run") == [2, 6]
-    assert trainer.saver.store.best().name == "step_000000002"
+    assert _steps(tmp_path / "run") == steps
+    assert trainer.saver.store.best().name == f"step_{best:09d}"
+    marked = read_file(tmp_path / "run" / "best_weight.pdparams").nets["generator"]
+    for key, value in read_file(tmp_path / "run" / f"iter_{best}_weight.pdparams").nets["generator"].items():
+        np.testing.assert_array_equal(marked[key], value)
 
 
 def test_a_resumed_run_repeats_a_validation_that_was_interrupted_and_knows_the_best(tmp_path):

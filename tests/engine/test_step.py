@@ -10,8 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.distributed import Group
+from ppsr.config.schema import Precision
 from ppsr.engine.step import TrainStep
 from ppsr.models.base import Batch
 from ppsr.models.sr import SRModel
@@ -56,9 +55,7 @@ def test_a_network_that_leaves_the_range_of_float16_takes_bfloat16_or_runs_witho
             model=model,
             optimizers={"optimG": (optimizer, ("generator",))},
             schedules=defaultdict(lambda: ConstantLR(learning_rate=1e-4)),
-            options=StepOptions(),
             precision=Precision(amp=True, dtype=dtype),
-            group=Group(),
         )
     assert step.precision.dtype == taken
     assert step.scalers["optimG"].enabled == (taken == "float16")
@@ -86,9 +83,6 @@ def test_every_optimizer_steps_at_its_own_rate():
         model=model,
         optimizers=build_optimizers(sections, model.nets),
         schedules=build_schedules(sections, {"name": "ConstantLR", "learning_rate": 100.0}),
-        options=StepOptions(),
-        precision=Precision(),
-        group=Group(),
     )
     weights = {
         "generator": model.nets["generator"].conv_last,

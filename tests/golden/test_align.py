@@ -10,9 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.config.schema import Precision, StepOptions
 from ppsr.criterions.alignment import AlignmentLoss, fourier_features, statistics_distance
-from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
 from ppsr.models.align import AlignModel
 from ppsr.models.base import Batch
@@ -136,9 +134,6 @@ def test_training_step_equals_the_released_one(path: Path) -> None:
         model=model,
         optimizers=build_optimizers({"optimG": adam}, model.nets),
         schedules=defaultdict(lambda: ConstantLR(learning_rate=2e-4)),
-        options=StepOptions(),
-        precision=Precision(),
-        group=Group(),
     )
     step.run([Batch({k: paddle.to_tensor(v) for k, v in arrays.items()})], 0, seed=0)
     for key, expected in mapping(file.group("output/after_adam")).items():

@@ -10,9 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.config.schema import Precision, StepOptions
 from ppsr.criterions.dual_regression import drn_losses
-from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
 from ppsr.errors import ConfigError, DataError
 from ppsr.models.base import Batch
@@ -118,9 +116,6 @@ def test_training_step_follows_the_original_for_three_steps(path: Path, grouping
         model=model,
         optimizers=build_optimizers(config, model.nets),
         schedules=defaultdict(lambda: ConstantLR(learning_rate=1e-4)),
-        options=StepOptions(),
-        precision=Precision(),
-        group=Group(),
     )
     images = {"lq": file["input/lr"], "gt": file["input/hr"]}
     images |= {f"lq_x{2**i}": file[f"input/lr_level{i}"] for i in range(1, len(meta["scale"]))}

@@ -9,8 +9,6 @@ import paddle
 import pytest
 
 from ppsr.config import check_config, load_config
-from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
 from ppsr.errors import ConfigError, WeightError
 from ppsr.models.base import Batch
@@ -72,9 +70,6 @@ def test_the_student_comes_nearer(rng, teacher):
         model=model,
         optimizers=build_optimizers({"name": "Adam", "net_names": ["generator"]}, model.nets),
         schedules=defaultdict(lambda: ConstantLR(learning_rate=3e-3)),
-        options=StepOptions(),
-        precision=Precision(),
-        group=Group(),
     )
     batch = batch_of(rng)
     values = [step.run([Batch(batch)], index, seed=0)["l_l1"] for index in range(40)]

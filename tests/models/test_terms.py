@@ -9,8 +9,6 @@ import paddle
 import pytest
 
 from ppsr.config import check_config, load_config
-from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.distributed import Group
 from ppsr.engine.step import TrainStep
 from ppsr.errors import ConfigError
 from ppsr.models.base import Batch
@@ -226,9 +224,6 @@ def test_every_loss_of_two_images_learns_by_itself(entry):
         model=model,
         optimizers=build_optimizers(optimizer, model.nets),
         schedules=defaultdict(lambda: ConstantLR(learning_rate=3e-3)),
-        options=StepOptions(),
-        precision=Precision(),
-        group=Group(),
     )
     rows = np.linspace(0.1, 0.9, 16, dtype=np.float32)
     gt = np.stack([rows[:, None] * rows, rows[:, None] + 0 * rows, (rows[:, None] + rows) / 2])[None]

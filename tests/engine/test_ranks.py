@@ -1,13 +1,15 @@
-"""Ranks that were started for different trainings are refused, with the first difference."""
+"""Ranks wait for each other, and are refused where they were started for different trainings."""
 
 from __future__ import annotations
 
 import copy
+import threading
+from collections import Counter
 
 import paddle
 import pytest
 
-from ppsr.engine.distributed import Group, check_equal_ranks, rank_facts
+from ppsr.engine.distributed import Group, Meeting, check_equal_ranks, rank_facts
 from ppsr.errors import ConfigError
 
 CONFIG = {
@@ -65,3 +67,35 @@ def test_ranks_may_keep_the_same_files_in_different_places():
 def test_the_first_difference_is_named(other, message):
     with pytest.raises(ConfigError, match=message):
         check_equal_ranks(_Group(_facts(), _facts(**other)), _facts())
+
+
+class _Store:
+    def __init__(self):
+        self.counts, self.lock = Counter(), threading.Lock()
+
+    def add(self, key, amount):
+        with self.lock:
+            self.counts[key] += amount
+            return self.counts[key]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_nobody_goes_on_before_all_have_come(world):
+    store, lock = _Store(), threading.Lock()
+    arrived, seen = Counter(), []
+
+    def rank(number):
+        meeting = Meeting(store, number, world)
+        for turn in range(20):
+            with lock:
+                arrived[turn] += 1
+            meeting.wait()
+            with lock:
+                seen.append(arrived[turn])
+
+    threads = [threading.Thread(target=rank, args=(number,)) for number in range(world)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert seen == [world] * (20 * world)
