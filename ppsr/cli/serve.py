@@ -6,7 +6,7 @@ import importlib.util
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,6 @@ import typer
 
 from ppsr.cli.flags import Trust
 from ppsr.errors import ConfigError
-from ppsr.serve.models import named_models
 
 __all__ = ["register"]
 
@@ -28,33 +27,43 @@ def serve(
     load: Annotated[
         list[str],
         typer.Option(
-            help="FILE, NAME=FILE or NAME=FILE+FILE of weights, or the prefix of an exported network; "
-            "several times for several models."
+            help="FILE, NAME=FILE or NAME=FILE+FILE of weights, a run folder, a name of `ppsr models list`, "
+            "or the prefix of an exported network; repeat it for several models."
         ),
-    ],
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
     config_file: Annotated[
-        list[Path] | None,
+        list[Path],
         typer.Option(
-            "-c", "--config-file", help="Names the network: once for all weights, or once for each of them."
+            "-c",
+            "--config-file",
+            help="Config that defines the network: once for all --load, or once for each; default: inferred "
+            "from the weights.",
         ),
-    ] = None,
+    ] = [],  # noqa: B006
+    catalogue: Annotated[
+        bool, typer.Option(help="Offer published models too; they are downloaded when first used.")
+    ] = True,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than loopback are open.")
+        str,
+        typer.Option(help="Address to listen on; others than loopback expose the service to the network."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 7860,
     allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name under which a proxy of this machine passes requests on; several times."),
-    ] = None,
+        list[str],
+        typer.Option(
+            help="Host name under which a proxy of this machine forwards requests; may be repeated."
+        ),
+    ] = [],  # noqa: B006
     max_memory: Annotated[
-        str | None, typer.Option(help="Of the process, such as 2GB; default: 70 % of what is free.")
+        str | None,
+        typer.Option(help="Memory limit of the process, such as 2GB; default: 70 % of free memory."),
     ] = None,
-    max_upload: Annotated[str, typer.Option(help="Size of a file, such as 32MB.")] = "32MiB",
-    max_pixels: Annotated[int, typer.Option(min=1, help="Of an image.")] = 2**22,
-    max_output_pixels: Annotated[int, typer.Option(min=1, help="Of a result.")] = 2**26,
-    max_seconds: Annotated[float, typer.Option(min=1, help="For computing one image.")] = 600,
+    max_upload: Annotated[str, typer.Option(help="Maximum file size, such as 32MB.")] = "32MiB",
+    max_pixels: Annotated[int, typer.Option(min=1, help="Maximum input pixels.")] = 2**22,
+    max_output_pixels: Annotated[int, typer.Option(min=1, help="Maximum output pixels.")] = 2**26,
+    max_seconds: Annotated[float, typer.Option(min=1, help="Time limit per image in seconds.")] = 600,
     max_requests: Annotated[
-        int, typer.Option(min=1, help="Accepted at the same time; one is computed, the others wait.")
+        int, typer.Option(min=1, help="Images accepted at the same time; one is computed, the others wait.")
     ] = 4,
     backend: Annotated[
         str | None,
@@ -63,20 +72,30 @@ def serve(
             "weights, auto for exported networks."
         ),
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Half precision where it is safe.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Use half precision if network and device support it.")
+    ] = False,
     trust: Trust = False,
-    api_only: Annotated[bool, typer.Option("--api-only", help="No page, only the HTTP interface.")] = False,
 ) -> None:
-    """Open a page in the browser and an HTTP interface for upscaling images, on this machine only."""
-    _require(["fastapi", "uvicorn"] if api_only else ["fastapi", "uvicorn", "gradio"])
-    models = named_models(load, config_file or [])
+    """Serve a web page and an HTTP interface that upscale images, on this machine only."""
+    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"ppsr serve needs {', '.join(missing)}: pip install 'ppsr[serve]'")
     from ppsr.memory import parse_size
     from ppsr.serve.api import create_app
     from ppsr.serve.guard import is_loopback
     from ppsr.serve.limits import Limits
+    from ppsr.serve.models import catalogue_models, named_models
     from ppsr.serve.server import bind, make_server
     from ppsr.serve.service import Service
+    from ppsr.serve.worker import Worker, open_model
 
+    models = named_models(load, config_file)
+    own = list(models)
+    if catalogue:
+        models = {**models, **{name: model for name, model in catalogue_models().items() if name not in own}}
+    if not models:
+        raise ConfigError("--no-catalogue leaves no model; give some by --load")
     limits = Limits(
         max_bytes=parse_size(max_upload),
         max_pixels=max_pixels,
@@ -85,42 +104,25 @@ def serve(
         max_requests=max_requests,
     )
     memory = None if max_memory is None else parse_size(max_memory)
-    # after Paddle, which has a handler of its own; as an exception, so that the folder is removed
+    opener = partial(open_model, backend=backend, half=half, trust=trust)
+    # an exception, so that the folder is removed; uvicorn has a handler of its own while it runs
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with (
-        tempfile.TemporaryDirectory(prefix="ppsr-serve-") as folder,
+        tempfile.TemporaryDirectory(prefix="ppsr-serve-", ignore_cleanup_errors=True) as folder,
         bind(host, port) as listening,
     ):
-        service = Service(Path(folder), limits, max_memory=memory)
+        worker = Worker(opener, limits, memory, cached=len(own) + 2)
         try:
-            for name, (files, config) in models.items():
-                service.load(name, files, config, backend=backend, half=half, trust=trust)
+            service = Service(worker, {**models, **{name: worker.open(models[name]) for name in own}}, limits)
             loopback = is_loopback(host)
-            hosts = allow_host or ()
-            if api_only:
-                app = create_app(service, loopback=loopback, hosts=hosts)
-            else:
-                from ppsr.serve.page import create_app_with_page
-
-                app = create_app_with_page(service, loopback=loopback, hosts=hosts)
-            _announce(host, listening.getsockname()[1], loopback=loopback, models=list(models))
-            make_server(app).run(sockets=[listening])
+            app = create_app(service, Path(folder), loopback=loopback, hosts=allow_host)
+            _announce(host, listening.getsockname()[1], loopback=loopback)
+            make_server(app, service.stop).run(sockets=[listening])
         finally:
-            service.close()
+            worker.close()
 
 
-def _require(packages: Sequence[str]) -> None:
-    """Raise unless packages are installed.
-
-    Raises:
-        ConfigError: one is missing.
-    """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"ppsr serve needs {', '.join(missing)}: pip install 'ppsr[serve]'")
-
-
-def _announce(host: str, port: int, *, loopback: bool, models: Sequence[str]) -> None:
+def _announce(host: str, port: int, *, loopback: bool) -> None:
     """Say where the service is, and who reaches it."""
     shown = f"[{host}]" if ":" in host else host
     if not loopback:
@@ -129,4 +131,4 @@ def _announce(host: str, port: int, *, loopback: bool, models: Sequence[str]) ->
             "without encryption; leave --host out to keep it on this machine",
             file=sys.stderr,
         )
-    print(f"ppsr serve: http://{shown}:{port} with {', '.join(models)}; end it by Ctrl-C", flush=True)
+    print(f"ppsr serve: http://{shown}:{port}; Ctrl-C ends it", flush=True)

@@ -51,7 +51,14 @@ Report = dict[str, Any]
 
 
 def upscale_image(
-    upscaler: Upscaler, source: Path, target: Path, options: FileOptions, *, keep_name: bool = True
+    upscaler: Upscaler,
+    source: Path,
+    target: Path,
+    options: FileOptions,
+    *,
+    keep_name: bool = True,
+    start: Callable[[int], None] = lambda count: None,
+    step: Callable[[], None] = lambda: None,
 ) -> Report:
     """Upscale one image file; profile, EXIF, alpha and 16 bits are kept.
 
@@ -61,6 +68,8 @@ def upscale_image(
         target: the suffix chooses the format.
         options: for reading and writing.
         keep_name: otherwise an image with alpha becomes a PNG where the format has no alpha.
+        start: called with the number of tiles before they are computed.
+        step: called after each tile; what it raises ends the image.
 
     Returns:
         Entries of its report: output, size and output_size (width, height), tiles, warnings, and degradation
@@ -71,7 +80,16 @@ def upscale_image(
         OSError: the disk is full, or the folder cannot be written.
     """
     with ThreadPoolExecutor(1) as pool:
-        computed = _upscale(upscaler, _read(source, options), target, options, keep_name=keep_name, pool=pool)
+        computed = _upscale(
+            upscaler,
+            _read(source, options),
+            target,
+            options,
+            keep_name=keep_name,
+            pool=pool,
+            start=start,
+            step=step,
+        )
         computed[1].result()
     return computed[0]
 

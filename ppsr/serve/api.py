@@ -1,248 +1,236 @@
-"""The HTTP interface: three addresses, JSON errors, images as they are in the body of request and
-answer."""
+"""The HTTP interface and the files of the page: JSON errors, images as they are in request and answer."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import ppsr
-from ppsr.errors import PpsrError, did_you_mean
-from ppsr.memory import parse_size
-from ppsr.serve.guard import Guard
-from ppsr.serve.limits import RefusedError
-from ppsr.serve.service import Job, Options, Service
+from ppsr.serve.guard import check_request
+from ppsr.serve.limits import Limits, RequestError
+from ppsr.serve.service import Service
+from ppsr.serve.worker import Job, Task
 
-__all__ = ["create_app"]
+__all__ = ["Options", "create_app"]
 
 logger = logging.getLogger(__name__)
 
-_POLL = 0.1  # seconds between two looks at whether the client is still there
+_POLL = 0.05  # seconds between two looks at whether the client is still there
 _BLOCK = 2**18
-_SPARE = 2
-_NAMES = ("model", "tile", "max_memory", "outscale", "ensemble", "format", "quality")
-_MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-_MEDIA |= {".bmp": "image/bmp", ".tif": "image/tiff", ".tiff": "image/tiff"}
+_PAGE = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
+_MEDIA = {"jpg": "image/jpeg", "tif": "image/tiff"}
+_BODY = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+
+
+class Options(BaseModel, extra="forbid"):
+    """What a client may choose."""
+
+    model: str | None = Field(None, description="A name from /api/models.")
+    tile: int = Field(256, ge=16, le=1024, description="Largest side of a tile in input pixels.")
+    outscale: float | None = Field(
+        None, ge=1 / 16, le=16, allow_inf_nan=False, description="Output size / input size."
+    )
+    strength: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="Of models with a partner: 1 is the model alone."
+    )
+    ensemble: bool = Field(False, description="Average over eight flips and rotations.")
+    format: Literal["png", "jpg", "webp", "tif", "bmp"] = "png"
+    quality: int = Field(95, ge=1, le=100, description="Quality of JPEG and WebP.")
+    job: str = Field("", pattern="^[A-Za-z0-9-]{0,64}$", description="A name to ask /api/status for.")
 
 
 def create_app(
-    service: Service,
-    *,
-    loopback: bool = True,
-    hosts: Collection[str] = (),
-    allowed: Callable[[str], bool] | None = None,
-    inspect: Mapping[str, Callable[[bytes], bytes]] | None = None,
+    service: Service, folder: Path, *, loopback: bool = True, hosts: Collection[str] = ()
 ) -> FastAPI:
-    """The application, without the page.
+    """The application.
 
     Args:
-        service: what answers.
+        service: what computes.
+        folder: for uploads and results; each request has a folder of its own inside it.
         loopback: whether it is bound to a loopback address.
         hosts: names that requests may use beside those of loopback.
-        allowed: whether a path outside `/api/` exists; None: none does.
-        inspect: see `Guard`.
     """
+    names = {name.lower() for name in hosts}
+
+    async def guard(request: Request) -> None:
+        check_request(request, loopback=loopback, hosts=names, max_bytes=service.limits.max_bytes)
+
     app = FastAPI(
-        title="ppsr", version=ppsr.__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None
-    )
-    app.add_middleware(
-        Guard,
-        loopback=loopback,
-        hosts=hosts,
-        max_bytes=service.limits.max_bytes,
-        seconds=service.limits.upload_seconds + _SPARE,  # the interface itself answers before
-        refuse=_refusal,
-        allowed=lambda path: path.startswith("/api/") or (allowed is not None and allowed(path)),
-        inspect=inspect or {},
+        title="ppsr",
+        version=ppsr.__version__,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(guard)],
     )
     _add_error_handlers(app)
+    for path, name in _PAGE.items():
+        file = Path(__file__).with_name("page") / name
+        app.get(path, include_in_schema=False)(lambda file=file: FileResponse(file))
 
     @app.get("/api/status")
-    def status() -> dict[str, Any]:
-        """Version, limits, and what is going on."""
-        progress = service.progress()
+    async def status(job: str = "") -> dict[str, Any]:
+        """Version, limits, and the progress of a job."""
+        found = service.jobs.get(job)
+        progress = None if found is None else {"stage": found.stage, "done": found.done, "total": found.total}
+        limits = vars(service.limits)
         return {
             "version": ppsr.__version__,
-            "limits": vars(service.limits),
-            "requests": service.admission.taken,
-            "tiles": None if progress is None else {"done": progress[0], "total": progress[1]},
+            "limits": limits,
+            "requests": len(service.admitted),
+            "job": progress,
         }
 
     @app.get("/api/models")
-    def models() -> list[dict[str, Any]]:
+    async def models() -> list[dict[str, Any]]:
         """Names for `model`; the first is the default."""
         return [
-            {"name": name, "network": info.network, "scale": info.scale, "channels": info.channels}
-            for name, info in service.models.items()
+            {
+                "name": name,
+                "network": model.network,
+                "scale": model.scale,
+                "purpose": model.purpose,
+                "download": model.download,
+                "strength": bool(model.partner),
+            }
+            for name, model in service.models.items()
         ]
 
-    @app.post("/api/upscale", response_class=StreamingResponse, openapi_extra=_body())
-    async def upscale(
-        request: Request,
-        model: Annotated[str | None, Query(description="From /api/models.")] = None,
-        tile: Annotated[int, Query(description="Largest side of a tile.")] = 256,
-        max_memory: Annotated[str | None, Query(description="Such as 2GB.")] = None,
-        outscale: Annotated[
-            float | None, Query(description="Size of the result / size of the image.")
-        ] = None,
-        ensemble: Annotated[bool, Query(description="Mean over eight flips and turns.")] = False,
-        format: Annotated[str, Query(description="png, jpg, webp, bmp or tif.")] = "png",
-        quality: Annotated[int, Query(description="Of jpg and webp.")] = 95,
-    ) -> StreamingResponse:
+    @app.post("/api/upscale", response_class=StreamingResponse, openapi_extra={"requestBody": _BODY})
+    async def upscale(request: Request, options: Annotated[Options, Query()]) -> StreamingResponse:
         """Upscale the image in the body."""
-        for name in request.query_params:
-            if name not in _NAMES:
-                raise RefusedError(
-                    400, "bad_option", f"unknown option '{name}'; {did_you_mean(name, _NAMES)}"
-                )
-        memory = None if max_memory is None else parse_size(max_memory)
-        options = Options(tile, memory, outscale, ensemble, format, quality)
-        return await _upscale(service, request, model, options)
+        return await _upscale(service, folder, request, options)
 
     return app
 
 
-async def _upscale(
-    service: Service, request: Request, model: str | None, options: Options
-) -> StreamingResponse:
-    """Receive an image, wait for its turn, send the result.
-
-    Raises:
-        RefusedError: as the limits, the image and the options have it.
-    """
-    if model is not None and model not in service.models:
-        raise RefusedError(404, "no_such_model", f"no model '{model}'; {did_you_mean(model, service.models)}")
-    with service.admission.enter(), service.own_folder() as folder:
-        source = folder / "image"
-        await _receive(request, source, service)
-        job = service.submit(source, model, options)
-        result = await _finished(job, request)
-        handle = result.path.open("rb")  # outlives the folder
-        length = result.path.stat().st_size
-    report = json.dumps(result.report)
+async def _upscale(service: Service, folder: Path, request: Request, options: Options) -> StreamingResponse:
+    """Receive an image, wait for its turn, send the result."""
+    name = service.find(options.model)
+    model = service.models[name]
+    if options.strength is not None and not model.partner:
+        raise RequestError(
+            400, "bad_option", f"model '{name}' has no partner, so that strength has no effect"
+        )
+    address = request.client.host if request.client else ""
+    chosen = options.model_dump(include={"tile", "outscale", "strength", "ensemble", "quality"})
+    with (
+        service.job(options.job or secrets.token_hex(8), address) as job,
+        tempfile.TemporaryDirectory(prefix="request-", dir=folder, ignore_cleanup_errors=True) as own,
+    ):
+        source, target = Path(own, "image"), Path(own, f"image_x{options.outscale or model.scale:g}")
+        await _receive(request, source, service.limits)
+        task = Task(source, target.with_name(f"{target.name}.{options.format}"), model, **chosen)
+        report = await _finished(asyncio.create_task(service.run(name, task, job)), job, request)
+        written = Path(report.pop("output"))
+        handle, length = written.open("rb"), written.stat().st_size  # open beyond the end of its folder
+    extension = written.suffix.removeprefix(".")
     headers = {
         "content-length": str(length),
-        "content-disposition": f'inline; filename="{result.path.name}"',
-        "x-ppsr-report": report,
+        "content-disposition": f'inline; filename="{written.name}"',
+        "x-ppsr-report": json.dumps(report),
     }
-    return StreamingResponse(_blocks(handle), media_type=_MEDIA[result.path.suffix], headers=headers)
+    media = _MEDIA.get(extension, f"image/{extension}")
+    return StreamingResponse(_blocks(handle), media_type=media, headers=headers)
 
 
-async def _receive(request: Request, target: Path, service: Service) -> None:
-    """Write the body of a request to a file.
-
-    Raises:
-        RefusedError: too long (413), too slow (408), empty (400), or a form (415).
-    """
-    limit, seconds = service.limits.max_bytes, service.limits.upload_seconds
+async def _receive(request: Request, target: Path, limits: Limits) -> None:
+    """Write the body of a request to a file, unless it is too long, too slow, empty or a form."""
     if request.headers.get("content-type", "").startswith("multipart/"):
-        raise RefusedError(
-            415, "form", "send the file itself as the body, not a form: curl --data-binary @FILE"
-        )
-    try:
-        count = await asyncio.wait_for(_write(request, target, limit), seconds)
-    except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
-        raise RefusedError(408, "slow_upload", f"the file did not arrive within {seconds:g} s") from None
-    if count > limit:
-        raise RefusedError(
-            413, "too_many_bytes", f"the file has more than {limit:,} bytes, which is the limit"
-        )
-    if not count:
-        raise RefusedError(400, "no_image", "the body is empty; send an image: curl --data-binary @FILE")
-
-
-async def _write(request: Request, target: Path, limit: int) -> int:
-    """Write up to `limit` bytes; what is a little too long is read on, so that the client hears why it
-    failed.
-
-    Returns:
-        The bytes that came.
-    """
-    count = 0
+        text = "send the file itself as the body, not a form: curl --data-binary @FILE"
+        raise RequestError(415, "form", text)
+    count, begun, blocks = 0, time.monotonic(), request.stream()
     with target.open("wb") as handle:
-        async for block in request.stream():
-            count += len(block)
-            if count <= limit:
-                await run_in_threadpool(handle.write, block)
-            elif count > 8 * limit:
+        while (
+            count <= 8 * limits.max_bytes
+        ):  # what is a little too long is read, or the client gets no answer
+            left = begun + limits.upload_seconds + count / limits.MIN_RATE - time.monotonic()
+            try:
+                block = await asyncio.wait_for(anext(blocks), left)
+            except StopAsyncIteration:
                 break
-    return count
+            except ClientDisconnect:
+                raise _gone() from None
+            except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
+                text = f"the file comes at less than {limits.MIN_RATE:,} bytes per second"
+                raise RequestError(408, "slow_upload", text) from None
+            count += len(block)
+            if count <= limits.max_bytes:
+                handle.write(block)
+    if count > limits.max_bytes:
+        text = f"the file has more bytes than the limit of {limits.max_bytes:,}"
+        raise RequestError(413, "too_many_bytes", text)
+    if not count:
+        raise RequestError(400, "no_image", "the body is empty; send an image: curl --data-binary @FILE")
 
 
-async def _finished(job: Job, request: Request) -> Any:
-    """The result of a job, which ends early when the client goes away.
-
-    Raises:
-        RefusedError: as the job.
-    """
-    waiting = asyncio.wrap_future(job.future)
+async def _finished(running: asyncio.Task[dict[str, Any]], job: Job, request: Request) -> dict[str, Any]:
+    """The report of a job, which ends early when the client goes away."""
+    running.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # whether or not anybody asks
     try:
-        while not (await asyncio.wait([waiting], timeout=_POLL))[0]:
+        while not (await asyncio.wait([running], timeout=_POLL))[0]:
+            if job.stopped:
+                raise RequestError(503, "stopping", "the service is being stopped")
             if await request.is_disconnected():
-                job.watch.cancel()
-        return waiting.result()
+                raise _gone()
+        return running.result()
     finally:
-        if not waiting.done():  # the server ends
-            job.watch.cancel()
+        if job.stage in ("waiting", "downloading"):
+            running.cancel()  # the worker is told by `job.stopped`
+
+
+def _gone() -> RequestError:
+    return RequestError(499, "cancelled", "the client has gone")  # nobody sees it
 
 
 async def _blocks(handle: BinaryIO) -> AsyncIterator[bytes]:
     with handle:
-        while block := await run_in_threadpool(handle.read, _BLOCK):
+        while block := handle.read(_BLOCK):
             yield block
 
 
-def _refusal(refused: RefusedError) -> JSONResponse:
-    headers = {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
-    if refused.status in (408, 413):
+def _answer(error: RequestError) -> JSONResponse:
+    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    if error.status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is not read
-    return JSONResponse({"error": refused.code, "message": str(refused)}, refused.status, headers)
+    return JSONResponse({"error": error.code, "message": str(error)}, error.status, headers)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
     """All errors in one form."""
 
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RefusedError)
-        return _refusal(error)
+    @app.exception_handler(RequestError)
+    async def refused(_: Request, error: RequestError) -> JSONResponse:
+        return _answer(error)
 
-    async def wrong_option(_: Request, error: Exception) -> JSONResponse:
-        return _refusal(RefusedError(400, "bad_option", str(error)))
-
-    async def wrong_type(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
+    @app.exception_handler(RequestValidationError)
+    async def wrong_option(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         text = f"{first['loc'][-1]}: {first['msg']}, got '{first['input']}'"
-        return _refusal(RefusedError(400, "bad_option", text))
+        return _answer(RequestError(400, "bad_option", text))
 
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "error")
+        return JSONResponse({"error": code, "message": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
     async def internal(_: Request, error: Exception) -> JSONResponse:
         logger.error("%s: %s", type(error).__name__, error)
-        return JSONResponse({"error": "internal", "message": "the service failed; its log tells more"}, 500)
-
-    async def plain(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "error")
-        answer = {"error": code, "message": str(error.detail)}
-        return JSONResponse(answer, error.status_code, error.headers)
-
-    app.add_exception_handler(RefusedError, refused)
-    app.add_exception_handler(PpsrError, wrong_option)
-    app.add_exception_handler(RequestValidationError, wrong_type)
-    app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, internal)
-
-
-def _body() -> dict[str, Any]:
-    """How the description of the interface shows a body that is an image."""
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    return {"requestBody": {"required": True, "content": {"image/*": binary}}}
+        return _answer(RequestError(500, "internal", "the service failed; its log has the reason"))

@@ -1,11 +1,15 @@
-"""Running the service on a port."""
+"""Running the service on a port, where slow clients do not keep others out."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ppsr.errors import ConfigError
 
@@ -14,8 +18,83 @@ if TYPE_CHECKING:
 
 __all__ = ["bind", "make_server"]
 
-_CONNECTIONS = 128
-_GRACE = 3  # seconds that running requests get when the server is told to end
+_CONNECTIONS = 64
+_HEADER_SECONDS = 10.0  # for the lines of a request
+_STALLED_SECONDS = 20.0  # in which a client must take what it was sent, about 256 kB
+_HEADERS = [
+    # The page loads nothing from elsewhere, and no other page may show it in a frame.
+    (
+        "content-security-policy",
+        "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+]
+
+
+class _Connection(H11Protocol):
+    """A connection whose client must send and read within some time.
+
+    uvicorn's `limit_concurrency` counts silent connections too, so that 64 of them would keep everybody else
+    out, and its one timeout begins after the first answer. Here the connection that has waited longest for
+    its client makes room, of the address that has most of them.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client has to do something next: send, or read."""
+        cycle: Any = self.cycle
+        return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has come."""
+        super().connection_made(transport)
+        self.opened = self.loop.time()
+        self._limit(_HEADER_SECONDS)
+        waiting = [cast("_Connection", other) for other in self.connections if other is not self]
+        waiting = [other for other in waiting if other.waits]
+        if len(self.connections) > _CONNECTIONS and waiting:
+            counts = Counter(other.client and other.client[0] for other in waiting)
+            most = counts.most_common(1)[0][0]
+            same = [other for other in waiting if (other.client and other.client[0]) == most]
+            min(same, key=lambda other: other.opened).transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request; its headers must be complete in time, its body is the application's matter."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._timer or self._limit(_HEADER_SECONDS)
+        else:
+            self._limit(None)
+
+    def pause_writing(self) -> None:
+        """The client does not read what was sent."""
+        super().pause_writing()
+        self._limit(_STALLED_SECONDS)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._limit(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._limit(None)
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server ends: nobody waits for slow clients."""
+        if self.waits:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    def _limit(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -23,28 +102,44 @@ def bind(host: str, port: int) -> socket.socket:
 
     Args:
         host: address or name of this machine.
-        port: 0: any that is free.
+        port: 0 picks a free one.
 
     Raises:
         ConfigError: the port is taken, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
-    """A server for `server.run(sockets=[...])`."""
-    return uvicorn.Server(
+class _Server(uvicorn.Server):
+    """A server that says when it begins to end."""
+
+    on_end: Callable[[], None]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, after the running requests were answered."""
+        self.on_end()
+        await super().shutdown(sockets)
+
+
+def make_server(app: ASGIApp, on_end: Callable[[], None]) -> uvicorn.Server:
+    """A server for `server.run(sockets=[...])`; `on_end` makes running requests end."""
+    server = _Server(
         uvicorn.Config(
             app,
+            http=_Connection,
+            ws="none",
+            lifespan="off",
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=_CONNECTIONS,
+            headers=_HEADERS,
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=1,
         )
     )
+    server.on_end = on_end
+    return server

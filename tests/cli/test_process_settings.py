@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -19,7 +17,6 @@ COMMANDS = (
     "evaluate --scale 2 --gt {folder}",
     "upscale {folder} -o {folder}/out",
     "export -o {folder}/out",
-    "serve --api-only --port 0",
     "analyze lam {folder}/a.png",
     "analyze csm {folder}/a.png",
     "analyze ddr {folder}",
@@ -50,8 +47,6 @@ def given(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.split(" {")[0].split(" -")[0])
 def test_settings_come_before_the_network(command, tmp_path, given, events):
-    if "serve" in command and importlib.util.find_spec("fastapi") is None:
-        pytest.skip("needs the extra 'serve'")
     done = CliRunner().invoke(build_app(), [*command.format(folder=tmp_path).split(), *given])
     assert "far enough" in str(done.exception)
     assert events == ["settings", "network"]

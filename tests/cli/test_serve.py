@@ -1,4 +1,4 @@
-"""`ppsr serve`: names of models, mistakes, the warning."""
+"""`ppsr serve`: mistakes, the warning."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def weights(tmp_path):
 
 
 def test_a_missing_package_is_named_with_its_install_line(weights, monkeypatch, capsys):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gradio" else True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else True)
     monkeypatch.setattr(sys, "argv", ["ppsr", "serve", "--load", str(weights[0])])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    assert "ppsr serve needs gradio: pip install 'ppsr[serve]'" in capsys.readouterr().err
+    assert "ppsr serve needs uvicorn: pip install 'ppsr[serve]'" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_a_usage_error():
@@ -57,7 +57,7 @@ def test_an_open_address_is_warned_of(host, closed, capsys):
     from ppsr.serve.guard import is_loopback
 
     assert is_loopback(host) == closed
-    serve._announce(host, 7860, loopback=closed, models=["a"])
+    serve._announce(host, 7860, loopback=closed)
     printed = capsys.readouterr()
     assert ("everybody who reaches" in printed.err) == (not closed)
-    assert ":7860 with a" in printed.out
+    assert ":7860" in printed.out

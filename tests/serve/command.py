@@ -16,17 +16,22 @@ ROOT = Path(__file__).parents[2]
 
 
 class Command:
-    """Models `small` (a SRVGGNetCompact) and `other` (a MSRResNet), and the options given."""
+    """Models `small` (a SRVGGNetCompact) and `other` (a MSRResNet), the catalogue, and the options given."""
 
     def __init__(self, folder, *options):
         self.nets = {"small": small_network("SRVGGNetCompact"), "other": small_network("MSRResNet")}
-        command = [sys.executable, "-c", "from ppsr.cli import main; main()", "serve", "--port", "0"]
+        command = [sys.executable, "-m", "ppsr", "serve", "--port", "0"]
         for name, net in self.nets.items():
             paddle.save(net.state_dict(), str(folder / f"{name}.pdparams"))
             command += ["--load", f"{name}={folder / name}.pdparams"]
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary)}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(self.temporary),
+            "PPSR_HOME": str(folder / "home"),
+        }
         self.log = folder / "log.txt"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -37,7 +42,6 @@ class Command:
                 stderr=log,
                 text=True,
             )
-        assert self.process.stdout is not None
         self.announced = self.process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.announced)
         if found is None:
@@ -49,6 +53,5 @@ class Command:
         """Ask it to end; returns the exit code."""
         self.process.terminate()
         code = self.process.wait(30)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self.process.stdout.close()
         return code

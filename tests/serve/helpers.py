@@ -1,23 +1,88 @@
-"""A service on a loopback port, clients without help of a library, and backends that wait."""
+"""A service on a loopback port whose models need no weights, and a client without help of a library."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import json
+import os
+import signal
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
+import paddle
 from PIL import Image
 
+from ppsr.inference.upscaler import Upscaler
 from ppsr.serve.api import create_app
+from ppsr.serve.models import ModelSource
 from ppsr.serve.server import bind, make_server
 from ppsr.serve.service import Service
-from tests.inference.helpers import Repeat
+from ppsr.serve.worker import Worker
+from tests.inference.helpers import Repeat, small_network
+
+
+class Slow(Repeat):
+    """Takes a while for each tile."""
+
+    def run(self, x):
+        time.sleep(0.05)
+        return super().run(x)
+
+
+class Hanging(Repeat):
+    """Does not come back, as a decoder may not."""
+
+    def run(self, x):
+        time.sleep(60)
+        return super().run(x)
+
+
+class Crashing(Repeat):
+    """Ends the process, as a damaged library may."""
+
+    def run(self, x):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Failing(Repeat):
+    """Raises an error by its name."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def run(self, x):
+        raise self.error
+
+
+def open_model(model, strength):
+    """What the worker calls: an upscaler by its name, that of half a strength three times larger."""
+    name = model.files[0].name
+    backends = {
+        "repeat": lambda: Repeat(2 if strength is None else 3, radius=2),
+        "slow": Slow,
+        "hanging": Hanging,
+        "crashing": Crashing,
+        "broken": lambda: Failing(RuntimeError("secret detail")),
+        "short": lambda: Failing(MemoryError("12 GB")),
+        "full": lambda: Failing(OSError(28, "No space left on device", "/secret")),
+    }
+    return Upscaler(network() if name == "net" else backends[name]())
+
+
+def network():
+    """The same network in every process."""
+    paddle.seed(1)
+    return small_network()
+
+
+MODELS = ("repeat", "net", "slow", "hanging", "crashing", "broken", "short", "full")
 
 
 @dataclass(frozen=True)
@@ -34,34 +99,16 @@ class Answer:
     def image(self):
         return np.asarray(Image.open(io.BytesIO(self.body)))
 
-
-class Gate(Repeat):
-    """Computes a tile only when it may."""
-
-    def __init__(self, **more):
-        super().__init__(**more)
-        self.open = threading.Event()
-        self.reached = threading.Event()
-
-    def run(self, x):
-        self.reached.set()
-        assert self.open.wait(20)
-        return super().run(x)
+    @property
+    def report(self):
+        return json.loads(self.headers["x-ppsr-report"])
 
 
-class Slow(Repeat):
-    """Takes a while for each tile."""
+class Client:
+    """Asks a service."""
 
-    def run(self, x):
-        time.sleep(0.1)
-        return super().run(x)
-
-
-class Served:
-    """A running service with a client."""
-
-    def __init__(self, service, port):
-        self.service, self.port = service, port
+    def __init__(self, port, folder=None, service=None):
+        self.port, self.folder, self.service = port, folder, service
 
     def ask(self, method, path, body=None, headers=None, **query):
         target = f"{path}?{urlencode(query)}" if query else path
@@ -76,35 +123,38 @@ class Served:
     def upscale(self, content, **query):
         return self.ask("POST", "/api/upscale", content, **query)
 
-    def idle(self, seconds=10):
-        """Wait until no request is in."""
+    def progress(self, job):
+        return self.ask("GET", "/api/status", job=job).json["job"]
+
+    def until(self, condition, seconds=10):
+        """Wait for a condition; whether it came true."""
         end = time.monotonic() + seconds
-        while self.service.admission.taken and time.monotonic() < end:
+        while not (met := condition()) and time.monotonic() < end:
             time.sleep(0.02)
-        return not self.service.admission.taken
+        return met
+
+    def is_idle(self):
+        return not self.ask("GET", "/api/status").json["requests"] and not list(self.folder.iterdir())
 
 
 @contextmanager
-def served(folder, limits=None, make_app=create_app, **backends):
-    """A service with backends of these names; `repeat` if none is given."""
-    service = Service(folder, limits)
-    for name, backend in (backends or {"repeat": Repeat()}).items():
-        service.add(name, lambda backend=backend: backend)
-    server = make_server(make_app(service))
+def served(folder, limits):
+    """A service with all models of `open_model`."""
+    worker = Worker(open_model, limits, cached=8)
+    service = Service(worker, {name: ModelSource((Path(name),), scale=2) for name in MODELS}, limits)
+    worker.open(service.models["net"])
+    server = make_server(create_app(service, folder), service.stop)
     with bind("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
             while not server.started:
                 time.sleep(0.01)
-            yield Served(service, listening.getsockname()[1])
+            yield Client(listening.getsockname()[1], folder, service)
         finally:
             server.should_exit = True
-            for backend in backends.values():
-                if isinstance(backend, Gate):
-                    backend.open.set()
             thread.join(20)
-            service.close()
+            worker.close()
         assert not thread.is_alive()
 
 
