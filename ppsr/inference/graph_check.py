@@ -26,58 +26,15 @@ _LARGEST = 2**31 - 1  # bytes; protobuf's own limit
 _DEEPEST = 64  # messages inside each other
 _SHOWN = 8
 
-# Shared by Paddle's two formats; those that write into their input have an underscore more. Control flow
-# (while, conditional_block, if) is left out, with all that reads or writes files, prints, runs code or
-# communicates.
-_PADDLE = frozenset(
-    """
-    abs add affine_grid all any arange arg_max arg_min argmax argmin argsort assign assign_value atan
-    batch_norm bicubic_interp bicubic_interp_v2 bilinear_interp bilinear_interp_v2 bitwise_and
-    bitwise_not bitwise_or bmm cast ceil celu channel_shuffle clip concat conv2d conv2d_transpose conv3d
-    cos cosh crop cumprod cumsum data depthwise_conv2d depthwise_conv2d_transpose dequantize_linear
-    divide dot dropout einsum elementwise_add elementwise_div elementwise_floordiv elementwise_max
-    elementwise_min elementwise_mod elementwise_mul elementwise_pow elementwise_sub elu equal erf exp
-    expand expand_as expand_v2 expm1 fill_any_like fill_constant fill_constant_batch_size_like flatten
-    flatten_contiguous_range flip floor floor_divide fold full full_batch_size_like full_int_array
-    full_like full_with_tensor gather gather_nd gelu greater_equal greater_than grid_sample grid_sampler
-    group_norm hard_sigmoid hard_swish hardshrink hardsigmoid hardswish hardtanh index_sample
-    index_select instance_norm isfinite isinf isnan kron label_smooth layer_norm leaky_relu less_equal
-    less_than linear_interp linear_interp_v2 linspace log log10 log1p log2 log_softmax logical_and
-    logical_not logical_or logical_xor logsigmoid logsumexp masked_fill masked_select matmul matmul_v2
-    max maximum mean meshgrid min minimum mish mod mul multiply nearest_interp nearest_interp_v2 norm
-    not_equal numel one_hot p_norm pad pad3d pixel_shuffle pixel_unshuffle pool2d pow prelu prod
-    put_along_axis quantize_linear range reciprocal reduce_all reduce_any reduce_max reduce_mean
-    reduce_min reduce_prod reduce_sum relu relu6 remainder repeat_interleave reshape reshape2 reverse
-    rms_norm roll round rsqrt scale scaled_dot_product_attention selu set_value set_value_with_tensor
-    shape shape64 share_data sigmoid sign silu sin sinh size slice softmax softplus softsign split
-    split_with_num sqrt square squeeze squeeze2 stack strided_slice subtract sum swish sync_batch_norm
-    take_along_axis tan tanh tanh_shrink thresholded_relu tile top_k_v2 topk transpose transpose2 tril
-    tril_triu trilinear_interp triu trunc unbind unfold uniform_random unsqueeze unsqueeze2 unstack where
-    where_index
-    """.split()  # noqa: SIM905 - a table
-)
-_PROGRAM = _PADDLE | {"feed", "fetch"}
+# By format. Paddle's two share a list; operations that write into their input have an underscore more.
+# Control flow is left out, with all that reads or writes files, prints, runs code or communicates.
+_KNOWN = json.loads(Path(__file__).with_name("known_operations.json").read_text(encoding="utf-8"))
+_PROGRAM = frozenset({*_KNOWN["paddle"], "feed", "fetch"})
 # builtin operations are 0, those of Paddle 1; `p` is a parameter, whose value lies in .pdiparams
 _PIR = frozenset({f"1.{name}" for name in _PROGRAM} | {"0.combine", "0.slice", "0.split", "p"})
 _PIR_OTHERS = re.compile(r"[01]\.[at]_[a-z0-9_]+|(region|block)_[0-9]+")  # attributes, types, containers
 
-_ONNX = frozenset(
-    """
-    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift
-    Cast CastLike Ceil Celu CenterCropPad Clip Compress Concat Constant ConstantOfShape Conv
-    ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum
-    Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gelu Gemm
-    GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid
-    HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Less
-    LessOrEqual Log LogSoftmax LpNormalization MatMul MatMulInteger Max MaxPool Mean
-    MeanVarianceNormalization Min Mish Mod Mul Neg NonZero Not OneHot Or PRelu Pad Pow QLinearConv
-    QLinearMatMul QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
-    ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize
-    ReverseSequence Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice
-    Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK
-    Transpose Trilu Unsqueeze Upsample Where Xor
-    """.split()  # noqa: SIM905 - a table
-)
+_ONNX = frozenset(_KNOWN["onnx"])
 _ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 _EXTERNAL = 1  # of TensorProto.DataLocation
 _OTHER_FILE = "data in another file"

@@ -21,7 +21,7 @@ def test_a_terminal_shows_name_count_steps_and_the_remaining_time(monkeypatch):
     with Progress(4) as progress:
         progress._bar.mininterval = 0
         progress.finish({"path": "0.png", "status": "skipped", "reason": "it is there"})
-        progress.start("a.png", 10, "tile")
+        progress.start("a.png", 10, unit="tile")
         for _ in range(5):
             progress.step()
     shown = terminal.getvalue()
@@ -32,7 +32,7 @@ def test_a_terminal_shows_name_count_steps_and_the_remaining_time(monkeypatch):
 def test_elsewhere_there_is_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", StringIO())
     with Progress(2) as progress:
-        progress.start("a.png", 10, "tile")
+        progress.start("a.png", 10, unit="tile")
         progress.step()
     assert sys.stderr.getvalue() == ""
 
@@ -45,7 +45,7 @@ def test_log_lines_stay_whole(monkeypatch):
     logger.addHandler(handler)
     try:
         with Progress(2) as progress:
-            progress.start("a.png", 10, "tile")
+            progress.start("a.png", 10, unit="tile")
             logger.warning("a line")
     finally:
         logger.removeHandler(handler)
