@@ -126,43 +126,32 @@ def build_stream(
         world=group.world,
         start=samples_done,
     )
-    samples = _Samples(dataset)
-    collate = partial(_collated, prepare=getattr(dataset, "prepare_batch", None))
+    read, prepare = getattr(dataset, "sample", dataset.__getitem__), getattr(dataset, "prepare_batch", None)
+    make = partial(_make_batch, read, prepare)
     if not options.num_workers:
         # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
-        batches: Iterator[Batch] = (_as_tensors(collate([samples[key] for key in keys])) for keys in sampler)
+        batches: Iterator[Batch] = (_as_tensors(make(keys)) for keys in sampler)
     else:
-        batches = batches_of_workers(samples, sampler, collate, options)
+        batches = batches_of_workers(make, sampler, options)
     return _finished(batches, getattr(dataset, "finish_batch", None))
 
 
-class _Samples(paddle.io.Dataset):
-    """Samples of a dataset with the types of their files, where it gives these."""
-
-    def __init__(self, dataset: Any) -> None:
-        super().__init__()
-        self.dataset = dataset
-        self.read = getattr(dataset, "sample", dataset.__getitem__)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.read(key)
-
-
-def _collated(
-    samples: Sequence[Mapping[str, Any]], *, prepare: Callable[[dict[str, Any]], None] | None = None
+def _make_batch(
+    read: Callable[[Any], Mapping[str, Any]],
+    prepare: Callable[[dict[str, Any]], None] | None,
+    keys: Sequence[Any],
 ) -> dict[str, Any]:
-    """One batch of the samples.
+    """One batch of arrays.
 
     Args:
-        samples: of the dataset.
+        read: gives a sample, with the types of its files where the dataset can.
         prepare: what the dataset does with a batch of arrays.
+        keys: of the samples.
 
     Raises:
         DataError: their images have different sizes.
     """
+    samples = [read(key) for key in keys]
     sizes = {np.shape(sample.get("gt", sample.get("lq"))) for sample in samples}
     if len(sizes) > 1:
         raise DataError(

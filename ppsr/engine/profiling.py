@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -85,9 +86,9 @@ class StepProfiler:
         if text is None:
             return
         options = _parse(text)
-        self._first, self._last = _range(options.get("batch_range", "[10,20]"))
-        self._exits = options.get("exit_on_finished", "false").lower() == "true"
-        self._path = Path(options.get("profile_path", folder / "profile"))
+        self._first, self._last = _range(options["batch_range"] or "[10,20]")
+        self._exits = options["exit_on_finished"].lower() == "true"
+        self._path = Path(options["profile_path"] or folder / "profile")
         self._profiler = paddle.profiler.Profiler(
             scheduler=(self._first, self._last),
             on_trace_ready=paddle.profiler.export_chrome_tracing(str(self._path)),
@@ -120,19 +121,19 @@ class StepProfiler:
 
 
 def _parse(text: str) -> dict[str, str]:
-    options = {}
+    options = dict.fromkeys(_KEYS, "")
     for part in filter(None, text.split(";")):
         key, _, value = part.partition("=")
-        if key not in _KEYS + _WITHOUT_EFFECT:
-            raise ConfigError(f"-p has no option '{key}'; {did_you_mean(key, _KEYS)}")
         if key in _WITHOUT_EFFECT:
             logger.warning("-p %s has no effect here", key)
+        elif key not in _KEYS:
+            raise ConfigError(f"-p has no option '{key}'; {did_you_mean(key, _KEYS)}")
         options[key] = value
     return options
 
 
 def _range(text: str) -> tuple[int, int]:
-    numbers = [part.strip() for part in text.strip("[] ").split(",")]
-    if len(numbers) != 2 or not all(map(str.isdigit, numbers)) or int(numbers[0]) >= int(numbers[1]):
+    numbers = re.fullmatch(r"\[?\s*(\d+)\s*,\s*(\d+)\s*\]?", text)
+    if numbers is None or int(numbers[1]) >= int(numbers[2]):
         raise ConfigError(f"-p batch_range must be two growing step numbers such as [10,20], got {text!r}")
-    return int(numbers[0]), int(numbers[1])
+    return int(numbers[1]), int(numbers[2])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,24 +114,15 @@ class State:
             "skipped_in_a_row": self.trainer.skipped_in_a_row,
             "scalers": {name: s.state_dict() for name, s in self.trainer.scalers.items()},
             "built": self._built(),
-            "versions": {
-                "ppsr": ppsr.__version__,
-                "paddle": paddle.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": {module.__name__: module.__version__ for module in (ppsr, paddle, np)},
         }
 
     def _built(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that wrote the checkpoint, as JSON values."""
-        step, networks = self.trainer, self.networks()
+        step, nets, found = self.trainer, self.model.nets, self.networks()
         built = {
-            "networks": {
-                name: networks[name] or (type(net).__name__, {}) for name, net in self.model.nets.items()
-            },
-            "optimizers": {
-                name: (type(optimizer).__name__, nets) for name, (optimizer, nets) in step.optimizers.items()
-            },
+            "networks": {name: found[name] or (type(net).__name__, {}) for name, net in nets.items()},
+            "optimizers": {name: (type(kind).__name__, of) for name, (kind, of) in step.optimizers.items()},
             "precision": f"{step.precision.level} in {step.precision.dtype}" if step.amp else "float32",
         }
         return json.loads(json.dumps(built))
@@ -150,8 +140,8 @@ class State:
                 (before, details), (now, new_details) = stored[kind][name], own[kind][name]
                 pairs.append((f"the {kind[:-1]} of '{name}'", before, now))
                 if before == now and details != new_details:
-                    changes = _changes(details, new_details)
-                    logger.warning("the %s of '%s' has changed: %s", kind[:-1], name, changes)
+                    changed = kind[:-1], name, _changes(details, new_details)
+                    logger.warning("the %s of '%s' has changed: %s", *changed)
         for what, before, now in pairs:
             if before != now:
                 raise WeightError(

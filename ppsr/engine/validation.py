@@ -70,10 +70,10 @@ class Validator:
     def __init__(self, experiment: Experiment) -> None:
         self.options = experiment.validate_
         self.metrics = build_metrics(experiment)
-        self.sets = [
-            ValidationSet(name, build_dataset(section, _key(name))[0], section_folders(section))
-            for name, section in experiment.dataset.test_sections.items()
-        ]
+        self.sets = []
+        for name, section in experiment.dataset.test_sections.items():
+            dataset, _ = build_dataset(section, ".".join(filter(None, ("dataset.test", name))))
+            self.sets.append(ValidationSet(name, dataset, section_folders(section)))
 
     def check(self, scale: int | None) -> None:
         """Look at the first samples of each set, so that a mistake does not cost the steps before the first
@@ -181,10 +181,6 @@ class Validator:
         """-1 where lower values of the metric that chooses the best step are better."""
         first = next(iter(self.metrics.values()), None)
         return 1 if getattr(first, "higher_is_better", True) else -1
-
-
-def _key(name: str) -> str:
-    return ValidationSet(name, None).key
 
 
 def _check_size(test: ValidationSet, sample: dict[str, Any], scale: int) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ppsr.models.base import Batch
 
 __all__ = ["WorkerError", "batches_of_workers"]
 
-Collate = Callable[[Sequence[Any]], dict[str, Any]]
+Make = Callable[[Sequence[Any]], dict[str, Any]]
 
 _FAILURE = "worker failure"
 _PR_SET_PDEATHSIG = 1
@@ -41,27 +42,24 @@ class WorkerError(PpsrError):
     exit_code = 1
 
 
-def batches_of_workers(
-    dataset: Any, sampler: Any, collate: Collate, options: LoaderOptions
-) -> Iterator[Batch]:
+def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iterator[Batch]:
     """Batches made by `options.num_workers` processes.
 
     Args:
-        dataset: indexable by the keys of the sampler.
+        make: keys of samples -> batch of arrays.
         sampler: endless batches of keys.
-        collate: list of samples -> batch of arrays.
         options: number of workers, shared memory.
 
     Raises:
-        DataError: of the dataset, as without workers.
+        DataError: of `make`, as without workers.
         WorkerError: a worker was killed or crashed.
     """
     over = RawValue(ctypes.c_bool, False)
     atexit.register(setattr, over, "value", True)  # before multiprocessing ends its children
     loader = paddle.io.DataLoader(
-        _Guarded(dataset),
+        _Keys(),
         batch_sampler=sampler,
-        collate_fn=_GuardedCollate(collate),
+        collate_fn=partial(_guarded, make),
         num_workers=options.num_workers,
         use_shared_memory=options.use_shared_memory,
         return_list=True,
@@ -91,54 +89,27 @@ def batches_of_workers(
         batches._try_shutdown_all(timeout=5)
 
 
-class _Failure(Exception):  # noqa: N818 - it is passed on as a value
-    """An error of the dataset on its way through the collating function."""
-
-
-class _Guarded(paddle.io.Dataset):
-    """A dataset that returns its errors, because Paddle prints a traceback of what it raises."""
-
-    def __init__(self, dataset: Any) -> None:
-        super().__init__()
-        self.dataset = dataset
+class _Keys(paddle.io.Dataset):
+    """Hands keys on, because Paddle prints a traceback of what a dataset raises."""
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return 0
 
     def __getitem__(self, key: Any) -> Any:
-        try:
-            return self.dataset[key]
-        except Exception as error:
-            return _Failure(*_described(error))
+        return key
 
 
-class _GuardedCollate:
-    """A collating function that returns errors as batches."""
-
-    def __init__(self, collate: Collate) -> None:
-        self.collate = collate
-
-    def __call__(self, samples: Sequence[Any]) -> dict[str, Any]:
-        for sample in samples:
-            if isinstance(sample, _Failure):
-                return _failed_batch(*sample.args)
-        try:
-            return self.collate(samples)
-        except Exception as error:
-            return _failed_batch(*_described(error))
-
-
-def _failed_batch(kind: str, text: str) -> dict[str, Any]:
-    return {_FAILURE: [kind, text], "": np.zeros(1)}  # Paddle cannot pass on a batch without an array
-
-
-def _described(error: Exception) -> tuple[str, str]:
-    """Kind and text of an error that reaches the trainer as text."""
-    if isinstance(error, PpsrError):
-        return "data", str(error)
-    if isinstance(error, MemoryError):
-        return "memory", str(error)
-    return "other", traceback.format_exc()
+def _guarded(make: Make, keys: Sequence[Any]) -> dict[str, Any]:
+    """A batch, or kind and text of the error that making it raised."""
+    try:
+        return make(keys)
+    except PpsrError as error:
+        failure = ["data", str(error)]
+    except MemoryError as error:
+        failure = ["memory", str(error)]
+    except Exception:
+        failure = ["other", traceback.format_exc()]
+    return {_FAILURE: failure, "": np.zeros(1)}  # Paddle cannot pass on a batch without an array
 
 
 def _raise(kind: str, text: str) -> None:
