@@ -117,7 +117,7 @@ def serve(
             loopback = is_loopback(host)
             app = create_app(service, Path(folder), loopback=loopback, hosts=allow_host)
             _announce(host, listening.getsockname()[1], loopback=loopback)
-            make_server(app, service.stop).run(sockets=[listening])
+            make_server(app).run(sockets=[listening])
         finally:
             worker.close()
 

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.generators.apply import input_channels
 
 __all__ = ["INFO_SUFFIX", "NetworkInfo", "network_info"]
 
@@ -86,6 +85,8 @@ def network_info(net: Any) -> NetworkInfo:
     Raises:
         ConfigError: it has no scale, so it does not make SR images.
     """
+    from ppsr.generators.apply import input_channels  # Paddle, which readers of these files may do without
+
     if not isinstance(getattr(net, "scale", None), int) or not getattr(net, "produces_image", True):
         raise ConfigError(f"{type(net).__name__} does not turn LR images into SR images; give one that does")
     params = int(getattr(net, "degradation_params", 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import secrets
 import tempfile
 import time
@@ -27,11 +26,10 @@ from ppsr.serve.worker import Job, Task
 
 __all__ = ["Options", "create_app"]
 
-logger = logging.getLogger(__name__)
-
 _POLL = 0.05  # seconds between two looks at whether the client is still there
 _BLOCK = 2**18
 _PAGE = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
+_SHOWN = ("network", "scale", "purpose", "download")
 _MEDIA = {"jpg": "image/jpeg", "tif": "image/tiff"}
 _BODY = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 
@@ -87,26 +85,14 @@ def create_app(
         """Version, limits, and the progress of a job."""
         found = service.jobs.get(job)
         progress = None if found is None else {"stage": found.stage, "done": found.done, "total": found.total}
-        limits = vars(service.limits)
-        return {
-            "version": ppsr.__version__,
-            "limits": limits,
-            "requests": len(service.admitted),
-            "job": progress,
-        }
+        state = {"requests": len(service.admitted), "job": progress}
+        return {"version": ppsr.__version__, "limits": vars(service.limits), **state}
 
     @app.get("/api/models")
     async def models() -> list[dict[str, Any]]:
         """Names for `model`; the first is the default."""
         return [
-            {
-                "name": name,
-                "network": model.network,
-                "scale": model.scale,
-                "purpose": model.purpose,
-                "download": model.download,
-                "strength": bool(model.partner),
-            }
+            {"name": name, "strength": bool(model.partner), **{key: getattr(model, key) for key in _SHOWN}}
             for name, model in service.models.items()
         ]
 
@@ -123,9 +109,7 @@ async def _upscale(service: Service, folder: Path, request: Request, options: Op
     name = service.find(options.model)
     model = service.models[name]
     if options.strength is not None and not model.partner:
-        raise RequestError(
-            400, "bad_option", f"model '{name}' has no partner, so that strength has no effect"
-        )
+        raise RequestError(400, "bad_option", f"model '{name}' has no partner to mix it with by strength")
     address = request.client.host if request.client else ""
     chosen = options.model_dump(include={"tile", "outscale", "strength", "ensemble", "quality"})
     with (
@@ -155,9 +139,7 @@ async def _receive(request: Request, target: Path, limits: Limits) -> None:
         raise RequestError(415, "form", text)
     count, begun, blocks = 0, time.monotonic(), request.stream()
     with target.open("wb") as handle:
-        while (
-            count <= 8 * limits.max_bytes
-        ):  # what is a little too long is read, or the client gets no answer
+        while count <= 8 * limits.max_bytes:  # a little too much is read, or the client gets no answer
             left = begun + limits.upload_seconds + count / limits.MIN_RATE - time.monotonic()
             try:
                 block = await asyncio.wait_for(anext(blocks), left)
@@ -180,13 +162,9 @@ async def _receive(request: Request, target: Path, limits: Limits) -> None:
 
 async def _finished(running: asyncio.Task[dict[str, Any]], job: Job, request: Request) -> dict[str, Any]:
     """The report of a job, which ends early when the client goes away."""
-    running.add_done_callback(
-        lambda done: done.cancelled() or done.exception()
-    )  # whether or not anybody asks
+    running.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked by nobody else then
     try:
         while not (await asyncio.wait([running], timeout=_POLL))[0]:
-            if job.stopped:
-                raise RequestError(503, "stopping", "the service is being stopped")
             if await request.is_disconnected():
                 raise _gone()
         return running.result()
@@ -229,8 +207,3 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "error")
         return JSONResponse({"error": code, "message": str(error.detail)}, error.status_code, error.headers)
-
-    @app.exception_handler(Exception)
-    async def internal(_: Request, error: Exception) -> JSONResponse:
-        logger.error("%s: %s", type(error).__name__, error)
-        return _answer(RequestError(500, "internal", "the service failed; its log has the reason"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
@@ -51,15 +50,13 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
         super().connection_made(transport)
-        self.opened = self.loop.time()
+        self.opened, self.address = self.loop.time(), self.client and self.client[0]
         self._limit(_HEADER_SECONDS)
-        waiting = [cast("_Connection", other) for other in self.connections if other is not self]
-        waiting = [other for other in waiting if other.waits]
-        if len(self.connections) > _CONNECTIONS and waiting:
-            counts = Counter(other.client and other.client[0] for other in waiting)
-            most = counts.most_common(1)[0][0]
-            same = [other for other in waiting if (other.client and other.client[0]) == most]
-            min(same, key=lambda other: other.opened).transport.abort()
+        others = [cast("_Connection", other) for other in self.connections if other is not self]
+        waiting = [other for other in others if other.waits]
+        if len(others) >= _CONNECTIONS and waiting:
+            counts = Counter(other.address for other in waiting)
+            max(waiting, key=lambda other: (counts[other.address], -other.opened)).transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request; its headers must be complete in time, its body is the application's matter."""
@@ -85,8 +82,8 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The server ends: nobody waits for slow clients."""
-        if self.waits:
+        """The server ends: results that are being sent have a second, everything else ends now."""
+        if self.waits or not self.cycle.response_started:
             self.transport.abort()
         else:
             super().shutdown()
@@ -114,20 +111,9 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-class _Server(uvicorn.Server):
-    """A server that says when it begins to end."""
-
-    on_end: Callable[[], None]
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, after the running requests were answered."""
-        self.on_end()
-        await super().shutdown(sockets)
-
-
-def make_server(app: ASGIApp, on_end: Callable[[], None]) -> uvicorn.Server:
-    """A server for `server.run(sockets=[...])`; `on_end` makes running requests end."""
-    server = _Server(
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """A server for `server.run(sockets=[...])`."""
+    return uvicorn.Server(
         uvicorn.Config(
             app,
             http=_Connection,
@@ -141,5 +127,3 @@ def make_server(app: ASGIApp, on_end: Callable[[], None]) -> uvicorn.Server:
             timeout_graceful_shutdown=1,
         )
     )
-    server.on_end = on_end
-    return server

@@ -46,11 +46,6 @@ class Service:
         """Jobs whose images have arrived."""
         return [job for job in self.jobs.values() if job.stage != "uploading"]
 
-    def stop(self) -> None:
-        """End all jobs."""
-        for job in self.jobs.values():
-            job.stopped = True
-
     @contextmanager
     def job(self, identifier: str, address: str) -> Iterator[Job]:
         """A job for the time of a request.

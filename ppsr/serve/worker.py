@@ -147,8 +147,10 @@ class Worker:
                 kind, value = self._pipe.recv()
                 if kind == "started":
                     end = time.monotonic() + self._limits.max_seconds
-                elif kind == "progress":
-                    job.stage, (job.done, job.total) = "computing", value
+                elif kind == "tiles":
+                    job.stage, job.total = "computing", value
+                elif kind == "tile":
+                    job.done += 1
                 elif kind == "result":
                     return value
                 elif kind == "stopped":
@@ -191,8 +193,7 @@ def open_model(
     from ppsr.inference.network import load_source
     from ppsr.inference.upscaler import Upscaler
 
-    precision = "fp16" if half else "fp32"
-    options = BackendOptions(precision=precision, trust=trust)
+    options = BackendOptions(precision="fp16" if half else "fp32", trust=trust)
     return Upscaler(load_source(model.config, model.files, None, strength), backend=backend, options=options)
 
 
@@ -204,11 +205,10 @@ def _main(
     from ppsr import accelerate
 
     accelerate.enable()
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # Ctrl-C reaches the whole group; the server ends this process
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # which reaches the whole group; the server ends this process
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     find = lru_cache(cached)(open_model)
     while True:
         try:
@@ -227,7 +227,10 @@ def _main(
         except RequestError as error:
             answer = "error", (error.status, error.code, str(error))
         except PpsrError as error:
-            answer = "error", (422, "cannot_upscale", _without_paths(str(error), asked))
+            text = str(error)
+            if isinstance(asked, Task):  # clients need not know where files are
+                text = text.replace(str(asked.source), "the image").replace(str(asked.source.parent), "")
+            answer = "error", (422, "cannot_upscale", text)
         except Exception as error:
             # the files of a stopped job may be gone already
             answer = ("stopped", None) if pipe.poll() else ("error", _failure(error))
@@ -264,22 +267,22 @@ def _upscaled(
     planned = upscaler.plan(height, width).tiles.size
     if max(height, width) > task.tile and not 0 < planned <= task.tile:
         upscaler.tile = task.tile
-    counts = [0, 0]
-
-    def start(total: int) -> None:
-        counts[1] = total
-        pipe.send(("progress", tuple(counts)))
 
     def step() -> None:
-        counts[0] += 1
-        pipe.send(("progress", tuple(counts)))
+        pipe.send(("tile", None))
         if pipe.poll():
             pipe.recv()
             raise _StoppedError
 
     options = FileOptions(task.quality, limits.max_pixels, max_output_pixels=limits.max_output_pixels)
     report = upscale_image(
-        upscaler, task.source, task.target, options, keep_name=False, start=start, step=step
+        upscaler,
+        task.source,
+        task.target,
+        options,
+        keep_name=False,
+        start=lambda count: pipe.send(("tiles", count)),
+        step=step,
     )
     return {**report, "seconds": round(time.perf_counter() - started, 3)}
 
@@ -294,19 +297,9 @@ def _checked_size(upscaler: Upscaler, source: Path, limits: Limits) -> tuple[int
         found = f"{kind.upper()}, which is not supported" if kind else "not an image"
         raise RequestError(415, "not_an_image", f"the file is {found}; send {', '.join(_KINDS)}")
     width, height, _ = image_header(source)
-    larger = upscaler.size(height, width)
-    for name, size, limit in (
-        ("image", (width, height), limits.max_pixels),
-        ("result", larger[::-1], limits.max_output_pixels),
-    ):
+    sizes = {"image": (height, width), "result": upscaler.size(height, width)}
+    for (name, size), limit in zip(sizes.items(), (limits.max_pixels, limits.max_output_pixels), strict=True):
         if (count := size[0] * size[1]) > limit:
-            text = f"the {name} of {size[0]} x {size[1]} has {count:,} pixels, the limit is {limit:,}"
+            text = f"the {name} of {size[1]} x {size[0]} has {count:,} pixels, the limit is {limit:,}"
             raise RequestError(413, "too_many_pixels", f"{text}; send a smaller image")
     return width, height
-
-
-def _without_paths(text: str, asked: Task | ModelSource) -> str:
-    """The text of an error; clients need not know where files are."""
-    if isinstance(asked, ModelSource):
-        return text
-    return text.replace(str(asked.source), "the image").replace(str(asked.source.parent), "")

@@ -143,7 +143,7 @@ def served(folder, limits):
     worker = Worker(open_model, limits, cached=8)
     service = Service(worker, {name: ModelSource((Path(name),), scale=2) for name in MODELS}, limits)
     worker.open(service.models["net"])
-    server = make_server(create_app(service, folder), service.stop)
+    server = make_server(create_app(service, folder))
     with bind("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
