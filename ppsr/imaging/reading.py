@@ -1,7 +1,7 @@
 """Reading image files of every usual kind, for data sets, evaluation and upscaling alike.
 
-OpenCV decodes plain PNG and JPEG, Pillow what it knows better (palettes, CMYK, WebP, BMP, GIF, AVIF),
-tifffile every TIFF. The range of samples follows their type, never their values.
+OpenCV decodes plain PNG and JPEG, Pillow what it knows better (palettes, CMYK, WebP, BMP, GIF, AVIF,
+with pillow-heif HEIC), tifffile every TIFF. The range of samples follows their type, never their values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,17 @@ from ppsr.imaging.metadata import Metadata, exif_orientation
 __all__ = ["MAX_PIXELS", "DecodedImage", "Header", "image_header", "image_kind", "read_content", "read_file"]
 
 MAX_PIXELS = 2**27  # 134 million
-_KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif")
+_KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif", "heic")
+_UNSUPPORTED = {  # beginnings
+    b"\0\0\0\x0cjP  ": "jp2",
+    b"\xff\x4f\xff\x51": "jp2",
+    b"\0\0\0\x0cJXL ": "jxl",
+    b"\xff\x0a": "jxl",
+    b"#?RADIANCE": "hdr",
+    b"#?RGBE": "hdr",
+    b"\x76\x2f\x31\x01": "exr",
+    b"8BPS": "psd",
+}
 _HEAD = 2**16
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> what makes it upright
     2: lambda a: a[:, ::-1],
@@ -46,7 +56,7 @@ class DecodedImage:
     Attributes:
         pixels: H x W x C, uint8 or uint16, upright. C is 1 (gray), 2 (gray, alpha), 3 (RGB), 4 (RGB, alpha),
             or the number of bands.
-        kind: png, jpeg, webp, bmp, tiff, gif or avif.
+        kind: png, jpeg, webp, bmp, tiff, gif, avif or heic.
         metadata: what the file carries.
         warnings: what the user should know.
         alpha: whether the last channel is alpha.
@@ -60,7 +70,7 @@ class DecodedImage:
 
 
 def image_kind(head: bytes) -> str | None:
-    """The kind of image that the first 32 bytes of a file announce; None if it is no image."""
+    """The kind of image, supported or not, that the first 32 bytes of a file announce; None if it is none."""
     if head[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
     if head[:3] == b"\xff\xd8\xff":
@@ -73,6 +83,11 @@ def image_kind(head: bytes) -> str | None:
         return "gif"
     if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
         return "avif" if head[8:11] == b"avi" or b"avif" in head else "heic"
+    if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace() and head[3:4] in b"0123456789#":
+        return "ppm"
+    for beginning, kind in _UNSUPPORTED.items():
+        if head.startswith(beginning):
+            return kind
     return "bmp" if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" else None
 
 
@@ -106,6 +121,8 @@ def read_content(
 ) -> DecodedImage:
     """As `read_file`, of bytes that were read from `path`, which errors name."""
     kind = image_kind(content[:32])
+    if kind is None and Path(path).suffix.lower() == ".tga":  # which begins as anything may
+        kind = "tga"
     if kind not in _KINDS:
         what = f"{kind.upper()}, which is not supported" if kind else "not an image"
         raise DataError(f"{path} is {what if content else 'empty'}; supported are {', '.join(_KINDS)}")
@@ -134,7 +151,7 @@ def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -
         pixels, metadata, alpha = decode_jpeg(content, max_pixels, allow_truncated, warnings)
     else:
         pixels, metadata, alpha = decode_other(content, kind, max_pixels, warnings)
-    if kind not in ("tiff", "avif"):  # AVIF's decoder turns it
+    if kind not in ("tiff", "avif", "heic"):  # these decoders turn it
         stored = exif_orientation(metadata.exif)
     turn = _TURNS.get(stored)
     upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))

@@ -19,11 +19,11 @@ __all__ = ["CONTAINERS", "Job", "check_place", "check_regular", "find_jobs", "is
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
-_IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic"})
+_IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic", ".heif"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript
 _UNSUPPORTED = frozenset(
-    {".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".heif", ".exr", ".hdr", ".psd", ".dng"}
+    {".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".exr", ".hdr", ".psd", ".dng"}
 )
 _UNWRITABLE = (VIDEO_SUFFIXES | _IMAGE_SUFFIXES | _UNSUPPORTED | {".flv"}) - (FORMATS.keys() | CONTAINERS)
 _HEAD = 2048  # bytes of a file by which it is recognised

@@ -57,7 +57,7 @@ def make_workspace(folder: Path, *, copies: bool = False) -> Path:
         else:
             (folder / name).symlink_to(ROOT / name)
     if copies:
-        copied = ("__init__.py", "conftest.py", "generators")
+        copied = ("__init__.py", "bars.py", "conftest.py", "generators")
         (folder / "tests").mkdir()
         for name in copied:
             source = ROOT / "tests" / name

@@ -1,4 +1,4 @@
-"""WebP, BMP, GIF and AVIF, and whatever else Pillow knows best: palettes and CMYK."""
+"""WebP, BMP, GIF, AVIF and HEIC, and whatever else Pillow knows best: palettes and CMYK."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def open_image(content: bytes, kind: str) -> Image.Image:
     """Pillow's view of a file, without its own limit of the size: ours is checked by the header."""
     if kind == "avif" and not features.check("avif"):
         raise DataError("AVIF needs a Pillow with libavif: pip install 'Pillow>=11.3'")
+    if kind == "heic":
+        try:
+            import pillow_heif
+        except ImportError:
+            raise DataError("HEIC needs the library pillow-heif: pip install pillow-heif") from None
+        pillow_heif.register_heif_opener(thumbnails=False)
+        kind = "heif"
     with _lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
