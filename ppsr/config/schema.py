@@ -77,6 +77,9 @@ class Ema(_Section):
 
     decay: float = Field(0.999, ge=0, lt=1)
     net_names: list[str] = ["generator"]
+    switch_every: int = Field(
+        0, ge=0, description="steps after which the networks take over their averages; 0: never"
+    )
 
 
 class Precision(_Section):
@@ -155,6 +158,8 @@ class Experiment(_Section):
     epochs: int | None = Field(None, ge=1)
     output_dir: str = "output"
     enable_visualdl: bool = False
+    enable_tensorboard: bool = False
+    wandb_project: str | None = Field(None, min_length=1, description="of Weights & Biases")
     seed: int = Field(0, ge=0)
     imports: list[str] = Field([], description="modules of your own, which register components")
     model: dict[str, Any]

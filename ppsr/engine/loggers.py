@@ -1,5 +1,5 @@
-"""Where a run writes: console and log.txt in PaddleGAN's form, scalars as JSON lines, VisualDL when asked
-for."""
+"""Where a run writes: console and log.txt in PaddleGAN's form, scalars as JSON lines, and to VisualDL,
+TensorBoard and Weights & Biases when asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ppsr.files import json_number
 from ppsr.imaging.io import to_uint8, write_image
 
 if TYPE_CHECKING:
+    from ppsr.config.schema import Experiment
     from ppsr.engine.state import State
 
 __all__ = ["ScalarLog", "StepClock", "log_errors", "log_step", "save_visuals", "setup_logging"]
@@ -52,12 +54,20 @@ def setup_logging(folder: Path | None, rank: int = 0) -> None:
 
 
 class ScalarLog:
-    """Every scalar of a run, one JSON object per line; the same to VisualDL when enabled."""
+    """Every scalar of a run, one JSON object per line, and the same to further writers.
 
-    def __init__(self, folder: Path, *, visualdl: bool = False) -> None:
+    Args:
+        folder: of the run.
+        experiment: names the writers; None for no further ones.
+
+    Raises:
+        ConfigError: a writer's package is missing, or it refuses to start.
+    """
+
+    def __init__(self, folder: Path, experiment: Experiment | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._writers = [] if experiment is None else _open_writers(folder, experiment)
         self._file = (folder / "scalars.jsonl").open("a", encoding="utf-8")
-        self._writer = _visualdl_writer(folder / "visualdl") if visualdl else None
 
     def write(self, step: int, scalars: Mapping[str, float], prefix: str = "train") -> None:
         """Append the scalars of one step; a full disk is reported and raises nothing."""
@@ -65,17 +75,17 @@ class ScalarLog:
         with log_errors(f"scalars of step {step}"):
             self._file.write(json.dumps({"step": step, "split": prefix, **plain}, allow_nan=False) + "\n")
             self._file.flush()
-            if self._writer is not None:
+            for writer in self._writers:
                 for name, value in scalars.items():
-                    self._writer.add_scalar(f"{prefix}/{name}", value, step)
+                    writer.add_scalar(f"{prefix}/{name}", value, step)
 
     def close(self) -> None:
         """Finish writing."""
         with log_errors("the last scalars"):
             self._file.close()
-        if self._writer is not None:
-            with log_errors("the last scalars of VisualDL"):
-                self._writer.close()
+        for writer in self._writers:
+            with log_errors("the last scalars"):
+                writer.close()
 
 
 def log_step(
@@ -117,14 +127,47 @@ def log_errors(what: str) -> Iterator[None]:
         logger.error("%s not written, training goes on: %s", what, error.strerror)
 
 
-def _visualdl_writer(folder: Path) -> Any:
+def _open_writers(folder: Path, experiment: Experiment) -> list[Any]:
+    """Objects with `add_scalar(tag, value, step)` and `close()`."""
+    writers = []
+    if experiment.enable_visualdl:
+        writers.append(_package("visualdl", "enable_visualdl").LogWriter(logdir=str(folder / "visualdl")))
+    if experiment.enable_tensorboard:
+        summary = _package("tensorboard.summary", "enable_tensorboard")
+        writers.append(summary.Writer(str(folder / "tensorboard")))
+    if experiment.wandb_project:
+        writers.append(_WandbWriter(folder, experiment))
+    return writers
+
+
+def _package(module: str, key: str) -> Any:
+    name = module.partition(".")[0]
     try:
-        from visualdl import LogWriter
+        return import_module(module)
     except ImportError as error:
-        raise ConfigError(
-            f"enable_visualdl needs the package visualdl (pip install visualdl): {error}"
-        ) from None
-    return LogWriter(logdir=str(folder))
+        raise ConfigError(f"{key} needs the package {name} (pip install {name}): {error}") from None
+
+
+class _WandbWriter:
+    """A run of Weights & Biases, which a resumed run continues."""
+
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
+        wandb, name = _package("wandb", "wandb_project"), folder.resolve().name
+        options = {"project": experiment.wandb_project, "dir": str(folder), "id": name, "name": name}
+        try:
+            self.run = wandb.init(**options, resume="allow", config=experiment.model_dump(mode="json"))
+        except wandb.Error as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            text = "log in with `wandb login`, or set WANDB_MODE=offline"
+            raise ConfigError(f"wandb_project: Weights & Biases refuses the run: {reason}; {text}") from None
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        """Log one number."""
+        self.run.log({tag: value}, step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self.run.finish()
 
 
 class StepClock:

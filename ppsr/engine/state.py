@@ -206,7 +206,7 @@ def build_state(experiment: Experiment, model: BaseModel, group: Group, loading:
     group.broadcast(model.nets.values())
     ema = None
     if experiment.ema is not None:
-        ema = EMA(model.nets, decay=experiment.ema.decay, net_names=experiment.ema.net_names)
+        ema = EMA(model.nets, **experiment.ema.model_dump())
         model.ema = ema.nets
     step = TrainStep(
         model=model,

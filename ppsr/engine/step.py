@@ -177,7 +177,7 @@ class TrainStep:
         else:
             self.skipped_in_a_row = 0
             if self.ema is not None:
-                self.ema.update(self._master_weights())
+                self.ema.update(self._master_weights(), step + 1)
         self.updating = False
         if self.requested is None:  # one process, or a step without any loss
             self.requested = self.group.sum(requests)

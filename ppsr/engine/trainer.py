@@ -132,7 +132,7 @@ class Trainer:
             stack.enter_context(closing(self.saver))
             stack.enter_context(closing(self.profiler))
             if group.is_main:
-                self.scalars = ScalarLog(self.folder, visualdl=options.enable_visualdl)
+                self.scalars = ScalarLog(self.folder, options)
                 stack.enter_context(closing(self.scalars))
             bar = tqdm(total=self.total, initial=state.step, disable=not group.is_main or None, unit="step")
             stack.enter_context(closing(bar))

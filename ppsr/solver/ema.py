@@ -1,4 +1,7 @@
-"""Exponential moving average of parameters."""
+"""Exponential moving average of parameters, and its switching back into training.
+
+Li et al., "Switch EMA: A Free Lunch for Better Flatness and Sharpness", arXiv:2402.09240.
+"""
 
 from __future__ import annotations
 
@@ -54,13 +57,22 @@ class EMA:
         nets: networks by name.
         decay: weight of the average in an update, below 1.
         net_names: networks to average.
+        switch_every: steps after which the networks take over their averages; 0 for never.
 
     Raises:
         ConfigError: there is no network of that name.
     """
 
-    def __init__(self, nets: Mapping[str, nn.Layer], *, decay: float, net_names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        nets: Mapping[str, nn.Layer],
+        *,
+        decay: float,
+        net_names: Iterable[str],
+        switch_every: int = 0,
+    ) -> None:
         self.decay = decay
+        self.switch_every = switch_every
         self.nets: dict[str, nn.Layer] = {}
         for name in net_names:
             if name not in nets:
@@ -73,12 +85,13 @@ class EMA:
         self._groups = [_Group(nets[name], average) for name, average in self.nets.items()]
 
     @paddle.no_grad()
-    def update(self, master_weights: Mapping[str, Tensor] | None = None) -> None:
-        """Take in the parameters after one optimizer step.
+    def update(self, master_weights: Mapping[str, Tensor] | None = None, step: int = 0) -> None:
+        """Take in the parameters after one optimizer step, and give the averages back where it is time.
 
         Args:
             master_weights: float32 values of parameters in half precision, by the parameters' names. They
                 contain the steps that are too small for the rounded parameter to change.
+            step: number of finished steps, this one included.
         """
         masters = master_weights or {}
         for group in self._groups:
@@ -89,3 +102,9 @@ class EMA:
             group.flat.add_(new.scale_(1 - self.decay))
             for buffer, average in group.buffers:
                 average.set_value(buffer.astype(average.dtype))
+            if self.switch_every and step % self.switch_every == 0:
+                for source, average in zip(group.sources, group.averages, strict=True):
+                    value = average.clone()  # `set_value` of a part of a tensor would take the whole
+                    if source.name in masters:
+                        masters[source.name].set_value(value)
+                    source.set_value(value.astype(source.dtype))

@@ -26,7 +26,7 @@ MAIN = Path(__file__).parents[2] / "tools" / "main.py"
 @pytest.mark.parametrize("gan", [False, True], ids=["psnr", "gan"])
 def test_ten_and_ten_steps_equal_twenty(tmp_path, workers, gan):
     config = write_config(tmp_path, gan=gan)
-    options = [f"dataset.train.num_workers={workers}"]
+    options = [f"dataset.train.num_workers={workers}", "ema.switch_every=4"]
     assert make_trainer(config, tmp_path / "straight", options).train() == 0
     half = make_trainer(config, tmp_path / "split", [*options, "total_iters=10"])
     assert half.train() == 0

@@ -74,3 +74,22 @@ def test_averages_go_on_after_they_were_replaced(move):
         average.linear.weight.set_value(paddle.ones([2, 2]))
     ema.update()
     np.testing.assert_array_equal(average.linear.weight.numpy(), np.full((2, 2), 0.5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_networks_take_over_their_averages_every_few_steps(dtype):
+    net = _Net()
+    ema = EMA({"generator": net}, decay=0.5, net_names=["generator"], switch_every=2)
+    net.to(dtype=dtype)
+    weight, average = net.linear.weight, ema.nets["generator"].linear.weight
+    master = paddle.zeros([2, 2])
+    start = average.numpy().copy()
+    for step in (1, 2):
+        master.set_value(paddle.full([2, 2], 1 + 2**-10))
+        weight.set_value(master.astype(dtype))
+        ema.update({} if dtype == "float32" else {weight.name: master}, step)
+        switched = paddle.full([2, 2], 1 + 2**-10) if step == 1 else average
+        np.testing.assert_array_equal(weight.numpy(), switched.astype(dtype).numpy())
+    np.testing.assert_allclose(average.numpy(), 0.25 * start + 0.75 * (1 + 2**-10), rtol=1e-6)
+    np.testing.assert_array_equal(master.numpy(), average.numpy() if dtype != "float32" else 1 + 2**-10)
+    assert not weight._is_shared_buffer_with(average)

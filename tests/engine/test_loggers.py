@@ -1,0 +1,74 @@
+"""Scalars for TensorBoard and Weights & Biases, by their libraries."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from ppsr.cli.train import main
+from ppsr.config.schema import Experiment
+from ppsr.engine.loggers import ScalarLog
+from ppsr.errors import ConfigError
+from tests.engine.helpers import write_config
+from tests.optional import needed
+
+REASON = "a writer of scalars"
+
+
+def experiment(**options):
+    return Experiment(total_iters=1, model={}, **options)
+
+
+def test_tensorboard_reads_what_a_run_wrote(tmp_path):
+    needed("tensorboard", REASON)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = ["total_iters=2", "log_config.interval=1", "enable_tensorboard=true"]
+    assert main(["-c", str(write_config(tmp_path)), "--device", "cpu", "-o", *options]) == 0
+    (run,) = (tmp_path / "output").glob("tiny-*")
+    lines = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    read = [(event.step, event.tensor_proto.float_val[0]) for event in events.Tensors("train/l_pix")]
+    assert read == [(line["step"], pytest.approx(line["l_pix"])) for line in lines]
+    assert len(read) == 2
+
+
+@pytest.mark.slow
+def test_weights_and_biases_keeps_a_run_and_continues_it(tmp_path, monkeypatch):
+    needed("wandb", REASON)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for step in (1, 2):
+        log = ScalarLog(tmp_path / "a-run", experiment(wandb_project="sr"))
+        log.write(step, {"l_pix": 0.5})
+        (writer,) = log._writers
+        assert (writer.run.id, writer.run.step) == ("a-run", step)
+        log.close()
+    files = list((tmp_path / "a-run").glob("wandb/offline-run-*/run-a-run.wandb"))
+    assert files
+    assert all(b"train/l_pix" in file.read_bytes() for file in files)
+
+
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [("tensorboard.summary", {"enable_tensorboard": True}), ("wandb", {"wandb_project": "sr"})],
+)
+def test_a_missing_package_is_named_with_its_key(tmp_path, monkeypatch, module, option):
+    monkeypatch.setitem(sys.modules, module, None)
+    name, key = module.partition(".")[0], next(iter(option))
+    with pytest.raises(ConfigError, match=rf"^{key} needs the package {name} \(pip install {name}\)"):
+        ScalarLog(tmp_path, experiment(**option))
+
+
+def test_a_run_that_is_refused_is_one_line(tmp_path, monkeypatch):
+    wandb = needed("wandb", REASON)
+
+    def refuse(**_):
+        raise wandb.Error("api_key not configured (no-tty)\nmore")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    with pytest.raises(ConfigError, match=r"api_key not configured \(no-tty\); log in with `wandb login`"):
+        ScalarLog(tmp_path, experiment(wandb_project="sr"))
