@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.compat.options.networks import network_row
+from ppsr.compat.options.basicsr import published_network
 from ppsr.registry import GENERATORS
 from ppsr.weights.apply import load_state
 from tests.golden.files import Golden, assert_close, golden
@@ -18,8 +18,8 @@ DETAILS_BLOCKS = 16  # the released "details" classes ignore num_block
 
 def build(case: Golden):
     name = case.meta["network"]
-    row = network_row(name, case.path.name)  # the released classes have the place of dropout in their names
-    options = {**case.meta.get("kwargs", {}), **row.fixed}
+    ours, fixed = published_network(name)  # the released classes have the place of dropout in their names
+    options = {**case.meta.get("kwargs", {}), **fixed}
     if "details" in name:
         options["num_block"] = DETAILS_BLOCKS
     if "dropout" in case.meta:
@@ -30,7 +30,7 @@ def build(case: Golden):
             "type": kind,
             "p": case.meta["dropout"]["p"],
         }
-    cls = GENERATORS.get(row.name)
+    cls = GENERATORS.get(ours)
     net = cls(**options)
     state = case.params
     if hasattr(cls, "map_published_keys"):

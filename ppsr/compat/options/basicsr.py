@@ -19,7 +19,7 @@ from ppsr.compat.options.source import Conversion, Source
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import CRITERIONS, DISCRIMINATORS, GENERATORS
 
-__all__ = ["convert_basicsr"]
+__all__ = ["convert_basicsr", "published_network"]
 
 _TABLES = yaml.safe_load(Path(__file__).with_name("basicsr.yaml").read_text(encoding="utf-8"))
 _DEGRADATIONS = {"DASRDataset": convert_levels, "RealESRGANDataset": convert_second_order}
@@ -113,22 +113,31 @@ def _networks(options: Source, model: str, scale: int) -> None:
 
 
 def _network(options: Source, section: str, target: str) -> None:
-    """A network; dropout is an option of ours."""
     name = str(options.read(f"{section}.type"))
-    ours, match = _TABLES["networks"].get(name), _DROPOUT.fullmatch(name)
-    if ours is None and match is None:
+    found = published_network(name)
+    if found is None:
         raise ConfigError(
             f"{options.where(f'{section}.type')}: the network '{name}' has no counterpart; these have: "
             f"{', '.join(_TABLES['networks'])}, and names with dropout such as "
             "MSRResNet_details_dropoutlast_channel07"
         )
-    options.component(section, target, ours or match["base"], GENERATORS)
-    if match and match["plain"]:
-        options.put(f"{target}.global_residual", False, f"{section}.type")
-    if match and match["places"]:
+    options.component(section, target, found[0], GENERATORS)
+    for key, value in found[1].items():
+        options.put(f"{target}.{key}", value, f"{section}.type")
+
+
+def published_network(name: str) -> tuple[str, dict[str, Any]] | None:
+    """Registered name and fixed arguments of a released class; None where there is no such network."""
+    if name in _TABLES["networks"]:
+        return _TABLES["networks"][name], {}
+    match = _DROPOUT.fullmatch(name)
+    if match is None:
+        return None
+    fixed: dict[str, Any] = {"global_residual": False} if match["plain"] else {}
+    if match["places"]:
         places = [p for place in re.findall(_PLACE, match["places"]) for p in _SEVERAL.get(place, [place])]
-        dropout = {"type": match["kind"], "p": int(match["tenths"]) / 10, "positions": places}
-        options.put(f"{target}.dropout", dropout, f"{section}.type")
+        fixed["dropout"] = {"type": match["kind"], "p": int(match["tenths"]) / 10, "positions": places}
+    return match["base"], fixed
 
 
 def _dataset(options: Source, section: str, target: str, scale: int) -> str:

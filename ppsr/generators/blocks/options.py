@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Any
+from typing import Any, get_type_hints
 
 from ppsr.errors import ConfigError
 
@@ -118,6 +118,8 @@ def takes(
             )
             for name, field in shared.items()
         ]
+        # for whoever checks arguments by their types; the dataclass' own module resolves its annotations
+        constructor.__annotations__ = {**init.__annotations__, **get_type_hints(options)}
         constructor.__signature__ = inspect.Signature([self_parameter, *declared, *own])  # type: ignore[attr-defined]
         return constructor
 
