@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, not an installed copy
 
-from ppsr.cli.export_model import main
+from ppsr.cli.export import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
-"""The `ppsr` command. Each module of this package adds its commands in `register(app)`.
+"""The `ppsr` command.
 
-Importing these modules must stay cheap: paddle and OpenCV are imported inside the commands, so that `--help`
-and usage errors answer at once.
+Importing its modules is cheap: Paddle and OpenCV are imported inside the commands, so that `--help` and usage
+errors answer at once.
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import ended
+from ppsr.cli.flags import SeveralValues, run_command
 from ppsr.registry import import_modules
 
-__all__ = ["main"]
+__all__ = ["build_app", "main"]
 
-_MODULES: tuple[str, ...] = (
-    "analyze",
-    "configs",
-    "convert",
-    "convert_config",
-    "doctor",
-    "evaluate",
-    "export",
-    "models",
-    "identify",  # adds to models
-    "infer",
-    "prepare",
-    "quickstart",
-    "serve",
-    "train",
-    "upscale",
-)
+# command -> module and function; PaddleGAN's flags take several values
+_COMMANDS = {
+    "backends": ("export", "backends", None),
+    "convert": ("convert", "convert_file", None),
+    "convert-config": ("convert", "convert_config", None),
+    "doctor": ("doctor", "doctor", None),
+    "evaluate": ("evaluate", "evaluate_images", None),
+    "export": ("export", "export", None),
+    "infer": ("infer", "infer", SeveralValues),
+    "quickstart": ("quickstart", "quickstart", None),
+    "serve": ("serve", "serve", None),
+    "train": ("train", "train", SeveralValues),
+    "upscale": ("upscale", "upscale", None),
+}
+_GROUPS = ("analyze", "configs", "models", "prepare")
 
 
 def _version(wanted: bool) -> None:
@@ -47,32 +45,36 @@ def _version(wanted: bool) -> None:
 def _root(
     imports: Annotated[
         list[str] | None,
-        typer.Option("--import", metavar="MODULE", help="Import a module of your own components."),
+        typer.Option(
+            "--import", metavar="MODULE", help="Import a module that registers your own components."
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options before a sub-command."""
     if imports:
         import_modules(imports)
 
 
 def build_app() -> typer.Typer:
-    """The command with all its sub-commands."""
+    """Build the command with all its sub-commands."""
     app = typer.Typer(
         name="ppsr",
         help="Super-resolution on PaddlePaddle.",
+        epilog="Exit codes: 0 success, 1 some inputs failed, 2 wrong usage or config, 3 no usable input, "
+        "130 interrupted.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for module in _MODULES:
-        import_module(f"ppsr.cli.{module}").register(app)
+    for name, (module, function, kind) in _COMMANDS.items():
+        app.command(name, cls=kind)(getattr(import_module(f"ppsr.cli.{module}"), function))
+    for group in _GROUPS:
+        app.add_typer(import_module(f"ppsr.cli.{group}").app, name=group)
     return app
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 all good, 1 some inputs failed, 2 usage or config error, 3 nothing
-    usable."""
-    sys.exit(ended(build_app(), name="ppsr"))
+    """Run the command line and exit."""
+    sys.exit(run_command(build_app(), name="ppsr"))

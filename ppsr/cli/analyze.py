@@ -1,4 +1,4 @@
-"""`ppsr analyze ...`: looking inside networks."""
+"""`ppsr analyze`: methods that look inside networks."""
 
 from __future__ import annotations
 
@@ -7,43 +7,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ppsr.cli.flags import comma_separated
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppsr.analysis.inputs import Image, Subject
 
-__all__ = ["register"]
+__all__ = ["app"]
 
-analyze = typer.Typer(help="Look inside networks.", no_args_is_help=True)
+app = typer.Typer(help="Analyze what networks use and represent.", no_args_is_help=True)
 
 Source = Annotated[Path | None, typer.Argument(help="LR image.", metavar="IN")]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Folder; by default output/analyze-TOOL.")
+    Path | None, typer.Option("-o", "--output", help="Output folder; default: output/analyze-COMMAND.")
 ]
-Configs = Annotated[list[Path] | None, typer.Option("-c", "--config-file", help="Names the network.")]
-Loads = Annotated[list[Path] | None, typer.Option("--load", help="Weights; again for a comparison.")]
-Labels = Annotated[list[str] | None, typer.Option("--label", help="Name in the figures, per network.")]
-FromHr = Annotated[bool, typer.Option("--from-hr", help="IN is HR and is shrunk bicubically first.")]
-Crop = Annotated[int | None, typer.Option(help="Look at a square of this side in the middle of LR.")]
-Names = Annotated[str | None, typer.Option("--layers", help="By commas.")]
-ListLayers = Annotated[bool, typer.Option("--list-layers", help="Print the layers and stop.")]
-Memory = Annotated[int, typer.Option("--memory", help="MiB that a batch may take.")]
+Configs = Annotated[
+    list[Path],
+    typer.Option("-c", "--config-file", help="Config that defines the network; once or per --load."),
+]
+Loads = Annotated[list[Path], typer.Option("--load", help="Weights; repeat it to compare networks.")]
+Labels = Annotated[list[str], typer.Option("--label", help="Label in the figures; one per network.")]
+FromHr = Annotated[bool, typer.Option("--from-hr", help="IN is an HR image; downscale it bicubically first.")]
+Crop = Annotated[int | None, typer.Option(help="Centre-crop the LR image to this size.")]
+Names = Annotated[str | None, typer.Option("--layers", help="Comma-separated layers.")]
+ListLayers = Annotated[bool, typer.Option("--list-layers", help="Print the layers and exit.")]
+Memory = Annotated[int, typer.Option("--memory", help="Memory limit of a batch in MiB.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.add_typer(analyze, name="analyze")
-
-
-def _subjects(
-    configs: list[Path] | None, loads: list[Path] | None, labels: list[str] | None
-) -> list[Subject]:
+def _subjects(configs: list[Path], loads: list[Path], labels: list[str]) -> list[Subject]:
     from ppsr import accelerate
 
     accelerate.enable()
     from ppsr.analysis.inputs import load_subjects
 
-    return load_subjects(configs or [], loads or [], labels or [])
+    return load_subjects(configs, loads, labels)
 
 
 def _image(
@@ -57,16 +54,12 @@ def _image(
     from ppsr.analysis.inputs import load_image
 
     if source is None:
-        raise ConfigError("give an image: ppsr analyze TOOL IN ...")
+        raise ConfigError("give an image: ppsr analyze COMMAND IN ...")
     return load_image(source, subjects[0], gt=gt, from_hr=from_hr, crop=crop)
 
 
 def _folder(output: Path | None, tool: str) -> Path:
-    """Where the results go; looked at before the computing.
-
-    Raises:
-        ConfigError: as `check_folder`.
-    """
+    """The output folder; a wrong one is an error before anything is computed."""
     from ppsr.evaluation.report import check_folder
 
     folder = output or Path(f"output/analyze-{tool}")
@@ -77,7 +70,7 @@ def _folder(output: Path | None, tool: str) -> Path:
 def _finish(lines: list[str], folder: Path) -> None:
     for line in lines:
         print(line)
-    print(f"images in {folder}")
+    print(f"results in {folder}")
 
 
 def _print_layers(subjects: list[Subject]) -> None:
@@ -95,29 +88,27 @@ def _print_layers(subjects: list[Subject]) -> None:
             )
 
 
-def _split(names: str | None) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()] if names else []
-
-
-@analyze.command("lam")
+@app.command("lam")
 def local_attribution(
     source: Source = None,
     output: Output = None,
-    config_file: Configs = None,
-    load: Loads = None,
-    label: Labels = None,
-    window: Annotated[int, typer.Option(help="Side of the explained window, SR pixels.")] = 16,
-    top: Annotated[int | None, typer.Option(help="Its first row; by default in the middle.")] = None,
-    left: Annotated[int | None, typer.Option(help="Its first column; by default in the middle.")] = None,
-    sigma: Annotated[float, typer.Option(help="Blur at the start of the path, LR pixels.")] = 1.2,
-    fold: Annotated[int, typer.Option(help="Steps of the path.")] = 50,
-    kernel_size: Annotated[int, typer.Option(help="Side of the blur kernels.")] = 9,
+    config_file: Configs = [],
+    load: Loads = [],
+    label: Labels = [],
+    window: Annotated[int, typer.Option(help="Side of the explained window in SR pixels.")] = 16,
+    top: Annotated[int | None, typer.Option(help="First row of the window; default: centred.")] = None,
+    left: Annotated[int | None, typer.Option(help="First column of the window; default: centred.")] = None,
+    sigma: Annotated[float, typer.Option(help="Blur at the start of the path in LR pixels.")] = 1.2,
+    fold: Annotated[int, typer.Option(help="Number of steps of the path.")] = 50,
+    kernel_size: Annotated[int, typer.Option(help="Size of the blur kernels.")] = 9,
     from_hr: FromHr = False,
     crop: Crop = None,
     memory: Memory = 512,
 ) -> None:
-    """Local attribution map: which pixels a network uses for a window, and how widely they spread (diffusion
-    index). Several networks make a comparison sheet."""
+    """Local attribution map (LAM): which pixels a network uses for a window, and their diffusion index.
+
+    Several networks are drawn on one sheet.
+    """
     folder = _folder(output, "lam")
     subjects = _subjects(config_file, load, label)
     image = _image(source, subjects, from_hr=from_hr, crop=crop)
@@ -128,26 +119,29 @@ def local_attribution(
     _finish(report_lam(subjects, image, folder, settings, memory_mib=memory), folder)
 
 
-@analyze.command("csm")
+@app.command("csm")
 def channel_saliency(
     source: Source = None,
     output: Output = None,
-    config_file: Configs = None,
-    load: Loads = None,
+    config_file: Configs = [],
+    load: Loads = [],
     layers: Names = None,
-    gt: Annotated[Path | None, typer.Option(help="HR image; otherwise the whole network's SR.")] = None,
+    gt: Annotated[
+        Path | None,
+        typer.Option(help="HR image to compare with; default: the SR image of the whole network."),
+    ] = None,
     from_hr: FromHr = False,
     crop: Crop = None,
-    ablation: Annotated[bool, typer.Option(help="Remove channels and measure PSNR.")] = True,
+    ablation: Annotated[bool, typer.Option(help="Measure PSNR without each channel.")] = True,
     each_channel: Annotated[
-        bool, typer.Option("--each-channel", help="Also images and logs per channel.")
+        bool, typer.Option("--each-channel", help="Write images and logs per channel.")
     ] = False,
     list_layers: ListLayers = False,
     memory: Memory = 512,
 ) -> None:
-    """Channel saliency maps of layers (by default the deepest), and what happens to PSNR without channels."""
+    """Channel saliency maps (CSM) of layers, by default the deepest, and PSNR without channels."""
     folder = _folder(output, "csm")
-    subjects = _subjects(config_file, load, None)
+    subjects = _subjects(config_file, load, [])
     if list_layers:
         _print_layers(subjects)
         return
@@ -160,7 +154,7 @@ def channel_saliency(
             subject,
             image,
             own,
-            _split(layers),
+            comma_separated("--layers", layers) or [],
             ablation=ablation,
             each_channel=each_channel,
             memory_mib=memory,
@@ -168,26 +162,28 @@ def channel_saliency(
         _finish(lines, own)
 
 
-@analyze.command("ddr")
+@app.command("ddr")
 def degradation_representation(
     source: Annotated[Path | None, typer.Argument(help="Folder of HR images.", metavar="FOLDER")] = None,
     output: Output = None,
-    config_file: Configs = None,
-    load: Loads = None,
-    label: Labels = None,
-    layer: Annotated[str | None, typer.Option(help="By default the deepest.")] = None,
+    config_file: Configs = [],
+    load: Loads = [],
+    label: Labels = [],
+    layer: Annotated[str | None, typer.Option(help="Layer; default: the deepest.")] = None,
     degradations: Annotated[
-        str | None, typer.Option(help="By commas; the first is SRGA's reference.")
+        str | None, typer.Option(help="Comma-separated degradations; the first is the reference of SRGA.")
     ] = None,
-    count: Annotated[int, typer.Option(help="Patches per degradation.")] = 100,
-    side: Annotated[int, typer.Option(help="Of the LR patches.")] = 32,
-    perplexity: Annotated[float, typer.Option(help="Of t-SNE.")] = 30.0,
-    seed: Annotated[int, typer.Option(help="Of patches, noise and t-SNE.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of patches per degradation.")] = 100,
+    side: Annotated[int, typer.Option(help="Side of the LR patches.")] = 32,
+    perplexity: Annotated[float, typer.Option(help="Perplexity of t-SNE.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     list_layers: ListLayers = False,
     memory: Memory = 512,
 ) -> None:
-    """Deep degradation representation: do features tell degradations apart? Two networks, such as one with
-    and one without dropout, stand side by side."""
+    """Deep degradation representation (DDR): whether features separate degradations.
+
+    Several networks, such as one with and one without dropout, are drawn side by side.
+    """
     folder = _folder(output, "ddr")
     subjects = _subjects(config_file, load, label)
     if list_layers:
@@ -204,7 +200,7 @@ def degradation_representation(
         list_images(source),
         folder,
         layer=layer,
-        degradations=_split(degradations) or DEGRADATIONS,
+        degradations=comma_separated("--degradations", degradations) or DEGRADATIONS,
         count=count,
         side=side,
         perplexity=perplexity,
@@ -214,20 +210,20 @@ def degradation_representation(
     _finish(lines, folder)
 
 
-@analyze.command("features")
+@app.command("features")
 def feature_maps(
     source: Source = None,
     output: Output = None,
-    config_file: Configs = None,
-    load: Loads = None,
-    label: Labels = None,
+    config_file: Configs = [],
+    load: Loads = [],
+    label: Labels = [],
     layers: Names = None,
-    channels: Annotated[int, typer.Option(help="At most so many maps on a sheet.")] = 64,
+    channels: Annotated[int, typer.Option(help="Maximum number of maps per sheet.")] = 64,
     from_hr: FromHr = False,
     crop: Crop = None,
     list_layers: ListLayers = False,
 ) -> None:
-    """Feature maps of layers (by default the main stages) as sheets; energy and rank through the depth."""
+    """Feature maps of layers, by default the main stages, with energy and effective rank over depth."""
     folder = _folder(output, "features")
     subjects = _subjects(config_file, load, label)
     if list_layers:
@@ -236,4 +232,9 @@ def feature_maps(
     image = _image(source, subjects, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_features
 
-    _finish(report_features(subjects, image, folder, _split(layers), channels=channels), folder)
+    _finish(
+        report_features(
+            subjects, image, folder, comma_separated("--layers", layers) or [], channels=channels
+        ),
+        folder,
+    )

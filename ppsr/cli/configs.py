@@ -7,17 +7,12 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["app"]
 
-configs = typer.Typer(help="Training configs that come with the package.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.add_typer(configs, name="configs")
+app = typer.Typer(help="List and copy the training configs that come with the package.", no_args_is_help=True)
 
 
-@configs.command("list")
+@app.command("list")
 def list_configs() -> None:
     """Print the name and the first line of every config."""
     from ppsr.config.loader import shipped_configs
@@ -29,12 +24,12 @@ def list_configs() -> None:
         print(f"{name:<{width}}  {first}")
 
 
-@configs.command("copy")
+@app.command("copy")
 def copy_config(
-    name: Annotated[str, typer.Argument(help="Name of a config, as `ppsr configs list` prints it.")],
+    name: Annotated[str, typer.Argument(help="Name of a config, as printed by `ppsr configs list`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File or folder to write.")] = Path(),
 ) -> None:
-    """Copy a config, and the config that it is based on, to change it."""
+    """Copy a config, together with its base config, to edit it."""
     from ppsr.config.loader import find_config, read_base
     from ppsr.errors import ConfigError
     from ppsr.files import atomic_write
@@ -47,13 +42,13 @@ def copy_config(
         files[target.parent / base.name] = base
     for place in files:
         if place.exists():
-            raise ConfigError(f"{place} exists; give another name with -o")
+            raise ConfigError(f"{place} exists; choose another name with -o")
     for place, file in files.items():
         atomic_write(place, file.read_bytes())
         print(place)
 
 
-@configs.command()
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the config sections, for editors."""
     import json

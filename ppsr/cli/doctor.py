@@ -6,15 +6,10 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["doctor"]
 
 _MARKS = {"ok": "ok", "info": "", "missing": "--", "failed": "!!"}
 _TITLES = {"system": "System", "package": "Packages", "optional": "Extras", "check": "Checks"}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
 
 
 def doctor(

@@ -5,14 +5,24 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ppsr.cli.flags import Trust
+from ppsr.cli.flags import (
+    Backend,
+    Device,
+    NetworkConfig,
+    Seed,
+    SelfEnsemble,
+    Trust,
+    comma_separated,
+    log_to_console,
+    progress_bar,
+)
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,96 +30,82 @@ if TYPE_CHECKING:
     from ppsr.evaluation.evaluate import Evaluation
     from ppsr.inference.backends.exported import BackendOptions
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("evaluate")(evaluate_images)
+__all__ = ["evaluate_images"]
 
 
 def evaluate_images(
     protocol: Annotated[str, typer.Option(help="classic, dsr, reflash, dasr or realsr.")] = "classic",
-    scale: Annotated[int, typer.Option(help="HR size / LR size.")] = 4,
-    gt: Annotated[str | None, typer.Option(help="HR images: a folder or a pattern.")] = None,
-    sr: Annotated[str | None, typer.Option(help="Finished SR images.")] = None,
-    lq: Annotated[str | None, typer.Option(help="LR images; otherwise made from HR.")] = None,
-    data: Annotated[str | None, typer.Option(help="Folder of the protocol's sets, instead of --gt.")] = None,
-    sets: Annotated[str | None, typer.Option(help="Sets of --data, by commas.")] = None,
-    name: Annotated[str | None, typer.Option(help="The set's name in the report.")] = None,
+    scale: Annotated[int, typer.Option(min=1, help="Scale factor: HR size / LR size.")] = 4,
+    gt: Annotated[str | None, typer.Option(help="HR images: folder or pattern.")] = None,
+    sr: Annotated[str | None, typer.Option(help="SR images to score: folder or pattern.")] = None,
+    lq: Annotated[str | None, typer.Option(help="LR images; default: generated from HR.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder with the protocol's test sets, instead of --gt.")
+    ] = None,
+    sets: Annotated[str | None, typer.Option(help="Comma-separated test sets of --data.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the test set in the report.")] = None,
     load: Annotated[
-        list[Path] | None,
+        list[Path],
         typer.Option(
-            help="Weights or an exported network to score; repeat it for several networks, and for the "
-            "predictor of CDDNet and DASR."
+            help="Weights or an exported network to score; repeat it to compare several networks. The "
+            "predictor of CDDNet and DASR follows its generator."
         ),
-    ] = None,
-    config_file: Annotated[
-        Path | None, typer.Option("-c", "--config-file", help="Names the network.")
-    ] = None,
+    ] = [],
+    config_file: NetworkConfig = None,
     bicubic: Annotated[
-        bool | None,
-        typer.Option(
-            "--bicubic/--no-bicubic", help="Score bicubic enlargement; beside networks it is, unless told."
-        ),
+        bool | None, typer.Option("--bicubic/--no-bicubic", help="Score bicubic; default: beside networks.")
     ] = None,
-    metrics: Annotated[str | None, typer.Option(help="Those wanted, by commas.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Comma-separated metrics; default: all of the protocol.")
+    ] = None,
     definition: Annotated[
-        str | None, typer.Option(help="Of rmse, mad, pe: safe (default) or published.")
+        str | None, typer.Option(help="Variant of RMSE, MAD and PE: safe (default) or published.")
     ] = None,
-    lr: Annotated[
-        str, typer.Option(help="LR made here, as the script does or means: published, intended.")
-    ] = ("published"),
-    lpips_net: Annotated[str | None, typer.Option(help="Network of lpips: alex (default) or vgg.")] = None,
+    lq_script: Annotated[
+        str, typer.Option(help="How dsr generates LR: as the published script, or with its bug fixed.")
+    ] = "published",
+    lpips_net: Annotated[str | None, typer.Option(help="Network of LPIPS: alex (default) or vgg.")] = None,
     lpips_weights: Annotated[
-        Path | None, typer.Option(help="torchvision's file of the lpips network: AlexNet or VGG16.")
+        Path | None, typer.Option(help="Weights of the LPIPS network: torchvision's AlexNet or VGG16 file.")
     ] = None,
     niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of noise in LR images made here.")] = 0,
-    tile: Annotated[
-        int, typer.Option(min=0, help="Side of the tiles in LR pixels; 0: whole images, as published scores.")
-    ] = 0,
-    backend: Annotated[
-        str | None, typer.Option(help="paddle (default), inference, onnxruntime, openvino, tensorrt or auto.")
-    ] = None,
-    self_ensemble: Annotated[
-        bool, typer.Option("--self-ensemble", help="Mean over 8 flips and turns: 8 times slower.")
-    ] = False,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, gpu or gpu:N; default: a GPU where Paddle has one.")
-    ] = None,
+    seed: Seed = 0,
+    tile: Annotated[int, typer.Option(min=0, help="Tile size in LR pixels; 0: whole images.")] = 0,
+    backend: Backend = None,
+    self_ensemble: SelfEnsemble = False,
+    device: Device = None,
     trust: Trust = False,
-    images: Annotated[bool, typer.Option("--images", help="Print a row for every image too.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="Print a row for every image.")] = False,
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
-            help="Folder of the report, for several networks of a folder each; default: a new one in output.",
+            help="Report folder, with a subfolder for each of several networks; default: new.",
         ),
     ] = None,
     grid: Annotated[bool, typer.Option(help="Draw the best and the worst image.")] = True,
 ) -> None:
-    """Score networks, bicubic enlargement or finished images by a named protocol.
+    """Score networks, bicubic interpolation or SR images with a named protocol.
 
-    Exit code 1 when some images have no score, 3 when none has."""
+    Exit code 1 if some images have no score, 3 if none has.
+    """
     from ppsr import accelerate
     from ppsr.inference.backends.exported import BackendOptions
 
     place = BackendOptions(device=device, trust=trust)
     group = _ranks(place)
     accelerate.enable()
-    from ppsr.engine.loggers import setup_logging
     from ppsr.evaluation.console import table_lines
     from ppsr.evaluation.evaluate import evaluate
     from ppsr.evaluation.protocols import find_protocol
     from ppsr.evaluation.report import check_folder, write_report
     from ppsr.inference.network import split_networks
 
-    setup_logging(None)
+    log_to_console()
     chosen = find_protocol(protocol, scale)
     check_folder(output or Path("output"))
-    wanted = _parts("--metrics", metrics)
+    wanted = comma_separated("--metrics", metrics)
     options = _metric_options(
         wanted or chosen.metrics,
         ("--definition", ("rmse", "mad", "pe"), "definition", definition),
@@ -117,38 +113,39 @@ def evaluate_images(
         ("--lpips-weights", ("lpips",), "weights", lpips_weights),
         ("--niqe-parameters", ("niqe",), "parameters", niqe_parameters),
     )
-    networks = split_networks(load or [])
+    networks = split_networks(load)
     if config_file is not None and not networks:
-        raise ConfigError(f"{config_file} names a network without weights; give them by --load")
+        raise ConfigError(f"{config_file} defines a network without weights; add --load")
     score = partial(
         evaluate,
         protocol,
         scale=scale,
         gt=gt,
+        sr=sr,
         lq=lq,
         data=data,
-        sets=_parts("--sets", sets),
+        sets=comma_separated("--sets", sets),
         name=name,
         metrics=wanted,
         metric_options=options,
-        lr_of_script=lr,
+        lq_script=lq_script,
         seed=seed,
         group=group,
     )
     network_options: dict[str, Any] = {"tile": tile, "backend": backend, "self_ensemble": self_ensemble}
     labels = _distinct(networks)
     results: list[Evaluation] = []
-    with _Bar() as bar:
+    with progress_bar() as show:
         if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
             alone = {} if networks else network_options  # which are refused then
-            results.append(score(use_bicubic=True, sr=sr, on_image=bar("bicubic"), **alone))
+            results.append(score(use_bicubic=True, on_image=partial(show, "bicubic"), **alone))
         for files, label in zip(networks, labels, strict=True):
             network: dict[str, Any] = {"config_file": config_file, "load": files, "options": place}
-            result = score(sr=sr, on_image=bar(label), **network, **network_options)
+            result = score(on_image=partial(show, label), **network, **network_options)
             result.method = label
             results.append(result)
         if not results:
-            results.append(score(sr=sr, on_image=bar("finished"), **network_options))
+            results.append(score(on_image=partial(show, "SR"), **network_options))
     if not results[0].is_main:
         return
     for line in table_lines(results, images=images):
@@ -162,33 +159,14 @@ def evaluate_images(
         raise typer.Exit(code)
 
 
-class _Bar:
-    """A line of progress on a terminal, and nothing elsewhere."""
-
-    def __enter__(self) -> Callable[[str], Callable[[str, int, int], None]]:
-        from tqdm import tqdm
-
-        self._bar = tqdm(disable=None, leave=False)
-        return lambda method: partial(self._show, method)
-
-    def _show(self, method: str, name: str, done: int, count: int) -> None:
-        self._bar.set_description_str(f"{method} on {name}", refresh=False)
-        self._bar.total = count
-        self._bar.n = done
-        self._bar.refresh()
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
 def _folders(output: Path | None, results: Sequence[Evaluation]) -> list[Path]:
-    """Where the reports go: named by the methods, and none on top of an earlier one, unless it was named."""
+    """Report folders, named by the methods; only a folder that was named is overwritten."""
     names = [re.sub(r"[^\w.+-]+", "_", result.method).strip("_") for result in results]
     if output is not None:
         folders = [output] if len(results) == 1 else [output / name for name in names]
         for folder in folders:
             if (folder / "metrics.json").exists():
-                print(f"the earlier report in {folder} is replaced")
+                print(f"overwriting the report in {folder}")
         return folders
     first = results[0]
     start = f"evaluate-{first.protocol.name}-x{first.scale}"
@@ -196,7 +174,7 @@ def _folders(output: Path | None, results: Sequence[Evaluation]) -> list[Path]:
 
 
 def _distinct(networks: Sequence[Sequence[Path]]) -> list[str]:
-    """Names of networks; equal ones with the folders of their files."""
+    """Names of networks; equal ones are preceded by the folder of their files."""
     from ppsr.evaluation.evaluate import network_name
 
     names = [network_name(files) for files in networks]
@@ -207,29 +185,15 @@ def _distinct(networks: Sequence[Sequence[Path]]) -> list[str]:
 
 
 def _unused(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that holds no report."""
+    """The first of folder, folder-2, folder-3, ... that does not exist."""
     numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
-    return next(place for place in (folder, *itertools.islice(numbered, 9999)) if not place.exists())
-
-
-def _parts(option: str, text: str | None) -> list[str] | None:
-    """What stands between commas, without blanks; None where the option is not given."""
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise ConfigError(f"{option} is names with commas between them, got {text!r}")
-    return parts
+    return next(place for place in itertools.chain([folder], numbered) if not place.exists())
 
 
 def _metric_options(
     measured: Iterable[str], *given: tuple[str, tuple[str, ...], str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Constructor arguments by metric, of (option, metrics that take it, argument, value or None).
-
-    Raises:
-        ConfigError: an option is given that no measured metric takes.
-    """
+    """Constructor arguments by metric, of (option, metrics that take it, argument, value or None)."""
     measured = list(measured)
     options: dict[str, dict[str, Any]] = {}
     for option, takers, argument, value in given:
@@ -237,7 +201,9 @@ def _metric_options(
             continue
         affected = [name for name in takers if name in measured]
         if not affected:
-            raise ConfigError(f"{option} is for {', '.join(takers)}; measured here: {', '.join(measured)}")
+            raise ConfigError(
+                f"{option} applies to {', '.join(takers)}, but the metrics are {', '.join(measured)}"
+            )
         for name in affected:
             options.setdefault(name, {})[argument] = value
     return options

@@ -1,4 +1,4 @@
-"""`ppsr export`, `ppsr backends`."""
+"""`ppsr export`, `ppsr backends`, and tools/export_model.py, which has PaddleGAN's flags."""
 
 from __future__ import annotations
 
@@ -8,76 +8,70 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppsr.cli.flags import Trust
+from ppsr.cli.flags import (
+    ConfigFile,
+    Device,
+    Imports,
+    Loads,
+    NetworkConfig,
+    Overrides,
+    Precision,
+    Threads,
+    Trust,
+    comma_separated,
+    log_to_console,
+    run_alone,
+)
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
+    from paddle import nn
+
+    from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.benchmark import BackendResult
     from ppsr.inference.exported import Export
 
-__all__ = ["parse_size", "print_verified", "register"]
-
-Device = Annotated[
-    str | None,
-    typer.Option(
-        help="cpu, gpu or gpu:N for the backends; default: a GPU where Paddle and the backend have one."
-    ),
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="Of the CPU; default: all cores.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("export")(export)
-    app.command("backends")(backends)
+__all__ = ["backends", "export", "main", "parse_size"]
 
 
 def export(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Path of the files without suffixes.", metavar="PREFIX")
+        Path, typer.Option("-o", "--output", help="Path of the files without suffix.", metavar="PREFIX")
     ],
-    load: Annotated[
-        list[Path],
-        typer.Option(help="Weights, of any kind; twice where generator and predictor are two files."),
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
-    config_file: Annotated[
-        Path | None,
-        typer.Option("-c", "--config-file", help="Names the network; otherwise the weights tell."),
-    ] = None,
-    formats: Annotated[str, typer.Option(help="Of paddle and onnx.")] = "paddle,onnx",
-    size: Annotated[str, typer.Option(help="N,C,H,W of the input; -1 stands for any.")] = "-1,-1,-1,-1",
+    load: Loads = [],
+    config_file: NetworkConfig = None,
+    formats: Annotated[str, typer.Option(help="Comma-separated: paddle, onnx.")] = "paddle,onnx",
+    size: Annotated[str, typer.Option(help="Input size N,C,H,W; -1: any size.")] = "-1,-1,-1,-1",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Export a network for Paddle Inference, ONNX Runtime, OpenVINO and TensorRT.
 
-    Every backend that is installed is compared with the network first; nothing is written when one differs.
+    The output of every installed backend is compared with the network first; nothing is written if one
+    differs.
     """
     from ppsr import accelerate
 
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.export import export_network
     from ppsr.inference.network import load_network
 
     log_to_console()
     options = BackendOptions(device=device, threads=threads)
-    BackendOptions(device="cpu").use_device()  # the reference is computed there; backends have their own
-    net = load_network(config_file, load)
-    made = export_network(net, output, formats=formats.split(","), shape=parse_size(size), options=options)
-    print_verified(made)
+    BackendOptions(device="cpu").use_device()  # for the reference; backends choose their own
+    _export(load_network(config_file, load), output, formats, size, options)
 
 
 def backends(
-    prefix: Annotated[Path, typer.Argument(help="An exported network.", metavar="PREFIX")],
+    prefix: Annotated[Path, typer.Argument(help="Path of an exported network.", metavar="PREFIX")],
     device: Device = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
+    precision: Precision = "fp32",
     threads: Threads = None,
     trust: Trust = False,
 ) -> None:
-    """Compare and time the backends of this machine on an exported network.
+    """Compare and time the installed backends on an exported network.
 
-    Exit code 3 when none is right.
+    Exit code 3 if no backend is correct.
     """
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.benchmark import benchmark_backends
@@ -85,11 +79,67 @@ def backends(
 
     log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
-    export = Export(prefix)
-    results = benchmark_backends(export, options)
-    _print_results(export, results)
+    exported = Export(prefix)
+    results = benchmark_backends(exported, options)
+    _print_results(exported, results)
     if not any(result.passed for result in results):
         raise typer.Exit(3)
+
+
+def export_model(
+    config_file: ConfigFile,
+    load: Annotated[str, typer.Option(metavar="FILE", help="Weights.")],
+    opt: Overrides = [],
+    imports: Imports = [],
+    inputs_size: Annotated[
+        str,
+        typer.Option("-s", "--inputs_size", metavar="N,C,H,W", help="Input size; -1: any. -s=-1,3,-1,-1"),
+    ] = "-1,-1,-1,-1",
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Output folder.")] = Path(
+        "inference_model"
+    ),
+    model_name: Annotated[
+        str | None, typer.Option("--model_name", help="Name of the files; default: <model>_generator.")
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option(help="Comma-separated: paddle, onnx; default: onnx only if it is installed.")
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Export the inference network of a config."""
+    from ppsr import accelerate
+
+    sizes = [text for text in inputs_size.removeprefix("=").split(";") if text]
+    if len(sizes) != 1:
+        raise ConfigError(f"the inference network has one input, but --inputs_size names {len(sizes)}")
+    parse_size(sizes[0])
+    accelerate.enable()
+    from ppsr.config import load_config
+    from ppsr.inference import onnx_graph
+    from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.network import load_network
+
+    log_to_console()
+    config = load_config(config_file, opt, imports=imports)
+    BackendOptions(device="cpu").use_device()
+    prefix = output_dir / (model_name or f"{config['model']['name'].lower()}_generator")
+    formats = formats or ("paddle" if onnx_graph.missing_packages() else "paddle,onnx")
+    net = load_network(config_file, load, opt)
+    _export(net, prefix, formats, sizes[0], BackendOptions(device=device))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`tools/export_model.py`; returns the exit code."""
+    return run_alone(export_model, argv)
+
+
+def _export(net: nn.Layer, prefix: Path, formats: str, size: str, options: BackendOptions) -> None:
+    from ppsr.inference.benchmark import BackendResult
+    from ppsr.inference.export import export_network
+
+    names = comma_separated("--formats", formats) or ()
+    made = export_network(net, prefix, formats=names, shape=parse_size(size), options=options)
+    _print_results(made, [BackendResult(**entry) for entry in made.entries["verified"]])
 
 
 def parse_size(text: str) -> list[int | None]:
@@ -107,14 +157,7 @@ def parse_size(text: str) -> list[int | None]:
     return [None if size == -1 else size for size in sizes]
 
 
-def log_to_console() -> None:
-    from ppsr.engine.loggers import setup_logging
-
-    setup_logging(None)
-
-
 def _print_results(export: Export, results: Sequence[BackendResult]) -> None:
-    """A line per file and per backend."""
     info = export.info
     print(f"{info.network} x{info.scale}: {', '.join(export.entries['files'])} at {export.prefix}")
     for r in results:
@@ -122,9 +165,3 @@ def _print_results(export: Export, results: Sequence[BackendResult]) -> None:
             print(f"  {r.backend:<12} error {r.error:.1e}  {r.psnr:6.1f} dB  {r.seconds:.4f} s")
         else:
             print(f"  {r.backend:<12} failed: {r.reason}")
-
-
-def print_verified(export: Export) -> None:
-    from ppsr.inference.benchmark import BackendResult
-
-    _print_results(export, [BackendResult(**entry) for entry in export.entries["verified"]])

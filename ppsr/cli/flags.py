@@ -1,4 +1,4 @@
-"""What commands share: PaddleGAN's flags, errors as one line, exit codes."""
+"""What commands share: options, errors as one line, exit codes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,48 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
-from ppsr.errors import PpsrError
+from ppsr.errors import ConfigError, PpsrError
 from ppsr.memory import is_out_of_memory
 
 __all__ = [
+    "Backend",
     "ConfigFile",
+    "Device",
+    "Force",
+    "Half",
     "Imports",
+    "Loads",
+    "MaxMemory",
+    "NetworkConfig",
     "Overrides",
+    "Precision",
+    "Seed",
+    "SelfEnsemble",
     "SeveralValues",
+    "Threads",
     "Trust",
-    "ended",
+    "Workers",
+    "comma_separated",
     "exit_on_signals",
+    "log_to_console",
+    "progress_bar",
     "run_alone",
+    "run_command",
 ]
 
 logger = logging.getLogger(__name__)
+Item = TypeVar("Item", str, int, float)
 
-TRUST = "Open exported graphs also with operations that are not known to only compute: they may run code."
-Trust = Annotated[bool, typer.Option("--trust", help=TRUST)]
-
-
+# configs
+ConfigFile = Annotated[
+    str, typer.Option("-c", "--config-file", metavar="FILE", help="Config file or name of a shipped config.")
+]
 Overrides = Annotated[
     list[str], typer.Option("-o", "--opt", metavar="KEY=VALUE ...", help="Override config keys.")
 ]
@@ -42,20 +59,66 @@ Imports = Annotated[
     list[str],
     typer.Option("--import", metavar="MODULE", help="Import a module that registers your own components."),
 ]
-ConfigFile = Annotated[
-    str,
-    typer.Option("-c", "--config-file", metavar="FILE", help="Config file, or the name of a shipped config."),
+
+# networks
+Loads = Annotated[
+    list[Path],
+    typer.Option(
+        help="Weights (a file, a run folder or a name from `ppsr models list`) or an exported network; "
+        "repeat it to load generator and predictor from separate files."
+    ),
 ]
+NetworkConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "-c", "--config-file", help="Config that defines the network; default: inferred from the weights."
+    ),
+]
+
+# where and how a network runs
+Device = Annotated[
+    str | None, typer.Option(help="cpu, gpu or gpu:N; default: gpu if Paddle supports it and finds one.")
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        help="paddle, inference, onnxruntime, openvino, tensorrt, or auto for the fastest correct one; "
+        "default: paddle for weights, auto for an exported network."
+    ),
+]
+Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16, if the backend supports it.")]
+Half = Annotated[bool, typer.Option("--half", help="Use half precision if network and device support it.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Number of CPU threads; default: all cores.")]
+MaxMemory = Annotated[
+    str | None, typer.Option(help="Memory limit of the process, such as 2GB; default: 70 % of free memory.")
+]
+SelfEnsemble = Annotated[
+    bool, typer.Option("--self-ensemble", help="Average over 8 flips and rotations: 8 times slower.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Allow exported graphs with operators outside the known safe set; they may run code."
+    ),
+]
+
+# data
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+Workers = Annotated[
+    int | None, typer.Option("-j", "--workers", min=1, help="Number of processes; default: one per core.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
+
 _SEVERAL = ("-o", "--opt", "--load-partial")
 
 
 class SeveralValues(TyperCommand):
-    """A command whose `-o` takes any number of values, as PaddleGAN's does: `-o a=1 b=2`."""
+    """A command whose `-o` takes any number of values, as in PaddleGAN: `-o a=1 b=2`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its values."""
         expanded: list[str] = []
-        option = ""  # whose values come
+        option = ""  # the one whose values follow
         for index, word in enumerate(args):
             if word in _SEVERAL:
                 option = word
@@ -70,7 +133,7 @@ class SeveralValues(TyperCommand):
 
 
 def run_alone(command: Callable[..., None], argv: Sequence[str] | None = None) -> int:
-    """Run one command as a program of its own, such as tools/main.py; returns its exit code."""
+    """Run one command as its own program, such as tools/main.py, and return its exit code."""
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.command(cls=SeveralValues)(command)
 
@@ -81,13 +144,60 @@ def run_alone(command: Callable[..., None], argv: Sequence[str] | None = None) -
             return int(ended_with.code or 0)
         return 0
 
-    return ended(run)
+    return run_command(run)
+
+
+def log_to_console() -> None:
+    """Log to the terminal only."""
+    from ppsr.engine.loggers import setup_logging
+
+    setup_logging(None)
+
+
+def comma_separated(option: str, text: str | None, convert: Callable[[str], Item] = str) -> list[Item] | None:
+    """Parse the comma-separated values of an option; None stays None.
+
+    Raises:
+        ConfigError: an empty entry, or one that is no such number.
+
+    Example:
+        >>> comma_separated("--scales", "2, 4", int)
+        [2, 4]
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        if all(parts):
+            return [convert(part) for part in parts]
+    except ValueError:
+        pass
+    kind = "names" if convert is str else "numbers"
+    raise ConfigError(f"{option} takes comma-separated {kind}, got '{text}'")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, str, int, int], None]]:
+    """Show progress on a terminal, and nothing elsewhere; call it with (method, item, done, total)."""
+    from tqdm import tqdm
+
+    with tqdm(disable=None, leave=False) as bar:
+
+        def show(method: str, item: str, done: int, total: int) -> None:
+            bar.set_description_str(f"{method}: {item}", refresh=False)
+            if bar.total != total or done < bar.n:
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield show
 
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP end the program with 128 + signal as an exception does, so that what it has
-    begun is cleaned up."""
+    """Exit with 128 + signal on SIGTERM and SIGHUP by an exception, so that unfinished files are removed.
+
+    Enter it after importing Paddle, which installs its own handlers.
+    """
 
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)
@@ -103,19 +213,21 @@ def exit_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def ended(run: Callable[[], int], *, name: str = "error") -> int:
-    """Run a command; an error that its user can act on is one line and its exit code.
+def run_command(run: Callable[[], int], *, name: str = "error") -> int:
+    """Run a command and return its exit code; an error that the user can act on is printed as one line.
 
     Args:
         run: returns its exit code.
-        name: begins the line.
+        name: first word of the line.
 
     Returns:
-        The exit code: that of a `PpsrError`, 1 where memory runs out, 2 where the system refuses a file, 130
-        when interrupted.
+        The exit code: that of the `PpsrError`, 1 if memory runs out, 2 if the system refuses a file, 130 if
+        interrupted.
     """
-    warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # Paddle's; nothing is compiled here
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
+    warnings.filterwarnings(
+        "ignore", "No ccache found", UserWarning
+    )  # from Paddle, which compiles nothing here
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return run()
@@ -138,7 +250,7 @@ def ended(run: Callable[[], int], *, name: str = "error") -> int:
             print(f"{name}: {where}{error.strerror}", file=sys.stderr)
             return 2
         if is_out_of_memory(error):
-            reason = next(filter(None, map(str.strip, str(error).splitlines())), "nothing more is known")
+            reason = next(filter(None, map(str.strip, str(error).splitlines())), "no details")
             print(f"{name}: not enough memory: {reason[:200]}", file=sys.stderr)
             return 1
         raise

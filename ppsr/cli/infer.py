@@ -1,4 +1,4 @@
-"""`ppsr infer` and `tools/inference.py`: an export on the test set of a config, with PaddleGAN's flags."""
+"""`ppsr infer` and `tools/inference.py`: run an exported network on the test set of a config."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppsr.cli.flags import ConfigFile, Imports, Overrides, SeveralValues, Trust, run_alone
+from ppsr.cli.flags import ConfigFile, Device, Imports, Overrides, Trust, log_to_console, run_alone
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ppsr.config.loader import Config
     from ppsr.inference.backends.exported import BackendOptions
 
-__all__ = ["infer", "main", "register"]
+__all__ = ["infer", "main"]
 
 # PaddleGAN's --run_mode: backend and precision
 _RUN_MODES = {
@@ -32,30 +32,21 @@ _RUN_MODES = {
 RunMode = Enum("RunMode", {name: name for name in _RUN_MODES}, type=str)  # type: ignore[misc]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("infer", cls=SeveralValues)(infer)
-
-
 def infer(
-    model_path: Annotated[
-        Path, typer.Option("--model_path", metavar="PREFIX", help="Exported files, without suffixes.")
-    ],
     config_file: ConfigFile,
-    opt: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
-    imports: Imports = [],  # noqa: B006
+    model_path: Annotated[
+        Path, typer.Option("--model_path", metavar="PREFIX", help="Path of an exported network.")
+    ],
+    opt: Overrides = [],
+    imports: Imports = [],
     model_type: Annotated[
         str | None,
-        typer.Option("--model_type", help="Folder below --output_path; default: the network's name."),
+        typer.Option("--model_type", help="Subfolder of the output; default: the network's name."),
     ] = None,
-    output_path: Annotated[Path, typer.Option("--output_path", help="Folder of the results.")] = Path(
-        "infer_output"
-    ),
-    device: Annotated[
-        str | None, typer.Option(help="cpu, gpu or gpu:N; default: gpu where Paddle has one.")
-    ] = None,
+    output_path: Annotated[Path, typer.Option("--output_path", help="Output folder.")] = Path("infer_output"),
+    device: Device = None,
     run_mode: Annotated[
-        RunMode, typer.Option("--run_mode", help="PaddleGAN's name of a backend and its precision.")
+        RunMode, typer.Option("--run_mode", help="PaddleGAN's name for a backend and its precision.")
     ] = RunMode["auto"],
     backend: Annotated[
         str | None,
@@ -64,33 +55,32 @@ def infer(
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; overrides --run_mode.")] = None,
     trust: Trust = False,
     cpu_threads: Annotated[
-        int | None, typer.Option("--cpu_threads", min=1, help="Number of CPU threads (default: all cores).")
+        int | None, typer.Option("--cpu_threads", min=1, help="Number of CPU threads; default: all cores.")
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch_size", min=1, help="Largest batch of a TensorRT engine.")
     ] = 1,
-    seed: Annotated[int | None, typer.Option(help="Accepted for PaddleGAN's scripts; has no effect.")] = None,
     trt_min_shape: Annotated[
-        int, typer.Option("--trt_min_shape", help="Smallest side of a TensorRT engine.")
+        int, typer.Option("--trt_min_shape", help="Smallest input side of a TensorRT engine.")
     ] = 1,
-    trt_max_shape: Annotated[int, typer.Option("--trt_max_shape", help="Largest side.")] = 1280,
-    trt_opt_shape: Annotated[int, typer.Option("--trt_opt_shape", help="Side to optimise for.")] = 640,
+    trt_max_shape: Annotated[
+        int, typer.Option("--trt_max_shape", help="Largest input side of a TensorRT engine.")
+    ] = 1280,
+    trt_opt_shape: Annotated[
+        int, typer.Option("--trt_opt_shape", help="Input side to optimise a TensorRT engine for.")
+    ] = 640,
     min_subgraph_size: Annotated[
-        int, typer.Option("--min_subgraph_size", help="Smallest number of operations that TensorRT joins.")
+        int, typer.Option("--min_subgraph_size", help="Smallest subgraph that TensorRT takes over.")
     ] = 3,
+    seed: Annotated[int | None, typer.Option(help="No effect; accepted for PaddleGAN's scripts.")] = None,
     use_dynamic_shape: Annotated[
-        str, typer.Option("--use_dynamic_shape", help="Accepted; the export states whether sizes are open.")
+        str, typer.Option("--use_dynamic_shape", help="No effect; accepted for PaddleGAN's scripts.")
     ] = "True",
-    trt_calib_mode: Annotated[
-        str, typer.Option("--trt_calib_mode", help="int8 calibration: not available.")
-    ] = "False",
 ) -> None:
     """Run an exported network on the test set of a config, with PaddleGAN's flags."""
     from ppsr import accelerate
     from ppsr.inference.backends.exported import BackendOptions
 
-    if trt_calib_mode.lower() not in ("false", "0", "no"):
-        raise ConfigError("int8 calibration is not available; use --run_mode trt_fp16 or trt_fp32")
     name, usual = _RUN_MODES[run_mode.value]
     options = BackendOptions(
         device=device,
@@ -128,17 +118,16 @@ def _run(
     experiment = check_config(config)
     if len(experiment.dataset.test_sections) != 1:
         given = ", ".join(experiment.dataset.test_sections) or "nothing"
-        raise ConfigError(f"{config.path}: 'dataset.test' must be one set of images; it holds {given}")
+        raise ConfigError(f"{config.path}: 'dataset.test' must be one test set, got {given}")
     from ppsr.engine.evaluator import section_folders
     from ppsr.engine.loader import build_dataset
-    from ppsr.engine.loggers import setup_logging
     from ppsr.engine.validation import build_metrics
     from ppsr.evaluation.datasets import evaluate_backend
     from ppsr.evaluation.report import set_to_json
     from ppsr.files import atomic_write
     from ppsr.inference.choose import open_backend
 
-    setup_logging(None)
+    log_to_console()
     backend = open_backend(str(model_path), name, options)
     (section,) = experiment.dataset.test_sections.values()
     dataset, _ = build_dataset(section, "dataset.test")

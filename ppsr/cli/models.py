@@ -9,31 +9,25 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["app"]
 
-_JSON = typer.Option("--json", help="One JSON object per line.")
+app = typer.Typer(help="Find, download, mix and identify weights; list networks.", no_args_is_help=True)
 
-
-def register(app: typer.Typer) -> None:
-    """Add `ppsr models` with its sub-commands."""
-    models = typer.Typer(help="Published weights, networks and weight files.", no_args_is_help=True)
-    models.command("list")(list_weights)
-    models.command("show")(show_weights)
-    models.command("get")(get_weights)
-    models.command("mix")(mix_weights)
-    models.command("networks")(list_networks)
-    app.add_typer(models, name="models")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+Like = Annotated[str, typer.Option(help="Only names that contain this text.")]
+Name = "Name from `ppsr models list`."
 
 
+@app.command("list")
 def list_weights(
     purpose: Annotated[str, typer.Option(help="Only purposes that contain this text, such as photo.")] = "",
-    scale: Annotated[int, typer.Option(help="Only this scale; 0 is any.", min=0)] = 0,
+    scale: Annotated[int, typer.Option(help="Only this scale; 0: any.", min=0)] = 0,
     licence: Annotated[str, typer.Option(help="Only licences that contain this text, such as CC-BY.")] = "",
-    like: Annotated[str, typer.Option(help="Only names that contain this text.")] = "",
-    shipped: Annotated[bool, typer.Option("--shipped", help="Only those that come with ppsr.")] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    like: Like = "",
+    shipped: Annotated[bool, typer.Option("--shipped", help="Only weights that come with ppsr.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List published weights; each name can be given to --load."""
+    """List published weights. --load accepts each name."""
     from dataclasses import asdict
 
     from ppsr.weights.catalogue import entries
@@ -60,11 +54,12 @@ def list_weights(
         licence_text = entry.licence or "none stated"
         rows.append((entry.name, f"x{entry.scale}", entry.purpose, entry.author, licence_text, size, origin))
     _print_table(rows)
-    print("\nppsr models show NAME: all addresses and sums. ppsr models networks: architectures and costs.")
+    print("\nAll addresses and checksums: ppsr models show NAME. Architectures: ppsr models networks.")
 
 
-def show_weights(name: Annotated[str, typer.Argument(help="Of `ppsr models list`.")]) -> None:
-    """Show one entry: network, licence, files with sizes and sums, addresses, and where it is here."""
+@app.command("show")
+def show_weights(name: Annotated[str, typer.Argument(help=Name)]) -> None:
+    """Show the network, licence, files, checksums, addresses and local path of published weights."""
     from ppsr.weights.catalogue import find_entry
     from ppsr.weights.fetch import local_path, weight_folder
 
@@ -77,18 +72,19 @@ def show_weights(name: Annotated[str, typer.Argument(help="Of `ppsr models list`
         place = f"package {source.package} {source.version}" if source.package else source.page or "download"
         print(f"{place}:")
         for file in source.files:
-            size = f"{file.size:,} bytes" if file.size else "size not known"
-            print(f"  {file.name or 'file of any name'}  {size}  sha256 {file.sha256 or 'not known'}")
+            size = f"{file.size:,} bytes" if file.size else "unknown size"
+            print(f"  {file.name or 'file'}  {size}  sha256 {file.sha256 or 'unknown'}")
             for url in file.urls:
                 print(f"    {url}")
     here = local_path(entry)
-    print(f"here: {here}" if here else f"not here; downloads are kept in {weight_folder()}")
+    print(f"local file: {here}" if here else f"not downloaded; downloads are stored in {weight_folder()}")
 
 
+@app.command("get")
 def get_weights(
-    names: Annotated[list[str], typer.Argument(help="Of `ppsr models list`.", metavar="NAME...")],
+    names: Annotated[list[str], typer.Argument(help=Name, metavar="NAME...")],
 ) -> None:
-    """Download weights, so that later commands need no network; prints where each file is."""
+    """Download weights for offline use and print their paths."""
     from ppsr.errors import WeightError
     from ppsr.weights.catalogue import find_entry
     from ppsr.weights.fetch import get_entry
@@ -104,15 +100,18 @@ def get_weights(
         raise typer.Exit(3 if failed == len(names) else 1)
 
 
+@app.command("mix")
 def mix_weights(
-    a: Annotated[str, typer.Argument(help="Weights: a file, a run's folder, or a name.")],
+    a: Annotated[str, typer.Argument(help="Weights: a file, a run folder or a name.")],
     b: Annotated[str, typer.Argument(help="Other weights of the same network.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, its kind by the suffix.")],
-    share: Annotated[float, typer.Option(help="Of A, from 0 to 1; B has the rest.")] = 0.5,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File to write; its suffix sets the format.")
+    ],
+    share: Annotated[float, typer.Option(help="Share of A, from 0 to 1.")] = 0.5,
 ) -> None:
-    """Mix two weight files of one network, number by number.
+    """Interpolate between two weight files of the same network.
 
-    It is sensible only where one was trained on from the other.
+    This is only useful if one was fine-tuned from the other.
     """
     from ppsr.weights.mix import mix
 
@@ -120,11 +119,12 @@ def mix_weights(
     print(f"{share:g} x {a} + {1 - share:g} x {b}: {output}")
 
 
+@app.command("networks")
 def list_networks(
-    like: Annotated[str, typer.Option(help="Only names that contain this text, in any case.")] = "",
-    as_json: Annotated[bool, _JSON] = False,
+    like: Like = "",
+    as_json: AsJson = False,
 ) -> None:
-    """List the published networks: scale, parameters, multiply-accumulates for a 64x64 image, paper."""
+    """List network architectures: scale, parameters, GMACs for a 64x64 image, paper."""
     from ppsr.generators.variants import all_variants
 
     chosen = [variant for variant in all_variants() if like.lower() in variant.name.lower()]
@@ -140,8 +140,26 @@ def list_networks(
     _print_table(rows)
 
 
+@app.command("identify")
+def identify_file(
+    file: Annotated[Path, typer.Argument(help=".pdparams, .pth, .safetensors or ncnn.", metavar="FILE")],
+) -> None:
+    """Identify the network of a weight file and its arguments from keys and shapes."""
+    from ppsr.weights import read_file
+
+    weights = read_file(file)
+    print(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}")
+    for note in weights.notes:
+        print(f"  {note}")
+    for name, state in weights.nets.items():
+        found, arguments = weights.network(name)
+        numbers = sum(value.size for value in state.values())
+        text = json.dumps({"name": found, **arguments})
+        print(f"{name + ': ' if name else ''}{text}  ({len(state)} tensors, {numbers:,} numbers)")
+
+
 def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    """Columns as wide as their longest entry; the last one as it is."""
+    """Print aligned columns."""
     lines = list(rows)
     widths = [max(len(row[column]) for row in lines) for column in range(len(lines[0]) - 1)]
     for row in lines:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import typer
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("quickstart")(quickstart)
+__all__ = ["quickstart"]
 
 
 def quickstart() -> None:
-    """Enlarge a photo by published weights, then train, score and draw a small network, below this folder."""
+    """Upscale a photo with published weights, then train and score a small network in this folder."""
     from ppsr.quickstart import main
 
     raise typer.Exit(main())

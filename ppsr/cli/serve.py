@@ -12,15 +12,10 @@ from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import Trust
+from ppsr.cli.flags import Backend, Half, MaxMemory, Trust
 from ppsr.errors import ConfigError
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve")(serve)
+__all__ = ["serve"]
 
 
 def serve(
@@ -30,7 +25,7 @@ def serve(
             help="FILE, NAME=FILE or NAME=FILE+FILE of weights, a run folder, a name of `ppsr models list`, "
             "or the prefix of an exported network; repeat it for several models."
         ),
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    ] = [],
     config_file: Annotated[
         list[Path],
         typer.Option(
@@ -39,7 +34,7 @@ def serve(
             help="Config that defines the network: once for all --load, or once for each; default: inferred "
             "from the weights.",
         ),
-    ] = [],  # noqa: B006
+    ] = [],
     catalogue: Annotated[
         bool, typer.Option(help="Offer published models too; they are downloaded when first used.")
     ] = True,
@@ -53,11 +48,8 @@ def serve(
         typer.Option(
             help="Host name under which a proxy of this machine forwards requests; may be repeated."
         ),
-    ] = [],  # noqa: B006
-    max_memory: Annotated[
-        str | None,
-        typer.Option(help="Memory limit of the process, such as 2GB; default: 70 % of free memory."),
-    ] = None,
+    ] = [],
+    max_memory: MaxMemory = None,
     max_upload: Annotated[str, typer.Option(help="Maximum file size, such as 32MB.")] = "32MiB",
     max_pixels: Annotated[int, typer.Option(min=1, help="Maximum input pixels.")] = 2**22,
     max_output_pixels: Annotated[int, typer.Option(min=1, help="Maximum output pixels.")] = 2**26,
@@ -65,16 +57,8 @@ def serve(
     max_requests: Annotated[
         int, typer.Option(min=1, help="Images accepted at the same time; one is computed, the others wait.")
     ] = 4,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            help="paddle, inference, onnxruntime, openvino, tensorrt or auto; default: paddle for "
-            "weights, auto for exported networks."
-        ),
-    ] = None,
-    half: Annotated[
-        bool, typer.Option("--half", help="Use half precision if network and device support it.")
-    ] = False,
+    backend: Backend = None,
+    half: Half = False,
     trust: Trust = False,
 ) -> None:
     """Serve a web page and an HTTP interface that upscale images, on this machine only."""

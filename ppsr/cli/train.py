@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppsr.cli.flags import ConfigFile, Imports, Overrides, SeveralValues, exit_on_signals, run_alone
+from ppsr.cli.flags import ConfigFile, Imports, Overrides, exit_on_signals, run_alone
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ppsr.engine.distributed import Group
     from ppsr.models.base import BaseModel
 
-__all__ = ["main", "register", "train"]
+__all__ = ["main", "train"]
 
 logger = logging.getLogger("ppsr.main")
 
@@ -37,7 +37,7 @@ class AmpLevel(str, Enum):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says beside the config."""
+    """Options that are no config keys."""
 
     resume: str | None
     load: str | None
@@ -48,56 +48,53 @@ class Options:
     profiler: str | None
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train", cls=SeveralValues)(train)
-
-
 def train(
     config_file: ConfigFile,
-    opt: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
-    imports: Imports = [],  # noqa: B006
+    opt: Overrides = [],
+    imports: Imports = [],
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Folder of a run or checkpoint, or 'auto' for the newest run."),
+        typer.Option(metavar="RUN", help="Run or checkpoint folder to resume from; auto: the newest run."),
     ] = None,
     load: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Weights to start from, or to evaluate.")
+        str | None, typer.Option(metavar="FILE", help="Weights to start from or to evaluate.")
     ] = None,
     load_partial: Annotated[
         list[str],
         typer.Option(
             metavar="[REGEX ...]",
-            help="Accept weights of which at least half fit, or all but the keys that match.",
+            help="Accept weights if at least half of them fit, or if all keys fit that do not match REGEX.",
         ),
-    ] = [],  # noqa: B006
+    ] = [],
     evaluate_only: Annotated[
-        bool, typer.Option("--evaluate-only", help="Score dataset.test and stop.")
+        bool, typer.Option("--evaluate-only", help="Score dataset.test and exit.")
     ] = False,
     sync_checkpoints: Annotated[
         bool,
-        typer.Option(
-            "--sync-checkpoints", help="Wait for each checkpoint instead of writing it in a thread."
-        ),
+        typer.Option("--sync-checkpoints", help="Write checkpoints synchronously instead of in a thread."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build everything, do one step, print sizes and times.")
+        bool, typer.Option("--dry-run", help="Build everything, run one step and print sizes and times.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Override the config's seed.")] = None,
-    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision; no effect on a CPU.")] = False,
-    amp_level: Annotated[
-        AmpLevel, typer.Option("--amp_level", help="Level of mixed precision.")
-    ] = AmpLevel.O1,
+    seed: Annotated[int | None, typer.Option(help="Random seed; overrides the config.")] = None,
+    amp: Annotated[bool, typer.Option("--amp", help="Use mixed precision; no effect on CPU.")] = False,
+    amp_level: Annotated[AmpLevel, typer.Option("--amp_level", help="Mixed-precision level.")] = AmpLevel.O1,
     device: Annotated[
-        str | None, typer.Option(help="cpu, gpu, gpu:1, xpu, ...; default: gpu where Paddle has one.")
+        str | None,
+        typer.Option(help="cpu, gpu, gpu:N, xpu, ...; default: gpu if Paddle supports it and finds one."),
     ] = None,
-    no_cuda: Annotated[bool, typer.Option("--no-cuda", help="The same as --device cpu.")] = False,
+    no_cuda: Annotated[bool, typer.Option("--no-cuda", help="Same as --device cpu.")] = False,
     profiler_options: Annotated[
         str | None,
-        typer.Option("-p", "--profiler_options", metavar="KEY=VALUE;...", help="E.g. 'batch_range=[10,20]'."),
+        typer.Option(
+            "-p",
+            "--profiler_options",
+            metavar="KEY=VALUE;...",
+            help="Profiler options, such as batch_range=[10,20].",
+        ),
     ] = None,
 ) -> None:
-    """Train or evaluate from a config file, with PaddleGAN's flags."""
+    """Train or evaluate a model from a config file, with PaddleGAN's flags."""
     overrides = list(opt)  # flags that stand for config keys come last, so that they win
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += ["precision.amp=true", f"precision.level={amp_level.value}"] if amp else []
@@ -136,10 +133,12 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
         partial = patterns or bool(arguments.load_partial)
         _load(model, arguments.load, partial=partial)
     elif arguments.load_partial:
-        raise ConfigError("--load-partial is about the file of --load; give both, or load.<net>.partial")
+        raise ConfigError(
+            "--load-partial needs --load; for the load section of a config set load.<net>.partial"
+        )
     if arguments.evaluate_only:
         if not (arguments.load or experiment.load):
-            logger.warning("no --load and no load section: these are the scores of random weights")
+            logger.warning("no --load and no load section: scoring random weights")
         return _evaluate(config, experiment, model, group)
     if arguments.dry_run:
         from ppsr.engine.dry_run import dry_run
@@ -149,7 +148,7 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
 
 
 def _load_stages(model: BaseModel, experiment: Experiment) -> None:
-    """Weights that the config's `load` section names for single networks."""
+    """Load the weights that the config's `load` section names for single networks."""
     from ppsr.engine.stages import load_stages
 
     load_stages(model, experiment.load)
@@ -194,7 +193,7 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
         atomic_write(folder / "metrics.json", json.dumps(report, indent=1, allow_nan=False))
         logger.info("results in %s", folder)
     if experiment.validate_.metrics and not validator.means(scores):
-        logger.warning("no score: the images have no ground truth, or all have failed")
+        logger.warning("no score: the images have no ground truth or all have failed")
         return 3
     codes = {score.exit_code for score in scores.values()}
     return codes.pop() if len(codes) == 1 else 1
@@ -213,5 +212,5 @@ def _train(arguments: Options, config: Config, experiment: Experiment, model: Ba
         trainer = Trainer(config, experiment, model, group, folder, profiler_options=options)
         wanted = named_checkpoint(arguments.resume) if arguments.resume else None
         if found is not None and not trainer.resume(wanted):
-            logger.warning("%s holds no valid checkpoint; starting from the beginning", found)
+            logger.warning("%s holds no valid checkpoint; starting from scratch", found)
         return trainer.train()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import Trust
+from ppsr.cli.flags import (
+    Backend,
+    Device,
+    Half,
+    Loads,
+    MaxMemory,
+    NetworkConfig,
+    Precision,
+    SelfEnsemble,
+    Threads,
+    Trust,
+    exit_on_signals,
+    log_to_console,
+)
+from ppsr.errors import ConfigError
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("upscale")(upscale)
+__all__ = ["upscale"]
 
 
 def upscale(
@@ -27,43 +33,22 @@ def upscale(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Output folder, or a file for a single input.")
     ],
-    load: Annotated[
-        list[Path],
-        typer.Option(
-            help="Weights (a file, a run folder or a name of `ppsr models list`) or an exported network; "
-            "repeat it to load generator and predictor from separate files."
-        ),
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    load: Loads = [],
     model_dir: Annotated[
         Path | None, typer.Option(help="Exported network: its folder or prefix.", metavar="EXPORT")
     ] = None,
-    config_file: Annotated[
-        Path | None,
-        typer.Option(
-            "-c", "--config-file", help="Config that defines the network; default: inferred from the weights."
-        ),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            help="paddle, inference, onnxruntime, openvino, tensorrt, or auto for the fastest correct one; "
-            "default: paddle for weights, auto for an export."
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, gpu or gpu:N; default: gpu where Paddle has one.")
-    ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16, if the backend supports it.")] = "fp32",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Number of CPU threads; default: all cores.")
-    ] = None,
+    config_file: NetworkConfig = None,
+    backend: Backend = None,
+    device: Device = None,
+    precision: Precision = "fp32",
+    threads: Threads = None,
     strength: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Of weights that are published in two strengths, such as "
-            "realesr-general-x4v3: 1 removes most noise, 0 keeps most.",
+            help="Denoising strength of weights that have one, such as realesr-general-x4v3; 0 keeps most "
+            "noise, 1 removes most.",
         ),
     ] = None,
     outscale: Annotated[
@@ -78,24 +63,17 @@ def upscale(
     overlap: Annotated[
         int | None, typer.Option(min=0, help="Tile overlap in input pixels; default: from the network.")
     ] = None,
-    max_memory: Annotated[
-        str | None,
-        typer.Option(help="Memory limit of the process, such as 2GB; default: 70 % of free memory."),
-    ] = None,
+    max_memory: MaxMemory = None,
     tile_mode: Annotated[
         str, typer.Option(help="blend, published, published-inference or published-onnx.")
     ] = "blend",
-    self_ensemble: Annotated[
-        bool, typer.Option("--self-ensemble", help="Average over 8 flips and rotations: 8 times slower.")
-    ] = False,
+    self_ensemble: SelfEnsemble = False,
     trust: Trust = False,
-    half: Annotated[
-        bool, typer.Option("--half", help="Use half precision if network and device support it.")
-    ] = False,
+    half: Half = False,
     degradation: Annotated[
         str | None,
         typer.Option(
-            help="Degradation parameters of CDDNet and DASR: 33 numbers divided by commas, or a text file of "
+            help="Degradation parameters of CDDNet and DASR: 33 comma-separated numbers or a text file of "
             "them; default: predicted from each image.",
             metavar="NUMBERS|FILE",
         ),
@@ -125,7 +103,7 @@ def upscale(
         typer.Option(
             "--video-options", help="Option of the video encoder; may be repeated.", metavar="KEY=VALUE"
         ),
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    ] = [],
     report: Annotated[
         Path | None,
         typer.Option(help="Report file (JSON lines); default: report.jsonl in the output folder."),
@@ -133,11 +111,11 @@ def upscale(
 ) -> None:
     """Upscale images and videos.
 
-    Exit code 1 when some inputs failed, 2 for wrong options, 3 when nothing was usable."""
+    Exit code 1 if some inputs failed, 3 if none was usable.
+    """
     from ppsr import accelerate
 
     accelerate.enable(threads)
-    from ppsr.engine.loggers import setup_logging
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.degradation import read_degradation
     from ppsr.inference.files import FileOptions, exit_code, upscale_files
@@ -145,8 +123,7 @@ def upscale(
     from ppsr.inference.upscaler import Upscaler
     from ppsr.memory import parse_size
 
-    setup_logging(None)
-    signal.signal(signal.SIGTERM, _terminate)  # after Paddle, which has a handler of its own
+    log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     options.use_device()
     upscaler = Upscaler(
@@ -164,19 +141,20 @@ def upscale(
     )
     note = getattr(upscaler.backend, "note", "")
     print(f"backend {upscaler.backend.name}{f' ({note})' if note else ''}")
-    reports = upscale_files(
-        upscaler,
-        sources,
-        output,
-        suffix=suffix,
-        extension=ext,
-        recursive=recursive,
-        skip_existing=skip_existing,
-        options=FileOptions(
-            quality, max_pixels, allow_truncated, crf, video_codec, parse_video_options(video_options)
-        ),
-        report=report,
-    )
+    with exit_on_signals():
+        reports = upscale_files(
+            upscaler,
+            sources,
+            output,
+            suffix=suffix,
+            extension=ext,
+            recursive=recursive,
+            skip_existing=skip_existing,
+            options=FileOptions(
+                quality, max_pixels, allow_truncated, crf, video_codec, _parse_video_options(video_options)
+            ),
+            report=report,
+        )
     counts = {name: sum(r["status"] == name for r in reports) for name in ("ok", "warn", "error", "skipped")}
     others = sum(r["status"] == "skipped" and "output" not in r for r in reports)
     done, there = counts["ok"] + counts["warn"], counts["skipped"] - others
@@ -191,22 +169,9 @@ def upscale(
         raise typer.Exit(code)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """End by an exception, so that half-written files are removed."""
-    del frame
-    sys.exit(128 + number)
-
-
-def parse_video_options(texts: list[str]) -> dict[str, str]:
-    """`key=value` texts as a mapping.
-
-    Raises:
-        ConfigError: a text without key or without "=".
-    """
-    from ppsr.errors import ConfigError
-
+def _parse_video_options(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for text, (key, equals, _) in zip(texts, pairs, strict=True):
         if not key or not equals:
-            raise ConfigError(f"--video-options is KEY=VALUE, such as preset=slow; got '{text}'")
+            raise ConfigError(f"--video-options takes KEY=VALUE, such as preset=slow; got '{text}'")
     return {key: value for key, _, value in pairs}

@@ -91,7 +91,7 @@ def evaluate(
     load: str | Path | Sequence[str | Path] | None = None,
     metrics: Sequence[str] | None = None,
     metric_options: dict[str, dict[str, Any]] | None = None,
-    lr_of_script: str = "published",
+    lq_script: str = "published",
     seed: int = 0,
     tile: int = 0,
     backend: str | None = None,
@@ -121,8 +121,7 @@ def evaluate(
             `config_file` weights tell their network themselves.
         metrics: names of those wanted; None for all of the protocol.
         metric_options: more constructor arguments by metric, such as {"pe": {"definition": "published"}}.
-        lr_of_script: LR images made here follow the released script ("published") or its intention
-            ("intended"), where the two differ.
+        lq_script: "published" generates LR as the released script does, "fixed" with its bug fixed; dsr only.
         seed: of noise in LR images made here, at least 0.
         tile: side in LR pixels of the tiles that a network is applied to; 0: whole images. Images for which
             memory is short are never cut further: they have no score.
@@ -142,10 +141,10 @@ def evaluate(
         WeightError: the weights do not fit.
     """
     chosen = find_protocol(protocol, scale)
-    if lr_of_script not in ("published", "intended"):
-        raise ConfigError(f"lr_of_script is published or intended, got {lr_of_script!r}")
-    if lr_of_script == "intended" and not chosen.scripts_differ:
-        raise ConfigError(f"protocol '{protocol}' makes LR in one way; only dsr knows an intended one")
+    if lq_script not in ("published", "fixed"):
+        raise ConfigError(f"lq_script is published or fixed, got {lq_script!r}")
+    if lq_script == "fixed" and not chosen.scripts_differ:
+        raise ConfigError(f"lq_script=fixed applies to protocol 'dsr' only, got '{protocol}'")
     if sr is not None and lq is not None:
         raise ConfigError("finished images (sr) are scored as they are: lq has no effect beside them")
     if seed < 0:
@@ -159,10 +158,8 @@ def evaluate(
             + (", ".join(given) or "none")
         )
     tasks, absent = find_sets(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
-    if lr_of_script == "intended" and not any(task.lq is None and task.sr is None for task in tasks):
-        raise ConfigError(
-            "lr_of_script=intended has no effect: no LR images are made here, they or SR images are given"
-        )
+    if lq_script == "fixed" and not any(task.lq is None and task.sr is None for task in tasks):
+        raise ConfigError("lq_script=fixed has no effect: LR or SR images are given")
     built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
     method, tiling, published_as = "upscale" if sr is None else str(sr), "", frozenset[str]()
     if use_bicubic:
@@ -177,9 +174,7 @@ def evaluate(
     if not tiling and (tile or backend or self_ensemble):
         raise ConfigError("tile, backend and self_ensemble have no effect without a network (load)")
     sources = [
-        ImageSource(
-            task, chosen, scale=scale, upscale=upscale, seed=seed, published=lr_of_script == "published"
-        )
+        ImageSource(task, chosen, scale=scale, upscale=upscale, seed=seed, published=lq_script == "published")
         for task in tasks
     ]
     scores = [

@@ -54,12 +54,15 @@ def test_nothing_scored_is_exit_code_3(folders):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--definition", "published"), "--definition is for rmse, mad, pe; measured here: psnr, ssim"),
-        (("--protocol", "dsr", "--metrics", "psnr", "--definition", "safe"), "measured here: psnr"),
-        (("--lpips-weights", "x.pth"), "--lpips-weights is for lpips"),
-        (("--lpips-net", "vgg"), "--lpips-net is for lpips"),
-        (("--niqe-parameters", "x.npz"), "--niqe-parameters is for niqe"),
-        (("--metrics", "psnr,,ssim"), "--metrics is names with commas between them"),
+        (
+            ("--definition", "published"),
+            "--definition applies to rmse, mad, pe, but the metrics are psnr, ssim",
+        ),
+        (("--protocol", "dsr", "--metrics", "psnr", "--definition", "safe"), "the metrics are psnr"),
+        (("--lpips-weights", "x.pth"), "--lpips-weights applies to lpips"),
+        (("--lpips-net", "vgg"), "--lpips-net applies to lpips"),
+        (("--niqe-parameters", "x.npz"), "--niqe-parameters applies to niqe"),
+        (("--metrics", "psnr,,ssim"), "--metrics takes comma-separated names"),
         (("--sets", "Set5"), "sets chooses among those of data"),
     ],
 )
@@ -196,12 +199,12 @@ def test_a_report_replaces_no_earlier_one_without_a_word(weights, monkeypatch):
     for _ in range(2):
         done = CliRunner().invoke(build_app(), given)
         assert done.exit_code == 0, done.output
-        assert "replaced" not in done.output
+        assert "overwriting" not in done.output
     names = sorted(path.name for path in (weights / "output").iterdir())
     assert names == ["evaluate-classic-x4-amsel", "evaluate-classic-x4-amsel-2"]
     for earlier in (False, True):
         done = CliRunner().invoke(build_app(), [*given, "-o", "mine"])
-        assert ("the earlier report in mine is replaced" in done.output) == earlier
+        assert ("overwriting the report in mine" in done.output) == earlier
 
 
 def test_backend_and_self_ensemble_are_those_of_the_network(weights):

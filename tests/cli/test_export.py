@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
+from ppsr.cli.export import main as export_model
 from ppsr.cli.export import parse_size
-from ppsr.cli.export_model import main as export_model
 from ppsr.cli.infer import main as run_inference
 from ppsr.cli.train import main as train
 from ppsr.errors import ConfigError, PpsrError
@@ -142,9 +142,8 @@ def test_export_command_verifies_and_backends_command_compares(workshop: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-s", "1,3,48,48;1,3,24,24"], "one input; --inputs_size names 2"),
+        (["-s", "1,3,48,48;1,3,24,24"], "one input, but --inputs_size names 2"),
         (["-s", "1,3,48"], "such as -1,3,-1,-1; got '1,3,48'"),
-        (["--export_serving_model", "True"], "Paddle Serving's form is not available"),
         (["--formats", "caffe"], "formats are paddle, onnx"),
         (["-o", "model.generator.num_feet=8"], "did you mean"),
     ],
@@ -161,7 +160,6 @@ def test_wrong_export_flags_are_answered(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--trt_calib_mode", "True"], "int8 calibration is not available"),
         (["--batch_size", "0"], "equal to 1"),
         (["--backend", "tensorflow"], "unknown backend"),
         (["--device", "xpu"], "device is cpu, gpu or gpu:N"),

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ppsr import cli
-from ppsr.cli.flags import ended
+from ppsr.cli.flags import run_command
 from ppsr.weights.files import write_state
 from tests.inference.helpers import small_network
 
@@ -51,11 +51,11 @@ def test_errors_of_the_system_interruptions_and_others():
     def broken():
         raise OSError("(External) a kernel failed")
 
-    assert ended(refused) == 2
-    assert ended(interrupted) == 130
-    assert ended(lambda: 0) == 0
+    assert run_command(refused) == 2
+    assert run_command(interrupted) == 130
+    assert run_command(lambda: 0) == 0
     with pytest.raises(OSError, match="kernel"):
-        ended(broken)
+        run_command(broken)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -64,7 +64,7 @@ def test_names_that_are_no_text_are_printed(capsys):
         print(os.fsdecode(b"bad\xff.png"))
         return 0
 
-    assert ended(names) == 0
+    assert run_command(names) == 0
     assert capsys.readouterr().out == "bad\\udcff.png\n"
 
 
@@ -75,7 +75,7 @@ def test_memory_that_runs_out_is_one_line(error, capsys):
     def run():
         raise error
 
-    assert ended(run) == 1
+    assert run_command(run) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: not enough memory: ")
 
@@ -85,14 +85,14 @@ def test_an_error_of_the_program_itself_is_not_hidden():
         raise RuntimeError("a mistake")
 
     with pytest.raises(RuntimeError, match="a mistake"):
-        ended(run)
+        run_command(run)
 
 
 def test_a_missing_paddle_is_one_line(capsys):
     def run():
         raise ModuleNotFoundError("No module named 'paddle'", name="paddle")
 
-    assert ended(run) == 2
+    assert run_command(run) == 2
     error = capsys.readouterr().err
     assert "pip install paddlepaddle" in error
     assert error.count("\n") == 1
@@ -103,4 +103,4 @@ def test_other_missing_modules_are_not_hidden():
         raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
 
     with pytest.raises(ModuleNotFoundError):
-        ended(run)
+        run_command(run)

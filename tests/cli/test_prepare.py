@@ -31,7 +31,7 @@ def _run(*arguments):
         ("reflash-benchmark", [], 18),
         ("dasr-valid", ["--type", "2"], 2),
         ("dsr-train", [], 4),
-        ("dsr-test", ["--lr", "intended"], 4),
+        ("dsr-test", ["--lq-script", "fixed"], 4),
     ],
 )
 def test_a_folder_of_images_becomes_a_folder_of_results(source, tmp_path, command, options, count):
@@ -97,7 +97,10 @@ def test_nothing_usable_is_exit_code_3(source, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(["bicubic", "--scales", "2,x"], "by commas"), (["dsr-test", "--lr", "right"], "published or intended")],
+    [
+        (["bicubic", "--scales", "2,x"], "comma-separated numbers"),
+        (["dsr-test", "--lq-script", "right"], "published or fixed"),
+    ],
 )
 def test_wrong_options_are_refused(source, tmp_path, arguments, reason):
     command, *options = arguments

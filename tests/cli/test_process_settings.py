@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ppsr import accelerate
 from ppsr.cli import build_app
-from ppsr.cli.export_model import main as export_model
+from ppsr.cli.export import main as export_model
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
 from ppsr.inference import network

@@ -52,4 +52,4 @@ def test_weights_fit_in_part_as_the_flag_says(start, flags, message, capsys):
 
 def test_the_flag_without_weights_is_refused(start, capsys):
     assert start[1]("--load-partial") == 2
-    assert "--load-partial is about the file of --load" in capsys.readouterr().err
+    assert "--load-partial needs --load" in capsys.readouterr().err

@@ -166,8 +166,8 @@ def test_depth_maps_are_scored_in_both_definitions(tmp_path, rng):
 def test_the_intended_lr_of_depth_differs_from_the_published_one(tmp_path, rng):
     write_image(tmp_path / "gt" / "a.png", rng.integers(1, 256, (48, 48), dtype=np.uint8))
     values = [
-        evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True, lr_of_script=way).means["rmse"]
-        for way in ("published", "intended")
+        evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True, lq_script=way).means["rmse"]
+        for way in ("published", "fixed")
     ]
     assert values[0] != values[1]
 
@@ -184,8 +184,8 @@ def test_a_way_of_making_lr_is_refused_where_none_is_made(tmp_path, rng):
     write_image(tmp_path / "lq" / "a.png", rng.integers(1, 256, (12, 12), dtype=np.uint8))
     given = {"gt": tmp_path / "gt", "lq": tmp_path / "lq", "use_bicubic": True}
     assert evaluate("dsr", **given).count == 1
-    with pytest.raises(ConfigError, match="no LR images are made here"):
-        evaluate("dsr", **given, lr_of_script="intended")
+    with pytest.raises(ConfigError, match="has no effect"):
+        evaluate("dsr", **given, lq_script="fixed")
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,14 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"protocol": "clasic"}, "did you mean 'classic'"),
         ({"scale": 5}, "scales 2, 3, 4, 8; got 5"),
         ({"metrics": ["pnsr"]}, "did you mean 'psnr'"),
-        ({"lr_of_script": "right"}, "published or intended"),
+        ({"lq_script": "right"}, "published or fixed"),
         ({"gt": None}, "needs HR images"),
         ({"protocol": "dasr"}, "needs LR images.*dasr-valid"),
         ({"data": "x"}, "either data, or gt and lq"),
         ({"seed": -1}, "seed is at least 0, got -1"),
         ({"sets": ["Set5"]}, "sets chooses among those of data"),
         ({"gt": None, "data": "x", "name": "foo"}, "name is for one set"),
-        ({"lr_of_script": "intended"}, "only dsr"),
+        ({"lq_script": "fixed"}, "applies to protocol .dsr. only"),
         ({"use_bicubic": False, "sr": "x", "lq": "y"}, "lq has no effect"),
         ({"metric_options": {"rmse": {"definition": "safe"}}}, "'rmse' have no effect.*psnr, ssim"),
         ({"metrics": ["psnr"], "metric_options": {"ssim": {}}}, "'ssim' have no effect"),
