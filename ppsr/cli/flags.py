@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -46,7 +46,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-Item = TypeVar("Item", str, int, float)
 
 # configs
 ConfigFile = Annotated[
@@ -154,7 +153,7 @@ def log_to_console() -> None:
     setup_logging(None)
 
 
-def comma_separated(option: str, text: str | None, convert: Callable[[str], Item] = str) -> list[Item] | None:
+def comma_separated(option: str, text: str | None, convert: Callable[[str], Item] = str) -> list[Any] | None:
     """Parse the comma-separated values of an option; None stays None.
 
     Raises:
