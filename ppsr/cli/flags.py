@@ -153,7 +153,7 @@ def log_to_console() -> None:
     setup_logging(None)
 
 
-def comma_separated(option: str, text: str | None, convert: Callable[[str], Item] = str) -> list[Any] | None:
+def comma_separated(option: str, text: str | None, convert: Callable[[str], Any] = str) -> list[Any] | None:
     """Parse the comma-separated values of an option; None stays None.
 
     Raises:
