@@ -24,8 +24,9 @@ from ppsr import accelerate
 from ppsr.compat.paddle import seeded
 from ppsr.degradations import device
 from ppsr.degradations import jpeg as jpeg_module
+from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.blur import usm_kernel, usm_sharpen
-from ppsr.degradations.dasr import LEVELS, build_operations, draw_choices
+from ppsr.degradations.dasr import LEVELS, build_operations, draw_params
 from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, apply_operations, quantise
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
 
@@ -84,7 +85,7 @@ def _cases(size):
     """Names of the degradations and the operations that one draw of each gives."""
     rng = np.random.default_rng
     cases = {
-        name: build_operations(draw_choices(rng(1), level), (size, size), 4) for name, level in LEVELS.items()
+        name: build_operations(draw_params(rng(1), level), (size, size), 4) for name, level in LEVELS.items()
     }
     steps = build_steps(SECOND_ORDER)
     return {**cases, "second_order": draw_operations(steps, rng(1), size=(size, size), scale=4)}
@@ -102,7 +103,7 @@ def _runs(images, operations):
     def on_device():
         with seeded(0):
             sharp = device.usm_sharpen(batch)
-            device.quantise(device.apply_operations(sharp, [operations] * len(images))).numpy()
+            device.quantise(apply_to_batch(sharp, [operations] * len(images))).numpy()
 
     def dense():
         dense_pipeline(batch, operations, rng).numpy()

@@ -21,6 +21,7 @@ from ppsr.datasets.samples import TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
 from ppsr.datasets.transforms import check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
+from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
 from ppsr.degradations.operations import Operation, apply_operations, quantise
@@ -216,7 +217,7 @@ class DegradingDataset(TrainingDataset):
             if self.gt_usm:
                 gt = device.usm_sharpen(windows)
             for operations in choices.views:
-                views.append(device.quantise(device.apply_operations(gt, operations)))
+                views.append(device.quantise(apply_to_batch(gt, operations)))
         for name, lq in zip(("lq", "lq_view2"), views, strict=False):
             batch[name] = _crops(lq, choices.corners, self.gt_size // self.scale)
         targets = {"gt": windows, "gt_usm": gt} if self.keep_gt else {"gt": gt}

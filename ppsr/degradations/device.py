@@ -1,4 +1,4 @@
-"""The operations of a degradation on a batch of tensors, on the device where the batch lies.
+"""The formulas of degradations for batches of tensors, on the device where a batch is.
 
 The formulas are those of the host (`blur`, `jpeg`, `noise`, `ppsr.imaging.resize`), which has one image
 at a time; the batch form is that of Real-ESRGAN (Wang et al., ICCVW 2021, arXiv:2107.10833) with
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 import paddle
@@ -22,16 +21,14 @@ from paddle.nn import functional as F
 from ppsr.accelerate import conv2d
 from ppsr.compat.paddle import seeded
 from ppsr.degradations import blur
-from ppsr.degradations.jpeg import BLOCK_DCT, CHROMA, LUMA, TO_RGB, TO_YCC, quality_factor
+from ppsr.degradations.jpeg import BLOCK_DCT, CHROMA, LUMA, SUBSAMPLING, TO_RGB, TO_YCC, quality_factor
 from ppsr.degradations.noise import LUMA_WEIGHTS
-from ppsr.degradations.operations import Blur, Jpeg, Noise, Operation, Resize
 from ppsr.errors import DataError
-from ppsr.imaging.resize import torch_matrix
+from ppsr.imaging.resize import RESIZE_MODES, torch_matrix
 from ppsr.memory import device_array
 
 __all__ = [
     "TensorDraws",
-    "apply_operations",
     "filter2d",
     "gaussian_noise",
     "interpolate",
@@ -150,19 +147,19 @@ def usm_sharpen(
 def interpolate(
     x: Tensor, *, mode: str, scale: float | None = None, size: tuple[int, int] | None = None
 ) -> Tensor:
-    """Resize without antialiasing, as `ppsr.imaging.resize.interpolate`.
+    """Resize as `ppsr.imaging.resize.interpolate`.
 
     Args:
         x: (N, C, H, W).
-        mode: "area", "bilinear" or "bicubic" (which may leave [0, 1]).
+        mode: one of `ppsr.imaging.resize.RESIZE_MODES`.
         scale: factor; see `ppsr.imaging.resize.interpolate`.
         size: (height, width) instead of a factor.
 
     Raises:
         DataError: unknown mode, or neither scale nor size.
     """
-    if mode not in ("area", "bilinear", "bicubic"):
-        raise DataError(f"resize mode '{mode}' is unknown; valid: area, bilinear, bicubic")
+    if mode not in RESIZE_MODES:
+        raise DataError(f"resize mode '{mode}' is unknown; valid: {', '.join(RESIZE_MODES)}")
     old = list(x.shape[2:])
     if size is not None:
         new, steps = list(size), [before / after for before, after in zip(old, size, strict=True)]
@@ -174,8 +171,9 @@ def interpolate(
         return x
     if mode == "area":
         return F.adaptive_avg_pool2d(x, new)
-    if new == old or min(new) == 1 or (mode == "bilinear" and any(map(operator.eq, new, old))):
-        # Paddle copies where both sizes stay and only there, and misplaces single samples
+    kept = mode == "bilinear" and any(map(operator.eq, new, old))
+    if mode in ("nearest", "lanczos") or new == old or min(new) == 1 or kept:
+        # Paddle has no antialiasing, copies where both sizes stay and only there, misplaces single samples
         rows, columns = (
             device_array(torch_matrix(*shape, mode).toarray()) for shape in zip(old, new, steps, strict=True)
         )
@@ -262,13 +260,15 @@ def _mixed(planes: Sequence[Tensor], matrix: np.ndarray) -> list[Tensor]:
     return [sum(float(f) * plane for f, plane in zip(row, planes, strict=True)) for row in matrix]  # type: ignore[misc]
 
 
-def jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
+def jpeg(x: Tensor, quality: np.ndarray, subsampling: str = "4:2:0") -> Tensor:
     """Compress and decompress every image with its own quality.
 
     Args:
         x: (N, C, H, W) in [0, 1]: RGB, or other channels, each of which is compressed as gray.
         quality: (N,), 0 < q < 100.
+        subsampling: of the chroma, a key of `ppsr.degradations.jpeg.SUBSAMPLING`.
     """
+    down, across = SUBSAMPLING[subsampling]
     factor = device_array(np.array([[[quality_factor(float(q))]] for q in quality], np.float32))
     height, width = x.shape[2:]
     padded = F.pad(x, [0, -width % 16, 0, -height % 16]) * 255
@@ -280,79 +280,9 @@ def jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
     luma, *chroma = _mixed(paddle.unbind(padded, axis=1), TO_YCC)
     planes = [_compressed(luma - 128, _constant("luma_table") * factor) + 128]
     for plane in chroma:  # zero without colour, so the 128 that is added and subtracted again is left out
-        half = plane.reshape([count, rows // 2, 2, columns // 2, 2]).mean(axis=[2, 4])
-        coded = _compressed(half, _constant("chroma_table") * factor).reshape(
-            [count, rows // 2, 1, columns // 2, 1]
-        )
-        planes.append(coded.expand([count, rows // 2, 2, columns // 2, 2]).reshape([count, rows, columns]))
+        parts = plane.reshape([count, rows // down, down, columns // across, across])
+        coded = _compressed(parts.mean(axis=[2, 4]), _constant("chroma_table") * factor)
+        coded = coded.reshape([count, rows // down, 1, columns // across, 1])
+        planes.append(coded.expand_as(parts).reshape([count, rows, columns]))
     rgb = paddle.stack(_mixed(planes, TO_RGB), axis=1)
     return (paddle.clip(rgb, 0, 255) / 255)[:, :, :height, :width]
-
-
-def _blurred(x: Tensor, operations: Sequence[Blur], draws: TensorDraws) -> Tensor:
-    return filter2d(x, np.stack([operation.kernel for operation in operations]))
-
-
-def _resized(x: Tensor, operations: Sequence[Resize], draws: TensorDraws) -> Tensor:
-    if len(set(operations)) > 1:
-        raise DataError("the images of a batch are resized alike; draw their factors from a common generator")
-    first = operations[0]
-    return interpolate(x, mode=first.mode, scale=first.scale, size=first.size)
-
-
-def _noisy(x: Tensor, operations: Sequence[Noise], draws: TensorDraws) -> Tensor:
-    """Each kind of noise on its part of the batch, clipped to [0, 1]."""
-    parts, order = [], []
-    for kind in ("gaussian", "poisson"):
-        where = [i for i, operation in enumerate(operations) if operation.kind == kind]
-        if not where:
-            continue
-        part = x if len(where) == len(operations) else paddle.index_select(x, device_array(np.array(where)))
-        level = np.array([operations[i].level for i in where])
-        gray = np.array([operations[i].gray for i in where])
-        if kind == "gaussian":
-            noise = gaussian_noise(part, sigma=level, gray=gray, draws=draws)
-        else:
-            noise = poisson_noise(part, scale=level, gray=gray, draws=draws)
-        parts.append(paddle.clip(part + noise, 0, 1))
-        order += where
-    if len(parts) == 1:
-        return parts[0]
-    return paddle.index_select(paddle.concat(parts), device_array(np.argsort(order)))
-
-
-def _jpegged(x: Tensor, operations: Sequence[Jpeg], draws: TensorDraws) -> Tensor:
-    return jpeg(paddle.clip(x, 0, 1), np.array([operation.quality for operation in operations]))
-
-
-_BATCHED: dict[type, Callable[[Tensor, Any, TensorDraws], Tensor]] = {
-    Blur: _blurred,
-    Jpeg: _jpegged,
-    Noise: _noisy,
-    Resize: _resized,
-}
-
-
-def apply_operations(
-    x: Tensor, operations: Sequence[Sequence[Operation]], draws: TensorDraws | None = None
-) -> Tensor:
-    """Apply each image's operations, those of the same place in their lists together.
-
-    Args:
-        x: (N, C, H, W) in [0, 1].
-        operations: N lists of the same kinds in the same order; resizes are equal in all.
-        draws: random tensors of the noise; default: Paddle's generator.
-
-    Raises:
-        DataError: the lists do not go together.
-    """
-    draws = TensorDraws() if draws is None else draws
-    if len(operations) != x.shape[0] or len({len(own) for own in operations}) > 1:
-        raise DataError(f"{x.shape[0]} images need as many lists of operations, all of one length")
-    for together in zip(*operations, strict=True):
-        kinds = {type(operation) for operation in together}
-        if len(kinds) > 1 or not kinds <= set(_BATCHED):
-            names = sorted(kind.__name__ for kind in kinds)
-            raise DataError(f"the operations of a batch are of one kind at a time, got {names}")
-        x = _BATCHED[kinds.pop()](x, together, draws)
-    return x

@@ -1,7 +1,7 @@
 """JPEG compression as a function of floats: what DiffJPEG computes, in NumPy.
 
-After mlomnitz/DiffJPEG as used by Real-ESRGAN: 4:2:0 chroma, Annex K tables (luma transposed, which is kept
-because the published networks were trained with it), tables neither rounded nor clamped, no entropy coding.
+After mlomnitz/DiffJPEG as used by Real-ESRGAN: 4:2:0 chroma by default, Annex K tables (luma transposed, as
+published networks learned with it), tables neither rounded nor clamped, no entropy coding.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import numpy as np
 
 from ppsr.errors import DataError
 
-__all__ = ["BLOCK_DCT", "CHROMA", "LUMA", "TO_RGB", "TO_YCC", "jpeg", "quality_factor"]
+__all__ = ["BLOCK_DCT", "CHROMA", "LUMA", "SUBSAMPLING", "TO_RGB", "TO_YCC", "jpeg", "quality_factor"]
+
+SUBSAMPLING = {"4:2:0": (2, 2), "4:2:2": (1, 2), "4:4:4": (1, 1)}  # rows and columns of a chroma sample
 
 LUMA = np.array(
     [
@@ -67,12 +69,13 @@ def _compressed(plane: np.ndarray, table: np.ndarray) -> np.ndarray:
     return blocks.swapaxes(1, 2).reshape(height, width)
 
 
-def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
+def jpeg(image: np.ndarray, quality: float, subsampling: str = "4:2:0") -> np.ndarray:
     """Compress and decompress.
 
     Args:
         image: H x W x C float32 in [0, 1]: RGB, or other channels, each of which is compressed as gray.
         quality: 0 < q < 100, need not be whole.
+        subsampling: of the chroma, a key of `SUBSAMPLING`.
 
     Returns:
         The same shape, in [0, 1].
@@ -87,8 +90,10 @@ def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
         ycc = padded @ TO_YCC.T
         planes = [_compressed(ycc[..., 0] - 128, LUMA * factor) + 128]
         rows, columns = padded.shape[:2]
+        down, across = SUBSAMPLING[subsampling]
         for channel in (1, 2):  # zero without colour, so the 128 that is added and subtracted is left out
-            half = ycc[..., channel].reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
-            planes.append(_compressed(half, CHROMA * factor).repeat(2, axis=0).repeat(2, axis=1))
+            parts = ycc[..., channel].reshape(rows // down, down, columns // across, across)
+            coded = _compressed(parts.mean(axis=(1, 3)), CHROMA * factor)
+            planes.append(coded.repeat(down, axis=0).repeat(across, axis=1))
         decoded = np.stack(planes, axis=-1) @ TO_RGB.T
     return (np.clip(decoded, 0, 255) / np.float32(255))[:height, :width].astype(np.float32)

@@ -15,9 +15,9 @@ from ppsr.degradations import blur, jpeg, noise
 from ppsr.degradations.noise import quantise
 from ppsr.imaging.resize import interpolate
 
-__all__ = ["MODES", "Blur", "Jpeg", "Noise", "Operation", "Resize", "apply_operations", "quantise"]
+__all__ = ["MODES", "Blur", "Jpeg", "Noise", "Operation", "Resize", "Skipped", "apply_operations", "quantise"]
 
-MODES = ("area", "bilinear", "bicubic")
+MODES = ("area", "bilinear", "bicubic")  # of published degradations
 
 
 class Operation(Protocol):
@@ -39,7 +39,7 @@ class Blur:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resize by a factor or to a size, without antialiasing."""
+    """Resize by a factor or to a size."""
 
     mode: str
     scale: float | None = None
@@ -70,9 +70,18 @@ class Jpeg:
     """JPEG compression of an image clipped to [0, 1]."""
 
     quality: float
+    subsampling: str = "4:2:0"
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return jpeg.jpeg(np.clip(image, 0, 1), self.quality)
+        return jpeg.jpeg(np.clip(image, 0, 1), self.quality, self.subsampling)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """In place of an operation that leaves an image out."""
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return image
 
 
 def apply_operations(

@@ -26,7 +26,9 @@ from ppsr.degradations.steps import (
     RandomOrder,
     ResizeStep,
     SincStep,
+    Sometimes,
     Step,
+    UnsharpStep,
 )
 from ppsr.errors import ConfigError, did_you_mean
 
@@ -69,11 +71,13 @@ _STEPS: dict[str, type] = {
     "random_order": RandomOrder,
     "resize": ResizeStep,
     "sinc": SincStep,
+    "unsharp": UnsharpStep,
 }
 
 
 def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations") -> tuple[Step, ...]:
-    """Make the steps that a configuration lists, each a mapping of `name` and the step's options.
+    """Make the steps that a configuration lists, each a mapping of `name`, the step's options and `prob`, the
+    probability that it acts (1).
 
     Args:
         entries: the list.
@@ -90,14 +94,15 @@ def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations")
 def _build_step(entry: Mapping[str, Any], where: str) -> Step:
     if not isinstance(entry, Mapping) or "name" not in entry:
         raise ConfigError(f"{where}: a degradation step is a mapping with the key 'name', got {entry!r}")
-    options = {key: value for key, value in entry.items() if key != "name"}
+    options = {key: value for key, value in entry.items() if key not in ("name", "prob")}
     name = str(entry["name"])
     if name not in _STEPS:
         raise ConfigError(f"{where}: degradation step '{name}' is unknown; {did_you_mean(name, _STEPS)}")
     known = {field.name: field for field in fields(_STEPS[name])}
     for key in options:
         if key not in known:
-            raise ConfigError(f"{where}: {name} has no option '{key}'; {did_you_mean(key, known)}")
+            valid = (*known, "prob")
+            raise ConfigError(f"{where}: {name} has no option '{key}'; {did_you_mean(key, valid)}")
     for key, field in known.items():
         if key not in options and field.default is MISSING:
             raise ConfigError(f"{where}: {name} needs the option '{key}'")
@@ -107,7 +112,8 @@ def _build_step(entry: Mapping[str, Any], where: str) -> Step:
             raise ConfigError(f"{where}: groups is a list of lists of steps, got {groups!r}")
         options["groups"] = tuple(build_steps(g, f"{where}.groups.{i}") for i, g in enumerate(groups))
     try:
-        return _STEPS[name](**options)
+        step = _STEPS[name](**options)
+        return Sometimes(step, entry["prob"]) if entry.get("prob", 1) != 1 else step
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 
@@ -159,7 +165,10 @@ def _walk(steps: Sequence[Step], side: float, lq_side: float, at_lq: bool) -> tu
     """After the steps: the smallest side, the smallest that a filter met, whether the size is the LR one."""
     filtered = np.inf
     for step in steps:
-        if isinstance(step, RandomOrder):
+        if isinstance(step, Sometimes):
+            acted = _walk([step.step], side, lq_side, at_lq)
+            side, filtered, at_lq = min(side, acted[0]), min(filtered, acted[1]), at_lq and acted[2]
+        elif isinstance(step, RandomOrder):
             orders = [[s for group in order for s in group] for order in permutations(step.groups)]
             walks = [_walk(order, side, lq_side, at_lq) for order in orders]
             side = min(walk[0] for walk in walks)
@@ -168,6 +177,6 @@ def _walk(steps: Sequence[Step], side: float, lq_side: float, at_lq: bool) -> tu
         elif isinstance(step, ResizeStep):
             side = np.floor((lq_side if step.relative_to == "lq" else side) * step.smallest)
             at_lq = step.ends_at_lq
-        elif isinstance(step, (BlurStep, SincStep)):
+        elif isinstance(step, (BlurStep, SincStep, UnsharpStep)):
             filtered = min(filtered, side)
     return side, filtered, at_lq

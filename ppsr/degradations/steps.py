@@ -6,24 +6,27 @@ of the second round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from ppsr.degradations.jpeg import SUBSAMPLING
 from ppsr.degradations.kernels import (
     KERNEL_SHAPES,
     KERNEL_SIZE,
     Kernel,
     circular_lowpass,
+    gaussian,
     mixed_kernel,
     pad_kernel,
     sinc_kernel,
     unit_pulse,
 )
-from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize
+from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize, Skipped
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.imaging.resize import RESIZE_MODES
 
 __all__ = [
     "BlurStep",
@@ -34,7 +37,9 @@ __all__ = [
     "ResizeStep",
     "Rng",
     "SincStep",
+    "Sometimes",
     "Step",
+    "UnsharpStep",
 ]
 
 Rng = np.random.Generator
@@ -75,6 +80,14 @@ def _check_shares(step: str, key: str, value: Sequence[float], count: int) -> No
     fits = _is_list_of_numbers(value) and len(value) == count
     if not fits or min(value) < 0 or abs(sum(value) - 1) > 1e-6:
         raise ConfigError(f"{step}: {key} is {count} probabilities that sum to 1, got {value}")
+
+
+def _check_names(step: str, key: str, value: Sequence[str], valid: Collection[str]) -> None:
+    if isinstance(value, str) or not value:
+        raise ConfigError(f"{step}: {key} is a list of names of {', '.join(valid)}, got {value!r}")
+    for name in value:
+        if name not in valid:
+            raise ConfigError(f"{step}: {key} has the unknown '{name}'; {did_you_mean(name, valid)}")
 
 
 def _odd_sides(step: str, limits: Sequence[int]) -> list[int]:
@@ -162,14 +175,21 @@ class ResizeStep:
         resize_prob: of enlarging, shrinking and neither; by default neither.
         resize_range: smallest and largest factor, 1 between them.
         relative_to: what the factor is relative to: the "image" as it is, or the size of the final "lq".
+        resize_mode_list: of `ppsr.imaging.resize.RESIZE_MODES`.
+        resize_mode_prob: their probabilities; by default equal.
     """
 
     resize_prob: Sequence[float] = (0, 0, 1)
     resize_range: Sequence[float] = (1, 1)
     relative_to: str = "image"
+    resize_mode_list: Sequence[str] = MODES
+    resize_mode_prob: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         _check_shares("resize", "resize_prob", self.resize_prob, 3)
+        _check_names("resize", "resize_mode_list", self.resize_mode_list, RESIZE_MODES)
+        if self.resize_mode_prob is not None:
+            _check_shares("resize", "resize_mode_prob", self.resize_mode_prob, len(self.resize_mode_list))
         _check_range("resize", "resize_range", self.resize_range, 1e-3)
         if not self.resize_range[0] <= 1 <= self.resize_range[1]:
             raise ConfigError(f"resize: resize_range holds 1, got {list(self.resize_range)}")
@@ -190,7 +210,7 @@ class ResizeStep:
         low, high = self.resize_range
         direction = int(shared_rng.choice(3, p=self.resize_prob))
         factor = (shared_rng.uniform(1, high), shared_rng.uniform(low, 1), 1.0)[direction]
-        mode = str(shared_rng.choice(MODES))
+        mode = str(shared_rng.choice(self.resize_mode_list, p=self.resize_mode_prob))
         if self.relative_to == "image":
             return [Resize(mode, scale=float(factor))]
         height, width = (int(side / sizes.scale * factor) for side in sizes.size)
@@ -222,15 +242,56 @@ class NoiseStep:
 
 @dataclass(frozen=True)
 class JpegStep:
-    """JPEG compression of a random quality."""
+    """JPEG compression of a random quality, with one of several subsamplings of the chroma."""
 
     jpeg_range: Sequence[float]
+    subsampling_list: Sequence[str] = ("4:2:0",)
 
     def __post_init__(self) -> None:
         _check_range("jpeg", "jpeg_range", self.jpeg_range, 1, 99.9)
+        _check_names("jpeg", "subsampling_list", self.subsampling_list, SUBSAMPLING)
 
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
-        return [Jpeg(float(rng.uniform(self.jpeg_range[0], self.jpeg_range[1])))]
+        quality = float(rng.uniform(self.jpeg_range[0], self.jpeg_range[1]))
+        several = len(self.subsampling_list) > 1
+        return [
+            Jpeg(quality, str(rng.choice(self.subsampling_list)) if several else self.subsampling_list[0])
+        ]
+
+
+@dataclass(frozen=True)
+class UnsharpStep:
+    """Unsharp masking, which leaves halos at edges: image + weight * (image - its Gaussian blur)."""
+
+    unsharp_weight: Sequence[float]
+    unsharp_sigma: Sequence[float] = (0.5, 3)
+
+    def __post_init__(self) -> None:
+        _check_range("unsharp", "unsharp_weight", self.unsharp_weight, 0)
+        _check_range("unsharp", "unsharp_sigma", self.unsharp_sigma, 0.1, 3.3)
+
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+        ranges = self.unsharp_weight, self.unsharp_sigma
+        weight, sigma = (float(rng.uniform(low, high)) for low, high in ranges)
+        blurred = gaussian(KERNEL_SIZE, sigma, sigma, 0.0, isotropic=True)
+        return [Blur((1 + weight) * unit_pulse().values - weight * blurred)]
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """A step that acts with a probability."""
+
+    step: Step
+    prob: float
+
+    def __post_init__(self) -> None:
+        _check_probability("degradation", prob=self.prob)
+
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+        operations = self.step.draw(rng, shared_rng, sizes)
+        if isinstance(self.step, (ResizeStep, RandomOrder)):  # decide sizes and order, so for a whole batch
+            return operations if shared_rng.random() < self.prob else []
+        return operations if rng.random() < self.prob else [Skipped()] * len(operations)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from scipy.sparse import csr_matrix
 
 from ppsr.errors import DataError
 
-__all__ = ["cubic_matrix", "interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
+__all__ = ["RESIZE_MODES", "cubic_matrix", "interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
+
+RESIZE_MODES = ("area", "bilinear", "bicubic", "nearest", "lanczos")
 
 
 def _cubic(x: np.ndarray, a: float) -> np.ndarray:
@@ -136,6 +138,13 @@ def torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
             first, last = row * size // length, -(-(row + 1) * size // length)
             matrix[row, first:last] = 1.0 / (last - first)
         return csr_matrix(matrix, dtype=np.float32)
+    if mode == "nearest":
+        matrix[rows, np.minimum(((rows + 0.5) * step).astype(np.int64), size - 1)] = 1.0
+        return csr_matrix(matrix, dtype=np.float32)
+    if mode == "lanczos":
+        distance = ((rows[:, None] + 0.5) * step - (np.arange(size) + 0.5)) / max(step, 1.0)
+        matrix = np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
+        return csr_matrix(matrix / matrix.sum(axis=1, keepdims=True), dtype=np.float32)
     if mode == "bilinear" and length == size:  # torch copies an axis whose size stays, bicubic does not
         step = 1.0
     source = (rows + 0.5) * step - 0.5
@@ -154,11 +163,13 @@ def torch_matrix(size: int, length: int, step: float, mode: str) -> csr_matrix:
 def interpolate(
     image: np.ndarray, *, mode: str, scale: float | None = None, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Resize as torch's `F.interpolate(..., align_corners=False)` on a CPU, without antialiasing.
+    """Resize as torch's `F.interpolate(..., align_corners=False)` on a CPU, without antialiasing; or by
+    Lanczos' filter of three lobes as Pillow, with antialiasing.
 
     Args:
         image: H x W x C float32.
-        mode: "area", "bilinear" or "bicubic" (which may leave [0, 1]).
+        mode: one of `RESIZE_MODES`; "nearest" is torch's "nearest-exact", "bicubic" and "lanczos" may leave
+            [0, 1].
         scale: factor; the size is rounded down and samples are 1 / scale apart, but a bilinear resize that
             leaves the size of an axis as it is copies along this axis, as torch does.
         size: (height, width) instead of a factor.
@@ -166,8 +177,8 @@ def interpolate(
     Raises:
         DataError: unknown mode, or an empty result.
     """
-    if mode not in ("area", "bilinear", "bicubic"):
-        raise DataError(f"resize mode '{mode}' is unknown; valid: area, bilinear, bicubic")
+    if mode not in RESIZE_MODES:
+        raise DataError(f"resize mode '{mode}' is unknown; valid: {', '.join(RESIZE_MODES)}")
     if size is None:
         if scale is None:
             raise DataError("give a scale or a size")

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from ppsr.compat.paddle import seeded
 from ppsr.degradations import blur, device
+from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.jpeg import jpeg
 from ppsr.degradations.kernels import unit_pulse
 from ppsr.degradations.noise import poisson_rate
-from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Resize, apply_operations, quantise
+from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, Skipped, apply_operations, quantise
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
 from ppsr.errors import DataError
-from ppsr.imaging.resize import interpolate
+from ppsr.imaging.resize import RESIZE_MODES, interpolate
 
 STEPS = build_steps(SECOND_ORDER)
 
@@ -53,7 +54,9 @@ def test_sharpening_equals_that_of_the_host(rng):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(MODES), st.integers(4, 40), st.integers(4, 40), st.floats(0.25, 2.5), st.booleans())
+@given(
+    st.sampled_from(RESIZE_MODES), st.integers(4, 40), st.integers(4, 40), st.floats(0.25, 2.5), st.booleans()
+)
 def test_resizing_equals_that_of_the_host(mode, height, width, factor, by_size):
     image = np.random.default_rng(height).random((1, height, width, 3), dtype=np.float32)
     choice = {"size": (int(height * factor), int(width * factor))} if by_size else {"scale": factor}
@@ -75,6 +78,16 @@ def test_jpeg_has_a_quality_per_image(rng, channels):
     assert np.abs(ours - host).mean() < 1e-4
 
 
+def test_images_of_a_batch_differ_in_subsampling_and_in_what_is_skipped(rng):
+    images = _images(rng, (5, 34, 50, 3))
+    operations = [Jpeg(60.0, name) for name in ("4:4:4", "4:2:0", "4:2:2", "4:4:4")] + [Skipped()]
+    ours = _arrays(apply_to_batch(_tensor(images), [[operation] for operation in operations]))
+    for one, operation, result in zip(images, operations, ours, strict=True):
+        error = np.abs(result - operation.apply(one, rng))
+        assert (error < 1e-4).mean() > 0.99  # a coefficient may be rounded to either side
+    np.testing.assert_array_equal(ours[4], images[4])
+
+
 def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
     images = _images(rng, (3, 96, 80, 3))
     for common in range(4):
@@ -89,7 +102,7 @@ def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
             for i in range(3)
         ]
         batch = [[op for op in own if not isinstance(op, Noise)] for own in batch]
-        ours = _arrays(device.quantise(device.apply_operations(_tensor(images), batch)))
+        ours = _arrays(device.quantise(apply_to_batch(_tensor(images), batch)))
         host = [quantise(apply_operations(one, own, rng)) for one, own in zip(images, batch, strict=True)]
         error = np.abs(ours - np.stack(host))
         assert (error <= 1 / 255 + 1e-6).mean() > 0.99
@@ -131,9 +144,9 @@ def test_both_kinds_of_noise_find_their_images_in_one_batch():
     flat = paddle.concat([paddle.full([1, 3, 8, 8], value) for value in (0.0, 0.25, 0.5, 0.75)])
     kinds = ["poisson", "gaussian", "poisson", "gaussian"]
     operations = [[Noise(kind, 0.0, False)] for kind in kinds]
-    assert np.abs(device.apply_operations(flat, operations).numpy() - flat.numpy()).max() == 0
+    assert np.abs(apply_to_batch(flat, operations).numpy() - flat.numpy()).max() == 0
     loud = [[Noise(kind, 30.0 if kind == "gaussian" else 0.0, False)] for kind in kinds]
-    moved = np.abs(device.apply_operations(flat, loud).numpy() - flat.numpy()).max(axis=(1, 2, 3)) > 0
+    moved = np.abs(apply_to_batch(flat, loud).numpy() - flat.numpy()).max(axis=(1, 2, 3)) > 0
     assert moved.tolist() == [False, True, False, True]
 
 
@@ -144,7 +157,7 @@ def test_a_seed_repeats_the_noise_and_leaves_other_draws_alone():
 
     def noisy(seed):
         with seeded(seed):
-            return device.apply_operations(x, operations).numpy()
+            return apply_to_batch(x, operations).numpy()
 
     paddle.seed(3)
     undisturbed = [paddle.rand([4]).numpy() for _ in range(2)]
@@ -167,7 +180,7 @@ def test_a_seed_repeats_the_noise_and_leaves_other_draws_alone():
 )
 def test_lists_that_do_not_go_together_are_refused(operations, message):
     with pytest.raises(DataError, match=message):
-        device.apply_operations(paddle.full([2, 3, 32, 32], 0.5), operations)
+        apply_to_batch(paddle.full([2, 3, 32, 32], 0.5), operations)
 
 
 def test_small_images_and_even_kernels_are_refused():
@@ -184,6 +197,6 @@ def test_a_batch_makes_no_copy_that_waits_for_a_gpu(monkeypatch, like_a_gpu):
         [Blur(kernels[1]), Resize("area", scale=0.5), Noise("poisson", 1.0, False), Jpeg(90)],
     ]
     x = paddle.full([2, 3, 64, 64], 0.5)
-    device.apply_operations(x, operations)  # makes the constants
+    apply_to_batch(x, operations)  # makes the constants
     monkeypatch.setattr(paddle, "to_tensor", None)
-    assert device.apply_operations(x, operations).shape == [2, 3, 32, 32]
+    assert apply_to_batch(x, operations).shape == [2, 3, 32, 32]

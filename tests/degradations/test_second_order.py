@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from ppsr.config import load_config
-from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, apply_operations
+from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, Skipped, apply_operations
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations, smallest_filtered
 from ppsr.errors import ConfigError
 from tests.test_project import ROOT
@@ -133,3 +134,81 @@ def test_wrong_steps_are_named(entries, message):
 def test_a_list_that_may_end_at_another_size_is_refused(entries):
     with pytest.raises(ConfigError, match="relative_to: lq"):
         smallest_filtered(build_steps(entries), 400, 100)
+
+
+def test_a_step_acts_with_its_probability_without_changing_what_follows():
+    entries = [{"name": "jpeg", "jpeg_range": (30, 95), "prob": 0.3}, {"name": "blur", "blur_sigma": (1, 2)}]
+    sometimes, always = (
+        [_draw(seed, steps=build_steps(list_)) for seed in range(600)]
+        for list_ in (entries, [{**entries[0], "prob": 1}, entries[1]])
+    )
+    acted = [isinstance(ops[0], Jpeg) for ops in sometimes]
+    assert np.mean(acted) == pytest.approx(0.3, abs=0.07)  # a deviation of 0.019
+    assert all(isinstance(ops[0], Jpeg) for ops in always)
+    assert {type(ops[0]) for ops in sometimes} == {Jpeg, Skipped}
+    image = np.full((4, 4, 3), 0.3, np.float32)
+    assert Skipped().apply(image, np.random.default_rng(0)) is image
+
+
+def test_whether_a_resize_acts_is_a_choice_of_the_batch():
+    entry = {"name": "resize", "resize_prob": (0, 1, 0), "resize_range": (0.5, 1), "prob": 0.5}
+    steps = build_steps([entry, TO_LQ])
+    counts = []
+    for common in range(200):
+        counts.append({len(_draw(seed, common=common, steps=steps)) for seed in range(3)})
+    assert all(len(lengths) == 1 for lengths in counts)
+    assert np.mean([lengths == {2} for lengths in counts]) == pytest.approx(0.5, abs=0.12)
+    assert smallest_filtered(build_steps([{"name": "sinc"}, TO_LQ]), 96, 24) == 96
+    with pytest.raises(ConfigError, match="must end at the size of the LR image"):
+        smallest_filtered(build_steps([{**TO_LQ, "prob": 0.9}]), 96, 24)
+
+
+def test_resize_modes_and_subsampling_are_drawn_from_their_lists():
+    modes = {"resize_mode_list": ["nearest", "lanczos", "area"], "resize_mode_prob": [0.5, 0.5, 0]}
+    steps = build_steps(
+        [{**TO_LQ, **modes}, {"name": "jpeg", "jpeg_range": (50, 60), "subsampling_list": ["4:4:4", "4:2:2"]}]
+    )
+    drawn = [_draw(seed, steps=steps) for seed in range(400)]
+    assert {ops[0].mode for ops in drawn} == {"nearest", "lanczos"}
+    assert np.mean([ops[0].mode == "lanczos" for ops in drawn]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([ops[1].subsampling == "4:4:4" for ops in drawn]) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "down", "across"), [("4:4:4", 1, 1), ("4:2:2", 1, 2), ("4:2:0", 2, 2)])
+def test_chroma_has_the_resolution_of_its_subsampling(rng, name, down, across):
+    image = rng.random((32, 48, 3), dtype=np.float32) * 0.4 + 0.3  # no value is clipped
+    weights = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+    ours = Jpeg(99.9, name).apply(image, rng) @ weights.T
+    wanted = image @ weights.T
+    for channel in (1, 2):
+        blocks = wanted[..., channel].reshape(32 // down, down, 48 // across, across).mean(axis=(1, 3))
+        wanted[..., channel] = blocks.repeat(down, axis=0).repeat(across, axis=1)
+    np.testing.assert_allclose(ours, wanted, atol=1e-3)  # tables of quality 99.9 are at most 0.25 of 255
+
+
+def test_unsharp_masking_leaves_halos_of_its_formula(rng):
+    steps = build_steps([{"name": "unsharp", "unsharp_weight": [0.8, 0.8], "unsharp_sigma": [1.5, 1.5]}])
+    edge = np.zeros((41, 41, 1), np.float32) + 0.2
+    edge[:, 20:] = 0.7
+    [operation] = draw_operations(steps, rng, size=(41, 41), scale=1)
+    blurred = cv2.GaussianBlur(edge, (21, 21), 1.5)[..., None]
+    sharp = operation.apply(edge, rng)
+    np.testing.assert_allclose(sharp, edge + 0.8 * (edge - blurred), atol=1e-5)
+    assert sharp.max() > 0.75 and sharp.min() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"name": "sinc", "prob": 2}, "prob lies between 0 and 1, got 2"),
+        ({"name": "sinc", "probe": 0.5}, "sinc has no option 'probe'; did you mean 'prob'"),
+        ({"name": "resize", "resize_mode_list": ["nearst"]}, "unknown 'nearst'; did you mean 'nearest'"),
+        ({"name": "resize", "resize_mode_list": "area"}, "resize_mode_list is a list of names"),
+        ({"name": "resize", "resize_mode_prob": [1]}, "3 probabilities that sum to 1"),
+        ({"name": "jpeg", "jpeg_range": [30, 90], "subsampling_list": ["4:1:1"]}, "unknown '4:1:1'"),
+        ({"name": "unsharp", "unsharp_weight": [1, 2], "unsharp_sigma": [1, 9]}, "between 0.1 and 3.3"),
+    ],
+)
+def test_impossible_options_of_further_steps_are_refused(entry, message):
+    with pytest.raises(ConfigError, match=rf"operations\.0: .*{message}"):
+        build_steps([entry])

@@ -10,6 +10,7 @@ import paddle
 
 from ppsr.datasets.transforms import random_crop_or_pad
 from ppsr.degradations import device
+from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.dasr import LEVELS, DegradationParams, StageParams, build_operations, describe
 from ppsr.degradations.kernels import Kernel, sinc_kernel
@@ -135,7 +136,7 @@ def test_feed_data_on_the_device_from_recorded_choices(path):
         if isinstance(together[0], Noise):
             x = paddle.clip(x + paddle.to_tensor(next(recorded)), 0, 1)
         else:
-            x = device.apply_operations(x, [[operation] for operation in together])
+            x = apply_to_batch(x, [[operation] for operation in together])
     _assert_close_levels(device.quantise(x).numpy(), g["output/lq_full"])
 
 

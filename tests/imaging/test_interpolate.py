@@ -7,6 +7,7 @@ import math
 import numpy as np
 import paddle
 import pytest
+from PIL import Image
 
 from ppsr.degradations import device
 from ppsr.imaging.resize import interpolate
@@ -29,6 +30,8 @@ def sample(line: np.ndarray, index: int, scale: float, length: int, mode: str) -
         first, last = math.floor(index * size / length), math.ceil((index + 1) * size / length)
         return line[first:last].mean(0)
     place = (index + 0.5) / scale - 0.5
+    if mode == "nearest":
+        return line[min(math.floor(place + 0.5), size - 1)]
     if mode == "bilinear":
         if size == length:
             return line[index]  # torch's rule: nothing moves along an axis whose size stays
@@ -48,7 +51,7 @@ def expected(image: np.ndarray, scale: float, mode: str) -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize("mode", ["area", "bilinear", "bicubic"])
+@pytest.mark.parametrize("mode", ["area", "bilinear", "bicubic", "nearest"])
 @pytest.mark.parametrize(("scale", "shape"), CASES)
 def test_every_factor_samples_where_torch_does(rng, scale, shape, mode):
     image = rng.random((*shape, 2), dtype=np.float32)
@@ -57,3 +60,12 @@ def test_every_factor_samples_where_torch_does(rng, scale, shape, mode):
     np.testing.assert_allclose(interpolate(image, mode=mode, scale=scale), wanted, atol=2e-5)
     batch = device.interpolate(paddle.to_tensor(image.transpose(2, 0, 1)[None]), mode=mode, scale=scale)
     np.testing.assert_allclose(batch.numpy()[0].transpose(1, 2, 0), wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [(9, 30), (23, 14), (40, 61), (21, 33)])
+def test_lanczos_equals_pillows(rng, size):
+    image = rng.random((21, 33, 1), dtype=np.float32)
+    wanted = np.asarray(Image.fromarray(image[..., 0]).resize(size[::-1], Image.Resampling.LANCZOS))
+    np.testing.assert_allclose(interpolate(image, mode="lanczos", size=size)[..., 0], wanted, atol=2e-6)
+    batch = device.interpolate(paddle.to_tensor(image.transpose(2, 0, 1)[None]), mode="lanczos", size=size)
+    np.testing.assert_allclose(batch.numpy()[0, 0], wanted, atol=2e-6)
