@@ -8,6 +8,8 @@ of StableNet (Zhang et al., CVPR 2021), with which the released code shares the 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import paddle
 from paddle import Tensor
@@ -43,6 +45,7 @@ def fourier_features(p: Tensor, frequencies: Tensor, phases: Tensor) -> Tensor:
     return math.sqrt(2) * (paddle.cos(t) + paddle.sin(t))
 
 
+@dataclass(kw_only=True, eq=False)
 class AlignmentLoss:
     """Linear and non-linear alignment of the pooled features of two views.
 
@@ -60,26 +63,19 @@ class AlignmentLoss:
         ConfigError: an unknown reduction, or no frequency.
     """
 
-    of = ("view1", "view2")
+    linear_weight: float = 1.0
+    nonlinear_weight: float = 1.0
+    num_features: int = 1
+    sigma: float = 1.0
+    reduction: str = "sum"
 
-    def __init__(
-        self,
-        *,
-        linear_weight: float = 1.0,
-        nonlinear_weight: float = 1.0,
-        num_features: int = 1,
-        sigma: float = 1.0,
-        reduction: str = "sum",
-    ) -> None:
-        if reduction not in ("sum", "mean"):
-            raise ConfigError(f"AlignmentLoss: reduction must be 'sum' or 'mean', got {reduction!r}")
-        if num_features < 1:
-            raise ConfigError(f"AlignmentLoss: num_features must be at least 1, got {num_features}")
-        self.linear_weight = linear_weight
-        self.nonlinear_weight = nonlinear_weight
-        self.num_features = num_features
-        self.sigma = sigma
-        self.reduction = reduction
+    of: ClassVar[tuple[str, ...]] = ("view1", "view2")
+
+    def __post_init__(self) -> None:
+        if self.reduction not in ("sum", "mean"):
+            raise ConfigError(f"AlignmentLoss: reduction must be 'sum' or 'mean', got {self.reduction!r}")
+        if self.num_features < 1:
+            raise ConfigError(f"AlignmentLoss: num_features must be at least 1, got {self.num_features}")
 
     @in_float32
     def __call__(

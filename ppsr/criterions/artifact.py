@@ -6,10 +6,13 @@ has the gradient 0 instead of NaN, and window variances come from box means inst
 
 from __future__ import annotations
 
-from paddle import Tensor, nn
+from dataclasses import dataclass
+from typing import ClassVar
+
+from paddle import Tensor
 from paddle.nn import functional as F
 
-from ppsr.criterions.pixel import CharbonnierLoss, safe_power
+from ppsr.criterions.pixel import charbonnier, safe_power
 from ppsr.errors import ConfigError
 from ppsr.precision import in_float32
 
@@ -44,11 +47,11 @@ def artifact_map(gt: Tensor, sr: Tensor, averaged: Tensor, ksize: int = 7) -> Te
     return patch * local_variance(residual, ksize) * worse
 
 
-class ArtifactLoss(nn.Layer):
+@dataclass(kw_only=True, eq=False)
+class ArtifactLoss:
     """(sr, gt, averaged sr) -> Charbonnier distance of the images multiplied by the artifact map.
 
     Args:
-        loss_weight: factor on the result.
         ksize: window of the map.
         detach: hold the map constant. The released code does not: gradients flow through the variances too.
 
@@ -56,20 +59,19 @@ class ArtifactLoss(nn.Layer):
         ConfigError: an even or too small window.
     """
 
-    of = ("sr", "gt", "averaged")
+    ksize: int = 7
+    detach: bool = False
 
-    def __init__(self, *, loss_weight: float = 1.0, ksize: int = 7, detach: bool = False) -> None:
-        super().__init__()
-        if ksize < 3 or ksize % 2 == 0:
-            raise ConfigError(f"ArtifactLoss: ksize must be odd and at least 3, got {ksize}")
-        self.ksize = ksize
-        self.detach = detach
-        self.distance = CharbonnierLoss(loss_weight=loss_weight)
+    of: ClassVar[tuple[str, ...]] = ("sr", "gt", "averaged")
+
+    def __post_init__(self) -> None:
+        if self.ksize < 3 or self.ksize % 2 == 0:
+            raise ConfigError(f"ArtifactLoss: ksize must be odd and at least 3, got {self.ksize}")
 
     @in_float32
-    def forward(self, sr: Tensor, gt: Tensor, averaged: Tensor) -> Tensor:
+    def __call__(self, sr: Tensor, gt: Tensor, averaged: Tensor) -> Tensor:
         """Compare images (N, C, H, W)."""
         weight = artifact_map(gt, sr, averaged.detach(), self.ksize)
         if self.detach:
             weight = weight.detach()
-        return self.distance(weight * sr, weight * gt)
+        return charbonnier(weight * sr - weight * gt).mean()

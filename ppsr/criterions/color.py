@@ -6,11 +6,12 @@ processing", 2020, https://bottosson.github.io/posts/oklab. sRGB: IEC 61966-2-1.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from ppsr.criterions.pixel import safe_power
 from ppsr.errors import ConfigError, did_you_mean
@@ -73,7 +74,8 @@ def to_oklab(rgb: Tensor) -> Tensor:
 _SPACES = {"oklab": to_oklab, "lab": to_lab}
 
 
-class ColorLoss(nn.Layer):
+@dataclass(kw_only=True, eq=False)
+class ColorLoss:
     """(sr, gt), each sRGB (N, 3, H, W) in [0, 1] -> mean Euclidean distance of the colours.
 
     Args:
@@ -87,15 +89,15 @@ class ColorLoss(nn.Layer):
         >>> loss = ColorLoss(space="lab")(sr, gt)
     """
 
-    def __init__(self, *, space: str = "oklab", chroma: bool = False) -> None:
-        super().__init__()
-        if space not in _SPACES:
-            raise ConfigError(f"ColorLoss: unknown space '{space}'; {did_you_mean(space, _SPACES)}")
-        self.space = space
-        self.chroma = chroma
+    space: str = "oklab"
+    chroma: bool = False
+
+    def __post_init__(self) -> None:
+        if self.space not in _SPACES:
+            raise ConfigError(f"ColorLoss: unknown space '{self.space}'; {did_you_mean(self.space, _SPACES)}")
 
     @in_float32
-    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
         if sr.shape[1] != 3:
             raise ConfigError(f"ColorLoss needs RGB images, got {sr.shape[1]} channel(s)")
         difference = _SPACES[self.space](sr) - _SPACES[self.space](gt)

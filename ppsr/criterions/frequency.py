@@ -7,8 +7,10 @@ NaN.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from ppsr.errors import ConfigError
 from ppsr.precision import in_float32
@@ -16,7 +18,8 @@ from ppsr.precision import in_float32
 __all__ = ["FocalFrequencyLoss"]
 
 
-class FocalFrequencyLoss(nn.Layer):
+@dataclass(kw_only=True, eq=False)
+class FocalFrequencyLoss:
     """(sr, gt), each (N, C, H, W) -> mean over all frequencies of w |F(sr) - F(gt)|^2.
 
     F is the orthonormal discrete Fourier transform, w = |F(sr) - F(gt)|^alpha divided by its maximum, held
@@ -36,29 +39,21 @@ class FocalFrequencyLoss(nn.Layer):
         >>> loss = FocalFrequencyLoss(alpha=1.0)(sr, gt)
     """
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 1.0,
-        patch_factor: int = 1,
-        ave_spectrum: bool = False,
-        log_matrix: bool = False,
-        batch_matrix: bool = False,
-    ) -> None:
-        super().__init__()
-        if alpha < 0 or patch_factor < 1:
+    alpha: float = 1.0
+    patch_factor: int = 1
+    ave_spectrum: bool = False
+    log_matrix: bool = False
+    batch_matrix: bool = False
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or self.patch_factor < 1:
             raise ConfigError(
                 "FocalFrequencyLoss: alpha must be 0 or more and patch_factor 1 or more, "
-                f"got {alpha} and {patch_factor}"
+                f"got {self.alpha} and {self.patch_factor}"
             )
-        self.alpha = alpha
-        self.patch_factor = patch_factor
-        self.ave_spectrum = ave_spectrum
-        self.log_matrix = log_matrix
-        self.batch_matrix = batch_matrix
 
     @in_float32
-    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
         # the transform is linear, so the difference of spectra is the spectrum of the difference
         spectrum = paddle.fft.fft2(self._patches(sr - gt), norm="ortho")
         if self.ave_spectrum:

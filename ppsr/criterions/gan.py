@@ -8,6 +8,7 @@ R1: Mescheder et al., ICML 2018, arXiv:1801.04406.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import paddle
 from paddle import Tensor, nn
@@ -24,7 +25,8 @@ __all__ = ["GANLoss", "r1_penalty"]
 _TYPES = ("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge")
 
 
-class GANLoss(nn.Layer):
+@dataclass(kw_only=True, eq=False)
+class GANLoss:
     """Logits of any shape, or a list of them with a mean of equal shares -> scalar.
 
     Args:
@@ -40,34 +42,25 @@ class GANLoss(nn.Layer):
         ConfigError: another type, or an interval below 1.
     """
 
-    def __init__(
-        self,
-        *,
-        gan_type: str = "vanilla",
-        real_label_val: float = 1.0,
-        fake_label_val: float = 0.0,
-        loss_weight: float = 1.0,
-        r1_reg_weight: float = 0.0,
-        net_d_reg_every: int = 16,
-    ) -> None:
-        super().__init__()
-        if net_d_reg_every < 1:
-            raise ConfigError(f"net_d_reg_every is 1 or more, got {net_d_reg_every}")
-        if gan_type not in _TYPES:
-            raise ConfigError(f"unknown gan_type '{gan_type}'; {did_you_mean(gan_type, _TYPES)}")
-        self.gan_type = gan_type
-        self.real_label_val = real_label_val
-        self.fake_label_val = fake_label_val
-        self.loss_weight = loss_weight
-        self.r1_reg_weight = r1_reg_weight
-        self.net_d_reg_every = net_d_reg_every
+    gan_type: str = "vanilla"
+    real_label_val: float = 1.0
+    fake_label_val: float = 0.0
+    loss_weight: float = 1.0
+    r1_reg_weight: float = 0.0
+    net_d_reg_every: int = 16
+
+    def __post_init__(self) -> None:
+        if self.net_d_reg_every < 1:
+            raise ConfigError(f"net_d_reg_every is 1 or more, got {self.net_d_reg_every}")
+        if self.gan_type not in _TYPES:
+            raise ConfigError(f"unknown gan_type '{self.gan_type}'; {did_you_mean(self.gan_type, _TYPES)}")
 
     def r1_weight(self, step: int) -> float:
         """Factor of `r1_penalty` in a step; 0 where it is not needed."""
         return 0.0 if step % self.net_d_reg_every else self.r1_reg_weight / 2 * self.net_d_reg_every
 
     @in_float32
-    def forward(
+    def __call__(
         self, logits: Tensor | Sequence[Tensor], target_is_real: bool, is_disc: bool = False
     ) -> Tensor:
         """Score logits that should look real or generated; `is_disc` in the discriminator's phase."""

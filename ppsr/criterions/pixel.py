@@ -5,8 +5,10 @@ Argument names and the weighted mean are BasicSR's (https://github.com/XPixelGro
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.precision import in_float32
@@ -45,7 +47,8 @@ def _reduce(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return loss.sum() / paddle.expand_as(weight, loss).sum()
 
 
-class _PixelLoss(nn.Layer):
+@dataclass(kw_only=True, eq=False)
+class _PixelLoss:
     """(pred, target, optional weight) -> `loss_weight` times the reduced error.
 
     Args:
@@ -56,19 +59,20 @@ class _PixelLoss(nn.Layer):
         ConfigError: another reduction.
     """
 
-    def __init__(self, *, loss_weight: float = 1.0, reduction: str = "mean") -> None:
-        super().__init__()
-        if reduction not in _REDUCTIONS:
-            raise ConfigError(f"unknown reduction '{reduction}'; {did_you_mean(reduction, _REDUCTIONS)}")
-        self.loss_weight = loss_weight
-        self.reduction = reduction
+    loss_weight: float = 1.0
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.reduction not in _REDUCTIONS:
+            hint = did_you_mean(self.reduction, _REDUCTIONS)
+            raise ConfigError(f"unknown reduction '{self.reduction}'; {hint}")
 
     def error(self, difference: Tensor) -> Tensor:
         """Loss of every element of pred - target."""
         raise NotImplementedError
 
     @in_float32
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def __call__(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Compare two tensors of one shape; `weight` broadcasts against them, for example (N, 1, H, W)."""
         loss = self.error(pred - target)
         return _reduce(loss, weight, self.reduction) * self.loss_weight
@@ -88,36 +92,35 @@ class MSELoss(_PixelLoss):
         return difference * difference
 
 
+@dataclass(kw_only=True, eq=False)
 class CharbonnierLoss(_PixelLoss):
     """sqrt(error^2 + eps), an L1 that is smooth at 0 (Lai et al., CVPR 2017, arXiv:1704.03915).
 
     Args:
-        loss_weight: factor on the result.
-        reduction: "mean", "sum" or "none".
         eps: above 0, in squared units of the images.
 
     Raises:
         ConfigError: another reduction, or eps not above 0.
     """
 
-    def __init__(self, *, loss_weight: float = 1.0, reduction: str = "mean", eps: float = 1e-12) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
-        if eps <= 0:
-            raise ConfigError(f"CharbonnierLoss: eps must be above 0 (published: 1e-12), got {eps}")
-        self.eps = eps
+    eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.eps <= 0:
+            raise ConfigError(f"CharbonnierLoss: eps must be above 0 (published: 1e-12), got {self.eps}")
 
     def error(self, difference: Tensor) -> Tensor:
         return charbonnier(difference, self.eps)
 
 
+@dataclass(kw_only=True, eq=False)
 class HuberLoss(_PixelLoss):
     """error^2 / 2 up to `delta`, beyond it delta * (|error| - delta / 2).
 
     Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35, 1964.
 
     Args:
-        loss_weight: factor on the result.
-        reduction: "mean", "sum" or "none".
         delta: error at which the square turns into the absolute value, in the unit of the images.
 
     Raises:
@@ -127,11 +130,12 @@ class HuberLoss(_PixelLoss):
         >>> loss = HuberLoss(delta=0.05)(sr, gt)
     """
 
-    def __init__(self, *, loss_weight: float = 1.0, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
-        if delta <= 0:
-            raise ConfigError(f"HuberLoss: delta must be above 0, got {delta}")
-        self.delta = delta
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.delta <= 0:
+            raise ConfigError(f"HuberLoss: delta must be above 0, got {self.delta}")
 
     def error(self, difference: Tensor) -> Tensor:
         size = difference.abs()
@@ -139,7 +143,8 @@ class HuberLoss(_PixelLoss):
         return square * (size - square / 2)
 
 
-class GradientLoss(nn.Layer):
+@dataclass(kw_only=True, eq=False)
+class GradientLoss:
     """(sr, gt), each (N, C, H, W) -> mean of ||dgt| - |dsr||^alpha, summed over both axes.
 
     d is the difference of neighbouring pixels, so that edges of another sharpness cost. Mathieu, Couprie,
@@ -156,15 +161,15 @@ class GradientLoss(nn.Layer):
         >>> loss = GradientLoss()(sr, gt)
     """
 
-    def __init__(self, *, alpha: float = 1.0, signed: bool = False) -> None:
-        super().__init__()
-        if alpha < 1:
-            raise ConfigError(f"GradientLoss: alpha must be at least 1, got {alpha}")
-        self.alpha = alpha
-        self.signed = signed
+    alpha: float = 1.0
+    signed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.alpha < 1:
+            raise ConfigError(f"GradientLoss: alpha must be at least 1, got {self.alpha}")
 
     @in_float32
-    def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
+    def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
         errors = []
         for axis in (2, 3):
             ours, theirs = (paddle.diff(image, axis=axis) for image in (sr, gt))
