@@ -1,24 +1,50 @@
-"""What `ppsr evaluate` prints: one table of all methods."""
+"""The table of scores that `ppsr evaluate` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ppsr.evaluation.evaluate import Evaluation
-from ppsr.evaluation.report import options_text, set_differences, set_label
+from ppsr.evaluation.published import Difference, differences
+from ppsr.metrics.scoring import SetScore
 from ppsr.registry import METRICS
 
-__all__ = ["table_lines"]
+__all__ = ["set_differences", "set_label", "table_lines"]
 
 _DIGITS = {"psnr": 2}
 
 
+def set_label(score: SetScore) -> str:
+    return f"{score.name} {score.variant}".strip()
+
+
+def set_differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
+    """Compare the means of a set with published scores."""
+    return differences(
+        evaluation.protocol.name,
+        score.name,
+        evaluation.scale,
+        score.variant,
+        score.means,
+        methods=evaluation.published_as,
+        count=len(score.rows),
+    )
+
+
+def _options_text(evaluation: Evaluation) -> str:
+    """`lpips net=vgg; rmse definition=published`."""
+    return "; ".join(
+        f"{name} " + ", ".join(f"{key}={value}" for key, value in arguments.items())
+        for name, arguments in evaluation.options.items()
+    )
+
+
 def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> Iterator[str]:
-    """The scores of several methods by one protocol, then what has no score.
+    """The scores of several methods on the same sets, and the images without a score.
 
     Args:
-        evaluations: of the methods, on the same sets.
-        images: a row for every image too.
+        evaluations: one per method, by one protocol.
+        images: add a row for every image.
 
     Example:
         >>> print(*table_lines([bicubic, network]), sep="\\n")
@@ -34,22 +60,22 @@ def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> I
     head = [first.protocol.name, f"x{first.scale}", *(f"network on {tiling}" for tiling in tilings)]
     yield ", ".join(head)
     if first.options:
-        yield f"options: {options_text(first)}"
+        yield f"options: {_options_text(first)}"
     metrics = list(dict.fromkeys(m for e in evaluations for score in e.sets for m in score.means))
     rows = [["set", "images", "method", *(_titled(metric, first) for metric in metrics)]]
     for index, score in enumerate(first.sets):
         label = set_label(score)
         for name, method, values in _set_rows(evaluations, index, images=images):
             cells = [_number(metric, values.get(metric), signed=" - " in method) for metric in metrics]
-            rows.append([label, name, method, *cells])
+            rows.append([label, " ".join(name.split()), method, *cells])
             label = ""
     yield from _aligned(rows)
     for evaluation in evaluations:
         for score in evaluation.sets:
             for name, kind, reason in score.problems:
-                yield f"without a score, {evaluation.method}, {set_label(score)}: {name}: {kind}: {reason}"
+                yield f"no score: {evaluation.method}, {set_label(score)}: {name}: {kind}: {reason}"
     if first.absent:
-        yield f"not there: {', '.join(first.absent)}"
+        yield f"not found: {', '.join(first.absent)}"
 
 
 def _set_rows(

@@ -1,4 +1,4 @@
-"""Evaluations as tables, files and images."""
+"""Evaluations as files: JSON, CSV, Markdown and image grids."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.evaluation.console import set_differences, set_label, table_lines
 from ppsr.evaluation.evaluate import Evaluation
-from ppsr.evaluation.published import Difference, differences
 from ppsr.files import atomic_write, json_number
 from ppsr.imaging.captions import captioned
 from ppsr.imaging.io import to_uint8, write_image
@@ -25,9 +25,6 @@ from ppsr.registry import METRICS
 __all__ = [
     "check_folder",
     "draw_grid",
-    "options_text",
-    "set_differences",
-    "set_label",
     "set_to_json",
     "to_json",
     "to_markdown",
@@ -37,33 +34,8 @@ __all__ = [
 _ERROR_GAIN = 4
 
 
-def set_label(score: SetScore) -> str:
-    return f"{score.name} {score.variant}".strip()
-
-
-def set_differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
-    """Published scores of a set beside its means."""
-    return differences(
-        evaluation.protocol.name,
-        score.name,
-        evaluation.scale,
-        score.variant,
-        score.means,
-        methods=evaluation.published_as,
-        count=len(score.rows),
-    )
-
-
-def options_text(evaluation: Evaluation) -> str:
-    """`lpips net=vgg; rmse definition=published`."""
-    return "; ".join(
-        f"{name} " + ", ".join(f"{key}={value}" for key, value in arguments.items())
-        for name, arguments in evaluation.options.items()
-    )
-
-
 def set_to_json(score: SetScore) -> dict[str, Any]:
-    """Count, mean, images and problems of a set."""
+    """Count, means, scores of images and failed images of a set."""
     return {
         "count": len(score.rows),
         "mean": {name: json_number(value) for name, value in score.means.items()},
@@ -76,7 +48,7 @@ def set_to_json(score: SetScore) -> dict[str, Any]:
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Per image and mean; with one set its entries also stand at the top."""
+    """Scores of every image and means; those of a single set are at the top level too."""
     results = [
         {
             "set": score.name,
@@ -105,7 +77,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """A line per image, then the means, then published ones, each with the difference to it."""
+    """A line per image, the means, and published scores with the difference to them."""
     metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -126,113 +98,67 @@ def _order(evaluation: Evaluation) -> Any:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """What was measured, the means beside published ones, every image, and what has no score."""
+    """What was measured, the console's table of all images, and published scores with their sources."""
     protocol = evaluation.protocol
     border = evaluation.scale if protocol.border is None else protocol.border
     lines = [
         f"# {protocol.name}, x{evaluation.scale}: {evaluation.method}",
         "",
-        f"{protocol.about}. Channels: {protocol.color}. Border: {border} px. Rounding: {protocol.rounding}."
-        + (f" The network is applied to {evaluation.tiling}." if evaluation.tiling else ""),
+        f"{protocol.about}. Channels: {protocol.color}. Border: {border} px. Rounding: {protocol.rounding}.",
         "",
     ]
-    if evaluation.options:
-        lines += [f"Options of metrics: {options_text(evaluation)}.", ""]
     if protocol.variants and len(evaluation.sets) > 1:
         lines += _pivot(evaluation)
-    lines += _means(evaluation)
-    if evaluation.absent:
-        lines += [f"Not there: {', '.join(evaluation.absent)}.", ""]
-    for score in evaluation.sets:
-        lines += _published(evaluation, score)
-    for score in evaluation.sets:
-        lines += _images(score)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    texts = [header, ["---"] * len(header), *([_cell(text) for text in row] for row in rows)]
-    return [*("| " + " | ".join(row) + " |" for row in texts), ""]
-
-
-def _cell(text: str) -> str:
-    """A text that neither ends its column nor its row."""
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _means(evaluation: Evaluation) -> list[str]:
-    metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
-    header = ["set", "images", *(_titled(name, evaluation) for name in metrics)]
-    rows = [
-        [set_label(s), str(len(s.rows)), *(f"{s.means[m]:.4f}" if m in s.means else "" for m in metrics)]
-        for s in evaluation.sets
-    ]
-    return _table(header, rows)
-
-
-def _titled(metric: str, evaluation: Evaluation) -> str:
-    """A metric's name with its orientation."""
-    better = METRICS.get(str(evaluation.protocol.metrics[metric]["name"])).higher_is_better
-    return f"{metric} {'↑' if better else '↓'}"
-
-
-def _pivot(evaluation: Evaluation) -> list[str]:
-    """The paper's table: sets by degradations, one per metric."""
-    variants = [v for v in evaluation.protocol.variants if any(s.variant == v for s in evaluation.sets)]
-    names = list(dict.fromkeys(s.name for s in evaluation.sets))
-    cells = {(s.name, s.variant): s.means for s in evaluation.sets}
-    lines = []
-    for metric in {name: None for s in evaluation.sets for name in s.means}:
-        header = [metric, *(evaluation.protocol.variants[v] for v in variants)]
-        rows = [
-            [n, *(f"{cells[n, v][metric]:.2f}" if metric in cells.get((n, v), {}) else "" for v in variants)]
-            for n in names
-        ]
-        lines += _table(header, rows)
-    return lines
-
-
-def _published(evaluation: Evaluation, score: SetScore) -> list[str]:
+    lines += ["```text", *table_lines([evaluation], images=True), "```", ""]
     rows = [
         [
+            set_label(score),
             d.method,
             d.metric,
             f"{d.published:g}",
             "" if d.difference is None else f"{d.difference:+.4f}",
             d.source,
         ]
+        for score in evaluation.sets
         for d in set_differences(evaluation, score)
     ]
-    if not rows:
-        return []
-    header = ["published", "metric", "value", "this minus published", "source"]
-    return [f"## {set_label(score)}: published numbers", "", *_table(header, rows)]
+    if rows:
+        header = ["set", "published", "metric", "value", "measured minus published", "source"]
+        lines += ["## Published scores", "", *_table(header, rows)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _images(score: SetScore) -> list[str]:
-    lines = [f"## {set_label(score)}: {len(score.rows)} images", ""]
-    if score.rows:
-        metrics = list(score.means)
-        rows = [[name, *(f"{row[m]:.4f}" for m in metrics)] for name, row in score.rows.items()]
-        lines += _table(["image", *metrics], rows)
-    if score.problems:
-        lines += [f"Without a score: {len(score.problems)}", ""]
-        lines += [*(f"- {kind}: {_cell(name)}: {reason}" for name, kind, reason in score.problems), ""]
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    texts = [header, ["---"] * len(header), *rows]
+    return [*("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in texts), ""]
+
+
+def _pivot(evaluation: Evaluation) -> list[str]:
+    """The paper's table: sets by degradations, one per metric."""
+    variants = [v for v in evaluation.protocol.variants if any(s.variant == v for s in evaluation.sets)]
+    cells = {(s.name, s.variant): s.means for s in evaluation.sets}
+    lines = []
+    for metric in {name: None for s in evaluation.sets for name in s.means}:
+        rows = []
+        for name in dict.fromkeys(s.name for s in evaluation.sets):
+            means = (cells.get((name, variant), {}).get(metric) for variant in variants)
+            rows.append([name, *("" if mean is None else f"{mean:.2f}" for mean in means)])
+        lines += _table([metric, *(evaluation.protocol.variants[v] for v in variants)], rows)
     return lines
 
 
 def check_folder(folder: str | Path) -> None:
-    """Find out before long work whether a report can be written; makes nothing.
+    """Check before long work that a report can be written; creates nothing.
 
     Raises:
-        ConfigError: the path or a part of it is a file, or the folder must not be written to.
+        ConfigError: the path or a part of it is a file, or the folder is not writable.
     """
     folder = Path(folder).absolute()
     place = next(path for path in (folder, *folder.parents) if path.exists())
     if not place.is_dir():
-        raise ConfigError(f"the report needs a folder, and {place} is a file; name another output")
+        raise ConfigError(f"{place} is a file, but the report needs a folder; choose another output")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f"{place} must not be written to; name another output")
+        raise ConfigError(f"{place} is not writable; choose another output")
 
 
 def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = True) -> None:

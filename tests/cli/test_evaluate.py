@@ -110,7 +110,7 @@ def test_chosen_options_of_metrics_stand_in_every_output(folders):
     assert "options: rmse definition=published\n" in done.output
     written = json.loads((folders / "out" / "metrics.json").read_text())
     assert written["options"] == {"rmse": {"definition": "published"}}
-    assert "Options of metrics: rmse definition=published." in (folders / "out" / "report.md").read_text()
+    assert "options: rmse definition=published\n" in (folders / "out" / "report.md").read_text()
 
 
 def test_a_negative_seed_is_a_usage_error(folders):

@@ -59,7 +59,7 @@ def test_tiles_are_those_asked_for_and_the_report_names_them(images: Path, wide_
     assert cut.tiling == "tiles of 32 with overlap 32"  # not smaller than where neighbours are mixed
     assert cut.sets[0].rows != whole.sets[0].rows
     assert to_json(cut)["tiling"] == cut.tiling
-    assert "applied to tiles of 32" in to_markdown(cut)
+    assert "network on tiles of 32" in to_markdown(cut)
     with pytest.raises(ConfigError, match="no effect without a network"):
         evaluate(gt=images, use_bicubic=True, tile=16)
 

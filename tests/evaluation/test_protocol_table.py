@@ -26,52 +26,15 @@ def _commands(page):
     return [(page, shlex.split(span, comments=True)[1:]) for span in spans if "..." not in span]
 
 
-def _rows(title):
-    """The table below a title, as a list of its rows by heading."""
-    lines = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
-
-
 @pytest.mark.parametrize(("table", "name"), [(protocol_table, "protocols"), (published_table, "scores")])
 def test_the_page_has_the_table_that_the_code_makes(table, name):
     assert f"\n\n{table()}\n" in PAGE, f"paste tests.evaluation.tables.{table.__name__}(): the {name} changed"
 
 
-def test_each_protocol_tells_rounding_pairing_and_the_source_of_published_numbers():
-    rows = {row["protocol"]: row for row in _rows("Protocols")}
-    assert list(rows) == list(PROTOCOLS)
-    for name, row in rows.items():
-        p = PROTOCOLS[name]
-        assert (row["rounding of SR"], row["pairing"]) == (p.rounding, p.pairing)
-        sources = {r.source for r in PUBLISHED if r.protocol == name}
-        assert all(source in row["published numbers: source"] for source in sources)
-        assert (row["published numbers: source"] == "none here") == (not sources)
-    assert [name for name, row in rows.items() if "none here" in row.values()] == ["dasr", "realsr"]
-
-
-def test_every_published_number_stands_on_the_page():
-    rows = _rows("Published numbers")
-    for r in PUBLISHED:
-        (row,) = [
-            row
-            for row in rows
-            if (row["protocol"], row["scale"], row["method"], row["source"])
-            == (r.protocol, f"x{r.scale}", r.method, r.source)
-        ]
-        (scores,) = [
-            text
-            for text in row["scores"].split("; ")
-            if text.startswith(
-                f"{r.dataset} {PROTOCOLS[r.protocol].variants.get(r.variant, '')}".strip() + ":"
-            )
-        ]
-        assert {n: float(v) for n, v in re.findall(r"(\w+) ([\d.]+)", scores.split(":")[1])} == r.scores
-
-
 def test_no_score_is_listed_twice():
     keys = [(r.protocol, r.dataset, r.scale, r.variant, r.method) for r in PUBLISHED]
     assert len(keys) == len(set(keys))
+    assert all(r.source for r in PUBLISHED)
 
 
 @pytest.mark.parametrize(("method", "scales"), [("SwinIR", (2, 3, 4)), ("HAT", (2, 4)), ("DRCT", (4,))])
