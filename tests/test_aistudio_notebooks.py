@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -169,17 +168,3 @@ def test_a_notebook_is_kept_without_outputs_and_begins_with_its_switch(path: Pat
     found = code(path)
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in found)
     assert "QUICK = True" in "".join(found[0]["source"]).splitlines()
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_headings_are_english_and_texts_chinese(path: Path) -> None:
-    texts = ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown"]
-    headings = [line for text in texts for line in text.splitlines() if line.startswith("#")]
-    assert headings
-    assert all(heading.isascii() for heading in headings)
-    assert re.search(r"[\u4e00-\u9fff]", "".join(texts))
-
-
-def test_every_use_has_a_notebook() -> None:
-    uses = {"train_cddnet", "evaluate_drn", "export_upscale", "dropout_align", "look_inside"}
-    assert {path.stem.removeprefix("aistudio_") for path in NOTEBOOKS} == uses

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
-
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -28,12 +26,3 @@ def test_drawing_again_changes_nothing(monkeypatch, tmp_path):
     for name, text in drawn.items():
         assert (DOCS / "images" / name).read_text(encoding="utf-8") == text, name
         assert ElementTree.fromstring(text).tag.endswith("svg")
-
-
-def test_words_that_do_not_fit_are_refused(monkeypatch, tmp_path):
-    figure = _systems(monkeypatch, tmp_path).Figure(200, 100, "a test")
-    figure.box(0, 0, 60, 30, "short")
-    with pytest.raises(ValueError, match="does not fit"):
-        figure.box(0, 0, 60, 30, "far too long for it")
-    with pytest.raises(ValueError, match="leaves 200 x 100"):
-        figure.arrow((0, 0), (201, 0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -58,22 +57,6 @@ def lines_of(file: Path) -> list[str]:
     return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def test_the_kept_log_has_the_five_steps_of_every_model():
-    lines = (TIPC / "results" / "results_python.txt").read_text(encoding="utf-8").splitlines()
-    found = [
-        re.fullmatch(r"Run successfully with command - (\w+) - python (\S+) (.*) - \S+\.log", x)
-        for x in lines
-    ]
-    assert all(found)
-    steps = ["tools/main.py", "tools/main.py", "tools/export_model.py", "tools/inference.py"]
-    expected = {
-        (file.parent.name, step) for file in FILES for step in (*steps, "test_tipc/compare_results.py")
-    }
-    assert {(match[1], match[2]) for match in found} == expected
-    assert len(found) == 5 * len(FILES)
-    assert sum("--evaluate-only" in match[3] for match in found) == len(FILES)
-
-
 def overrides(file: Path) -> list[str]:
     key, _, words = lines_of(file)[52].partition(f":{LITE}=")
     assert key == "overrides"
@@ -118,33 +101,6 @@ def test_a_config_of_another_scale_is_refused(modules) -> None:
     generate: ModuleType = modules("generate")
     with pytest.raises(ValueError, match="scale is 2"):
         generate.lite_overrides(load_config(ROOT / "configs" / "drct_x2.yaml"))
-
-
-@every_file
-def test_lines_stand_where_paddlegan_has_them(file: Path) -> None:
-    lines = lines_of(file)
-    assert lines[1] == f"model_name:{file.parent.name}"
-    for number, start in {
-        0: "=",
-        3: "gpu_list:",
-        6: f"total_iters:{LITE}=",
-        8: f"dataset.train.batch_size:{LITE}=",
-        14: "trainer:norm_train",
-        15: "norm_train:tools/main.py -c configs/",
-        22: "=",
-        23: "eval:tools/main.py -c configs/",
-        26: "=",
-        27: "--output_dir:",
-        29: "norm_export:tools/export_model.py -c configs/",
-        35: "inference_dir:inference",
-        39: f"inference:tools/inference.py --model_type {file.parent.name} -c configs/",
-        40: "--device:cpu",
-        46: "--model_path:",
-        51: "=",
-    }.items():
-        assert lines[number].startswith(start), number
-    assert lines[15].endswith(" -o")
-    assert lines[29].endswith(" --load")
 
 
 @every_file
@@ -210,18 +166,14 @@ def test_training_that_leaves_no_weights_is_a_failure(project: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["prepare.sh", "test_train_inference_python.sh"])
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_wrong_usage_is_answered(project: Path, script: str) -> None:
+    for arguments, message in (
         (["test_tipc/configs/cddnet/train_infer_python.txt", "lite"], "got 'lite'"),
         (["nothing.txt", LITE], "there is no parameter file 'nothing.txt'"),
-        ([], "there is no parameter file ''"),
-    ],
-)
-def test_wrong_usage_is_answered(project: Path, script: str, arguments: list[str], message: str) -> None:
-    done = bash(project, script, *arguments, python=Path(sys.executable))
-    assert done.returncode == 2
-    assert message in done.stderr
+    ):
+        done = bash(project, script, *arguments, python=Path(sys.executable))
+        assert done.returncode == 2
+        assert message in done.stderr
 
 
 @pytest.mark.parametrize(
