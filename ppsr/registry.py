@@ -40,7 +40,7 @@ NAMESPACES = {"ppgan": "ppsr.compat.ppgan_inward:component"}
 
 
 def _imported(target: str) -> Any:
-    """What "module:name" stands for."""
+    """The object at "module:name"."""
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
 

@@ -201,12 +201,12 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
 
 def _train(arguments: Options, config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
     from ppsr.engine.loggers import setup_logging
-    from ppsr.engine.run import find_run, hold_run, named_checkpoint
+    from ppsr.engine.run import find_run, lock_run, named_checkpoint
     from ppsr.engine.trainer import Trainer
 
     found = find_run(config, experiment, arguments.resume) if arguments.resume else None
     folder = found or _common_folder(group, config, experiment)
-    with hold_run(folder, new=found is None) if group.is_main else nullcontext():
+    with lock_run(folder, new=found is None) if group.is_main else nullcontext():
         setup_logging(folder, group.rank)
         options = arguments.profiler
         trainer = Trainer(config, experiment, model, group, folder, profiler_options=options)

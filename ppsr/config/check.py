@@ -36,7 +36,7 @@ __all__ = ["check_config", "component_kind"]
 
 Section = typing.TypeVar("Section", bound=BaseModel)
 Path = tuple[str, ...]
-# where the `name` of a component is looked up, and the section whose keys are beside its own options
+# where the `name` of a component is looked up, and the keys that its section has in addition to its options
 Kind = tuple[Registry, type[BaseModel] | None]
 
 _CRITERION = CRITERIONS, CriterionOptions
@@ -69,9 +69,9 @@ def check_config(config: Config) -> Experiment:
         ConfigError: an unknown key, wrong type, missing key or unknown component, with file, line and
             nearest name.
     """
-    for path, registry, beside in _components(_section(Experiment, config, config, ())):
-        _check_component(config, path, registry, beside)
-    return _section(Experiment, config, config, ())  # with the numbers that stood as text
+    for path, registry, extra in _components(_section(Experiment, config, config, ())):
+        _check_component(config, path, registry, extra)
+    return _section(Experiment, config, config, ())  # with numbers in place of quoted ones
 
 
 def _components(experiment: Experiment) -> Iterator[tuple[Path, Registry, type[BaseModel] | None]]:
@@ -107,8 +107,8 @@ def _lookup(config: Mapping[str, Any], path: Path) -> Any:
     return node
 
 
-def _check_component(config: Config, path: Path, registry: Registry, beside: type[BaseModel] | None) -> None:
-    """Check one component, the section beside its options, and the components among them."""
+def _check_component(config: Config, path: Path, registry: Registry, extra: type[BaseModel] | None) -> None:
+    """Check one component, the other keys of its section, and the components among its options."""
     section, dotted = _lookup(config, path), ".".join(path)
     if not isinstance(section, dict):
         raise ConfigError(
@@ -118,7 +118,7 @@ def _check_component(config: Config, path: Path, registry: Registry, beside: typ
         raise ConfigError(
             f"{config.where(*path)}: '{dotted}' lacks the key 'name'; a {registry.kind} is named"
         )
-    own = set(beside.model_fields) if beside is not None else set()
+    own = set(extra.model_fields) if extra is not None else set()
     name = str(section["name"])
     try:
         component = registry.get(name)
@@ -138,9 +138,9 @@ def _check_component(config: Config, path: Path, registry: Registry, beside: typ
                 _check_component(config, (*place, str(index)), *kind)
         elif key in options and key in hints:
             _check_type(config, place, hints[key], value)
-    if beside is not None:
+    if extra is not None:
         given = {key: value for key, value in section.items() if key in own}
-        checked = _section(beside, given, config, path)
+        checked = _section(extra, given, config, path)
         section |= {key: getattr(checked, key) for key in given}
 
 
@@ -155,7 +155,7 @@ def _hints(component: Any) -> dict[str, Any]:
 
 
 def _check_type(config: Config, path: Path, hint: Any, value: Any) -> None:
-    """Check a value against an argument's type; a number that stands as text, or 4.0 for 4, is replaced."""
+    """Check a value against an argument's type; a quoted number, or 4.0 for 4, is replaced."""
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except Exception as error:  # pydantic raises several unrelated classes for hints it cannot describe
@@ -180,7 +180,7 @@ def _readable(error: ValidationError, config: Config, prefix: Path, fields: Mapp
         text = f"the key '{dotted}' is missing"
     elif first["type"] == "extra_forbidden":
         text = f"unknown key '{dotted}'; {did_you_mean(path[-1], _siblings(path, fields))}"
-    elif first["type"] == "value_error":  # a check of our own, which tells everything itself
+    elif first["type"] == "value_error":  # a check of the schema, whose text is complete
         text = str(first["ctx"]["error"])
     else:
         text = f"'{dotted}' is {first['input']!r}: {first['msg'].lower()}"
@@ -191,7 +191,7 @@ def _siblings(path: Path, fields: Mapping[str, Any]) -> list[str]:
     for part in path[:-1]:
         by_key = {field.alias or name: field for name, field in fields.items()}
         if part not in by_key:
-            continue  # a key of one's own choice, as below `load`
+            continue  # a key that the user chooses, as below `load`
         annotation = by_key[part].annotation
         options = [annotation, *typing.get_args(annotation)]
         nested = [a for a in options if inspect.isclass(a) and hasattr(a, "model_fields")]

@@ -14,7 +14,7 @@ class _Section(BaseModel):
 
 
 class LoaderOptions(_Section):
-    """How samples become batches; stands beside a dataset's own options."""
+    """How samples become batches: keys of a dataset's section in addition to its options."""
 
     batch_size: int = Field(1, ge=1, description="samples per step and rank")
     num_workers: int = Field(0, ge=0)
@@ -118,21 +118,21 @@ class StepOptions(_Section):
 
 
 class OptimizerOptions(_Section):
-    """What stands beside an optimizer's own options."""
+    """Keys of an optimizer's section in addition to its options."""
 
     net_names: str | list[str] = Field([], description="the networks that it updates")
     learning_rate: float | None = Field(None, gt=0, description="instead of that of its schedule")
-    lr_scheduler: dict[str, Any] | None = Field(None, description="a schedule of its own")
+    lr_scheduler: dict[str, Any] | None = Field(None, description="instead of the common schedule")
 
 
 class TeacherOptions(_Section):
-    """What stands beside a teacher's own options."""
+    """Keys of a teacher's section in addition to its options."""
 
     weights: str = Field(min_length=1, description="its weight file")
 
 
 class CriterionOptions(_Section):
-    """How an entry of `model.criterions` counts; stands beside the criterion's own options."""
+    """How a criterion counts: keys of its section in addition to its options."""
 
     of: list[str] | None = Field(
         None, min_length=1, description="tensors that it compares; by default its own"
@@ -161,7 +161,7 @@ class Experiment(_Section):
     enable_tensorboard: bool = False
     wandb_project: str | None = Field(None, min_length=1, description="of Weights & Biases")
     seed: int = Field(0, ge=0)
-    imports: list[str] = Field([], description="modules of your own, which register components")
+    imports: list[str] = Field([], description="modules to import, which register components")
     model: dict[str, Any]
     dataset: Datasets = Datasets()
     lr_scheduler: dict[str, Any] | None = None

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
 _BEST = "best.json"
-_ASIDE = ".old"  # a checkpoint that one of the same step is about to replace
+_REPLACED = ".old"  # suffix of a checkpoint that one of the same step is about to replace
 _FORMAT = 1
 
 
@@ -48,7 +48,7 @@ class _HashedStream:
         self._length += memoryview(content).nbytes
         return self._handle.write(content)
 
-    def facts(self) -> dict[str, Any]:
+    def entry(self) -> dict[str, Any]:
         return {"bytes": self._length, "sha256": self._digest.hexdigest()}
 
 
@@ -62,7 +62,7 @@ def _write(path: Path, content: Content) -> dict[str, Any]:
             content(stream)  # type: ignore[arg-type]
         handle.flush()
         os.fsync(handle.fileno())
-    return stream.facts()
+    return stream.entry()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -132,7 +132,7 @@ class CheckpointStore:
         """
         target = self.folder / f"step_{step:09d}"
         temporary = self.folder / f"{target.name}.tmp-{os.getpid()}"
-        aside = self.folder / f"{target.name}{_ASIDE}"
+        replaced = self.folder / f"{target.name}{_REPLACED}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_stale()
@@ -147,14 +147,14 @@ class CheckpointStore:
             _write(temporary / _MANIFEST, json.dumps(manifest, indent=1).encode())
             _sync_folder(temporary)
             if target.exists():
-                shutil.rmtree(aside, ignore_errors=True)
-                target.rename(aside)
+                shutil.rmtree(replaced, ignore_errors=True)
+                target.rename(replaced)
             temporary.rename(target)
             _sync_folder(self.folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from error
-        for old in self.folder.glob(f"step_*{_ASIDE}"):
+        for old in self.folder.glob(f"step_*{_REPLACED}"):
             shutil.rmtree(old, ignore_errors=True)
         self._prune()
         return target
@@ -202,8 +202,8 @@ class CheckpointStore:
 
     def latest(self) -> Path | None:
         """The checkpoint that was written last and verifies; damaged ones are named and passed over."""
-        aside = [p for p in self.folder.glob(f"step_*{_ASIDE}") if p.with_suffix("") not in self.all()]
-        for folder in sorted([*self.all(), *aside], key=_age, reverse=True):
+        replaced = [p for p in self.folder.glob(f"step_*{_REPLACED}") if p.with_suffix("") not in self.all()]
+        for folder in sorted([*self.all(), *replaced], key=_age, reverse=True):
             try:
                 self.load(folder)
             except CheckpointError as error:

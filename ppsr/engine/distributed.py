@@ -24,19 +24,19 @@ from ppsr.compat.paddle import shared_counters
 from ppsr.engine.buckets import GradientBuckets
 from ppsr.errors import ConfigError
 
-__all__ = ["Group", "Meeting", "check_equal_ranks", "rank_facts", "start_distributed"]
+__all__ = ["Group", "Rendezvous", "check_equal_ranks", "rank_settings", "start_distributed"]
 
 logger = logging.getLogger(__name__)
 
-# where a node keeps its files is its own affair
+# nodes may keep their files in different places
 _PLACES = ("output_dir", "path", "weights", "meta_info")
 
 
-class Meeting:
+class Rendezvous:
     """A place in the program where all ranks wait for each other, by counters in the launcher's store.
 
     gloo, which sums on CPUs, gives up when a rank comes 30 seconds after another, for instance from a large
-    image, and Paddle has no option for that. So ranks meet here first.
+    image, and Paddle has no option for that. So ranks wait here first.
 
     Args:
         store: counters that all ranks share; `add(key, amount)` returns the new value.
@@ -46,8 +46,8 @@ class Meeting:
 
     def __init__(self, store: Any, rank: int, world: int) -> None:
         self._store = store
-        self._own = f"ppsr/meetings/{rank}"
-        self._others = [f"ppsr/meetings/{other}" for other in range(world) if other != rank]
+        self._own = f"ppsr/rendezvous/{rank}"
+        self._others = [f"ppsr/rendezvous/{other}" for other in range(world) if other != rank]
 
     def wait(self) -> None:
         """Return when all ranks have called this as often as this one."""
@@ -62,10 +62,10 @@ class Meeting:
 class Group:
     """The processes that train together."""
 
-    def __init__(self, rank: int = 0, world: int = 1, meeting: Meeting | None = None) -> None:
+    def __init__(self, rank: int = 0, world: int = 1, rendezvous: Rendezvous | None = None) -> None:
         self.rank = rank
         self.world = world
-        self._meeting = meeting
+        self._rendezvous = rendezvous
 
     @property
     def is_main(self) -> bool:
@@ -84,7 +84,7 @@ class Group:
         """Largest value of all ranks."""
         if self.world == 1:
             return value
-        self._meet()
+        self._wait_for_all()
         tensor = paddle.to_tensor([value], dtype="float32")
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return float(tensor.item())
@@ -93,7 +93,7 @@ class Group:
         """Element-wise sum over ranks, in float64."""
         if self.world == 1:
             return list(values)
-        self._meet()
+        self._wait_for_all()
         tensor = paddle.to_tensor(np.asarray(values, dtype=np.float64))
         dist.all_reduce(tensor)
         return [float(v) for v in tensor.numpy()]
@@ -102,7 +102,7 @@ class Group:
         """Every rank's value, in rank order."""
         if self.world == 1:
             return [value]
-        self._meet()
+        self._wait_for_all()
         values: list[Any] = []
         dist.all_gather_object(values, value)
         return values
@@ -112,7 +112,7 @@ class Group:
         """Give every rank the parameters and buffers of rank 0."""
         if self.world == 1:
             return
-        self._meet()
+        self._wait_for_all()
         for net in nets:
             for tensor in net.state_dict().values():
                 dist.broadcast(tensor, src=0)
@@ -123,12 +123,12 @@ class Group:
 
     def start_sum(self, tensor: Tensor) -> Any:
         """Begin to sum a tensor over the ranks in place; the task waits on the device where that is a GPU."""
-        self._meet()
+        self._wait_for_all()
         return dist.all_reduce(tensor, sync_op=False)
 
-    def _meet(self) -> None:
-        if self._meeting is not None:
-            self._meeting.wait()
+    def _wait_for_all(self) -> None:
+        if self._rendezvous is not None:
+            self._rendezvous.wait()
 
 
 def _set_device(device: str) -> None:
@@ -161,10 +161,10 @@ def start_distributed(device: str) -> Group:
     dist.init_parallel_env()
     rank, world = dist.get_rank(), dist.get_world_size()
     on_cpu = paddle.get_device() == "cpu"  # there gloo does the sums
-    return Group(rank, world, Meeting(shared_counters(), rank, world) if on_cpu else None)
+    return Group(rank, world, Rendezvous(shared_counters(), rank, world) if on_cpu else None)
 
 
-def rank_facts(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn.Layer]) -> dict[str, str]:
+def rank_settings(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn.Layer]) -> dict[str, str]:
     """What ranks must have in common: the settings, the training images, the parameters' names and shapes.
 
     Folders and files of the config may differ; images are compared by name and order.

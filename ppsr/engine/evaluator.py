@@ -202,8 +202,8 @@ def _predicted(net: Any, lq: np.ndarray) -> Tensor:
 def sample_label(sample: Mapping[str, Any], folders: Sequence[Path] = ()) -> str:
     """Name of a sample: its path below the dataset's folder, so that equal names in sub-folders stay apart.
 
-    The suffix is left out, unless another image beside it differs in the suffix alone. With several folders,
-    the folder's own name comes first.
+    The suffix is left out, unless another image of its folder differs in the suffix alone. With several
+    folders, the folder's own name comes first.
 
     Args:
         sample: with `lq_path` or `gt_path`, else it has no name.

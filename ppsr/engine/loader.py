@@ -42,7 +42,7 @@ def split_section(section: Mapping[str, Any]) -> tuple[dict[str, Any], LoaderOpt
 
 
 def build_dataset(section: Mapping[str, Any], key: str, **extra: Any) -> tuple[Any, LoaderOptions]:
-    """Build a dataset and read the loader's options beside it.
+    """Build a dataset, and read the loader's options of its section.
 
     Args:
         section: of a configuration.

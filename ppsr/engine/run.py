@@ -19,7 +19,7 @@ from ppsr.config.schema import Experiment
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 
-__all__ = ["find_run", "hold_run", "mark_latest", "named_checkpoint", "new_run_folder", "newest_run"]
+__all__ = ["find_run", "lock_run", "mark_latest", "named_checkpoint", "new_run_folder", "newest_run"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def new_run_folder(config: Config, experiment: Experiment) -> Path:
 
 
 @contextmanager
-def hold_run(folder: Path, *, new: bool) -> Iterator[None]:
+def lock_run(folder: Path, *, new: bool) -> Iterator[None]:
     """Keep a run's folder for this process; temporary files of a killed run in it are removed.
 
     Where the block fails before there is anything to keep, a new folder is removed again.

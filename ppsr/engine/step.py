@@ -50,7 +50,7 @@ class _PhaseResult:
     Attributes:
         optimizers: those that update its networks.
         losses: values of each loss in the micro-batches that have it.
-        logs: the same of what a phase notes beside its losses.
+        logs: the same of the scalars that a phase logs.
         squares: squared norm of each network's gradient, times the squared loss scale.
         flags: see `GradientBuckets.finish`; None for one process.
     """

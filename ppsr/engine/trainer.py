@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
 from ppsr.engine.checkpoint import CheckpointError
-from ppsr.engine.distributed import Group, check_equal_ranks, rank_facts
+from ppsr.engine.distributed import Group, check_equal_ranks, rank_settings
 from ppsr.engine.loader import build_dataset, build_stream, check_samples, fit_channels
 from ppsr.engine.loggers import ScalarLog, StepClock, log_errors, log_step, save_visuals
 from ppsr.engine.profiling import StepProfiler
@@ -82,7 +82,7 @@ class Trainer:
         self.total = experiment.total_iters or 0
         if experiment.epochs is not None:  # epochs follow each other within a batch: only the last ends early
             self.total = max(1, experiment.epochs * len(self.dataset) // self.samples_per_step)
-        check_equal_ranks(group, rank_facts(config, self.dataset, model.nets))
+        check_equal_ranks(group, rank_settings(config, self.dataset, model.nets))
         self.state = build_state(experiment, model, group, self.loading)
         snapshots = experiment.snapshot_config
         self.saver = Saver(folder, keep=snapshots.keep, total=self.total, background=not snapshots.sync)

@@ -137,7 +137,7 @@ class _Start:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != self.trainer:  # it ended before the line above
             os._exit(0)
-        if cv2.getNumThreads() != 1:  # in a process of its own; a copy has one, and would crash
+        if cv2.getNumThreads() != 1:  # in a spawned process; a forked one has one thread, and would crash
             cv2.setNumThreads(1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._handle)

@@ -2,7 +2,7 @@
 
 Wang et al., CVPR 2024, arXiv:2402.18929; https://github.com/Dreamzz5/Simple-Align. The released code switches
 the regulariser on by the substring `reg` in the experiment's name and reads an attribute of one network; here
-it is a model of its own, and the feature any layer's output.
+it is a model, and the feature any layer's output.
 """
 
 from __future__ import annotations

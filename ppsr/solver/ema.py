@@ -39,7 +39,7 @@ class _Group:
             start += parameter.size
 
     def is_joined(self) -> bool:
-        """Whether nothing has moved an averaged parameter to memory of its own since."""
+        """Whether nothing has moved an averaged parameter to other memory since."""
         return all(parameter._is_shared_buffer_with(self.flat) for parameter in self.averages)
 
 

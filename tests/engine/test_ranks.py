@@ -9,7 +9,7 @@ from collections import Counter
 import paddle
 import pytest
 
-from ppsr.engine.distributed import Group, Meeting, check_equal_ranks, rank_facts
+from ppsr.engine.distributed import Group, Rendezvous, check_equal_ranks, rank_settings
 from ppsr.errors import ConfigError
 
 CONFIG = {
@@ -40,7 +40,7 @@ class _Group(Group):
 
 
 def _facts(config=CONFIG, paths=("/data/hr/a.png", "/data/hr/b.png"), width=2):
-    return rank_facts(config, _Images(*paths), {"generator": paddle.nn.Linear(2, width)})
+    return rank_settings(config, _Images(*paths), {"generator": paddle.nn.Linear(2, width)})
 
 
 def test_ranks_may_keep_the_same_files_in_different_places():
@@ -85,11 +85,11 @@ def test_nobody_goes_on_before_all_have_come(world):
     arrived, seen = Counter(), []
 
     def rank(number):
-        meeting = Meeting(store, number, world)
+        rendezvous = Rendezvous(store, number, world)
         for turn in range(20):
             with lock:
                 arrived[turn] += 1
-            meeting.wait()
+            rendezvous.wait()
             with lock:
                 seen.append(arrived[turn])
 

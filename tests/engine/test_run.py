@@ -15,7 +15,7 @@ import pytest
 from ppsr.cli.train import main
 from ppsr.config import check_config, load_config
 from ppsr.engine.checkpoint import CheckpointStore
-from ppsr.engine.run import CHECKPOINTS, find_run, hold_run, mark_latest, newest_run
+from ppsr.engine.run import CHECKPOINTS, find_run, lock_run, mark_latest, newest_run
 from ppsr.errors import DataError
 from tests.engine.helpers import make_trainer, write_config
 
@@ -193,19 +193,19 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     read, write = os.pipe()
     other = os.fork()
     if other == 0:
-        with hold_run(tmp_path / "run", new=False):
+        with lock_run(tmp_path / "run", new=False):
             os.write(write, b"held")
             signal.pause()
     assert os.read(read, 4) == b"held"
     message = f"run is in use by process {other}; wait for it"
     try:
-        with pytest.raises(DataError, match=message), hold_run(tmp_path / "run", new=True):
+        with pytest.raises(DataError, match=message), lock_run(tmp_path / "run", new=True):
             raise AssertionError
         assert (tmp_path / "run").is_dir()
     finally:
         os.kill(other, signal.SIGKILL)
         os.waitpid(other, 0)
-    with hold_run(tmp_path / "run", new=False):  # a killed process holds nothing
+    with lock_run(tmp_path / "run", new=False):  # a killed process holds nothing
         pass
 
 
@@ -214,7 +214,7 @@ def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    with hold_run(tmp_path, new=False):
+    with lock_run(tmp_path, new=False):
         assert not any(path.exists() for path in left)
 
 
