@@ -40,7 +40,7 @@ def export(
     ],
     load: Loads = [],
     config_file: NetworkConfig = None,
-    formats: Annotated[str, typer.Option(help="Comma-separated: paddle, onnx.")] = "paddle,onnx",
+    formats: Annotated[str, typer.Option(help="Comma-separated: paddle, onnx, ncnn.")] = "paddle,onnx",
     size: Annotated[str, typer.Option(help="Input size N,C,H,W; -1: any size.")] = "-1,-1,-1,-1",
     device: Device = None,
     threads: Threads = None,
@@ -102,7 +102,8 @@ def export_model(
         str | None, typer.Option("--model_name", help="Name of the files; default: <model>_generator.")
     ] = None,
     formats: Annotated[
-        str | None, typer.Option(help="Comma-separated: paddle, onnx; default: onnx only if it is installed.")
+        str | None,
+        typer.Option(help="Comma-separated: paddle, onnx, ncnn; default: all but ncnn, as installed."),
     ] = None,
     device: Device = None,
 ) -> None:

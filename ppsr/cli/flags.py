@@ -81,7 +81,7 @@ Device = Annotated[
 Backend = Annotated[
     str | None,
     typer.Option(
-        help="paddle, inference, onnxruntime, openvino, tensorrt, or auto for the fastest correct one; "
+        help="paddle, inference, onnxruntime, openvino, tensorrt, ncnn, or auto for the fastest correct; "
         "default: paddle for weights, auto for an exported network."
     ),
 ]

@@ -50,7 +50,7 @@ def infer(
     ] = RunMode["auto"],
     backend: Annotated[
         str | None,
-        typer.Option(help="auto, inference, onnxruntime, openvino or tensorrt; overrides --run_mode."),
+        typer.Option(help="auto, inference, onnxruntime, openvino, tensorrt or ncnn; overrides --run_mode."),
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16; overrides --run_mode.")] = None,
     trust: Trust = False,

@@ -20,6 +20,7 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
+from ppsr.inference.backends.ncnn_cpu import NcnnBackend
 from ppsr.inference.backends.onnx_runtime import OnnxRuntimeBackend, TensorRtBackend
 from ppsr.inference.backends.open_vino import OpenVinoBackend
 from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
@@ -38,9 +39,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_CLASSES: dict[str, type[ExportedBackend]] = {
-    cls.name: cls for cls in (PaddleInferenceBackend, OnnxRuntimeBackend, OpenVinoBackend, TensorRtBackend)
-}
+_EXPORTED = (PaddleInferenceBackend, OnnxRuntimeBackend, OpenVinoBackend, TensorRtBackend, NcnnBackend)
+_CLASSES: dict[str, type[ExportedBackend]] = {cls.name: cls for cls in _EXPORTED}
 BACKENDS = ("auto", "paddle", *_CLASSES)
 _SIDE = 48
 _TIMED_SECONDS, _MOST_RUNS = 0.3, 10  # short runs are repeated, because single ones vary on a busy machine

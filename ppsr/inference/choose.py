@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import logging
 import tempfile
@@ -30,6 +31,7 @@ from ppsr.inference.benchmark import (
 )
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
+from ppsr.inference.ncnn_graph import ncnn_arguments
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.precision import half_dtype
 from ppsr.processor import has_bfloat16, processor_name
@@ -39,7 +41,7 @@ __all__ = ["open_backend"]
 logger = logging.getLogger(__name__)
 
 _SIDES = 32, 192  # of the tile that `auto` times, at least and at most
-_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino")
+_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "ncnn")
 
 
 def open_backend(
@@ -53,10 +55,10 @@ def open_backend(
 
     Args:
         source: a network in dynamic mode, or the prefix or folder of an exported one.
-        name: "paddle" runs a network as it is; "inference", "onnxruntime", "openvino" and "tensorrt" run an
-            export (a network is exported to a temporary folder first); "auto" takes the fastest that is
-            installed and right, and its `note` and the log say which. None: a network as it is, an export by
-            "auto".
+        name: "paddle" runs a network as it is; "inference", "onnxruntime", "openvino", "tensorrt" and "ncnn"
+            run an export (a network is exported to a temporary folder first); "auto" takes the fastest that
+            is installed and right, and its `note` and the log say which. None: a network as it is, an export
+            by "auto".
         options: device, precision, threads.
         tile: side of the tiles to come, in LR pixels, on which "auto" times the backends (at most 192).
 
@@ -96,9 +98,7 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
         return dygraph
     folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
     started = time.perf_counter()
-    only_paddle = name == "inference" or (name == "auto" and onnx_graph.missing_packages())
-    formats = ["paddle"] if only_paddle else ["paddle", "onnx"]
-    export = export_network(net, Path(folder.name, "net"), formats=formats, verify=())
+    export = export_network(net, Path(folder.name, "net"), formats=_formats(name, net), verify=())
     options = _safe(replace(options, trust=True), export.info)  # the graph was made here
     if name == "auto":
         usable = options.precision == "fp32" or dygraph.dtype != "float32"
@@ -111,6 +111,15 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
     seconds = time.perf_counter() - started
     logger.info("exported for %s in %.1f s; `ppsr export` does this once and for all", name, seconds)
     return backend
+
+
+def _formats(name: str, net: nn.Layer) -> list[str]:
+    """What a backend reads; for "auto", what this machine can make and run."""
+    if name != "auto":
+        return {"inference": ["paddle"], "ncnn": ["ncnn"]}.get(name, ["paddle", "onnx"])
+    formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
+    has_ncnn = importlib.util.find_spec("ncnn") is not None and ncnn_arguments(net) is not None
+    return [*formats, "ncnn"] if has_ncnn else formats
 
 
 def _open_export(export: Export, name: str, options: BackendOptions, note: str) -> ExportedBackend:

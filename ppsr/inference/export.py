@@ -28,6 +28,7 @@ from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.benchmark import benchmark_backends
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
 from ppsr.inference.graph_check import unknown_operations
+from ppsr.inference.ncnn_graph import ncnn_arguments, write_graph
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.reference import REFERENCE_SUFFIX, compute_reference
 
@@ -35,10 +36,10 @@ __all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network"]
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("paddle", "onnx")
+FORMATS = ("paddle", "onnx", "ncnn")
 Shape = Sequence[int | None]
 ANY_SIZE: Shape = (None, None, None, None)
-_GRAPH_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdiparams.info", ".onnx")
+_GRAPH_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdiparams.info", ".onnx", ".ncnn.param", ".ncnn.bin")
 _SUFFIXES = (*_GRAPH_SUFFIXES, *(PREDICTOR_PART + suffix for suffix in _GRAPH_SUFFIXES), REFERENCE_SUFFIX)
 
 
@@ -76,7 +77,7 @@ def export_network(
     net: nn.Layer,
     prefix: str | Path,
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = ("paddle", "onnx"),
     shape: Shape = ANY_SIZE,
     options: BackendOptions | None = None,
     verify: Sequence[str] | None = None,
@@ -86,7 +87,8 @@ def export_network(
     Args:
         net: LR -> SR network; put into evaluation mode.
         prefix: path of the files without suffixes. An export of this name is replaced.
-        formats: of "paddle" and "onnx"; the Paddle graph is always made, because ONNX is made from it.
+        formats: of "paddle", "onnx" and, for RRDBNet and SRVGGNetCompact, "ncnn". ONNX is made from the
+            Paddle graph, so that is there with it.
         shape: (N, C, H, W) of the input; None stands for any size.
         options: for the comparison.
         verify: backends to compare with the network; None: all that are installed.
@@ -102,6 +104,8 @@ def export_network(
         raise ConfigError(
             f"{type(net).__name__} needs more than an image; export the composite that inference runs"
         )
+    if "ncnn" in formats and ncnn_arguments(net) is None:
+        raise ConfigError(f"{type(net).__name__} has no ncnn form; RRDBNet and SRVGGNetCompact have")
     net.eval()
     reference = PaddleBackend(net)
     info = reference.info
@@ -110,8 +114,12 @@ def export_network(
         with full_precision():
             outputs = compute_reference(reference.run, info, shape)
         outputs.save(_with(temporary, REFERENCE_SUFFIX))
+        if "ncnn" in formats:
+            write_graph(net, _with(temporary, ".ncnn.param"))
         steered = {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
         for part, wrapper in (steered if info.degradation_params else {"": _LastImage(net)}).items():
+            if set(formats) == {"ncnn"}:
+                break
             graph = _trace(net, wrapper, _with(temporary, part), info, shape)
             if "onnx" in formats:
                 parameters, target = (_with(temporary, part + s) for s in (".pdiparams", ".onnx"))

@@ -17,7 +17,7 @@ __all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_e
 INPUT_NAME = "image"
 DEGRADATION_NAME = "degradation"  # second input of networks that are steered by degradation parameters
 PREDICTOR_PART = ".predictor"  # between the prefix and the suffixes of the graph of degradation parameters
-_FILE_SUFFIXES = (INFO_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx")
+_FILE_SUFFIXES = (INFO_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx", ".ncnn.param", ".ncnn.bin")
 
 
 def find_export(given: Path) -> Path | None:

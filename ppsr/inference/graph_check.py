@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ppsr.errors import DataError
+from ppsr.errors import DataError, WeightError
+from ppsr.weights.ncnn import read_ncnn
 
 __all__ = ["check_graph", "unknown_operations"]
 
@@ -61,7 +62,7 @@ def check_graph(path: Path) -> None:
     """Refuse a graph with operations that are not known to only compute.
 
     Args:
-        path: .pdmodel, .json or .onnx.
+        path: .pdmodel, .json, .onnx, or ncnn's .param, whose graph must be that of a known network.
 
     Raises:
         DataError: such an operation, a name of another file, or not a graph.
@@ -69,6 +70,9 @@ def check_graph(path: Path) -> None:
     Example:
         >>> check_graph(Path("exported/net.onnx"))
     """
+    if path.suffix == ".param":
+        _check_ncnn(path)
+        return
     unknown = unknown_operations(path)
     if unknown:
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
@@ -76,6 +80,13 @@ def check_graph(path: Path) -> None:
             f"{path} is refused: nothing is known of {', '.join(unknown[:_SHOWN])}{more}, and a graph is a "
             "program that may write files or run code; if you trust who made it, use --trust"
         )
+
+
+def _check_ncnn(path: Path) -> None:
+    try:
+        read_ncnn(path)
+    except (OSError, WeightError) as error:
+        raise DataError(f"{path} is refused: {error}; if you trust who made it, use --trust") from None
 
 
 def unknown_operations(path: Path) -> list[str]:

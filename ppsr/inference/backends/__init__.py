@@ -1,1 +1,1 @@
-"""Runtimes for exported networks: Paddle Inference, ONNX Runtime, OpenVINO, TensorRT."""
+"""Runtimes for exported networks: Paddle Inference, ONNX Runtime, OpenVINO, TensorRT, ncnn."""
