@@ -203,7 +203,7 @@ class DegradingDataset(TrainingDataset):
 
     @paddle.no_grad()
     def finish_batch(self, batch: MutableMapping[str, Any]) -> None:
-        """Degrade a batch of windows where it lies; a batch that the host has degraded stays as it is.
+        """Degrade a batch of windows on its device; a batch that the host has degraded stays as it is.
 
         Args:
             batch: tensors; `gt` (N, C, S, S) and `choices` are replaced by the entries of finished items.

@@ -21,7 +21,7 @@ __all__ = ["DepthDataset"]
 class DepthDataset(SRDataset):
     """Pairs of depth maps by name; of colour files the first channel counts. Options: `SRDataset`'s.
 
-    Items: lq, gt (channels, H, W) float32 in [0, 1], lq_path, gt_path. 1.0 stands for the largest number of
+    Items: lq, gt (channels, H, W) float32 in [0, 1], lq_path, gt_path. 1.0 is the largest number of
     the file's type, 255 or 65535, so 16-bit maps keep their range and precision.
 
     Args:

@@ -21,7 +21,6 @@ __all__ = [
     "gather_images",
     "gather_pairs",
     "gather_shares",
-    "pair_by_name",
     "too_many",
 ]
 
@@ -45,7 +44,7 @@ _LISTED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))
 class BadFiles:
     """Reads items; a broken one is replaced by the next index, the same in every run.
 
-    The marks lie in memory that loader workers share, so that all of a rank's workers count together.
+    The marks are in memory that loader workers share, so that all of a rank's workers count together.
 
     Args:
         items: what is read; equal ones, as several folders with shares give them, count once.
@@ -92,19 +91,18 @@ def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> li
     """Images of a folder, recursively, or of an LMDB store, or those of them that a list names.
 
     Args:
-        folder: where they lie; a name that ends in .lmdb is a store.
+        folder: a name that ends in .lmdb is a store.
         meta_info: text file with a relative name per line; anything after it, such as a shape, is ignored.
 
     Raises:
         DataError: missing folder or list, nothing in it, or a list that names what is not there; the message
-            tells what to do.
+            says what to do.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
-            f"there is no image folder {folder}. data/README.md tells the layouts and where each "
-            f"set comes from; "
-            "`ppsr prepare samples` makes a small set in data/samples"
+            f"there is no image folder {folder}. data/README.md lists the layouts and where each "
+            "set comes from; `ppsr prepare samples` makes a small set in data/samples"
         )
     images = list_source(folder) if meta_info is None else _listed(folder, Path(meta_info))
     if not images:
@@ -153,11 +151,7 @@ def _listed_name(line: str) -> str:
 
 
 def _several(key: str, folders: Folders) -> list[Path]:
-    """The folders of an option that takes one or several.
-
-    Raises:
-        ConfigError: something else.
-    """
+    """The folders of an option that takes one or several."""
     several = [folders] if isinstance(folders, (str, Path)) else folders
     if not isinstance(several, (list, tuple)) or not several:
         raise ConfigError(f"{key} is a folder, or a list of folders, got {folders!r}")
@@ -170,9 +164,6 @@ def _shared(groups: Sequence[Sequence[T]], shares: Sequence[float] | None) -> li
     """The items of several folders, repeated so that each folder has its share of the whole.
 
     The folder that needs it least is not repeated; the others are, item by item in their order.
-
-    Raises:
-        ConfigError: the shares do not fit.
     """
     if shares is None:
         return [item for group in groups for item in group]
@@ -202,69 +193,56 @@ def gather_shares(
         ConfigError: wrong folders or shares, or a list for several folders.
         DataError: see `gather_images`.
     """
-    folders = _several("gt_folder", gt_folder)
-    _check_list(meta_info, folders)
+    folders = _gt_folders(gt_folder, meta_info)
     return _shared([gather_images(folder, meta_info) for folder in folders], shares)
 
 
-def _check_list(meta_info: str | Path | None, folders: Sequence[Path]) -> None:
+def _gt_folders(gt_folder: Folders, meta_info: str | Path | None) -> list[Path]:
+    folders = _several("gt_folder", gt_folder)
     if meta_info is not None and len(folders) > 1:
         raise ConfigError(
             f"meta_info names the images of one folder, but gt_folder has {len(folders)}; drop one of them"
         )
+    return folders
 
 
 def gather_pairs(
     gt_folder: Folders,
     lq_folder: Folders,
-    template: str,
+    template: str = "{}",
     meta_info: str | Path | None = None,
     shares: Sequence[float] | None = None,
 ) -> list[tuple[Path, Path]]:
-    """HR images of one or several folders with their LR images; see `gather_shares` and `pair_by_name`.
+    """As `gather_shares`, with LR images from as many folders.
 
     Args:
-        gt_folder: a folder, or a list of folders.
+        gt_folder: a folder of HR images, or a list of folders.
         lq_folder: as many.
-        template: base name of the LR image, `{}` standing for the HR one.
+        template: base name of the LR image, `{}` standing for the HR one. With "{}" names that differ pair
+            too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
         meta_info: list of HR names, for one folder.
         shares: parts of the samples that come from each folder.
 
     Raises:
         ConfigError: folders or shares that do not fit together, or a template without `{}`.
-        DataError: folders are missing or empty, or names do not pair.
+        DataError: folders are missing or empty, or partners are; the message shows names of both sides and a
+            template that fits.
     """
-    gt_folders, lq_folders = _several("gt_folder", gt_folder), _several("lq_folder", lq_folder)
+    if "{}" not in str(template):
+        raise ConfigError(f"filename_tmpl holds {{}} for the name of the HR image, got {template!r}")
+    gt_folders, lq_folders = _gt_folders(gt_folder, meta_info), _several("lq_folder", lq_folder)
     if len(gt_folders) != len(lq_folders):
         raise ConfigError(
             f"gt_folder has {len(gt_folders)} folders and lq_folder {len(lq_folders)}; give one for each"
         )
-    _check_list(meta_info, gt_folders)
     groups = [
-        pair_by_name(gather_images(gt, meta_info), gt, lq, template)
+        _paired(gather_images(gt, meta_info), gt, lq, template)
         for gt, lq in zip(gt_folders, lq_folders, strict=True)
     ]
     return _shared(groups, shares)
 
 
-def pair_by_name(
-    gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str = "{}"
-) -> list[tuple[Path, Path]]:
-    """Pair HR images with LR ones.
-
-    Args:
-        gt: HR images.
-        gt_folder: folder that they lie in.
-        lq_folder: folder of the LR images.
-        template: base name of the LR image, `{}` standing for the HR one. With "{}" names that differ
-            pair too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
-
-    Raises:
-        ConfigError: a template without `{}`.
-        DataError: partners are missing; the message shows names of both sides and a template that fits.
-    """
-    if "{}" not in str(template):
-        raise ConfigError(f"filename_tmpl holds {{}} for the name of the HR image, got {template!r}")
+def _paired(gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str) -> list[tuple[Path, Path]]:
     lq = list_source(lq_folder)
     names = [path.relative_to(gt_folder) for path in gt]
     other_names = [path.relative_to(lq_folder) for path in lq]

@@ -48,7 +48,7 @@ class ImageDataset(Dataset):
     happens to them. Batches of one sample type travel so, and the device that trains converts them.
 
     Attributes:
-        channels: of the images; None until the network is known, which stands for 3.
+        channels: of the images; None (which means 3) until the network is known.
     """
 
     channels: int | None = None

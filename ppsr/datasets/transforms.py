@@ -36,7 +36,7 @@ def random_crop_or_pad(image: np.ndarray, size: int, rng: np.random.Generator) -
 
 
 def check_window(gt_size: int | None, scale: int) -> None:
-    """Check the side of a training window in HR pixels; None stands for whole images.
+    """Check the side of a training window in HR pixels; None means whole images.
 
     Raises:
         ConfigError: it is no multiple of the scale, or one of them is not above 0.

@@ -218,7 +218,7 @@ def build_operations(params: DegradationParams, size: tuple[int, int], scale: in
 
 
 def _unit(value: float, limits: Sequence[float]) -> float:
-    """Where a value lies in its range: 0 to 1, and 0 where the range is a single value."""
+    """Position of a value in its range: 0 to 1, and 0 where the range is a single value."""
     width = limits[1] - limits[0]
     return (value - limits[0]) / width if width else 0.0
 

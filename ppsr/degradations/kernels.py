@@ -143,7 +143,7 @@ def mixed_kernel(
     """Draw a kernel of a random family.
 
     The order of the draws is that of the published code: family, sigma_x, then sigma_y and rotation if
-    anisotropic, then whether beta lies below 1, beta, and the multiplicative noise.
+    anisotropic, then whether beta is below 1, beta, and the multiplicative noise.
 
     Raises:
         ConfigError: an unknown family.
@@ -172,7 +172,7 @@ def mixed_kernel(
 
 
 def _beta(rng: np.random.Generator, limits: Sequence[float]) -> float:
-    """Half of the draws lie below 1, half above."""
+    """Half of the draws are below 1, half above."""
     return rng.uniform(limits[0], 1) if rng.uniform() < 0.5 else rng.uniform(1, limits[1])
 
 

@@ -152,7 +152,7 @@ def smallest_filtered(steps: Sequence[Step], side: float, lq_side: float) -> flo
     Raises:
         ConfigError: the steps may not end at the size of the LR image.
     """
-    _, filtered, at_lq = _walk(steps, side, lq_side, False)
+    _, filtered, at_lq = _walk(steps, side, lq_side, side == lq_side)
     if not at_lq:
         raise ConfigError(
             "the degradation must end at the size of the LR image; "

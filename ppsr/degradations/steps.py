@@ -73,7 +73,7 @@ def _check_range(step: str, key: str, value: Sequence[float], low: float, high: 
 def _check_probability(step: str, **values: float) -> None:
     for key, value in values.items():
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ConfigError(f"{step}: {key} lies between 0 and 1, got {value}")
+            raise ConfigError(f"{step}: {key} is between 0 and 1, got {value}")
 
 
 def _check_shares(step: str, key: str, value: Sequence[float], count: int) -> None:

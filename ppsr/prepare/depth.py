@@ -144,5 +144,5 @@ def _read_mat(path: Path, scale: int) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: {gt.shape} is smaller than {scale} pixels")
     largest = max(float(np.abs(values).max()) for values in (gt, upsampled))
     if not largest <= _LARGEST:
-        raise DataError(f"{path}: depth must lie in [0, 1], the largest is {largest:g}")
+        raise DataError(f"{path}: depth must be in [0, 1], the largest is {largest:g}")
     return gt, upsampled

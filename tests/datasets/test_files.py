@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ppsr.datasets.files import BadFiles, gather_images, gather_pairs, gather_shares, pair_by_name
+from ppsr.datasets.files import BadFiles, gather_images, gather_pairs, gather_shares
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import list_images, write_image
 
@@ -73,15 +73,16 @@ def test_missing_folders_and_lists_say_what_to_do(folder):
         gather_images(folder, folder / "empty.txt")
 
 
-def test_partners_are_found_by_a_template_and_missing_ones_named(folder, tmp_path):
+def test_partners_are_found_by_a_template_and_missing_ones_named(tmp_path):
     write_image(tmp_path / "lr" / "d_x4.png", np.zeros((1, 1, 3), np.uint8))
-    pairs = pair_by_name([folder / "d.png"], folder, tmp_path / "lr", "{}_x4")
-    assert pairs == [(folder / "d.png", tmp_path / "lr" / "d_x4.png")]
+    gt, lr = tmp_path / "gt", tmp_path / "lr"
+    write_image(gt / "d.png", np.zeros((4, 4, 3), np.uint8))
+    assert gather_pairs(gt, lr, "{}_x4") == [(gt / "d.png", lr / "d_x4.png")]
     with pytest.raises(
         DataError,
         match=r"lacks the partners of 1 of 1 HR images.*'d.png'.*'d_x4.png'.*filename_tmpl: '{}_x4'",
     ):
-        pair_by_name([folder / "d.png"], folder, tmp_path / "lr", "{}_x2")
+        gather_pairs(gt, lr, "{}_x2")
 
 
 def test_a_broken_image_is_replaced_by_the_next_whatever_was_read_before(caplog):
