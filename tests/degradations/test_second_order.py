@@ -212,3 +212,13 @@ def test_unsharp_masking_leaves_halos_of_its_formula(rng):
 def test_impossible_options_of_further_steps_are_refused(entry, message):
     with pytest.raises(ConfigError, match=rf"operations\.0: .*{message}"):
         build_steps([entry])
+
+
+def test_a_list_for_scale_1_needs_no_resize(rng):
+    steps = build_steps([{"name": "blur", "blur_sigma": [1, 2]}, {"name": "jpeg", "jpeg_range": [10, 50]}])
+    assert smallest_filtered(steps, 48, 48) == 48
+    operations = draw_operations(steps, rng, size=(48, 48), scale=1)
+    assert apply_operations(rng.random((48, 48, 3), dtype=np.float32), operations, rng).shape == (48, 48, 3)
+    shrinks = {"name": "resize", "resize_prob": [0, 1, 0], "resize_range": [0.5, 1]}
+    with pytest.raises(ConfigError, match="must end at the size"):
+        smallest_filtered(build_steps([shrinks]), 48, 48)
