@@ -200,7 +200,7 @@ def test_unsharp_masking_leaves_halos_of_its_formula(rng):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"name": "sinc", "prob": 2}, "prob lies between 0 and 1, got 2"),
+        ({"name": "sinc", "prob": 2}, "prob is between 0 and 1, got 2"),
         ({"name": "sinc", "probe": 0.5}, "sinc has no option 'probe'; did you mean 'prob'"),
         ({"name": "resize", "resize_mode_list": ["nearst"]}, "unknown 'nearst'; did you mean 'nearest'"),
         ({"name": "resize", "resize_mode_list": "area"}, "resize_mode_list is a list of names"),
