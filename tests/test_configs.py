@@ -36,7 +36,7 @@ def values(net: Any) -> dict[str, np.ndarray]:
 
 def host_waits_per_step(trainer: Trainer) -> list[int]:
     """Takes in how often each step of a run waits for the device."""
-    run, counts = trainer.state.trainer.run, []
+    run, counts = trainer.state.train_step.run, []
 
     def counted(*arguments: Any, **options: Any) -> Any:
         with HostWaits() as waits:
@@ -44,7 +44,7 @@ def host_waits_per_step(trainer: Trainer) -> list[int]:
         counts.append(waits.count)
         return scalars
 
-    trainer.state.trainer.run = counted  # type: ignore[method-assign]
+    trainer.state.train_step.run = counted  # type: ignore[method-assign]
     return counts
 
 
@@ -59,8 +59,8 @@ def test_every_config_takes_a_step_and_validates(path: Path, data: Path, tmp_pat
     waits = host_waits_per_step(trainer)
     assert trainer.train() == 0
     assert max(waits) <= 1
-    assert trainer.state.trainer.skipped == 0
-    trained = {name for _, names in trainer.state.trainer.optimizers.values() for name in names}
+    assert trainer.state.train_step.skipped == 0
+    trained = {name for _, names in trainer.state.train_step.optimizers.values() for name in names}
     assert trained == set(model.nets)
     for name in trained:
         after = values(model.nets[name])

@@ -45,7 +45,7 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
             started = time.perf_counter()
             batches = [next(stream) for _ in range(experiment.step.accumulate)]
             try:
-                losses = trainer.state.trainer.run(batches, step, experiment.seed)
+                losses = trainer.state.train_step.run(batches, step, experiment.seed)
             except Exception as error:
                 if is_out_of_memory(error):
                     raise OutOfMemoryError(step, error) from error
@@ -57,7 +57,7 @@ def dry_run(config: Config, experiment: Experiment, model: BaseModel, group: Gro
         for name, net in model.nets.items():
             count = sum(p.size for p in net.parameters())
             print(f"  {name:<16} {type(net).__name__:<24} {count:>12,} parameters")
-        with trainer.state.trainer.inference():
+        with trainer.state.train_step.inference():
             macs = count_macs(model.inference_net(), (1, batches[0]["lq"].shape[1], 64, 64))
         print(f"  MACs of the inference network for a 64x64 image: {macs / 1e9:.3f} G")
         print("  losses of the step: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))

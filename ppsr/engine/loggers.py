@@ -92,7 +92,7 @@ def log_step(
     state: State, losses: Mapping[str, float], timing: str, total: int, scalars: ScalarLog | None
 ) -> None:
     """Write the log line of a step, and its scalars."""
-    rates = state.trainer.rates(state.step - 1)
+    rates = state.train_step.rates(state.step - 1)
     first = next(iter(rates.values()))
     # one rate is `lr`; further ones are named by their optimizers
     own = {f"lr_{name}": rate for name, rate in rates.items() if rate != first}
@@ -102,7 +102,7 @@ def log_step(
     shown_rates = " ".join(f"{name}: {rate:.3e}" for name, rate in {"lr": first, **own}.items())
     logger.info("Iter: %d/%d %s %s %s", state.step, total, shown_rates, shown, timing)
     if scalars is not None:
-        scalars.write(state.step, {"lr": first, **own, "skipped": state.trainer.skipped, **losses})
+        scalars.write(state.step, {"lr": first, **own, "skipped": state.train_step.skipped, **losses})
 
 
 def save_visuals(path: Path, batch: Mapping[str, Any]) -> None:

@@ -60,7 +60,7 @@ class State:
     """
 
     model: BaseModel
-    trainer: TrainStep
+    train_step: TrainStep
     seed: int
     step: int = 0
     samples: int = 0
@@ -88,7 +88,7 @@ class State:
             "weights.pdparams": self.weights(),
             "optimizers.pdopt": {
                 name: optimizer_state(optimizer, self.model.nets)
-                for name, (optimizer, _) in self.trainer.optimizers.items()
+                for name, (optimizer, _) in self.train_step.optimizers.items()
             },
             "state.json": json.dumps(self._counters(), indent=1).encode(),
         }
@@ -110,16 +110,16 @@ class State:
             "best": self.best,
             "best_step": self.best_step,
             "world": self.world,
-            "skipped": self.trainer.skipped,
-            "skipped_in_a_row": self.trainer.skipped_in_a_row,
-            "scalers": {name: s.state_dict() for name, s in self.trainer.scalers.items()},
+            "skipped": self.train_step.skipped,
+            "skipped_in_a_row": self.train_step.skipped_in_a_row,
+            "scalers": {name: s.state_dict() for name, s in self.train_step.scalers.items()},
             "built": self._built(),
             "versions": {module.__name__: module.__version__ for module in (ppsr, paddle, np)},
         }
 
     def _built(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that wrote the checkpoint, as JSON values."""
-        step, nets, found = self.trainer, self.model.nets, self.networks()
+        step, nets, found = self.train_step, self.model.nets, self.networks()
         built = {
             "networks": {name: found[name] or (type(net).__name__, {}) for name, net in nets.items()},
             "optimizers": {name: (type(kind).__name__, of) for name, (kind, of) in step.optimizers.items()},
@@ -163,8 +163,8 @@ class State:
         if counters["seed"] != self.seed:
             text = "the checkpoint was trained with seed %d; from here on the seed is %d"
             logger.warning(text, counters["seed"], self.seed)
-        self.trainer.skipped = counters["skipped"]
-        self.trainer.skipped_in_a_row = counters["skipped_in_a_row"]
+        self.train_step.skipped = counters["skipped"]
+        self.train_step.skipped_in_a_row = counters["skipped_in_a_row"]
         if counters["world"] != self.world:
             text = "the checkpoint was written by %d processes, now there are %d: sample order is kept, but "
             logger.warning(text + "results will not be bit-equal", counters["world"], self.world)
@@ -183,11 +183,11 @@ class State:
                     f"({_changes(before, now)}); keep it, or start a new run with --load and --load-partial"
                 ) from None
         optimizers = parse_pdparams(files["optimizers.pdopt"])
-        for name, (optimizer, _) in self.trainer.optimizers.items():
+        for name, (optimizer, _) in self.train_step.optimizers.items():
             if name not in optimizers:
                 raise WeightError(f"the checkpoint has no optimizer '{name}'; it has {sorted(optimizers)}")
             load_optimizer_state(optimizer, self.model.nets, optimizers[name])
-        for name, scaler in self.trainer.scalers.items():
+        for name, scaler in self.train_step.scalers.items():
             scaler.load_state_dict(counters["scalers"].get(name, {}))
         if self.pool is not None and self.pool_name(self.rank) in files:
             self.pool.set_state_dict(parse_pdparams(files[self.pool_name(self.rank)]))
@@ -217,7 +217,7 @@ def build_state(experiment: Experiment, model: BaseModel, group: Group, loading:
         group=group,
         ema=ema,
     )
-    state = State(model=model, trainer=step, seed=experiment.seed, rank=group.rank, world=group.world)
+    state = State(model=model, train_step=step, seed=experiment.seed, rank=group.rank, world=group.world)
     if loading.queue_size:
         state.pool = TrainingPairPool(
             loading.queue_size, seed=experiment.seed + group.rank, queue_params=loading.queue_params

@@ -143,7 +143,7 @@ class Trainer:
                     started = time.perf_counter()
                     batches = [next(stream) for _ in range(options.step.accumulate)]
                     clock.tick(time.perf_counter() - started)
-                    losses = state.trainer.run(batches, state.step, state.seed, requests=stop.flags())
+                    losses = state.train_step.run(batches, state.step, state.seed, requests=stop.flags())
                     state.step += 1
                     state.samples += self.samples_per_step
                     bar.update()
@@ -168,7 +168,7 @@ class Trainer:
             if stop.signal:
                 self._save_stopped(stop)
                 return 128 + stop.signal  # as a shell would report it
-        steps = state.step, state.trainer.skipped, self.folder
+        steps = state.step, state.train_step.skipped, self.folder
         logger.info("finished %d steps, %d skipped; results in %s", *steps)
         return 1 if self.saver.failed and self.saver.written is None else 0
 
@@ -183,14 +183,14 @@ class Trainer:
         return _every(interval, self.state.step) or (interval > 0 and self.state.step == self.total)
 
     def _stopped(self, stop: StopRequest) -> bool:
-        sums = self.state.trainer.requested
+        sums = self.state.train_step.requested
         # several ranks do not wait for each other again: the step's own reduction has carried their flags
         return stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
 
     def _save_after_error(self) -> None:
         """Save the finished steps, unless the error left the networks in the middle of one."""
         state = self.state
-        if state.trainer.updating or state.step == 0:
+        if state.train_step.updating or state.step == 0:
             return
         if self.saved_step != state.step:
             self.save(alone=True)
@@ -221,7 +221,7 @@ class Trainer:
         if validator is None:
             return {}
         try:
-            with nullcontext() if stop is None else stop.interrupting(group), state.trainer.inference():
+            with nullcontext() if stop is None else stop.interrupting(group), state.train_step.inference():
                 scores = validator.score(
                     state.model.inference_net(),
                     group,
@@ -233,7 +233,7 @@ class Trainer:
             logger.info("validation of step %d interrupted", state.step)
             return {}
         finally:
-            state.trainer.requested = None  # validation takes long: ask again
+            state.train_step.requested = None  # validation takes long: ask again
         means = validator.means(scores)
         for name, value in means.items():
             logger.info("Metric %s: %.4f", name, value)

@@ -54,7 +54,7 @@ def test_networks_in_half_precision_are_averaged_saved_and_resumed(dtype):
         assert average[key].dtype == paddle.float32
         np.testing.assert_allclose(average[key].numpy(), value, atol=1e-3)
 
-    state = State(model=model, trainer=_step(model, {}), seed=0)
+    state = State(model=model, train_step=_step(model, {}), seed=0)
     files = {k: v if isinstance(v, bytes) else dump_state(v) for k, v in state.files().items()}
     stored = {key: value.astype("float32").numpy() for key, value in net.state_dict().items()}
     for value in net.parameters():

@@ -90,19 +90,19 @@ def _state(optimizer, level, dtype):
     if level == "O2":
         model.nets["generator"].to(dtype=dtype)
         optimizers["optim"][0]._multi_precision = True
-    return State(model=model, trainer=trainer, seed=0)
+    return State(model=model, train_step=trainer, seed=0)
 
 
 def _update(state, count, seed):
     rng = np.random.default_rng(seed)
-    (optimizer, _), *_ = state.trainer.optimizers.values()
+    (optimizer, _), *_ = state.train_step.optimizers.values()
     for _ in range(count):
         for parameter in state.model.nets["generator"].parameters():
             gradient = paddle.to_tensor(rng.standard_normal(parameter.shape).astype(np.float32))
             parameter.grad = gradient.astype(parameter.dtype)
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)
-        state.trainer.ema.update(state.trainer._master_weights())
+        state.train_step.ema.update(state.train_step._master_weights())
 
 
 def _files(state):
@@ -132,7 +132,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(level, dtype, optimizer):
     for key, value in theirs[0].items():
         np.testing.assert_array_equal(ours[0][key], value, err_msg=key)
     assert ours[1:] == theirs[1:]
-    masters = resumed.trainer.optimizers["optim"][0]._master_weights
+    masters = resumed.train_step.optimizers["optim"][0]._master_weights
     assert bool(masters) == (level == "O2")
 
 

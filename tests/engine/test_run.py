@@ -107,7 +107,7 @@ def test_the_order_of_samples_goes_on_with_another_batch_size(tmp_path):
     assert noted == seen[2:]
 
 
-def test_another_seed_and_another_optimizer_are_told(tmp_path, caplog):
+def test_another_seed_and_another_optimizer_are_named(tmp_path, caplog):
     config = write_config(tmp_path)
     make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"]).train()
     again = make_trainer(config, tmp_path / "run", [*SHORT, "seed=4"])
@@ -140,7 +140,7 @@ def test_epochs_count_every_image(tmp_path):
     assert trainer.total == 5  # steps of four, of four times five images
 
 
-def test_a_network_that_tells_no_scale_trains_all_the_same(tmp_path, monkeypatch):
+def test_a_network_without_a_scale_trains_too(tmp_path, monkeypatch):
     config = write_config(tmp_path)
     monkeypatch.setattr("ppsr.models.cddnet.CDDNetModel.inference_net", lambda _: paddle.nn.Layer())
     assert make_trainer(config, tmp_path / "run", SHORT).train() == 0

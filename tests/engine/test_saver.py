@@ -69,7 +69,7 @@ def test_an_error_in_the_middle_of_a_step_saves_nothing(tmp_path):
         raise MemoryError
 
     trainer.state.step = 1
-    trainer.state.trainer.ema.update = fail  # comes after the update of the networks
+    trainer.state.train_step.ema.update = fail  # comes after the update of the networks
     with pytest.raises(OutOfMemoryError):
         trainer.train()
     assert _steps(tmp_path / "run") == []

@@ -13,7 +13,7 @@ from tests.engine.helpers import make_trainer, write_config
 def _train(folder, overrides):
     trainer = make_trainer(write_config(folder, gan=True), folder / "run", ["total_iters=2", *overrides])
     losses = []
-    step = trainer.state.trainer
+    step = trainer.state.train_step
     run = step.run
     step.run = lambda *args, **options: losses.append(run(*args, **options)) or losses[-1]
     assert trainer.train() == 0
