@@ -16,6 +16,7 @@ from ppsr.cli.flags import (
     Backend,
     Device,
     NetworkConfig,
+    NetworkLoads,
     Seed,
     SelfEnsemble,
     Trust,
@@ -44,13 +45,7 @@ def evaluate_images(
     ] = None,
     sets: Annotated[str | None, typer.Option(help="Comma-separated test sets of --data.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the test set in the report.")] = None,
-    load: Annotated[
-        list[Path],
-        typer.Option(
-            help="Weights or an exported network to score; repeat it to compare several networks. The "
-            "predictor of CDDNet and DASR follows its generator."
-        ),
-    ] = [],
+    load: NetworkLoads = [],
     config_file: NetworkConfig = None,
     bicubic: Annotated[
         bool | None, typer.Option("--bicubic/--no-bicubic", help="Score bicubic; default: beside networks.")
@@ -97,7 +92,7 @@ def evaluate_images(
     group = _ranks(place)
     accelerate.enable()
     from ppsr.evaluation.console import table_lines
-    from ppsr.evaluation.evaluate import evaluate
+    from ppsr.evaluation.evaluate import evaluate, network_labels
     from ppsr.evaluation.protocols import find_protocol
     from ppsr.evaluation.report import check_folder, write_report
     from ppsr.inference.network import split_networks
@@ -133,7 +128,7 @@ def evaluate_images(
         group=group,
     )
     network_options: dict[str, Any] = {"tile": tile, "backend": backend, "self_ensemble": self_ensemble}
-    labels = _distinct(networks)
+    labels = network_labels(networks)
     results: list[Evaluation] = []
     with progress_bar() as show:
         if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
@@ -171,17 +166,6 @@ def _folders(output: Path | None, results: Sequence[Evaluation]) -> list[Path]:
     first = results[0]
     start = f"evaluate-{first.protocol.name}-x{first.scale}"
     return [_unused(Path("output") / f"{start}-{name}") for name in names]
-
-
-def _distinct(networks: Sequence[Sequence[Path]]) -> list[str]:
-    """Names of networks; equal ones are preceded by the folder of their files."""
-    from ppsr.evaluation.evaluate import network_name
-
-    names = [network_name(files) for files in networks]
-    return [
-        f"{files[0].absolute().parent.name}/{name}" if names.count(name) > 1 else name
-        for name, files in zip(names, networks, strict=True)
-    ]
 
 
 def _unused(folder: Path) -> Path:

@@ -29,6 +29,7 @@ __all__ = [
     "Loads",
     "MaxMemory",
     "NetworkConfig",
+    "NetworkLoads",
     "Overrides",
     "Precision",
     "Seed",
@@ -65,6 +66,14 @@ Loads = Annotated[
     typer.Option(
         help="Weights (a file, a run folder or a name from `ppsr models list`) or an exported network; "
         "repeat it to load generator and predictor from separate files."
+    ),
+]
+NetworkLoads = Annotated[
+    list[Path],
+    typer.Option(
+        "--load",
+        help="Weights or an exported network; repeat it for several networks. The predictor of CDDNet and "
+        "DASR follows its generator.",
     ),
 ]
 NetworkConfig = Annotated[

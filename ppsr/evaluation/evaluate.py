@@ -21,7 +21,7 @@ from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
 from ppsr.registry import METRICS
 
-__all__ = ["Evaluation", "evaluate", "network_name"]
+__all__ = ["Evaluation", "evaluate", "network_labels", "network_name"]
 
 
 @dataclass
@@ -215,6 +215,15 @@ def network_name(files: Sequence[str | Path]) -> str:
         'IMDN_x4'
     """
     return "+".join(Path(file).stem if Path(file).suffix else Path(file).name for file in files)
+
+
+def network_labels(networks: Sequence[Sequence[Path]]) -> list[str]:
+    """Names of networks; equal ones are preceded by the folder of their files."""
+    names = [network_name(files) for files in networks]
+    return [
+        f"{files[0].absolute().parent.name}/{name}" if names.count(name) > 1 else name
+        for name, files in zip(names, networks, strict=True)
+    ]
 
 
 def _published_as(network: Upscaler) -> frozenset[str]:
