@@ -14,7 +14,13 @@ import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
 from ppsr.degradations.operations import Operation
-from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations, smallest_filtered
+from ppsr.degradations.second_order import (
+    SECOND_ORDER,
+    build_steps,
+    draw_operations,
+    needs_host,
+    smallest_filtered,
+)
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = ["RealESRGANDataset"]
@@ -34,6 +40,10 @@ class RealESRGANDataset(DegradingDataset):
                 valid = ("backend", "operations")
                 raise ConfigError(f"degradation has no option '{key}'; {did_you_mean(key, valid)}")
         self.steps = build_steps(options.get("operations") or SECOND_ORDER)
+        if self.backend == "device" and needs_host(self.steps):
+            if (self.degradation or {}).get("backend") == "device":
+                raise ConfigError("degradation.backend: webp and video need the backend 'host'")
+            self.backend = "host"
         return smallest_filtered(self.steps, self.crop_pad_size, self.crop_pad_size // self.scale)
 
     def draw(

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ppsr.degradations.codecs import VideoStep, WebPStep
 from ppsr.degradations.kernels import KERNEL_SHAPES
 from ppsr.degradations.operations import Operation
 from ppsr.degradations.steps import (
@@ -32,7 +33,7 @@ from ppsr.degradations.steps import (
 )
 from ppsr.errors import ConfigError, did_you_mean
 
-__all__ = ["SECOND_ORDER", "build_steps", "draw_operations", "smallest_filtered"]
+__all__ = ["SECOND_ORDER", "build_steps", "draw_operations", "needs_host", "smallest_filtered"]
 
 _KERNELS = {
     "kernel_list": KERNEL_SHAPES,
@@ -72,7 +73,10 @@ _STEPS: dict[str, type] = {
     "resize": ResizeStep,
     "sinc": SincStep,
     "unsharp": UnsharpStep,
+    "video": VideoStep,
+    "webp": WebPStep,
 }
+_ON_HOST = (VideoStep, WebPStep)
 
 
 def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations") -> tuple[Step, ...]:
@@ -116,6 +120,13 @@ def _build_step(entry: Mapping[str, Any], where: str) -> Step:
         return Sometimes(step, entry["prob"]) if entry.get("prob", 1) != 1 else step
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def needs_host(steps: Sequence[Step]) -> bool:
+    """Whether a step has no form for batches on a device."""
+    inner = [step.step if isinstance(step, Sometimes) else step for step in steps]
+    groups = [group for step in inner if isinstance(step, RandomOrder) for group in step.groups]
+    return any(isinstance(step, _ON_HOST) for step in inner) or any(map(needs_host, groups))
 
 
 def draw_operations(

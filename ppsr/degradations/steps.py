@@ -40,6 +40,8 @@ __all__ = [
     "Sometimes",
     "Step",
     "UnsharpStep",
+    "check_names",
+    "check_range",
 ]
 
 Rng = np.random.Generator
@@ -64,7 +66,8 @@ def _is_list_of_numbers(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
 
 
-def _check_range(step: str, key: str, value: Sequence[float], low: float, high: float = np.inf) -> None:
+def check_range(step: str, key: str, value: Sequence[float], low: float, high: float = np.inf) -> None:
+    """Raise a ConfigError unless the option of a step is two rising numbers within limits."""
     if not _is_list_of_numbers(value) or len(value) != 2 or not low <= value[0] <= value[1] <= high:
         limits = f"at least {low}" if high == np.inf else f"between {low} and {high}"
         raise ConfigError(f"{step}: {key} is two rising numbers {limits}, got {value}")
@@ -82,7 +85,8 @@ def _check_shares(step: str, key: str, value: Sequence[float], count: int) -> No
         raise ConfigError(f"{step}: {key} is {count} probabilities that sum to 1, got {value}")
 
 
-def _check_names(step: str, key: str, value: Sequence[str], valid: Collection[str]) -> None:
+def check_names(step: str, key: str, value: Sequence[str], valid: Collection[str]) -> None:
+    """Raise a ConfigError unless the option of a step is a list of valid names."""
     if isinstance(value, str) or not value:
         raise ConfigError(f"{step}: {key} is a list of names of {', '.join(valid)}, got {value!r}")
     for name in value:
@@ -91,7 +95,7 @@ def _check_names(step: str, key: str, value: Sequence[str], valid: Collection[st
 
 
 def _odd_sides(step: str, limits: Sequence[int]) -> list[int]:
-    _check_range(step, "kernel_range", limits, 1, 21)
+    check_range(step, "kernel_range", limits, 1, 21)
     if not all(isinstance(side, int) and side % 2 for side in limits):
         raise ConfigError(f"{step}: kernel_range is two odd numbers, got {list(limits)}")
     return list(range(limits[0], limits[1] + 1, 2))
@@ -111,7 +115,7 @@ class BlurStep:
     sinc_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_range("blur", "blur_sigma", self.blur_sigma, 1e-3)
+        check_range("blur", "blur_sigma", self.blur_sigma, 1e-3)
         _check_probability("blur", blur_prob=self.blur_prob, sinc_prob=self.sinc_prob)
         _check_shares("blur", "kernel_prob", self.kernel_prob, len(self.kernel_list))
         for shape in self.kernel_list:
@@ -187,10 +191,10 @@ class ResizeStep:
 
     def __post_init__(self) -> None:
         _check_shares("resize", "resize_prob", self.resize_prob, 3)
-        _check_names("resize", "resize_mode_list", self.resize_mode_list, RESIZE_MODES)
+        check_names("resize", "resize_mode_list", self.resize_mode_list, RESIZE_MODES)
         if self.resize_mode_prob is not None:
             _check_shares("resize", "resize_mode_prob", self.resize_mode_prob, len(self.resize_mode_list))
-        _check_range("resize", "resize_range", self.resize_range, 1e-3)
+        check_range("resize", "resize_range", self.resize_range, 1e-3)
         if not self.resize_range[0] <= 1 <= self.resize_range[1]:
             raise ConfigError(f"resize: resize_range holds 1, got {list(self.resize_range)}")
         if self.relative_to not in ("image", "lq"):
@@ -227,8 +231,8 @@ class NoiseStep:
     gray_noise_prob: float = 0.4
 
     def __post_init__(self) -> None:
-        _check_range("noise", "noise_range", self.noise_range, 0)
-        _check_range("noise", "poisson_scale_range", self.poisson_scale_range, 0)
+        check_range("noise", "noise_range", self.noise_range, 0)
+        check_range("noise", "poisson_scale_range", self.poisson_scale_range, 0)
         _check_probability(
             "noise", gaussian_noise_prob=self.gaussian_noise_prob, gray_noise_prob=self.gray_noise_prob
         )
@@ -248,8 +252,8 @@ class JpegStep:
     subsampling_list: Sequence[str] = ("4:2:0",)
 
     def __post_init__(self) -> None:
-        _check_range("jpeg", "jpeg_range", self.jpeg_range, 1, 99.9)
-        _check_names("jpeg", "subsampling_list", self.subsampling_list, SUBSAMPLING)
+        check_range("jpeg", "jpeg_range", self.jpeg_range, 1, 99.9)
+        check_names("jpeg", "subsampling_list", self.subsampling_list, SUBSAMPLING)
 
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         quality = float(rng.uniform(self.jpeg_range[0], self.jpeg_range[1]))
@@ -267,8 +271,8 @@ class UnsharpStep:
     unsharp_sigma: Sequence[float] = (0.5, 3)
 
     def __post_init__(self) -> None:
-        _check_range("unsharp", "unsharp_weight", self.unsharp_weight, 0)
-        _check_range("unsharp", "unsharp_sigma", self.unsharp_sigma, 0.1, 3.3)
+        check_range("unsharp", "unsharp_weight", self.unsharp_weight, 0)
+        check_range("unsharp", "unsharp_sigma", self.unsharp_sigma, 0.1, 3.3)
 
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         ranges = self.unsharp_weight, self.unsharp_sigma

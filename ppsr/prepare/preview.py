@@ -45,7 +45,7 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
         rows += [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
     write_image(output, np.concatenate(rows, axis=0))
-    return f"{output}: {count} stages of {dataset.paths[index % len(dataset)]}"
+    return f"{output}: {count} stages of {dataset.items[index % len(dataset)]}"
 
 
 def _tile(image: np.ndarray, text: str) -> np.ndarray:
