@@ -62,7 +62,7 @@ class _LastImage(nn.Layer):
 class _Steered(_LastImage):
     """A network with its degradation parameters as a second input."""
 
-    def forward(self, image: Tensor, degradation: Tensor) -> Tensor:
+    def forward(self, image: Tensor, degradation: Tensor) -> Tensor:  # type: ignore[override]
         return self.net(image, degradation)
 
 

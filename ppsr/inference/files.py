@@ -312,7 +312,12 @@ class _Batch:
             entries = upscale_video(self.upscaler, job.source, job.target, options, start=start, step=step)
         else:
             image, task.image = task.image or _read(job.source, options), None
-            common = {"keep_name": self.single, "pool": self.pool, "start": start, "step": step}
+            common: dict[str, Any] = {
+                "keep_name": self.single,
+                "pool": self.pool,
+                "start": start,
+                "step": step,
+            }
             entries, task.written = _upscale(self.upscaler, image, job.target, options, **common)
         task.line.update(entries)
 

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class ReferenceOutputs:
 
     def save(self, path: Path) -> None:
         """Write to a .npz file."""
-        arrays = {f"inputs{i}": x for i, x in enumerate(self.inputs)}
+        arrays: dict[str, Any] = {f"inputs{i}": x for i, x in enumerate(self.inputs)}
         arrays |= {f"outputs{i}": y for i, y in enumerate(self.outputs)}
         with path.open("wb") as handle:
             np.savez(handle, rgb_range=np.float32(self.rgb_range), **arrays)

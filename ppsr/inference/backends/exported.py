@@ -119,7 +119,7 @@ class ExportedBackend(ABC):
         DataError: the files are incomplete.
     """
 
-    name: ClassVar[str]
+    name: str
     graphs: ClassVar[tuple[str, ...]] = (".onnx",)
     package: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
