@@ -196,12 +196,11 @@ class Tiler:
 
     Args:
         run: LR tile (h, w, C) float32 in [0, 1] -> SR tile (scale * h, scale * w, C) float32.
-        scale: of the network.
+        scale: SR size / LR size.
         multiple: tiles start at multiples of it, so that windows lie as in the whole image.
         tiles: how to cut.
-        halves: otherwise a tile without memory is an error.
-        limit_memory: give memory of the heap back after each tile instead of each row of tiles, which takes a
-            little longer.
+        halves: False: a tile without memory is an error.
+        limit_memory: trim the heap after each tile instead of each row of tiles, which takes a little longer.
         on_tile: called after each tile.
     """
 
@@ -223,7 +222,6 @@ class Tiler:
         self.halves = halves
         self.limit_memory = limit_memory
         self.on_tile = on_tile
-        self.halved = 0
         self._too_large: float = float("inf")
 
     def count(self, height: int, width: int) -> int:
@@ -294,7 +292,6 @@ class Tiler:
                     ) from None
                 logger.warning("memory is short for a tile of %d pixels; it is halved", area)
             self._too_large = area
-            self.halved += 1
             release_memory()
         return self._halved(image, region)
 

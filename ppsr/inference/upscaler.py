@@ -92,7 +92,7 @@ class Upscaler:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
         if outscale is not None and not SMALLEST_OUTSCALE <= outscale <= 64:
             raise ConfigError(f"outscale is 1/16 to 64, got {outscale}")
-        for name, value in (("tile", tile), ("overlap", overlap)):
+        for name, value in {"tile": tile, "overlap": overlap}.items():
             if value is not None and (not isinstance(value, int) or value < 0):
                 raise ConfigError(f"{name} is a whole number of LR pixels, 0 or more, got {value!r}")
         if max_memory is not None and max_memory <= 0:
@@ -144,8 +144,9 @@ class Upscaler:
             DataError: not such an image, the network gave NaN or infinity, or memory is short.
         """
         if not isinstance(image, np.ndarray):
-            name = type(image).__name__
-            raise DataError(f"an image is a numpy array, got {name}; ppsr.imaging.read_image reads one")
+            raise DataError(
+                f"an image is a numpy array, got {type(image).__name__}; use ppsr.imaging.read_image"
+            )
         pixels = image[..., None] if image.ndim == 2 else image
         _check(pixels, self.backend.info)
         dtype = image.dtype if image.dtype.kind == "u" else np.dtype("f4")
@@ -170,7 +171,10 @@ class Upscaler:
             return TilePlan(tiles, count, None)
         tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
-            device = self._device_budget()
+            free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
+            device = None
+            if free is not None:
+                device = min(self.max_memory, free) if self.max_memory else round(SHARE_OF_FREE * free)
             per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
             tiles, memory = largest_tiles(
                 info,
@@ -180,50 +184,42 @@ class Upscaler:
                 device_budget=device,
                 overlap=self.overlap,
             )
-        tiles = self._within_engine(tiles, height, width)
+        tiles = self._within_engine(tiles, max(height, width))
         return TilePlan(tiles, self._tiler(tiles, None, None).count(height, width), memory)
 
     def _published_tiles(self) -> Tiles:
         return Tiles(self.tile or 0, _PUBLISHED_PAD if self.overlap is None else self.overlap)
 
-    def _within_engine(self, tiles: Tiles, height: int, width: int) -> Tiles:
+    def _within_engine(self, tiles: Tiles, longest: int) -> Tiles:
         """Smaller tiles where the backend was built for sides up to a limit.
 
         Raises:
             ConfigError: the limit leaves nothing beside the overlap.
         """
         limit = getattr(self.backend, "largest_side", None)
-        read = tiles.size + 2 * tiles.overlap if tiles.size else max(height, width)
-        if limit is None or min(read, max(height, width)) <= limit:
+        read = min(tiles.size + 2 * tiles.overlap if tiles.size else longest, longest)
+        if limit is None or read <= limit:
             return tiles
-        info = self.backend.info
-        reach = make_tiles(info, limit, self.overlap)
-        inner = limit - 2 * reach.overlap - 2 * reach.fade  # the last tile of a row may be wider by two fades
-        if inner < max(2 * reach.fade, info.size_multiple):
+        inner = limit - 2 * tiles.overlap - 2 * tiles.fade  # the last tile of a row may be wider by two fades
+        if inner < max(2 * tiles.fade, self.backend.info.size_multiple):
             raise ConfigError(
                 f"backend {self.backend.name} takes sides up to {limit}, which twice the overlap "
-                f"{reach.overlap} fills; give a smaller overlap or open it for larger sides"
+                f"{tiles.overlap} fills; give a smaller overlap or open it for larger sides"
             )
-        return make_tiles(info, inner, self.overlap)
+        return make_tiles(self.backend.info, inner, self.overlap)
 
     def predict_degradation(self, pixels: np.ndarray) -> np.ndarray | None:
-        """The degradation parameters with which an image is upscaled; None: the network takes none.
-
-        The predictor sees the whole image, whatever the tiles; alpha is left out.
-
-        Args:
-            pixels: H x W x C as `__call__` takes them.
+        """The degradation parameters of an image: those that were given, else predicted from all of it.
 
         Returns:
-            (degradation_params,) float32: those that were given, else those that the network predicts.
+            (degradation_params,) float32, the same for all tiles; None: the network takes none.
         """
         info = self.backend.info
         if self.degradation is not None or not info.degradation_params:
             return self.degradation
         _check(pixels, info)
         readable = readable_pixels(pixels, info.channels)[0]
-        colours = pixels.shape[2] - has_alpha(pixels, info.channels)
-        return predict_degradation(self.backend, readable, colours)
+        return predict_degradation(self.backend, readable, pixels.shape[2] - has_alpha(pixels, info.channels))
 
     def _tiler(
         self, tiles: Tiles, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
@@ -238,13 +234,6 @@ class Upscaler:
             limit_memory=self.max_memory is not None,
             on_tile=on_tile if blend else None,
         )
-
-    def _device_budget(self) -> int | None:
-        """Bytes of the GPU's memory that the network may take; None where it runs on the processor."""
-        free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
-        if free is None:
-            return None
-        return round(SHARE_OF_FREE * free) if self.max_memory is None else min(self.max_memory, free)
 
     def _measured(self, *, gpu: bool = False) -> float:
         """Bytes that the network takes per LR pixel, measured once on single passes: the eight of an ensemble
@@ -291,8 +280,10 @@ class Upscaler:
         bands = self._tiler(plan.tiles, degradation, on_tile).bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
-            flat = () if flat_alpha is None else (np.full_like(band[..., :1], flat_alpha),)
-            yield np.concatenate([band, *flat], axis=2) if flat else band
+            if flat_alpha is None:
+                yield band
+            else:
+                yield np.concatenate([band, np.full_like(band[..., :1], flat_alpha)], axis=2)
 
     def _tile(
         self, tile: np.ndarray, *, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
@@ -333,11 +324,7 @@ class Upscaler:
 
 
 def _check(pixels: np.ndarray, info: NetworkInfo) -> None:
-    """Raise for an array that the network cannot upscale.
-
-    Raises:
-        DataError: wrong shape, type or values.
-    """
+    """Raises DataError for an array that the network cannot upscale."""
     allowed = (1, 2, 3, 4) if info.channels in (1, 3) else (info.channels,)
     if pixels.ndim != 3 or pixels.shape[2] not in allowed or 0 in pixels.shape:
         bands = " or ".join(map(str, allowed))
