@@ -7,6 +7,9 @@ depth even where that is 0 (unknown), so that it may be infinite or not a number
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
@@ -17,6 +20,7 @@ __all__ = ["MAD", "PE", "RMSE"]
 _DEFINITIONS = ("safe", "published")
 
 
+@dataclass(kw_only=True, eq=False)
 class _DepthMetric:
     """An error of depth maps H x W (x C) in 0..255, of which the first channel counts; 0 is perfect.
 
@@ -28,13 +32,15 @@ class _DepthMetric:
         ConfigError: unknown definition.
     """
 
-    higher_is_better = False
+    higher_is_better: ClassVar[bool] = False
 
-    def __init__(self, *, crop_border: int = 0, definition: str = "safe") -> None:
-        if definition not in _DEFINITIONS:
-            raise ConfigError(f"definition is one of {', '.join(_DEFINITIONS)}; got {definition!r}")
-        self.crop_border = crop_border
-        self.published = definition == "published"
+    crop_border: int = 0
+    definition: str = "safe"
+
+    def __post_init__(self) -> None:
+        if self.definition not in _DEFINITIONS:
+            raise ConfigError(f"definition is one of {', '.join(_DEFINITIONS)}; got {self.definition!r}")
+        self.published = self.definition == "published"
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
         a, b = (plane[..., 0] for plane in checked_pair(sr, gt, crop_border=self.crop_border))

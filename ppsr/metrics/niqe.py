@@ -7,6 +7,7 @@ project: the file `niqe_pris_params.npz` of BasicSR (or of any project that shar
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,7 +27,7 @@ _BLOCK = 96
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _DEFAULT_FILE = Path("data/pretrained/niqe_pris_params.npz")
 _CATALOGUE_NAME = "niqe-parameters"
-_SHAPES = {"mu_pris_param": 36, "cov_pris_param": 36 * 36, "gaussian_window": 49}
+_SHAPES = {"mu_pris_param": (36,), "cov_pris_param": (36, 36), "gaussian_window": (7, 7)}
 
 
 @lru_cache(maxsize=1)
@@ -141,8 +142,14 @@ def _parameter_file(given: str | Path | None) -> Path:
         ConfigError: there is none, and it cannot be downloaded.
     """
     path = Path(given or _DEFAULT_FILE)
-    if given or path.is_file():
+    if path.is_file():
         return path
+    if given:
+        raise ConfigError(
+            f"NIQE needs the parameters of pristine images, and there is no file {path}. Take "
+            "niqe_pris_params.npz from https://github.com/XPixelGroup/BasicSR (basicsr/metrics), and put it "
+            "there or name its place in `parameters:`. Or leave this metric out."
+        )
     try:
         return resolve_weights(_CATALOGUE_NAME)
     except WeightError as error:
@@ -153,27 +160,14 @@ def _parameter_file(given: str | Path | None) -> Path:
 
 
 def _read_parameters(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, covariance and window of pristine images.
-
-    Raises:
-        ConfigError: no such file, or another one.
-    """
-    if not path.is_file():
-        raise ConfigError(
-            f"NIQE needs the parameters of pristine images, and there is no file {path}. Take "
-            "niqe_pris_params.npz from https://github.com/XPixelGroup/BasicSR (basicsr/metrics), and put it "
-            "there or name its place in `parameters:`. Or leave this metric out."
-        )
+    """Mean, covariance and window of pristine images."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name], np.float64) for name in _SHAPES}
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path} is not niqe_pris_params.npz: {error}") from None
-    for name, size in _SHAPES.items():
-        if arrays[name].size != size:
+    for name, shape in _SHAPES.items():
+        if arrays[name].size != math.prod(shape):
             raise ConfigError(f"{path} is not niqe_pris_params.npz: '{name}' has {arrays[name].size} values")
-    return (
-        arrays["mu_pris_param"].ravel(),
-        arrays["cov_pris_param"].reshape(36, 36),
-        arrays["gaussian_window"].reshape(7, 7),
-    )
+    mean, covariance, window = (arrays[name].reshape(shape) for name, shape in _SHAPES.items())
+    return mean, covariance, window

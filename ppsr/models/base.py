@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.models.terms import Term
-from ppsr.registry import DISCRIMINATORS, GENERATORS, Registry
+from ppsr.registry import GENERATORS, Registry
 
 __all__ = ["BaseModel", "Batch", "Phase"]
 
@@ -104,8 +104,3 @@ class BaseModel:
 def build_net(cfg: Mapping[str, Any] | nn.Layer, registry: Registry = GENERATORS) -> nn.Layer:
     """Build a network, or take one that is already built."""
     return cfg if isinstance(cfg, nn.Layer) else registry.build(cfg)
-
-
-def build_discriminator(cfg: Mapping[str, Any] | nn.Layer | None) -> nn.Layer | None:
-    """Build the discriminator of a GAN recipe if there is one."""
-    return None if cfg is None else build_net(cfg, DISCRIMINATORS)

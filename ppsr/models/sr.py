@@ -20,9 +20,10 @@ from ppsr.generators.apply import apply_generator
 from ppsr.generators.taps import capture, find_layer
 from ppsr.imaging.luma import luma
 from ppsr.memory import device_array
-from ppsr.models.base import BaseModel, Batch, Phase, build_discriminator, build_net
+from ppsr.models.base import BaseModel, Batch, Phase, build_net
 from ppsr.models.teacher import Teacher
 from ppsr.models.terms import Entry, Term, build_terms, slot
+from ppsr.registry import DISCRIMINATORS
 
 __all__ = ["SRModel"]
 
@@ -89,7 +90,7 @@ class SRModel(BaseModel):
             )
         self.nets["generator"] = build_net(self.generator)
         if self.discriminator is not None:
-            self.nets["discriminator"] = build_discriminator(self.discriminator)
+            self.nets["discriminator"] = build_net(self.discriminator, DISCRIMINATORS)
         self.terms = build_terms([*self.slots(), *self.criterions])
         self._check_terms()
         self.layers = self.compared_layers("generator.")
