@@ -55,14 +55,6 @@ def test_torchvision_weights_land_under_the_right_names():
         net.load_torchvision(state)
 
 
-def test_range_norm_maps_the_signed_range_to_the_unit_range(rng):
-    plain = vgg.VGGFeatureExtractor(layer_name_list=["conv1_1"])
-    signed = vgg.VGGFeatureExtractor(layer_name_list=["conv1_1"], range_norm=True)
-    signed.set_state_dict(plain.state_dict())
-    x = paddle.to_tensor(rng.random((1, 3, 4, 4), dtype=np.float32))
-    np.testing.assert_allclose(signed(2 * x - 1)["conv1_1"].numpy(), plain(x)["conv1_1"].numpy(), atol=1e-5)
-
-
 def test_unknown_layers_and_types_name_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'conv5_4'"):
         vgg.VGGFeatureExtractor(layer_name_list=["conv5_5"])

@@ -10,7 +10,6 @@ import paddle
 import pytest
 
 from ppsr.config.schema import Precision, StepOptions
-from ppsr.engine.state import State
 from ppsr.engine.step import TrainStep
 from ppsr.models.base import Batch
 from ppsr.models.drn import DRNModel
@@ -19,7 +18,6 @@ from ppsr.registry import GENERATORS
 from ppsr.solver.ema import EMA
 from ppsr.solver.loss_scale import LossScale
 from ppsr.solver.schedules import ConstantLR
-from ppsr.weights import dump_state
 
 
 def _model():
@@ -37,32 +35,6 @@ def _step(model, optimizers, **options):
         options=StepOptions(**options),
         precision=Precision(level="O2", dtype="bfloat16"),
     )
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_networks_in_half_precision_are_averaged_saved_and_resumed(dtype):
-    model = _model()
-    net = model.nets["generator"]
-    net.register_buffer("mean", paddle.full([1], 0.5))
-    ema = EMA(model.nets, decay=0.5, net_names=["generator"])
-    model.ema = ema.nets
-    start = {key: value.numpy().copy() for key, value in net.named_parameters()}
-    net.to(dtype=dtype)
-    ema.update()
-    average = dict(ema.nets["generator"].named_parameters())
-    for key, value in start.items():
-        assert average[key].dtype == paddle.float32
-        np.testing.assert_allclose(average[key].numpy(), value, atol=1e-3)
-
-    state = State(model=model, train_step=_step(model, {}), seed=0)
-    files = {k: v if isinstance(v, bytes) else dump_state(v) for k, v in state.files().items()}
-    stored = {key: value.astype("float32").numpy() for key, value in net.state_dict().items()}
-    for value in net.parameters():
-        value.set_value(paddle.zeros_like(value))
-    state.restore(files)
-    for key, value in net.state_dict().items():
-        assert str(value.dtype) == f"paddle.{dtype}"
-        np.testing.assert_array_equal(value.astype("float32").numpy(), stored[key])
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,3 @@ def test_a_stopped_run_keeps_what_was_recorded(tmp_path, monkeypatch):
 def test_wrong_options_are_refused(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         StepProfiler(text, tmp_path)
-
-
-def test_without_options_nothing_is_recorded(tmp_path):
-    profiler = StepProfiler(None, tmp_path)
-    assert not profiler.step()
-    profiler.close()
-    assert not list(tmp_path.iterdir())
