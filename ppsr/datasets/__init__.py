@@ -10,6 +10,7 @@ DATASETS.lazy(
         "DepthDataset": "ppsr.datasets.depth:DepthDataset",
         "GTDataset": "ppsr.datasets.gt_only:GTDataset",
         "ImageNetPairedDataset": "ppsr.datasets.gt_only:ImageNetPairedDataset",
+        "MixedDataset": "ppsr.datasets.mixed:MixedDataset",
         "SRDataset": "ppsr.datasets.paired:SRDataset",
         "SingleImageDataset": "ppsr.datasets.paired:SingleImageDataset",
     }
