@@ -9,7 +9,7 @@ import paddle
 __all__ = ["Adam", "Momentum"]
 
 
-class _MultiTensor:
+class _MultiTensor(paddle.optimizer.Optimizer):
     """An optimizer of Paddle with `use_multi_tensor=True`, for parameters of which some may have no gradient.
 
     Paddle lists the parameters at the first step, and from then on pairs the first gradient with the first of
