@@ -17,7 +17,6 @@ import typer
 from typer.core import TyperCommand
 
 from ppsr.errors import ConfigError, PpsrError
-from ppsr.memory import is_out_of_memory
 
 __all__ = [
     "Backend",
@@ -252,6 +251,8 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
         )
         return 2
     except Exception as error:
+        from ppsr.memory import is_out_of_memory  # imports NumPy, which --help does without
+
         logger.debug("the command failed", exc_info=True)
         if isinstance(error, OSError) and error.errno is not None:  # Paddle's own errors are OSErrors too
             where = "" if error.filename is None else f"{error.filename}: "
