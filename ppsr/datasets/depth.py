@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from ppsr.datasets.paired import SRDataset
-from ppsr.datasets.sources import read_samples
 from ppsr.errors import ConfigError
 
 __all__ = ["DepthDataset"]
@@ -39,6 +38,6 @@ class DepthDataset(SRDataset):
         super().__post_init__()
 
     def _read_image(self, path: Path) -> np.ndarray:
-        image = read_samples(path)
+        image = self._read_samples(path)
         plane = image[..., None] if image.ndim == 2 else image[..., :1]
         return np.repeat(plane, self.channels, axis=2)

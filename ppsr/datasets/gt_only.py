@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ppsr.datasets.samples import TrainingDataset, to_chw
-from ppsr.datasets.sources import read_samples, read_size, with_channels
+from ppsr.datasets.sources import read_size, with_channels
 from ppsr.datasets.transforms import paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, DataError, did_you_mean
@@ -72,7 +72,7 @@ class GTDataset(TrainingDataset):
     def _read(self, index: int) -> tuple[np.ndarray, Path]:
         """H x W of gray images, which are degraded as such, so that noise is gray too; else H x W x C."""
         path = self.items[index]
-        image = read_samples(path)
+        image = self._read_samples(path)
         with_channels(image, self.channels or 3, path)  # which checks them
         return mod_crop(image, self.scale), path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from ppsr.datasets.files import Folders, gather_images, gather_pairs
 from ppsr.datasets.samples import ImageDataset, TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
-from ppsr.datasets.transforms import check_pair, cut_excess, paired_crop
+from ppsr.datasets.transforms import check_pair, check_value_range, cut_excess, paired_crop
 
 __all__ = ["SRDataset", "SingleImageDataset"]
 
@@ -96,8 +97,16 @@ class SRDataset(TrainingDataset):
 class SingleImageDataset(ImageDataset):
     """LR images without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
 
-    def __init__(self, *, lq_folder: str, meta_info: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        lq_folder: str,
+        meta_info: str | None = None,
+        value_range: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
+        check_value_range(value_range)
+        self.value_range = value_range
         self.paths = gather_images(lq_folder, meta_info)
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, Folders, gather_shares
 from ppsr.datasets.sources import read_samples, with_channels
-from ppsr.datasets.transforms import augment, check_window
+from ppsr.datasets.transforms import augment, check_value_range, check_window
 from ppsr.errors import DataError
 from ppsr.imaging.io import to_unit
 
@@ -49,13 +49,19 @@ class ImageDataset(Dataset):
 
     Attributes:
         channels: of the images; None (which means 3) until the network is known.
+        value_range: the lowest and highest value of TIFF files of floats, which become 0 and 1.
     """
 
     channels: int | None = None
+    value_range: Sequence[float] | None = None
+
+    def _read_samples(self, path: Path) -> np.ndarray:
+        """H x W, or H x W x C, in the file's sample type."""
+        return read_samples(path, self.value_range)
 
     def _read_image(self, path: Path) -> np.ndarray:
         """H x W x C of the network's channels, in the file's sample type."""
-        return with_channels(read_samples(path), self.channels or 3, path)
+        return with_channels(self._read_samples(path), self.channels or 3, path)
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         """An item whose images may be uint8 or uint16.
@@ -116,12 +122,13 @@ class TrainingDataset(ImageDataset):
         use_hflip: random mirroring.
         use_rot: random turning.
         seed: of all random choices.
+        value_range: the lowest and highest value of TIFF files of floats, which become 0 and 1.
 
     Attributes:
         items: what samples are read from: paths of HR images, or pairs of paths.
 
     Raises:
-        ConfigError: a window that is no multiple of the scale.
+        ConfigError: a window that is no multiple of the scale, or another range than two rising numbers.
         DataError: folders are missing or empty.
     """
 
@@ -133,8 +140,10 @@ class TrainingDataset(ImageDataset):
     use_hflip: bool = False
     use_rot: bool = False
     seed: int = 0
+    value_range: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        check_value_range(self.value_range)
         check_window(self.gt_size, self.scale)
         self.items = self._gather()
         self.bad = BadFiles(self.items)

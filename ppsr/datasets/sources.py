@@ -7,6 +7,7 @@ works with the paths of files, such as lists and pairing by name, works with sto
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -103,14 +104,14 @@ def list_source(folder: Path) -> list[Path]:
     return imaging.list_images(folder, recursive=True)
 
 
-def read_samples(path: Path) -> np.ndarray:
-    """An image of a folder or store in its own sample type: H x W, or H x W x C.
+def read_samples(path: Path, value_range: Sequence[float] | None = None) -> np.ndarray:
+    """An image of a folder or store in its own sample type: H x W, or H x W x C; see `decode_image`.
 
     Raises:
         DataError: missing or broken.
     """
     if path.parent.suffix != STORE_SUFFIX:
-        return decode_image(path)
+        return decode_image(path, value_range=value_range)
     with open_store(path.parent).begin() as read:
         return decode_content(read.get(path.stem.encode()) or b"", path)
 

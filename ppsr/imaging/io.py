@@ -7,6 +7,7 @@ system, because files are read and written as bytes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
@@ -61,14 +62,16 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     )
 
 
-def decode_image(path: str | Path, *, keep_alpha: bool = False) -> np.ndarray:
+def decode_image(
+    path: str | Path, *, keep_alpha: bool = False, value_range: Sequence[float] | None = None
+) -> np.ndarray:
     """Read a file in its own sample type: H x W (gray) or H x W x C (RGB, with `keep_alpha` RGBA, or bands),
-    upright.
+    upright; floats of a TIFF as float32 in [0, 1] of `value_range`.
 
     Raises:
         DataError: missing, not an image, damaged, or of a sample type other than 8 or 16 bit.
     """
-    return _plain(read_file(path), str(path), keep_alpha)
+    return _plain(read_file(path, value_range=value_range), str(path), keep_alpha)
 
 
 def decode_content(content: bytes, where: str | Path) -> np.ndarray:

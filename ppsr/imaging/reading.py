@@ -7,7 +7,7 @@ with pillow-heif HEIC), tifffile every TIFF. The range of samples follows their 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -54,8 +54,8 @@ class DecodedImage:
     """An image as it was read.
 
     Attributes:
-        pixels: H x W x C, uint8 or uint16, upright. C is 1 (gray), 2 (gray, alpha), 3 (RGB), 4 (RGB, alpha),
-            or the number of bands.
+        pixels: H x W x C, uint8 or uint16 (float32 of a stated range), upright. C is 1 (gray), 2 (gray,
+            alpha), 3 (RGB), 4 (RGB, alpha), or the number of bands.
         kind: png, jpeg, webp, bmp, tiff, gif, avif or heic.
         metadata: what the file carries.
         warnings: what the user should know.
@@ -92,7 +92,11 @@ def image_kind(head: bytes) -> str | None:
 
 
 def read_file(
-    path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False
+    path: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    allow_truncated: bool = False,
+    value_range: Sequence[float] | None = None,
 ) -> DecodedImage:
     """Read an image of any usual kind.
 
@@ -100,6 +104,8 @@ def read_file(
         path: a file; its contents decide, not its name.
         max_pixels: larger images are refused by their header, before they are decoded.
         allow_truncated: accept a JPEG whose end is missing; what is lost is gray.
+        value_range: the lowest and highest value of TIFF files of floats, which are refused without; they
+            become float32 in [0, 1].
 
     Raises:
         DataError: missing, not an image, damaged, too large, or of a sample type other than 8 or 16 bit.
@@ -113,11 +119,18 @@ def read_file(
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    return read_content(content, path, max_pixels=max_pixels, allow_truncated=allow_truncated)
+    return read_content(
+        content, path, max_pixels=max_pixels, allow_truncated=allow_truncated, value_range=value_range
+    )
 
 
 def read_content(
-    content: bytes, path: str | Path, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False
+    content: bytes,
+    path: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    allow_truncated: bool = False,
+    value_range: Sequence[float] | None = None,
 ) -> DecodedImage:
     """As `read_file`, of bytes that were read from `path`, which errors name."""
     kind = image_kind(content[:32])
@@ -127,7 +140,7 @@ def read_content(
         what = f"{kind.upper()}, which is not supported" if kind else "not an image"
         raise DataError(f"{path} is {what if content else 'empty'}; supported are {', '.join(_KINDS)}")
     try:
-        return _decode(content, kind, max_pixels, allow_truncated)
+        return _decode(content, kind, max_pixels, allow_truncated, value_range)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except MemoryError:
@@ -140,11 +153,17 @@ def read_content(
         raise DataError(f"cannot decode {path}: it is damaged or not supported ({error})") from None
 
 
-def _decode(content: bytes, kind: str, max_pixels: int, allow_truncated: bool) -> DecodedImage:
+def _decode(
+    content: bytes,
+    kind: str,
+    max_pixels: int,
+    allow_truncated: bool,
+    value_range: Sequence[float] | None,
+) -> DecodedImage:
     warnings: list[str] = []
     stored = 1
     if kind == "tiff":
-        (pixels, metadata, alpha), stored = decode_tiff(content, max_pixels, warnings)
+        (pixels, metadata, alpha), stored = decode_tiff(content, max_pixels, warnings, value_range)
     elif kind == "png":
         pixels, metadata, alpha = decode_png(content, max_pixels, warnings)
     elif kind == "jpeg":

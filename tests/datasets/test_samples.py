@@ -21,7 +21,7 @@ from ppsr.degradations.device import to_unit
 from ppsr.engine import loader
 from ppsr.engine.distributed import Group
 from ppsr.engine.loader import build_stream, check_samples, fit_channels
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.generators.srvgg import SRVGGNetCompact
 from ppsr.imaging.io import write_image
 
@@ -243,3 +243,40 @@ def test_a_part_of_a_large_set_refuses_it_only_where_that_is_certain():
     check_samples(Set(6), "dataset.train")
     with pytest.raises(DataError, match="7 of 100 samples"):
         check_samples(Set(7), "dataset.train")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_of_a_stated_range_are_trained_on(tmp_path, rng, dtype):
+    for name in ("hr", "lr"):
+        (tmp_path / name).mkdir()
+    high = (rng.random((2, 32, 40, 6)) * 3000 - 500).astype(dtype)
+    for index, image in enumerate(high):
+        _write_bands(tmp_path / "hr" / f"{index}.tif", image)
+        _write_bands(tmp_path / "lr" / f"{index}.tif", image[::2, ::2])
+    options = {"gt_folder": str(tmp_path / "hr"), "lq_folder": str(tmp_path / "lr"), "scale": 2}
+    dataset = SRDataset(**options, gt_size=16, value_range=[-500, 2500])
+    dataset.channels = 6
+    batch = next(_stream(dataset, batch_size=2))
+    assert (batch["gt"].dtype, batch["gt"].shape) == (paddle.float32, [2, 6, 16, 16])
+    np.testing.assert_array_equal(batch["gt"].numpy()[..., ::2, ::2], batch["lq"].numpy())
+    whole = SRDataset(**options, value_range=[-500, 2500])
+    whole.channels = 6
+    expected = (high[1].astype(np.float64).transpose(2, 0, 1) + 500) / 3000
+    np.testing.assert_allclose(whole[1]["gt"], expected, atol=1e-7)
+
+
+def test_floats_without_a_range_and_wrong_ranges_are_refused(tmp_path, rng, caplog):
+    (tmp_path / "hr").mkdir()
+    _write_bands(tmp_path / "hr" / "a.tif", rng.random((16, 16, 3), np.float32))
+    with pytest.raises(DataError, match=r"a\.tif: 32-bit float samples .* state it \(value_range"):
+        GTDataset(gt_folder=str(tmp_path / "hr"))[0]
+    for wrong in ([1, 0], [0], "0-1", [0, "1"]):
+        with pytest.raises(ConfigError, match="value_range is two rising numbers"):
+            GTDataset(gt_folder=str(tmp_path / "hr"), value_range=wrong)
+    with caplog.at_level(logging.WARNING):
+        image = GTDataset(gt_folder=str(tmp_path / "hr"), value_range=[0.25, 1])[0]["gt"]
+    assert (image.min(), image.max() <= 1) == (0, True)
+    assert "are clipped" in caplog.text
+    _write_bands(tmp_path / "hr" / "a.tif", np.full((16, 16, 3), np.nan, np.float32))
+    with pytest.raises(DataError, match="not all finite"):
+        GTDataset(gt_folder=str(tmp_path / "hr"), value_range=[0, 1])[0]

@@ -10,7 +10,7 @@ import logging
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -46,8 +46,10 @@ def tiff_header(handle: BinaryIO) -> tuple[int, int, bool]:
         return page.imagewidth, page.imagelength, 1 in page.extrasamples or 2 in page.extrasamples
 
 
-def decode_tiff(content: bytes, max_pixels: int, warnings: list[str]) -> tuple[Decoded, int]:
-    """Decode the first page; returns its orientation too."""
+def decode_tiff(
+    content: bytes, max_pixels: int, warnings: list[str], value_range: Sequence[float] | None = None
+) -> tuple[Decoded, int]:
+    """Decode the first page; returns its orientation too. Floats become [0, 1] of the stated range."""
     try:
         Directories(content, parts=False)
     except (ValueError, struct.error) as error:
@@ -56,12 +58,15 @@ def decode_tiff(content: bytes, max_pixels: int, warnings: list[str]) -> tuple[D
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages[0]
         check_size((page.imagewidth, page.imagelength), max_pixels)
-        _check_samples(page, len(content))
+        _check_samples(page, len(content), value_range is not None)
         count_frames(_pages(content), warnings)
         pixels = page.asarray()
         planar = page.planarconfig == 2 and page.samplesperpixel > 1
         pixels = np.moveaxis(pixels, 0, -1) if planar else pixels
         pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
+        if pixels.dtype.kind == "f":
+            assert value_range is not None
+            pixels = _scaled(pixels, value_range, warnings)
         pixels, alpha = _meaning(page, pixels, warnings)
         return (np.ascontiguousarray(pixels), _metadata(page, content, warnings), alpha), _orientation(page)
 
@@ -81,11 +86,30 @@ def _pages(content: bytes) -> int:
     return len(seen)
 
 
-def _check_samples(page: Any, length: int) -> None:
+def _scaled(pixels: np.ndarray, value_range: Sequence[float], warnings: list[str]) -> np.ndarray:
+    """Floats of a range as float32 in [0, 1]."""
+    if not np.isfinite(pixels).all():
+        raise DataError("the samples are not all finite")
+    low, high = value_range
+    outside = float(np.mean((pixels < low) | (pixels > high)))
+    if outside:
+        warnings.append(f"{outside:.2%} of the samples are outside [{low:g}, {high:g}] and are clipped")
+    return ((np.clip(pixels.astype(np.float64), low, high) - low) / (high - low)).astype(np.float32)
+
+
+def _check_samples(page: Any, length: int, floats: bool) -> None:
     bits = page.bitspersample
     if isinstance(bits, tuple):
         raise DataError(f"samples of {bits} bits are not supported; a TIFF must hold gray or RGB of one type")
-    if page.sampleformat != 1 or bits > 16 or page.dtype is None or page.dtype.kind not in "ub":
+    is_float = page.sampleformat == 3 and page.dtype is not None
+    if is_float and not floats:
+        raise DataError(
+            f"{bits}-bit float samples have no range of their own; state it (value_range of a data set), or "
+            "convert the image to 8 or 16 bit"
+        )
+    if not is_float and (
+        page.sampleformat != 1 or bits > 16 or page.dtype is None or page.dtype.kind not in "ub"
+    ):
         name = {2: "signed", 3: "float"}.get(page.sampleformat, "")
         raise DataError(f"{bits}-bit {name} samples are not supported; convert the image to 8 or 16 bit")
     if page.nbytes > _RATIO * length + 2**20:
@@ -101,6 +125,8 @@ def _check_samples(page: Any, length: int) -> None:
 
 def _meaning(page: Any, pixels: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, bool]:
     """Gray, RGB or bands, with the last channel being alpha if the second value is true."""
+    if pixels.dtype.kind == "f":  # gray, RGB or bands, without alpha
+        return (1 - pixels if int(page.photometric) == 0 else pixels), False
     top = np.iinfo(pixels.dtype).max if pixels.dtype != bool else 1
     if pixels.dtype == bool or page.bitspersample < 8:
         top = 2**page.bitspersample - 1
