@@ -95,7 +95,7 @@ def our_call(work: Work, variant: str, folder: Path) -> Callable[[], np.ndarray]
     """A forward pass or a training step by ppsr."""
     import paddle
 
-    from ppsr.inference.backends.choose import open_backend
+    from ppsr.inference.choose import open_backend
     from ppsr.solver.multi_tensor import Adam
 
     net = our_network(work)

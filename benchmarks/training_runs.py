@@ -68,6 +68,9 @@ RUNS = (
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
     Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500", averaged=False),
+    Run("drct_small_x2", "DRCT x2, one group of width 32", 2, data="T91 and BSDS500"),
+    Run("mambadrct_small_x2", "MambaDRCT x2, one group of width 32", 2, data="T91 and BSDS500"),
+    Run("drn_small_x4", "DRN x4, 3 blocks of width 8", 4, data="T91 and BSDS500"),
 )
 
 
@@ -260,10 +263,16 @@ def scored(run: Run, output: Path, weights: Path) -> dict:
 
 
 def report(output: Path) -> None:
-    """Score every run that has weights, and fill the page."""
+    """Score every run that has weights here, keep the last result of the others, and fill the page."""
     import training_runs_report
 
-    results = {run.name: result_of(run, output) for run in RUNS if steps_done(output / run.name)}
+    kept = training_runs_report.last_results()
+    results = {}
+    for run in RUNS:
+        if steps_done(output / run.name):
+            results[run.name] = result_of(run, output)
+        elif run.title in kept:
+            results[run.name] = kept[run.title]
     training_runs_report.write(results)
 
 

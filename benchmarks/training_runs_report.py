@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from recipes_report import IMAGES, draw_learning, fill
 
 PAGE = Path("docs/results.md")
+FIGURE = IMAGES / "training_runs"
 # Wording of the tables -> of the Chinese page's
 CHINESE = (
     (r"network \| steps \| Set5 \| published", "网络 | 步数 | Set5 | 公开"),
@@ -16,8 +18,16 @@ CHINESE = (
     (r"(\d+) of (\d+)", r"\1，共 \2"),
     (r"FSRCNN's paper", "FSRCNN 论文"),
     (r"ESPCN's paper", "ESPCN 论文"),
+    (r", one group of width (\d+)", r"，1 组，宽 \1"),
+    (r", (\d+) blocks of width (\d+)", r"，\1 块，宽 \2"),
     (r", begun anew from it", "，从其权重重新开始"),
 )
+
+
+def last_results() -> dict[str, dict]:
+    """What the figure of the page was drawn from, by titles."""
+    data = FIGURE.with_suffix(".json")
+    return json.loads(data.read_text("utf-8")) if data.exists() else {}
 
 
 def write(results: dict[str, dict]) -> None:
@@ -26,7 +36,7 @@ def write(results: dict[str, dict]) -> None:
         return
     fill("scores", scores_table(results), PAGE, CHINESE)
     fill("runs", runs_table(results), PAGE, CHINESE)
-    draw_learning({result["title"]: result for result in results.values()}, IMAGES / "training_runs")
+    draw_learning({result["title"]: result for result in results.values()}, FIGURE)
 
 
 def scores_table(results: dict[str, dict]) -> str:

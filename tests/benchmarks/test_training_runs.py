@@ -12,6 +12,7 @@ import pytest
 
 from ppsr.config import check_config, load_config
 from ppsr.imaging import write_image
+from ppsr.solver.optimizers import build_schedules
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,9 +32,10 @@ def test_every_run_has_a_config_of_its_scale(runs):
     for place, run in enumerate(runs.RUNS):
         experiment = check_config(load_config(f"configs/{run.name}.yaml"))
         generator = experiment.model["generator"]
-        scales = {generator.get("scale", generator.get("upscale")), experiment.dataset.test["scale"]}
+        scales = {np.max(generator.get("scale", generator.get("upscale"))), experiment.dataset.test["scale"]}
         assert scales == {run.scale}
-        assert experiment.lr_scheduler["periods"] == [experiment.total_iters]
+        schedule = build_schedules({"name": "SOAP"}, experiment.lr_scheduler)["optim"]
+        assert schedule(experiment.total_iters) < 0.02 * experiment.lr_scheduler["learning_rate"]
         assert bool(experiment.load) == bool(run.start)
         assert not run.start or run.start in names[:place]
 
