@@ -45,6 +45,7 @@ def scores_table(results: dict[str, dict]) -> str:
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for result in results.values():
         set5, published = result["scores"]["Set5"], result["published"]
+        b100, bicubic = (result[key].get("B100") for key in ("scores", "bicubic_scores"))
         done = result["steps"]
         cells = [
             result["title"],
@@ -53,8 +54,8 @@ def scores_table(results: dict[str, dict]) -> str:
             f"{published:.2f} ({result['source']})" if published else "–",
             f"{set5['psnr'] - published:+.2f}" if published else "–",
             f"{result['bicubic']:.2f}",
-            f"{result['scores']['B100']['psnr']:.2f} / {result['scores']['B100']['ssim']:.4f}",
-            f"{result['bicubic_scores']['B100']['psnr']:.2f}",
+            f"{b100['psnr']:.2f} / {b100['ssim']:.4f}" if b100 else "–",
+            f"{bicubic['psnr']:.2f}" if bicubic else "–",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

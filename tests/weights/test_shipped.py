@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
+from ppsr.evaluation.evaluate import evaluate
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.weights.catalogue import entries
@@ -16,7 +18,9 @@ from ppsr.weights.fetch import local_path
 from ppsr.weights.files import read_file
 
 SHIPPED = [entry for entry in entries() if entry.shipped]
-FOLDER = Path(__file__).parents[2] / "ppsr" / "weights" / "shipped"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "ppsr" / "weights" / "shipped"
+SET5 = [folder for name in ("data", "../shared/images") if (folder := ROOT / name / "Set5/HR").is_dir()]
 
 
 def test_every_file_is_listed_and_together_they_are_small():
@@ -40,8 +44,25 @@ def test_a_name_gives_the_network_of_its_row(entry, rng):
     np.testing.assert_allclose(upscaler(smooth)[6:-6, 6:-6], 0.5, atol=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not SET5, reason="data/Set5 is not there; data/README.md tells how to get it")
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in SHIPPED if entry.network["name"] != "MambaDRCT"],  # its scans take a minute
+    ids=lambda entry: entry.name,
+)
+def test_a_file_scores_as_its_row_of_the_results(entry):
+    """Halves instead of the float32 that the row was scored with; the page allows 0.02 dB for that."""
+    results = json.loads((ROOT / "docs" / "images" / "training_runs.json").read_text("utf-8")).values()
+    config = f"configs/{entry.name.replace('-', '_')}.yaml"
+    expected = next(result["scores"]["Set5"] for result in results if result["config"] == config)
+    scores = evaluate(scale=entry.scale, gt=SET5[0], load=entry.name).means
+    assert scores["psnr"] == pytest.approx(expected["psnr"], abs=0.02)
+    assert scores["ssim"] == pytest.approx(expected["ssim"], abs=0.001)
+
+
 def test_shipped_weights_are_listed_apart():
     lines = CliRunner().invoke(build_app(), ["models", "list", "--shipped"]).stdout.splitlines()
-    names = [line.split()[0] for line in lines[1:] if line.strip() and not line.startswith("ppsr models")]
+    names = [line.split()[0] for line in lines[1 : lines.index("")]]
     assert [name for name in names if not set(name) <= {"-"}] == [entry.name for entry in SHIPPED]
     assert all("comes with ppsr" in line for line in lines if line.split(" ")[0] in names and "x" in line)
