@@ -109,8 +109,7 @@ class TrainStep:
             logger.warning("mixed precision has no effect on CPU: training in float32")
         self.float32_nets = self._choose_half_type() if self.amp else []
         use_scaler = self.amp and self.precision.dtype == "float16"
-        for name in self.optimizers:
-            self.scalers[name] = LossScale(enabled=use_scaler)
+        self.scalers = {name: LossScale(enabled=use_scaler) for name in self.optimizers}
         if self.amp and self.precision.level == "O2":
             for optimizer, names in self.optimizers.values():
                 nets = [self.model.nets[name] for name in names if name not in self.float32_nets]
@@ -310,9 +309,8 @@ class TrainStep:
         self.updating = True
         for optimizer, names in result.optimizers.values():
             norm = math.sqrt(sum(squares.get(net, 0.0) for net in names)) / scaler.value
-            factor = 1.0
-            if self.options.clip_norm is not None:
-                factor = min(1.0, self.options.clip_norm / (norm + 1e-6))
+            limit = self.options.clip_norm
+            factor = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
             scale_gradients([p for net in names for p in self.trainable[net]], factor / scaler.value)
             optimizer.step()
         scaler.update(overflowed=False)
