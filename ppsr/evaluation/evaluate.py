@@ -1,4 +1,4 @@
-"""`ppsr.evaluate`: scores of a network, a weight file, bicubic enlargement or finished images."""
+"""`ppsr.evaluate`: scores of a network, a weight file, bicubic interpolation or SR images."""
 
 from __future__ import annotations
 
@@ -109,24 +109,22 @@ def evaluate(
         protocol: classic, dsr, reflash, dasr or realsr.
         scale: HR size / LR size.
         gt: HR images, a folder or a pattern such as `Set14/*_HR.png`.
-        sr: finished SR images; for several degradations, a folder of folders.
-        lq: LR images; left out, they are made from HR where the protocol can.
+        sr: SR images; for several degradations, a folder of folders.
+        lq: LR images; default: generated from HR if the protocol can.
         data: folder of the protocol's sets.
-        sets: those of `data`; None takes all that are there.
-        name: of the single set, without `data`; by default found in its path.
+        sets: sets of `data` to score; None: all that exist.
+        name: name of the single set without `data`; default: found in its path.
         upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
-        use_bicubic: score MATLAB's bicubic enlargement.
-        config_file: names the network.
-        load: weights, or an exported network; two files where generator and predictor are apart. Without
-            `config_file` weights tell their network themselves.
-        metrics: names of those wanted; None for all of the protocol.
-        metric_options: more constructor arguments by metric, such as {"pe": {"definition": "published"}}.
+        use_bicubic: score MATLAB's bicubic interpolation.
+        config_file: config that defines the network; default: inferred from the weights.
+        load: weights or an exported network; two files if generator and predictor are separate.
+        metrics: names of metrics; None: all of the protocol.
+        metric_options: constructor arguments by metric, such as {"pe": {"definition": "published"}}.
         lq_script: "published" generates LR as the released script does, "fixed" with its bug fixed; dsr only.
-        seed: of noise in LR images made here, at least 0.
-        tile: side in LR pixels of the tiles that a network is applied to; 0: whole images. Images for which
-            memory is short are never cut further: they have no score.
-        backend: of the network, as for `Upscaler`.
-        self_ensemble: mean over the eight flips and turns.
+        seed: seed of noise in generated LR images, at least 0.
+        tile: tile size in LR pixels; 0: whole images. Images that do not fit into memory have no score.
+        backend: as in `Upscaler`.
+        self_ensemble: average over eight flips and rotations.
         options: device, precision and threads of the backend.
         group: processes that share the work.
         on_image: called before each image with the set's name, the number of finished images and of all.
@@ -143,10 +141,10 @@ def evaluate(
     chosen = find_protocol(protocol, scale)
     if lq_script not in ("published", "fixed"):
         raise ConfigError(f"lq_script is published or fixed, got {lq_script!r}")
-    if lq_script == "fixed" and not chosen.scripts_differ:
+    if lq_script == "fixed" and not chosen.has_fixed_script:
         raise ConfigError(f"lq_script=fixed applies to protocol 'dsr' only, got '{protocol}'")
     if sr is not None and lq is not None:
-        raise ConfigError("finished images (sr) are scored as they are: lq has no effect beside them")
+        raise ConfigError("sr images are scored directly, so lq has no effect; give only one of them")
     if seed < 0:
         raise ConfigError(f"seed is at least 0, got {seed}")
     configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
@@ -154,7 +152,7 @@ def evaluate(
     given = [way for way, value in ways.items() if value is not None]
     if len(given) != 1:
         raise ConfigError(
-            "give exactly one of finished images (sr), a network (load), bicubic enlargement; got "
+            "give exactly one of SR images (sr), a network (load) and bicubic; got "
             + (", ".join(given) or "none")
         )
     tasks, absent = find_sets(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
@@ -184,7 +182,9 @@ def evaluate(
             name=task.name,
             variant=task.variant,
             group=group,
-            on_round=partial(_tell, on_image, f"{task.name} {task.variant}".strip(), len(source.names)),
+            on_round=partial(
+                _report_progress, on_image, f"{task.name} {task.variant}".strip(), len(source.names)
+            ),
         )
         for task, source in zip(tasks, sources, strict=True)
     ]
@@ -203,7 +203,7 @@ def evaluate(
     )
 
 
-def _tell(on_image: Callable[[str, int, int], None], name: str, count: int, done: int) -> None:
+def _report_progress(on_image: Callable[[str, int, int], None], name: str, count: int, done: int) -> None:
     on_image(name, done, count)
 
 
@@ -249,11 +249,11 @@ def _network(
         ConfigError: its scale is another one.
     """
     if not files:
-        raise ConfigError("a network without weights has no score; give load")
+        raise ConfigError("a network needs weights; give load")
     source = load_source(config_file, [Path(file) for file in files], None)
     network = Upscaler(
         source, backend=backend, options=options, tile=tile, ensemble=self_ensemble, halve=False
     )
     if network.scale != scale:
-        raise ConfigError(f"the network enlarges by {network.scale}, the evaluation asks for {scale}")
+        raise ConfigError(f"the network has scale {network.scale}, but the evaluation has scale {scale}")
     return network

@@ -1,4 +1,4 @@
-"""The named ways to score super-resolution: what is measured, on which pixels, and where images lie."""
+"""Named evaluation protocols: what is measured on which pixels, and where the images are."""
 
 from __future__ import annotations
 
@@ -24,22 +24,20 @@ class Protocol:
     """One way to score.
 
     Attributes:
-        name: of the option `--protocol`.
         about: one line for the table of protocols.
         color: channels measured by PSNR and SSIM.
-        border: pixels cut from each side; None stands for the scale.
-        scales: valid scales.
+        border: pixels cropped from each side; None: the scale.
         metrics: name -> entry of METRICS with options; the first one orders the images.
-        borderless: metrics that see the whole image.
-        rounding: of the images before they are compared.
-        pairing: how HR images find their LR or SR.
-        gt_layout: where HR images lie below the data folder; None where there is no truth.
-        lq_layout: where LR images lie.
-        sets: names of the sets, as folders.
+        no_border_metrics: metrics of the whole image.
+        rounding: rounding of the images before they are compared.
+        pairing: how LR or SR images are matched with HR images.
+        gt_layout: path of the HR images in the data folder; None if there is no ground truth.
+        lq_layout: path of the LR images.
+        sets: folder names of the test sets.
         variants: degradations -> their names in the table.
-        make_lq: makes LR images where none are given; None where they must be given.
-        how_to_make: the command that makes them.
-        scripts_differ: the released script makes LR images otherwise than it intends.
+        make_lq: generates LR images; None if they must be given.
+        lq_command: command that creates the LR images.
+        has_fixed_script: the released script has a bug that can be fixed (`--lq-script`).
     """
 
     name: str
@@ -53,21 +51,21 @@ class Protocol:
     sets: tuple[str, ...]
     variants: Mapping[str, str] = field(default_factory=dict)
     make_lq: Degrade | None = None
-    how_to_make: str = ""
-    scripts_differ: bool = False
-    borderless: tuple[str, ...] = ()
+    lq_command: str = ""
+    has_fixed_script: bool = False
+    no_border_metrics: tuple[str, ...] = ()
     rounding: str = "8 bit, half to even"
-    pairing: str = "by name: equal, else undecorated, else begun by HR's"
+    pairing: str = "exact stem, then stem without suffix, then HR stem as prefix"
 
     def metric_configs(
         self, scale: int, names: tuple[str, ...] | None, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, dict[str, Any]]:
-        """The metrics to build, with their borders.
+        """Entries of METRICS to build, with their borders.
 
         Args:
             scale: of this evaluation.
-            names: those wanted; None for all.
-            options: more constructor arguments by metric.
+            names: metrics to keep; None: all.
+            options: additional constructor arguments by metric.
 
         Raises:
             ConfigError: the protocol has no such metric, or options are for one that is not measured.
@@ -81,14 +79,14 @@ class Protocol:
         for name in options:
             if name not in measured:
                 raise ConfigError(
-                    f"options of '{name}' have no effect: protocol '{self.name}' measures "
-                    f"{', '.join(measured)} here"
+                    f"options of '{name}' have no effect: the metrics of protocol '{self.name}' are "
+                    f"{', '.join(measured)}"
                 )
         border = scale if self.border is None else self.border
         return {
             name: {
                 **self.metrics[name],
-                "crop_border": 0 if name in self.borderless else border,
+                "crop_border": 0 if name in self.no_border_metrics else border,
                 **options.get(name, {}),
             }
             for name in measured
@@ -147,7 +145,7 @@ PROTOCOLS = {
             lq_layout="test_LR_x{scale}",
             sets=("DSR-TestData",),
             make_lq=_depth_lq,
-            scripts_differ=True,
+            has_fixed_script=True,
         ),
         Protocol(
             name="reflash",
@@ -167,14 +165,14 @@ PROTOCOLS = {
             about="DASR's validation sets: type 1 weak, 2 standard, 3 severe; LPIPS of AlexNet by default",
             color="Y of BT.601, not rounded; LPIPS: RGB",
             border=4,
-            borderless=("lpips",),
+            no_border_metrics=("lpips",),
             scales=(4,),
             metrics={**_Y, "lpips": {"name": "LPIPSMetric", "net": "alex"}},
             gt_layout="{set}_valid_HR",
             lq_layout="{set}_valid_{variant}",
             sets=("DIV2K",),
             variants={"type1": "weak", "type2": "standard", "type3": "severe"},
-            how_to_make="ppsr prepare dasr-valid HR LR --type N",
+            lq_command="ppsr prepare dasr-valid HR LR --type N",
         ),
         Protocol(
             name="realsr",
@@ -193,15 +191,15 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str, scale: int) -> Protocol:
-    """A protocol that has the scale.
+    """Look up a protocol by name.
 
     Raises:
-        ConfigError: unknown protocol, or scale that it does not know.
+        ConfigError: unknown protocol or unsupported scale.
     """
     if name not in PROTOCOLS:
         raise ConfigError(f"unknown protocol '{name}'; {did_you_mean(name, PROTOCOLS)}")
     protocol = PROTOCOLS[name]
     if scale not in protocol.scales:
         valid = ", ".join(map(str, protocol.scales))
-        raise ConfigError(f"protocol '{name}' has the scales {valid}; got {scale}")
+        raise ConfigError(f"protocol '{name}' supports the scales {valid}, got {scale}")
     return protocol

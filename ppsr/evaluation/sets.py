@@ -1,4 +1,4 @@
-"""Which sets and degradations an evaluation scores, and where their images are."""
+"""Sets and degradations that an evaluation scores, and where their images are."""
 
 from __future__ import annotations
 
@@ -24,29 +24,27 @@ def find_sets(
     sets: Sequence[str] | None,
     name: str | None,
 ) -> tuple[list[SetTask], list[str]]:
-    """The sets and degradations to score, and the protocol's sets that `data` does not hold."""
+    """Find the sets and degradations to score, and the protocol's sets that are missing from `data`."""
     if data is None:
         if sets:
             raise ConfigError(
-                "sets chooses among those of data; without it give gt, and name to name the set"
+                "sets selects from data; without data give gt, and name for the name of the set"
             )
         if protocol.gt_layout is not None and gt is None:
-            raise ConfigError(f"protocol '{protocol.name}' needs HR images: give gt, or data")
+            raise ConfigError(f"protocol '{protocol.name}' needs HR images: give gt or data")
         if protocol.gt_layout is None and sr is None and lq is None:
-            raise ConfigError(f"protocol '{protocol.name}' needs images: give lq or sr, or data")
+            raise ConfigError(f"protocol '{protocol.name}' needs images: give lq, sr or data")
         if protocol.make_lq is None and sr is None and lq is None:
             raise ConfigError(
-                f"protocol '{protocol.name}' needs LR images: give lq ({protocol.how_to_make} makes them)"
+                f"protocol '{protocol.name}' needs LR images: give lq (created by {protocol.lq_command})"
             )
         label = name or _guess_name(protocol, gt or lq or sr)
         found = _variants(protocol, label, gt=gt, lq=lq, sr=sr)
         return [replace(task, recursive=True) for task in found], []
     if gt is not None or lq is not None:
-        raise ConfigError("give either data, or gt and lq")
+        raise ConfigError("give either data or gt and lq, not both")
     if name is not None:
-        raise ConfigError(
-            "name is for one set given by gt or lq; those of data have their names: choose by sets"
-        )
+        raise ConfigError("name applies to a set given by gt or lq; select sets of data by sets")
     tasks, absences = [], []
     for label in sets or protocol.sets:
         gt_place = (
@@ -65,7 +63,9 @@ def find_sets(
         tasks += _variants(protocol, label, gt=gt_place, lq=lq_place, sr=place)
     if not tasks:
         layout = protocol.gt_layout or protocol.lq_layout
-        raise DataError(f"{data} holds none of {', '.join(protocol.sets)}; the layout is {layout}")
+        raise DataError(
+            f"{data} contains none of {', '.join(protocol.sets)}; the expected layout is {layout}"
+        )
     return tasks, absences
 
 
@@ -102,9 +102,7 @@ def _variants(
     found = {variant: place for variant, place in places.items() if place.is_dir()}
     if not found and "{variant}" in text:
         if protocol.make_lq is None:
-            raise DataError(
-                f"none of {', '.join(map(str, places.values()))} is there; {protocol.how_to_make}"
-            )
+            raise DataError(f"none of {', '.join(map(str, places.values()))} is there; {protocol.lq_command}")
         return [SetTask(name, variant, gt) for variant in protocol.variants]
     if not found:
         folder = Path(text).name

@@ -1,4 +1,4 @@
-"""The images of an evaluation: LR, SR and HR of each name, read, made or computed."""
+"""The images of an evaluation: LR, SR and HR of each name, read, generated or computed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Upscale = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class SetTask:
-    """Where the images of one set lie: folders, or patterns such as `Set14/*_HR.png`.
+    """Locations of the images of one set: folders, or patterns such as `Set14/*_HR.png`.
 
     Attributes:
-        name: of the set.
+        name: name of the set.
         variant: degradation, or "".
-        gt: HR images; None without truth.
-        lq: LR images; None makes them from HR.
-        sr: finished SR images; None upscales LR.
-        absent: why the set has no images, where its place is known to be empty.
-        recursive: search the folders of folders; names are then paths below the folder.
+        gt: HR images; None without ground truth.
+        lq: LR images; None: generated from HR.
+        sr: SR images; None: upscaled from LR.
+        absent: reason why the set has no images, if it is known to be empty.
+        recursive: search subfolders; names are then paths relative to the folder.
     """
 
     name: str
@@ -50,15 +50,15 @@ def bicubic(scale: int) -> Upscale:
 
 
 class ImageSource:
-    """Yields LR, SR and HR of a set's images by name.
+    """LR, SR and HR images of a set by name.
 
     Args:
-        task: where they lie.
-        protocol: makes LR images where none are given.
+        task: locations of the images.
+        protocol: generates LR images if none are given.
         scale: HR size / LR size.
-        upscale: LR -> SR in [0, 1]; not needed where SR is given.
-        seed: of LR images made here.
-        published: make them as the released script does, rather than as it intends.
+        upscale: LR -> SR in [0, 1]; not needed if SR is given.
+        seed: seed of generated LR images.
+        published: generate LR as the released script does, rather than with its bug fixed.
 
     Raises:
         DataError: folders are missing or empty.
@@ -105,23 +105,23 @@ class ImageSource:
             kind = "SR" if task.sr is not None else "LR"
             self.problems += [FailedImage(n, "missing", f"has no {kind} image") for n in pairing.missing]
             self.problems += [
-                FailedImage(n, "extra", f"belongs to no HR image of {task.gt}") for n in pairing.extra
+                FailedImage(n, "extra", f"matches no HR image in {task.gt}") for n in pairing.extra
             ]
         self._note(duplicates)
 
     def _note(self, duplicates: Mapping[Path, Path]) -> None:
         self.problems += [
-            FailedImage(left.name, "duplicate", f"{taken} has the same name and is taken instead")
+            FailedImage(left.name, "duplicate", f"{taken} has the same name and is used instead")
             for left, taken in duplicates.items()
         ]
 
     @property
     def names(self) -> list[str]:
-        """Of the images, sorted."""
+        """Names of the images, sorted."""
         return sorted(self.files)
 
     def read(self, name: str) -> ImageTriplet:
-        """The images of one name, HR cut to the part that LR covers.
+        """Read the images of one name, HR cropped to the part that LR covers.
 
         Raises:
             ImageError: they cannot be compared.
@@ -135,7 +135,7 @@ class ImageSource:
         # gray images are degraded as gray ones, so that noise is gray too
         lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
         if lq is None or self.upscale is None:
-            raise ImageError("unreadable", "there is neither an LR image nor a way to make one")
+            raise ImageError("unreadable", "there is no LR image and no way to generate one")
         sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
         return ImageTriplet(lq, *aligned(sr, gt, self.scale))
 
@@ -143,7 +143,7 @@ class ImageSource:
         if self.protocol.make_lq is None:
             raise ImageError("missing", "has no LR image")
         if min(gt.shape[:2]) < self.scale:
-            raise ImageError("wrong size", f"HR is {size_text(gt)}, too small to be shrunk by {self.scale}")
+            raise ImageError("wrong size", f"HR is {size_text(gt)}, too small to downscale by {self.scale}")
         rng = seeded(self.seed, self.task.variant, name)
         return self.protocol.make_lq(
             mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published

@@ -63,7 +63,7 @@ def test_nothing_scored_is_exit_code_3(folders):
         (("--lpips-net", "vgg"), "--lpips-net applies to lpips"),
         (("--niqe-parameters", "x.npz"), "--niqe-parameters applies to niqe"),
         (("--metrics", "psnr,,ssim"), "--metrics takes comma-separated names"),
-        (("--sets", "Set5"), "sets chooses among those of data"),
+        (("--sets", "Set5"), "sets selects from data"),
     ],
 )
 def test_an_option_without_effect_is_refused(folders, arguments, message):

@@ -200,15 +200,15 @@ def test_exactly_one_thing_is_scored(folders, arguments):
     ("arguments", "message"),
     [
         ({"protocol": "clasic"}, "did you mean 'classic'"),
-        ({"scale": 5}, "scales 2, 3, 4, 8; got 5"),
+        ({"scale": 5}, "scales 2, 3, 4, 8, got 5"),
         ({"metrics": ["pnsr"]}, "did you mean 'psnr'"),
         ({"lq_script": "right"}, "published or fixed"),
         ({"gt": None}, "needs HR images"),
         ({"protocol": "dasr"}, "needs LR images.*dasr-valid"),
-        ({"data": "x"}, "either data, or gt and lq"),
+        ({"data": "x"}, "either data or gt and lq"),
         ({"seed": -1}, "seed is at least 0, got -1"),
-        ({"sets": ["Set5"]}, "sets chooses among those of data"),
-        ({"gt": None, "data": "x", "name": "foo"}, "name is for one set"),
+        ({"sets": ["Set5"]}, "sets selects from data"),
+        ({"gt": None, "data": "x", "name": "foo"}, "name applies to a set"),
         ({"lq_script": "fixed"}, "applies to protocol .dsr. only"),
         ({"use_bicubic": False, "sr": "x", "lq": "y"}, "lq has no effect"),
         ({"metric_options": {"rmse": {"definition": "safe"}}}, "'rmse' have no effect.*psnr, ssim"),
@@ -221,7 +221,7 @@ def test_options_that_do_not_fit_are_refused(folders, arguments, message):
 
 
 def test_a_data_folder_without_sets_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds none of Set5"):
+    with pytest.raises(DataError, match="contains none of Set5"):
         evaluate(data=tmp_path, use_bicubic=True)
 
 
@@ -243,5 +243,5 @@ def test_a_weight_file_alone_is_scored(folders):
     write_state(folders / "w.pdparams", {k: v.numpy() for k, v in net.state_dict().items()})
     result = evaluate(gt=folders / "gt", load=folders / "w.pdparams")
     assert result.count == 3
-    with pytest.raises(ConfigError, match="enlarges by 4"):
+    with pytest.raises(ConfigError, match="has scale 4"):
         evaluate(gt=folders / "gt", load=folders / "w.pdparams", scale=2)
