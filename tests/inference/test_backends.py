@@ -18,56 +18,16 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import benchmark, choose, onnx_graph
 from ppsr.inference.backend import PaddleBackend, apply_backend
+from ppsr.inference.backends import paddle_inference
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
 from ppsr.inference.benchmark import BackendResult, benchmark_backends, installed
 from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
-from ppsr.inference.network_info import NetworkInfo, network_info
-from ppsr.registry import GENERATORS
+from ppsr.inference.network_info import network_info
+from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from tests.inference.exports import network
-
-
-def test_channels_of_a_gray_network_are_found() -> None:
-    gray = GENERATORS.build(
-        {"name": "MSRResNet", "num_in_ch": 1, "num_out_ch": 1, "num_feat": 4, "num_block": 1}
-    )
-    drn = GENERATORS.get("DRNGenerator")
-    assert network_info(gray).channels == 1
-    assert network_info(drn(**{**drn.test_args, "n_colors": 1})).channels == 1
-
-
-def test_a_steered_network_has_the_field_of_its_generator() -> None:
-    net = network("BlindSR")
-    info = network_info(net)
-    assert info.degradation_params == net.degradation_params > 0
-    assert info.receptive_radius == net.generator.receptive_radius
-
-
-def test_info_of_a_network_that_makes_no_image_are_refused() -> None:
-    predictor = GENERATORS.get("DegradationPredictor")
-    with pytest.raises(ConfigError, match="does not turn LR images"):
-        network_info(predictor(**predictor.test_args))
-
-
-def test_info_survives_their_file(tmp_path: Path) -> None:
-    info = NetworkInfo("HAT", 4, channels=1, rgb_range=255.0, size_multiple=16, receptive_radius=None)
-    path = tmp_path / "x.info.json"
-    path.write_text(info.to_json(paddle="3.3.1"))
-    read, entries = NetworkInfo.read(path)
-    assert read == info
-    assert entries["paddle"] == "3.3.1"
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"network": 1}'])
-def test_file_that_describes_no_network_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "x.info.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match="does not describe"):
-        NetworkInfo.read(path)
-    with pytest.raises(DataError, match="export again"):
-        NetworkInfo.read(tmp_path / "missing")
 
 
 @pytest.mark.smoke
@@ -343,3 +303,35 @@ def test_backends_without_a_device_are_those_that_have_one(
     assert installed(Export(exported), BackendOptions(device="gpu")) == ["inference"]
     assert BackendOptions().on_gpu
     assert not BackendOptions(device="cpu").on_gpu
+
+
+CONVOLUTION = b"\x0a\x06Filter\x12\x05w.w_0"
+
+
+@pytest.mark.parametrize(
+    ("name", "convolutions", "left_out"), [("a.pdmodel", 351, 2), ("a.pdmodel", 817, 10), ("a.json", 817, 0)]
+)
+def test_more_passes_are_left_out_the_more_convolutions_a_graph_has(
+    tmp_path: Path, name: str, convolutions: int, left_out: int
+) -> None:
+    graph = tmp_path / name
+    graph.write_bytes(b"\x0a\x05Input".join([CONVOLUTION] * convolutions))
+    assert len(paddle_inference._hopeless_passes(graph)) == left_out
+
+
+def test_the_constants_of_a_huge_graph_are_not_folded(tmp_path: Path) -> None:
+    graph = tmp_path / "a.pdmodel"
+    graph.write_bytes(bytes(5_000_000))
+    assert "constant_folding_pass" in paddle_inference._hopeless_passes(graph)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("onednn", [True, False])
+def test_a_network_gives_the_same_without_these_passes(
+    tmp_path: Path, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = export_network(network("RCAN"), tmp_path / "net", formats=["paddle"], verify=())
+    monkeypatch.setattr(paddle_inference, "_MANY_CONVOLUTIONS", 1)
+    monkeypatch.setattr(paddle_inference, "_LARGE_GRAPH", 1)
+    opened = open_backend(export.prefix, "inference", BackendOptions(onednn=onednn))
+    assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).compare(opened.run)[0] <= 1e-5

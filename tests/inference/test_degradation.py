@@ -10,7 +10,6 @@ from ppsr.errors import ConfigError
 from ppsr.inference import degradation as module
 from ppsr.inference.degradation import read_degradation
 from ppsr.inference.export import export_network
-from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.onnx_graph import missing_packages
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, small_network
@@ -97,12 +96,6 @@ def test_exports_predict_once_and_steer_every_tile(image, tmp_path, backend):
     vector = np.linspace(-1, 1, 33)
     given = Upscaler(upscaler.backend, degradation=vector)(pixels)
     np.testing.assert_allclose(given, Upscaler(net, degradation=vector)(pixels), atol=1e-4)
-
-
-def test_an_export_of_a_former_version_takes_no_parameters(tmp_path):
-    text = NetworkInfo("BlindSR", 2).to_json()
-    (tmp_path / "x.info.json").write_text(text.replace("degradation_params", "unknown"))
-    assert NetworkInfo.read(tmp_path / "x.info.json")[0].degradation_params == 0
 
 
 def test_numbers_are_read_from_text_and_from_a_file(tmp_path):

@@ -1,4 +1,4 @@
-"""Folders, patterns, names, going on after an interruption, what formats change."""
+"""Folders, patterns, names, results that exist, going on after an interruption, what formats change."""
 
 from __future__ import annotations
 
@@ -25,12 +25,6 @@ def test_folders_keep_their_structure(folder, upscaler, tmp_path):
     assert list_files(tmp_path / "out") == ["a.png", "b.png", "sub/a.png", "sub/deep/c.png"]
     assert [r["status"] for r in reports] == ["ok"] * 4
     assert exit_code(reports) == 0
-
-
-def test_results_inside_the_input_folder_are_not_inputs(folder, upscaler):
-    for _ in range(2):
-        reports = upscale_files(upscaler, folder, folder / "out")
-        assert len(reports) == 4
 
 
 def test_patterns_keep_the_folders_that_they_leave_open(folder, upscaler, tmp_path, monkeypatch):
@@ -177,34 +171,6 @@ def test_a_report_that_cannot_be_written_is_named_at_once(upscaler, tmp_path):
         upscale_files(upscaler, tmp_path / "a.png", tmp_path / "file" / "out")
 
 
-def test_tiles_and_options_reach_thelist_files(upscaler, tmp_path):
-    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
-    tiled = Upscaler(Repeat(), tile=8, outscale=1.5)
-    [report] = upscale_files(
-        tiled, tmp_path / "a.png", tmp_path / "out", options=FileOptions(max_pixels=10**6)
-    )
-    assert report["tiles"].startswith("15 tiles of 8")
-    assert report["output_size"] == [54, 36]
-    assert read_file(report["output"]).pixels.shape == (36, 54, 3)
-    lines = (tmp_path / "out" / "report.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [report]
-
-
-def test_a_failing_network_fails_its_image_only(tmp_path):
-    class Fails(Repeat):
-        def run(self, x):
-            if x.mean() < 0.1:
-                raise RuntimeError("kernel failed")
-            return super().run(x)
-
-    (tmp_path / "a.png").write_bytes(packed(colours() // 20, "PNG"))
-    (tmp_path / "b.png").write_bytes(packed(colours(), "PNG"))
-    reports = upscale_files(Upscaler(Fails()), tmp_path, tmp_path / "out")
-    assert [r["status"] for r in reports] == ["error", "ok"]
-    assert reports[0]["reason"] == "kernel failed"
-    assert list_files(tmp_path / "out") == ["b.png"]
-
-
 class SecondRun(Repeat):
     """Another run into the same folder begins and ends while the third image of the first is computed."""
 
@@ -298,3 +264,83 @@ def test_one_line_per_input_tells_which_and_how_far(folder, upscaler, tmp_path, 
     assert [line.split(":")[0] for line in lines] == [f"{n} of 5" for n in range(1, 6)]
     for line, name in zip(lines, ("a.png", "b.jpg", "bad.png", "sub/a.png", "sub/deep/c.webp"), strict=True):
         assert line.count(str(folder / name)) == 1
+
+
+def _names(reports, status="ok"):
+    return sorted(Path(r["path"]).name for r in reports if r["status"] == status)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_existing": True}, {"extension": "webp"}])
+def test_own_results_beside_the_inputs_are_no_inputs(upscaler, tmp_path, options):
+    for name in ("a.png", "b.jpg", "c_x2.png"):
+        kind = "PNG" if name.endswith("png") else "JPEG"
+        (tmp_path / name).write_bytes(packed(colours(), kind))
+    first = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2")
+    assert _names(first) == ["a.png", "b.jpg", "c_x2.png"]
+    before = list_files(tmp_path)
+    again = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2", **options)
+    if "extension" in options:
+        assert _names(again) == ["a.png", "b.jpg", "c_x2.png"]
+    else:
+        assert list_files(tmp_path) == before
+    third = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2", **options)
+    assert {Path(r["path"]).stem for r in third if r["status"] == "ok"} <= {"a", "b", "c_x2"}
+
+
+def test_results_of_another_run_in_a_folder_below_are_no_inputs(folder, upscaler, tmp_path):
+    upscale_files(upscaler, folder, folder / "first")
+    reports = upscale_files(Upscaler(Repeat(), outscale=3), folder, tmp_path / "second")
+    assert len([r for r in reports if r["status"] == "ok"]) == 4
+    assert {r["reason"] for r in reports if r["status"] == "skipped"} == {"a result of an earlier run"}
+
+
+def test_an_input_that_is_named_as_a_result_is_not_replaced(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    own = packed(colours()[:11], "PNG")
+    (tmp_path / "a_x2.png").write_bytes(own)
+    reports = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2")
+    assert [r["status"] for r in reports] == ["error", "ok"]
+    assert "would replace the input" in reports[0]["reason"]
+    assert (tmp_path / "a_x2.png").read_bytes() == own
+
+
+def test_a_folder_without_images_is_an_error_that_names_it(upscaler, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("text")
+    reports = upscale_files(upscaler, tmp_path / "notes", tmp_path / "out")
+    assert reports[-1]["reason"] == f"{tmp_path / 'notes'} contains no images or videos"
+    assert exit_code(reports) == 3
+
+
+def test_images_of_kinds_that_cannot_be_read_are_named(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    (tmp_path / "b.exr").write_bytes(b"v/1\x01")
+    reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "error"]
+    assert "is EXR, which is not supported" in reports[1]["reason"]
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
+def test_results_that_were_cut_short_are_made_again(upscaler, tmp_path, extension):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    options = {"extension": extension, "skip_existing": True}
+    [first] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    whole = Path(first["output"]).read_bytes()
+    Path(first["output"]).write_bytes(whole[: len(whole) // 2])
+    [again] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    assert again["status"] == "ok"
+    assert Path(first["output"]).read_bytes() == whole
+    [kept] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    assert kept["status"] == "skipped"
+
+
+@pytest.mark.parametrize("bands", [4, 6, 13])
+def test_files_of_many_bands_are_upscaled_by_networks_for_as_many(tmp_path, rng, bands):
+    tifffile = pytest.importorskip("tifffile")
+    image = rng.integers(0, 65536, (20, 24, bands), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack", planarconfig="contig")
+    [report] = upscale_files(Upscaler(Repeat(channels=bands)), tmp_path / "a.tif", tmp_path / "b.tif")
+    assert report["status"] == "ok", report
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), image.repeat(2, 0).repeat(2, 1))
+    [refused] = upscale_files(Upscaler(Repeat()), tmp_path / "a.tif", tmp_path / "c.tif")
+    assert f"the image has {bands} bands; the network takes gray or RGB" in refused["reason"]

@@ -18,7 +18,6 @@ from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
-from ppsr.inference.exported import Export
 from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.reference import REFERENCE_SUFFIX
 from tests.inference.exports import Doubling, network
@@ -308,40 +307,6 @@ def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
     prefix = replaced(copied(exported, tmp_path), ".onnx", model(node("Conv", "evil.ops")))
     with pytest.raises(DataError, match=r"domain evil\.ops"):
         open_backend(prefix, name, BackendOptions(threads=1))
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
-        {"scale": 10**9},
-        {"scale": "4"},
-        {"scale": True},
-        {"channels": 0},
-        {"size_multiple": 0},
-        {"rgb_range": -1},
-        {"receptive_radius": "x"},
-        {"degradation_params": 10**6},
-        {"files": [1]},
-        {"files": {".json": 3}},
-        {"input_shape": [1, 3]},
-        {"input_shape": {"a": 1}},
-    ],
-)
-def test_facts_are_data_of_the_same_origin(entries: dict, exported: Path, tmp_path: Path) -> None:
-    prefix = copied(exported, tmp_path)
-    info = prefix.with_name("net.info.json")
-    info.write_text(json.dumps({**json.loads(info.read_text()), **entries}))
-    with pytest.raises(DataError, match=r"net\.info\.json"):
-        Export(prefix)
-
-
-def test_facts_that_are_no_file_or_endless_are_refused(exported: Path, tmp_path: Path) -> None:
-    prefix = copied(exported, tmp_path)
-    info = prefix.with_name("net.info.json")
-    for content in ("[" * 200_000, " " * (2**24 + 1)):
-        info.write_text(content)
-        with pytest.raises(DataError):
-            Export(prefix)
 
 
 def test_reference_file_that_grows_is_refused(

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, WeightError
+from ppsr.inference import network
 from ppsr.inference.network import load_network
+from ppsr.inference.network_info import network_info
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = ("model.generator.num_feat=8", "model.generator.num_block=1")
@@ -49,3 +51,14 @@ def test_losses_and_teachers_whose_files_are_missing_do_not_hinder_upscaling(tmp
     path.write_text(yaml.safe_dump({"total_iters": 1, "model": section}))
     net = load_network(path)
     assert net.scale == 2
+
+
+def test_shipped_weights_are_the_default_where_no_others_can_be_had(monkeypatch, caplog):
+    def refuse(entry, **options):
+        raise WeightError(f"{entry.name} cannot be downloaded")
+
+    monkeypatch.setattr(network, "get_entry", refuse)
+    with caplog.at_level("WARNING", "ppsr"):
+        net = network.load_source(None, [], None)
+    assert network_info(net).network == "SRVGGNetCompact"
+    assert "cannot be downloaded" in caplog.text and network.SHIPPED_WEIGHTS in caplog.text

@@ -92,18 +92,6 @@ def test_hidden_colours_do_not_reach_visible_pixels():
     np.testing.assert_array_equal(filled, np.broadcast_to(np.float32([0.8, 0.3, 0.2]), filled.shape))
 
 
-def test_alpha_leaves_no_halo_after_compositing():
-    """A disc of one colour over a background of that colour must be invisible."""
-    y, x = np.mgrid[:40, :40]
-    alpha = np.clip(14 - np.hypot(y - 20, x - 20), 0, 1).astype(np.float32)
-    image = np.zeros((40, 40, 4), np.float32)
-    image[..., 3] = alpha
-    image[alpha > 0, :3] = 0.6
-    sr = Upscaler(Repeat(), outscale=3)(image)
-    over = sr[..., :3] * sr[..., 3:] + 0.6 * (1 - sr[..., 3:])
-    np.testing.assert_allclose(over, 0.6, atol=2e-3)
-
-
 @pytest.mark.parametrize("outscale", [0.5, 1, 1.7, 2, 3.3, 8])
 def test_any_final_size(outscale, rng):
     image = rng.random((31, 45, 3), dtype=np.float32)

@@ -279,12 +279,6 @@ def test_videos_are_done_once_in_each_size(tmp_path):
     assert "pixels, allowed are 1,600" in report["reason"]
 
 
-def test_images_and_videos_are_not_mixed_up(tmp_path):
-    source = _make(tmp_path / "a.mp4", sound=False)
-    [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "b.png")
-    assert "one is a video" in report["reason"]
-
-
 def test_without_pyav_the_message_says_what_to_install(tmp_path, monkeypatch):
     source = _make(tmp_path / "a.mp4", sound=False)
     monkeypatch.setitem(sys.modules, "av", None)
