@@ -128,9 +128,9 @@ def check_training(arguments: list[str], root: Path = ROOT) -> None:
 
 
 def _options_in(script: Path, root: Path) -> set[str]:
-    """Options written in a script or in the modules of ppsr that it imports."""
+    """Options written in a script, in the modules of ppsr that it imports, and in the shared flags."""
     text = script.read_text(encoding="utf-8")
-    for module in re.findall(r"^\s*from (ppsr[\w.]*) import", text, flags=re.M):
+    for module in [*re.findall(r"^\s*from (ppsr[\w.]*) import", text, flags=re.M), "ppsr.cli.flags"]:
         path = root / Path(*module.split(".")).with_suffix(".py")
         if path.is_file():
             text += path.read_text(encoding="utf-8")
