@@ -69,8 +69,7 @@ class DepthTraining(Recipe):
         Args:
             size: side of HR windows, a multiple of `scale`.
             step: distance of HR windows, a multiple of `scale`.
-            workers: processes.
-            force: write again what is already there.
+            workers: see `make`, as `force`.
 
         Raises:
             ConfigError: size or step does not fit the scale.

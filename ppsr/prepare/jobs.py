@@ -137,7 +137,7 @@ class Recipe:
 
         Args:
             source: folder of images.
-            workers: processes, see `parallel_map`.
+            workers: see `parallel_map`.
             force: write again what is already there.
 
         Raises:

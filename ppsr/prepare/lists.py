@@ -35,11 +35,9 @@ def make_list(
 
     Args:
         folder: of the images.
-        output: text file.
         form: "shape" (`name (h,w,c)`) or "name".
         smallest: leave out images with a shorter side.
         verify: decode every image, to leave out truncated ones, instead of reading its header.
-        workers: processes.
         force: replace a list that is there and differs.
 
     Returns:
