@@ -135,6 +135,7 @@ def test_processes_asked_for_on_the_cpu_do_not_end_on_a_gpu(monkeypatch: pytest.
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
     monkeypatch.setenv("PADDLE_DISTRI_BACKEND", "auto")
     monkeypatch.setattr(parallel.core, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(parallel, "_global_parallel_env", None)  # where Paddle keeps the number of ranks
     on_cpu = []
 
     def init() -> None:
