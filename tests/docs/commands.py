@@ -7,9 +7,12 @@ import re
 import shlex
 from pathlib import Path
 
+import typer
 from typer.main import get_command
 
 from ppsr.cli import build_app
+from ppsr.cli.export import export_model
+from ppsr.cli.flags import SeveralValues
 from ppsr.config import check_config, load_config
 from tests.docs.blocks import ROOT
 
@@ -101,6 +104,10 @@ def _check_python(arguments: list[str], root: Path) -> None:
         check_training(arguments[1:], root)
     elif arguments[0] == "tools/inference.py":
         _check_ppsr(["infer", *arguments[1:]])
+    elif arguments[0] == "tools/export_model.py":
+        app = typer.Typer()
+        app.command(cls=SeveralValues)(export_model)
+        get_command(app).make_context(arguments[0], arguments[1:])
     else:
         known = _options_in(script, root)
         for option in (a.split("=")[0] for a in arguments[1:] if re.match(r"^--\w", a)):
