@@ -75,6 +75,7 @@ RUNS = (
         Run(name, title, 2, data="T91 and BSDS500", sets=("Set5",))
         for name, title in (
             ("drct_small_x2", "DRCT x2, one group of width 32"),
+            ("drct_small_x2_short", "DRCT x2, one group of width 32, 1200 steps"),
             ("mambadrct_small_x2", "MambaDRCT x2, one group of width 32"),
         )
     ),
