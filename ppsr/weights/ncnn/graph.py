@@ -14,7 +14,7 @@ from typing import Any
 from ppsr.weights.ncnn.layers import Layer
 from ppsr.weights.opcodes import CorruptFile
 
-__all__ = ["Conv", "Graph", "build_graph", "refuse"]
+__all__ = ["Conv", "Expected", "Graph", "UnknownGraph", "build_graph"]
 
 Node = int
 _DIGITS = 6  # of slopes and coefficients, which are float32 or decimal texts
@@ -26,7 +26,7 @@ class UnknownGraph(CorruptFile):
     """A graph that no known network has."""
 
 
-def refuse(layer: Layer, why: str) -> UnknownGraph:
+def _refuse(layer: Layer, why: str) -> UnknownGraph:
     return UnknownGraph(f"layer '{layer.name}' ({layer.kind}): {why}")
 
 
@@ -116,6 +116,26 @@ class Graph:
             got, wanted = pairs[0]
 
 
+class Expected:
+    """Builds the graph of a known network into a `Graph`, and collects the keys of its weights."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.convs: list[str] = []
+        self.slopes: list[str] = []
+        self._graph = graph
+        self.input, self.concat, self.total = graph.input, graph.concat, graph.total
+        self.shuffle, self.unshuffle, self.nearest = graph.shuffle, graph.unshuffle, graph.nearest
+
+    def conv(self, key: str, x: Node, slope: float | None = None) -> Node:
+        self.convs.append(key)
+        result = self._graph.conv(len(self.convs) - 1, x)
+        return result if slope is None else self._graph.leaky(slope, result)
+
+    def prelu(self, key: str, x: Node) -> Node:
+        self.slopes.append(key)
+        return self._graph.slopes(len(self.slopes) - 1, x)
+
+
 def build_graph(layers: Sequence[Layer]) -> tuple[Graph, Node, list[Conv], list[Layer]]:
     """The normal form of a network.
 
@@ -132,7 +152,7 @@ def build_graph(layers: Sequence[Layer]) -> tuple[Graph, Node, list[Conv], list[
     for layer in layers:
         missing = [name for name in layer.inputs if name not in blobs]
         if missing:
-            raise refuse(layer, f"reads '{missing[0]}', which no layer before it makes")
+            raise _refuse(layer, f"reads '{missing[0]}', which no layer before it makes")
         read.update(layer.inputs)
         inputs = [blobs[name] for name in layer.inputs]
         if layer.kind == "Convolution":
@@ -143,11 +163,11 @@ def build_graph(layers: Sequence[Layer]) -> tuple[Graph, Node, list[Conv], list[
         elif layer.kind in _LAYERS:
             result = _LAYERS[layer.kind](graph, layer, inputs)
         else:
-            raise refuse(layer, "no known network has a layer of this type")
+            raise _refuse(layer, "no known network has a layer of this type")
         graph.layers.setdefault(result, layer)
         copies = layer.kind in _COPIES
         if len(layer.outputs) != 1 and not copies:
-            raise refuse(layer, f"makes {len(layer.outputs)} results")
+            raise _refuse(layer, f"makes {len(layer.outputs)} results")
         blobs |= dict.fromkeys(layer.outputs, result)
     results = [name for name in blobs if name not in read]
     if len(results) != 1 or sum(layer.kind == "Input" for layer in layers) != 1:
@@ -157,7 +177,7 @@ def build_graph(layers: Sequence[Layer]) -> tuple[Graph, Node, list[Conv], list[
 
 def _single(layer: Layer, inputs: list[Node]) -> Node:
     if len(inputs) != 1:
-        raise refuse(layer, f"has {len(inputs)} inputs instead of one")
+        raise _refuse(layer, f"has {len(inputs)} inputs instead of one")
     return inputs[0]
 
 
@@ -177,9 +197,9 @@ def _convolution(graph: Graph, layer: Layer, inputs: list[Node], convs: list[Con
     }
     wrong = [what for what, found in geometry.items() if found]
     if wrong:
-        raise refuse(layer, f"no known network has {wrong[0]}")
+        raise _refuse(layer, f"no known network has {wrong[0]}")
     if outputs < 1 or weights < 1 or weights % (9 * outputs):
-        raise refuse(layer, f"{weights} weights are no 3x3 convolution to {outputs} channels")
+        raise _refuse(layer, f"{weights} weights are no 3x3 convolution to {outputs} channels")
     convs.append(Conv(layer, outputs, weights // (9 * outputs), bool(layer.count(5))))
     result = graph.conv(len(convs) - 1, _single(layer, inputs))
     graph.layers[result] = layer
@@ -189,7 +209,7 @@ def _convolution(graph: Graph, layer: Layer, inputs: list[Node], convs: list[Con
     if activation == _LEAKY:
         return graph.leaky(float((layer.array(10) or [0.0])[0]), result)
     if activation:
-        raise refuse(layer, f"its activation {activation} is none of ReLU and LeakyReLU")
+        raise _refuse(layer, f"its activation {activation} is none of ReLU and LeakyReLU")
     return result
 
 
@@ -207,14 +227,14 @@ def _relu(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
 
 def _concat(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
     if layer.count(0):
-        raise refuse(layer, "joins other axes than channels")
+        raise _refuse(layer, "joins other axes than channels")
     return graph.concat(*inputs)
 
 
 def _eltwise(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
     factors = [float(value) for value in layer.array(1)]
     if layer.count(0) != 1 or (factors and len(factors) != len(inputs)):
-        raise refuse(layer, "is no sum")
+        raise _refuse(layer, "is no sum")
     return graph.total(inputs, factors)
 
 
@@ -223,7 +243,7 @@ def _binary(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
     if scalar and operation == 2:
         return graph.scaled(float(layer.number(2)), _single(layer, inputs))
     if scalar or operation or len(inputs) != 2:
-        raise refuse(layer, "is neither a sum nor a product with a number")
+        raise _refuse(layer, "is neither a sum nor a product with a number")
     return graph.total(inputs)
 
 
@@ -231,17 +251,17 @@ def _interp(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
     kind, tall, wide = layer.count(0), layer.number(1, 1.0), layer.number(2, 1.0)
     sized = layer.count(3) or layer.count(4) or layer.count(5) or layer.count(6)
     if sized or tall != wide or kind not in (_NEAREST, _BICUBIC) or tall <= 0:
-        raise refuse(layer, "is no nearest or bicubic resizing by a factor")
+        raise _refuse(layer, "is no nearest or bicubic resizing by a factor")
     if kind == _BICUBIC:
         return graph.node("bicubic", round(float(tall), _DIGITS), _single(layer, inputs))
     if not float(tall).is_integer():
-        raise refuse(layer, f"resizes by {tall:g}, no whole factor")
+        raise _refuse(layer, f"resizes by {tall:g}, no whole factor")
     return graph.nearest(int(tall), _single(layer, inputs))
 
 
 def _shuffle(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
     if layer.count(1) or layer.count(0) < 1:
-        raise refuse(layer, "has another order of channels than PyTorch")
+        raise _refuse(layer, "has another order of channels than PyTorch")
     act = graph.shuffle if layer.kind == "PixelShuffle" else graph.unshuffle
     return act(layer.count(0), _single(layer, inputs))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,10 @@ from ppsr.errors import WeightError
 from ppsr.files import atomic_write
 from ppsr.weights.identify import Found
 from ppsr.weights.ncnn.layers import FLOAT16, FLOAT32, MAGIC
+from ppsr.weights.ncnn.networks import NETWORKS
 
 __all__ = ["write_ncnn"]
 
-_SLOPE = _RESIDUAL = 0.2
-_ACTIVATIONS = {"prelu": None, "relu": 0.0, "leakyrelu": 0.1}
 _BICUBIC = 3
 
 
@@ -39,12 +37,13 @@ def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: Found
     """
     name, arguments = network
     writer = _Writer(state)
-    if name == "SRVGGNetCompact":
-        _srvgg(writer, arguments)
-    elif name == "RRDBNet" and not arguments.get("plus"):
-        _rrdb(writer, arguments)
-    else:
-        raise WeightError(f"ncnn files are written of RRDBNet and SRVGGNetCompact, not of {name}")
+    if name not in NETWORKS or arguments.get("plus"):
+        raise WeightError(f"ncnn files are written of {' and '.join(NETWORKS)}, not of {name}")
+    result = NETWORKS[name](writer, arguments)
+    upscale = arguments.get("upscale", 4)
+    outscale = arguments.get("outscale") or upscale
+    if outscale != upscale:
+        writer.layer("Interp", [result], f"0={_BICUBIC} 1={outscale / upscale:e} 2={outscale / upscale:e}")
     unused = set(state) - writer.used
     if unused:
         raise WeightError(f"{name} as ncnn has no place for {sorted(unused)[0]}")
@@ -87,6 +86,24 @@ class _Writer:
         self.numbers.append(slopes.tobytes())
         return self.layer("PReLU", [x], f"0={slopes.size}")
 
+    def input(self) -> str:
+        return self.layer("Input", [], "", "data")
+
+    def concat(self, *inputs: str) -> str:
+        return self.layer("Concat", list(inputs), "0=0")
+
+    def total(self, inputs: Sequence[str], factors: Sequence[float] = ()) -> str:
+        if not factors:
+            return self.layer("BinaryOp", list(inputs), "0=0")
+        terms = ",".join(f"{factor:e}" for factor in factors)
+        return self.layer("Eltwise", list(inputs), f"0=1 -23301={len(factors)},{terms}")
+
+    def shuffle(self, factor: int, x: str) -> str:
+        return self.layer("PixelShuffle", [x], f"0={factor}")
+
+    def unshuffle(self, factor: int, x: str) -> str:
+        return self.layer("Reorg", [x], f"0={factor}") if factor > 1 else x
+
     def nearest(self, factor: int, x: str) -> str:
         return self.layer("Interp", [x], f"0=1 1={factor:e} 2={factor:e}") if factor > 1 else x
 
@@ -119,47 +136,3 @@ class _Writer:
 def _line(kind: str, name: str, inputs: list[str], outputs: list[str], options: str) -> str:
     words = [f"{kind:<16} {name:<16}", str(len(inputs)), str(len(outputs)), *inputs, *outputs, options]
     return " ".join(words).rstrip()
-
-
-def _srvgg(writer: _Writer, arguments: Mapping[str, Any]) -> None:
-    upscale, convs = arguments.get("upscale", 4), arguments.get("num_conv", 16) + 2
-    slope = _ACTIVATIONS[arguments.get("act_type", "prelu")]
-    x = features = writer.layer("Input", [], "", "data")
-    for k in range(convs - 1):
-        features = writer.conv(f"body.{2 * k}", features, slope)
-        if slope is None:
-            features = writer.prelu(f"body.{2 * k + 1}", features)
-    features = writer.conv(f"body.{2 * convs - 2}", features)
-    features = writer.layer("PixelShuffle", [features], f"0={upscale}")
-    result = writer.layer("BinaryOp", [features, writer.nearest(upscale, x)], "0=0")
-    outscale = arguments.get("outscale") or upscale
-    if outscale != upscale:
-        factor = outscale / upscale
-        writer.layer("Interp", [result], f"0={_BICUBIC} 1={factor:e} 2={factor:e}")
-
-
-def _rrdb(writer: _Writer, arguments: Mapping[str, Any]) -> None:
-    scale = arguments.get("scale", 4)
-    fold = arguments.get("unshuffle") or max(4 // scale, 1)
-    x = writer.layer("Input", [], "", "data")
-    if fold > 1:
-        x = writer.layer("Reorg", [x], f"0={fold}")
-    first = features = writer.conv("conv_first", x)
-    for block in range(arguments.get("num_block", 23)):
-        before = features
-        for r in (1, 2, 3):
-            dense = [features]
-            for k in range(1, 6):
-                joined = dense[0] if k == 1 else writer.layer("Concat", list(dense), "0=0")
-                key = f"body.{block}.rdb{r}.conv{k}"
-                dense.append(writer.conv(key, joined, _SLOPE if k < 5 else None))
-            features = _residual(writer, dense[-1], dense[0])
-        features = _residual(writer, features, before)
-    features = writer.layer("BinaryOp", [writer.conv("conv_body", features), first], "0=0")
-    for k in range(1, (scale * fold).bit_length()):
-        features = writer.conv(f"conv_up{k}", writer.nearest(2, features), _SLOPE)
-    writer.conv("conv_last", writer.conv("conv_hr", features, _SLOPE))
-
-
-def _residual(writer: _Writer, x: str, base: str) -> str:
-    return writer.layer("Eltwise", [x, base], f"0=1 -23301=2,{_RESIDUAL:e},{1:e}")
