@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -18,7 +15,6 @@ from paddle.nn import functional as F
 from ppsr import accelerate
 from ppsr.accelerate import conv as module
 from ppsr.accelerate import runtime
-from ppsr.generators.blocks.layers import Conv2D
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
 
@@ -251,27 +247,6 @@ def test_stock_gives_second_derivatives_and_the_fast_path_refuses_them(rng):
         penalty(inside=False)
 
 
-def test_stock_allows_two_backward_passes_through_one_graph(rng):
-    x, weight, _ = (paddle.to_tensor(a, stop_gradient=False) for a in _case(rng, (1, 2, 6, 5), (3, 2, 3, 3)))
-    with accelerate.stock():
-        total = accelerate.conv2d(x, weight).sum()
-    total.backward(retain_graph=True)
-    once = weight.grad.numpy().copy()
-    total.backward()
-    np.testing.assert_array_equal(weight.grad.numpy(), 2 * once)
-
-
-def test_a_gradient_for_some_of_the_tensors_needs_stock_or_frozen_others(rng):
-    x, weight, _ = (paddle.to_tensor(a, stop_gradient=False) for a in _case(rng, (1, 2, 6, 5), (3, 2, 3, 3)))
-    with accelerate.stock():
-        (expected,) = paddle.grad(accelerate.conv2d(x, weight).sum(), x)
-    with pytest.raises(ValueError, match="stopgradient"):
-        paddle.grad(accelerate.conv2d(x, weight).sum(), x)
-    weight.stop_gradient = True
-    (got,) = paddle.grad(accelerate.conv2d(x, weight).sum(), x)
-    _assert_close([got], [expected])
-
-
 def test_stock_ends_with_its_block_and_concerns_one_thread():
     with accelerate.stock():
         assert not accelerate.is_enabled()
@@ -334,115 +309,3 @@ def test_forked_workers_of_a_loader_compute_after_the_parent_did():
     loader = paddle.io.DataLoader(_Items(), batch_size=1, num_workers=2, use_shared_memory=False)
     values = sorted(float(np.asarray(batch).reshape(-1)[0]) for batch in loader)
     assert values == [0.0, 27.0, 54.0, 81.0]
-
-
-class _Net(paddle.nn.Layer):
-    def __init__(self):
-        super().__init__()
-        self.first = Conv2D(3, 8, 3, padding=1)
-        self.last = Conv2D(8, 3, 3, padding=1, groups=1)
-
-    def forward(self, x):
-        return self.last(F.relu(self.first(x)))
-
-
-@pytest.mark.smoke
-def test_exported_network_equals_the_dynamic_one_with_and_without_the_fast_path(rng, tmp_path):
-    net = _Net()
-    net.eval()
-    images = [paddle.to_tensor(rng.random(shape, np.float32)) for shape in ((1, 3, 9, 14), (2, 3, 16, 7))]
-    fast = [net(image) for image in images]
-    with accelerate.stock():
-        slow = [net(image) for image in images]
-    spec = [paddle.static.InputSpec([None, 3, None, None], "float32", name="x")]
-    for name, context in (("with", None), ("without", accelerate.stock)):
-        path = str(tmp_path / name)
-        if context is None:
-            paddle.jit.save(paddle.jit.to_static(_copy(net), input_spec=spec, full_graph=True), path)
-        else:
-            with context():
-                paddle.jit.save(paddle.jit.to_static(_copy(net), input_spec=spec, full_graph=True), path)
-        exported = paddle.jit.load(path)
-        for image, one, other in zip(images, fast, slow, strict=True):
-            got = exported(image)
-            _assert_close([got], [one])
-            _assert_close([got], [other])
-
-
-def _copy(net):
-    twin = _Net()
-    twin.set_state_dict(net.state_dict())
-    twin.eval()
-    return twin
-
-
-def test_state_dict_is_that_of_paddles_layer():
-    mine, stock = Conv2D(3, 4, 3), paddle.nn.Conv2D(3, 4, 3)
-    assert {k: list(v.shape) for k, v in mine.state_dict().items()} == {
-        k: list(v.shape) for k, v in stock.state_dict().items()
-    }
-
-
-_TRAIN = """
-import sys
-import numpy as np, paddle
-from ppsr import accelerate
-from ppsr.generators.blocks.layers import Conv2D
-
-def net():
-    rng = np.random.default_rng(1)
-    layers = paddle.nn.Sequential(Conv2D(3, 16, 3, padding=1), paddle.nn.ReLU(), Conv2D(16, 3, 3, padding=1))
-    for p in layers.parameters():
-        p.set_value(rng.standard_normal(p.shape, np.float32) * np.float32(0.1))
-    return layers, paddle.optimizer.Adam(1e-3, parameters=layers.parameters())
-
-def steps(layers, opt, first, last):
-    for step in range(first, last):
-        x = paddle.to_tensor(np.random.default_rng(step).random((2, 3, 20, 18), np.float32))
-        (layers(x) - x).abs().mean().backward()
-        opt.step()
-        opt.clear_grad()
-
-whole, opt = net()
-steps(whole, opt, 0, 6)
-half, opt = net()
-steps(half, opt, 0, 3)
-kept, state = {k: v.numpy() for k, v in half.state_dict().items()}, opt.state_dict()
-resumed, opt = net()
-resumed.set_state_dict(kept)
-names = dict(zip([p.name for p in half.parameters()], [p.name for p in resumed.parameters()]))
-for old, new in names.items():
-    for key in [k for k in state if k.startswith(old + "_")]:
-        state[new + key[len(old):]] = state.pop(key)
-opt.set_state_dict(state)
-steps(resumed, opt, 3, 6)
-a, b = (np.concatenate([p.numpy().ravel() for p in n.parameters()]) for n in (whole, resumed))
-print(accelerate.is_enabled(), a.tobytes() == b.tobytes(), a.tobytes().hex()[:4000])
-"""
-
-
-def _python(code, **environment):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1]
-
-
-@pytest.mark.slow
-def test_training_resumed_in_the_middle_and_run_again_is_bit_equal():
-    first = _python(_TRAIN)
-    assert first.startswith("True True")
-    assert _python(_TRAIN) == first
-
-
-def test_variable_switches_it_off():
-    code = "import paddle\nfrom ppsr import accelerate\nprint(accelerate.is_enabled())"
-    assert _python(code, PPSR_ACCELERATE="0") == "False"
-    assert _python(code, PPSR_ACCELERATE="1") == "True"

@@ -30,11 +30,32 @@ def chosen(tree: dict) -> tuple[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["module.", "net_g.", "netG.", "generator.", "model.", "net.", "module.model."]
+    "prefix",
+    [
+        "module.",
+        "net_g.",
+        "netG.",
+        "generator.",
+        "model.",
+        "net.",
+        "module.model.",
+        "_orig_mod.",
+        "module._orig_mod.",
+    ],
 )
 def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
     name, notes = chosen(under(prefix, PLAIN))
     assert name == "plain" and any(prefix.split(".", maxsplit=1)[0] in note for note in notes)
+
+
+def test_compiled_parts_and_averages_that_never_began_are_plain_networks() -> None:
+    parts = {key.replace("body.", "body._orig_mod."): value for key, value in PLAIN.items()}
+    for tree in (
+        parts,
+        {"params_ema": {}, "params": PLAIN},
+        {**under("module.", PLAIN), "n_averaged": np.array(5)},
+    ):
+        assert chosen(tree)[0] == "plain"
 
 
 @pytest.mark.parametrize(
