@@ -47,7 +47,7 @@ NAVIGATION: dict[str, list[str]] = {
         "distributed",
         "evaluation",
     ],
-    "Deploy": ["deployment", "gpu", "serve", "performance", "weights"],
+    "Deploy": ["deployment", "gpu", "serve", "performance", "reliability", "weights"],
     "Understand": ["analysis"],
     "Systems": ["systems", "cddnet", "drn", "drct", "mambadrct", "reflash", "align"],
     "Extend": ["extending", "migrate", "paddlegan", "tipc"],
