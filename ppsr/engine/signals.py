@@ -1,4 +1,4 @@
-"""Asking a run to stop, without losing the step it is in."""
+"""Asking a run to stop or to save, without losing the step it is in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppsr.engine.distributed import Group
 
 __all__ = ["StopRequest", "Stopped"]
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -20,16 +20,19 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Set by SIGTERM, SIGINT, SIGHUP and SIGUSR1, which end the run after its step; a second SIGINT ends the
-    process at once."""
+    """Set by signals: SIGTERM, SIGINT and SIGHUP end the run after its step, SIGUSR1 saves and goes on.
+
+    A second SIGINT ends the process at once.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.save = False
         self._interruptible = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in _STOPPING:
+        for number in (*_STOPPING, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -38,6 +41,9 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGUSR1:
+            self.save = True
+            return
         if number == signal.SIGINT and self.signal == signal.SIGINT:
             os._exit(130)
         self.signal = number
@@ -64,11 +70,13 @@ class StopRequest:
 
     def flags(self) -> list[float]:
         """Requests of this process, as numbers to sum over ranks."""
-        return [float(self.signal == number) for number in _STOPPING]
+        return [*(float(self.signal == number) for number in _STOPPING), float(self.save)]
 
     def take(self, flags: Sequence[float]) -> bool:
-        """The decision of `agree`, from sums of every rank's `flags`."""
-        asked = [number for number, count in zip(_STOPPING, flags, strict=True) if count]
+        """The decision of `agree`, from sums of every rank's `flags`; `save` becomes that of all."""
+        *stopping, save = flags
+        asked = [number for number, count in zip(_STOPPING, stopping, strict=True) if count]
+        self.save = bool(save)
         if asked:
             self.signal = int(asked[0])
         return bool(asked)

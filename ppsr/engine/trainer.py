@@ -185,7 +185,12 @@ class Trainer:
     def _stopped(self, stop: StopRequest) -> bool:
         sums = self.state.train_step.requested
         # several ranks do not wait for each other again: the step's own reduction has carried their flags
-        return stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
+        stopped = stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
+        if stop.save:
+            stop.save = False
+            if self.saved_step != self.state.step:
+                self.save()
+        return stopped
 
     def _save_after_error(self) -> None:
         """Save the finished steps, unless the error left the networks in the middle of one."""

@@ -95,6 +95,13 @@ def test_a_full_disk_leaves_the_run_going_and_the_old_checkpoint_intact(tmp_path
     assert store.latest().name == "step_000000010"
 
 
+def test_sigusr1_saves_and_the_run_goes_on(tmp_path):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["snapshot_config.interval=100"])
+    trainer.profiler.step = lambda: trainer.state.step == 3 and signal.raise_signal(signal.SIGUSR1)
+    assert trainer.train() == 0
+    assert [path.name for path in trainer.saver.store.all()] == ["step_000000003", "step_000000020"]
+
+
 def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
     closed = []
 
