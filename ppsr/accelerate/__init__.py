@@ -9,6 +9,6 @@ from __future__ import annotations
 from ppsr.accelerate.conv import conv2d
 from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
-from ppsr.accelerate.runtime import is_enabled, stock
+from ppsr.accelerate.runtime import disabled, is_enabled
 
-__all__ = ["conv2d", "cpu_threads", "enable", "is_enabled", "linear", "matmul", "stock"]
+__all__ = ["conv2d", "cpu_threads", "disabled", "enable", "is_enabled", "linear", "matmul"]

@@ -3,7 +3,7 @@
 Paddle's CPU convolution in dynamic mode copies patches into a matrix (im2col); the oneDNN library inside the
 same wheel is several times faster. Results agree to float32 rounding, not bit by bit; repeated calls agree
 bit by bit. `backward()` works everywhere. Second derivatives, and `paddle.grad` for only some of the tensors
-that require gradients, exist for Paddle's own convolution alone and raise otherwise: use `stock()` there.
+that require gradients, exist for Paddle's own convolution alone and raise otherwise: use `disabled()` there.
 It is needed for two backward passes through one graph too (`retain_graph=True`): Paddle crashes in the
 second one at any PyLayer.
 """

@@ -20,39 +20,39 @@ from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
 
 __all__ = [
     "autocast",
+    "disabled",
     "is_enabled",
     "keep",
     "kept",
     "readable",
     "run",
-    "stock",
     "threads",
     "usable_plans",
 ]
 
 logger = logging.getLogger(__name__)
 
-_stock: ContextVar[bool] = ContextVar("stock", default=False)
+_disabled: ContextVar[bool] = ContextVar("disabled", default=False)
 
 
 @contextlib.contextmanager
-def stock() -> Iterator[None]:
+def disabled() -> Iterator[None]:
     """Use Paddle's own operators inside, whose gradients `paddle.grad` can select and derive again."""
-    token = _stock.set(True)
+    token = _disabled.set(True)
     try:
         yield
     finally:
-        _stock.reset(token)
+        _disabled.reset(token)
 
 
 def is_enabled() -> bool:
-    """Whether oneDNN is used here and now: it is there and nobody asked for stock."""
+    """Whether oneDNN is available and not disabled."""
     return usable_plans() is not None
 
 
 def usable_plans() -> Plans | None:
     """The plans of this process, or None where Paddle's own operators are to be used."""
-    return None if _stock.get() else _plans()
+    return None if _disabled.get() else _plans()
 
 
 @lru_cache(maxsize=1)
@@ -109,7 +109,7 @@ def kept(ctx: PyLayerContext) -> Sequence[Tensor]:
             constant; or a tensor was changed in place since.
     """
     if paddle.is_grad_enabled():  # only under create_graph
-        raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.stock()")
+        raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.disabled()")
     tensors = ctx.saved_tensor()
     if ctx.versions != [t.inplace_version for t in tensors]:
         raise RuntimeError("an input was changed in place between the forward and the backward pass")

@@ -19,7 +19,7 @@ from ppsr.analysis.layers import MapLayer, as_map, edited, frozen, inspect_layer
 from ppsr.analysis.objective import edge_strength
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import apply_generator, super_resolve
-from ppsr.generators.taps import capture
+from ppsr.generators.feature_hooks import capture
 from ppsr.metrics.psnr_ssim import psnr
 
 __all__ = [

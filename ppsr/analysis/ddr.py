@@ -26,7 +26,7 @@ from ppsr.analysis.layers import frozen, inspect_layers
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
-from ppsr.generators.taps import capture
+from ppsr.generators.feature_hooks import capture
 from ppsr.imaging.io import read_image, to_uint8
 
 __all__ = [

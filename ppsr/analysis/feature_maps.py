@@ -16,7 +16,7 @@ from paddle import nn
 
 from ppsr.analysis.layers import MapLayer, as_map, frozen, inspect_layers
 from ppsr.generators.apply import super_resolve
-from ppsr.generators.taps import capture
+from ppsr.generators.feature_hooks import capture
 
 __all__ = ["FeatureStatistics", "effective_rank", "feature_maps", "statistics"]
 

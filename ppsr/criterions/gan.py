@@ -103,7 +103,7 @@ def r1_penalty(net_d: nn.Layer, real: Tensor) -> Tensor:
         )
     real = real.detach()
     real.stop_gradient = False
-    with accelerate.stock(), twice_differentiable(), float32_parameters(net_d):
+    with accelerate.disabled(), twice_differentiable(), float32_parameters(net_d):
         logits = net_d(real)
         total = sum(one.sum() for one in logits) if isinstance(logits, (list, tuple)) else logits.sum()
         (gradient,) = paddle.grad(total, real, create_graph=True)

@@ -15,7 +15,7 @@ from paddle import Tensor
 from ppsr.config.schema import TeacherOptions
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import super_resolve
-from ppsr.generators.taps import capture, find_layer
+from ppsr.generators.feature_hooks import capture, find_layer
 from ppsr.precision import autocast_off
 from ppsr.registry import GENERATORS
 from ppsr.weights import apply_state, read_file

@@ -234,7 +234,7 @@ def test_stock_gives_second_derivatives_and_the_fast_path_refuses_them(rng):
             paddle.to_tensor(weight, stop_gradient=False),
         )
         if inside:
-            with accelerate.stock():
+            with accelerate.disabled():
                 y = accelerate.conv2d(image, kernel)
         else:
             y = accelerate.conv2d(image, kernel)
@@ -248,7 +248,7 @@ def test_stock_gives_second_derivatives_and_the_fast_path_refuses_them(rng):
 
 
 def test_stock_ends_with_its_block_and_concerns_one_thread():
-    with accelerate.stock():
+    with accelerate.disabled():
         assert not accelerate.is_enabled()
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(accelerate.is_enabled).result()

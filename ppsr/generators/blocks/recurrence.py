@@ -20,13 +20,13 @@ from typing import NamedTuple
 import paddle
 from paddle import Tensor
 
-__all__ = ["TRACED", "Plan", "Steps", "backward", "choose_plan", "forward"]
+__all__ = ["TRACED", "ScanInputs", "ScanLayout", "backward", "choose_layout", "forward"]
 
 _TRACED_LEVELS = 20  # doublings of the carry: right for 2^20 chunks
 _SHORTEST_CHUNK = 32
 
 
-class Steps(NamedTuple):
+class ScanInputs(NamedTuple):
     """What the recurrence takes, time first: (T, ..., G, ., .) with P channels in each of G groups."""
 
     dt: Tensor  # (..., 1, P)
@@ -34,23 +34,25 @@ class Steps(NamedTuple):
     B: Tensor  # (..., N, 1)
     C: Tensor  # (..., 1, N)
 
-    def parts(self, size: int) -> list[Steps]:
+    def parts(self, size: int) -> list[ScanInputs]:
         """Runs of at most `size` tokens."""
-        return [Steps(*(x[start : start + size] for x in self)) for start in range(0, self.dt.shape[0], size)]
+        return [
+            ScanInputs(*(x[start : start + size] for x in self)) for start in range(0, self.dt.shape[0], size)
+        ]
 
 
-class Plan(NamedTuple):
+class ScanLayout(NamedTuple):
     """How a scan is cut: tokens of a chunk (None: the sequence is one chunk), tokens of a part of it."""
 
     chunk: int | None
     part: int
 
 
-TRACED = Plan(chunk=32, part=8)
+TRACED = ScanLayout(chunk=32, part=8)
 """For graphs of open length: few tokens after each other, whatever the device."""
 
 
-def choose_plan(x: Tensor, width: int, chunk: int | None) -> Plan:
+def choose_layout(x: Tensor, width: int, chunk: int | None) -> ScanLayout:
     """Cut so that one operation is wide enough to be worth its launch, and a part stays in the cache.
 
     Args:
@@ -64,8 +66,8 @@ def choose_plan(x: Tensor, width: int, chunk: int | None) -> Plan:
         chunks = min(widest // width, length // _SHORTEST_CHUNK)
         chunk = -(-length // chunks) if chunks > 1 else 0
     if chunk == 0 or chunk >= length:
-        return Plan(None, min(length, max(1, part // width)))
-    return Plan(chunk, min(chunk, max(1, part // (width * -(-length // chunk)))))
+        return ScanLayout(None, min(length, max(1, part // width)))
+    return ScanLayout(chunk, min(chunk, max(1, part // (width * -(-length // chunk)))))
 
 
 def _decay(dt: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,7 +90,7 @@ def _spread(x: Tensor, like: Tensor) -> Tensor:
     return x.expand_as(like) if paddle.in_dynamic_mode() else x
 
 
-def _advance(steps: Steps, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+def _advance(steps: ScanInputs, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Repeated dt, factors, and the state after each token."""
     spread, decay = _decay(steps.dt, A)
     states = []
@@ -99,7 +101,9 @@ def _advance(steps: Steps, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, li
     return spread, decay, states
 
 
-def _walk(steps: Steps, A: Tensor, state: Tensor, size: int) -> Iterator[tuple[Steps, Tensor, list[Tensor]]]:
+def _walk(
+    steps: ScanInputs, A: Tensor, state: Tensor, size: int
+) -> Iterator[tuple[ScanInputs, Tensor, list[Tensor]]]:
     """Part by part: the part, the state before it, the states after each of its tokens."""
     for part in steps.parts(size):
         _, _, states = _advance(part, A, state)
@@ -163,7 +167,7 @@ def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
     return states
 
 
-def _repeat(A: Tensor, steps: Steps, size: int) -> Tensor:
+def _repeat(A: Tensor, steps: ScanInputs, size: int) -> Tensor:
     """A for each token of a part, so that products need no broadcasting; see `_spread`."""
     if not paddle.in_dynamic_mode():
         return A
@@ -171,86 +175,90 @@ def _repeat(A: Tensor, steps: Steps, size: int) -> Tensor:
     return A.expand([size, *lead, *A.shape])
 
 
-def _chunk_decay(steps: Steps, A: Tensor) -> Tensor:
+def _chunk_decay(steps: ScanInputs, A: Tensor) -> Tensor:
     return paddle.exp(steps.dt.sum(0) * A)
 
 
-def _start(steps: Steps, A: Tensor) -> Tensor:
+def _start(steps: ScanInputs, A: Tensor) -> Tensor:
     """Zero states in the shape of the steps."""
     return paddle.zeros([*list(steps.dt.shape[1:-2]), *A.shape[-2:]], steps.dt.dtype)
 
 
-def _chunk_starts(steps: Steps, A: Tensor, repeated: Tensor, plan: Plan) -> list[Tensor]:
+def _chunk_starts(steps: ScanInputs, A: Tensor, repeated: Tensor, layout: ScanLayout) -> list[Tensor]:
     """The states before each part of all chunks."""
     zero = end = _start(steps, A)
-    for _, _, states in _walk(steps, repeated, zero, plan.part):
+    for _, _, states in _walk(steps, repeated, zero, layout.part):
         end = states[-1]
     before = _carry(_chunk_decay(steps, A), end, zero[0])
-    return [start for _, start, _ in _walk(steps, repeated, before, plan.part)]
+    return [start for _, start, _ in _walk(steps, repeated, before, layout.part)]
 
 
-def forward(steps: Steps, A: Tensor, plan: Plan) -> tuple[Tensor, Tensor, list[Tensor]]:
+def forward(steps: ScanInputs, A: Tensor, layout: ScanLayout) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Outputs (L, R, G, 1, P), the last state (R, G, N, P), and the states before each part.
 
     Chunks begin at zero here, so that their states are not the true ones; they add to their outputs what is
     left, at each token, of the state that they should have begun with.
     """
     length = steps.dt.shape[0]
-    if plan.chunk is not None:
-        steps = Steps(*(_fold(x, plan.chunk) for x in steps))
-    repeated = _repeat(A, steps, plan.part)
+    if layout.chunk is not None:
+        steps = ScanInputs(*(_fold(x, layout.chunk) for x in steps))
+    repeated = _repeat(A, steps, layout.part)
     zero = state = _start(steps, A)
     outputs, starts = [], []
-    for part, start, states in _walk(steps, repeated, zero, plan.part):
+    for part, start, states in _walk(steps, repeated, zero, layout.part):
         outputs.append(paddle.matmul(part.C, paddle.stack(states)))
         starts.append(start)
         state = states[-1]
-    if plan.chunk is None:
+    if layout.chunk is None:
         return paddle.concat(outputs), state, starts
     decay = _chunk_decay(steps, A)
     before = _carry(decay, state, zero[0])
-    elapsed = Steps(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
-    for i, part in enumerate(elapsed.parts(plan.part)):
+    elapsed = ScanInputs(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
+    for i, part in enumerate(elapsed.parts(layout.part)):
         _, left = _decay(part.dt, repeated)
         outputs[i] = outputs[i] + paddle.matmul(part.C, left * _spread(before, left))
     return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1], starts
 
 
-def _after(steps: Steps, A: Tensor, repeated: Tensor, plan: Plan, grad_y: Tensor, last: Tensor) -> Tensor:
+def _after(
+    steps: ScanInputs, A: Tensor, repeated: Tensor, layout: ScanLayout, grad_y: Tensor, last: Tensor
+) -> Tensor:
     """The gradient of the state after each chunk, from the chunks that follow."""
     grad = _start(steps, A)
-    for part, grad_part in zip(reversed(steps.parts(plan.part)), reversed(_split(grad_y, plan)), strict=True):
+    for part, grad_part in zip(
+        reversed(steps.parts(layout.part)), reversed(_split(grad_y, layout)), strict=True
+    ):
         _, decay = _decay(part.dt, repeated)
         _, grad = _recede(part.C, grad_part, decay, grad)
     return _carry(_chunk_decay(steps, A).flip(0), grad.flip(0), last).flip(0)
 
 
-def _split(x: Tensor, plan: Plan) -> list[Tensor]:
-    return [x[start : start + plan.part] for start in range(0, x.shape[0], plan.part)]
+def _split(x: Tensor, layout: ScanLayout) -> list[Tensor]:
+    return [x[start : start + layout.part] for start in range(0, x.shape[0], layout.part)]
 
 
 def backward(
-    steps: Steps, A: Tensor, plan: Plan, grad_y: Tensor, grad_last: Tensor, starts: list[Tensor]
-) -> tuple[Steps, Tensor]:
+    steps: ScanInputs, A: Tensor, layout: ScanLayout, grad_y: Tensor, grad_last: Tensor, starts: list[Tensor]
+) -> tuple[ScanInputs, Tensor]:
     """Gradients of the steps, in their shapes, and of A; `starts` are needed where there are no chunks."""
     length = steps.dt.shape[0]
-    if plan.chunk is not None:
-        steps, grad_y = Steps(*(_fold(x, plan.chunk) for x in steps)), _fold(grad_y, plan.chunk)
-    repeated = _repeat(A, steps, plan.part)
+    if layout.chunk is not None:
+        steps, grad_y = ScanInputs(*(_fold(x, layout.chunk) for x in steps)), _fold(grad_y, layout.chunk)
+    repeated = _repeat(A, steps, layout.part)
     grad = grad_last
-    if plan.chunk is not None:
-        starts = _chunk_starts(steps, A, repeated, plan)
-        grad = _after(steps, A, repeated, plan, grad_y, grad_last)
+    if layout.chunk is not None:
+        starts = _chunk_starts(steps, A, repeated, layout)
+        grad = _after(steps, A, repeated, layout, grad_y, grad_last)
     ones = paddle.ones([1, A.shape[-2]], A.dtype)
     grads, grad_a = [], paddle.zeros_like(starts[0])
-    parts = zip(steps.parts(plan.part), _split(grad_y, plan), starts, strict=True)
+    parts = zip(steps.parts(layout.part), _split(grad_y, layout), starts, strict=True)
     for part, grad_part, start in reversed(list(parts)):
         spread, decay, states = _advance(part, repeated, start)
         listed, grad = _recede(part.C, grad_part, decay, grad)
         grad_states = paddle.stack(listed)
         exponent = grad_states * paddle.stack([start, *states[:-1]]) * decay  # gradient of dt A
         grads.append(
-            Steps(
+            ScanInputs(
                 paddle.matmul(ones, exponent * _like(repeated, exponent)),
                 paddle.matmul(part.B, grad_states, transpose_x=True),
                 paddle.matmul(grad_states, part.inflow, transpose_y=True),
@@ -258,9 +266,9 @@ def backward(
             )
         )
         grad_a = grad_a + _sum_time(exponent * spread)
-    joined = Steps(*(paddle.concat(column) for column in zip(*reversed(grads), strict=True)))
-    if plan.chunk is not None:
-        joined = Steps(*(_unfold(x, length) for x in joined))
+    joined = ScanInputs(*(paddle.concat(column) for column in zip(*reversed(grads), strict=True)))
+    if layout.chunk is not None:
+        joined = ScanInputs(*(_unfold(x, length) for x in joined))
     return joined, grad_a.sum(list(range(grad_a.ndim - 3)))
 
 

@@ -6,7 +6,7 @@ github.com/state-spaces/mamba has it as a CUDA kernel, here `recurrence` compute
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any
 
 import paddle
 from paddle import Tensor
@@ -15,7 +15,7 @@ from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import recurrence
-from ppsr.generators.blocks.recurrence import Plan, Steps
+from ppsr.generators.blocks.recurrence import ScanInputs, ScanLayout
 
 __all__ = ["precision", "selective_scan", "softplus"]
 
@@ -33,12 +33,12 @@ class _Scan(PyLayer):
         A: Tensor,
         B: Tensor,
         C: Tensor,
-        plan: Plan,
+        layout: ScanLayout,
     ) -> tuple[Tensor, Tensor]:
-        ctx.plan = plan
+        ctx.layout = layout
         ctx.wanted = [not x.stop_gradient for x in (dt, u, A, B, C)]
-        y, last, starts = recurrence.forward(Steps(dt, dt * u, B, C), A, plan)
-        ctx.save_for_backward(dt, u, A, B, C, *(starts if plan.chunk is None else ()))
+        y, last, starts = recurrence.forward(ScanInputs(dt, dt * u, B, C), A, layout)
+        ctx.save_for_backward(dt, u, A, B, C, *(starts if layout.chunk is None else ()))
         return y, last
 
     @staticmethod
@@ -48,7 +48,9 @@ class _Scan(PyLayer):
         if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
             raise RuntimeError("selective_scan has no second derivative")
         dt, u, A, B, C, *starts = ctx.saved_tensor()
-        grads, grad_a = recurrence.backward(Steps(dt, dt * u, B, C), A, ctx.plan, grad_y, grad_last, starts)
+        grads, grad_a = recurrence.backward(
+            ScanInputs(dt, dt * u, B, C), A, ctx.layout, grad_y, grad_last, starts
+        )
         found = (grads.dt + grads.inflow * u, grads.inflow * dt, grad_a, grads.B, grads.C)
         # Paddle refuses the gradient of an input that asks for none, such as a frozen weight
         return tuple(x if wanted else None for x, wanted in zip(found, ctx.wanted, strict=True))
@@ -114,40 +116,6 @@ def precision(x: Tensor) -> Any:
     return paddle.float64 if x.dtype == paddle.float64 else paddle.float32
 
 
-@overload
-def selective_scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None = ...,
-    z: Tensor | None = ...,
-    delta_bias: Tensor | None = ...,
-    *,
-    delta_softplus: bool = ...,
-    return_last_state: Literal[False] = ...,
-    chunk: int | None = ...,
-) -> Tensor: ...
-
-
-@overload
-def selective_scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None = ...,
-    z: Tensor | None = ...,
-    delta_bias: Tensor | None = ...,
-    *,
-    delta_softplus: bool = ...,
-    return_last_state: Literal[True],
-    chunk: int | None = ...,
-) -> tuple[Tensor, Tensor]: ...
-
-
 def selective_scan(
     u: Tensor,
     delta: Tensor,
@@ -161,7 +129,7 @@ def selective_scan(
     delta_softplus: bool = False,
     return_last_state: bool = False,
     chunk: int | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """y_t = sum_n C_t h_t + D u_t, times silu(z) where z is given.
 
     h is the state of the recurrence in `recurrence`; computed in float64 where u has it, else in float32.
@@ -212,11 +180,11 @@ def selective_scan(
         time_first(C, 1, states),
     )
     if paddle.in_dynamic_mode():
-        plan = recurrence.choose_plan(tensors[0], rows * A.size, chunk)
+        layout = recurrence.choose_layout(tensors[0], rows * A.size, chunk)
         with paddle.amp.auto_cast(enable=False):
-            y, last = _Scan.apply(*tensors, plan)
+            y, last = _Scan.apply(*tensors, layout)
     else:
-        steps = Steps(tensors[0], tensors[0] * tensors[1], *tensors[3:])
+        steps = ScanInputs(tensors[0], tensors[0] * tensors[1], *tensors[3:])
         y, last, _ = recurrence.forward(steps, tensors[2], recurrence.TRACED)
     y = y.transpose([1, 2, 4, 0, 3]).reshape([rows, channels, length])
     if D is not None:
