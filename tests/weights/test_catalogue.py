@@ -50,7 +50,7 @@ def test_network_exists_and_has_these_options(entry) -> None:
     name = network.pop("name")
     assert check_arguments(GENERATORS.get(name), network, entry.name) is None
     scale = network.get("outscale") or network.get("upscale", network.get("scale"))
-    assert scale == entry.scale
+    assert (scale[-1] if isinstance(scale, list) else scale) == entry.scale  # DRN lists its levels
 
 
 def run(*args: str):
