@@ -47,7 +47,9 @@ def findings(source: str) -> list[str]:
         safe_yaml = "Safe" in " ".join([*map(ast.unparse, node.args), *words.values()])
         if (
             name in CALLS | ATTRIBUTES
-            or name.endswith((".extractall", ".extract"))
+            or (
+                name.endswith((".extractall", ".extract")) and name != "extractor.extract"
+            )  # ncnn's, no archive
             or (name in ("yaml.load", "yaml.load_all") and not safe_yaml)
             or words.get("shell") == "True"
             or words.get("allow_pickle") == "True"
