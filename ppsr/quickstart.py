@@ -46,7 +46,7 @@ def main() -> int:
     print("3/4 training a small network on this machine", flush=True)
     SubImages(SAMPLES / "train_sub", size=120, step=120).make(SAMPLES / "train").require_all()
     for source, target in (("train_sub", TRAIN), ("val", VAL)):
-        Bicubic(target, scales=[SCALE], multiple=SCALE).make(SAMPLES / source).require_all()
+        Bicubic(target, scales=(SCALE,), multiple=SCALE).make(SAMPLES / source).require_all()
     code = train(["--config-file", CONFIG, "--device", "cpu"])
     if code:
         return code

@@ -81,7 +81,8 @@ def to_csv(evaluation: Evaluation) -> str:
     metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["set", "variant", "image", *metrics])
+    # "picture" is the published name of the column, by which scripts find it
+    writer.writerow(["set", "variant", "picture", *metrics])
     for score in evaluation.sets:
         rows = {**score.rows, f"mean of {len(score.rows)}": score.means}
         for d in set_differences(evaluation, score):

@@ -62,7 +62,8 @@ class _Connection(H11Protocol):
         """Bytes of a request; its headers must be complete in time, its body is the application's matter."""
         super().data_received(data)
         if self.cycle is None or self.cycle.response_complete:
-            self._timer or self._limit(_HEADER_SECONDS)
+            if not self._timer:
+                self._limit(_HEADER_SECONDS)
         else:
             self._limit(None)
 

@@ -83,9 +83,9 @@ def test_csv_has_the_mean_and_the_difference_to_published_numbers(result, tmp_pa
     write_report(result, tmp_path / "out", grid=False)
     with (tmp_path / "out" / "metrics.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert [row["image"] for row in rows[:6]] == ["a", "b", "d", "e", "f", "mean of 5"]
+    assert [row["picture"] for row in rows[:6]] == ["a", "b", "d", "e", "f", "mean of 5"]
     assert float(rows[5]["psnr"]) == pytest.approx(result.means["psnr"])
-    named = {row["image"]: row for row in rows[6:]}
+    named = {row["picture"]: row for row in rows[6:]}
     assert float(named["published: bicubic"]["psnr"]) == 28.42
     assert float(named["mean minus published: bicubic"]["psnr"]) == pytest.approx(
         result.means["psnr"] - 28.42

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ppsr.config.yaml_tree import Lines
 from ppsr.errors import ConfigError
-from ppsr.registry import Registry
+from ppsr.registry import CRITERIONS, Registry
 
 __all__ = ["Conversion", "Note", "Source"]
 
@@ -150,7 +150,10 @@ class Source:
             raise ConfigError(f"{self.where(f'{source}.type')}: {error}") from None
         self.put(f"{target}.name", name, f"{source}.type")
         unread = [key for key in self.keys(source) if not self._is_settled(f"{source}.{key}")]
-        self.move({key: key for key in unread if key in parameters and key != "name"}, source, target)
+        known = (
+            {*parameters, "loss_weight"} if registry is CRITERIONS else set(parameters)
+        )  # any loss has one
+        self.move({key: key for key in unread if key in known and key != "name"}, source, target)
 
     def note(self, key: str, reason: str) -> None:
         """Explain why a section needs no counterpart."""
