@@ -180,7 +180,7 @@ def test_shape_that_the_network_does_not_take_is_refused(shape: tuple[int, ...],
 
 
 def test_formats_and_networks_that_cannot_be_exported_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="formats are paddle, onnx; got caffe"):
+    with pytest.raises(ConfigError, match="formats are paddle, onnx, ncnn; got caffe"):
         export_network(network("MSRResNet"), tmp_path / "net", formats=["caffe"])
     with pytest.raises(ConfigError, match="more than an image"):
         export_network(network("CDDNet"), tmp_path / "net")
