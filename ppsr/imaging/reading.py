@@ -207,7 +207,8 @@ def image_header(path: Path) -> Header:
             return Header(*jpeg_size(content), False)
         if kind in _KINDS:
             with open_image(content, kind) as image:
-                return Header(*image.size, has_alpha(image))
+                width, height = image.size
+                return Header(width, height, has_alpha(image))
     except DataError:
         raise
     except Exception as error:  # see read_file
