@@ -20,7 +20,7 @@ from ppsr.weights.safetensors_files import dump_safetensors
 from tests.bars import Bar
 from tests.weights.hostile import Watch, mutate, seeds
 
-pytestmark = pytest.mark.reliability
+pytestmark = [pytest.mark.reliability, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
 for name in ("utf-16-be", "utf-16-le", "utf-32-be", "utf-32-le"):
     codecs.lookup(name)  # json imports them when it guesses a file's encoding, which the audit would see
