@@ -157,6 +157,7 @@ def equality(case: str, net, size: int, tile: int) -> dict:
 
 def memory(name: str, width: int, height: int, limit: int, clear: bool = False) -> dict:
     """Peak of this process, which should be a fresh one."""
+    from ppsr.errors import DataError
     from ppsr.inference.upscaler import Upscaler
     from ppsr.memory import release_memory, resident_memory
 
@@ -166,7 +167,10 @@ def memory(name: str, width: int, height: int, limit: int, clear: bool = False) 
         alpha = np.where(pixels[..., :1] > 127, pixels[..., :1], 0)
         pixels = np.concatenate([pixels, alpha], axis=2)
     upscaler = Upscaler(net, max_memory=limit * 10**6)
-    plan = upscaler.plan(*pixels.shape)
+    try:
+        plan = upscaler.plan(*pixels.shape)
+    except DataError as error:
+        return {"name": "memory", "case": f"{name} {width}x{height}", "limit": limit, "refused": str(error)}
     release_memory()
     predicted = ((resident_memory() or 0) + (plan.memory or 0)) / 1e6
     for _ in upscaler.bands(pixels, plan=plan):

@@ -41,6 +41,13 @@ def test_a_jpeg_is_complete_exactly_if_its_image_is(progressive, cut, tmp_path):
         np.testing.assert_array_equal(image.pixels, whole)
 
 
+def test_a_progressive_jpeg_that_lacks_its_last_scan_is_truncated(tmp_path):
+    content = packed(colours(), "JPEG", quality=92, progressive=True)
+    (tmp_path / "a.jpg").write_bytes(content[: content.rindex(b"\xff\xda")])
+    with pytest.raises(DataError, match="truncated"):
+        read_file(tmp_path / "a.jpg")
+
+
 def test_cmyk_is_converted_by_its_profile_or_without_it(tmp_path):
     cmyk = Image.fromarray(colours()).convert("CMYK")
     (tmp_path / "a.jpg").write_bytes(packed(cmyk, "JPEG", icc_profile=b"not a profile"))

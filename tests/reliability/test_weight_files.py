@@ -22,8 +22,16 @@ from tests.weights.hostile import Watch, mutate, seeds
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
-for name in ("utf-16-be", "utf-16-le", "utf-32-be", "utf-32-le"):
-    codecs.lookup(name)  # json imports them when it guesses a file's encoding, which the audit would see
+for name in (
+    "utf-16-be",
+    "utf-16-le",
+    "utf-32-be",
+    "utf-32-le",
+    "cp437",
+    "raw-unicode-escape",
+    "unicode-escape",
+):
+    codecs.lookup(name)  # json, zipfile and pickle import them, which the audit would see
 FORMATS = ("zip", "legacy", "pdparams", "safetensors", "ncnn")
 # in a process that may address 3 GB; VmHWM, because maxrss counts the parent that forked it
 DAMAGE = """

@@ -48,7 +48,7 @@ def decode_jpeg(content: bytes, max_pixels: int, allow_truncated: bool, warnings
     else:  # different bytes behind the end show in the result only where data is missing
         cut = clean[:-1] if clean.endswith(b"\xff") else clean
         data = cut + b"\xff\xd9"
-        if _is_complete(pixels_of, cut):
+        if _has_all_scans(cut) and _is_complete(pixels_of, cut):
             warnings.append("the JPEG's end marker is missing, its data is complete")
         elif allow_truncated:
             warnings.append("the JPEG is truncated: part of the image is missing")
@@ -66,6 +66,27 @@ def _is_complete(pixels_of: Callable[[bytes], np.ndarray], cut: bytes) -> bool:
     except DataError:  # not even one row is there
         return False
     return np.array_equal(first, second)
+
+
+def _has_all_scans(content: bytes) -> bool:
+    """Whether the scans of a progressive file hold every bit of all coefficients (ITU-T T.81, G.1.1.1).
+
+    A file that was cut between two scans decodes without a fault, only less sharp.
+    """
+    lowest_bits: dict[int, list[int]] = {}  # 64 coefficients of each component
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
+        marker, body = content[at + 1], content[at + 4 : at + 32]
+        if marker == 0xC2 and len(body) > 5:
+            lowest_bits = {component: [1] * 64 for component in body[6 : 6 + 3 * body[5] : 3]}
+        elif marker == 0xDA and body:
+            start = 1 + 2 * body[0]
+            first, last, bits = body[start : start + 3].ljust(3, b"\xff")
+            for component in body[1:start:2]:
+                if component in lowest_bits:
+                    lowest_bits[component][first : last + 1] = [bits & 15] * (last + 1 - first)
+        at += 2
+    return not any(map(any, lowest_bits.values()))
 
 
 def _pillow_jpeg(data: bytes) -> Image.Image:
