@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from docs.reference import parse_docstring
+from docs.docstrings import parse_docstring
 from ppsr import registry
 from tests.docs.blocks import ROOT
 
