@@ -286,7 +286,6 @@ def test_runtimes_without_a_gpu_compute_on_the_cpu_where_paddle_has_one(
     if name == "onnxruntime":
         monkeypatch.setattr(module, "get_available_providers", lambda: ["CPUExecutionProvider"])
     monkeypatch.setattr("ppsr.inference.backends.exported.default_device", lambda: "gpu")
-    monkeypatch.setattr("ppsr.inference.backends.onnx_runtime.default_device", lambda: "gpu")
     backend = open_backend(exported, name, BackendOptions(threads=1))
     assert backend.options.device == "cpu"
     assert backend.run(np.zeros((1, 3, 6, 6), np.float32)).shape == (1, 3, 12, 12)

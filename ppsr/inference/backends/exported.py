@@ -145,15 +145,21 @@ class ExportedBackend(ABC):
         if export.info.degradation_params:
             self._predictor = type(self)(export.predictor(), options)
 
-    @staticmethod
-    def default_device() -> str:
+    @classmethod
+    def uses_gpu(cls) -> bool:
+        """Whether the installed runtime can use the GPUs that Paddle finds."""
+        return True
+
+    @classmethod
+    def default_device(cls) -> str:
         """The device where none is asked for."""
-        return default_device()
+        return default_device() if cls.uses_gpu() else "cpu"
 
     @classmethod
     def is_available(cls, options: BackendOptions) -> bool:
         """Whether it is installed for the device that is asked for."""
-        return importlib.util.find_spec(cls.package) is not None
+        asks_for_gpu = options.device is not None and options.on_gpu
+        return importlib.util.find_spec(cls.package) is not None and (not asks_for_gpu or cls.uses_gpu())
 
     def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
         """See `Backend`.

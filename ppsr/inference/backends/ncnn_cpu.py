@@ -21,14 +21,9 @@ class NcnnBackend(ExportedBackend):
     package = "ncnn"
 
     @classmethod
-    def is_available(cls, options: BackendOptions) -> bool:
-        """See `ExportedBackend`."""
-        return super().is_available(options) and not (options.device is not None and options.on_gpu)
-
-    @staticmethod
-    def default_device() -> str:
-        """The CPU."""
-        return "cpu"
+    def uses_gpu(cls) -> bool:
+        """No."""
+        return False
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ppsr.errors import ConfigError
 from ppsr.files import cache_folder, sha256
-from ppsr.inference.backends.exported import BackendOptions, ExportedBackend, default_device
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
 
 __all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
@@ -22,22 +22,11 @@ class OnnxRuntimeBackend(ExportedBackend):
     provider = "CUDAExecutionProvider"
 
     @classmethod
-    def has_provider(cls) -> bool:
+    def uses_gpu(cls) -> bool:
         """Whether the installed wheel can use a GPU by this backend's provider."""
         import onnxruntime
 
         return cls.provider in onnxruntime.get_available_providers()
-
-    @classmethod
-    def is_available(cls, options: BackendOptions) -> bool:
-        """See `ExportedBackend`."""
-        needs_gpu = options.device is not None and options.on_gpu
-        return super().is_available(options) and (not needs_gpu or cls.has_provider())
-
-    @staticmethod
-    def default_device() -> str:
-        """A GPU where Paddle finds one and the installed wheel has CUDA, else the CPU."""
-        return default_device() if OnnxRuntimeBackend.has_provider() else "cpu"
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)
@@ -86,10 +75,10 @@ class TensorRtBackend(OnnxRuntimeBackend):
     @classmethod
     def is_available(cls, options: BackendOptions) -> bool:
         """See `ExportedBackend`."""
-        return options.on_gpu and super().is_available(options) and cls.has_provider()
+        return options.on_gpu and super().is_available(options) and cls.uses_gpu()
 
-    @staticmethod
-    def default_device() -> str:
+    @classmethod
+    def default_device(cls) -> str:
         """A GPU; there is nothing else."""
         return "gpu"
 

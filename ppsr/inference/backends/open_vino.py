@@ -23,14 +23,9 @@ class OpenVinoBackend(ExportedBackend):
     precisions = ("fp32", "fp16", "bf16")
 
     @classmethod
-    def is_available(cls, options: BackendOptions) -> bool:
-        """See `ExportedBackend`; a GPU that Paddle finds is not one of Intel's."""
-        return super().is_available(options) and not (options.device is not None and options.on_gpu)
-
-    @staticmethod
-    def default_device() -> str:
-        """The CPU."""
-        return "cpu"
+    def uses_gpu(cls) -> bool:
+        """No: a GPU that Paddle finds is not one of Intel's."""
+        return False
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)
