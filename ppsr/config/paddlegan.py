@@ -58,9 +58,9 @@ def to_ppsr_form(config: Config) -> tuple[dict[str, Any], dict[Place, str]]:
         known = ", ".join(("DRN", *_PLAIN_MODELS))
         text = f"PaddleGAN's model {model.get('name')!r} has no counterpart; {known} have"
         raise _error(config, ("model", "name"), text)
-    for key in _MODEL_WITHOUT_EFFECT:
-        if model.pop(key, None):
-            logger.warning("%s: 'model.%s' has no effect here", config.where("model", key), key)
+    unused = [("model", key) for key in _MODEL_WITHOUT_EFFECT if model.pop(key, None)]
+    for place in [*unused, *((key,) for key in WITHOUT_EFFECT if key in config)]:
+        logger.warning("%s: '%s' has no effect here", config.where(*place), ".".join(place))
     pyramid = model["name"] == "DRN"
     values["model"], unit = (_drn if pyramid else _plain_sr)(config, model)
     values["dataset"] = {
@@ -109,9 +109,8 @@ def _criterion(criterion: Mapping[str, Any]) -> dict[str, Any]:
     name = criterion.get("name")
     if name not in _OWN_CRITERIONS:
         return {**criterion, "name": _foreign(name)}
-    return (
-        {"reduction": "sum", **criterion} if name == "CharbonnierLoss" else dict(criterion)
-    )  # default there
+    defaults = {"reduction": "sum"} if name == "CharbonnierLoss" else {}  # PaddleGAN's
+    return {**defaults, **criterion}
 
 
 def _dataset(

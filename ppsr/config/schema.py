@@ -35,15 +35,10 @@ class Datasets(_Section):
     @property
     def test_sections(self) -> dict[str, dict[str, Any]]:
         """The validation sets by name; a single one has the name ""."""
-        return test_sections(self.test)
-
-
-def test_sections(test: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """The sections of `dataset.test` by name; "" where it is one section itself."""
-    if not test:
-        return {}
-    several = "name" not in test and all(isinstance(value, dict) for value in test.values())
-    return test if several else {"": test}
+        if not self.test:
+            return {}
+        several = "name" not in self.test and all(isinstance(value, dict) for value in self.test.values())
+        return self.test if several else {"": self.test}
 
 
 class Validate(_Section):

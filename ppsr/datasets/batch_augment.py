@@ -102,7 +102,7 @@ def _pasted(image: Tensor, box: Box, patch: Tensor) -> Tensor:
 
 @cache
 def _weights(place: str, size: int, length: int) -> Tensor:
-    return device_array(cubic_matrix(size, length).toarray().astype(np.float32))
+    return device_array(cubic_matrix(size, length).toarray())
 
 
 def _resized(image: Tensor, height: int, width: int) -> Tensor:

@@ -114,6 +114,16 @@ class DegradingDataset(TrainingDataset):
             raise ConfigError(f"views must be 1 or 2, got {self.views}")
         super().__post_init__()
 
+    def use_host(self, reason: str) -> None:
+        """Degrade on the host although the training device would be the default.
+
+        Raises:
+            ConfigError: the options ask for the device; its text is `reason`.
+        """
+        if (self.degradation or {}).get("backend") == "device":
+            raise ConfigError(reason)
+        self.backend = "host"
+
     def _configure(self, options: dict[str, Any]) -> float:
         """Read the options of the degradation; returns the smallest image that a filter can meet, in pixels.
 

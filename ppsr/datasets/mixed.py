@@ -42,7 +42,7 @@ class MixedDataset(ImageDataset):
 
     def __post_init__(self) -> None:
         count = len(self.datasets)
-        if count < 2 or len(self.shares) != count or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
+        if count < 2 or len(self.shares) != count or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-8:
             raise ConfigError(
                 "MixedDataset needs two data sets or more, and as many shares that sum to 1; "
                 f"got {count} and {list(self.shares)}"
@@ -52,9 +52,7 @@ class MixedDataset(ImageDataset):
             if getattr(part, "scale", self.scale) != self.scale:
                 raise ConfigError(f"{section['name']} has scale {part.scale}, MixedDataset {self.scale}")
             if getattr(part, "backend", "host") == "device":
-                if (section.get("degradation") or {}).get("backend") == "device":
-                    raise ConfigError("MixedDataset: degradation.backend of its data sets must be 'host'")
-                part.backend = "host"
+                part.use_host("MixedDataset: degradation.backend of its data sets must be 'host'")
         self.sharpens = any(getattr(part, "keep_gt", False) for part in self.parts)
 
     @property

@@ -41,9 +41,7 @@ class RealESRGANDataset(DegradingDataset):
                 raise ConfigError(f"degradation has no option '{key}'; {did_you_mean(key, valid)}")
         self.steps = build_steps(options.get("operations") or SECOND_ORDER)
         if self.backend == "device" and needs_host(self.steps):
-            if (self.degradation or {}).get("backend") == "device":
-                raise ConfigError("degradation.backend: webp and video need the backend 'host'")
-            self.backend = "host"
+            self.use_host("degradation.backend: webp and video need the backend 'host'")
         return smallest_filtered(self.steps, self.crop_pad_size, self.crop_pad_size // self.scale)
 
     def draw(

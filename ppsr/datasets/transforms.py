@@ -53,9 +53,8 @@ def check_value_range(value_range: Sequence[float] | None) -> None:
     """Raise ConfigError unless a range of values is two rising numbers, or None."""
     if value_range is not None:
         numbers = isinstance(value_range, (list, tuple)) and len(value_range) == 2
-        if not numbers or not all(isinstance(v, (int, float)) for v in value_range):
-            raise ConfigError(f"value_range is two rising numbers, got {value_range!r}")
-        if not value_range[0] < value_range[1]:
+        numbers = numbers and all(isinstance(v, (int, float)) for v in value_range)
+        if not numbers or not value_range[0] < value_range[1]:
             raise ConfigError(f"value_range is two rising numbers, got {value_range!r}")
 
 

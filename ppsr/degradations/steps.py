@@ -79,9 +79,11 @@ def _check_probability(step: str, **values: float) -> None:
             raise ConfigError(f"{step}: {key} is between 0 and 1, got {value}")
 
 
-def _check_shares(step: str, key: str, value: Sequence[float], count: int) -> None:
+def check_shares(step: str, key: str, value: Sequence[float], count: int) -> None:
+    """Raise a ConfigError unless the option of a step is `count` probabilities that sum to 1, as exactly as
+    `numpy.random.Generator.choice` wants it."""
     fits = _is_list_of_numbers(value) and len(value) == count
-    if not fits or min(value) < 0 or abs(sum(value) - 1) > 1e-6:
+    if not fits or min(value) < 0 or abs(sum(value) - 1) > 1e-8:
         raise ConfigError(f"{step}: {key} is {count} probabilities that sum to 1, got {value}")
 
 
@@ -117,7 +119,7 @@ class BlurStep:
     def __post_init__(self) -> None:
         check_range("blur", "blur_sigma", self.blur_sigma, 1e-3)
         _check_probability("blur", blur_prob=self.blur_prob, sinc_prob=self.sinc_prob)
-        _check_shares("blur", "kernel_prob", self.kernel_prob, len(self.kernel_list))
+        check_shares("blur", "kernel_prob", self.kernel_prob, len(self.kernel_list))
         for shape in self.kernel_list:
             if shape not in KERNEL_SHAPES:
                 raise ConfigError(f"blur: unknown kernel '{shape}'; {did_you_mean(shape, KERNEL_SHAPES)}")
@@ -190,10 +192,10 @@ class ResizeStep:
     resize_mode_prob: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        _check_shares("resize", "resize_prob", self.resize_prob, 3)
+        check_shares("resize", "resize_prob", self.resize_prob, 3)
         check_names("resize", "resize_mode_list", self.resize_mode_list, RESIZE_MODES)
         if self.resize_mode_prob is not None:
-            _check_shares("resize", "resize_mode_prob", self.resize_mode_prob, len(self.resize_mode_list))
+            check_shares("resize", "resize_mode_prob", self.resize_mode_prob, len(self.resize_mode_list))
         check_range("resize", "resize_range", self.resize_range, 1e-3)
         if not self.resize_range[0] <= 1 <= self.resize_range[1]:
             raise ConfigError(f"resize: resize_range holds 1, got {list(self.resize_range)}")

@@ -173,7 +173,8 @@ def rank_settings(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn
         Dotted name -> value as text, or digest of many values.
     """
     facts = _flat(config)
-    paths = [Path(str(path)).name for path in getattr(dataset, "paths", ())]
+    items = (item if isinstance(item, tuple) else (item,) for item in getattr(dataset, "items", ()))
+    paths = [Path(str(path)).name for item in items for path in item]
     facts["number of training samples"] = str(len(dataset))
     facts["names of the training images"] = _digest(paths)
     for name, net in nets.items():
@@ -199,6 +200,8 @@ def check_equal_ranks(group: Group, facts: Mapping[str, str]) -> None:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
+    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+        value = dict(enumerate(value))
     if isinstance(value, Mapping):
         parts = {f"{name}.{key}".lstrip("."): part for key, part in value.items() if not _is_place(str(key))}
         return {key: text for inner, part in parts.items() for key, text in _flat(part, inner).items()}

@@ -58,15 +58,15 @@ class ScalarLog:
 
     Args:
         folder: of the run.
-        experiment: names the writers; None for no further ones.
+        experiment: names the writers.
 
     Raises:
         ConfigError: a writer's package is missing, or it refuses to start.
     """
 
-    def __init__(self, folder: Path, experiment: Experiment | None = None) -> None:
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._writers = [] if experiment is None else _open_writers(folder, experiment)
+        self._writers = _open_writers(folder, experiment)
         self._file = (folder / "scalars.jsonl").open("a", encoding="utf-8")
 
     def write(self, step: int, scalars: Mapping[str, float], prefix: str = "train") -> None:

@@ -63,23 +63,27 @@ class StopRequest:
         finally:
             self._interruptible = False
 
-    def agree(self, group: Group) -> bool:
-        """Whether to stop, in one reduction: a request on one rank counts for all. A signal that comes
-        meanwhile counts the next time."""
+    def agree(self, group: Group) -> tuple[bool, bool]:
+        """Common decision of all ranks, in one reduction: a request on one counts for all.
+
+        Returns:
+            Whether to stop, and whether to save. A signal that comes meanwhile counts the next time.
+        """
         return self.take(group.sum(self.flags()))
 
     def flags(self) -> list[float]:
         """Requests of this process, as numbers to sum over ranks."""
         return [*(float(self.signal == number) for number in _STOPPING), float(self.save)]
 
-    def take(self, flags: Sequence[float]) -> bool:
-        """The decision of `agree`, from sums of every rank's `flags`; `save` becomes that of all."""
+    def take(self, flags: Sequence[float]) -> tuple[bool, bool]:
+        """The decision of `agree`, from sums of every rank's `flags`."""
         *stopping, save = flags
         asked = [number for number, count in zip(_STOPPING, stopping, strict=True) if count]
-        self.save = bool(save)
         if asked:
             self.signal = int(asked[0])
-        return bool(asked)
+        if save:
+            self.save = False
+        return bool(asked), bool(save)
 
     def check(self, group: Group) -> None:
         """Stop on all ranks if one of them has a request.
@@ -87,5 +91,7 @@ class StopRequest:
         Raises:
             Stopped: one has.
         """
-        if self.agree(group):
+        stop, save = self.agree(group)
+        self.save = self.save or save  # not here, in the middle of something
+        if stop:
             raise Stopped

@@ -213,7 +213,8 @@ class TrainStep:
             if not losses:
                 continue  # to the next micro-batch: later phases need what the forward pass leaves in each
             values = {name: _scalar(name, value) for name, value in losses.items()}
-            total = scaler.scale(paddle.add_n(list(values.values())) / len(batches))
+            first, *others = values.values()
+            total = scaler.scale((paddle.add_n([first, *others]) if others else first) / len(batches))
             if buckets is not None and index == len(batches) - 1:
                 buckets.start()
             total.backward()

@@ -185,11 +185,9 @@ class Trainer:
     def _stopped(self, stop: StopRequest) -> bool:
         sums = self.state.train_step.requested
         # several ranks do not wait for each other again: the step's own reduction has carried their flags
-        stopped = stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
-        if stop.save:
-            stop.save = False
-            if self.saved_step != self.state.step:
-                self.save()
+        stopped, save = stop.agree(self.group) if self.group.world == 1 or sums is None else stop.take(sums)
+        if save and self.saved_step != self.state.step:
+            self.save()
         return stopped
 
     def _save_after_error(self) -> None:

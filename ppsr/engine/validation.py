@@ -50,11 +50,15 @@ class ValidationSet:
     @property
     def key(self) -> str:
         """Where it is configured."""
-        return f"dataset.test.{self.name}" if self.name else "dataset.test"
+        return _key(self.name)
 
     def metric(self, name: str) -> str:
         """Name of a metric in logs: with the set's name where there are several."""
         return f"{self.name}/{name}" if self.name else name
+
+
+def _key(name: str) -> str:
+    return f"dataset.test.{name}" if name else "dataset.test"
 
 
 class Validator:
@@ -72,7 +76,7 @@ class Validator:
         self.metrics = build_metrics(experiment)
         self.sets = []
         for name, section in experiment.dataset.test_sections.items():
-            dataset, _ = build_dataset(section, ".".join(filter(None, ("dataset.test", name))))
+            dataset, _ = build_dataset(section, _key(name))
             self.sets.append(ValidationSet(name, dataset, section_folders(section)))
 
     def check(self, scale: int | None) -> None:

@@ -141,7 +141,7 @@ def test_every_flipped_bit_is_detected(tmp_path: Path) -> None:
     store, rng = CheckpointStore(tmp_path), np.random.default_rng(0)
     good = {path: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
     paths = sorted(good)
-    for index in range(200):
+    for index in range(1000):
         path = paths[index % len(paths)]
         damaged = bytearray(good[path])
         damaged[int(rng.integers(len(damaged)))] ^= 1 << int(rng.integers(8))

@@ -22,10 +22,10 @@ CONFIG = {
 
 class _Images:
     def __init__(self, *paths):
-        self.paths = paths
+        self.items = paths
 
     def __len__(self):
-        return len(self.paths)
+        return len(self.items)
 
 
 class _Group(Group):

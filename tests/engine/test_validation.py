@@ -307,8 +307,9 @@ def test_a_signal_during_the_agreement_is_not_lost():
     class Slow(Group):
         def sum(self, values):
             stop._handle(signal.SIGTERM, None)
+            stop._handle(signal.SIGUSR1, None)
             return list(values)
 
-    assert not stop.agree(Slow())
-    assert stop.agree(Group())
-    assert stop.signal == signal.SIGTERM
+    assert stop.agree(Slow()) == (False, False)
+    assert stop.agree(Group()) == (True, True)
+    assert (stop.signal, stop.save) == (signal.SIGTERM, False)

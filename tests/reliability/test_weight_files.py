@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from ppsr.config import load_config
-from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.errors import PpsrError
 from ppsr.weights import read_file, write_state
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from ppsr.weights.safetensors_files import dump_safetensors
 from tests.bars import Bar
 from tests.weights.hostile import Watch, mutate, seeds
@@ -32,6 +32,7 @@ for name in (
     "unicode-escape",
 ):
     codecs.lookup(name)  # json, zipfile and pickle import them, which the audit would see
+REFUSED = {"zip": 0.01, "legacy": 0.08, "pdparams": 0.05}  # at least, of files that pickle could run
 FORMATS = ("zip", "legacy", "pdparams", "safetensors", "ncnn")
 # in a process that may address 3 GB; VmHWM, because maxrss counts the parent that forked it
 DAMAGE = """
@@ -66,8 +67,9 @@ def intact(folder: Path, kind: str) -> tuple[Path, bytes]:
 
 
 def damage(folder: Path, kind: str, count: int) -> dict[str, float]:
-    """Read `count` damaged files of a format; how often that was refused, and the slowest."""
-    rng, watch, counts = np.random.default_rng(20), Watch(), {"errors": 0, "loaded": 0, "slowest": 0.0}
+    """Read `count` damaged files of a format; how it ended, and the slowest."""
+    rng, watch = np.random.default_rng(20), Watch()
+    counts = {"refused": 0, "corrupt": 0, "other": 0, "loaded": 0, "slowest": 0.0}
     path, content = intact(folder, kind)
     for index in range(count):
         path.write_bytes(mutate(content, rng))
@@ -78,7 +80,8 @@ def damage(folder: Path, kind: str, count: int) -> dict[str, float]:
                 counts["loaded"] += 1
             except PpsrError as error:
                 assert str(path.with_suffix("")) in str(error)
-                counts["errors"] += 1
+                known = {UnsafeFile: "refused", CorruptFile: "corrupt"}
+                counts[known.get(type(error), "other")] += 1
             seen = list(events)
         assert not seen, f"mutation {index}: {seen}"
         counts["slowest"] = max(counts["slowest"], time.process_time() - start)
@@ -95,11 +98,12 @@ def test_damaged_weight_files_end_in_a_named_error(tmp_path: Path, bar: Bar, kin
     bar.report(
         f"S2 mutated weights, {kind}",
         f"{count} files: 0 other exceptions, 0 above 2 s, below 1024 MB",
-        f"{found['errors']} refused, {found['loaded']} read, slowest {found['slowest']:.2f} s, "
+        f"{count - found['loaded']} refused, {found['loaded']} read, slowest {found['slowest']:.2f} s, "
         f"{found['peak']} MB",
     )
-    assert found["errors"] + found["loaded"] == count
-    assert found["errors"] > 0.4 * count
+    assert sum(found[name] for name in ("refused", "corrupt", "other", "loaded")) == count
+    assert found["corrupt"] > 0.8 * count
+    assert found["refused"] >= REFUSED.get(kind, 0) * count
     assert found["slowest"] < 2
     assert found["peak"] < 1024
 
@@ -138,39 +142,25 @@ def test_hostile_configs_end_in_a_named_error(tmp_path: Path, bar: Bar) -> None:
     assert slowest < 1
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", ".pdparams", ".safetensors", ".pth"])
+@pytest.mark.parametrize("kind", [".pdparams", ".safetensors", ".pth"])
 def test_flipped_bits_are_detected(tmp_path: Path, bar: Bar, kind: str) -> None:
     rng, count = np.random.default_rng(3), bar.count(1000)
     state = {"generator": {"w": rng.standard_normal((40, 30)).astype("f4"), "b": np.arange(9, dtype="f4")}}
-    if kind == "checkpoint":
-        store = CheckpointStore(tmp_path / "run", keep=2)
-        store.save(1, {"weights.pdparams": rng.bytes(5000), "state.json": b'{"a": 1}'})
-        saved = store.load(store.all()[0])
-        (folder,) = store.all()
-        paths = sorted(path for path in folder.iterdir() if path.is_file())
-    else:
-        paths = [tmp_path / f"a{kind}"]
-        write_state(paths[0], state)
+    path = tmp_path / f"a{kind}"
+    write_state(path, state)
+    content = path.read_bytes()
     detected = harmless = 0
-    for index in range(count):
-        path = paths[index % len(paths)]
-        content = path.read_bytes()
+    for _ in range(count):
         changed = bytearray(content)
         changed[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
         path.write_bytes(changed)
         try:
-            if kind == "checkpoint":
-                found = CheckpointStore(tmp_path / "run").latest()
-                assert found is None or store.load(found) == saved
-                harmless += found is not None
-                detected += found is None
-            else:
-                nets = read_file(path).nets
-                assert all(np.array_equal(nets["generator"][k], v) for k, v in state["generator"].items())
-                harmless += 1  # in what no number depends on, as the date of an archive's member
+            nets = read_file(path).nets
         except PpsrError:
             detected += 1
-        path.write_bytes(content)
+            continue
+        assert all(np.array_equal(nets["generator"][k], v) for k, v in state["generator"].items())
+        harmless += 1  # in what no number depends on, as the date of an archive's member
     bar.report(
         f"S6 flipped bits, {kind}",
         f"{count} flips: 0 change a number that is read",
