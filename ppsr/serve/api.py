@@ -7,7 +7,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -22,7 +22,7 @@ import ppsr
 from ppsr.serve.guard import check_request
 from ppsr.serve.limits import Limits, RequestError
 from ppsr.serve.service import Service
-from ppsr.serve.worker import Job, Task
+from ppsr.serve.worker import Job, Task, failure
 
 __all__ = ["Options", "create_app"]
 
@@ -70,15 +70,18 @@ def create_app(
     app = FastAPI(
         title="ppsr",
         version=ppsr.__version__,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,  # FastAPI's own route would pass by the guard
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(guard)],
     )
     _add_error_handlers(app)
     for path, name in _PAGE.items():
-        file = Path(__file__).with_name("page") / name
-        app.get(path, include_in_schema=False)(lambda file=file: FileResponse(file))
+        app.get(path, include_in_schema=False)(_page(Path(__file__).with_name("page") / name))
+
+    @app.get("/api/openapi.json", include_in_schema=False)
+    async def description() -> dict[str, Any]:
+        return app.openapi()
 
     @app.get("/api/status")
     async def status(job: str = "") -> dict[str, Any]:
@@ -102,6 +105,15 @@ def create_app(
         return await _upscale(service, folder, request, options)
 
     return app
+
+
+def _page(file: Path) -> Callable[[], Awaitable[FileResponse]]:
+    """A route for one file, which is no parameter of it: those can be set by the query."""
+
+    async def page() -> FileResponse:
+        return FileResponse(file)
+
+    return page
 
 
 async def _upscale(service: Service, folder: Path, request: Request, options: Options) -> StreamingResponse:
@@ -202,6 +214,10 @@ def _add_error_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         text = f"{first['loc'][-1]}: {first['msg']}, got '{first['input']}'"
         return _answer(RequestError(400, "bad_option", text))
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        return _answer(RequestError(*failure(error)))
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:

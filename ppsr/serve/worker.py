@@ -28,7 +28,7 @@ from ppsr.serve.models import ModelSource
 if TYPE_CHECKING:
     from ppsr.inference.upscaler import Upscaler
 
-__all__ = ["Job", "OpenModel", "Task", "Worker", "open_model"]
+__all__ = ["Job", "OpenModel", "Task", "Worker", "failure", "open_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -233,11 +233,11 @@ def _main(
             answer = "error", (422, "cannot_upscale", text)
         except Exception as error:
             # the files of a stopped job may be gone already
-            answer = ("stopped", None) if pipe.poll() else ("error", _failure(error))
+            answer = ("stopped", None) if pipe.poll() else ("error", failure(error))
         pipe.send(answer)
 
 
-def _failure(error: Exception) -> tuple[int, str, str]:
+def failure(error: Exception) -> tuple[int, str, str]:
     """Status, code and text for an error that is not the image's own fault; clients see no paths."""
     from ppsr.memory import is_out_of_memory
 
@@ -247,7 +247,7 @@ def _failure(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         if error.errno in _NO_ROOM:
-            return 507, "no_room", f"the result cannot be stored: {reason}"
+            return 507, "no_room", f"the image or its result cannot be stored: {reason}"
         return 422, "cannot_upscale", f"the image cannot be read or written: {reason}"
     return 500, "internal", "the service failed; its log has the reason"
 

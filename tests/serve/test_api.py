@@ -22,6 +22,7 @@ pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from ppsr.inference.upscaler import Upscaler
+from ppsr.serve import api
 from tests.inference.helpers import Repeat
 from tests.serve.helpers import MODELS, encoded, network
 
@@ -175,6 +176,15 @@ def test_other_addresses_do_not_exist(site, path, status):
     assert answer.json["message"]
 
 
+@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css"])
+def test_the_query_does_not_choose_the_file(site, tmp_path, path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    page = site.ask("GET", path)
+    answer = site.ask("GET", path, file=tmp_path / "secret")
+    assert (answer.status, answer.body) == (page.status, page.body) == (200, page.body)
+    assert len(page.body) > 1000
+
+
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
@@ -191,6 +201,9 @@ def test_other_addresses_do_not_exist(site, path, status):
 def test_other_sites_cannot_use_the_service(site, pixels, headers, code):
     answer = site.ask("POST", "/api/upscale", encoded(pixels), headers)
     assert (answer.status, answer.json["error"]) == (403, code)
+    if code == "wrong_host":
+        answer = site.ask("GET", "/api/openapi.json", headers=headers)
+        assert (answer.status, answer.json["error"]) == (403, code)
 
 
 def test_own_pages_and_all_names_of_loopback_are_served(site, pixels):
@@ -239,6 +252,26 @@ def test_failures_are_answered_without_details(site, pixels, model, status, code
     answer = site.upscale(encoded(pixels), model=model)
     assert (answer.status, answer.json["error"]) == (status, code)
     assert text in answer.json["message"]
+    assert "secret" not in answer.body.decode()
+    assert site.until(site.is_idle)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OSError(28, "No space left on device", "/secret"), 507, "no_room"),
+        (KeyError("secret"), 500, "internal"),
+    ],
+)
+def test_failures_of_the_server_itself_are_answered_without_details(
+    site, pixels, monkeypatch, error, status, code
+):
+    async def receive(*_):
+        raise error
+
+    monkeypatch.setattr(api, "_receive", receive)
+    answer = site.upscale(encoded(pixels))
+    assert (answer.status, answer.json["error"]) == (status, code)
     assert "secret" not in answer.body.decode()
     assert site.until(site.is_idle)
 
