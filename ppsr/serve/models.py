@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ppsr.errors import ConfigError
@@ -17,7 +17,7 @@ __all__ = ["ModelSource", "catalogue_models", "named_models"]
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model comes from.
+    """Where a model comes from. What is only shown does not count when two are compared.
 
     Attributes:
         files: weights, or the prefix of an exported network; the name of a catalogue entry.
@@ -31,10 +31,10 @@ class ModelSource:
 
     files: tuple[Path, ...]
     config: Path | None = None
-    scale: int = 0
-    network: str = ""
-    purpose: str = ""
-    download: int = 0
+    scale: int = field(default=0, compare=False)
+    network: str = field(default="", compare=False)
+    purpose: str = field(default="", compare=False)
+    download: int = field(default=0, compare=False)
     partner: str = ""
 
 

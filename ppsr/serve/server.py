@@ -64,7 +64,7 @@ class _Connection(H11Protocol):
         if self.cycle is None or self.cycle.response_complete:
             if not self._timer:
                 self._limit(_HEADER_SECONDS)
-        else:
+        elif not self.flow.write_paused:  # another byte does not free a client from reading
             self._limit(None)
 
     def pause_writing(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from ppsr.errors import PpsrError, did_you_mean
+from ppsr.serve.guard import is_loopback
 from ppsr.serve.limits import Limits, RequestError
 from ppsr.serve.models import ModelSource
 from ppsr.serve.worker import Job, Task, Worker
@@ -40,6 +41,7 @@ class Service:
         self.jobs: dict[str, Job] = {}
         self._turn = asyncio.Lock()
         self._download = asyncio.Lock()
+        self._downloads: dict[str, asyncio.Future[object]] = {}  # a thread goes on when its request has gone
 
     @property
     def admitted(self) -> list[Job]:
@@ -73,7 +75,7 @@ class Service:
         """
         places = self.limits.max_requests
         same = sum(other.address == job.address for other in self.admitted)
-        local = job.address in ("127.0.0.1", "::1")
+        local = is_loopback(job.address)
         if len(self.admitted) >= places or (not local and same >= max(1, places // 2)):
             text = f"the limit of {places} images at the same time is reached; try again later"
             raise RequestError(429, "too_many_requests", text, retry_after=2)
@@ -104,7 +106,9 @@ class Service:
             job.stage, job.total = "downloading", self.models[name].download
             entry = find_entry(name)
             parts = [weight_folder() / f"{file.name}.part" for way in entry.sources for file in way.files]
-            fetched = _in_thread(lambda: get_entry(entry, progress=False))
+            if (fetched := self._downloads.get(name)) is None:
+                fetched = self._downloads[name] = _in_thread(lambda: get_entry(entry, progress=False))
+                fetched.add_done_callback(lambda done: self._downloads.pop(name) and done.exception())
             while not (await asyncio.wait([fetched], timeout=_POLL))[0]:
                 job.done = sum(part.stat().st_size for part in parts if part.is_file())
             try:

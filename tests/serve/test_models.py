@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,14 @@ def test_an_exported_network_is_opened_by_the_fastest_backend(tmp_path):
         open_model(model, None, backend="paddle", half=False, trust=False)
 
 
+def test_a_model_is_the_same_before_and_after_it_was_opened():
+    """The worker keeps open models by it."""
+    first = ModelSource((Path("a"),), partner="b")
+    shown = replace(first, scale=4, network="rrdb", purpose="photos", download=9)
+    assert (hash(shown), shown) == (hash(first), first)
+    assert replace(first, partner="c") != first
+
+
 class Echo:
     """Stands where the process is; nothing is computed in these tests."""
 
@@ -139,6 +149,31 @@ def test_a_model_is_downloaded_once_before_its_first_use(monkeypatch):
     asked.clear()
     _run(name, get_entry, monkeypatch, strength=0.5)
     assert asked == [name, "realesr-general-wdn-x4v3"]
+
+
+def test_a_download_whose_request_has_gone_is_joined_by_the_next_one(monkeypatch):
+    name, asked, finish = "realesr-general-x4v3", [], threading.Event()
+
+    def get_entry(entry, progress):
+        asked.append(entry.name)
+        finish.wait(10)
+
+    async def run():
+        made = Service(Echo(), {name: ModelSource((Path(name),), download=100)}, Limits())
+        task = Task(Path("image"), Path("out.png"), made.models[name])
+        first = asyncio.create_task(made.run(name, task, Job()))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await asyncio.wait([first])
+        second = asyncio.create_task(made.run(name, task, Job()))
+        await asyncio.sleep(0.05)
+        finish.set()
+        assert (await second)["computed"] == name
+        return made.models[name].download
+
+    monkeypatch.setattr(service, "get_entry", get_entry)
+    assert asyncio.run(run()) == 0
+    assert asked == [name]
 
 
 def test_a_failed_download_is_answered(monkeypatch):

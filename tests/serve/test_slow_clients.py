@@ -96,6 +96,7 @@ def test_a_client_that_never_reads_is_cut_off(site, rng, monkeypatch):
         clients.append(client)
     assert site.until(site.is_idle)  # their places are free
     assert site.upscale(noise).status == 200
+    clients[0].sendall(b"G")  # the begin of another request gives no more time
     time.sleep(1)
     for client in clients:
         client.settimeout(5)
