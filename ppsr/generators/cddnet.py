@@ -25,10 +25,11 @@ from ppsr.generators.variants import Variant
 from ppsr.registry import GENERATORS
 from ppsr.weights.identify import State, identify
 
-__all__ = ["BlindSR", "CDDNet"]
+__all__ = ["DASR_PARTS", "BlindSR", "CDDNet"]
 
 _CDDNET = "CDDNet, github.com/Aries1213/CDDNet"
 _DASR = "DASR, ECCV 2022, arXiv:2203.14216"
+DASR_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}  # CDDNet with these is DASR's
 
 
 class DynamicResidualBlock(nn.Layer):
@@ -125,7 +126,7 @@ class CDDNet(nn.Layer):
             "upscale": math.prod(square_root(shape[1] / shape[2]) for shape in enlarging),
             "use_rc": attention,
         }
-        return arguments if attention else {**arguments, "column_dropout": 0.0, "row_dropout": 0.0}
+        return arguments if attention else {**arguments, **DASR_PARTS}
 
     def example_inputs(self, n: int, h: int, w: int) -> tuple[np.ndarray, ...]:
         """An image and mixing weights, as forward takes them."""
@@ -171,9 +172,6 @@ def _blind(scale: int, **generator: Any) -> dict[str, Any]:
     }
 
 
-_DASR_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}
-
-
 class BlindSR(nn.Layer):
     """A generator steered by a predictor, as one network: LR image (N, C, H, W) -> SR image (N, C, sH, sW).
 
@@ -194,9 +192,9 @@ class BlindSR(nn.Layer):
         Variant("CDDNet_x4", 8_076_926, 12_868_438_601, _CDDNET, _blind(4)),
         Variant("CDDNet_x3", 8_261_566, 9_510_296_457, _CDDNET, _blind(3)),
         Variant("CDDNet_x2", 7_338_366, 7_541_982_537, _CDDNET, _blind(2)),
-        Variant("DASR_x4", 8_055_998, 11_517_872_713, _DASR, _blind(4, **_DASR_PARTS)),
-        Variant("DASR_x3", 8_240_638, 8_750_603_145, _DASR, _blind(3, **_DASR_PARTS)),
-        Variant("DASR_x2", 7_317_438, 7_204_341_065, _DASR, _blind(2, **_DASR_PARTS)),
+        Variant("DASR_x4", 8_055_998, 11_517_872_713, _DASR, _blind(4, **DASR_PARTS)),
+        Variant("DASR_x3", 8_240_638, 8_750_603_145, _DASR, _blind(3, **DASR_PARTS)),
+        Variant("DASR_x2", 7_317_438, 7_204_341_065, _DASR, _blind(2, **DASR_PARTS)),
     )
 
     def __init__(

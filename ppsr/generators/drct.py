@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
-from ppsr.generators.blocks.detection import count, head_count, shuffle_scale, window_arguments
+from ppsr.generators.blocks.detection import count, head_count, swin_tail, window_arguments
 from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import SwinSkeleton, to_map, to_tokens
 from ppsr.generators.swinir import SwinBlock
@@ -165,6 +165,5 @@ class DRCT(SwinSkeleton):
             "depths": [6] * groups,
             "num_heads": [head_count(state, f"layers.{i}.swin1.") for i in range(groups)],
             "gc": state["layers.0.adjust1.weight"].shape[0],
-            "upscale": shuffle_scale(state, "upsample."),
-            "upsampler": "pixelshuffle",
+            **swin_tail(state),
         }

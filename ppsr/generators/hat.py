@@ -19,10 +19,10 @@ from ppsr.errors import ConfigError
 from ppsr.generators.blocks.channel_attention import CAB
 from ppsr.generators.blocks.detection import (
     group_depths,
-    head_count,
+    group_heads,
     ratio,
-    shuffle_scale,
     square_root,
+    swin_tail,
     window_arguments,
 )
 from ppsr.generators.blocks.options import WindowOptions, image_sides, takes
@@ -259,18 +259,15 @@ class HAT(SwinSkeleton):
         if f"{group}overlap_attn.norm1.weight" not in state:
             return None
         arguments = window_arguments(state, f"{group}blocks.0.", shifts=False)
-        depths, window, width = group_depths(state), arguments["window_size"], arguments["embed_dim"]
+        window, width = arguments["window_size"], arguments["embed_dim"]
         table = state[f"{group}overlap_attn.relative_position_bias_table"]
         cab = f"{group}blocks.0.conv_block.cab."
         return {
             **arguments,
-            "depths": depths,
-            "num_heads": [
-                head_count(state, f"layers.{i}.residual_group.blocks.0.") for i in range(len(depths))
-            ],
+            "depths": group_depths(state),
+            "num_heads": group_heads(state),
             "overlap_ratio": ratio([(window, square_root(table.shape[0]) + 1 - 2 * window)]),
             "compress_ratio": width // state[f"{cab}0.weight"].shape[0],
             "squeeze_factor": width // state[f"{cab}3.attention.1.weight"].shape[0],
-            "upscale": shuffle_scale(state, "upsample."),
-            "upsampler": "pixelshuffle",
+            **swin_tail(state),
         }

@@ -18,8 +18,8 @@ from ppsr.generators.blocks.detection import (
     count,
     head_count,
     ratio,
-    shuffle_scale,
     swin_arguments,
+    swin_tail,
     window_arguments,
 )
 from ppsr.generators.blocks.options import WindowOptions, takes
@@ -184,8 +184,7 @@ class MambaDRCT(SwinSkeleton):
             "expand": ratio(
                 (widths[k], state[f"{name}out_norm.bias"].shape[0]) for k, name in layers.items()
             ),
-            "upscale": shuffle_scale(state, "upsample."),
-            "upsampler": "pixelshuffle",
+            **swin_tail(state),
         }
 
 

@@ -15,7 +15,7 @@ from paddle.distributed.fleet.utils import recompute
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample
-from ppsr.generators.blocks.detection import group_depths, head_count, swin_tail, window_arguments
+from ppsr.generators.blocks.detection import group_depths, group_heads, swin_tail, window_arguments
 from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import (
     DropPath,
@@ -201,9 +201,7 @@ class SwinIR(SwinSkeleton):
             **window_arguments(state, block, shifts=max(depths) > 1),
             **swin_tail(state),
             "depths": depths,
-            "num_heads": [
-                head_count(state, f"layers.{i}.residual_group.blocks.0.") for i in range(len(depths))
-            ],
+            "num_heads": group_heads(state),
         }
 
     reconstruct_shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()

@@ -17,13 +17,13 @@ import yaml
 from ppsr.compat.options.degradations import convert_levels, convert_second_order
 from ppsr.compat.options.source import Conversion, Source
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.generators.cddnet import DASR_PARTS
 from ppsr.registry import CRITERIONS, DISCRIMINATORS, GENERATORS
 
 __all__ = ["convert_basicsr", "published_network"]
 
 _TABLES = yaml.safe_load(Path(__file__).with_name("basicsr.yaml").read_text(encoding="utf-8"))
 _DEGRADATIONS = {"DASRDataset": convert_levels, "RealESRGANDataset": convert_second_order}
-_DASR_PARTS = {"use_rc": False, "column_dropout": 0.0, "row_dropout": 0.0}  # CDDNet with these is DASR's
 
 # Reflash Dropout has a class for each kind, rate and position of dropout, and says them in its name.
 _PLACE = r"first|b\d+|upconv12|up2|hr|last"
@@ -95,7 +95,7 @@ def _networks(options: Source, model: str, scale: int) -> None:
     if model == "CDDNet":
         _network(options, "network_p", "model.predictor")
     if model == "CDDNet" and not options.result.trains:
-        parts = " ".join(f"model.generator.{key}={str(value).lower()}" for key, value in _DASR_PARTS.items())
+        parts = " ".join(f"model.generator.{key}={str(value).lower()}" for key, value in DASR_PARTS.items())
         options.result.added.append(
             f"CDDNet and DASR have equal test files; this is CDDNet, for DASR add -o {parts}"
         )
@@ -103,7 +103,7 @@ def _networks(options: Source, model: str, scale: int) -> None:
         options.result.added.append(
             "the options of DASR's generator; CDDNet's files have train.artifacts_opt"
         )
-        for key, value in _DASR_PARTS.items():
+        for key, value in DASR_PARTS.items():
             options.put(f"model.generator.{key}", value, "network_g")
     if _has_discriminator(options):
         name = str(options.read("network_d.type"))

@@ -19,6 +19,7 @@ from ppsr.weights.identify import State
 __all__ = [
     "count",
     "group_depths",
+    "group_heads",
     "head_count",
     "ratio",
     "rgb_range",
@@ -130,8 +131,14 @@ def group_depths(state: State) -> list[int]:
     return [count(state, rf"layers\.{i}\.residual_group\.blocks\.(\d+)\.") for i in range(groups)]
 
 
+def group_heads(state: State) -> list[int]:
+    """Attention heads of each residual group."""
+    groups = count(state, r"layers\.(\d+)\.")
+    return [head_count(state, f"layers.{i}.residual_group.blocks.0.") for i in range(groups)]
+
+
 def swin_tail(state: State) -> dict[str, Any]:
-    """Upsampler and scale of SwinIR and MambaIR."""
+    """Upsampler and scale of SwinIR and the networks built on it."""
     if "conv_up1.weight" in state:
         return {"upsampler": "nearest+conv", "upscale": 4 if "conv_up2.weight" in state else 2}
     if "conv_before_upsample.0.weight" in state:
