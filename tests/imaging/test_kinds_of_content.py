@@ -9,6 +9,7 @@ from PIL import Image
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import exif_orientation
 from ppsr.imaging.reading import image_header, read_file
+from tests.optional import needed
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_text_that_begins_as_a_format_is_no_image(tmp_path):
 
 
 def test_heic_is_read_with_what_it_carries(tmp_path):
-    heif = pytest.importorskip("pillow_heif")
+    heif = needed("pillow_heif", reason="needs the extra 'heic'")
     heif.register_heif_opener()
     smooth = np.linspace(0, 255, 40 * 56 * 3).reshape(40, 56, 3).astype(np.uint8)
     exif = Image.Exif()
