@@ -32,15 +32,19 @@ def identify(state: State) -> Found:
     """
     state = {key: value for key, value in state.items() if value.size}  # so that shapes cost what they say
     detectors = {name: getattr(GENERATORS.get(name), "detect", None) for name in GENERATORS.names()}
+    failure: tuple[str, Exception] | None = None  # of the first that knows the keys; a later one may know all
     for name, detect in detectors.items():
         try:
             arguments = detect(state) if detect else None
         except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-            raise WeightError(
-                f"the weights look like {name}, but their shapes do not agree with it: {error}"
-            ) from None
+            failure = failure or (name, error)
+            continue
         if arguments is not None:
             return name, _plain(arguments)
+    if failure is not None:
+        raise WeightError(
+            f"the weights look like {failure[0]}, but their shapes do not agree with it: {failure[1]}"
+        )
     shown = ", ".join(sorted(state)[:6])
     tried = ", ".join(name for name, detect in detectors.items() if detect)
     raise WeightError(

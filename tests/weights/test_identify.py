@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ppsr.errors import WeightError
+from ppsr.generators.srvgg import SRVGGNetCompact
 from ppsr.registry import GENERATORS
 from ppsr.weights.apply import apply_state
 from ppsr.weights.identify import identify
@@ -102,3 +103,16 @@ def test_unknown_keys_say_what_was_tried() -> None:
 def test_contradicting_shapes_say_which_network_was_meant() -> None:
     with pytest.raises(WeightError, match="look like RCAN"):
         identify({"body.0.body.0.body.3.conv_du.0.weight": np.zeros((1, 16, 1, 1))})
+
+
+def test_a_network_registered_later_is_asked_after_one_that_fails(monkeypatch) -> None:
+    class Later(SRVGGNetCompact):
+        @staticmethod
+        def detect(state):
+            return {"num_feat": 4} if "head.weight" in state else None
+
+    monkeypatch.setitem(GENERATORS._objects, "ZLater", Later)
+    state = {"body.0.weight": np.zeros((4, 3, 3, 3)), "head.weight": np.zeros(4)}
+    assert identify(state) == ("ZLater", {"num_feat": 4})
+    with pytest.raises(WeightError, match="look like SRVGGNetCompact"):
+        identify({"body.0.weight": state["body.0.weight"], "tail.weight": np.zeros(4)})
