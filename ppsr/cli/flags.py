@@ -203,7 +203,8 @@ def progress_bar() -> Iterator[Callable[[str, str, int, int], None]]:
 def exit_on_signals() -> Iterator[None]:
     """Exit with 128 + signal on SIGTERM and SIGHUP by an exception, so that unfinished files are removed.
 
-    Enter it after importing Paddle, which installs its own handlers.
+    Enter it after importing Paddle, which installs its own handlers. Signals that are ignored stay so, as
+    SIGHUP under nohup.
     """
 
     def leave(number: int, _: object) -> None:
@@ -212,7 +213,8 @@ def exit_on_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield
         return
-    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handled = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, leave) for number in handled}
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 import sys
 import tempfile
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import Backend, Half, MaxMemory, Trust
+from ppsr.cli.flags import Backend, Half, MaxMemory, Trust, exit_on_signals
 from ppsr.errors import ConfigError
 
 __all__ = ["serve"]
@@ -89,9 +88,8 @@ def serve(
     )
     memory = None if max_memory is None else parse_size(max_memory)
     opener = partial(open_model, backend=backend, half=half, trust=trust)
-    # an exception, so that the folder is removed; uvicorn has a handler of its own while it runs
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with (
+        exit_on_signals(),  # uvicorn has a handler of its own for SIGTERM while it runs
         tempfile.TemporaryDirectory(prefix="ppsr-serve-", ignore_cleanup_errors=True) as folder,
         bind(host, port) as listening,
     ):

@@ -102,8 +102,7 @@ def train(
     options = Options(
         resume, load, load_partial, evaluate_only, dry_run, "cpu" if no_cuda else device, profiler_options
     )
-    with exit_on_signals():
-        raise typer.Exit(_run(config_file, overrides, imports, options))
+    raise typer.Exit(_run(config_file, overrides, imports, options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,11 +120,17 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
 
     from ppsr.engine.distributed import start_distributed
     from ppsr.inference.backends.exported import default_device
-    from ppsr.registry import build_model
 
     experiment = check_config(config)
-    group = start_distributed(arguments.device or default_device())
-    paddle.seed(experiment.seed)
+    with exit_on_signals():
+        group = start_distributed(arguments.device or default_device())
+        paddle.seed(experiment.seed)
+        return _run_model(arguments, config, experiment, group)
+
+
+def _run_model(arguments: Options, config: Config, experiment: Experiment, group: Group) -> int:
+    from ppsr.registry import build_model
+
     model = build_model(config["model"])
     _load_stages(model, experiment)
     if arguments.load:

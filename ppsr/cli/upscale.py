@@ -126,22 +126,22 @@ def upscale(
     log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     options.use_device()
-    upscaler = Upscaler(
-        load_source(config_file, load, model_dir, strength),
-        backend=backend,
-        options=options,
-        tile=tile,
-        overlap=overlap,
-        max_memory=None if max_memory is None else parse_size(max_memory),
-        tile_mode=tile_mode,
-        ensemble=self_ensemble,
-        outscale=outscale,
-        half=half,
-        degradation=None if degradation is None else read_degradation(degradation),
-    )
-    note = getattr(upscaler.backend, "note", "")
-    print(f"backend {upscaler.backend.name}{f' ({note})' if note else ''}")
-    with exit_on_signals():
+    with exit_on_signals():  # the upscaler may time exports in a temporary folder
+        upscaler = Upscaler(
+            load_source(config_file, load, model_dir, strength),
+            backend=backend,
+            options=options,
+            tile=tile,
+            overlap=overlap,
+            max_memory=None if max_memory is None else parse_size(max_memory),
+            tile_mode=tile_mode,
+            ensemble=self_ensemble,
+            outscale=outscale,
+            half=half,
+            degradation=None if degradation is None else read_degradation(degradation),
+        )
+        note = getattr(upscaler.backend, "note", "")
+        print(f"backend {upscaler.backend.name}{f' ({note})' if note else ''}")
         reports = upscale_files(
             upscaler,
             sources,

@@ -205,10 +205,8 @@ def _main(
     from ppsr import accelerate
 
     accelerate.enable()
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # which reaches the whole group; the server ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # they reach the whole group
+        signal.signal(number, signal.SIG_IGN)  # the server ends this process
     find = lru_cache(cached)(open_model)
     while True:
         try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
 
 from ppsr import cli
-from ppsr.cli.flags import run_command
+from ppsr.cli.flags import exit_on_signals, run_command
 from ppsr.weights.files import write_state
+from tests.cli.signals import unhandled
 from tests.inference.helpers import small_network
 
 
@@ -104,3 +106,15 @@ def test_other_missing_modules_are_not_hidden():
 
     with pytest.raises(ModuleNotFoundError):
         run_command(run)
+
+
+def test_signals_that_are_ignored_stay_so():
+    """Under nohup, a run outlives its terminal."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with unhandled(signal.SIGTERM), exit_on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(SystemExit):
+                os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, previous)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import ppsr
 from ppsr.cli.train import main
 from ppsr.registry import build_generator
 from ppsr.weights.files import write_state
@@ -53,3 +59,34 @@ def test_weights_fit_in_part_as_the_flag_says(start, flags, message, capsys):
 def test_the_flag_without_weights_is_refused(start, capsys):
     assert start[1]("--load-partial") == 2
     assert "--load-partial needs --load" in capsys.readouterr().err
+
+
+ENDING = """
+import os, signal
+from paddle import nn
+from ppsr.registry import GENERATORS
+
+@GENERATORS.register()
+class Ending(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_before_the_first_step_is_an_exit_and_no_crash_of_paddle(tmp_path):
+    (tmp_path / "ending.py").write_text(ENDING)
+    generator = "generator: {name: MSRResNet, num_feat: 8, num_block: 2, upscale: 4}"
+    assert generator in CONFIG
+    (tmp_path / "net.yaml").write_text(CONFIG.replace(generator, "generator: {name: Ending}"))
+    command = [sys.executable, "-m", "ppsr", "train", "-c", "net.yaml", "--import", "ending", "--no-cuda"]
+    paths = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(ppsr.__file__).parents[1])]),
+    }
+    ended = subprocess.run(
+        command, check=False, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 143, ended.stderr
+    assert "FatalError" not in ended.stderr

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,12 +19,14 @@ from typer.testing import CliRunner
 from ppsr import cli
 from ppsr.errors import ConfigError, WeightError
 from ppsr.imaging.io import read_image, write_image
+from ppsr.inference import choose
 from ppsr.inference.export import export_network
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
 from ppsr.weights.apply import transposed_keys
 from ppsr.weights.files import write_state
+from tests.cli.signals import unhandled
 from tests.inference.helpers import small_network
 
 ROOT = Path(__file__).parents[2]
@@ -193,3 +197,22 @@ def test_signals_end_the_run_and_leave_no_half_file(files, number, code, rng):
     process.send_signal(number)
     assert process.wait(30) == code
     assert {path.name for path in (place / "out").iterdir()} <= {"report.jsonl"}
+
+
+def test_a_signal_while_backends_are_timed_leaves_no_temporary_folder(files, monkeypatch):
+    place = files[0]
+    (place / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place / "tmp"))
+
+    def timed(*_):
+        assert list((place / "tmp").glob("ppsr-export-*"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(choose, "_fastest", timed)
+    given = [str(place / "in"), "-o", str(place / "out"), "--load", str(place / "net.pdparams")]
+    with unhandled(signal.SIGTERM):
+        done = CliRunner().invoke(cli.build_app(), ["upscale", *given, "--backend", "auto"])
+    assert done.exit_code == 143, done.output
+    del done  # whose traceback holds the folder's last reference
+    gc.collect()
+    assert not list((place / "tmp").iterdir())
