@@ -48,18 +48,22 @@ def compare(
     options.use_device()
     lq = to_uint8(to_rgb(read_own(image)))
     networks = split_networks(load)
-    images, scales = {}, {}
-    with progress_bar() as show:
-        for index, (files, label) in enumerate(zip(networks, network_labels(networks), strict=True)):
-            show(label, image.name, index, len(networks))
-            upscaler = Upscaler(load_source(config_file, files, None), backend=backend, options=options)
-            images[label], scales[label] = upscaler(lq), upscaler.scale
+    hr = None if gt is None else to_uint8(to_rgb(read_own(gt)))
+    upscalers = {
+        label: Upscaler(load_source(config_file, files, None), backend=backend, options=options)
+        for label, files in zip(network_labels(networks), networks, strict=True)
+    }
+    scales = {label: upscaler.scale for label, upscaler in upscalers.items()}
     if len(set(scales.values())) != 1:
         listed = ", ".join(f"{label}: x{scale}" for label, scale in scales.items())
         raise ConfigError(f"networks of one scale are needed to compare them, got {listed}")
     scale = next(iter(scales.values()))
-    images = {"bicubic": to_uint8(matlab_resize(lq.astype("float32") / 255, scale)), **images}
-    if gt is not None:
-        images["HR"] = mod_crop(to_uint8(to_rgb(read_own(gt))), scale)
+    images = {"bicubic": to_uint8(matlab_resize(lq.astype("float32") / 255, scale))}
+    with progress_bar() as show:
+        for index, (label, upscaler) in enumerate(upscalers.items()):
+            show(label, image.name, index, len(networks))
+            images[label] = upscaler(lq)
+    if hr is not None:
+        images["HR"] = mod_crop(hr, scale)
     for path in write_comparison(images, folder, title=image.name, crops=crops, side=crop_size):
         print(path)

@@ -157,6 +157,7 @@ def evaluate_images(
 def _folders(output: Path | None, results: Sequence[Evaluation]) -> list[Path]:
     """Report folders, named by the methods; only a folder that was named is overwritten."""
     names = [re.sub(r"[^\w.+-]+", "_", result.method).strip("_") for result in results]
+    names = [f"{name}-{n}" if (n := 1 + names[:i].count(name)) > 1 else name for i, name in enumerate(names)]
     if output is not None:
         folders = [output] if len(results) == 1 else [output / name for name in names]
         for folder in folders:

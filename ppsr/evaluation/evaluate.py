@@ -23,6 +23,8 @@ from ppsr.registry import METRICS
 
 __all__ = ["Evaluation", "evaluate", "network_labels", "network_name"]
 
+_OTHER_LABELS = ("bicubic", "HR")  # of what is shown beside networks
+
 
 @dataclass
 class Evaluation:
@@ -218,11 +220,17 @@ def network_name(files: Sequence[str | Path]) -> str:
 
 
 def network_labels(networks: Sequence[Sequence[Path]]) -> list[str]:
-    """Names of networks; equal ones are preceded by the folder of their files."""
+    """Names of networks; equal ones are preceded by the folder of their files, or are their full paths."""
     names = [network_name(files) for files in networks]
-    return [
-        f"{files[0].absolute().parent.name}/{name}" if names.count(name) > 1 else name
+    labels = [
+        f"{files[0].absolute().parent.name}/{name}"
+        if names.count(name) > 1 or name in _OTHER_LABELS
+        else name
         for name, files in zip(names, networks, strict=True)
+    ]
+    return [
+        "+".join(str(file.absolute()) for file in files) if labels.count(label) > 1 else label
+        for label, files in zip(labels, networks, strict=True)
     ]
 
 

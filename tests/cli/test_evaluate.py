@@ -239,3 +239,25 @@ def test_a_network_of_two_files_is_one_method(folders):
     done = _run(folders, *loads, "--scale", str(net.scale), "--no-bicubic", "--no-grid")
     assert done.exit_code == 0, done.output
     assert len(_table(done, "generator+predictor")) == 2
+
+
+def test_networks_of_one_name_and_folder_get_a_report_each(weights):
+    paths = [weights / place / "x" / "n.pdparams" for place in "ab"]
+    for path, name in zip(paths, ("amsel", "drossel"), strict=True):
+        path.parent.mkdir(parents=True)
+        shutil.move(weights / f"{name}.pdparams", path)
+    done = _run(weights, "--load", str(paths[0]), "--load", str(paths[1]), "--no-grid", "--no-bicubic")
+    assert done.exit_code == 0, done.output
+    reports = [json.loads(path.read_text()) for path in (weights / "out").glob("*/metrics.json")]
+    assert sorted(report["method"] for report in reports) == sorted(map(str, paths))
+    assert reports[0]["mean"] != reports[1]["mean"]
+
+
+def test_a_network_named_as_what_is_shown_beside_it_keeps_its_report(weights):
+    shutil.move(weights / "amsel.pdparams", weights / "bicubic.pdparams")
+    shutil.copy(weights / "drossel.pdparams", weights / f"{weights.name}_bicubic.pdparams")
+    files = [weights / "bicubic.pdparams", weights / f"{weights.name}_bicubic.pdparams"]
+    done = _run(weights, "--load", str(files[0]), "--load", str(files[1]), "--no-grid")
+    assert done.exit_code == 0, done.output
+    methods = [json.loads(path.read_text())["method"] for path in (weights / "out").glob("*/metrics.json")]
+    assert sorted(methods) == sorted([f"{weights.name}/bicubic", files[1].stem])
