@@ -52,14 +52,17 @@ def export(
     """
     from ppsr import accelerate
 
+    shape, names = parse_size(size), comma_separated("--formats", formats) or []
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.export import check_formats
     from ppsr.inference.network import load_network
 
     log_to_console()
+    check_formats(names)
     options = BackendOptions(device=device, threads=threads)
     BackendOptions(device="cpu").use_device()  # for the reference; backends choose their own
-    _export(load_network(config_file, load), output, formats, size, options)
+    _export(load_network(config_file, load), output, names, shape, options)
 
 
 def backends(
@@ -113,20 +116,22 @@ def export_model(
     sizes = [text for text in inputs_size.removeprefix("=").split(";") if text]
     if len(sizes) != 1:
         raise ConfigError(f"the inference network has one input, but --inputs_size names {len(sizes)}")
-    parse_size(sizes[0])
+    shape, names = parse_size(sizes[0]), comma_separated("--formats", formats)
     accelerate.enable()
     from ppsr.config import load_config
     from ppsr.inference import onnx_graph
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.export import check_formats
     from ppsr.inference.network import load_network
 
     log_to_console()
+    names = names or (["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"])
+    check_formats(names)
     config = load_config(config_file, opt, imports=imports)
     BackendOptions(device="cpu").use_device()
     prefix = output_dir / (model_name or f"{config['model']['name'].lower()}_generator")
-    formats = formats or ("paddle" if onnx_graph.missing_packages() else "paddle,onnx")
     net = load_network(config_file, load, opt)
-    _export(net, prefix, formats, sizes[0], BackendOptions(device=device))
+    _export(net, prefix, names, shape, BackendOptions(device=device))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,12 +139,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_alone(export_model, argv)
 
 
-def _export(net: nn.Layer, prefix: Path, formats: str, size: str, options: BackendOptions) -> None:
+def _export(
+    net: nn.Layer, prefix: Path, formats: list[str], shape: list[int | None], options: BackendOptions
+) -> None:
     from ppsr.inference.benchmark import BackendResult
     from ppsr.inference.export import export_network
 
-    names = comma_separated("--formats", formats) or ()
-    made = export_network(net, prefix, formats=names, shape=parse_size(size), options=options)
+    made = export_network(net, prefix, formats=formats, shape=shape, options=options)
     _print_results(made, [BackendResult(**entry) for entry in made.entries["verified"]])
 
 

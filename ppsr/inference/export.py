@@ -32,7 +32,7 @@ from ppsr.inference.ncnn_graph import ncnn_arguments, write_graph
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.reference import REFERENCE_SUFFIX, compute_reference
 
-__all__ = ["FORMATS", "INPUT_NAME", "ExportError", "export_network"]
+__all__ = ["FORMATS", "INPUT_NAME", "ExportError", "check_formats", "export_network"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def export_network(
         ConfigError: the network takes more than an image, or a package for ONNX is missing.
         ExportError: a backend is wrong or crashes.
     """
-    _check_formats(formats)
+    check_formats(formats)
     prefix = Path(prefix)
     options = options or BackendOptions()
     if hasattr(net, "example_inputs"):
@@ -173,7 +173,12 @@ def _verify(
     _write_info(prefix, info, entries)
 
 
-def _check_formats(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
+    """Check the formats of an export.
+
+    Raises:
+        ConfigError: one is unknown, there is none, or a package for ONNX is missing.
+    """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(f"formats are {', '.join(FORMATS)}; got {', '.join(unknown) or 'none'}")

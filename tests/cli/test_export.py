@@ -185,3 +185,17 @@ def test_sizes_are_numbers_or_any() -> None:
     for text in ("", "1,3,0,16", "1,3,-2,16", "1,3,a,16"):
         with pytest.raises(ConfigError):
             parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--size", "1,3,-1", "an input size is N,C,H,W"),
+        ("--formats", "paddle,", "--formats takes comma-separated names"),
+        ("--formats", "tflite", "formats are paddle, onnx, ncnn; got tflite"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_network_is_loaded(option, value, message, tmp_path):
+    """Its file is missing, which would be said otherwise."""
+    given = ["export", "--load", str(tmp_path / "none.pdparams"), "-o", str(tmp_path / "net")]
+    assert message in str(CliRunner().invoke(build_app(), [*given, option, value]).exception)
