@@ -48,6 +48,21 @@ def test_a_progressive_jpeg_that_lacks_its_last_scan_is_truncated(tmp_path):
         read_file(tmp_path / "a.jpg")
 
 
+def test_fill_bytes_before_the_scans_of_a_progressive_jpeg_are_passed_over(tmp_path):
+    content = packed(colours(), "JPEG", quality=92, progressive=True)
+    filled = content.replace(b"\xff\xda", b"\xff\xff\xff\xda")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    whole = read_file(path).pixels
+    path.write_bytes(filled[:-2])
+    image = read_file(path)
+    np.testing.assert_array_equal(image.pixels, whole)
+    assert image.warnings == ("the JPEG's end marker is missing, its data is complete",)
+    path.write_bytes(filled[: filled.rindex(b"\xff\xff\xff\xda")])
+    with pytest.raises(DataError, match="truncated"):
+        read_file(path)
+
+
 def test_cmyk_is_converted_by_its_profile_or_without_it(tmp_path):
     cmyk = Image.fromarray(colours()).convert("CMYK")
     (tmp_path / "a.jpg").write_bytes(packed(cmyk, "JPEG", icc_profile=b"not a profile"))

@@ -74,9 +74,8 @@ def _has_all_scans(content: bytes) -> bool:
     A file that was cut between two scans decodes without a fault, only less sharp.
     """
     lowest_bits: dict[int, list[int]] = {}  # 64 coefficients of each component
-    at = 2
-    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
-        marker, body = content[at + 1], content[at + 4 : at + 32]
+    for marker, begin, end in _segments(content):
+        body = content[begin + 4 : end]
         if marker == 0xC2 and len(body) > 5:
             lowest_bits = {component: [1] * 64 for component in body[6 : 6 + 3 * body[5] : 3]}
         elif marker == 0xDA and body:
@@ -85,7 +84,6 @@ def _has_all_scans(content: bytes) -> bool:
             for component in body[1:start:2]:
                 if component in lowest_bits:
                     lowest_bits[component][first : last + 1] = [bits & 15] * (last + 1 - first)
-        at += 2
     return not any(map(any, lowest_bits.values()))
 
 
@@ -100,6 +98,9 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
     kept, start = [content[:2]], len(content)
     exif, xmp, dpi, icc = b"", None, None, dict[int, bytes]()
     for marker, begin, end in _segments(content):
+        if marker == 0xDA:  # the pixels, and segments between scans, stay as they are
+            start = begin
+            break
         body = content[begin + 4 : end]
         if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12 and body[7] in (1, 2):
             unit = 1.0 if body[7] == 1 else 2.54
@@ -111,8 +112,7 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
             xmp = body[29:] if xmp is None else xmp
         elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\0" and len(body) > 14:
             icc.setdefault(body[12], body[14:])
-        start = begin if marker == 0xDA else start
-        if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker in (0xFE, 0xDA)):
+        if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(content[begin:end])
     clean = b"".join([*kept, content[start:]])
     profile = b"".join(icc[number] for number in sorted(icc)) or None
@@ -120,7 +120,7 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, begin and end of the segments of a JPEG; the last one is the start of the pixels."""
+    """Marker, begin and end of the segments of a JPEG; the pixels of a scan are passed over."""
     at = 2
     while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
         marker = content[at + 1]
@@ -129,8 +129,6 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             continue
         end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
         yield marker, at, end
-        if marker == 0xDA:
-            return
         at = max(end, at + 2)
 
 
