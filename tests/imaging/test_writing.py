@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
 from itertools import pairwise
 
 import cv2
@@ -258,6 +260,39 @@ def test_arrays_are_written_by_suffix(suffix, tmp_path, rng):
         image = np.full(shape, 0.25, np.float32)
         write_image(tmp_path / f"a{suffix}", image)
         assert np.abs(decode_image(tmp_path / f"a{suffix}").astype(int) - 64).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(20, 30), (64, 30), (200, 211)])
+def test_a_png_has_the_bytes_of_its_filtered_rows_compressed_at_once(size, tmp_path, rng):
+    image = _image(3, np.uint8, rng, *size)
+    lines, above = [], np.zeros((size[1], 3), np.uint8)
+    for row in image:
+        filtered = row - np.vstack([np.zeros((1, 3), np.uint8), row[:-1]]), row - above
+        cost = [np.abs(one.view(np.int8).astype(int)).sum() for one in filtered]
+        best = int(cost[1] < cost[0])
+        lines.append(bytes([best + 1]) + filtered[best].tobytes())
+        above = row
+    packer = zlib.compressobj(4)
+    expected = packer.compress(b"".join(lines)) + packer.flush()
+    for write in (write_image, _write):
+        write(tmp_path / "a.png", image)
+        content, at, found = (tmp_path / "a.png").read_bytes(), 8, b""
+        while at < len(content):
+            length = int.from_bytes(content[at : at + 4], "big")
+            found += content[at + 8 : at + 8 + length] if content[at + 4 : at + 8] == b"IDAT" else b""
+            at += 12 + length
+        assert found == expected
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_writing_an_array_takes_less_memory_than_the_array(suffix, tmp_path):
+    image = np.full((12_000, 100, 3), 7, np.uint8)
+    tracemalloc.start()
+    try:
+        write_image(tmp_path / f"a{suffix}", image)
+        assert tracemalloc.get_traced_memory()[1] < image.nbytes / 2
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -82,12 +82,13 @@ def by_opencv(content: bytes, *, gray: bool) -> np.ndarray:
 
 
 def in_strips(rows: Iterator[np.ndarray], target: Target) -> Iterator[np.ndarray]:
-    """The same rows, `STRIP` at a time."""
+    """The same rows, `STRIP` at a time, without a copy of a part that is the whole image."""
     pending = np.empty((0, target.width, target.channels), target.dtype)
     for part in rows:
-        pending = np.concatenate([pending, part])
+        pending = np.concatenate([pending, part]) if len(pending) else part
         while len(pending) >= STRIP:
             yield pending[:STRIP]
             pending = pending[STRIP:]
+        pending = pending.copy()  # the part may be large, or used again
     if len(pending):
         yield pending

@@ -13,7 +13,15 @@ from typing import BinaryIO
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.imaging.formats.common import Decoded, Target, by_opencv, check_size, count_frames, sound_exif
+from ppsr.imaging.formats.common import (
+    Decoded,
+    Target,
+    by_opencv,
+    check_size,
+    count_frames,
+    in_strips,
+    sound_exif,
+)
 from ppsr.imaging.formats.others import eight_bit, open_image
 from ppsr.imaging.metadata import EXIF_HEADER, Metadata
 
@@ -138,7 +146,7 @@ def write_png(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> N
     packer, pending = zlib.compressobj(_LEVEL), bytearray()
     pixel = target.channels * target.dtype.itemsize
     above = np.zeros(target.width * pixel, np.uint8)
-    for part in rows:
+    for part in in_strips(rows, target):
         plain = np.ascontiguousarray(part.astype(part.dtype.newbyteorder(">"), copy=False))
         plain = plain.view(np.uint8).reshape(len(part), -1)
         lines = np.empty((2, len(part), plain.shape[1] + 1), np.uint8)
