@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,9 +64,9 @@ class DASRValidation(Recipe):
         operations = build_operations(params, image.shape[:2], self.scale)
         yield self.files(path)[0], quantise(apply_operations(image, operations, rng))
 
-    def make(self, source: str | Path, *, workers: int | None = None, force: bool = False) -> Summary:
-        summary = super().make(source, workers=workers, force=force)
-        made = [path.stem for path in self.gather(Path(source)) if self.files(path)[0].exists()]
+    def make_each(self, images: Sequence[Path], root: Path, *, workers: int | None, force: bool) -> Summary:
+        summary = super().make_each(images, root, workers=workers, force=force)
+        made = [path.stem for path in images if self.files(path)[0].exists()]
         level = LEVELS[TYPES[self.kind]]
         described = {stem: describe(self._drawn(stem)[0], level).tolist() for stem in made}
         if made:
