@@ -200,13 +200,16 @@ def gather_flat(source: Path) -> list[Path]:
     return images
 
 
-def note_options(folder: Path, command: str, options: Mapping[str, Any], source: Path) -> None:
+def note_options(
+    folder: Path, command: str, options: Mapping[str, Any], source: Path, *, required: bool = False
+) -> None:
     """Note in `<folder>/prepare.json` how its files are made, or compare with what was noted before.
 
     The source is noted relative to the folder, so that both may be moved together.
 
     Raises:
-        ConfigError: the folder was made with other options or of another source, or the note is broken.
+        ConfigError: the folder was made with other options or of another source, or the note is broken, or
+            `required` and missing.
     """
     file = folder / "prepare.json"
     try:
@@ -224,6 +227,11 @@ def note_options(folder: Path, command: str, options: Mapping[str, Any], source:
         hint = f" (if the source was only moved, correct {file})" if "source" in differing else ""
         raise ConfigError(
             f"{folder} was made with {old}, now {new} is asked for; remove it or give another folder{hint}"
+        )
+    if not before and required:
+        raise ConfigError(
+            f"{folder} is there, and {file} does not say how it was made; --force replaces it, or give "
+            "another name"
         )
     if not before:
         atomic_write(file, json.dumps({**notes, command: wanted}, indent=1))

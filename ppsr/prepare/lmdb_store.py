@@ -55,8 +55,8 @@ def make_lmdb(
         Where a store is there, images that are only in it or only in the source are among the failed.
 
     Raises:
-        ConfigError: the name does not end in .lmdb, the library is missing, or the store was made of another
-            source or with another level.
+        ConfigError: the name does not end in .lmdb, the library is missing, the store was made of another
+            source, with another level or by other means, or it and the source are in each other.
         DataError: no images, or two of one name.
     """
     lmdb, source, target = load_lmdb(), Path(source), Path(target)
@@ -67,11 +67,14 @@ def make_lmdb(
     if target.exists() and not target.is_dir():
         raise ConfigError(f"{target} is a file; give another name")
     paths = gather_images(source)
+    read, written = source.resolve(), target.resolve()
+    if written.is_relative_to(read) or read.is_relative_to(written):  # a store is replaced as a whole
+        raise ConfigError(f"{target} and the source {source} are in each other; give another folder")
     images = {path.stem: path for path in paths}
     if double := [path for path in paths if images[path.stem] != path]:
         raise DataError(f"{double[0]} and {images[double[0].stem]} have the same name; rename one")
     if target.exists() and not force:
-        note_options(target, "lmdb", {"level": level}, source)
+        note_options(target, "lmdb", {"level": level}, source, required=True)
         listed = read_store_list(target).keys()
         summary = Summary(present=len(listed & images.keys()))
         differing = {name: "is in the store, not in the source" for name in sorted(listed - images.keys())}

@@ -122,6 +122,20 @@ def test_a_store_made_otherwise_is_refused_unless_forced(store, source, tmp_path
         make_lmdb(source, store, level=5)
     assert verify_lmdb(store).present == 3
     assert make_lmdb(tmp_path / "other", store, force=True).written == 1
+    (store / "prepare.json").unlink()  # as BasicSR makes them
+    with pytest.raises(ConfigError, match=r"does not say how it was made.*--force replaces it"):
+        make_lmdb(tmp_path / "other", store)
+    assert not (store / "prepare.json").exists()
+
+
+def test_a_store_that_is_in_its_source_or_holds_it_is_refused(store, source):
+    write_image(store / "in" / "b.png", np.zeros((4, 4), np.uint8))
+    for read, written in ((store, store), (source, source / "t.lmdb"), (store / "in", store)):
+        with pytest.raises(ConfigError, match="in each other"):
+            make_lmdb(read, written, force=True)
+    assert verify_lmdb(store).present == 3
+    assert (store / "in" / "b.png").is_file()
+    assert not (source / "t.lmdb").exists()
 
 
 def test_broken_images_are_named_and_two_of_one_name_refused(source, tmp_path):
