@@ -21,7 +21,8 @@ __all__ = ["WITHOUT_EFFECT", "is_paddlegan_form", "to_ppsr_form"]
 
 logger = logging.getLogger(__name__)
 
-_PLAIN_MODELS = ("BaseSRModel", "RCANModel")
+_PLAIN_MODELS = ("BaseSRModel", "RCANModel", "SwinIRModel")
+_OWN_NETWORKS = ("SwinIR",)  # with equal options, and not in PaddleGAN's releases
 _OWN_CRITERIONS = ("L1Loss", "MSELoss", "CharbonnierLoss")
 WITHOUT_EFFECT = ("min_max", "export_model", "find_unused_parameters", "image_num")
 _MODEL_WITHOUT_EFFECT = ("to_static", "image_shape", "use_init_weight", "params", "max_eval_steps")
@@ -35,10 +36,11 @@ Place = tuple[str, ...]
 
 
 def is_paddlegan_form(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration has PaddleGAN's lists of preprocessing, or one of its plain SR models."""
+    """Whether a configuration has PaddleGAN's lists of preprocessing, RepeatDataset or plain SR models."""
     sections = _mapping(config, ("dataset",)).values()
     return _mapping(config, ("model",)).get("name") in _PLAIN_MODELS or any(
-        isinstance(section, Mapping) and "preprocess" in section for section in sections
+        isinstance(section, Mapping) and ("preprocess" in section or section.get("name") == "RepeatDataset")
+        for section in sections
     )
 
 
@@ -63,10 +65,19 @@ def to_ppsr_form(config: Config) -> tuple[dict[str, Any], dict[Place, str]]:
         logger.warning("%s: '%s' has no effect here", config.where(*place), ".".join(place))
     pyramid = model["name"] == "DRN"
     values["model"], unit = (_drn if pyramid else _plain_sr)(config, model)
-    values["dataset"] = {
-        split: _dataset(config, lines, ("dataset", split), section, unit, pyramid and split == "train")
-        for split, section in _mapping(config, ("dataset",)).items()
-    }
+    if isinstance(values.get("dataset"), Mapping):
+        values["dataset"] = {
+            split: _dataset(config, lines, ("dataset", split), section, unit, pyramid and split == "train")
+            for split, section in values["dataset"].items()
+        }
+    optimizers = values.get("optimizer")
+    if isinstance(optimizers, Mapping) and "name" in optimizers:
+        values["optimizer"] = _optimizer(config, values, lines, ("optimizer",), optimizers)
+    elif isinstance(optimizers, Mapping):
+        values["optimizer"] = {
+            key: _optimizer(config, values, lines, ("optimizer", key), section)
+            for key, section in optimizers.items()
+        }
     logger.info("%s: read as a configuration of PaddleGAN", config.path)
     return values, lines
 
@@ -75,37 +86,56 @@ def _error(config: Config, place: Place, text: str) -> ConfigError:
     return ConfigError(f"{config.where(*place)}: {'.'.join(place)}: {text}")
 
 
+def _number(config: Config, place: Place, value: Any) -> float:
+    """The number at a place of the file."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise _error(config, place, f"a number is needed, got {value!r}") from None
+
+
 def _drn(config: Config, model: dict[str, Any]) -> tuple[dict[str, Any], float]:
     """DRN, and the largest value of its images."""
-    criterion = {"reduction": "mean", "loss_weight": 1.0, **(model.pop("pixel_criterion", None) or {})}
+    model.pop("pixel_criterion", None)
+    given = _mapping(config, ("model", "pixel_criterion"))
+    criterion = {"reduction": "mean", "loss_weight": 1.0, **given}
     if criterion != {"name": "L1Loss", "reduction": "mean", "loss_weight": 1.0}:
         text = "DRN's losses are plain L1 means: {name: L1Loss} alone fits"
         raise _error(config, ("model", "pixel_criterion"), text)
     generator = _mapping(config, ("model", "generator"))
     # PaddleGAN freezes the shifts by the mean colour, and weighs the losses in its own way
     model["generator"] = {"train_mean_shift": False, **generator}
-    return {"style": "paddledepth", **model}, float(generator.get("rgb_range", 255))
+    unit = _number(config, ("model", "generator", "rgb_range"), generator.get("rgb_range", 255))
+    return {"style": "paddledepth", **model}, unit
 
 
 def _plain_sr(config: Config, model: dict[str, Any]) -> tuple[dict[str, Any], float]:
     """One network with a pixel loss, and the largest value of its images."""
     result = {**model, "name": "SRModel"}
+    if model["name"] == "SwinIRModel" and "char_criterion" in result:
+        result["pixel_criterion"] = result.pop("char_criterion")
     generator = _mapping(config, ("model", "generator"))
     if generator.get("name") != "RCAN":
-        result["generator"] = {**generator, "name": _foreign(generator.get("name"))}
-        for key in (key for key in model if key.endswith("_criterion")):
-            result[key] = _criterion(_mapping(config, ("model", key)))
+        name = generator.get("name")
+        own = not isinstance(name, str) or name in _OWN_NETWORKS
+        result["generator"] = generator if own else {**generator, "name": _foreign(name)}
+        for key in (key for key in result if key.endswith("_criterion")):
+            result[key] = _criterion(result[key])
         return result, 1.0
-    unit = float(generator.get("rgb_range", 255))
+    unit = _number(config, ("model", "generator", "rgb_range"), generator.get("rgb_range", 255))
     criterion = _mapping(config, ("model", "pixel_criterion"))
     if criterion.get("name") != "L1Loss":
         raise _error(config, ("model", "pixel_criterion"), "with RCAN, L1Loss alone has a counterpart")
-    weight = unit * criterion.get("loss_weight", 1.0)  # ours compares images in [0, 1]
-    return {**result, "pixel_criterion": {**criterion, "loss_weight": weight}}, unit
+    place = ("model", "pixel_criterion", "loss_weight")
+    weight = _number(config, place, criterion.get("loss_weight", 1.0))
+    # ours compares images in [0, 1]
+    return {**result, "pixel_criterion": {**criterion, "loss_weight": unit * weight}}, unit
 
 
-def _criterion(criterion: Mapping[str, Any]) -> dict[str, Any]:
+def _criterion(criterion: Any) -> Any:
     """A loss, ours where it is the same."""
+    if not isinstance(criterion, Mapping):
+        return criterion  # which the check of the configuration refuses
     name = criterion.get("name")
     if name not in _OWN_CRITERIONS:
         return {**criterion, "name": _foreign(name)}
@@ -116,6 +146,14 @@ def _criterion(criterion: Mapping[str, Any]) -> dict[str, Any]:
 def _dataset(
     config: Config, lines: dict[Place, str], place: Place, section: Any, unit: float, pyramid: bool
 ) -> Any:
+    if isinstance(section, Mapping) and section.get("name") == "RepeatDataset":
+        text = "training counts steps, not epochs, so RepeatDataset has no effect here"
+        logger.warning("%s: %s: %s", config.where(*place), ".".join(place), text)
+        repeated = section.get("dataset")
+        if not isinstance(repeated, Mapping):
+            raise _error(config, (*place, "dataset"), f"a mapping with a 'name' is needed, got {repeated!r}")
+        outer = {key: value for key, value in section.items() if key not in ("name", "times", "dataset")}
+        section = {**repeated, **outer}
     if not isinstance(section, Mapping) or "preprocess" not in section:
         return section  # in ppsr's form, or wrong, which the check of the configuration says
     if section.get("name") != "SRDataset":
@@ -123,7 +161,8 @@ def _dataset(
         raise _error(config, (*place, "name"), text)
     own = {key: value for key, value in section.items() if key != "preprocess"}
     steps = section["preprocess"] if isinstance(section["preprocess"], list) else [section["preprocess"]]
-    pipeline = _Pipeline(config, place, int(own.get("scale", 4)), unit)
+    scale = int(_number(config, (*place, "scale"), own.get("scale", 4)))
+    pipeline = _Pipeline(config, place, scale, unit)
     for number, step in enumerate(steps):
         pipeline.add((*place, "preprocess", str(number)), step)
     options = pipeline.options()
@@ -133,6 +172,26 @@ def _dataset(
         options["level_source"] = "opencv"
         own["name"] = "PyramidDataset"
     return {**options, **own}
+
+
+def _optimizer(
+    config: Config, values: dict[str, Any], lines: dict[Place, str], place: Place, section: Any
+) -> Any:
+    """An optimizer; L2 regularisation and clipping by the global norm are components in PaddleGAN."""
+    if not isinstance(section, Mapping):
+        return section
+    own = dict(section)
+    decay, clip = own.get("weight_decay"), own.get("grad_clip")
+    if isinstance(decay, Mapping):
+        if decay.get("name") != "L2":
+            text = f"the regularisation {decay.get('name')!r} has no counterpart; L2 has"
+            raise _error(config, (*place, "weight_decay"), text)
+        own["weight_decay"] = decay.get("value", 0)
+    if isinstance(clip, Mapping) and clip.get("name") == "ClipGradByGlobalNorm":
+        values["step"] = {**_mapping(values, ("step",)), "clip_norm": clip.get("value")}
+        lines["step", "clip_norm"] = config.where(*place, "grad_clip")
+        del own["grad_clip"]
+    return own
 
 
 class _Pipeline:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from ppsr.compat.options import convert_options, notes_of, to_text
+from ppsr.config import check_config, load_config
 from ppsr.errors import ConfigError
 from tests.compat.options import files, paddle_files
 
@@ -217,6 +218,7 @@ def test_a_wrong_value_names_the_line_of_the_option_file(convert):
         convert(text)
 
 
+SWINIR = {"name": "SwinIR", "upscale": 4, "window_size": 8, "upsampler": "pixelshuffle"}
 RCAN = {"name": "RCAN", "scale": 4, "n_resgroups": 1, "n_resblocks": 1}
 
 
@@ -234,11 +236,40 @@ def test_clipping_and_decay_of_paddlegan_become_ours(convert):
 
 def test_networks_of_paddlegan_become_ours_and_charbonnier_is_a_sum(convert):
     criterion = "  char_criterion:\n    name: CharbonnierLoss\n    eps: 1e-9\n"
-    swinir = {"name": "SwinIR", "upscale": 4, "window_size": 8, "upsampler": "pixelshuffle"}
-    model = convert(_paddle("SwinIRModel", swinir, criterion=criterion, std=255.0)).config["model"]
+    model = convert(_paddle("SwinIRModel", SWINIR, criterion=criterion, std=255.0)).config["model"]
     assert model["name"] == "SRModel"
-    assert model["generator"] == swinir
+    assert model["generator"] == SWINIR
     assert model["pixel_criterion"] == {"name": "CharbonnierLoss", "eps": 1e-9, "reduction": "sum"}
+
+
+def test_ppsr_train_reads_what_is_converted(convert, tmp_path):
+    criterion = "  char_criterion:\n    name: CharbonnierLoss\n"
+    extra = "  weight_decay:\n    name: L2\n    value: 0.0001\n"
+    extra += "  grad_clip:\n    name: ClipGradByGlobalNorm\n    value: 0.4\n"
+    text = _paddle("SwinIRModel", SWINIR, criterion=criterion, std=255.0, optimizer_extra=extra)
+    values = yaml.safe_load(text)
+    inner = {key: values["dataset"]["train"].pop(key) for key in ("name", "gt_folder", "preprocess", "scale")}
+    values["dataset"]["train"] |= {"name": "RepeatDataset", "times": 2, "dataset": inner}
+    converted = convert(yaml.safe_dump(values))
+    assert any("without RepeatDataset" in line for line in converted.added)
+    config = load_config(tmp_path / "options.yml")
+    check_config(config)
+    assert config == converted.config == convert(text).config
+    assert config["step"] == {"clip_norm": 0.4}
+
+
+def _changed(place, value):
+    """A file with another value at a place."""
+    values = yaml.safe_load(_paddle())
+    node = values
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    return yaml.safe_dump(values)
+
+
+def test_an_optimizer_without_value_is_left_to_the_training(convert):
+    assert convert(_changed(("optimizer",), {"optimG": None})).config["optimizer"] == {"optimG": None}
 
 
 @pytest.mark.parametrize(
@@ -250,6 +281,19 @@ def test_networks_of_paddlegan_become_ours_and_charbonnier_is_a_sum(convert):
         (_paddle().replace("name: SRDataset", "name: HDF5Dataset"), "'HDF5Dataset' has no"),
         (_paddle().replace("name: Adam", "name: Lamb"), "unknown optimizer 'Lamb'"),
         (_paddle(optimizer_extra="  weight_decay:\n    name: L1\n    value: 1\n"), "'L1' has no"),
+        (
+            _changed(("dataset", "train"), {"name": "RepeatDataset", "times": 2}),
+            "train.dataset: a mapping",
+        ),
+        (_changed(("dataset",), 5), "'dataset' is 5"),
+        (_changed(("dataset", "train", "scale"), "x"), "dataset.train.scale: a number is needed"),
+        (_changed(("model", "generator", "rgb_range"), "x"), "model.generator.rgb_range: a number is needed"),
+        (_changed(("model", "pixel_criterion", "loss_weight"), "x"), "loss_weight: a number is needed"),
+        (_paddle("DRN", {"scale": 4}), "'model.generator' lacks the key 'name'"),
+        (_paddle("DRN", {"name": "x"}, criterion="  pixel_criterion: 5\n"), "plain L1 means"),
+        (_paddle("BaseSRModel", {"scale": 4}, std=255.0), "'model.generator' lacks the key 'name'"),
+        (_changed(("optimizer",), 5), "'optimizer' is 5"),
+        (_changed(("optimizer",), {"optimG": 5}), "'optimizer.optimG'"),
     ],
 )
 def test_a_wrong_paddlegan_file_is_answered_clearly(convert, text, message):
