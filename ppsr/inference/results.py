@@ -56,7 +56,8 @@ def existing_result(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
     """The complete result of an earlier run with these options, judged by its name, size and contents."""
     target = job.target
     if job.is_video:
-        size, there = video_size(job.source), video_size(target) if target.is_file() else None
+        # opening a pipe waits for somebody who writes
+        size, there = (video_size(path) if path.is_file() else None for path in (job.source, target))
     elif header := image_size(job.source):
         size, alpha = header
         if alpha and not single and FORMATS[target.suffix.lower()] in NO_ALPHA:

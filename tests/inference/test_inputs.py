@@ -83,9 +83,10 @@ def test_nobody_waits_for_pipes(tmp_path):
         ("ok", None),
         *[("skipped", "not a regular file")] * 3,
     ]
-    [named] = upscale_files(Upscaler(Repeat()), tmp_path / "pipe.png", tmp_path / "out", skip_existing=True)
-    assert "is not a regular file" in named["reason"]
-    assert exit_code([named]) == 3
+    for name in ("pipe.png", "pipe.mp4"):
+        [named] = upscale_files(Upscaler(Repeat()), tmp_path / name, tmp_path / "out", skip_existing=True)
+        assert "is not a regular file" in named["reason"]
+        assert exit_code([named]) == 3
 
 
 @pytest.mark.parametrize("name", ["x.gif", "x.HEIC", "x.jp2", "x.avi", "x.ts"])
