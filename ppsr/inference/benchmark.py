@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.errors import ConfigError, did_you_mean
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.backends.ncnn_cpu import NcnnBackend
 from ppsr.inference.backends.onnx_runtime import OnnxRuntimeBackend, TensorRtBackend
 from ppsr.inference.backends.open_vino import OpenVinoBackend
 from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
 from ppsr.inference.exported import Export
-from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs, example_images, tolerance
+from ppsr.inference.reference import example_images
 
 __all__ = [
     "BACKENDS",
@@ -34,7 +34,6 @@ __all__ = [
     "benchmark_backends",
     "installed",
     "seconds_of",
-    "verify",
 ]
 
 logger = logging.getLogger(__name__)
@@ -97,25 +96,6 @@ def installed(export: Export, options: BackendOptions) -> list[str]:
     ]
 
 
-def verify(backend: ExportedBackend) -> tuple[float, float]:
-    """Largest relative error and PSNR in dB of a backend against the reference outputs of its export.
-
-    Raises:
-        DataError: the error is above the backend's tolerance.
-    """
-    options = backend.options
-    error, psnr = ReferenceOutputs.load(backend.export.file(REFERENCE_SUFFIX)).compare(backend.run)
-    allowed, reason = tolerance(backend.name, options.device or "cpu", options.precision)
-    if not error <= allowed:
-        advice = "" if options.precision == "fp32" else " or --precision fp32"
-        raise DataError(
-            f"backend {backend.name} does not compute {backend.info.network} as it was exported: error "
-            f"{error:.1e} of the largest value, {allowed:.0e} is allowed in {options.precision}, because "
-            f"{reason}; use another backend{advice}"
-        )
-    return error, psnr
-
-
 def benchmark_backends(
     export: Export,
     options: BackendOptions,
@@ -170,7 +150,7 @@ def timed_image(export: Export, side: int) -> np.ndarray:
 def _benchmark(name: str, export: Export, options: BackendOptions, side: int) -> BackendResult:
     try:
         backend = backend_class(name)(export, options)
-        error, psnr = verify(backend)
+        error, psnr = backend.verify()
         seconds = seconds_of(backend.run, timed_image(export, side))
         return BackendResult(name, error, min(psnr, 200.0), seconds)  # JSON has no infinity
     except Exception as error:  # runtimes raise what they like, and it is a result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import tempfile
@@ -27,7 +26,6 @@ from ppsr.inference.benchmark import (
     installed,
     seconds_of,
     timed_image,
-    verify,
 )
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
@@ -98,7 +96,7 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
         return dygraph
     folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
     started = time.perf_counter()
-    export = export_network(net, Path(folder.name, "net"), formats=_formats(name, net), verify=())
+    export = export_network(net, Path(folder.name, "net"), formats=_formats(name, net, options), verify=())
     options = _safe(replace(options, trust=True), export.info)  # the graph was made here
     if name == "auto":
         usable = options.precision == "fp32" or dygraph.dtype != "float32"
@@ -113,18 +111,18 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
     return backend
 
 
-def _formats(name: str, net: nn.Layer) -> list[str]:
+def _formats(name: str, net: nn.Layer, options: BackendOptions) -> list[str]:
     """What a backend reads; for "auto", what this machine can make and run."""
     if name != "auto":
         return {"inference": ["paddle"], "ncnn": ["ncnn"]}.get(name, ["paddle", "onnx"])
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
-    has_ncnn = importlib.util.find_spec("ncnn") is not None and ncnn_arguments(net) is not None
+    has_ncnn = backend_class("ncnn").is_available(options) and ncnn_arguments(net) is not None
     return [*formats, "ncnn"] if has_ncnn else formats
 
 
 def _open_export(export: Export, name: str, options: BackendOptions, note: str) -> ExportedBackend:
     backend = backend_class(name)(export, options)
-    _, psnr = verify(backend)
+    _, psnr = backend.verify()
     if options.precision != "fp32":
         reduced = f"{options.precision}, {psnr:.2f} dB from full precision"
         logger.info("backend %s: %s", name, reduced)

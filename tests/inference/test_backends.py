@@ -19,7 +19,7 @@ from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import benchmark, choose, onnx_graph
 from ppsr.inference.backend import PaddleBackend, apply_backend
 from ppsr.inference.backends import paddle_inference
-from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
 from ppsr.inference.benchmark import BackendResult, benchmark_backends, installed
 from ppsr.inference.choose import open_backend
@@ -146,6 +146,29 @@ def test_calls_of_several_threads_do_not_mix(name: str, exported: Path, rng: np.
         together = list(pool.map(backend.run, images))
     for x, y in zip(together, alone, strict=True):
         np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+def test_full_precision_is_verified_and_not_opened_twice(exported: Path) -> None:
+    opened = []
+
+    class Broken(ExportedBackend):
+        name, package, precisions = "onnxruntime", "numpy", ("fp32", "bf16")
+
+        def __init__(self, export: Export, options: BackendOptions) -> None:
+            super().__init__(export, options)
+            opened.append(options.precision)
+
+        def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+            return np.full_like(inputs["image"], np.inf).repeat(2, 2).repeat(2, 3)
+
+    x = np.zeros((1, 3, 5, 6), np.float32)
+    full = Broken(Export(exported), BackendOptions(device="cpu"))
+    assert np.isinf(full.run_float32(x)).all()
+    assert opened == ["fp32"]
+    reduced = Broken(Export(exported), BackendOptions(device="cpu", precision="bf16"))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"does not compute .* is allowed in fp32"):
+            reduced.run_float32(x)
 
 
 def test_result_that_openvino_left_from_the_call_before_is_no_result(

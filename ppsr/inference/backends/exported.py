@@ -14,6 +14,7 @@ import numpy as np
 from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
+from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs, tolerance
 
 __all__ = ["BackendOptions", "ExportedBackend", "default_device"]
 
@@ -181,10 +182,36 @@ class ExportedBackend(ABC):
             return self._run({k: np.ascontiguousarray(array, np.float32) for k, array in inputs.items()})
 
     def run_float32(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
-        """As `run`, in full precision, which is opened when it is first needed."""
+        """As `run`, in full precision, which is opened and verified when it is first needed.
+
+        Raises:
+            DataError: see `verify`.
+        """
+        if self.options.precision == "fp32":
+            return self.run(x, degradation)
         if self._full_precision is None:
-            self._full_precision = type(self)(self.export, replace(self.options, precision="fp32"))
+            full = type(self)(self.export, replace(self.options, precision="fp32"))
+            full.verify()
+            self._full_precision = full
         return self._full_precision.run(x, degradation)
+
+    def verify(self) -> tuple[float, float]:
+        """Largest relative error and PSNR in dB against the reference outputs of the export.
+
+        Raises:
+            DataError: the error is above the backend's tolerance.
+        """
+        options = self.options
+        error, psnr = ReferenceOutputs.load(self.export.file(REFERENCE_SUFFIX)).compare(self.run)
+        allowed, reason = tolerance(self.name, options.device or "cpu", options.precision)
+        if not error <= allowed:
+            advice = "" if options.precision == "fp32" else " or --precision fp32"
+            raise DataError(
+                f"backend {self.name} does not compute {self.info.network} as it was exported: error "
+                f"{error:.1e} of the largest value, {allowed:.0e} is allowed in {options.precision}, because "
+                f"{reason}; use another backend{advice}"
+            )
+        return error, psnr
 
     def degradation_map(self, x: np.ndarray) -> np.ndarray:
         """See `Backend`."""
