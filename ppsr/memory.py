@@ -206,11 +206,14 @@ def bytes_per_pixel(run: Callable[[int], object], multiple: int = 1, *, gpu: boo
 def _peak(run: Callable[[int], object], side: int) -> int | None:
     """Largest size of the process while a tile is computed; psutil's peak cannot be reset."""
     trim_heap()
-    try:
+    try:  # without `run`, whose errors of memory may be an OSError
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from the present size
-        run(side)
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:  # not on Linux
+        return None
+    run(side)
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
         return None
     match = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
     return int(match[1]) * 1024 if match else None

@@ -199,6 +199,17 @@ def test_growth_of_the_peak_is_what_a_pixel_takes():
     assert bytes_per_pixel(run) == pytest.approx(20_000, rel=0.15)
 
 
+def test_errors_of_the_network_are_not_taken_for_those_of_the_measurement():
+    def run(side):
+        if side > 64:
+            raise OSError("(External) CUDNN error(2), CUDNN_STATUS_ALLOC_FAILED.")
+
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("peaks are measured on Linux alone")
+    with pytest.raises(OSError, match="ALLOC_FAILED"):
+        bytes_per_pixel(run)
+
+
 def test_a_careful_figure_is_taken_where_nothing_can_be_measured(monkeypatch):
     monkeypatch.setattr(memory, "_peak", lambda run, side: None)
     assert bytes_per_pixel(lambda side: None) == memory.CAREFUL_BYTES_PER_PIXEL
