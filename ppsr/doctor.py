@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
@@ -72,7 +73,9 @@ def _packages() -> Iterator[Line]:
     """Paddle, the requirements of ppsr, and those of its extras."""
     paddles = [f"{name} {version}" for name in _PADDLES if (version := _version(name))]
     old = any(paddle.split()[1].startswith("2.") for paddle in paddles)
-    if not paddles:
+    if not paddles and importlib.util.find_spec("paddle") is not None:
+        yield Line("package", "paddle", "ok", "built from source, or installed in another way")
+    elif not paddles:
         yield Line("package", "paddle", "failed", "missing: pip install paddlepaddle==3.3.1")
     elif len(paddles) == 1:
         yield Line("package", "paddle", "ok", paddles[0])

@@ -43,13 +43,15 @@ def test_this_installation_works():
     assert re.search(r"backend inference .* error \d\.\de[-+]\d\d", done.output)
 
 
-def test_missing_packages_come_with_their_install_line(packages):
+def test_missing_packages_come_with_their_install_line(packages, monkeypatch):
     packages["paddlepaddle"] = "3.3.1"
     lines = _by_name()
     assert lines["scipy"] == ("failed", "missing: pip install scipy")
     assert lines["lmdb"] == ("missing", "lmdb missing; pip install 'ppsr[lmdb]'")
     assert lines["onnx"] == ("ok", "onnxruntime 1.9 (onnxruntime-gpu)")
     del packages["paddlepaddle"]
+    assert _by_name()["paddle"] == ("ok", "built from source, or installed in another way")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert _by_name()["paddle"] == ("failed", "missing: pip install paddlepaddle==3.3.1")
 
 
