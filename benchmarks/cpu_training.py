@@ -16,17 +16,15 @@ import argparse
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from interleaved import take_turns
+from interleaved import take_calls, take_turns
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +117,7 @@ class TorchWork:
         torch.manual_seed(0)
         self._layout = torch.channels_last if variant == "torch_channels_last" else torch.contiguous_format
         _, arguments, self.eval_case, self._train = NETWORKS[name]
-        make = {"srresnet": _torch_srresnet, "rrdb": _torch_rrdb}[name]
+        make = {"srresnet": _torch_srresnet, "rrdb": torch_rrdb}[name]
         self.net = make(torch, arguments["num_feat"], arguments["num_block"]).to(memory_format=self._layout)
         self._adam = torch.optim.Adam(self.net.parameters(), 1e-4)
 
@@ -177,7 +175,8 @@ def _torch_srresnet(torch: Any, width: int, blocks: int) -> Any:
     return Net()
 
 
-def _torch_rrdb(torch: Any, width: int, blocks: int, grow: int = 32) -> Any:
+def torch_rrdb(torch: Any, width: int, blocks: int, grow: int = 32) -> Any:
+    """RRDBNet in torch."""
     nn, functional = torch.nn, torch.nn.functional
 
     class Dense(nn.Module):
@@ -232,13 +231,7 @@ def work(variant: str, name: str, case: str, result: Path, size: int | None = No
         job.eval_case = 1, size
     call = getattr(job, case)
     np.save(result, np.stack([call() for _ in range(3)]))
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        call()
-        seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps([seconds, peak]), flush=True)
+    take_calls(call)
 
 
 def _start(variant: str, name: str, case: str, folder: Path, torch_python: str) -> subprocess.Popen:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-__all__ = ["Turns", "take_turns"]
+__all__ = ["Turns", "take_calls", "take_turns"]
 
 _PAUSE = 0.3  # seconds between turns, in which the last worker's idle threads stop spinning
 
@@ -65,6 +67,17 @@ def take_turns(variants: Iterable[str], start: Callable[[str], subprocess.Popen]
             process.wait()
     medians = {variant: statistics.median(spent) for variant, spent in times.items()}
     return Turns(medians, {variant: min(spent) for variant, spent in times.items()}, peaks, load)
+
+
+def take_calls(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> None:
+    """What a worker of `take_turns` does once it has warmed up: one timed call per input line."""
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start = clock()
+        call()
+        seconds = clock() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps([seconds, peak]), flush=True)
 
 
 def _answer(process: subprocess.Popen) -> str:

@@ -146,7 +146,7 @@ def main() -> int:
     )
     parser.add_argument("--only", default=",".join(WORKS), help="rows, with commas")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--torch-python", default=os.environ.get("PPSRTORCH_PYTHON", sys.executable))
+    parser.add_argument("--torch-python", default=os.environ.get("PPSR_TORCH_PYTHON", sys.executable))
     parser.add_argument("--published", type=Path, help="folder of the clones HAT and DRCT")
     parser.add_argument("--output", type=Path, default=Path("output/peers"))
     parser.add_argument("--busy", action="store_true", help="one thread, processor time instead of wall time")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
-import resource
 import sys
 import time
 import types
@@ -16,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cpu_training import _torch_rrdb, cores
+from cpu_training import cores, images, torch_rrdb
+from interleaved import take_calls
 
 _BASE = {"img_size": 64, "window_size": 16, "embed_dim": 180, "depths": [6] * 6, "num_heads": [6] * 6}
 _BASE |= {"mlp_ratio": 2, "upscale": 4, "upsampler": "pixelshuffle"}
@@ -24,7 +23,6 @@ _SMALL = {**_BASE, "img_size": 32, "window_size": 8, "embed_dim": 60, "depths": 
 _SMALL["drop_path_rate"] = 0.0  # random numbers would differ
 _HAT = {"compress_ratio": 3, "squeeze_factor": 30, "conv_scale": 0.01, "overlap_ratio": 0.5}
 PUBLISHED = {"HAT": "HAT/hat/archs/hat_arch.py", "DRCT": "DRCT/drct/archs/DRCT_arch.py"}
-_SCALE = 4
 OURS, TORCH = ("paddle", "auto"), ("torch", "torch_channels_last")
 
 
@@ -52,14 +50,6 @@ WORKS = {
 def threads() -> int:
     """Of every variant: those that OMP_NUM_THREADS says, else one per core."""
     return int(os.environ.get("OMP_NUM_THREADS", cores()))
-
-
-def images(work: Work) -> tuple[np.ndarray, np.ndarray]:
-    """LR and HR images."""
-    rng = np.random.default_rng(1)
-    shapes = [(work.batch, 3, work.size * scale, work.size * scale) for scale in (1, _SCALE)]
-    lq, gt = (rng.random(shape, np.float32) for shape in shapes)
-    return lq, gt
 
 
 def our_network(work: Work) -> Any:
@@ -99,7 +89,7 @@ def our_call(work: Work, variant: str, folder: Path) -> Callable[[], np.ndarray]
     from ppsr.solver.multi_tensor import Adam
 
     net = our_network(work)
-    lq, gt = images(work)
+    lq, gt = images(work.batch, work.size)
     if not work.training:
         backend = open_backend(net, variant, tile=work.size)
         (folder / f"{variant}.txt").write_text(backend.name, encoding="utf-8")
@@ -124,7 +114,7 @@ def torch_call(work: Work, variant: str, folder: Path, published: Path) -> Calla
     torch.set_num_threads(threads())
     state = {key: torch.from_numpy(np.array(value)) for key, value in np.load(folder / "state.npz").items()}
     if work.network == "RRDBNet":
-        net = _torch_rrdb(torch, work.arguments["num_feat"], work.arguments["num_block"])
+        net = torch_rrdb(torch, work.arguments["num_feat"], work.arguments["num_block"])
         state = dict(zip(net.state_dict(), state.values(), strict=True))  # both in the order of execution
         net.load_state_dict(state)
     else:
@@ -135,7 +125,9 @@ def torch_call(work: Work, variant: str, folder: Path, published: Path) -> Calla
         assert not lost and not unexpected, f"other weights: {[*lost, *unexpected][:3]}"
     layout = torch.channels_last if variant == "torch_channels_last" else torch.contiguous_format
     net = net.train(work.training).to(memory_format=layout)
-    lq, gt = (torch.from_numpy(array).contiguous(memory_format=layout) for array in images(work))
+    lq, gt = (
+        torch.from_numpy(array).contiguous(memory_format=layout) for array in images(work.batch, work.size)
+    )
     adam = torch.optim.Adam(net.parameters(), 1e-4)
 
     def step() -> np.ndarray:
@@ -176,7 +168,7 @@ def published_class(name: str, folder: Path) -> Any:
 
 def engine_call(work: Work, variant: str, folder: Path) -> Callable[[], np.ndarray]:
     """A forward pass by another engine on our files, in float32."""
-    lq, _ = images(work)
+    lq, _ = images(work.batch, work.size)
     if variant == "openvino":
         import openvino
 
@@ -211,19 +203,6 @@ def engine_call(work: Work, variant: str, folder: Path) -> Callable[[], np.ndarr
     return run
 
 
-def serve(call: Callable[[], np.ndarray], result: Path, clock: Callable[[], float]) -> None:
-    """Worker: keep the first result, then one timed call per input line."""
-    np.save(result, call())
-    call()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        start = clock()
-        call()
-        seconds = clock() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps([seconds, peak]), flush=True)
-
-
 def run_worker(options: argparse.Namespace) -> None:
     """What one process does."""
     work, variant, folder = WORKS[options.only], options.worker, options.folder
@@ -235,4 +214,6 @@ def run_worker(options: argparse.Namespace) -> None:
     else:
         call = (our_call if variant in OURS else engine_call)(work, variant, folder)
     clock = time.process_time if options.busy else time.perf_counter
-    serve(call, folder / f"{variant}.npy", clock)
+    np.save(folder / f"{variant}.npy", call())
+    call()
+    take_calls(call, clock)
