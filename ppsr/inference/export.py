@@ -116,10 +116,11 @@ def export_network(
         outputs.save(_with(temporary, REFERENCE_SUFFIX))
         if "ncnn" in formats:
             write_graph(net, _with(temporary, ".ncnn.param"))
-        steered = {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
-        for part, wrapper in (steered if info.degradation_params else {"": _LastImage(net)}).items():
-            if set(formats) == {"ncnn"}:
-                break
+        wrappers: dict[str, nn.Layer] = {}
+        if set(formats) != {"ncnn"}:
+            steered = {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
+            wrappers = steered if info.degradation_params else {"": _LastImage(net)}
+        for part, wrapper in wrappers.items():
             graph = _trace(net, wrapper, _with(temporary, part), info, shape)
             if "onnx" in formats:
                 parameters, target = (_with(temporary, part + s) for s in (".pdiparams", ".onnx"))

@@ -80,7 +80,7 @@ def upscale_image(
         OSError: the disk is full, or the folder cannot be written.
     """
     with ThreadPoolExecutor(1) as pool:
-        computed = _upscale(
+        entries, written = _upscale(
             upscaler,
             _read(source, options),
             target,
@@ -90,8 +90,8 @@ def upscale_image(
             start=start,
             step=step,
         )
-        computed[1].result()
-    return computed[0]
+        written.result()
+    return entries
 
 
 def _read(source: Path, options: FileOptions) -> DecodedImage:
@@ -312,13 +312,16 @@ class _Batch:
             entries = upscale_video(self.upscaler, job.source, job.target, options, start=start, step=step)
         else:
             image, task.image = task.image or _read(job.source, options), None
-            common: dict[str, Any] = {
-                "keep_name": self.single,
-                "pool": self.pool,
-                "start": start,
-                "step": step,
-            }
-            entries, task.written = _upscale(self.upscaler, image, job.target, options, **common)
+            entries, task.written = _upscale(
+                self.upscaler,
+                image,
+                job.target,
+                options,
+                keep_name=self.single,
+                pool=self.pool,
+                start=start,
+                step=step,
+            )
         task.line.update(entries)
 
     def _finish(self, task: _Task) -> Report:

@@ -14,6 +14,7 @@ from ppsr.files import walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.video import fitting_container
+from ppsr.inference.video_streams import TRANSPORT_PACKETS
 
 __all__ = ["CONTAINERS", "Job", "check_place", "check_regular", "find_jobs", "is_file_name", "place_results"]
 
@@ -36,7 +37,6 @@ _VIDEO_HEADS = (
 )
 _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
 _OLD_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files began with their brand
-_TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
 _SYNC, _REPEATED = b"\x47", 5
 _REPORT = "report.jsonl"
 
@@ -175,7 +175,7 @@ def is_video_head(head: bytes) -> bool:
     # recordings of transport streams may begin inside a packet
     return head[4:8] in _OLD_QUICKTIME or any(
         head[start::packet][:_REPEATED] == _SYNC * _REPEATED
-        for packet in _TRANSPORT_PACKETS
+        for packet in TRANSPORT_PACKETS
         for start in range(packet)
     )
 

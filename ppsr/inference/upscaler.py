@@ -27,12 +27,12 @@ from ppsr.inference.tiling import TilePlan, Tiler, Tiles, largest_tiles, make_ti
 from ppsr.inference.transparent import has_alpha, readable_pixels
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget
 
-__all__ = ["SMALLEST_OUTSCALE", "TILE_MODES", "TilePlan", "Upscaler"]
+__all__ = ["TILE_MODES", "TilePlan", "Upscaler"]
 
 logger = logging.getLogger(__name__)
 
 TILE_MODES = ("blend", *PUBLISHED_MODES)
-SMALLEST_OUTSCALE = 1 / 16
+_SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SMALL = 128 * 128  # pixels of an image that is never worth measuring for
 _PUBLISHED_PAD = 32
@@ -90,7 +90,7 @@ class Upscaler:
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
-        if outscale is not None and not SMALLEST_OUTSCALE <= outscale <= 64:
+        if outscale is not None and not _SMALLEST_OUTSCALE <= outscale <= 64:
             raise ConfigError(f"outscale is 1/16 to 64, got {outscale}")
         for name, value in {"tile": tile, "overlap": overlap}.items():
             if value is not None and (not isinstance(value, int) or value < 0):

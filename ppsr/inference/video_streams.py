@@ -43,7 +43,7 @@ _HDR10 = {
 }
 _STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there
 _SECONDS, _FRAMES = 0.5, 3  # by which streams of a whole file end apart from what the container states
-_TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
+TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
 
 
 def open_video(path: Path) -> Any:
@@ -122,7 +122,7 @@ def check_video(source: Path) -> VideoCheck:
     size, slack = source.stat().st_size, max(_SECONDS, _FRAMES / rate)
     faults = {
         f"it ends at {end:.2f} of {length:.2f} s": kind in _STATE_LENGTH and length - end > slack,
-        "it ends inside a packet": kind == "mpegts" and all(size % packet for packet in _TRANSPORT_PACKETS),
+        "it ends inside a packet": kind == "mpegts" and all(size % packet for packet in TRANSPORT_PACKETS),
         f"damaged frames or packets: {damaged}": damaged > 0,
         f"frames that cannot be decoded: {undecodable}": undecodable > 0,
     }
