@@ -222,7 +222,8 @@ def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
 def test_a_signal_while_starting_has_its_exit_code_and_leaves_nothing(tmp_path):
     """In a process of its own, as a signal that is missed would end the test."""
     program = (
-        "import os, sys; from ppsr.cli.train import main; from ppsr.engine import trainer; "
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # ignored under nohup
+        "from ppsr.cli.train import main; from ppsr.engine import trainer; "
         f"trainer.Trainer = lambda *_, **__: os.kill(os.getpid(), {int(signal.SIGHUP)}); "
         "sys.exit(main(sys.argv[1:]))"
     )
