@@ -171,30 +171,6 @@ def test_full_precision_is_verified_and_not_opened_twice(exported: Path) -> None
             reduced.run_float32(x)
 
 
-def test_result_that_openvino_left_from_the_call_before_is_no_result(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Short of memory it may end without an exception, and hand out its old result, of the same shape
-    even."""
-    pytest.importorskip("openvino")
-    if onnx_graph.missing_packages():
-        pytest.skip("the extra onnx is not installed")
-    backend = open_backend(exported, "openvino", BackendOptions(threads=1))
-    x = np.full((1, 3, 5, 6), 0.5, np.float32)
-    before = backend.run(x)
-
-    class Silent:
-        def infer(self, inputs):
-            return {backend._output: backend._result}
-
-    for other in (x, x[..., :4]):
-        with monkeypatch.context() as patch:
-            patch.setattr(backend, "_request", Silent())
-            with pytest.raises(MemoryError, match="left a result of shape"):
-                backend.run(other)
-        np.testing.assert_allclose(backend.run(x), before, atol=1e-6)
-
-
 def test_auto_takes_the_fastest_that_is_right_and_remembers_it(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

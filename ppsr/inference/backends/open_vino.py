@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from ppsr.errors import ConfigError
@@ -12,6 +15,18 @@ __all__ = ["OpenVinoBackend"]
 
 _UNTOUCHED = np.uint32(0x7FC0_BEEF)  # a NaN that no arithmetic makes
 _TYPES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+
+
+@cache
+def _core() -> Any:
+    """One for the whole process.
+
+    Each sets a stack for the handlers of signals and gives the one before back at its end. Several that end
+    in another order leave one that is freed, and the next signal that Python handles ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoBackend(ExportedBackend):
@@ -29,10 +44,7 @@ class OpenVinoBackend(ExportedBackend):
 
     def __init__(self, export: Export, options: BackendOptions) -> None:
         super().__init__(export, options)
-        options = self.options
-        import openvino
-
-        core = openvino.Core()
+        options, core = self.options, _core()
         device = f"GPU.{options.gpu_index}" if options.on_gpu else "CPU"
         known = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         if options.precision.upper() not in known:

@@ -1,0 +1,66 @@
+"""What is particular to OpenVINO."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.inference import onnx_graph
+from ppsr.inference.backends.exported import BackendOptions
+from ppsr.inference.choose import open_backend
+from ppsr.inference.export import export_network
+from tests.inference.exports import network
+
+pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+
+SIGNALLED = """
+import faulthandler, os, signal, sys
+faulthandler.enable()  # with a stack of its own for the handlers of signals
+from ppsr.inference.choose import open_backend
+from ppsr.inference.backends.exported import BackendOptions
+backends = [open_backend(sys.argv[1], "openvino", BackendOptions(threads=1)) for _ in range(2)]
+while backends:
+    backends.pop(0)
+signal.signal(signal.SIGUSR2, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR2)
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if onnx_graph.missing_packages():
+        pytest.skip("the extra onnx is not installed")
+    prefix = tmp_path_factory.mktemp("export") / "net"
+    return export_network(network("MSRResNet"), prefix, formats=["onnx"], verify=()).prefix
+
+
+def test_result_that_openvino_left_from_the_call_before_is_no_result(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short of memory it may end without an exception, and hand out its old result, of the same shape
+    even."""
+    backend = open_backend(exported, "openvino", BackendOptions(threads=1))
+    x = np.full((1, 3, 5, 6), 0.5, np.float32)
+    before = backend.run(x)
+
+    class Silent:
+        def infer(self, inputs):
+            return {backend._output: backend._result}
+
+    for other in (x, x[..., :4]):
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, "_request", Silent())
+            with pytest.raises(MemoryError, match="left a result of shape"):
+                backend.run(other)
+        np.testing.assert_allclose(backend.run(x), before, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_signals_are_handled_after_several_openvino_backends(exported: Path) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(exported)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["handled"]), done.stderr[-2000:]
