@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +97,6 @@ def before_steps(trainer: Trainer, action) -> None:
             yield batch
 
     trainer._batches = watched
-
-
-def receive(number: int) -> None:
-    """Call the handler of a signal, which itself has ended processes that run many tests."""
-    signal.getsignal(number)(number, None)  # type: ignore[operator, misc]
 
 
 class Scores:

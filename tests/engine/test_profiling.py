@@ -9,7 +9,7 @@ import pytest
 from ppsr.cli.train import main
 from ppsr.engine.profiling import StepProfiler
 from ppsr.errors import ConfigError
-from tests.engine.helpers import receive, write_config
+from tests.engine.helpers import write_config
 
 
 def test_a_range_of_steps_is_recorded_and_ends_the_run(tmp_path, capsys):
@@ -25,7 +25,7 @@ def test_a_stopped_run_keeps_what_was_recorded(tmp_path, monkeypatch):
 
     def stop_after_two(self):
         if self._steps == 1:
-            receive(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return step(self)
 
     monkeypatch.setattr(StepProfiler, "step", stop_after_two)

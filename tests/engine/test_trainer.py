@@ -17,7 +17,7 @@ import pytest
 from ppsr.cli.train import main
 from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.weights import read_file
-from tests.engine.helpers import fingerprint, make_trainer, receive, write_config
+from tests.engine.helpers import fingerprint, make_trainer, write_config
 
 MAIN = Path(__file__).parents[2] / "tools" / "main.py"
 
@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_the_run_going_and_the_old_checkpoint_intact(tmp_path
 
 def test_sigusr1_saves_and_the_run_goes_on(tmp_path):
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["snapshot_config.interval=100"])
-    trainer.profiler.step = lambda: trainer.state.step == 3 and receive(signal.SIGUSR1)
+    trainer.profiler.step = lambda: trainer.state.step == 3 and signal.raise_signal(signal.SIGUSR1)
     assert trainer.train() == 0
     assert [path.name for path in trainer.saver.store.all()] == ["step_000000003", "step_000000020"]
 
@@ -110,7 +110,7 @@ def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
 
     monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", close)
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
-    trainer.profiler.step = lambda: receive(signal.SIGTERM)
+    trainer.profiler.step = lambda: signal.raise_signal(signal.SIGTERM)
     assert trainer.train() == 143
     assert len(closed) == 1
 

@@ -21,7 +21,7 @@ from ppsr.generators.msrresnet import MSRResNet
 from ppsr.imaging.io import write_image
 from ppsr.metrics.psnr_ssim import PSNR
 from ppsr.registry import build_generator
-from tests.engine.helpers import make_trainer, receive, write_config
+from tests.engine.helpers import make_trainer, write_config
 
 SHORT = ["total_iters=2", "dataset.train.queue_size=0", "validate.interval=1"]
 PSNR_METRIC = "validate.metrics={psnr: {name: PSNR}}"
@@ -267,7 +267,7 @@ def test_a_signal_interrupts_a_validation_at_once_and_the_run_goes_on_from_there
 
     def signalled(*given):
         calls.append(None)
-        receive(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
         return forward(*given)
 
     net.forward = signalled
