@@ -19,6 +19,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
 from ppsr.imaging.io import read_image, to_uint8
 from ppsr.inference.network import load_network
+from ppsr.weights.resolve import resolve_weights
 
 __all__ = ["Image", "Subject", "load_image", "load_subjects"]
 
@@ -64,7 +65,7 @@ def load_subjects(
 
     Args:
         configs: training configs; none where the weights tell.
-        loads: weight files; none for networks as they are initialised.
+        loads: weight files, folders of runs, or published names; none for networks as they are initialised.
         labels: names in figures; by default those of the files.
 
     Raises:
@@ -108,6 +109,7 @@ def _labels(paths: Sequence[Path | None]) -> list[str]:
 
 
 def _subject(label: str, config: Path | None, load: Path | None) -> Subject:
+    load = load and resolve_weights(load)
     net = load_network(config, load)
     if load is None:
         logger.warning("%s has no weights: the network is as initialised, untrained", label)

@@ -33,7 +33,7 @@ def compare(
     accelerate.enable()
     from ppsr.evaluation.compare import write_comparison
     from ppsr.evaluation.evaluate import network_labels
-    from ppsr.evaluation.report import check_folder
+    from ppsr.evaluation.report import check_folder, unused_folder
     from ppsr.imaging.arrays import mod_crop
     from ppsr.imaging.io import read_own, to_rgb, to_uint8
     from ppsr.imaging.resize import matlab_resize
@@ -42,7 +42,7 @@ def compare(
     from ppsr.inference.upscaler import Upscaler
 
     log_to_console()
-    folder = output or Path("output") / f"compare-{image.stem}"
+    folder = output or unused_folder(Path("output") / f"compare-{image.stem}")
     check_folder(folder)
     options = BackendOptions(device=device, trust=trust)
     options.use_device()

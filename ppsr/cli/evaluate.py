@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -156,6 +155,8 @@ def evaluate_images(
 
 def _folders(output: Path | None, results: Sequence[Evaluation]) -> list[Path]:
     """Report folders, named by the methods; only a folder that was named is overwritten."""
+    from ppsr.evaluation.report import unused_folder
+
     names = [re.sub(r"[^\w.+-]+", "_", result.method).strip("_") for result in results]
     names = [f"{name}-{n}" if (n := 1 + names[:i].count(name)) > 1 else name for i, name in enumerate(names)]
     if output is not None:
@@ -166,13 +167,7 @@ def _folders(output: Path | None, results: Sequence[Evaluation]) -> list[Path]:
         return folders
     first = results[0]
     start = f"evaluate-{first.protocol.name}-x{first.scale}"
-    return [_unused(Path("output") / f"{start}-{name}") for name in names]
-
-
-def _unused(folder: Path) -> Path:
-    """The first of folder, folder-2, folder-3, ... that does not exist."""
-    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
-    return next(place for place in itertools.chain([folder], numbered) if not place.exists())
+    return [unused_folder(Path("output") / f"{start}-{name}") for name in names]
 
 
 def _metric_options(

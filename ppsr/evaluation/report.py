@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "set_to_json",
     "to_json",
     "to_markdown",
+    "unused_folder",
     "write_report",
 ]
 
@@ -146,6 +148,12 @@ def _pivot(evaluation: Evaluation) -> list[str]:
             rows.append([name, *("" if mean is None else f"{mean:.2f}" for mean in means)])
         lines += _table([metric, *(evaluation.protocol.variants[v] for v in variants)], rows)
     return lines
+
+
+def unused_folder(folder: Path) -> Path:
+    """The first of folder, folder-2, folder-3, ... that does not exist."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(place for place in itertools.chain([folder], numbered) if not place.exists())
 
 
 def check_folder(folder: str | Path) -> None:

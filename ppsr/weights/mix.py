@@ -55,6 +55,9 @@ def mix_files(a: WeightFile, b: WeightFile, share: float) -> WeightFile:
         raise WeightError(
             f"{a.path} and {b.path} are not of one network, {len(differ)} tensors differ: {'; '.join(shown)}"
         )
+    if a.networks and b.networks and found != (other := b.network("generator")):
+        # what shapes do not show, such as FSRCNN's scale
+        raise WeightError(f"{a.path} and {b.path} are not of one network: {found} and {other}")
     mixed = {key: _mixed(key, value, second[key], share) for key, value in first.items()}
     return replace(a, nets={"": mixed}, networks={"": found}, nest="params", notes=[])
 

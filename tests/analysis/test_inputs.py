@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,3 +121,9 @@ def test_truths_that_do_not_fit_are_errors(tmp_path, subject, rng):
         load_image(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png")
     with pytest.raises(ConfigError, match="own truth"):
         load_image(tmp_path / "lq.png", subject, gt=tmp_path / "hr.png", from_hr=True)
+
+
+def test_networks_are_named_as_everywhere():
+    (subject,) = load_subjects([], [Path("srvgg-8x32-x4")])
+    assert (subject.label, subject.net.scale) == ("srvgg-8x32-x4", 4)
+    assert subject.facts["load"].endswith("srvgg_8x32_x4.safetensors")

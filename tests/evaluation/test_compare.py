@@ -48,6 +48,14 @@ def test_networks_are_compared_on_a_sheet_and_a_page(work):
     np.testing.assert_array_equal(read_image(out / files["HR"]), read_image(work / "hr.png"))
 
 
+def test_a_folder_that_was_not_named_is_a_new_one(work, monkeypatch):
+    monkeypatch.chdir(work)
+    given = ["compare", "lq.png", "--load", "a.pdparams", "--crop-size", "16"]
+    for folder in ("compare-lq", "compare-lq-2"):
+        assert CliRunner().invoke(build_app(), given).exit_code == 0
+        assert (work / "output" / folder / "index.html").is_file()
+
+
 def test_networks_of_several_scales_are_refused(work):
     assert "a: x2, c: x4" in str(_run(work, "a", "c").exception)
     assert not (work / "out").exists()

@@ -122,3 +122,8 @@ def test_wrong_mixtures_are_refused(tmp_path: Path) -> None:
         mix(tmp_path / "a.pth", tmp_path / "a.pth", tmp_path / "c.pth", share=1.5)
     with pytest.raises(ConfigError, match="those that have one: realesr-general-x4v3"):
         read_with_strength("realesrgan-x4plus", 0.5)
+
+
+def test_networks_whose_shapes_are_equal_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(WeightError, match=r"fsrcnn_x3.* and .*fsrcnn_x4.* are not of one network: .*3.*4"):
+        mix("fsrcnn-x3", "fsrcnn-x4", tmp_path / "c.safetensors", share=0.5)
