@@ -34,6 +34,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         for number in (*_STOPPING, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._handle)
+            signal.siginterrupt(number, False)  # Paddle's store for ranks repeats no interrupted call
         return self
 
     def __exit__(self, *_: object) -> None:

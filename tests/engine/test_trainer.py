@@ -102,6 +102,22 @@ def test_sigusr1_saves_and_the_run_goes_on(tmp_path):
     assert [path.name for path in trainer.saver.store.all()] == ["step_000000003", "step_000000020"]
 
 
+def test_signals_do_not_interrupt_system_calls(tmp_path):
+    """A read goes on after the handler; Paddle's store for several ranks fails where it does not."""
+    program = (
+        "import ctypes, os, signal, threading\n"
+        "from ppsr.engine.signals import StopRequest\n"
+        "read, write = os.pipe()\n"
+        "with StopRequest() as stop:\n"
+        "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()\n"
+        "    threading.Timer(0.6, os.write, (write, b'x')).start()\n"
+        "    got = ctypes.CDLL(None).read(read, ctypes.create_string_buffer(1), 1)\n"
+        "print(got, stop.save)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "1 True\n", done.stderr[-2000:]
+
+
 def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
     closed = []
 
