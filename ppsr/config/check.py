@@ -132,13 +132,13 @@ def _check_component(config: Config, path: Path, registry: Registry, extra: type
     hints = _hints(component)
     for key in (key for key in section if key != "name"):
         place, value, kind = (*path, key), section[key], component_kind(key)
-        if key in options and key in hints:
-            _check_type(config, place, hints[key], value)
         if kind is not None and isinstance(value, Mapping):
             _check_component(config, place, *kind)
         elif kind is not None and isinstance(value, list):
             for index in (index for index, entry in enumerate(value) if entry is not None):
                 _check_component(config, (*place, str(index)), *kind)
+        if key in options and key in hints:  # also of components: a list where one is meant, or the reverse
+            _check_type(config, place, hints[key], value)
     if extra is not None:
         given = {key: value for key, value in section.items() if key in own}
         checked = _section(extra, given, config, path)
