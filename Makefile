@@ -43,9 +43,10 @@ types: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
 
-# What needs no other process, no server and no second of its own.
+# For work on one part: without slow tests, and without those of servers, pages and commands of benchmarks.
 fast: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" \
+		$(foreach part,benchmarks docs reliability serve tools,--ignore=tests/$(part))
 
 # The bars of docs/reliability.md with all of their cases, 20 minutes on two cores.
 reliability: $(VENV)/.installed-dev

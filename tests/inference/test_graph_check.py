@@ -303,7 +303,9 @@ def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
         monkeypatch.setattr(module, "InferenceSession", opened)
     else:
         reads = {"read_model": opened, "compile_model": opened, "get_property": lambda *_: ["FP32"]}
-        monkeypatch.setattr(module, "Core", type("Core", (), reads))
+        core = type("Core", (), reads)
+        monkeypatch.setattr(module, "Core", core)
+        monkeypatch.setattr("ppsr.inference.backends.open_vino._core", core)  # kept from earlier backends
     prefix = replaced(copied(exported, tmp_path), ".onnx", model(node("Conv", "evil.ops")))
     with pytest.raises(DataError, match=r"domain evil\.ops"):
         open_backend(prefix, name, BackendOptions(threads=1))
