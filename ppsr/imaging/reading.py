@@ -170,7 +170,7 @@ def _decode(
         pixels, metadata, alpha = decode_jpeg(content, max_pixels, allow_truncated, warnings)
     else:
         pixels, metadata, alpha = decode_other(content, kind, max_pixels, warnings)
-    if kind not in ("tiff", "avif", "heic"):  # these decoders turn it
+    if kind not in ("tiff", "heic"):  # TIFF has a tag of its own, the decoder of HEIC turns it
         stored = exif_orientation(metadata.exif)
     turn = _TURNS.get(stored)
     upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from ppsr.errors import DataError
 from ppsr.imaging.reading import read_file
@@ -89,6 +89,28 @@ def test_every_orientation_is_the_one_of_another_decoder(orientation, tmp_path):
     pixels = read_file(tmp_path / "a.jpg").pixels
     assert pixels.shape == upright.shape
     assert np.abs(pixels.astype(int) - upright).max() <= 3
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_turned_as_its_boxes_say(orientation, tmp_path):
+    """Pillow stores the orientation as boxes and gives it back without turning the pixels."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    image = Image.fromarray(colours())
+    (tmp_path / "a.avif").write_bytes(packed(image, "AVIF", quality=95, exif=tags))
+    image.getexif()[0x0112] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(image))
+    pixels = read_file(tmp_path / "a.avif").pixels
+    assert pixels.shape == upright.shape
+    assert np.abs(pixels.astype(int) - upright).mean() <= 3  # AVIF halves the chroma; another turn: over 30
+
+
+def test_a_damaged_chunk_of_a_png_is_named_in_printable_characters(tmp_path):
+    content = packed(colours(), "PNG").replace(b"IDAT", b"I\nA\x1b")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"checksum of the PNG's I\\nA\\x1b chunk is wrong$"):
+        read_file(tmp_path / "a.png")
 
 
 def test_damaged_files_never_raise_anything_but_data_errors(tmp_path, rng):

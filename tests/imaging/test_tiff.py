@@ -7,10 +7,11 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ppsr.errors import DataError
 from ppsr.imaging.reading import read_file
-from tests.imaging.kinds import tiff
+from tests.imaging.kinds import colours, packed, tiff
 
 
 def _read(path, content):
@@ -198,3 +199,24 @@ def test_signed_samples_are_refused(dtype, tmp_path, rng):
     bits = 8 * image.dtype.itemsize
     with pytest.raises(DataError, match=f"{bits}-bit signed samples are not supported"):
         _read(tmp_path / "a.tif", tiff(image, tags={339: [2, 2, 2]}))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_ycbcr_without_jpeg_is_converted(compression, tmp_path):
+    ycbcr = Image.fromarray(colours()).convert("YCbCr")
+    pixels = _read(tmp_path / "a.tif", packed(ycbcr, "TIFF", compression=compression)).pixels
+    np.testing.assert_array_equal(pixels, np.asarray(ycbcr.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        (529, 5, 3, (2126, 10000, 7152, 10000, 722, 10000)),
+        (532, 5, 6, (16, 1, 235, 1, *(128, 1, 240, 1) * 2)),
+    ],
+)
+def test_ycbcr_of_other_standards_is_refused(tag, tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", colours(), photometric="ycbcr", extratags=[(*tag, True)])
+    with pytest.raises(DataError, match=r"BT\.601; convert the image to RGB"):
+        read_file(tmp_path / "a.tif")

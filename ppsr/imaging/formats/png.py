@@ -80,7 +80,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
             raise DataError("the PNG is truncated: its end is missing")
         kind, chunk = content[at + 4 : at + 8], content[at:end]
         if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
-            raise DataError(f"the checksum of the PNG's {kind.decode('latin1')} chunk is wrong")
+            raise DataError(f"the checksum of the PNG's {ascii(kind.decode('latin1'))[1:-1]} chunk is wrong")
         yield kind, chunk[8:-4], chunk
         at = end
 

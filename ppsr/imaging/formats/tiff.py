@@ -36,6 +36,9 @@ _FOUR_GIGABYTES = 2**32 - 2**20
 _LEVEL = 4  # of zlib: beyond it time doubles for a few per cent
 
 _RATIO = 2000  # of unpacked to packed bytes; no codec does better on an image
+_JPEG = (6, 7, 33007, 34892)  # compressions whose decoder converts YCbCr to RGB
+_LUMA = (0.299, 0.587, 0.114)
+_LEVELS = (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)  # black and white of Y, Cb, Cr, as fractions
 _UNITS = {2: 1.0, 3: 2.54}  # of resolution -> per inch
 
 
@@ -148,6 +151,8 @@ def _meaning(page: Any, pixels: np.ndarray, warnings: list[str]) -> tuple[np.nda
         ), False
     if kind not in (0, 1, 2, 6):
         raise DataError(f"TIFF files of photometric kind {kind} are not supported; convert the image to RGB")
+    if kind == 6 and int(page.compression) not in _JPEG:
+        pixels = _from_ycbcr(page, pixels)
     extra = [int(e) for e in page.extrasamples]
     colours = pixels.shape[2] - len(extra) if extra else pixels.shape[2]
     if extra and extra[0] in (1, 2) and colours in (1, 3):
@@ -157,6 +162,17 @@ def _meaning(page: Any, pixels: np.ndarray, warnings: list[str]) -> tuple[np.nda
         warnings.append("the sample behind the colours is no alpha and is left out")
         return pixels[..., :colours], False
     return pixels, False
+
+
+def _from_ycbcr(page: Any, pixels: np.ndarray) -> np.ndarray:
+    """RGB of YCbCr of BT.601 with full-range levels, which are TIFF's defaults."""
+    weights = page.tags.valueof(529, None)
+    same = weights is None or np.allclose(np.divide(weights[::2], weights[1::2]), _LUMA, atol=1e-3)
+    levels = page.tags.valueof(532, _LEVELS)
+    if pixels.dtype != np.uint8 or pixels.shape[2] < 3 or not same or levels != _LEVELS:
+        raise DataError("YCbCr is supported with 8 bits, full range and BT.601; convert the image to RGB")
+    rgb = Image.fromarray(np.ascontiguousarray(pixels[..., :3]), "YCbCr").convert("RGB")
+    return np.concatenate([np.asarray(rgb), pixels[..., 3:]], axis=2)
 
 
 def _straight(pixels: np.ndarray, top: int) -> np.ndarray:
