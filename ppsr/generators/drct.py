@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
-from ppsr.generators.blocks.detection import count, head_count, swin_tail, window_arguments
+from ppsr.generators.blocks.detection import count, head_count, ratio, swin_tail, window_arguments
 from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import SwinSkeleton, to_map, to_tokens
 from ppsr.generators.swinir import SwinBlock
@@ -56,10 +56,10 @@ def swin_stage(k: int, num_heads: int, gc: int, options: WindowOptions, drop_pat
         options: of the network.
         drop_path: stochastic depth.
     """
-    width, ratio = stage_shape(k, options.embed_dim, gc, options.mlp_ratio)
+    width, mlp_ratio = stage_shape(k, options.embed_dim, gc, options.mlp_ratio)
     heads = heads_for(width, num_heads) if k > 1 else num_heads
     window, shift = options.window()
-    return SwinBlock(width, heads, window, shift if k in (2, 4) else 0, ratio, **options.block(drop_path))
+    return SwinBlock(width, heads, window, shift if k in (2, 4) else 0, mlp_ratio, **options.block(drop_path))
 
 
 class RDG(nn.Layer):
@@ -160,10 +160,13 @@ class DRCT(SwinSkeleton):
         groups = count(state, r"layers\.(\d+)\.")
         if sum(".attn.proj.weight" in key for key in state) != STAGES * groups:
             raise ValueError("every group of DRCT has five attention blocks, this file has others")
+        width, grown = state["conv_first.weight"].shape[0], state["layers.0.adjust1.weight"].shape[0]
+        inner = {k: state[f"layers.0.swin{k}.mlp.fc1.bias"].shape[0] for k in (1, 2, 3)}
         return {
             **window_arguments(state, "layers.0.swin1.", shifts=True),
+            "mlp_ratio": ratio((stage_shape(k, width, grown, 1)[0], hidden) for k, hidden in inner.items()),
             "depths": [6] * groups,
             "num_heads": [head_count(state, f"layers.{i}.swin1.") for i in range(groups)],
-            "gc": state["layers.0.adjust1.weight"].shape[0],
+            "gc": grown,
             **swin_tail(state),
         }

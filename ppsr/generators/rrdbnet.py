@@ -41,7 +41,6 @@ _PAPER = "Reflash Dropout, CVPR 2022, arXiv:2112.12089"
 _DROPOUT = {"type": "channel", "p": 0.5}
 _SLOPE = 0.2
 _RESIDUAL_SCALE = 0.2
-_FOLDED_UPS = 2  # enlarging convolutions of networks that fold their input
 _TRUNK = {"trunk_conv": "conv_body", "HRconv": "conv_hr"}
 _DENSE = re.compile(r"(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv(?:\d|1x1))(?:\.0)?\.(\w+)")
 _UPWARD = re.compile(r"upconv(\d+)\.(\w+)")
@@ -168,8 +167,8 @@ class RRDBNet(nn.Layer):
     def detect(state: State) -> dict[str, Any] | None:
         """Constructor arguments, if these are weights of ESRGAN's family in any layout.
 
-        An input of 4 or 16 times the output's channels is folded. One enlarging convolution means x2, as
-        nobody publishes the x3 that has the same keys.
+        An input of 4 or 16 times the output's channels is folded, if it is enlarged as much again. One
+        enlarging convolution means x2, as nobody publishes the x3 that has the same keys.
         """
         layout = esrgan_layout(state)
         if not layout:
@@ -178,7 +177,8 @@ class RRDBNet(nn.Layer):
         width, folded = state["conv_first.weight"].shape[:2]
         out = state["conv_last.weight"].shape[0]
         ups = count(state, r"conv_up(\d+)\.weight")
-        unshuffle = {4 * out: 2, 16 * out: 4}.get(folded, 1) if ups == _FOLDED_UPS else 1
+        unshuffle = {4 * out: 2, 16 * out: 4}.get(folded, 1)
+        unshuffle = unshuffle if unshuffle <= 2**ups else 1
         if ups and f"conv_up{ups}.weight" not in state:
             raise ValueError("the enlarging convolutions are not numbered 1, 2, ...")
         if state["conv_hr.weight"].shape[:2] != (width, width):
@@ -202,7 +202,8 @@ class RRDBNet(nn.Layer):
         if (arguments["num_in_ch"], arguments["num_out_ch"], arguments["unshuffle"]) != (1, 1, 2):
             return []
         return [
-            "four input channels are taken as a folded gray image (-o num_in_ch=4 -o unshuffle=1 -o scale=4)"
+            "four input channels are taken as a folded gray image "
+            f"(-o num_in_ch=4 -o unshuffle=1 -o scale={2 * arguments['scale']})"
         ]
 
     @staticmethod

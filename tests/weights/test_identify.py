@@ -19,11 +19,17 @@ from tests.golden.files import DATA
 TINY = {"num_feat": 8, "num_block": 2}
 MAMBAIR = {"embed_dim": 31, "depths": [2, 1], "d_state": 2, "mlp_ratio": 1.2}
 MAMBADRCT = {"embed_dim": 32, "gc": 4, "depths": [6], "num_heads": [6], "d_state": 2, "expand": 1.1}
+DRCT = {"embed_dim": 60, "depths": [6], "num_heads": [6], "window_size": 4, "upsampler": "pixelshuffle"}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *(("MSRResNet", {**TINY, "upscale": scale}) for scale in (1, 2, 3, 4)),
     ("MSRResNet", {**TINY, "num_in_ch": 1, "num_out_ch": 1, "num_block": 11}),
     *(("RRDBNet", {**TINY, "scale": scale, "num_grow_ch": 4}) for scale in (1, 2, 4)),
     ("RRDBNet", {**TINY, "scale": 2, "num_in_ch": 1, "num_out_ch": 1, "num_grow_ch": 4}),
+    *(
+        ("RRDBNet", {**TINY, "scale": scale, "unshuffle": unshuffle, "num_grow_ch": 4})
+        for scale, unshuffle in ((1, 2), (2, 4), (4, 2), (8, 2), (2, 1))
+    ),
+    ("DRCT", {**DRCT, "mlp_ratio": 2.66, "gc": 8}),
     ("SRVGGNetCompact", {"num_feat": 8, "num_conv": 12, "upscale": 3}),
     ("SRVGGNetCompact", {"num_feat": 8, "num_conv": 1, "act_type": "relu", "num_in_ch": 1, "num_out_ch": 1}),
     *(("CDDNet", {**TINY, "num_models": 2, "upscale": scale}) for scale in (1, 2, 3, 4)),
