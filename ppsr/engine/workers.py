@@ -29,6 +29,7 @@ __all__ = ["WorkerError", "batches_of_workers"]
 Make = Callable[[Sequence[Any]], dict[str, Any]]
 
 _FAILURE = "worker failure"
+_PADDLE_HANDLER = "paddle.io.multiprocess_utils"
 _PR_SET_PDEATHSIG = 1
 _CHECK_SECONDS = 5.0
 _STOPPED_CHECKS = 6  # a worker that does not run in so many checks in a row is ended
@@ -68,6 +69,8 @@ def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iter
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # which ends OpenCV's threads: a copy of a process that has some crashes at a change
     on_child = signal.getsignal(signal.SIGCHLD)
+    if getattr(on_child, "__module__", "") == _PADDLE_HANDLER:  # of another loader, as ppgan's trainer has
+        on_child = signal.SIG_DFL
     batches = iter(loader)
     cv2.setNumThreads(threads)
     if threading.current_thread() is threading.main_thread():

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from paddle.io import Dataset
+from paddle.io import Dataset, multiprocess_utils
 
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.files import BadFiles
@@ -122,15 +122,22 @@ def test_an_error_in_a_worker_is_the_one_that_is_raised(error, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def _workers():
-    return [child for child in multiprocessing.active_children() if child.name.startswith("Process")]
+def _started(dataset, count):
+    """A stream that has made a batch, and its workers."""
+    before = set(multiprocessing.active_children())
+    stream = _stream(dataset, count)
+    next(stream)
+    return stream, [child for child in multiprocessing.active_children() if child not in before]
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_named_with_cause_and_cure():
-    stream = _stream(_Numbers(40, set()), 2)
-    next(stream)
-    worker = _workers()[0]
+@pytest.mark.parametrize("handler", [False, True], ids=["alone", "after another loader of Paddle's"])
+def test_a_killed_worker_is_named_with_cause_and_cure(handler, monkeypatch):
+    if handler:
+        monkeypatch.setattr(multiprocess_utils, "_SIGCHLD_handler_set", False)
+        multiprocess_utils._set_SIGCHLD_handler()
+    stream, (worker, _) = _started(_Numbers(40, set()), 2)
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
     os.kill(worker.pid, signal.SIGKILL)
     worker.join(10)
     with pytest.raises(WorkerError, match=rf"worker {worker.pid} was killed by signal 9 .*memory is short"):
@@ -142,9 +149,7 @@ def test_a_killed_worker_is_named_with_cause_and_cure():
 @pytest.mark.slow
 def test_a_worker_that_does_not_run_any_more_is_noticed(monkeypatch):
     monkeypatch.setattr(workers, "_CHECK_SECONDS", 0.05)
-    stream = _stream(_Numbers(40, set()), 1)
-    next(stream)
-    (worker,) = _workers()
+    stream, (worker,) = _started(_Numbers(40, set()), 1)
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(WorkerError, match=str(worker.pid)):
         for _ in range(100):
@@ -172,9 +177,8 @@ def test_workers_end_with_a_trainer_that_is_killed():
     read, write = os.pipe()
     trainer = os.fork()
     if trainer == 0:
-        stream = _stream(_Numbers(40, set()), 2)
-        next(stream)
-        os.write(write, " ".join(str(worker.pid) for worker in _workers()).encode())
+        _kept, started = _started(_Numbers(40, set()), 2)
+        os.write(write, " ".join(str(worker.pid) for worker in started).encode())
         time.sleep(60)
         os._exit(0)
     pids = [int(pid) for pid in os.read(read, 100).split()]
