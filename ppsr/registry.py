@@ -38,6 +38,9 @@ T = TypeVar("T")
 NAMESPACES = {"ppgan": "ppsr.compat.ppgan_inward:component"}
 """Names of other projects: prefix, as in `ppgan.LESRCNNGenerator` -> function of (kind, name)."""
 
+_NETWORK_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError)  # by Paddle's layers, for sizes
+_REFUSED = {"generator": _NETWORK_ERRORS, "discriminator": _NETWORK_ERRORS}
+
 
 def _imported(target: str) -> Any:
     """The object at "module:name"."""
@@ -97,7 +100,7 @@ class Registry:
         if foreign and prefix in NAMESPACES:
             return _imported(NAMESPACES[prefix])(self.kind, foreign)
         if name not in self.names():
-            raise ConfigError(f"unknown {self.kind} '{name}'; {did_you_mean(name, self.names())}")
+            raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, self.names())}")
         if name not in self._objects:
             self._objects[name] = _imported(self._targets[name])
         return self._objects[name]
@@ -124,8 +127,12 @@ class Registry:
             built = component(**arguments)
         except PpsrError:
             raise
-        except ValueError as error:  # Paddle's, for a value that it refuses
-            raise ConfigError(f"{self.kind} '{name}': {error}") from error
+        except _REFUSED.get(self.kind, ValueError) as error:  # Paddle's, for a value that it refuses
+            if "ResourceExhausted" in str(error):  # memory, which is no fault of the value
+                raise
+            logger.debug("building %s failed", name, exc_info=True)
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ConfigError(f"{self.kind} '{name}': {reason}") from error
         if self.kind == "generator":
             built.built_from = {"name": name, **arguments}  # weight files state it
         return built

@@ -9,6 +9,7 @@ from ppsr.cli.train import main
 from ppsr.config import check_config, load_config
 from ppsr.errors import ConfigError
 from ppsr.imaging import write_image
+from ppsr.registry import DISCRIMINATORS, GENERATORS
 from tests.engine.helpers import write_config
 
 
@@ -149,3 +150,17 @@ def test_images_of_different_sizes_in_a_batch_are_named(tmp_path, capsys):
     overrides = [f"dataset.train={dataset}", f"model={model}", "optimizer.net_names=generator"]
     assert main(["-c", str(config), "--device", "cpu", "-o", *overrides]) == 2
     assert "set dataset.train.gt_size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("num_feat", [0, -1, True, 1.5, "wide"])
+@pytest.mark.parametrize(
+    ("registry", "name"), [(GENERATORS, "MSRResNet"), (DISCRIMINATORS, "UNetDiscriminatorSN")]
+)
+def test_a_size_out_of_range_is_one_line(registry, name, num_feat):
+    with pytest.raises(ConfigError, match=rf"^{registry.kind} '{name}': [^\n]+$"):
+        registry.build({"name": name, "num_in_ch": 3, "num_feat": num_feat})
+
+
+def test_a_name_with_a_line_break_stays_one_line():
+    with pytest.raises(ConfigError, match=r"^unknown generator 'CDD\\nNet'; did you mean 'CDDNet'\?$"):
+        GENERATORS.get("CDD\nNet")
