@@ -234,7 +234,10 @@ class _Pipeline:
             return
         self._require(name == "Transforms", place, f"PaddleGAN's step {name!r} has no counterpart")
         self._require(step.get("input_keys") == ["lq", "gt"], (*place, "input_keys"), "must be [lq, gt]")
-        for number, transform in enumerate(step.get("pipeline", [])):
+        transforms = step.get("pipeline", [])
+        text = f"a list is needed, got {transforms!r}"
+        self._require(isinstance(transforms, list), (*place, "pipeline"), text)
+        for number, transform in enumerate(transforms):
             self.transform((*place, "pipeline", str(number)), transform)
         outputs = step.get("output_keys", self.names)
         text = f"must be {self.names} for this pipeline"

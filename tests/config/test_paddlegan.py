@@ -73,6 +73,7 @@ def test_the_drn_configuration_trains_and_evaluates_with_other_data_paths(tmp_pa
         ("key: lq}", "key: depth}", "keys lq and gt"),
         ("name: SRDataset", "name: VSRFolderDataset", "'VSRFolderDataset' has no counterpart"),
         ("keys: [image, image, image]", "keys: [image, image]", "some of the 3 images unchanged"),
+        ("      pipeline:\n", "      pipeline: 1.5\n      keys:\n", "a list is needed, got 1.5"),
         ("n_blocks: 30", "n_block: 30", "did you mean 'n_blocks'"),
         ("name: Transforms", "name: SplitPairedImage", "step 'SplitPairedImage' has no counterpart"),
     ],
