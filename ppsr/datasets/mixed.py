@@ -42,7 +42,8 @@ class MixedDataset(ImageDataset):
 
     def __post_init__(self) -> None:
         count = len(self.datasets)
-        if count < 2 or len(self.shares) != count or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-8:
+        fits = len(self.shares) == count >= 2 and min(self.shares) >= 0
+        if not fits or not abs(sum(self.shares) - 1) <= 1e-8:  # NaN too
             raise ConfigError(
                 "MixedDataset needs two data sets or more, and as many shares that sum to 1; "
                 f"got {count} and {list(self.shares)}"

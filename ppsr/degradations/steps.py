@@ -6,6 +6,7 @@ of the second round.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -67,8 +68,9 @@ def _is_list_of_numbers(value: Any) -> bool:
 
 
 def check_range(step: str, key: str, value: Sequence[float], low: float, high: float = np.inf) -> None:
-    """Raise a ConfigError unless the option of a step is two rising numbers within limits."""
-    if not _is_list_of_numbers(value) or len(value) != 2 or not low <= value[0] <= value[1] <= high:
+    """Raise a ConfigError unless the option of a step is two rising finite numbers within limits."""
+    fits = _is_list_of_numbers(value) and len(value) == 2 and math.isfinite(value[1])
+    if not fits or not low <= value[0] <= value[1] <= high:
         limits = f"at least {low}" if high == np.inf else f"between {low} and {high}"
         raise ConfigError(f"{step}: {key} is two rising numbers {limits}, got {value}")
 
@@ -83,13 +85,13 @@ def check_shares(step: str, key: str, value: Sequence[float], count: int) -> Non
     """Raise a ConfigError unless the option of a step is `count` probabilities that sum to 1, as exactly as
     `numpy.random.Generator.choice` wants it."""
     fits = _is_list_of_numbers(value) and len(value) == count
-    if not fits or min(value) < 0 or abs(sum(value) - 1) > 1e-8:
+    if not fits or min(value) < 0 or not abs(sum(value) - 1) <= 1e-8:
         raise ConfigError(f"{step}: {key} is {count} probabilities that sum to 1, got {value}")
 
 
 def check_names(step: str, key: str, value: Sequence[str], valid: Collection[str]) -> None:
     """Raise a ConfigError unless the option of a step is a list of valid names."""
-    if isinstance(value, str) or not value:
+    if not isinstance(value, (list, tuple)) or not value:
         raise ConfigError(f"{step}: {key} is a list of names of {', '.join(valid)}, got {value!r}")
     for name in value:
         if name not in valid:
@@ -118,11 +120,11 @@ class BlurStep:
 
     def __post_init__(self) -> None:
         check_range("blur", "blur_sigma", self.blur_sigma, 1e-3)
+        check_range("blur", "betag_range", self.betag_range, 0)
+        check_range("blur", "betap_range", self.betap_range, 0)
         _check_probability("blur", blur_prob=self.blur_prob, sinc_prob=self.sinc_prob)
+        check_names("blur", "kernel_list", self.kernel_list, KERNEL_SHAPES)
         check_shares("blur", "kernel_prob", self.kernel_prob, len(self.kernel_list))
-        for shape in self.kernel_list:
-            if shape not in KERNEL_SHAPES:
-                raise ConfigError(f"blur: unknown kernel '{shape}'; {did_you_mean(shape, KERNEL_SHAPES)}")
         _odd_sides("blur", self.kernel_range)
 
     @property

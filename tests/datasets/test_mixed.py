@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,7 @@ def test_batches_hold_both(sections, monkeypatch, device):
 
 
 def test_what_does_not_fit_together_is_refused(sections):
-    for shares in ([0.5, 0.6], [1.0], [1.5, -0.5]):
+    for shares in ([0.5, 0.6], [1.0], [1.5, -0.5], [0.5, math.nan]):
         with pytest.raises(ConfigError, match="as many shares that sum to 1"):
             MixedDataset(datasets=sections, shares=shares, scale=2)
     with pytest.raises(ConfigError, match="SRDataset has scale 2, MixedDataset 4"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -111,7 +113,14 @@ def test_the_smallest_image_that_a_filter_meets_is_known():
         ([{"name": "jpeg", "jpeg_range": [95, 30]}], "two rising numbers"),
         ([{"name": "blur", "blur_sigma": [1, 2], "kernel_prob": [1]}], "2 probabilities"),
         ([{"name": "blur", "blur_sigma": [1, 2], "kernel_list": ["isso", "aniso"]}], "iso"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "kernel_list": 0}], "kernel_list is a list of names"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "kernel_prob": [0.5, math.nan]}], "2 probabilities"),
         ([{"name": "blur", "blur_sigma": [1, 2], "kernel_range": [8, 21]}], "odd"),
+        ([{"name": "blur", "blur_sigma": [1, 2], "betag_range": [1, math.inf]}], "betag_range is two"),
+        (
+            [{"name": "noise", "noise_range": [1, 2], "poisson_scale_range": [0.05, math.inf]}],
+            "poisson_scale_range is two",
+        ),
         ([{"name": "blur", "blur_sigma": [1, 2], "blur_prob": 1.2}], "between 0 and 1"),
         ([{"name": "resize", "resize_range": [0.2, 0.8]}], "holds 1"),
         ([{"name": "resize", "relative_to": "hr"}], "'image' or 'lq'"),
