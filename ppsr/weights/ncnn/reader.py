@@ -96,10 +96,11 @@ def _tail(graph: Graph, result: int) -> tuple[int, float, list[str]]:
 
 
 def _resized(name: str, arguments: dict[str, Any], factor: float) -> dict[str, Any]:
-    outscale = float(arguments.get("upscale", 0) * factor)
-    if name != "SRVGGNetCompact" or not outscale.is_integer() or outscale < 1:
+    product = arguments.get("upscale", 0) * factor
+    outscale = round(product)  # files have factors such as 1/3 in seven digits
+    if name != "SRVGGNetCompact" or abs(product - outscale) > 1e-4 or outscale < 1:
         raise UnknownGraph(f"it resizes the result of {name} by {factor:g}, which is not known")
-    return {**arguments, "outscale": int(outscale)}
+    return {**arguments, "outscale": outscale}
 
 
 def _srvgg(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[Layer]) -> Found:
