@@ -131,6 +131,8 @@ class Worker:
             RequestError: whatever is wrong with the image, the limits, or a job that was stopped.
         """
         job.stage = "loading"
+        if not self.process.is_alive():  # it ended while it waited, so not by this image
+            self._restart()
         end, reason = math.inf, None  # a process that was just started does not count
         try:
             self._pipe.send(task)

@@ -157,3 +157,11 @@ def test_what_does_not_stop_is_ended_and_the_next_image_is_served(site, pixels, 
     assert site.ask("GET", "/api/status").status == 200
     assert site.upscale(encoded(pixels)).status == 200
     assert site.service.worker.process.pid != before
+
+
+@pytest.mark.slow
+def test_an_image_is_served_after_the_worker_ended_while_it_waited(site, pixels):
+    worker = site.service.worker
+    worker.process.kill()
+    worker.process.join()
+    assert site.upscale(encoded(pixels)).status == 200
