@@ -69,7 +69,7 @@ def serve(
     from ppsr.serve.guard import is_loopback
     from ppsr.serve.limits import Limits
     from ppsr.serve.models import catalogue_models, named_models
-    from ppsr.serve.server import bind, make_server
+    from ppsr.serve.server import bind, make_server, run_until_signal
     from ppsr.serve.service import Service
     from ppsr.serve.worker import Worker, open_model
 
@@ -89,7 +89,7 @@ def serve(
     memory = None if max_memory is None else parse_size(max_memory)
     opener = partial(open_model, backend=backend, half=half, trust=trust)
     with (
-        exit_on_signals(),  # uvicorn has a handler of its own for SIGTERM while it runs
+        exit_on_signals(),  # the server has handlers of its own while it runs
         tempfile.TemporaryDirectory(prefix="ppsr-serve-", ignore_cleanup_errors=True) as folder,
         bind(host, port) as listening,
     ):
@@ -99,7 +99,7 @@ def serve(
             loopback = is_loopback(host)
             app = create_app(service, Path(folder), loopback=loopback, hosts=allow_host)
             _announce(host, listening.getsockname()[1], loopback=loopback)
-            make_server(app).run(sockets=[listening])
+            run_until_signal(make_server(app), listening)
         finally:
             worker.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +16,7 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["bind", "make_server"]
+__all__ = ["bind", "make_server", "run_until_signal"]
 
 _CONNECTIONS = 64
 _HEADER_SECONDS = 10.0  # for the lines of a request
@@ -128,3 +129,25 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
             timeout_graceful_shutdown=1,
         )
     )
+
+
+def run_until_signal(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP, which is raised again when the last answer has been sent.
+
+    uvicorn does so for the first two. SIGHUP stays ignored where it is, as under nohup.
+    """
+    received = []
+
+    def leave(number: int, _: object) -> None:
+        received.append(number)
+        server.should_exit = True
+
+    previous = signal.getsignal(signal.SIGHUP)
+    if previous != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, leave)
+    try:
+        server.run(sockets=[listening])
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    if received:
+        signal.raise_signal(signal.SIGHUP)

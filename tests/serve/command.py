@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,9 +50,9 @@ class Command:
             raise AssertionError(f"no address in {self.announced!r}; {self.log.read_text()}")
         self.url, self.port = found[0], int(found[1])
 
-    def end(self):
-        """Ask it to end; returns the exit code."""
-        self.process.terminate()
+    def end(self, number=signal.SIGTERM):
+        """Ask it to end by a signal; returns the exit code."""
+        self.process.send_signal(number)
         code = self.process.wait(30)
         self.process.stdout.close()
         return code
