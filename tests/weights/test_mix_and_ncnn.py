@@ -25,6 +25,7 @@ NETWORKS = [
     ("SRVGGNetCompact", {"num_feat": 5, "num_conv": 2, "upscale": 3}),
     ("SRVGGNetCompact", {"num_feat": 4, "num_conv": 1, "upscale": 4, "act_type": "leakyrelu", "outscale": 3}),
     ("SRVGGNetCompact", {"num_feat": 4, "num_conv": 1, "upscale": 3, "outscale": 1}),
+    ("SRVGGNetCompact", {"num_feat": 4, "num_conv": 1, "upscale": 7, "outscale": 5}),
     ("SRVGGNetCompact", {"num_feat": 4, "num_conv": 1, "upscale": 1, "act_type": "relu"}),
     ("RRDBNet", {"num_feat": 6, "num_block": 2, "num_grow_ch": 4, "scale": 4}),
     ("RRDBNet", {"num_feat": 6, "num_block": 1, "num_grow_ch": 4, "scale": 2}),

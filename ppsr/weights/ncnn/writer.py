@@ -43,7 +43,8 @@ def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: Found
     upscale = arguments.get("upscale", 4)
     outscale = arguments.get("outscale") or upscale
     if outscale != upscale:
-        writer.layer("Interp", [result], f"0={_BICUBIC} 1={outscale / upscale:e} 2={outscale / upscale:e}")
+        factor = _not_below(outscale / upscale)
+        writer.layer("Interp", [result], f"0={_BICUBIC} 1={factor:.9g} 2={factor:.9g}")
     unused = set(state) - writer.used
     if unused:
         raise WeightError(f"{name} as ncnn has no place for {sorted(unused)[0]}")
@@ -51,6 +52,12 @@ def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: Found
     atomic_write(param.with_suffix(".bin"), b"".join(writer.numbers))
     atomic_write(param, writer.text())
     return param
+
+
+def _not_below(factor: float) -> float:
+    """The nearest float32 that is not smaller: ncnn rounds sizes down, so 0.333333 would lose a row."""
+    stored = np.float32(factor)
+    return float(stored if float(stored) >= factor else np.nextafter(stored, np.float32(np.inf)))
 
 
 class _Writer:
