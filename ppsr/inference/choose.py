@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 import time
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 
 from paddle import nn
@@ -27,7 +25,7 @@ from ppsr.inference.benchmark import (
     seconds_of,
     timed_image,
 )
-from ppsr.inference.export import export_network
+from ppsr.inference.export_cache import ExportCache, versions
 from ppsr.inference.exported import Export
 from ppsr.inference.ncnn_graph import ncnn_arguments
 from ppsr.inference.network_info import NetworkInfo
@@ -39,7 +37,7 @@ __all__ = ["open_backend"]
 logger = logging.getLogger(__name__)
 
 _SIDES = 32, 192  # of the tile that `auto` times, at least and at most
-_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "ncnn")
+_REMEMBERED = 256  # choices
 
 
 def open_backend(
@@ -88,27 +86,38 @@ def open_backend(
 
 
 def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) -> Backend:
-    """Export to a temporary folder, which is kept as long as the backend."""
+    """By an export from the cache, else by a new one; one that is not kept lasts as long as the backend."""
     if name == "paddle" and options.precision == "bf16" and not options.on_gpu:
         raise ConfigError("backend paddle computes in fp32 on a CPU; use backend auto for bf16")
-    dygraph, note = PaddleBackend(net, precision=options.precision), ""
     if name == "paddle":
-        return dygraph
-    folder = tempfile.TemporaryDirectory(prefix="ppsr-export-")
+        return PaddleBackend(net, precision=options.precision)
+    cache = ExportCache(net, _formats(name, net, options))
+    if (kept := cache.find()) is not None:
+        try:
+            return _open_made(kept, name, options, side, net)
+        except DataError as error:
+            logger.warning("%s: the cached export is made again", error)
     started = time.perf_counter()
-    export = export_network(net, Path(folder.name, "net"), formats=_formats(name, net, options), verify=())
-    options = _safe(replace(options, trust=True), export.info)  # the graph was made here
-    if name == "auto":
-        usable = options.precision == "fp32" or dygraph.dtype != "float32"
-        name, note = _fastest(export, options, side, {"paddle": dygraph} if usable else {})
-        if name == "paddle":
-            dygraph.note = note
-            return dygraph
-    backend = _open_export(export, name, options, note)
-    backend.temporary_folder = folder
-    seconds = time.perf_counter() - started
-    logger.info("exported for %s in %.1f s; `ppsr export` does this once and for all", name, seconds)
+    export, folder = cache.make()
+    logger.info("exported in %.1f s", time.perf_counter() - started)
+    made_here = options if folder is None else replace(options, trust=True)
+    backend = _open_made(export, name, made_here, side, net)
+    if isinstance(backend, ExportedBackend):
+        backend.temporary_folder = folder
     return backend
+
+
+def _open_made(export: Export, name: str, options: BackendOptions, side: int, net: nn.Layer) -> Backend:
+    options, note = _safe(options, export.info), ""
+    if name == "auto":
+        dygraph: dict[str, PaddleBackend] = {}
+        if options.precision == "fp32" or half_dtype(export.info.fp16_safe) != "float32":
+            dygraph["paddle"] = PaddleBackend(net, precision=options.precision)
+        name, note = _fastest(export, options, side, dygraph)
+        if name == "paddle":
+            dygraph["paddle"].note = note
+            return dygraph["paddle"]
+    return _open_export(export, name, options, note)
 
 
 def _formats(name: str, net: nn.Layer, options: BackendOptions) -> list[str]:
@@ -161,14 +170,11 @@ def _fastest(
         DataError: none is right.
     """
     memory, key = cache_folder() / "backends.json", _key(export, options, side, list(opened))
-    try:
-        choices = json.loads(memory.read_text(encoding="utf-8"))
-        name, note = choices[key]
-        if name in opened or name in installed(export, options):
-            logger.info("backend %s: %s (measured before)", name, note)
-            return name, note
-    except (OSError, ValueError, KeyError, TypeError):
-        choices = {}
+    choices = _choices(memory)
+    name, note = choices.get(key, ("", ""))
+    if name in opened or name in installed(export, options):
+        logger.info("backend %s: %s (measured before)", name, note)
+        return name, note
     x = timed_image(export, side)
     results = [BackendResult(name, 0.0, seconds=seconds_of(b.run, x)) for name, b in opened.items()]
     results += benchmark_backends(export, options, side=side)
@@ -181,20 +187,24 @@ def _fastest(
     name, note = passed[0].backend, f"the fastest of {', '.join(times)}"
     logger.info("backend %s: %s", name, note)
     try:
-        atomic_write(memory, json.dumps({**choices, key: [name, note]}, indent=1))
+        latest = [*_choices(memory).items(), (key, [name, note])][-_REMEMBERED:]
+        atomic_write(memory, json.dumps(dict(latest), indent=1))
     except OSError as error:
         logger.debug("the choice is not remembered: %s", error)
     return name, note
 
 
+def _choices(memory: Path) -> dict[str, list[str]]:
+    """The remembered choices by what they depend on."""
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+        return {key: [str(name), str(note)] for key, (name, note) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
 def _key(export: Export, options: BackendOptions, side: int, more: list[str]) -> str:
     """What a choice depends on."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    machine = [processor_name(), options.cpu_threads, asdict(options), versions]
+    machine = [processor_name(), options.cpu_threads, asdict(options), versions()]
     parts = [export.entries.get("files"), list(export.shape), machine, side, more]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

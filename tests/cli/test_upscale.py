@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from typer.testing import CliRunner
 from ppsr import cli
 from ppsr.errors import ConfigError, WeightError
 from ppsr.imaging.io import read_image, write_image
-from ppsr.inference import choose
+from ppsr.inference import export_cache
 from ppsr.inference.export import export_network
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
@@ -199,20 +198,19 @@ def test_signals_end_the_run_and_leave_no_half_file(files, number, code, rng):
     assert {path.name for path in (place / "out").iterdir()} <= {"report.jsonl"}
 
 
-def test_a_signal_while_backends_are_timed_leaves_no_temporary_folder(files, monkeypatch):
+def test_a_signal_while_a_network_is_exported_leaves_no_temporary_folder(files, monkeypatch):
     place = files[0]
-    (place / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place / "tmp"))
+    monkeypatch.setenv("PPSR_HOME", str(place / "home"))
 
-    def timed(*_):
-        assert list((place / "tmp").glob("ppsr-export-*"))
+    def exported(*_, **__):
+        assert list((place / "home" / "cache" / "exports").glob(".export-*"))
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(choose, "_fastest", timed)
+    monkeypatch.setattr(export_cache, "export_network", exported)
     given = [str(place / "in"), "-o", str(place / "out"), "--load", str(place / "net.pdparams")]
     with unhandled(signal.SIGTERM):
         done = CliRunner().invoke(cli.build_app(), ["upscale", *given, "--backend", "auto"])
     assert done.exit_code == 143, done.output
     del done  # whose traceback holds the folder's last reference
     gc.collect()
-    assert not list((place / "tmp").iterdir())
+    assert not list((place / "home" / "cache" / "exports").iterdir())

@@ -1,0 +1,118 @@
+"""What `--backend auto` keeps: its choices, and the exports of weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from ppsr.inference import choose, export_cache
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
+from ppsr.inference.benchmark import BackendResult
+from ppsr.inference.choose import open_backend
+from ppsr.inference.exported import Export
+from ppsr.registry import build_generator
+from tests.inference.exports import Doubling
+
+OPTIONS = BackendOptions(device="cpu", threads=1)
+
+
+def _network(seed: int = 0, **changes: int):
+    paddle.seed(seed)
+    return build_generator("SRVGGNetCompact", **{"num_feat": 4, "num_conv": 1, "upscale": 2, **changes})
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is exported and timed, in an empty cache; Paddle Inference is always the fastest."""
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
+    monkeypatch.setattr(choose.onnx_graph, "missing_packages", lambda: ["paddle2onnx"])
+    done: list[str] = []
+    export = export_cache.export_network
+
+    def exported(*args: object, **options: object) -> Export:
+        done.append("export")
+        return export(*args, **options)
+
+    def timed(*_: object, **__: object) -> list[BackendResult]:
+        done.append("time")
+        return [BackendResult("inference", error=0.0, seconds=1e-9)]
+
+    monkeypatch.setattr(export_cache, "export_network", exported)
+    monkeypatch.setattr(choose, "benchmark_backends", timed)
+    return done
+
+
+def test_the_second_start_neither_exports_nor_times_whatever_came_between(done: list[str]) -> None:
+    networks = [_network(), _network(seed=1), _network(upscale=3)]
+    for net in networks:
+        open_backend(net, "auto", OPTIONS)
+    assert done == ["export", "time"] * 3
+    x = np.random.default_rng(0).random((1, 3, 9, 8), dtype=np.float32)
+    for net, same in zip(networks, [_network(), _network(seed=1), _network(upscale=3)], strict=True):
+        backend = open_backend(same, "auto", OPTIONS)
+        assert backend.name == "inference"
+        np.testing.assert_allclose(backend.run(x), net(paddle.to_tensor(x)).numpy(), atol=1e-5)
+    assert done == ["export", "time"] * 3
+    open_backend(_network(), "auto", BackendOptions(device="cpu", threads=2))
+    assert done == [*["export", "time"] * 3, "time"]
+
+
+def test_a_damaged_export_is_made_again(done: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    first = open_backend(_network(), "auto", OPTIONS)
+    assert isinstance(first, ExportedBackend)
+    first.export.path(".pdiparams").write_bytes(b"")
+    assert open_backend(_network(), "auto", OPTIONS).name == "inference"
+    assert "the cached export is made again" in caplog.text
+    assert done.count("export") == 2
+    open_backend(_network(), "auto", OPTIONS)
+    assert done.count("export") == 2
+
+
+def test_a_network_of_other_code_is_not_kept(done: list[str], tmp_path: Path) -> None:
+    for _ in range(2):
+        backend = open_backend(Doubling(), "auto", OPTIONS)
+        assert isinstance(backend, ExportedBackend)
+        assert backend.temporary_folder is not None
+    assert done.count("export") == 2
+    assert not (tmp_path / "cache" / "exports").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(done: list[str], tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    for _ in range(2):
+        assert open_backend(_network(), "auto", OPTIONS).name == "inference"
+    assert done == ["export", "time"] * 2
+
+
+def test_exports_unused_for_longest_and_those_of_killed_processes_are_removed(
+    done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = open_backend(_network(), "auto", OPTIONS)
+    assert isinstance(old, ExportedBackend)
+    folder = old.export.prefix.parent
+    for name, age in ((".export-killed", 2e5), (".export-running", 10)):
+        (folder.parent / name).mkdir()
+        os.utime(folder.parent / name, (folder.stat().st_mtime - age,) * 2)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    monkeypatch.setattr(export_cache, "_MOST_BYTES", round(2.5 * size))
+    os.utime(folder, (1, 1))
+    open_backend(_network(seed=1), "auto", OPTIONS)
+    open_backend(_network(), "auto", OPTIONS)  # used again
+    open_backend(_network(seed=2), "auto", OPTIONS)
+    assert folder.is_dir()
+    assert {path.name for path in folder.parent.glob(".*")} == {".export-running"}
+    assert len([path for path in folder.parent.glob("[0-9a-f]*")]) == 2
+
+
+def test_bf16_by_another_backend_gives_no_warning_of_paddle(
+    done: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(choose, "_open_export", lambda export, name, *_: name)
+    options = BackendOptions(device="cpu", threads=1, precision="bf16")
+    assert open_backend(_network(), "auto", options) == "inference"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
