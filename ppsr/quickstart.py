@@ -10,6 +10,7 @@ import numpy as np
 
 from ppsr import accelerate
 from ppsr.cli.train import main as train
+from ppsr.engine.loggers import setup_logging
 from ppsr.engine.run import newest_run
 from ppsr.errors import WeightError
 from ppsr.imaging import read_image, to_uint8, write_image
@@ -38,6 +39,7 @@ def main() -> int:
     """Do all of it below the current folder; returns the exit code."""
     started = time.perf_counter()
     accelerate.enable()
+    setup_logging(None)
     print("1/4 images: those that scikit-image ships", flush=True)
     make_samples(SAMPLES).require_all()
     print(f"2/4 enlarging a photo by published weights ({PUBLISHED})", flush=True)

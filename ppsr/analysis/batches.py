@@ -9,18 +9,18 @@ from typing import TypeVar
 
 import paddle
 from paddle import Tensor, nn
-from tqdm import tqdm
 
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator
 
-__all__ = ["MEMORY_MIB", "fitting_batch", "in_batches"]
+__all__ = ["MEMORY_MIB", "OnStep", "fitting_batch", "in_batches"]
 
 logger = logging.getLogger(__name__)
 
 MEMORY_MIB = 512
 _COPIES = 3  # of what the layers give: intermediate results inside them, and gradients
 T = TypeVar("T")
+OnStep = Callable[[int, int], object]
 
 
 def fitting_batch(net: nn.Layer, lq: Tensor, *, memory_mib: int = MEMORY_MIB, most: int) -> int:
@@ -52,7 +52,7 @@ def fitting_batch(net: nn.Layer, lq: Tensor, *, memory_mib: int = MEMORY_MIB, mo
 
 
 def in_batches(
-    work: Callable[[int, int], T], count: int, batch: int, *, progress: str | None = None
+    work: Callable[[int, int], T], count: int, batch: int, *, on_step: OnStep | None = None
 ) -> Iterator[tuple[int, int, T]]:
     """`work(start, stop)` over 0..count; where memory runs out, with halved batches.
 
@@ -60,7 +60,7 @@ def in_batches(
         work: what to do with the items start..stop-1.
         count: number of items.
         batch: most items at once.
-        progress: title of a progress bar on terminals; None shows none.
+        on_step: called with the number of finished items and of all.
 
     Yields:
         start, stop and the result.
@@ -68,18 +68,19 @@ def in_batches(
     Raises:
         MemoryError: a single item does not fit.
     """
-    with tqdm(total=count, desc=progress, disable=None if progress else True) as bar:
-        start = 0
-        while start < count:
-            stop = min(start + batch, count)
-            try:
-                result = work(start, stop)
-            except MemoryError:
-                if batch == 1:
-                    raise
-                batch = max(1, (stop - start) // 2)
-                logger.warning("memory ran out; going on with batches of %d", batch)
-                continue
-            yield start, stop, result
-            bar.update(stop - start)
-            start = stop
+    on_step = on_step or (lambda done, count: None)
+    start = 0
+    on_step(start, count)
+    while start < count:
+        stop = min(start + batch, count)
+        try:
+            result = work(start, stop)
+        except MemoryError:
+            if batch == 1:
+                raise
+            batch = max(1, (stop - start) // 2)
+            logger.warning("memory ran out; going on with batches of %d", batch)
+            continue
+        yield start, stop, result
+        on_step(stop, count)
+        start = stop

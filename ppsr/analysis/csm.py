@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.analysis.batches import MEMORY_MIB, fitting_batch, in_batches
+from ppsr.analysis.batches import MEMORY_MIB, OnStep, fitting_batch, in_batches
 from ppsr.analysis.layers import MapLayer, as_map, edited, frozen, inspect_layers
 from ppsr.analysis.objective import edge_strength
 from ppsr.errors import ConfigError, DataError
@@ -174,7 +174,7 @@ def ablate(
     gains: np.ndarray,
     *,
     memory_mib: int = MEMORY_MIB,
-    progress: str | None = None,
+    on_step: OnStep | None = None,
 ) -> Ablation:
     """Run a network with the channels of one layer multiplied by gains, and score the results.
 
@@ -185,7 +185,7 @@ def ablate(
         name: layer.
         gains: (K, channels), one row per run, of `single_gains` or `cumulative_gains`.
         memory_mib: budget of a batch.
-        progress: title of a progress bar on terminals.
+        on_step: called with the number of finished runs and of all.
 
     Raises:
         ConfigError: the layer is unknown, or the gains do not fit it.
@@ -206,7 +206,7 @@ def ablate(
                 return super_resolve(net, x.tile([stop - start, 1, 1, 1])).numpy()
 
         batch = fitting_batch(net, x, memory_mib=memory_mib, most=len(gains))
-        for start, stop, images in in_batches(work, len(gains), batch, progress=progress):
+        for start, stop, images in in_batches(work, len(gains), batch, on_step=on_step):
             scores[start:stop] = [published_psnr(sr, gt) for sr in images]
             changes[start:stop] = np.abs(images - intact).mean(axis=(1, 2, 3))
     return Ablation(scores, changes)

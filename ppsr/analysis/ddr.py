@@ -21,7 +21,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppsr.analysis.batches import MEMORY_MIB, fitting_batch, in_batches
+from ppsr.analysis.batches import MEMORY_MIB, OnStep, fitting_batch, in_batches
 from ppsr.analysis.layers import frozen, inspect_layers
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
@@ -86,6 +86,7 @@ def degraded_patches(
     side: int = 32,
     channels: int = 3,
     seed: int = 0,
+    on_step: OnStep | None = None,
 ) -> Patches:
     """Cut windows from HR images and degrade each in every way.
 
@@ -97,6 +98,7 @@ def degraded_patches(
         side: of the LR patches.
         channels: 3, or 1 for images made gray (luma) before they are degraded.
         seed: of places and noise, which otherwise depend on the degradation and the window's number alone.
+        on_step: called with the number of finished windows and of all.
 
     Raises:
         ConfigError: no degradation, an unknown one or one twice, a side below 1, or a negative seed.
@@ -115,6 +117,8 @@ def degraded_patches(
         raise DataError(f"no image of at least {side * scale} pixels a side among {len(images)}")
     groups: list[list[np.ndarray]] = [[] for _ in degradations]
     for k in range(count):
+        if on_step is not None:
+            on_step(k, count)
         image = large[k % len(large)]
         place = np.random.default_rng([seed, k])
         top, left = (int(place.integers(0, s - side * scale + 1)) for s in image.shape[:2])
@@ -135,7 +139,7 @@ def layer_features(
     name: str,
     *,
     memory_mib: int = MEMORY_MIB,
-    progress: str | None = None,
+    on_step: OnStep | None = None,
 ) -> np.ndarray:
     """Features of one layer, flattened.
 
@@ -144,7 +148,7 @@ def layer_features(
         lq: (N, C, H, W) in [0, 1].
         name: layer.
         memory_mib: budget of a batch of patches.
-        progress: title of a progress bar on terminals.
+        on_step: called with the number of finished images and of all.
 
     Returns:
         (N, features) float32, in a temporary file that the system maps into memory.
@@ -161,7 +165,7 @@ def layer_features(
             return seen[name].numpy().reshape(stop - start, -1)
 
         batch = fitting_batch(net, paddle.to_tensor(lq[:1]), memory_mib=memory_mib, most=len(lq))
-        for start, stop, rows in in_batches(work, len(lq), batch, progress=progress):
+        for start, stop, rows in in_batches(work, len(lq), batch, on_step=on_step):
             if features is None:
                 with tempfile.TemporaryFile() as file:  # the mapping outlives the handle
                     features = np.memmap(file, np.float32, "w+", shape=(len(lq), rows.shape[1]))

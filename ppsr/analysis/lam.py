@@ -18,7 +18,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppsr.analysis.batches import MEMORY_MIB, fitting_batch, in_batches
+from ppsr.analysis.batches import MEMORY_MIB, OnStep, fitting_batch, in_batches
 from ppsr.analysis.layers import frozen
 from ppsr.analysis.objective import edge_strength, magnitude_map, signed_map
 from ppsr.errors import ConfigError, DataError
@@ -195,7 +195,7 @@ def path_steps(
     settings: LamSettings,
     *,
     memory_mib: int = MEMORY_MIB,
-    progress: str | None = None,
+    on_step: OnStep | None = None,
 ) -> Iterator[PathSteps]:
     """The steps of a LAM in order, as many at once as the memory budget allows.
 
@@ -204,7 +204,7 @@ def path_steps(
         lq: (C, H, W) in [0, 1].
         settings: window and path.
         memory_mib: budget of a batch.
-        progress: title of a progress bar on terminals.
+        on_step: called with the number of finished steps and of all.
 
     Raises:
         ConfigError: the window leaves the image.
@@ -229,7 +229,7 @@ def path_steps(
 
     with frozen(net):
         batch = fitting_batch(net, paddle.to_tensor(lq[None]), memory_mib=memory_mib, most=settings.fold)
-        for _, _, steps in in_batches(work, settings.fold, batch, progress=progress):
+        for _, _, steps in in_batches(work, settings.fold, batch, on_step=on_step):
             yield steps
 
 
@@ -245,7 +245,7 @@ def lam(
     settings: LamSettings | None = None,
     *,
     memory_mib: int = MEMORY_MIB,
-    progress: str | None = None,
+    on_step: OnStep | None = None,
 ) -> Lam:
     """Local attribution map of a generator on one image; arguments and errors as `path_steps`."""
     settings = settings or LamSettings()
@@ -253,7 +253,7 @@ def lam(
     total = np.zeros(lq.shape, np.float64)
     objectives: list[float] = []
     sr = np.empty((0, 0, 0), np.float32)
-    for steps in path_steps(net, lq, settings, memory_mib=memory_mib, progress=progress):
+    for steps in path_steps(net, lq, settings, memory_mib=memory_mib, on_step=on_step):
         total += steps.attributions.sum(axis=0, dtype=np.float64)
         objectives.extend(steps.objectives)
         sr = steps.sr

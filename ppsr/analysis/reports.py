@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from ppsr.analysis.ddr import (
     layer_features,
     principal_components,
 )
-from ppsr.analysis.feature_maps import feature_maps, statistics
+from ppsr.analysis.feature_maps import FeatureStatistics, feature_maps, statistics
 from ppsr.analysis.figures.common import file_name, save_figure, save_report, seismic
 from ppsr.analysis.figures.csm import draw_ablation, draw_saliency
 from ppsr.analysis.figures.ddr import draw_ddr
@@ -47,6 +48,7 @@ from ppsr.imaging.io import write_image
 __all__ = ["report_csm", "report_ddr", "report_features", "report_lam"]
 
 _PCA_OF_INDEX = 50
+Show = Callable[[str, str, int, int], None]  # title, network or layer, finished steps, all steps
 
 
 def _report(tool: str, subjects: Sequence[Subject], **parts: Any) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def report_lam(
     settings: LamSettings | None = None,
     *,
     memory_mib: int = MEMORY_MIB,
+    show: Show = lambda title, item, done, total: None,
 ) -> list[str]:
     """LAM of each network on one window: `lam.png` with a row per network.
 
@@ -79,10 +82,11 @@ def report_lam(
         What to tell the user, a line per network.
     """
     settings = settings or LamSettings()
-    results = [
-        (s.label, lam(s.net, image.lq, settings, memory_mib=memory_mib, progress=f"LAM {s.label}"))
-        for s in subjects
-    ]
+    results = []
+    for subject in subjects:
+        on_step = partial(show, "LAM", subject.label)
+        result = lam(subject.net, image.lq, settings, memory_mib=memory_mib, on_step=on_step)
+        results.append((subject.label, result))
     found = {
         label: {
             "diffusion_index": result.diffusion_index,
@@ -115,24 +119,23 @@ def report_csm(
     ablation: bool = True,
     each_channel: bool = False,
     memory_mib: int = MEMORY_MIB,
+    show: Show = lambda title, item, done, total: None,
 ) -> list[str]:
     """Channel saliency of layers: per layer `csm_<layer>_maps` and `csm_<layer>_ablation`.
 
     Args:
-        subject: the network.
         image: where it has no truth, PSNR is measured against the SR image of the whole network.
-        output: folder.
         names: layers, of which repetitions are dropped; by default the deepest.
         ablation: remove channels one at a time, and one after the other by ascending and descending
             attribution.
         each_channel: also write what the released code does: every map and every feature as an image of
             its own, attributions and PSNR as text.
-        memory_mib: budget of a batch.
 
     Returns:
         What to tell the user, a line per layer.
     """
     names = list(dict.fromkeys(names)) or [subject.layers.deepest]
+    show("saliency", subject.label, 0, len(names))
     saliency = channel_saliency(subject.net, image.lq, names)
     truth = np.clip(saliency.sr, 0, 1) if image.gt is None else image.gt
     intact = published_psnr(saliency.sr, truth)
@@ -154,7 +157,7 @@ def report_csm(
             _write_channels(layer, stem, _report("csm", [subject], **facts, results=found))
         line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
         if ablation:
-            single, cumulative = _ablations(subject, image.lq, truth, layer, memory_mib)
+            single, cumulative = _ablations(subject, image.lq, truth, layer, memory_mib, show)
             found |= {
                 "truth": "SR of the whole network" if image.gt is None else "HR",
                 "psnr_intact": intact,
@@ -191,14 +194,15 @@ def _write_log(path: Path, title: str, values: np.ndarray) -> None:
 
 
 def _ablations(
-    subject: Subject, lq: np.ndarray, truth: np.ndarray, layer: LayerSaliency, memory_mib: int
+    subject: Subject, lq: np.ndarray, truth: np.ndarray, layer: LayerSaliency, memory_mib: int, show: Show
 ) -> tuple[Ablation, dict[str, Ablation]]:
     name = layer.layer.name
 
     def run(gains: np.ndarray, title: str) -> Ablation:
-        return ablate(subject.net, lq, truth, name, gains, memory_mib=memory_mib, progress=f"{name} {title}")
+        on_step = partial(show, f"{subject.label} {name}", title)
+        return ablate(subject.net, lq, truth, name, gains, memory_mib=memory_mib, on_step=on_step)
 
-    single = run(single_gains(layer.features), "one")
+    single = run(single_gains(layer.features), "without one channel")
     weakest = np.argsort(layer.importance, kind="stable")
     orders = {"weakest first": weakest, "strongest first": weakest[::-1]}
     return single, {
@@ -218,20 +222,16 @@ def report_ddr(
     perplexity: float = 30.0,
     seed: int = 0,
     memory_mib: int = MEMORY_MIB,
+    show: Show = lambda title, item, done, total: None,
 ) -> list[str]:
     """Deep degradation representation of each network: `ddr.png` with a panel per network.
 
     Args:
         subjects: networks, such as one with and one without dropout.
-        paths: HR images.
-        output: folder.
         layer: by default the deepest of each network.
         degradations: of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
         count: patches per degradation.
-        side: of the LR patches.
-        perplexity: of t-SNE.
         seed: of patches, noise and t-SNE.
-        memory_mib: budget of a batch.
 
     Returns:
         What to tell the user, a line per network.
@@ -252,14 +252,17 @@ def report_ddr(
         side=side,
         channels=first.layers.in_channels,
         seed=seed,
+        on_step=partial(show, "patches", f"{len(paths)} images"),
     )
     shown = [VARIANTS[name] for name in patches.degradations]
-    panels, found, arrays = [], {}, {"labels": patches.labels}
+    panels: list[tuple[str, np.ndarray]] = []
+    found: dict[str, Any] = {}
+    arrays = {"labels": patches.labels}
     for subject in subjects:
         name = layer or subject.layers.deepest
-        features = layer_features(
-            subject.net, patches.lq, name, memory_mib=memory_mib, progress=f"features {subject.label}"
-        )
+        on_step = partial(show, "features", subject.label)
+        features = layer_features(subject.net, patches.lq, name, memory_mib=memory_mib, on_step=on_step)
+        show("t-SNE", subject.label, len(panels), len(subjects))
         points = embed(features, perplexity=perplexity, seed=seed)
         scores = principal_components(features, _PCA_OF_INDEX).scores
         index = calinski_harabasz(points, patches.labels)
@@ -300,13 +303,11 @@ def report_features(
     names: Sequence[str] = (),
     *,
     channels: int = 64,
+    show: Show = lambda title, item, done, total: None,
 ) -> list[str]:
     """Feature maps: `features_depth.png` through all layers, and a sheet per layer and network.
 
     Args:
-        subjects: networks.
-        image: what they see.
-        output: folder.
         names: layers of all networks; by default the main stages of each.
         channels: at most so many maps on a sheet.
 
@@ -318,18 +319,23 @@ def report_features(
     """
     if channels < 1:
         raise ConfigError(f"a sheet shows at least one channel, got {channels}")
-    curves, lines = {}, []
+    curves: dict[str, list[tuple[str, FeatureStatistics]]] = {}
+    lines = []
     for subject in subjects:
+        show("features", subject.label, 0, 1)
         found = feature_maps(subject.net, image.lq, list(names) or subject.layers.outline)
-        curves[subject.label] = [(name, statistics(maps)) for name, (_, maps) in found.items()]
-        for (name, values), (_, maps) in zip(curves[subject.label], found.values(), strict=True):
+        curve = curves[subject.label] = []
+        for name, (_, maps) in found.items():
+            show(f"sheets {subject.label}", name, len(curve), len(found))
+            values = statistics(maps)
+            curve.append((name, values))
             stem = output / f"features_{file_name(subject.label)}_{file_name(name)}"
             settings = {"layer": name, "channels": channels}
             report = _report(
                 "features", [subject], image=image.facts, settings=settings, results=asdict(values)
             )
             save_figure(draw_sheet(name, maps, channels=channels), stem, report)
-        lowest = min(curves[subject.label], key=lambda entry: entry[1].rank_share)
+        lowest = min(curve, key=lambda entry: entry[1].rank_share)
         lines.append(
             f"{subject.label}: {len(found)} layers; effective rank / channels is lowest in {lowest[0]}: "
             f"{lowest[1].rank_share:.0%}, rank {lowest[1].rank:.1f}"

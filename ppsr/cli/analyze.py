@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppsr.cli.flags import comma_separated
+from ppsr.cli.flags import comma_separated, log_to_console
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def _subjects(configs: list[Path], loads: list[Path], labels: list[str]) -> list
     accelerate.enable()
     from ppsr.analysis.inputs import load_subjects
 
+    log_to_console()
     return load_subjects(configs, loads, labels)
 
 
@@ -114,9 +115,12 @@ def local_attribution(
     image = _image(source, subjects, from_hr=from_hr, crop=crop)
     from ppsr.analysis.lam import LamSettings
     from ppsr.analysis.reports import report_lam
+    from ppsr.inference.progress import progress_bar
 
     settings = LamSettings(window, top, left, sigma, fold, kernel_size)
-    _finish(report_lam(subjects, image, folder, settings, memory_mib=memory), folder)
+    with progress_bar() as show:
+        lines = report_lam(subjects, image, folder, settings, memory_mib=memory, show=show)
+    _finish(lines, folder)
 
 
 @app.command("csm")
@@ -147,18 +151,21 @@ def channel_saliency(
         return
     image = _image(source, subjects, gt=gt, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_csm
+    from ppsr.inference.progress import progress_bar
 
     folders = [_folder(folder / s.label, "csm") if len(subjects) > 1 else folder for s in subjects]
     for subject, own in zip(subjects, folders, strict=True):
-        lines = report_csm(
-            subject,
-            image,
-            own,
-            comma_separated("--layers", layers) or [],
-            ablation=ablation,
-            each_channel=each_channel,
-            memory_mib=memory,
-        )
+        with progress_bar() as show:
+            lines = report_csm(
+                subject,
+                image,
+                own,
+                comma_separated("--layers", layers) or [],
+                ablation=ablation,
+                each_channel=each_channel,
+                memory_mib=memory,
+                show=show,
+            )
         _finish(lines, own)
 
 
@@ -192,21 +199,24 @@ def degradation_representation(
     from ppsr.analysis.ddr import DEGRADATIONS
     from ppsr.analysis.reports import report_ddr
     from ppsr.imaging.io import list_images
+    from ppsr.inference.progress import progress_bar
 
     if source is None:
         raise ConfigError("give a folder of HR images: ppsr analyze ddr FOLDER ...")
-    lines = report_ddr(
-        subjects,
-        list_images(source),
-        folder,
-        layer=layer,
-        degradations=comma_separated("--degradations", degradations) or DEGRADATIONS,
-        count=count,
-        side=side,
-        perplexity=perplexity,
-        seed=seed,
-        memory_mib=memory,
-    )
+    with progress_bar() as show:
+        lines = report_ddr(
+            subjects,
+            list_images(source),
+            folder,
+            layer=layer,
+            degradations=comma_separated("--degradations", degradations) or DEGRADATIONS,
+            count=count,
+            side=side,
+            perplexity=perplexity,
+            seed=seed,
+            memory_mib=memory,
+            show=show,
+        )
     _finish(lines, folder)
 
 
@@ -231,10 +241,9 @@ def feature_maps(
         return
     image = _image(source, subjects, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_features
+    from ppsr.inference.progress import progress_bar
 
-    _finish(
-        report_features(
-            subjects, image, folder, comma_separated("--layers", layers) or [], channels=channels
-        ),
-        folder,
-    )
+    names = comma_separated("--layers", layers) or []
+    with progress_bar() as show:
+        lines = report_features(subjects, image, folder, names, channels=channels, show=show)
+    _finish(lines, folder)

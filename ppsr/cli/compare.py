@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import Backend, Device, NetworkConfig, NetworkLoads, Trust, log_to_console, progress_bar
+from ppsr.cli.flags import Backend, Device, NetworkConfig, NetworkLoads, Trust, log_to_console
 from ppsr.errors import ConfigError
 
 __all__ = ["compare"]
@@ -39,6 +39,7 @@ def compare(
     from ppsr.imaging.resize import matlab_resize
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.network import load_source, split_networks
+    from ppsr.inference.progress import progress_bar
     from ppsr.inference.upscaler import Upscaler
 
     log_to_console()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ppsr.cli.flags import log_to_console
+
 __all__ = ["convert_config", "convert_file"]
 
 
@@ -32,6 +34,7 @@ def convert_file(
     from ppsr.config.yaml_tree import parse_scalar_text
     from ppsr.weights.convert import convert
 
+    log_to_console()
     if to:
         target = target / f"{source.stem}.{to.lstrip('.')}"
     pairs = (text.partition("=") for text in option or ())

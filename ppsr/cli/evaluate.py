@@ -21,7 +21,6 @@ from ppsr.cli.flags import (
     Trust,
     comma_separated,
     log_to_console,
-    progress_bar,
 )
 from ppsr.errors import ConfigError
 
@@ -95,6 +94,7 @@ def evaluate_images(
     from ppsr.evaluation.protocols import find_protocol
     from ppsr.evaluation.report import check_folder, write_report
     from ppsr.inference.network import split_networks
+    from ppsr.inference.progress import progress_bar
 
     log_to_console()
     chosen = find_protocol(protocol, scale)

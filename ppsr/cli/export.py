@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,11 +80,13 @@ def backends(
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.benchmark import benchmark_backends
     from ppsr.inference.exported import Export
+    from ppsr.inference.progress import progress_bar
 
     log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     exported = Export(prefix)
-    results = benchmark_backends(exported, options)
+    with progress_bar() as show:
+        results = benchmark_backends(exported, options, on_step=partial(show, "compare"))
     _print_results(exported, results)
     if not any(result.passed for result in results):
         raise typer.Exit(3)
@@ -144,8 +147,10 @@ def _export(
 ) -> None:
     from ppsr.inference.benchmark import BackendResult
     from ppsr.inference.export import export_network
+    from ppsr.inference.progress import progress_bar
 
-    made = export_network(net, prefix, formats=formats, shape=shape, options=options)
+    with progress_bar() as show:
+        made = export_network(net, prefix, formats=formats, shape=shape, options=options, show=show)
     _print_results(made, [BackendResult(**entry) for entry in made.entries["verified"]])
 
 

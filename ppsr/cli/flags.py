@@ -40,7 +40,6 @@ __all__ = [
     "comma_separated",
     "exit_on_signals",
     "log_to_console",
-    "progress_bar",
     "run_alone",
     "run_command",
 ]
@@ -181,22 +180,6 @@ def comma_separated(option: str, text: str | None, convert: Callable[[str], Any]
         pass
     kind = "names" if convert is str else "numbers"
     raise ConfigError(f"{option} takes comma-separated {kind}, got '{text}'")
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, str, int, int], None]]:
-    """Show progress on a terminal, and nothing elsewhere; call it with (method, item, done, total)."""
-    from tqdm import tqdm
-
-    with tqdm(disable=None, leave=False) as bar:
-
-        def show(method: str, item: str, done: int, total: int) -> None:
-            bar.set_description_str(f"{method}: {item}", refresh=False)
-            if bar.total != total or done < bar.n:
-                bar.reset(total)
-            bar.update(done - bar.n)
-
-        yield show
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ppsr.cli.flags import log_to_console
+
 __all__ = ["app"]
 
 app = typer.Typer(help="Find, download, mix and identify weights; list networks.", no_args_is_help=True)
@@ -115,6 +117,7 @@ def mix_weights(
     """
     from ppsr.weights.mix import mix
 
+    log_to_console()
     mix(a, b, output, share=share)
     print(f"{share:g} x {a} + {1 - share:g} x {b}: {output}")
 
@@ -147,6 +150,7 @@ def identify_file(
     """Identify the network of a weight file and its arguments from keys and shapes."""
     from ppsr.weights import read_file
 
+    log_to_console()
     weights = read_file(file)
     print(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}")
     for note in weights.notes:

@@ -103,6 +103,7 @@ def benchmark_backends(
     names: Sequence[str] | None = None,
     side: int = _SIDE,
     timeout: float = _TIMEOUT,
+    on_step: Callable[[str, int, int], None] = lambda name, done, count: None,
 ) -> list[BackendResult]:
     """Verify and time backends.
 
@@ -112,9 +113,12 @@ def benchmark_backends(
         names: None: those of `installed`.
         side: of the square image that is timed, in LR pixels, where the export leaves sizes open.
         timeout: seconds after which Paddle Inference counts as failed.
+        on_step: called before each backend with its name, the number of finished ones and of all.
     """
-    results = []
-    for name in installed(export, options) if names is None else names:
+    results: list[BackendResult] = []
+    names = installed(export, options) if names is None else names
+    for name in names:
+        on_step(name, len(results), len(names))
         if name == "inference" and not options.on_gpu:
             result = _in_a_process(export, options, side, timeout)
         else:

@@ -7,12 +7,14 @@ the network's outputs, with which every backend is compared here and again where
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 FORMATS = ("paddle", "onnx", "ncnn")
 Shape = Sequence[int | None]
+Show = Callable[[str, str, int, int], None]
 ANY_SIZE: Shape = (None, None, None, None)
 _GRAPH_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdiparams.info", ".onnx", ".ncnn.param", ".ncnn.bin")
 _SUFFIXES = (*_GRAPH_SUFFIXES, *(PREDICTOR_PART + suffix for suffix in _GRAPH_SUFFIXES), REFERENCE_SUFFIX)
@@ -81,6 +84,7 @@ def export_network(
     shape: Shape = ANY_SIZE,
     options: BackendOptions | None = None,
     verify: Sequence[str] | None = None,
+    show: Show = lambda title, item, done, total: None,
 ) -> Export:
     """Export a network and compare every installed backend with it; only then do the files appear.
 
@@ -92,6 +96,7 @@ def export_network(
         shape: (N, C, H, W) of the input; None stands for any size.
         options: for the comparison.
         verify: backends to compare with the network; None: all that are installed.
+        show: called before each step with what is done, its item, the number of finished steps and of all.
 
     Raises:
         ConfigError: the network takes more than an image, or a package for ONNX is missing.
@@ -110,19 +115,29 @@ def export_network(
     reference = PaddleBackend(net)
     info = reference.info
     _check_shape(shape, info)
+    wrappers: dict[str, nn.Layer] = {}
+    if set(formats) != {"ncnn"}:
+        steered = {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
+        wrappers = steered if info.degradation_params else {"": _LastImage(net)}
+    finished = itertools.count()
+    total = 1 + ("ncnn" in formats) + len(wrappers) * (1 + ("onnx" in formats))
+
+    def begin(step: str) -> None:
+        show("export", step, next(finished), total)
+
     with _temporary_prefix(prefix) as temporary:
+        begin("reference outputs")
         with full_precision():
             outputs = compute_reference(reference.run, info, shape)
         outputs.save(_with(temporary, REFERENCE_SUFFIX))
         if "ncnn" in formats:
+            begin("ncnn graph")
             write_graph(net, _with(temporary, ".ncnn.param"))
-        wrappers: dict[str, nn.Layer] = {}
-        if set(formats) != {"ncnn"}:
-            steered = {"": _Steered(net), PREDICTOR_PART: _DegradationMap(net)}
-            wrappers = steered if info.degradation_params else {"": _LastImage(net)}
         for part, wrapper in wrappers.items():
+            begin(f"Paddle graph{part}")
             graph = _trace(net, wrapper, _with(temporary, part), info, shape)
             if "onnx" in formats:
+                begin(f"ONNX graph{part}")
                 parameters, target = (_with(temporary, part + s) for s in (".pdiparams", ".onnx"))
                 onnx_graph.convert(graph, parameters, target)
         entries = {
@@ -132,7 +147,7 @@ def export_network(
             "files": {s: sha256(_with(temporary, s)) for s in _SUFFIXES if _with(temporary, s).is_file()},
         }
         _write_info(temporary, info, entries)
-        _verify(temporary, info, entries, replace(options, trust=True), verify)
+        _verify(temporary, info, entries, replace(options, trust=True), verify, partial(show, "compare"))
     export = Export(prefix)
     graphs = [export.path(s) for s in export.entries["files"] if s.endswith((".json", ".pdmodel", ".onnx"))]
     if unknown := sorted({name for graph in graphs for name in unknown_operations(graph)}):
@@ -149,6 +164,7 @@ def _verify(
     entries: dict[str, Any],
     options: BackendOptions,
     names: Sequence[str] | None,
+    on_step: Callable[[str, int, int], None],
 ) -> None:
     """Compare backends with the reference outputs, and note the results in the info file.
 
@@ -157,7 +173,8 @@ def _verify(
     Raises:
         ExportError: one of them fails.
     """
-    results = {r.backend: r for r in benchmark_backends(Export(prefix), options, names=names)}
+    made = Export(prefix)
+    results = {r.backend: r for r in benchmark_backends(made, options, names=names, on_step=on_step)}
     failed_once = "inference" in results and not results["inference"].passed
     if failed_once and entries["onednn"] and not options.on_gpu:
         logger.warning("Paddle Inference is tried again without oneDNN")

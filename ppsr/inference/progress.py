@@ -1,20 +1,53 @@
-"""Progress of a batch: a bar with name, count and remaining time on a terminal, log lines everywhere."""
+"""Bars with name, count and remaining time on a terminal; the lines of the log stay whole above them."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "progress_bar"]
 
 logger = logging.getLogger(__name__)
 
 _BAR = "{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}]"
+
+
+def _bar(**options: Any) -> tqdm:
+    # the size is given because tqdm prints nothing on terminals that have none, such as those of `script`
+    columns, rows = shutil.get_terminal_size()
+    size = {"ncols": columns or 80, "nrows": rows or 24}
+    return tqdm(leave=False, disable=None, miniters=0, mininterval=0.2, **size, **options)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, str, int, int], None]]:
+    """Show progress on a terminal, and nothing elsewhere; call it with (title, item, done, total).
+
+    Example:
+        >>> with progress_bar() as show:
+        ...     show("bicubic", "Set5", 2, 5)
+    """
+    with _bar() as bar, logging_redirect_tqdm([logging.getLogger("ppsr")]):
+        shown = ""
+
+        def show(title: str, item: str, done: int, total: int) -> None:
+            nonlocal shown
+            label = f"{title}: {item}"
+            bar.set_description_str(label, refresh=False)
+            if bar.total != total or done < bar.n:
+                bar.reset(total)
+            bar.update(done - bar.n)
+            if label != shown:  # at once, for the step may be long
+                shown = label
+                bar.refresh()
+
+        yield show
 
 
 class Progress:
@@ -30,11 +63,7 @@ class Progress:
     """
 
     def __init__(self, inputs: int) -> None:
-        # the size is given because tqdm prints nothing on terminals that have none, such as those of `script`
-        columns, rows = shutil.get_terminal_size()
-        size: dict[str, Any] = {"ncols": columns or 80, "nrows": rows or 24}
-        often: dict[str, Any] = {"miniters": 0, "mininterval": 0.2}
-        self._bar = tqdm(total=inputs, bar_format=_BAR, leave=False, disable=None, **often, **size)
+        self._bar = _bar(total=inputs, bar_format=_BAR)
         self._redirect = logging_redirect_tqdm([logging.getLogger("ppsr")])
         self._inputs = inputs
         self._finished = self._done = 0

@@ -205,8 +205,10 @@ def _main(
     """Answer the server until its end of the pipe is closed."""
     warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # Paddle's; nothing is compiled here
     from ppsr import accelerate
+    from ppsr.engine.loggers import setup_logging
 
     accelerate.enable()
+    setup_logging(None)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # they reach the whole group
         signal.signal(number, signal.SIG_IGN)  # the server ends this process
     find = lru_cache(cached)(open_model)

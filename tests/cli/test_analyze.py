@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -25,6 +26,19 @@ def work(tmp_path, rng):
     return tmp_path
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """The steps that a progress bar would show: (title, item, done, total)."""
+    steps = []
+
+    @contextmanager
+    def bar():
+        yield lambda *step: steps.append(step)
+
+    monkeypatch.setattr("ppsr.inference.progress.progress_bar", bar)
+    return steps
+
+
 def _run(work, tool, *arguments, networks=("plain",)):
     given = ["analyze", tool, *arguments, "-o", str(work / "out"), "-c", str(work / "plain" / "config.yaml")]
     for name in networks:
@@ -40,11 +54,12 @@ def _files(work):
     return {path.name for path in (work / "out").iterdir()}
 
 
-def test_lam_compares_networks_and_can_be_redone(work):
+def test_lam_compares_networks_and_can_be_redone(work, shown):
     arguments = (str(work / "lq.png"), "--window", "8", "--fold", "3", "--top", "5")
     done = _run(work, "lam", *arguments, "--label", "a", "--label", "b", networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert _files(work) == {"lam.png", "lam.svg", "lam.json", "lam.npz"}
+    assert shown == [("LAM", name, done, 3) for name in "ab" for done in (0, 3)]
     report = _report(work, "lam")
     assert report["settings"] == {
         "window": 8,
@@ -104,18 +119,25 @@ def test_csm_does_a_layer_once(work):
     assert done.output.count("conv_first:") == 1
 
 
-def test_csm_without_truth_compares_with_the_whole_network(work):
+def test_csm_without_truth_compares_with_the_whole_network(work, shown):
     done = _run(work, "csm", str(work / "lq.png"), "--crop", "12")
     assert done.exit_code == 0, done.output
     report = _report(work, "csm_feat_last_ablation")
     assert report["results"]["truth"] == "SR of the whole network"
     assert report["results"]["psnr_intact"] == 80
+    titles = ["without one channel", "weakest first", "strongest first"]
+    ablations = [
+        ("weights feat_last", title, done, n)
+        for title, n in zip(titles, (6, 5, 5), strict=True)
+        for done in (0, n)
+    ]
+    assert shown == [("saliency", "weights", 0, 1), *ablations]
     done = _run(work, "csm", str(work / "lq.png"), "--layers", "conv_first", "--no-ablation")
     assert done.exit_code == 0
     assert "csm_conv_first_ablation.png" not in _files(work)
 
 
-def test_ddr_compares_two_checkpoints(work):
+def test_ddr_compares_two_checkpoints(work, shown):
     arguments = (
         "--count",
         "6",
@@ -129,6 +151,11 @@ def test_ddr_compares_two_checkpoints(work):
     done = _run(work, "ddr", str(work / "hr"), *arguments, networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert _files(work) == {"ddr.png", "ddr.svg", "ddr.json", "ddr.npz"}
+    assert shown[:7] == [
+        *(("patches", "2 images", k, 6) for k in range(6)),
+        ("features", "plain-weights", 0, 12),
+    ]
+    assert shown[8:10] == [("t-SNE", "plain-weights", 0, 2), ("features", "dropout-weights", 0, 12)]
     images = _report(work, "ddr")["settings"]["images"]
     assert [image["path"] for image in images] == [str(work / "hr" / f"{k}.png") for k in range(2)]
     assert images[1]["sha256"] == hashlib.sha256((work / "hr" / "1.png").read_bytes()).hexdigest()
@@ -162,12 +189,13 @@ def test_features_draw_the_main_stages_and_the_depth(work):
     assert told in done.output
 
 
-def test_features_of_two_networks_share_a_curve(work):
+def test_features_of_two_networks_share_a_curve(work, shown):
     arguments = ("--layers", "body.1", "--channels", "2")
     done = _run(work, "features", str(work / "lq.png"), *arguments, networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert set(_report(work, "features_depth")["results"]) == {"plain-weights", "dropout-weights"}
     assert {f"features_{name}-weights_body.1.png" for name in ("plain", "dropout")} <= _files(work)
+    assert shown[:2] == [("features", "plain-weights", 0, 1), ("sheets plain-weights", "body.1", 0, 1)]
 
 
 @pytest.mark.parametrize("tool", ["csm", "ddr", "features"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,12 @@ def test_images_without_a_score_are_named_and_decide_the_exit_code(
 
 
 @pytest.mark.slow
-def test_export_command_verifies_and_backends_command_compares(workshop: Path) -> None:
+def test_export_command_verifies_and_backends_command_compares(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, str, int, int]] = []
+    bar = contextmanager(lambda: (yield lambda *step: steps.append(step)))
+    monkeypatch.setattr("ppsr.inference.progress.progress_bar", bar)
     prefix = workshop / "recognised" / "net"
     runner = CliRunner()
     done = runner.invoke(
@@ -132,6 +138,8 @@ def test_export_command_verifies_and_backends_command_compares(workshop: Path) -
     assert done.exit_code == 0, done.output
     assert "MSRResNet x2: .json, .pdiparams" in done.output or ".pdmodel" in done.output
     assert "  inference    error" in done.output
+    assert steps[:2] == [("export", "reference outputs", 0, 2), ("export", "Paddle graph", 1, 2)]
+    assert steps[2][:3] == ("compare", "inference", 0)
     before = prefix.with_name("net.info.json").read_bytes()
     done = runner.invoke(build_app(), ["backends", str(prefix), "--threads", "1"])
     assert done.exit_code == 0, done.output

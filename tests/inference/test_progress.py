@@ -7,7 +7,7 @@ import re
 import sys
 from io import StringIO
 
-from ppsr.inference.progress import Progress
+from ppsr.inference.progress import Progress, progress_bar
 
 
 class Terminal(StringIO):
@@ -29,11 +29,24 @@ def test_a_terminal_shows_name_count_steps_and_the_remaining_time(monkeypatch):
     assert "2 of 4: a.png, tile 1 of 10" in shown
 
 
+def test_steps_without_files_show_title_item_count_and_the_remaining_time(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar() as show:
+        show("LAM", "net", 10, 50)
+        show("compare", "onnx", 1, 4)  # a new title is shown at once, with its own count
+    shown = terminal.getvalue()
+    assert re.search(r"LAM: net: +20%\|.*\| 10/50 \[00:00<", shown)
+    assert re.search(r"compare: onnx: +25%\|.*\| 1/4 \[00:00<", shown)
+
+
 def test_elsewhere_there_is_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", StringIO())
     with Progress(2) as progress:
         progress.start("a.png", 10, unit="tile")
         progress.step()
+    with progress_bar() as show:
+        show("LAM", "net", 1, 5)
     assert sys.stderr.getvalue() == ""
 
 
