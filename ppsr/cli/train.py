@@ -216,6 +216,12 @@ def _train(arguments: Options, config: Config, experiment: Experiment, model: Ba
         options = arguments.profiler
         trainer = Trainer(config, experiment, model, group, folder, profiler_options=options)
         wanted = named_checkpoint(arguments.resume) if arguments.resume else None
-        if found is not None and not trainer.resume(wanted):
+        resumed = found is not None and trainer.resume(wanted)
+        if found is not None and not resumed:
             logger.warning("%s holds no valid checkpoint; starting from scratch", found)
+        elif found is None and arguments.resume:
+            logger.info("starting anew: no checkpoint of %s in %s", config.stem, experiment.output_dir)
+        if arguments.resume and arguments.load:
+            what = f"--load is not used, {found} goes on" if resumed else f"starting from {arguments.load}"
+            logger.info("--resume with --load: %s", what)
         return trainer.train()
