@@ -194,7 +194,7 @@ def upscale_files(
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     single = is_file_name(target)
     jobs = find_jobs(sources, target, recursive=recursive)
-    several = len(sources) > 1 or len(jobs) > 1 or Path(sources[0]).is_dir()
+    several = len(jobs) > 1 or Path(sources[0]).is_dir()
     if not several:
         check_place(target)
     if single and several:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from ppsr.inference.video import fitting_container
 from ppsr.inference.video_streams import TRANSPORT_PACKETS
 
 __all__ = ["CONTAINERS", "Job", "check_place", "check_regular", "find_jobs", "is_file_name", "place_results"]
+
+logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
@@ -86,7 +89,21 @@ def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = 
             raise DataError(f"there is no file or folder {source}")
         else:
             jobs.append(Job(path, problem=f"there is no file or folder {source}"))
-    return jobs
+    return _without_repeated(jobs)
+
+
+def _without_repeated(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs, those of a file that is named twice once; a link to a file is an input of its own."""
+    kept: dict[Path | int, Job] = {}
+    repeated = 0
+    for job in jobs:
+        idle = job.skip is not None or job.problem is not None
+        key = len(kept) if idle else job.source.parent.resolve() / job.source.name
+        repeated += key in kept
+        kept.setdefault(key, job)
+    if repeated:
+        logger.info("%d inputs were given more than once and are taken once", repeated)
+    return list(kept.values())
 
 
 def _require_some(jobs: list[Job], source: Path) -> list[Job]:

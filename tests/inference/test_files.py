@@ -82,6 +82,19 @@ def test_two_inputs_never_share_a_result(folder, upscaler, tmp_path):
     assert "another input" in reports[1]["reason"]
 
 
+def test_an_input_that_is_given_twice_is_taken_once(folder, upscaler, tmp_path, caplog):
+    (folder / "link.png").symlink_to(folder / "a.png")
+    given = [folder, folder / "a.png", folder / "sub", folder / "sub" / ".." / "a.png"]
+    with caplog.at_level("INFO", "ppsr"):
+        reports = upscale_files(upscaler, given, tmp_path / "out")
+    assert {r["status"] for r in reports} == {"ok"}
+    found = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png")}
+    assert found == {"a.png", "b.png", "link.png", "sub/a.png", "sub/deep/c.png"}
+    assert len(reports) == len(found)
+    assert "4 inputs were given more than once and are taken once" in caplog.text
+    assert len(upscale_files(upscaler, [folder / "a.png"] * 2, tmp_path / "one.png")) == 1
+
+
 def test_a_run_goes_on_where_it_was_interrupted(folder, upscaler, tmp_path):
     upscale_files(upscaler, folder, tmp_path / "out")
     (tmp_path / "out" / "b.png").unlink()
