@@ -22,7 +22,8 @@ class Stopped(BaseException):
 class StopRequest:
     """Set by signals: SIGTERM, SIGINT and SIGHUP end the run after its step, SIGUSR1 saves and goes on.
 
-    A second SIGINT ends the process at once.
+    A second SIGINT ends the process at once. Those that end the run stay ignored where they are, as SIGHUP
+    under nohup.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,8 @@ class StopRequest:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (*_STOPPING, signal.SIGUSR1):
+        handled = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+        for number in (*handled, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._handle)
             signal.siginterrupt(number, False)  # Paddle's store for ranks repeats no interrupted call
         return self

@@ -102,6 +102,16 @@ def test_sigusr1_saves_and_the_run_goes_on(tmp_path):
     assert [path.name for path in trainer.saver.store.all()] == ["step_000000003", "step_000000020"]
 
 
+def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
+    trainer.profiler.step = lambda: signal.raise_signal(signal.SIGHUP)
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert trainer.train() == 0
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 def test_signals_do_not_interrupt_system_calls(tmp_path):
     """A read goes on after the handler; Paddle's store for several ranks fails where it does not."""
     program = (
