@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -114,6 +116,10 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
     from ppsr import accelerate
     from ppsr.config import check_config, load_config
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGUSR1, signal.SIG_IGN
+        )  # there is nothing to save before the trainer handles it
     config = load_config(config_file, overrides, imports=imports)
     accelerate.enable()
     import paddle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 
 import ppsr
 from ppsr.cli.train import main
+from ppsr.errors import ConfigError
 from ppsr.registry import build_generator
 from ppsr.weights.files import write_state
+from tests.cli.signals import unhandled
 
 CONFIG = """
 total_iters: 1
@@ -59,6 +62,16 @@ def test_weights_fit_in_part_as_the_flag_says(start, flags, message, capsys):
 def test_the_flag_without_weights_is_refused(start, capsys):
     assert start[1]("--load-partial") == 2
     assert "--load-partial needs --load" in capsys.readouterr().err
+
+
+def test_a_signal_to_save_does_not_end_a_run_that_starts(start, monkeypatch):
+    def load(*_, **__):
+        signal.raise_signal(signal.SIGUSR1)
+        raise ConfigError("read to the end")
+
+    monkeypatch.setattr("ppsr.config.load_config", load)
+    with unhandled(signal.SIGUSR1):
+        assert start[1]() == 2
 
 
 ENDING = """
