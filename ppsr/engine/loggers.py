@@ -149,7 +149,10 @@ def _package(module: str, key: str) -> Any:
 
 
 class _WandbWriter:
-    """A run of Weights & Biases, which a resumed run continues."""
+    """A run of Weights & Biases, which a resumed run continues.
+
+    Steps are a metric of their own: W&B's must grow, but a run that returns to a checkpoint repeats some.
+    """
 
     def __init__(self, folder: Path, experiment: Experiment) -> None:
         wandb, name = _package("wandb", "wandb_project"), folder.resolve().name
@@ -160,10 +163,11 @@ class _WandbWriter:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             text = "log in with `wandb login`, or set WANDB_MODE=offline"
             raise ConfigError(f"wandb_project: Weights & Biases refuses the run: {reason}; {text}") from None
+        self.run.define_metric("*", step_metric="step")
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """Log one number."""
-        self.run.log({tag: value}, step=step)
+        self.run.log({tag: value, "step": step})
 
     def close(self) -> None:
         """Finish the run."""
