@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,6 +37,7 @@ _SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SMALL = 128 * 128  # pixels of an image that is never worth measuring for
 _PUBLISHED_PAD = 32
+_OVERSHOOT = 0.5  # of floats beside [0, 1]: resizing and networks stay below it, images in 0..255 do not
 
 
 class Upscaler:
@@ -331,5 +333,13 @@ def _check(pixels: np.ndarray, info: NetworkInfo) -> None:
         raise DataError(f"{info.network} takes images H x W x {bands}, got an array of shape {pixels.shape}")
     if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+    if pixels.dtype.kind != "f":
+        return
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise DataError("the image has values that are not finite")
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise DataError(
+            f"samples of type float are in [0, 1], got {low:.4g} to {high:.4g}; divide by the largest value, "
+            "or give uint8 or uint16"
+        )
