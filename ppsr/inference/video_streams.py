@@ -153,7 +153,7 @@ def add_encoder(
         options: of the encoder; they win over those chosen here.
 
     Raises:
-        ConfigError: there is no such encoder.
+        ConfigError: there is no such encoder, or it does not take the options.
     """
     codec = codec or ("libvpx-vp9" if writer.format.name == "webm" else "libx264")
     layouts = _pixel_formats(codec)
@@ -180,7 +180,24 @@ def add_encoder(
     if aspect:  # pixels that are not square stay so, as on DVDs
         turned = round(first.rotation / 90) % 2 == 1
         context.sample_aspect_ratio = 1 / aspect if turned else aspect
+    _open_encoder(context, codec, options)
     return encoder
+
+
+def _open_encoder(context: Any, codec: str, options: Mapping[str, str]) -> None:
+    """Raises ConfigError for options that the encoder does not have, or values that it refuses."""
+    from av.error import FFmpegError
+
+    known = f"`ffmpeg -h encoder={codec}` lists what it takes"
+    try:
+        context.open()
+    except FFmpegError as error:
+        given = ", ".join(f"{key}={value}" for key, value in options.items()) or "no --video-options"
+        raise ConfigError(
+            f"the encoder {codec} cannot be opened with {given}: {error.strerror}; {known}"
+        ) from None
+    if unused := [key for key in options if key in context.options]:  # FFmpeg leaves those there
+        raise ConfigError(f"--video-options: the encoder {codec} has no option {', '.join(unused)}; {known}")
 
 
 def _pixel_formats(codec: str) -> list[str]:

@@ -124,6 +124,27 @@ def test_an_encoder_and_its_options_can_be_chosen(tmp_path):
     assert "libvpx-vp9" in other["reason"]
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            {"preset": "fast", "foo": "bar"},
+            "the encoder libx264 has no option foo; `ffmpeg -h encoder=libx264`",
+        ),
+        (
+            {"preset": "nonsense"},
+            "the encoder libx264 cannot be opened with preset=nonsense: Invalid argument",
+        ),
+    ],
+)
+def test_options_that_the_encoder_does_not_take_are_named(tmp_path, option, message):
+    _make(tmp_path / "a.mkv", sound=False)
+    report = _one(tmp_path, "a.mkv", video_options=option)
+    assert report["status"] == "error"
+    assert message in report["reason"]
+    assert not list((tmp_path / "out").glob("*.mkv"))
+
+
 def test_transparency_that_is_lost_is_named(tmp_path):
     with av.open(str(tmp_path / "a.mov"), "w") as writer:
         stream = writer.add_stream("png", rate=10)
