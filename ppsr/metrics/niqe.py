@@ -19,7 +19,8 @@ from scipy.special import gamma
 from ppsr.errors import ConfigError, DataError, WeightError
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.images import checked_image, luma
-from ppsr.weights.resolve import resolve_weights
+from ppsr.weights.catalogue import find_entry
+from ppsr.weights.fetch import get_entry
 
 __all__ = ["NIQE", "block_features", "fit_aggd"]
 
@@ -151,7 +152,7 @@ def _parameter_file(given: str | Path | None) -> Path:
             "there or name its place in `parameters:`. Or leave this metric out."
         )
     try:
-        return resolve_weights(_CATALOGUE_NAME)
+        return get_entry(find_entry(_CATALOGUE_NAME))
     except WeightError as error:
         raise ConfigError(
             f"NIQE needs the parameters of pristine images. {error} Or put it at {path}, name its place in "

@@ -28,14 +28,19 @@ def resolve_weights(name_or_path: str | Path) -> Path:
         that reading it says what is wrong.
 
     Raises:
-        WeightError: a folder without weights, an unknown name, or a download that failed.
+        WeightError: a folder without weights, an unknown name, one of no network, or a download that failed.
     """
     path = Path(name_or_path)
     if path.is_dir():
         return _of_run(path)
     if path.exists() or len(path.parts) != 1 or not _NAME.fullmatch(str(name_or_path)):
         return path
-    return get_entry(find_entry(str(name_or_path)))
+    entry = find_entry(str(name_or_path))
+    if not entry.scale:
+        raise WeightError(
+            f"{entry.name} holds parameters of a metric, not a network; networks: ppsr models list"
+        )
+    return get_entry(entry)
 
 
 def _of_run(folder: Path) -> Path:

@@ -60,7 +60,7 @@ def test_another_file_is_refused(tmp_path):
 def test_without_a_file_the_catalogue_is_asked(parameters, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr("ppsr.metrics.niqe.resolve_weights", lambda name: asked.append(name) or parameters)
+    monkeypatch.setattr("ppsr.metrics.niqe.get_entry", lambda entry: asked.append(entry.name) or parameters)
     assert np.array_equal(NIQE().mean, NIQE(parameters=parameters).mean)
     assert asked == ["niqe-parameters"]
 

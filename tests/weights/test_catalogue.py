@@ -13,6 +13,7 @@ from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.generators.variants import find_variant
 from ppsr.registry import GENERATORS, check_arguments
+from ppsr.weights import read_file
 from ppsr.weights.catalogue import entries, find_entry
 
 ENTRIES = entries()
@@ -78,3 +79,11 @@ def test_networks_are_listed_with_their_costs() -> None:
 def test_unknown_name_has_the_nearest() -> None:
     with pytest.raises(WeightError, match="did you mean 'realesrgan-x4plus'"):
         find_entry("realesrgan-x4pluss")
+
+
+def test_parameters_of_a_metric_are_refused_as_weights_before_a_download(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ppsr.weights.resolve.get_entry", lambda entry: pytest.fail("a download"))
+    with pytest.raises(WeightError, match="niqe-parameters holds parameters of a metric, not a network"):
+        read_file("niqe-parameters")
