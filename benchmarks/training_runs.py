@@ -15,12 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = Path("ppsr/weights/shipped")
@@ -44,6 +44,7 @@ class Run:
         averaged: whether the averaged weights count; those of the last step do where the average of a short
             run still holds too much of the initial weights.
         sets: that it is scored on; B100 takes an attention network many minutes on a core.
+        protocol: of the score; a blind network, of reflash or dasr, is scored on Set14 instead of `sets`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Run:
     data: str = "T91"
     averaged: bool = True
     sets: tuple[str, ...] = ("Set5", "B100")
+    protocol: str = "classic"
 
 
 RUNS = (
@@ -80,6 +82,15 @@ RUNS = (
         )
     ),
     Run("drn_small_x4", "DRN x4, 3 blocks of width 8", 4, data="T91 and BSDS500"),
+    *(
+        Run(name, title, 4, data="T91 and BSDS500", protocol=protocol)
+        for name, title, protocol in (
+            ("realsrresnet_small_x4", "Real-SRResNet x4", "reflash"),
+            ("realsrresnet_small_dropout_x4", "Real-SRResNet x4, dropout", "reflash"),
+            ("realsrresnet_small_align_x4", "Real-SRResNet x4, aligned", "reflash"),
+            ("cddnet_small_x4", "CDDNet x4", "dasr"),
+        )
+    ),
 )
 
 
@@ -104,7 +115,9 @@ def main() -> int:
         for run in RUNS:
             print(f"{run.name:20} {run.title:28} {steps_done(arguments.output / run.name)} steps")
     elif arguments.prepare:
-        prepare()
+        import training_runs_data
+
+        training_runs_data.prepare()
     elif arguments.report:
         report(arguments.output)
     elif arguments.ship:
@@ -126,29 +139,6 @@ def find(name: str) -> Run:
         if run.name == name:
             return run
     sys.exit(f"no run is called {name!r}; there are {', '.join(run.name for run in RUNS)}")
-
-
-def prepare() -> None:
-    """T91 in five sizes, T91 with BSDS500's train and test sets, and LR of them and of Set5."""
-    from ppsr.prepare.bicubic import Bicubic, MultiScale
-    from ppsr.prepare.lists import make_list
-
-    sizes = Path("data/T91_multiscale/HR_all")
-    MultiScale(sizes, factors=(1, 0.9, 0.8, 0.7, 0.6), smallest=72).make("data/T91").require_all()
-    Bicubic(sizes.parent, scales=(2, 3, 4), multiple=12).make(sizes).require_all()
-    if not Path("data/Set5/LR_bicubic").is_dir():
-        Bicubic(Path("data/Set5"), scales=(2, 3, 4)).make("data/Set5/HR").require_all()
-    together = Path("data/T291_BSDS/HR_all")
-    together.mkdir(parents=True, exist_ok=True)
-    for folder in ("T91", "BSDS500/train", "BSDS500/test"):
-        for path in sorted(Path("data", folder).iterdir()):
-            link = together / path.name
-            if path.suffix in (".bmp", ".jpg", ".png") and not link.exists():
-                link.symlink_to(path.resolve())
-    Bicubic(together.parent, scales=(2, 4), multiple=4).make(together).require_all()
-    make_list(
-        together.parent / "HR", together.parent / "meta_info.txt", form="name", smallest=96
-    ).require_all()
 
 
 def command(run: Run, output: Path) -> list[str]:
@@ -192,7 +182,29 @@ def state_of(run: Run, weights: Path) -> dict:
     from ppsr.weights import read_file
 
     file = read_file(weights)
+    if "predictor" in file.nets:
+        parts = {name: file.state(name) for name in ("generator", "predictor")}
+        return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
     return file.state("generator") if run.averaged else file.nets["generator"]
+
+
+def network_config(run: Run) -> dict:
+    """Name and arguments of the network that upscales: the generator, with its predictor where it has one."""
+    from ppsr.config import load_config
+
+    model = load_config(f"configs/{run.name}.yaml")["model"]
+    parts = {name: dict(model[name]) for name in ("generator", "predictor") if name in model}
+    return {"name": "BlindSR", **parts} if "predictor" in parts else parts["generator"]
+
+
+def network_of(run: Run, weights: Path) -> Any:
+    """That network with the weights of a file."""
+    from ppsr.registry import GENERATORS
+    from ppsr.weights import apply_state
+
+    net = GENERATORS.build(network_config(run))
+    apply_state(net, state_of(run, weights))
+    return net
 
 
 def step_of(weights: Path) -> int:
@@ -214,12 +226,6 @@ def hours(folder: Path) -> float:
     return sum(costs[b] * (b - a) for a, b in zip([0, *steps], steps, strict=False)) / 3600
 
 
-def machine() -> str:
-    """The processor's name and what of it a run uses."""
-    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    return f"{model[1] if model else platform.processor()}, {os.environ['OMP_NUM_THREADS']} thread"
-
-
 def result_of(run: Run, output: Path) -> dict:
     """All that is reported of a run, scored with its newest averaged weights; kept beside them."""
     from ppsr.files import atomic_write
@@ -233,25 +239,30 @@ def result_of(run: Run, output: Path) -> dict:
 
 def scored(run: Run, output: Path, weights: Path) -> dict:
     """The result of a run with these weights."""
+    from recipes import bicubic_psnr
+    from training_runs_scores import degradation_scores, machine
+
     from ppsr.config import check_config, load_config
     from ppsr.evaluation.evaluate import evaluate
     from ppsr.inference.upscaler import Upscaler
-    from ppsr.registry import GENERATORS
-    from ppsr.weights import apply_state
 
     folder = output / run.name
     config = f"configs/{run.name}.yaml"
     lines = [json.loads(line) for log in sorted(folder.glob("*/scalars.jsonl")) for line in log.open()]
     curve = {line["step"]: line["psnr"] for line in lines if line["split"] == "validate"}
     experiment = check_config(load_config(config))
-    net = GENERATORS.build(experiment.model["generator"])
-    apply_state(net, state_of(run, weights))
-    upscaler = Upscaler(net)
-    scores, bicubic = {}, {}
-    for name in run.sets:
-        common = {"scale": run.scale, "gt": SETS[name], "name": name}
-        scores[name] = evaluate(**common, upscale=upscaler).means
-        bicubic[name] = evaluate(**common, use_bicubic=True).means
+    upscaler = Upscaler(network_of(run, weights))
+    if run.protocol == "classic":
+        scores, bicubic = {}, {}
+        for name in run.sets:
+            common = {"scale": run.scale, "gt": SETS[name], "name": name}
+            scores[name] = evaluate(**common, upscale=upscaler).means
+            bicubic[name] = evaluate(**common, use_bicubic=True).means
+        bicubic_curve = bicubic["Set5"]["psnr"]
+    else:
+        scores = degradation_scores(run.protocol, upscale=upscaler)
+        bicubic = degradation_scores(run.protocol, use_bicubic=True)
+        bicubic_curve = bicubic_psnr(config, [])
     return {
         "averaged": run.averaged,
         "title": run.title,
@@ -264,7 +275,8 @@ def scored(run: Run, output: Path, weights: Path) -> dict:
         "machine": machine(),
         "curve": sorted(curve.items()),
         "scores": scores,
-        "bicubic": bicubic["Set5"]["psnr"],
+        "protocol": run.protocol,
+        "bicubic": bicubic_curve,
         "bicubic_scores": bicubic,
         "published": run.published,
         "source": run.source,
@@ -289,11 +301,10 @@ def ship(run: Run, output: Path) -> Path:
     """Write the newest averaged weights in half precision into the package, and their catalogue row."""
     import numpy as np
 
-    from ppsr.config import load_config
     from ppsr.weights.files import write_state
 
     state = state_of(run, newest_weights(output / run.name))
-    arguments = dict(load_config(f"configs/{run.name}.yaml")["model"]["generator"])
+    arguments = network_config(run)
     target = SHIPPED / f"{run.name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     halves = {key: np.ascontiguousarray(value, np.float16) for key, value in state.items()}
@@ -315,8 +326,9 @@ def catalogue_row(run: Run, target: Path, network: dict) -> str:
     }
     name = run.name.replace("_", "-")
     licence = f"Apache-2.0; trained on {run.data}, research data"
+    purpose = "classical, light" if run.protocol == "classic" else "photo, light"
     return (
-        f'  {{"name": "{name}", "scale": {run.scale}, "purpose": "classical, light", "author": "ppsr", '
+        f'  {{"name": "{name}", "scale": {run.scale}, "purpose": "{purpose}", "author": "ppsr", '
         f'"licence": "{licence}",\n   "network": {json.dumps(network)},\n   "sources": '
         f"{json.dumps([{'package': 'ppsr', 'version': __version__, 'files': [file]}])}}}"
     )
