@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 from recipes_report import IMAGES, draw_learning, fill
@@ -22,6 +23,10 @@ CHINESE = (
     (r", (\d+) steps", r"，\1 步"),
     (r", (\d+) blocks of width (\d+)", r"，\1 块，宽 \2"),
     (r", begun anew from it", "，从其权重重新开始"),
+    (r"degradation \| bicubic", "退化 | 双三次"),
+    (r"\| mean \|", "| 均值 |"),
+    (r", dropout", "，dropout"),
+    (r", aligned", "，对齐"),
 )
 
 
@@ -35,7 +40,14 @@ def write(results: dict[str, dict]) -> None:
     """Draw the curves and fill both pages."""
     if not results:
         return
-    fill("scores", scores_table(results), PAGE, CHINESE)
+    by_protocol: dict[str, dict[str, dict]] = {}
+    for name, result in results.items():
+        by_protocol.setdefault(result.get("protocol", "classic"), {})[name] = result
+    for protocol, group in by_protocol.items():
+        if protocol == "classic":
+            fill("scores", scores_table(group), PAGE, CHINESE)
+        else:
+            fill(protocol, degradations_table(group), PAGE, CHINESE)
     fill("runs", runs_table(results), PAGE, CHINESE)
     draw_learning({result["title"]: result for result in results.values()}, FIGURE)
 
@@ -60,6 +72,30 @@ def scores_table(results: dict[str, dict]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def degradations_table(results: dict[str, dict]) -> str:
+    """Markdown: blind networks of one protocol beside bicubic enlargement, by degradation."""
+    columns = {"bicubic": next(iter(results.values()))["bicubic_scores"]}
+    columns |= {result["title"]: result["scores"] for result in results.values()}
+    lines = [f"| degradation | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for degradation in columns["bicubic"]:
+        cells = [score_text(scores[degradation]) for scores in columns.values()]
+        lines.append(f"| {degradation} | {' | '.join(cells)} |")
+    means = [
+        {
+            metric: statistics.mean(row[metric] for row in scores.values())
+            for metric in next(iter(scores.values()))
+        }
+        for scores in columns.values()
+    ]
+    return "\n".join([*lines, f"| mean | {' | '.join(map(score_text, means))} |"])
+
+
+def score_text(scores: dict[str, float]) -> str:
+    """PSNR, SSIM where it was measured, and sharpness."""
+    digits = {"psnr": 2, "ssim": 4, "sharpness": 2}
+    return " / ".join(f"{scores[metric]:.{places}f}" for metric, places in digits.items() if metric in scores)
 
 
 def runs_table(results: dict[str, dict]) -> str:

@@ -22,8 +22,8 @@ def runs(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     monkeypatch.chdir(ROOT)
     yield importlib.import_module("training_runs")
-    for name in ("training_runs", "training_runs_report", "recipes_report"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name.startswith(("training_runs", "recipes"))]:
+        sys.modules.pop(name)
 
 
 def test_every_run_has_a_config_of_its_scale(runs):
@@ -57,7 +57,7 @@ def test_hours_are_the_sum_over_all_logs_without_repeated_steps(runs, tmp_path):
 def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     """A network of two steps, whose shipped file gives its scores again."""
     rng = np.random.default_rng(0)
-    for folder in ("T91", "Set5/HR", "BSDS500/train", "BSDS500/test", "BSDS500/val"):
+    for folder in ("T91", "Set5/HR", "BSDS500/train", "BSDS500/test", "BSDS500/val", "Set14/HR"):
         write_image(
             tmp_path / "data" / folder / f"{folder[-3:].replace('/', '')}.png", rng.random((128, 128, 3))
         )
@@ -74,7 +74,7 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "CATALOGUE", tmp_path / "catalogue.json")
     before = (ROOT / "ppsr" / "weights" / "catalogue.json").read_text("utf-8")
     runs.CATALOGUE.write_text(before, "utf-8")
-    runs.prepare()
+    importlib.import_module("training_runs_data").prepare()
     run, output = runs.find("espcn_x3"), tmp_path / "out"
     plain = runs.command
     short = [
@@ -117,3 +117,48 @@ def test_tables_tell_how_far_a_run_is_and_what_is_published(runs):
         {"n": result}
     )
     json.dumps(result)
+
+
+def test_sharpness_counts_edges_that_follow_the_truth(runs, rng):
+    shared = importlib.import_module("training_runs_scores").shared_gradient
+    hr = np.cumsum(rng.integers(-9, 10, (64, 64, 3)), axis=1).astype(np.float64)
+    assert shared(hr, hr) == pytest.approx(1)
+    assert shared(0.25 * hr + 7, hr) == pytest.approx(0.25)
+    noise = 20 * rng.standard_normal(hr.shape)  # steep, yet nothing of it is in the truth
+    assert shared(noise, hr) == pytest.approx(0, abs=0.1)
+
+
+def test_blind_networks_are_scored_by_degradation_with_their_mean(runs, rng, tmp_path):
+    scores = importlib.import_module("training_runs_scores")
+    report = importlib.import_module("training_runs_report")
+    write_image(tmp_path / "HR" / "a.png", rng.random((64, 64, 3)))
+    bicubic = scores.degradation_scores("reflash", str(tmp_path), use_bicubic=True)
+    assert len(bicubic) == 8 and bicubic["clean"]["psnr"] > bicubic["blur"]["psnr"]
+    assert bicubic["clean"]["sharpness"] > bicubic["blur"]["sharpness"]
+    better = {name: {key: value + 1 for key, value in row.items()} for name, row in bicubic.items()}
+    rows = report.degradations_table({"n": {"title": "N", "bicubic_scores": bicubic, "scores": better}})
+    head, _, *lines, last = rows.splitlines()
+    assert head == "| degradation | bicubic | N |" and len(lines) == 8
+    mean = np.mean([row["psnr"] for row in bicubic.values()])
+    assert last.startswith(f"| mean | {mean:.2f} / ") and f"| {mean + 1:.2f} / " in last
+
+
+def test_a_predictor_is_kept_with_its_generator(runs, tmp_path):
+    from ppsr.inference.network import load_network
+    from ppsr.registry import build_model
+    from ppsr.weights.files import write_state
+
+    run = runs.find("cddnet_small_x4")
+    model = build_model(load_config(f"configs/{run.name}.yaml")["model"])
+    parts = {name: model.nets[name].state_dict() for name in ("generator", "predictor")}
+    weights = tmp_path / "iter_1_weight.pdparams"
+    write_state(weights, {name: {k: v.numpy() for k, v in part.items()} for name, part in parts.items()})
+    image = importlib.import_module("paddle").rand([1, 3, 8, 8])
+    expected = model.inference_net()
+    expected.eval()
+    (tmp_path / run.name / "a").mkdir(parents=True)
+    weights.rename(tmp_path / run.name / "a" / weights.name)
+    runs.SHIPPED, runs.CATALOGUE = tmp_path, tmp_path / "catalogue.json"
+    runs.CATALOGUE.write_text((ROOT / "ppsr" / "weights" / "catalogue.json").read_text("utf-8"), "utf-8")
+    shipped = load_network(None, runs.ship(run, tmp_path))
+    np.testing.assert_allclose(shipped(image).numpy(), expected(image).numpy(), atol=5e-3)

@@ -20,7 +20,20 @@ from ppsr.weights.files import read_file
 SHIPPED = [entry for entry in entries() if entry.shipped]
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ppsr" / "weights" / "shipped"
+SET14 = ROOT / "data" / "Set14"
+RESULTS = {
+    result["config"]: result
+    for result in json.loads((ROOT / "docs" / "images" / "training_runs.json").read_text("utf-8")).values()
+}
 SET5 = [folder for name in ("data", "../shared/images") if (folder := ROOT / name / "Set5/HR").is_dir()]
+
+
+def result_of(entry):
+    return RESULTS[f"configs/{entry.name.replace('-', '_')}.yaml"]
+
+
+def is_blind(entry):
+    return result_of(entry).get("protocol", "classic") != "classic"
 
 
 def test_every_file_is_listed_and_together_they_are_small():
@@ -48,17 +61,30 @@ def test_a_name_gives_the_network_of_its_row(entry, rng):
 @pytest.mark.skipif(not SET5, reason="data/Set5 is not there; data/README.md tells how to get it")
 @pytest.mark.parametrize(
     "entry",
-    [entry for entry in SHIPPED if entry.network["name"] != "MambaDRCT"],  # its scans take a minute
+    # MambaDRCT's scans take a minute
+    [entry for entry in SHIPPED if entry.network["name"] != "MambaDRCT" and not is_blind(entry)],
     ids=lambda entry: entry.name,
 )
 def test_a_file_scores_as_its_row_of_the_results(entry):
     """Halves instead of the float32 that the row was scored with; the page allows 0.02 dB for that."""
-    results = json.loads((ROOT / "docs" / "images" / "training_runs.json").read_text("utf-8")).values()
-    config = f"configs/{entry.name.replace('-', '_')}.yaml"
-    expected = next(result["scores"]["Set5"] for result in results if result["config"] == config)
+    expected = result_of(entry)["scores"]["Set5"]
     scores = evaluate(scale=entry.scale, gt=SET5[0], load=entry.name).means
     assert scores["psnr"] == pytest.approx(expected["psnr"], abs=0.02)
     assert scores["ssim"] == pytest.approx(expected["ssim"], abs=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SET14 / "LR_type2").is_dir(), reason="data/Set14 is not prepared")
+@pytest.mark.parametrize("entry", filter(is_blind, SHIPPED), ids=lambda entry: entry.name)
+def test_a_blind_file_scores_as_its_rows_of_the_results(entry, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from training_runs_scores import degradation_scores
+
+    expected = result_of(entry)
+    scores = degradation_scores(expected["protocol"], str(SET14), load=entry.name)
+    for degradation, row in expected["scores"].items():
+        assert scores[degradation]["psnr"] == pytest.approx(row["psnr"], abs=0.02)
+        assert scores[degradation]["sharpness"] == pytest.approx(row["sharpness"], abs=0.005)
 
 
 def test_shipped_weights_are_listed_apart():
