@@ -112,6 +112,7 @@ def _write_images(folder: Path) -> None:
         "T91/t1": 128,
         "BSDS500/train/2092": 128,
         "BSDS500/test/2018": 128,
+        "BSDS500/val/101085": 128,
     }
     for name, side in sides.items():
         write(folder / "data" / f"{name}.png", side)
