@@ -2,15 +2,19 @@
 
 PyAV (the extra `video`) brings FFmpeg's libraries along. Frames of more than 8 bits are written with 10 where
 the encoder has them; rotated recordings of phones are turned upright. While a frame is computed, the next
-ones are decoded and the last ones encoded.
+ones are decoded and the last ones encoded. An interrupted run goes on where its last part ends.
 """
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,23 +24,25 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
 from ppsr.inference import video_streams as streams
 from ppsr.inference.pipeline import WriteBehind, read_ahead
+from ppsr.inference.tiling import TilePlan
 from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.video_frames import make_frame, upright_pixels
+from ppsr.inference.video_parts import Frame, Parts, decoding_order
 
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
 
 __all__ = ["fitting_container", "upscale_video", "video_size"]
 
-# matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_BT601 = 5  # also stands for RGB, which has no matrix: otherwise versions of PyAV take the frame's
-# FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not on this way
-_EXACT = "yuv444p10le"
-_NARROW, _WIDE = 1, 2  # luma from 16 to 235 (also what results have), or from 0 to 255
+logger = logging.getLogger(__name__)
+
 _CONTAINERS = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}  # FFmpeg's names; others: mp4
 # FFmpeg writes PCM into MP4 too, but few programs play it and not all that AVI files hold is accepted
 _SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _AHEAD = 2  # frames that wait on either side of the network
+_TRIED_PACKETS = 64  # of sound and subtitles
+_PROBE, _PROBE_STEP = 32, 8  # side of an image of noise; one of so many pixels of its result is kept
+_PROBE_TOLERANCE = 257  # one level of 8 bits
 
 
 def _require_pyav() -> None:
@@ -113,157 +119,200 @@ def upscale_video(
                     f"{source} is damaged or truncated: {'; '.join(found.faults)}; --allow-truncated takes "
                     "what is there"
                 )
-            start(found.frames)
-            with atomic_path(target) as temporary:
-                container = _CONTAINERS.get(target.suffix.lower(), "mp4")
-                try:
-                    with av.open(str(temporary), "w", format=container) as writer:
-                        report, copied = _convert(upscaler, reader, writer, source, found, options, step)
-                except av.error.FFmpegError as error:
-                    if error.filename == str(temporary) and error.errno == errno.EINVAL:
-                        raise _unsupported_streams(reader, error) from None
-                    raise
-                if lost := streams.lost_metadata(source, temporary, copied):
-                    report["warnings"].append(f"the result does not have: {', '.join(lost)}")
+            job = _Job(upscaler, reader, source, target, found, options)
+            job.check_container()
+            parts = Parts(target, job.settings(), _are_same)
+            try:
+                start(max(0, found.frames - parts.frames))
+                job.compute(parts, step)
+                with atomic_path(target) as temporary:
+                    copied = job.assemble(parts, temporary)
+                    warnings = job.warnings()
+                    if lost := streams.lost_metadata(source, temporary, copied):
+                        warnings.append(f"the result does not have: {', '.join(lost)}")
+            except BaseException:
+                parts.remove(empty_only=True)
+                raise
+            parts.remove()
     except av.error.FFmpegError as error:
         raise DataError(f"cannot convert {source}: {error}") from None
-    return {"output": str(target), **report}
-
-
-def _convert(
-    upscaler: Upscaler,
-    reader: Any,
-    writer: Any,
-    source: Path,
-    found: streams.VideoCheck,
-    options: FileOptions,
-    step: Callable[[], None],
-) -> tuple[dict[str, Any], dict[int, int]]:
-    """Write all frames and copy the other streams; returns the report and the numbers of the copied streams.
-
-    Raises:
-        DataError: frames that do not follow each other, or the container cannot hold the streams.
-    """
-    import av
-
-    stream, first = reader.streams.video[0], found.first
-    stream.thread_type = "AUTO"
-    height, width = _upright(_pixels(first), first).shape[:2]
-    plan = upscaler.plan(height, width)
-    size = upscaler.size(height, width)
-    codec, extra = options.video_codec, options.video_options
-    encoder = streams.add_encoder(writer, stream, first, size, codec=codec, crf=options.crf, options=extra)
-    try:
-        copies, left_out = streams.copy_streams(reader, writer)
-        streams.copy_metadata(reader, writer, encoder)
-        writer.start_encoding()
-    except (ValueError, av.error.FFmpegError) as error:
-        raise _unsupported_streams(reader, error) from None
-
-    def encode(items: Iterator[Any]) -> None:
-        for item in items:
-            if isinstance(item, av.Packet):
-                writer.mux(item)
-            else:
-                sr, frame, pts = item
-                result = _frame(sr, frame, encoder)
-                result.pts, result.time_base = pts, stream.time_base
-                writer.mux(encoder.encode(result))
-        writer.mux(encoder.encode(None))
-
-    ahead = 0 if upscaler.max_memory is not None else _AHEAD
-    count = 0
-    with ThreadPoolExecutor(1, "ppsr-encoder") as pool:
-        writing = WriteBehind(pool, encode, ahead)
-        try:
-            for item in read_ahead(_items(reader, copies, source, (height, width)), ahead):
-                if isinstance(item, av.Packet):
-                    writing.put(item)
-                else:
-                    lq, frame, pts = item
-                    writing.put((upscaler(lq, plan=plan), frame, pts))
-                    count += 1
-                    step()
-            writing.close().result()
-        except BaseException:
-            writing.abort()
-            raise
-    warnings = [*found.faults, *found.warnings]
-    if left_out:
-        warnings.append(f"{len(left_out)} streams are left out: {', '.join(left_out)}")
-    if any(component.is_alpha for component in first.format.components):
-        warnings.append(f"its transparency is left out: frames of {first.format.name} became opaque")
-    if first.interlaced_frame:
-        warnings.append("its frames are interlaced and were upscaled as they are; deinterlace it first")
-    report = {
+    height, width = job.size
+    sr_height, sr_width = upscaler.size(*job.size)
+    return {
+        "output": str(target),
         "size": [width, height],
-        "output_size": [size[1], size[0]],
-        "frames": count,
-        "tiles": str(plan),
+        "output_size": [sr_width, sr_height],
+        "frames": found.frames,
+        "tiles": str(job.plan),
         "warnings": warnings,
     }
-    return report, {number: copy.index for number, copy in copies.items()}
 
 
-def _items(reader: Any, copies: dict[int, Any], source: Path, size: tuple[int, int]) -> Iterator[Any]:
-    """Packets to be copied, and frames as (upright pixels, frame, time stamp), in the order of the file.
+@dataclass
+class _Job:
+    """A video that is upscaled."""
 
-    Raises:
-        DataError: frames that do not follow each other.
-    """
-    stream = reader.streams.video[0]
-    frame_time = max(1, round(1 / ((stream.average_rate or Fraction(25)) * stream.time_base)))
-    last = None
-    for packet in reader.demux([stream, *(reader.streams[number] for number in copies)]):
-        if packet.stream.index != stream.index:
-            if packet.dts is not None and not packet.is_corrupt:
-                packet.stream = copies[packet.stream.index]
-                yield packet
-            continue
-        for frame in streams.decoded(packet) or ():  # those that cannot be are among the faults
-            pts = streams.time_stamp(frame, reader)
-            if pts is None:
-                pts = 0 if last is None else last + frame_time
-            if last is not None and pts <= last:
-                raise DataError(f"{source}: the time stamps of its frames do not rise at {frame.time} s")
-            last = pts
-            lq = _upright(_pixels(frame), frame)
-            if lq.shape[:2] != size:
-                raise DataError(f"{source}: its frames change their size at {frame.time} s")
-            yield lq, frame, pts
+    upscaler: Upscaler
+    reader: Any
+    source: Path
+    target: Path
+    found: streams.VideoCheck
+    options: FileOptions
+    left_out: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stream, self.first = self.reader.streams.video[0], self.found.first
+        self.stream.thread_type = "AUTO"
+        self.alpha = False
+        height, width, _ = upright_pixels(self.first).shape
+        self.size = (height, width)
+        self.format = _CONTAINERS.get(self.target.suffix.lower(), "mp4")
+
+    def _encoder(self, writer: Any) -> Any:
+        options = self.options
+        return streams.add_encoder(
+            writer,
+            self.stream,
+            self.first,
+            self.upscaler.size(*self.size),
+            codec=options.video_codec,
+            crf=options.crf,
+            options=options.video_options,
+        )
+
+    def check_container(self) -> None:
+        """Before anything is computed, write a file of the kind of the result, to memory.
+
+        Raises:
+            ConfigError: there is no such encoder.
+            DataError: the container cannot hold the streams.
+        """
+        import av
+
+        with streams.open_video(self.source) as reader:
+            writer = av.open(io.BytesIO(), "w", format=self.format)
+            encoder = self._encoder(writer)
+            try:
+                copies, self.left_out = streams.copy_streams(reader, writer)
+                writer.start_encoding()
+                for packet in islice(streams.copied_packets(reader, copies), _TRIED_PACKETS):
+                    writer.mux(packet)
+                writer.close()
+            except (ValueError, av.error.FFmpegError) as error:
+                raise _unsupported_streams(reader, error) from None
+            self.alpha = streams.has_alpha(av.VideoFormat(encoder.pix_fmt))
+
+    @cached_property
+    def plan(self) -> TilePlan:
+        """Of every frame."""
+        return self.upscaler.plan(*self.size, 4 if self.alpha else 3)
+
+    def settings(self) -> dict[str, Any]:
+        """What the frames of the result depend on; `network` has values that it gives for noise."""
+        noise = np.random.default_rng(0).integers(0, 2**16, (_PROBE, _PROBE, 3), np.uint16)
+        status = self.source.stat()
+        return {
+            "source": [str(self.source.resolve()), status.st_size, status.st_mtime_ns],
+            "output_size": list(self.upscaler.size(*self.size)),
+            "encoder": [self.options.video_codec, self.options.crf, dict(self.options.video_options)],
+            "network": self.upscaler(noise)[::_PROBE_STEP, ::_PROBE_STEP].ravel().tolist(),
+        }
+
+    def compute(self, parts: Parts, step: Callable[[], None]) -> None:
+        """Upscale and encode the frames that are not in parts.
+
+        Raises:
+            DataError: frames that do not follow each other.
+        """
+        import av
+
+        def encode(frames: Iterable[Frame]) -> Iterator[Any]:
+            with av.open(io.BytesIO(), "w", format=self.format) as writer:  # on which codecs' heads depend
+                encoder = self._encoder(writer)
+                for sr, frame, pts in frames:
+                    result = make_frame(sr, frame, encoder.pix_fmt)
+                    result.pts, result.time_base = pts, self.stream.time_base
+                    yield from encoder.encode(result)
+                yield from encoder.encode(None)
+
+        if parts.frames:
+            logger.info("%s: going on after frame %d of %d", self.source, parts.frames, self.found.frames)
+        ahead = 0 if self.upscaler.max_memory is not None else _AHEAD
+        with ThreadPoolExecutor(1, "ppsr-encoder") as pool:
+            writing: WriteBehind[Frame] = WriteBehind(pool, lambda frames: parts.write(frames, encode), ahead)
+            try:
+                for lq, frame, pts in read_ahead(self._frames(parts.frames), ahead):
+                    writing.put((self.upscaler(lq, plan=self.plan), frame, pts))
+                    step()
+                writing.close().result()
+            except BaseException:
+                writing.abort()
+                raise
+
+    def _frames(self, skip: int) -> Iterator[Frame]:
+        """Frames after the first `skip` as (pixels, frame, time stamp).
+
+        Raises:
+            DataError: frames that do not follow each other.
+        """
+        stream, source = self.stream, self.source
+        frame_time = max(1, round(1 / ((stream.average_rate or Fraction(25)) * stream.time_base)))
+        number, last = 0, None
+        for packet in self.reader.demux(stream):
+            for frame in streams.decoded(packet) or ():  # those that cannot be are among the faults
+                pts = streams.time_stamp(frame, self.reader)
+                if pts is None:
+                    pts = 0 if last is None else last + frame_time
+                if last is not None and pts <= last:
+                    raise DataError(f"{source}: the time stamps of its frames do not rise at {frame.time} s")
+                number, last = number + 1, pts
+                if number > skip:
+                    lq = upright_pixels(frame, alpha=self.alpha)
+                    if lq.shape[:2] != self.size:
+                        raise DataError(f"{source}: its frames change their size at {frame.time} s")
+                    yield lq, frame, pts
+
+    def assemble(self, parts: Parts, path: Path) -> dict[int, int]:
+        """Write the result from its parts and the other streams of the source.
+
+        Returns:
+            Number of a copied stream in the source -> in the result.
+        """
+        import av
+
+        with (
+            av.open(str(path), "w", format=self.format) as writer,
+            streams.open_video(self.source) as reader,
+        ):
+            video = self._encoder(writer)  # which writes the head, as that of each part would
+            copies, _ = streams.copy_streams(reader, writer)
+            streams.copy_metadata(reader, writer, video)
+            writer.start_encoding()
+            own = parts.packets(video, self.stream.time_base)
+            for packet in decoding_order(own, streams.copied_packets(reader, copies)):
+                writer.mux(packet)
+            return {number: copy.index for number, copy in copies.items()}
+
+    def warnings(self) -> list[str]:
+        """What the result lacks."""
+        warnings = [*self.found.faults, *self.found.warnings]
+        if self.left_out:
+            warnings.append(f"{len(self.left_out)} streams are left out: {', '.join(self.left_out)}")
+        if streams.has_alpha(self.first.format) and not self.alpha:
+            warnings.append(
+                f"its transparency is left out: frames of {self.first.format.name} became opaque; "
+                "--video-codec prores_ks (.mov) or ffv1 (.mkv) keeps it"
+            )
+        if self.first.interlaced_frame:
+            warnings.append("its frames are interlaced and were upscaled as they are; deinterlace it first")
+        return warnings
 
 
-def _matrix(frame: Any) -> int:
-    return _MATRICES.get(int(frame.colorspace), _BT601)
-
-
-def _pixels(frame: Any) -> np.ndarray:
-    """H x W x 3 RGB uint16."""
-    spread = _WIDE if int(frame.color_range) == _WIDE else _NARROW
-    matrix = _matrix(frame)
-    exact = frame.reformat(
-        format=_EXACT,
-        src_colorspace=matrix,
-        dst_colorspace=matrix,
-        src_color_range=spread,
-        dst_color_range=_NARROW,
-    )
-    return exact.reformat(format="rgb48le", src_colorspace=matrix, dst_colorspace=_BT601).to_ndarray()
-
-
-def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
-    """Turned as the recording asks for; FFmpeg counts degrees against the clock."""
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
-
-
-def _frame(sr: np.ndarray, source: Any, encoder: Any) -> Any:
-    """A frame of the result in the encoder's layout and the source's matrix."""
-    import av
-
-    frame = av.VideoFrame.from_ndarray(sr, format="rgb48le")
-    matrix = _matrix(source)
-    exact = frame.reformat(format=_EXACT, src_colorspace=_BT601, dst_colorspace=matrix)
-    return exact.reformat(format=encoder.pix_fmt, src_colorspace=matrix, dst_colorspace=matrix)
+def _are_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether settings are the same; a GPU may give slightly other values for the noise."""
+    old, new = np.array(before["network"]), np.array(now["network"])
+    near = old.shape == new.shape and bool(np.all(np.abs(old - new) <= _PROBE_TOLERANCE))
+    return near and all(before[key] == value for key, value in now.items() if key != "network")
 
 
 def _unsupported_streams(reader: Any, error: Exception) -> DataError:

@@ -6,7 +6,7 @@ arrive is found by reading the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,16 @@ from typing import Any
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["VideoCheck", "add_encoder", "check_video", "copy_metadata", "copy_streams", "lost_metadata"]
+__all__ = [
+    "VideoCheck",
+    "add_encoder",
+    "check_video",
+    "copied_packets",
+    "copy_metadata",
+    "copy_streams",
+    "has_alpha",
+    "lost_metadata",
+]
 
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _NARROW = 1  # luma from 16 to 235
@@ -166,8 +175,11 @@ def add_encoder(
     # half resolution of the colours needs even sides
     colours = "444" if size[0] % 2 or size[1] % 2 else "420"
     wanted = [f"yuv{colours}p", "nv12", "yuv444p"]
+    if has_alpha(first.format):
+        wanted = ["rgba", "argb", "bgra", f"yuva{colours}p", "yuva444p", "yuva444p10le", *wanted]
     if first.format.components[0].bits > 8:
-        wanted.insert(0, f"yuv{colours}p10le")
+        deep = [name for name in ("yuva444p10le",) if has_alpha(first.format)]
+        wanted = [*deep, f"yuv{colours}p10le", *wanted]
     encoder.pix_fmt = next((name for name in wanted if name in layouts), (layouts or wanted)[0])
     context = encoder.codec_context
     context.time_base = stream.time_base
@@ -232,10 +244,7 @@ def copy_streams(reader: Any, writer: Any) -> tuple[dict[int, Any], list[str]]:
             continue
         codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
         if stream.type == "audio" or (stream.type == "subtitle" and codec in taken):
-            if hasattr(writer, "add_stream_from_template"):
-                copy = writer.add_stream_from_template(stream)
-            else:
-                copy = writer.add_stream(template=stream)
+            copy = writer.add_stream_from_template(stream)
             copy.metadata.update(_tags(stream))
             copied[stream.index] = copy
         elif stream.type == "attachment" and writer.format.name == "matroska":
@@ -245,6 +254,20 @@ def copy_streams(reader: Any, writer: Any) -> tuple[dict[int, Any], list[str]]:
             language = stream.metadata.get("language")
             left_out.append(f"{stream.type} ({codec}{f', {language}' if language else ''})")
     return copied, left_out
+
+
+def copied_packets(reader: Any, copies: Mapping[int, Any]) -> Iterator[Any]:
+    """Packets for the streams that `copy_streams` has added."""
+    chosen = [reader.streams[number] for number in copies]
+    for packet in reader.demux(chosen) if chosen else ():
+        if packet.dts is not None and not packet.is_corrupt:
+            packet.stream = copies[packet.stream.index]
+            yield packet
+
+
+def has_alpha(layout: Any) -> bool:
+    """Whether pixels of a layout (PyAV's `VideoFormat`) have transparency."""
+    return any(component.is_alpha for component in layout.components)
 
 
 def copy_metadata(reader: Any, writer: Any, encoder: Any) -> None:

@@ -1,0 +1,122 @@
+"""The encoded frames of a video in parts, so that an interrupted run goes on after the last whole one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from heapq import merge
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppsr.files import atomic_path, atomic_write
+
+__all__ = ["PART_FRAMES", "Parts", "decoding_order"]
+
+PART_FRAMES = 100  # each part begins with a keyframe, where encoders would put one every 250 frames or so
+_SETTINGS = "settings.json"
+
+Frame = tuple[np.ndarray, Any, int]  # pixels, source, time stamp
+
+
+class Parts:
+    """A hidden folder beside the result, with the packets of every `PART_FRAMES` frames and what made them.
+
+    Packets of other settings are removed.
+
+    Args:
+        target: the result.
+        settings: whatever the frames depend on, as JSON.
+        same: whether the settings of an interrupted run, given first, are these.
+
+    Attributes:
+        frames: number of frames in whole parts.
+    """
+
+    def __init__(
+        self, target: Path, settings: dict[str, Any], same: Callable[[dict[str, Any], dict[str, Any]], bool]
+    ) -> None:
+        self._folder = target.with_name(f".{target.name[:200]}.parts")
+        if not self._is_of(settings, same):
+            shutil.rmtree(self._folder, ignore_errors=True)
+            atomic_write(self._folder / _SETTINGS, json.dumps(settings))
+        self.frames = sum(1 for _ in self._indices()) * PART_FRAMES
+
+    def _is_of(
+        self, settings: dict[str, Any], same: Callable[[dict[str, Any], dict[str, Any]], bool]
+    ) -> bool:
+        try:
+            return same(json.loads((self._folder / _SETTINGS).read_bytes()), settings)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _index(self, number: int) -> Path:
+        return self._folder / f"{number:06}.json"
+
+    def _indices(self) -> Iterator[Path]:
+        number = 0
+        while (path := self._index(number)).is_file():
+            yield path
+            number += 1
+
+    def write(self, frames: Iterator[Frame], encode: Callable[[Iterable[Frame]], Iterable[Any]]) -> None:
+        """Add parts.
+
+        Args:
+            frames: those after the ones that are there.
+            encode: frames -> packets, which begin with a keyframe.
+        """
+        for first in frames:
+            index = self._index(self.frames // PART_FRAMES)
+            entries = []
+            with atomic_path(index.with_suffix(".bin")) as temporary, temporary.open("wb") as file:
+                for packet in encode(chain([first], islice(frames, PART_FRAMES - 1))):
+                    entries.append((packet.pts, packet.is_keyframe, file.write(bytes(packet))))
+            atomic_write(index, json.dumps(entries))
+            self.frames += PART_FRAMES
+
+    def remove(self, *, empty_only: bool = False) -> None:
+        """Remove the folder; with `empty_only` if it has no whole part."""
+        if not (empty_only and self.frames):
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def packets(self, stream: Any, time_base: Fraction) -> Iterator[Any]:
+        """Packets of all parts in the order in which they are decoded.
+
+        A packet is decoded when the frame that stands `delay` places earlier is shown, with the smallest
+        delay by which each is decoded before it is shown. The encoder's times need not rise between parts.
+
+        Args:
+            stream: of the result.
+            time_base: unit of the frames' time stamps.
+        """
+        import av
+
+        indices = list(self._indices())
+        shown = [entry[0] for index in indices for entry in json.loads(index.read_bytes())]
+        ordered = sorted(shown)
+        rank = {stamp: number for number, stamp in enumerate(ordered)}
+        delay = max(number - rank[stamp] for number, stamp in enumerate(shown))
+        step = ordered[-1] - ordered[-2] if len(ordered) > 1 else 1
+        ordered.append(ordered[-1] + step)
+        number = 0
+        for index in indices:
+            with index.with_suffix(".bin").open("rb") as file:
+                for pts, is_keyframe, size in json.loads(index.read_bytes()):
+                    packet = av.Packet(file.read(size))
+                    before = delay - number  # places before the first frame
+                    packet.pts = pts
+                    packet.dts = ordered[0] - before * step if before > 0 else ordered[-before]
+                    packet.duration = ordered[rank[pts] + 1] - pts
+                    packet.is_keyframe, packet.time_base, packet.stream = is_keyframe, time_base, stream
+                    number += 1
+                    yield packet
+
+
+def decoding_order(*packets: Iterator[Any]) -> Iterator[Any]:
+    """Packets of several sources in the order in which they are decoded."""
+    return merge(*packets, key=lambda packet: packet.dts * packet.time_base)

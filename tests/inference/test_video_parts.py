@@ -1,0 +1,127 @@
+"""Videos: parts, and runs that go on after an interruption."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from ppsr.inference import video_parts
+from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.upscaler import Upscaler
+from tests.inference.helpers import Repeat
+from tests.inference.test_video import STAMPS, _make, _read
+
+av = pytest.importorskip("av")
+
+
+class _Counts(Repeat):
+    """Counts frames; ends the run at one of them."""
+
+    def __init__(self, end_at=None, level=0.0):
+        super().__init__()
+        self.frames, self.end_at, self.level = 0, end_at, level
+
+    def run(self, x):
+        if x.shape[3] == 64:
+            self.frames += 1
+            if self.frames == self.end_at:
+                raise KeyboardInterrupt
+        return super().run(x) * (1 - self.level)
+
+
+def _upscale(network, source, target, **options):
+    [report] = upscale_files(Upscaler(network), source, target, options=FileOptions(**options))
+    return report
+
+
+def _end(source, target, **options):
+    with pytest.raises(KeyboardInterrupt):
+        _upscale(_Counts(6), source, target, **options)
+
+
+@pytest.fixture(autouse=True)
+def _short_parts(monkeypatch):
+    monkeypatch.setattr(video_parts, "PART_FRAMES", 3)
+
+
+def _is_equal(one, other):
+    frames, sound = _read(one)
+    expected, expected_sound = _read(other)
+    assert [time for time, _ in frames] == pytest.approx([time for time, _ in expected], abs=2e-3)
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(frames, expected, strict=True))
+    assert sound == expected_sound
+    with av.open(str(one)) as a, av.open(str(other)) as b:
+        assert a.duration == pytest.approx(b.duration, abs=2000)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_an_interrupted_video_goes_on_and_is_equal(suffix, tmp_path):
+    source = _make(tmp_path / f"a{suffix}", late=2)
+    _upscale(_Counts(), source, tmp_path / f"whole{suffix}")
+    target = tmp_path / f"b{suffix}"
+    _end(source, target)
+    assert not target.exists()
+    assert len(list((tmp_path / f".b{suffix}.parts").glob("0*.json"))) == 1
+    again = _Counts()
+    report = _upscale(again, source, target)
+    assert report["status"] == "ok", report
+    assert (report["frames"], again.frames) == (len(STAMPS), len(STAMPS) - 3)
+    _is_equal(target, tmp_path / f"whole{suffix}")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_parts_have_the_time_stamps_of_a_video_that_was_encoded_at_once(tmp_path, monkeypatch):
+    source = _make(tmp_path / "a.mp4")
+    _upscale(_Counts(), source, tmp_path / "parts.mp4", crf=0)
+    monkeypatch.setattr(video_parts, "PART_FRAMES", 100)
+    _upscale(_Counts(), source, tmp_path / "one.mp4", crf=0)
+    _is_equal(tmp_path / "parts.mp4", tmp_path / "one.mp4")  # crf 0 is lossless
+
+
+@pytest.mark.parametrize("change", ["network", "crf", "source", "damaged"])
+def test_parts_of_other_settings_are_not_used(change, tmp_path):
+    source, target = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
+    _end(source, target)
+    network, crf = _Counts(), 18
+    if change == "network":
+        network = _Counts(level=0.02)
+    elif change == "crf":
+        crf = 20
+    elif change == "source":
+        _make(source, sound=False, matrix=1)
+    else:
+        (tmp_path / ".b.mkv.parts" / "settings.json").write_text("{")
+    report = _upscale(network, source, target, crf=crf)
+    assert report["status"] == "ok", report
+    assert network.frames == len(STAMPS)
+
+
+def test_a_run_that_ends_before_its_first_part_leaves_nothing(tmp_path):
+    source = _make(tmp_path / "a.mkv", sound=False)
+    with pytest.raises(KeyboardInterrupt):
+        _upscale(_Counts(2), source, tmp_path / "b.mkv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "report.jsonl"]
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("ffv1", ".mkv"), ("prores_ks", ".mov"), ("qtrle", ".mov")])
+def test_transparency_stays_where_the_codec_has_it(codec, suffix, tmp_path):
+    y, x = np.mgrid[:48, :64]
+    image = np.stack([x * 4, y * 5, 255 - x * 2, np.minimum(x * 6, 255)], axis=-1).astype(np.uint8)
+    with av.open(str(tmp_path / "a.mov"), "w") as writer:
+        stream = writer.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba"
+        for stamp in range(4):
+            frame = av.VideoFrame.from_ndarray(image, format="rgba")
+            frame.pts, frame.time_base = stamp, Fraction(1, 10)
+            writer.mux(stream.encode(frame))
+        writer.mux(stream.encode(None))
+    report = _upscale(Repeat(), tmp_path / "a.mov", tmp_path / f"b{suffix}", video_codec=codec)
+    assert report["status"] == "ok", report
+    with av.open(str(tmp_path / f"b{suffix}")) as reader:
+        result = next(reader.decode(video=0)).reformat(format="rgba").to_ndarray().astype(int)
+    expected = image.repeat(2, 0).repeat(2, 1).astype(int)
+    assert np.abs(result[..., 3] - expected[..., 3]).max() <= 2  # ProRes is not lossless
+    visible = expected[..., 3] > 0
+    assert np.abs(result - expected)[visible].mean() < 4
