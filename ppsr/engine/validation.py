@@ -18,7 +18,7 @@ from ppsr.engine.evaluator import Write, sample_label, section_folders, validate
 from ppsr.engine.loader import build_dataset
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image
-from ppsr.metrics.scoring import ImageError, SetScore, aligned
+from ppsr.metrics.scoring import ImageError, SetScore, check_lr_size
 from ppsr.registry import METRICS
 
 __all__ = ["ValidationSet", "Validator", "build_metrics"]
@@ -188,10 +188,8 @@ class Validator:
 
 
 def _check_size(test: ValidationSet, sample: dict[str, Any], scale: int) -> None:
-    height, width = np.shape(sample["lq"])[1:]
-    sr = np.empty((height * scale, width * scale))
     try:
-        aligned(sr, np.empty(np.shape(sample["gt"])[1:]), scale)
+        check_lr_size(np.shape(sample["lq"])[1:], np.shape(sample["gt"])[1:], scale)
     except ImageError as error:
         label = sample_label(sample, test.folders)
         raise DataError(f"{label}: {error}; another scale or other folders are needed") from None

@@ -14,7 +14,7 @@ from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import read_own, to_rgb, to_uint8
 from ppsr.imaging.pairing import find_images, name_images, pair_images, root_of
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.scoring import FailedImage, ImageError, ImageTriplet, aligned, size_text
+from ppsr.metrics.scoring import FailedImage, ImageError, ImageTriplet, aligned, check_lr_size, size_text
 
 __all__ = ["ImageSource", "SetTask", "Upscale", "bicubic"]
 
@@ -132,6 +132,8 @@ class ImageSource:
         other = None if other_path is None else to_rgb(_read(other_path))
         if self.task.sr is not None and other is not None:
             return ImageTriplet(None, *aligned(other, gt, self.scale))
+        if gt is not None and other is not None:
+            check_lr_size(other.shape[:2], gt.shape[:2], self.scale)
         # gray images are degraded as gray ones, so that noise is gray too
         lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
         if lq is None or self.upscale is None:

@@ -23,6 +23,7 @@ __all__ = [
     "SetScore",
     "Source",
     "aligned",
+    "check_lr_size",
     "score_image",
     "score_set",
     "size_text",
@@ -134,6 +135,31 @@ def aligned(sr: np.ndarray, gt: np.ndarray | None, scale: int) -> tuple[np.ndarr
         )
     height, width = (min(a, b) for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True))
     return sr[:height, :width], gt[:height, :width]
+
+
+def check_lr_size(lq: tuple[int, int], gt: tuple[int, int], scale: int) -> None:
+    """Check that an LR image is the HR image at 1 / scale, up to what cropping to multiples leaves out.
+
+    Args:
+        lq: height and width of the LR image.
+        gt: of the HR image.
+        scale: of the network.
+
+    Raises:
+        ImageError: it is not; the message has the scale that the sizes fit.
+    """
+    if _fits(lq, gt, scale):
+        return
+    other = round(gt[0] / lq[0])
+    found = f"; these sizes fit x{other}" if other > 0 and _fits(lq, gt, other) else ""
+    raise ImageError(
+        "wrong size",
+        f"LR is {lq[1]} x {lq[0]}, HR is {gt[1]} x {gt[0]}, but the network is x{scale}{found}",
+    )
+
+
+def _fits(lq: tuple[int, int], gt: tuple[int, int], scale: int) -> bool:
+    return all(abs(scale * a - b) < scale for a, b in zip(lq, gt, strict=True))
 
 
 def size_text(image: np.ndarray) -> str:

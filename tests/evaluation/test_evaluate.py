@@ -179,6 +179,23 @@ def test_an_image_smaller_than_the_scale_is_named_and_the_others_are_scored(fold
     assert (result.count, result.exit_code) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    ("size", "fits"), [((15, 20), "; these sizes fit x2"), ((15, 11), ""), ((31, 40), "; these sizes fit x1")]
+)
+def test_lr_of_another_scale_is_named_with_the_scale_that_fits(tmp_path, size, fits):
+    write_image(tmp_path / "gt" / "a.png", np.zeros((31, 40, 3), np.uint8))
+    write_image(tmp_path / "lq" / "a.png", np.zeros((*size, 3), np.uint8))
+
+    def upscale(image):
+        raise AssertionError("a network that must not run")
+
+    [score] = evaluate(gt=tmp_path / "gt", lq=tmp_path / "lq", upscale=upscale, scale=4).sets
+    height, width = size
+    assert [problem.reason for problem in score.problems] == [
+        f"LR is {width} x {height}, HR is 40 x 31, but the network is x4{fits}"
+    ]
+
+
 def test_a_way_of_making_lr_is_refused_where_none_is_made(tmp_path, rng):
     write_image(tmp_path / "gt" / "a.png", rng.integers(1, 256, (48, 48), dtype=np.uint8))
     write_image(tmp_path / "lq" / "a.png", rng.integers(1, 256, (12, 12), dtype=np.uint8))
