@@ -22,7 +22,7 @@ def serve(
         list[str],
         typer.Option(
             help="FILE, NAME=FILE or NAME=FILE+FILE of weights, a run folder, a name of `ppsr models list`, "
-            "or the prefix of an exported network; repeat it for several models."
+            "or an exported network (folder or prefix); repeat it for several models."
         ),
     ] = [],
     config_file: Annotated[

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ppsr.errors import ConfigError
-from ppsr.inference.network_info import INFO_SUFFIX
+from ppsr.inference.exported import find_export
 from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import local_path
 from ppsr.weights.resolve import resolve_weights
@@ -20,7 +20,7 @@ class ModelSource:
     """Where a model comes from. What is only shown does not count when two are compared.
 
     Attributes:
-        files: weights, or the prefix of an exported network; the name of a catalogue entry.
+        files: weights, or an exported network; the name of a catalogue entry.
         config: defines the network; None: inferred from the weights.
         scale: enlargement; 0 until the model was opened.
         network: name of the architecture, or "".
@@ -92,4 +92,4 @@ def catalogue_models() -> dict[str, ModelSource]:
 
 
 def _exists(path: Path) -> bool:
-    return path.is_file() or path.with_name(path.name + INFO_SUFFIX).is_file()
+    return path.is_file() or find_export(path) is not None

@@ -15,7 +15,7 @@ import pytest
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.export import export_network
 from ppsr.inference.upscaler import Upscaler
-from ppsr.serve import models, service
+from ppsr.serve import service
 from ppsr.serve.limits import Limits, RequestError
 from ppsr.serve.models import ModelSource, catalogue_models, named_models
 from ppsr.serve.service import Service
@@ -47,13 +47,15 @@ def test_models_are_named_by_the_user_or_by_their_file(weights, tmp_path):
 
 def test_exports_run_folders_names_and_odd_file_names_are_found(tmp_path, monkeypatch):
     odd, run, got = tmp_path / "lr=1.pdparams", tmp_path / "run", tmp_path / "RealESRGAN_x4plus.pth"
+    exported = tmp_path / "exported"
     run.mkdir()
-    for path in (odd, tmp_path / f"net{models.INFO_SUFFIX}", run / "best_weight.pdparams", got):
+    exported.mkdir()
+    for path in (odd, exported / "net.info.json", run / "best_weight.pdparams", got):
         path.touch()
     monkeypatch.setattr("ppsr.weights.resolve.get_entry", lambda entry: got)
-    load = [str(odd), str(tmp_path / "net"), str(run), "realesr-general-x4v3"]
+    load = [str(odd), str(exported / "net"), str(exported), str(run), "realesr-general-x4v3"]
     found = named_models(load, [])
-    assert list(found) == ["lr=1", "net", "run", "realesr-general-x4v3"]
+    assert list(found) == ["lr=1", "net", "exported", "run", "realesr-general-x4v3"]
     assert [str(model.files[0]) for model in found.values()] == load
     assert found["realesr-general-x4v3"].partner == "realesr-general-wdn-x4v3"
 
@@ -95,7 +97,7 @@ def test_weights_and_exports_are_opened(tmp_path, rng):
 @pytest.mark.slow
 def test_an_exported_network_is_opened_by_the_fastest_backend(tmp_path):
     export_network(small_network(), tmp_path / "net", formats=["paddle"])
-    model = named_models([str(tmp_path / "net")], [])["net"]
+    model = named_models([f"net={tmp_path}"], [])["net"]
     assert open_model(model, None, backend=None, half=False, trust=False).backend.name == "inference"
     with pytest.raises(ConfigError, match="backend paddle runs networks from weights"):
         open_model(model, None, backend="paddle", half=False, trust=False)
