@@ -113,13 +113,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(config_file: str, overrides: list[str], imports: list[str], arguments: Options) -> int:
+    if threading.current_thread() is threading.main_thread():
+        # until the trainer handles it there is nothing to save; the imports below take seconds
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     from ppsr import accelerate
     from ppsr.config import check_config, load_config
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGUSR1, signal.SIG_IGN
-        )  # there is nothing to save before the trainer handles it
     config = load_config(config_file, overrides, imports=imports)
     accelerate.enable()
     import paddle
