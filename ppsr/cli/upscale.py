@@ -31,7 +31,7 @@ def upscale(
         list[str], typer.Argument(help="Images, videos, folders, or quoted patterns.", metavar="IN...")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Output folder, or a file for a single input.")
+        str, typer.Option("-o", "--output", help="Output folder, or a file for a single input.")
     ],
     load: Loads = [],
     model_dir: Annotated[

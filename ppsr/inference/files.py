@@ -47,6 +47,7 @@ _CHUNK = 32  # rows that are rounded and packed at once
 _AHEAD = 2  # images that wait, decoded, while one is computed
 _AHEAD_PIXELS = 2**22  # larger images are decoded when their turn comes, which takes little of their time
 _ROWS_AHEAD = 2**25  # bytes of finished rows that wait for being written
+_PATHS = ("path", "output")  # in a report
 Report = dict[str, Any]
 
 
@@ -161,7 +162,7 @@ def _write(target: Path, wanted: Target, bands: Iterator[np.ndarray]) -> None:
 def upscale_files(
     upscaler: Upscaler,
     source: str | Path | Sequence[str | Path],
-    target: Path,
+    target: str | Path,
     *,
     suffix: str = "",
     extension: str = "png",
@@ -175,7 +176,7 @@ def upscale_files(
     Args:
         upscaler: what to apply.
         source: a file, a folder or a pattern, or several of them. Folders keep their structure.
-        target: folder, or a file name for a single input.
+        target: folder, or a file name for a single input. A name that ends in a slash is a folder's.
         suffix: appended to the names.
         extension: format of images, or "same".
         recursive: also the folders in folders.
@@ -184,24 +185,26 @@ def upscale_files(
         report: file of the report; None: `report.jsonl` beside the results.
 
     Returns:
-        One report per input: path, status (ok, warn, error, skipped), reason, output, size, seconds. The same
-        lines are appended to the report file, each when its input is done.
+        One report per input: path, status (ok, warn, error, skipped), reason, output, size, seconds. Paths
+        are absolute. The same lines are appended to the report file, each when its input is done.
 
     Raises:
         DataError: the only source does not exist, or there is no place for the report.
-        ConfigError: one file name for several inputs, an unknown format, or a suffix with slashes.
+        ConfigError: one file name for several inputs, a file name or format that is not written, or a suffix
+            with slashes.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     single = is_file_name(target)
-    jobs = find_jobs(sources, target, recursive=recursive)
+    place = Path(target)
+    jobs = find_jobs(sources, place, recursive=recursive)
     several = len(jobs) > 1 or Path(sources[0]).is_dir()
     if not several:
         check_place(target)
     if single and several:
         raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
-    jobs = place_results(jobs, target, single=single, suffix=suffix, extension=extension)
+    jobs = place_results(jobs, place, single=single, suffix=suffix, extension=extension)
     inputs = {job.source.resolve() for job in jobs if job.skip is None}
-    path = report or (target.parent if single else target) / "report.jsonl"
+    path = report or (place.parent if single else place) / "report.jsonl"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # bytes of a name that are not text become escapes, as in JSON
@@ -212,10 +215,11 @@ def upscale_files(
     with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, Progress(len(jobs)) as progress:
         batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing, inputs)
         for line in batch.run(jobs):
-            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+            entry = {**line, **{key: str(Path(line[key]).absolute()) for key in _PATHS if key in line}}
+            handle.write(json.dumps(entry, ensure_ascii=False) + "\n")
             handle.flush()
             progress.finish(line)
-            lines.append(line)
+            lines.append(entry)
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,6 @@ _AMBIGUOUS = ".ts"  # also TypeScript
 _UNSUPPORTED = frozenset(
     {".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".exr", ".hdr", ".psd", ".dng"}
 )
-_UNWRITABLE = (VIDEO_SUFFIXES | _IMAGE_SUFFIXES | _UNSUPPORTED | {".flv"}) - (FORMATS.keys() | CONTAINERS)
 _HEAD = 2048  # bytes of a file by which it is recognised
 _VIDEO_HEADS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
@@ -162,7 +162,7 @@ def _is_image_name(path: Path) -> bool:
 
 
 def _results(report: Path) -> set[Path]:
-    """The results that a report names; relative names hold if the run was started in the present folder."""
+    """The results that a report names."""
     names: set[Path] = set()
     try:
         with report.open(encoding="utf-8", errors="replace") as lines:
@@ -244,9 +244,18 @@ def _found(path: Path, folder: Path) -> Job:
     return Job(path, folder, is_video=_is_video(kind, path))
 
 
-def is_file_name(target: Path) -> bool:
-    """Whether the place for results is the name of one file, not a folder."""
-    return target.suffix.lower() in FORMATS.keys() | CONTAINERS and not target.is_dir()
+def is_file_name(target: str | Path) -> bool:
+    """Whether the place for results is the name of one file, not a folder: neither is there a folder of this
+    name, nor does it end in a slash.
+    """
+    return _suffix(target) in FORMATS.keys() | CONTAINERS
+
+
+def _suffix(target: str | Path) -> str:
+    """The suffix of a name in lower case, "" of a folder's; numbers such as those of versions are none."""
+    suffix = Path(target).suffix.lower()
+    is_folder = str(target).endswith(("/", os.sep)) or Path(target).is_dir()
+    return "" if is_folder or suffix[1:].isdigit() else suffix
 
 
 def place_results(
@@ -292,16 +301,17 @@ def _result_name(job: Job, suffix: str, ending: str) -> str:
     return f"{job.source.stem}{suffix}{ending}"
 
 
-def check_place(output: Path) -> None:
-    """Raise where a single result would go to a folder that is named as an image or video.
+def check_place(output: str | Path) -> None:
+    """Raise where a single result would go to a new folder whose name looks like that of a file.
 
     Raises:
-        ConfigError: the name is that of a format which is not written.
+        ConfigError: the suffix is that of no format which is written.
     """
-    if output.suffix.lower() in _UNWRITABLE and not output.is_dir():
+    suffix = _suffix(output)
+    if suffix and not is_file_name(output):
         raise ConfigError(
-            f"{output.suffix} cannot be written; images: {_listed(FORMATS)}; videos: "
-            f"{_listed(CONTAINERS)}; for a folder of this name, make it first"
+            f"{output}: {suffix} cannot be written; images: {_listed(FORMATS)}; videos: "
+            f"{_listed(CONTAINERS)}; for a folder of this name, end it with /"
         )
 
 

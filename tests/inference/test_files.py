@@ -283,6 +283,15 @@ def _names(reports, status="ok"):
     return sorted(Path(r["path"]).name for r in reports if r["status"] == status)
 
 
+def test_paths_in_the_report_hold_in_every_folder(folder, upscaler, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    [report] = upscale_files(upscaler, folder.relative_to(tmp_path) / "a.png", Path("out"))
+    assert json.loads((tmp_path / "out/report.jsonl").read_text()) == report
+    monkeypatch.chdir("/")
+    assert Path(report["path"]) == folder / "a.png"
+    assert Path(report["output"]) == tmp_path / "out" / "a.png"
+
+
 @pytest.mark.parametrize("options", [{}, {"skip_existing": True}, {"extension": "webp"}])
 def test_own_results_beside_the_inputs_are_no_inputs(upscaler, tmp_path, options):
     for name in ("a.png", "b.jpg", "c_x2.png"):

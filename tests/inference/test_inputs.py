@@ -89,14 +89,21 @@ def test_nobody_waits_for_pipes(tmp_path):
         assert exit_code([named]) == 3
 
 
-@pytest.mark.parametrize("name", ["x.gif", "x.HEIC", "x.jp2", "x.avi", "x.ts"])
+@pytest.mark.parametrize("name", ["x.gif", "x.HEIC", "x.avi", "x.xyz"])
 def test_one_result_of_a_format_that_is_not_written_is_refused(name, tmp_path):
     (tmp_path / "a.png").write_bytes(IMAGE)
     with pytest.raises(ConfigError, match=r"cannot be written; images: avif, bmp, .*videos: m4v, mkv"):
         upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / name)
     assert not (tmp_path / name).exists()
-    (tmp_path / name).mkdir()
-    [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.png", tmp_path / name)
+    for place in (f"{tmp_path / name}/", tmp_path / name):  # which is there the second time
+        [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.png", place)
+        assert report["output"] == str(tmp_path / name / "a.png")
+
+
+@pytest.mark.parametrize("name", ["run_1.5", "out", "x.png/"])
+def test_other_names_are_folders(name, tmp_path):
+    (tmp_path / "a.png").write_bytes(IMAGE)
+    [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.png", f"{tmp_path}/{name}")
     assert report["output"] == str(tmp_path / name / "a.png")
 
 
