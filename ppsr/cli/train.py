@@ -141,7 +141,7 @@ def _run_model(arguments: Options, config: Config, experiment: Experiment, group
     if arguments.load:
         patterns = [pattern for pattern in arguments.load_partial if pattern]  # the flag alone is ""
         partial = patterns or bool(arguments.load_partial)
-        _load(model, arguments.load, partial=partial)
+        _load(model, arguments.load, partial=partial, train=not arguments.evaluate_only)
     elif arguments.load_partial:
         raise ConfigError(
             "--load-partial needs --load; for the load section of a config set load.<net>.partial"
@@ -164,10 +164,10 @@ def _load_stages(model: BaseModel, experiment: Experiment) -> None:
     load_stages(model, experiment.load)
 
 
-def _load(model: BaseModel, path: str, *, partial: bool | Sequence[str]) -> None:
+def _load(model: BaseModel, path: str, *, partial: bool | Sequence[str], train: bool) -> None:
     from ppsr.engine.stages import load_model
 
-    for line in load_model(model, path, partial=partial):
+    for line in load_model(model, path, partial=partial, train=train):
         logger.warning("not loaded: %s", line)
 
 

@@ -9,6 +9,7 @@ from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.models.base import BaseModel
 from ppsr.weights import apply_state, read_file
+from ppsr.weights.apply import check_stated
 
 __all__ = ["load_model", "load_stages"]
 
@@ -36,22 +37,32 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load]) -> None:
             logger.warning("%s: not loaded: %s", stage.path, line)
 
 
-def load_model(model: BaseModel, path: str, *, partial: bool | Sequence[str] = False) -> list[str]:
+def load_model(
+    model: BaseModel, path: str, *, partial: bool | Sequence[str] = False, train: bool = True
+) -> list[str]:
     """Load every network of an algorithm from one file.
 
     A nested file gives each network its part, preferring averaged parameters (`<net>_ema`) as the published
     tests do. A flat file belongs to the generator.
 
+    Args:
+        model: as a config has it.
+        path: see `read_file`.
+        partial: what need not fit, as of `load_state`.
+        train: otherwise the networks must be those that the file states.
+
     Returns:
         What was not loaded; empty unless `partial`.
 
     Raises:
-        WeightError: the file fits no network.
+        WeightError: the file fits no network, or states another one.
     """
     file = read_file(path)
     parts = file.parts(model.nets)
     problems: list[str] = []
     for name, state in parts.items():
+        if not train and not partial:
+            check_stated(model.nets[name], file, name)
         problems += apply_state(model.nets[name], state, layout=file.layout, partial=partial)
     for name in sorted(set(model.nets) - set(parts)) if file.nested else ():
         logger.warning("%s has no weights for '%s'; it keeps its initial ones", path, name)

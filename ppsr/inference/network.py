@@ -16,6 +16,7 @@ from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.exported import Export, find_export
 from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_file
+from ppsr.weights.apply import check_stated
 from ppsr.weights.build import build_found
 from ppsr.weights.catalogue import find_entry
 from ppsr.weights.fetch import get_entry
@@ -64,13 +65,14 @@ def load_network(
         raise ConfigError(f"{config.path} has no section 'model'")
     model = build_model(_for_inference(dict(config["model"])))
     if len(paths) == 1:
-        load_model(model, str(paths[0]))
+        load_model(model, str(paths[0]), train=False)
     else:
         for role, file in _parts(paths).items():
             if role not in model.nets:
                 raise WeightError(
                     f"one of the files holds a {role}, which {config['model']['name']} does not have"
                 )
+            check_stated(model.nets[role], file, role)
             apply_state(model.nets[role], file.state(role), layout=file.layout)
     net = model.inference_net()
     net.eval()

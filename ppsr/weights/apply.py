@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import paddle
 from paddle import nn
 
 from ppsr.errors import ConfigError, WeightError
+from ppsr.registry import GENERATORS
 from ppsr.weights.bfloat16 import from_bits
-from ppsr.weights.files import read_file
+from ppsr.weights.files import WeightFile, read_file
 from ppsr.weights.identify import identify
+from ppsr.weights.record import stated_network
 
-__all__ = ["apply_state", "load_state", "load_weights", "transposed_keys"]
+__all__ = ["apply_state", "check_stated", "load_state", "load_weights", "transposed_keys"]
+
+_OF_TRAINING = frozenset(  # arguments that results do not depend on
+    {"img_size", "use_checkpoint", "drop_rate", "attn_drop_rate", "drop_path_rate", "dropout"}
+    | {"column_dropout", "row_dropout", "train_mean_shift"}
+)
 
 
 def transposed_keys(net: nn.Layer) -> set[str]:
@@ -130,6 +138,39 @@ def _other(net: nn.Layer, state: Mapping[str, np.ndarray]) -> str:
     if scale is None or scale == getattr(net, "scale", scale):
         return ""
     return f"; the file is for x{scale}, the network for x{net.scale}"
+
+
+def check_stated(net: nn.Layer, file: WeightFile, name: str) -> None:
+    """Check what shapes do not show, such as FSRCNN's scale, for weights that are computed with as they are.
+
+    Args:
+        net: as a config has it.
+        file: may state the constructor arguments of its network.
+        name: of the network in the file.
+
+    Raises:
+        WeightError: the file states other arguments.
+    """
+    stated, built = file.stated(name), stated_network(net)
+    if stated is None or built is None or stated[0] != built[0]:  # other networks have other shapes
+        return
+    parameters = inspect.signature(GENERATORS.get(built[0])).parameters
+    theirs, ours = (
+        {key: _plain(found[1], key, parameters) for key in parameters} for found in (stated, built)
+    )
+    other = [key for key in parameters if theirs[key] != ours[key] and key not in _OF_TRAINING]
+    if other:
+        told = " and ".join(", ".join(f"{key} {args[key]}" for key in other) for args in (theirs, ours))
+        raise WeightError(
+            f"{file.path} and the config have a {built[0]} of different arguments: {told}; give the weights "
+            "without a config, or with the one that they were trained by"
+        )
+
+
+def _plain(given: Mapping[str, Any], key: str, parameters: Mapping[str, inspect.Parameter]) -> Any:
+    """The value of an argument, sequences as lists, as in files."""
+    value = given.get(key, parameters[key].default)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def apply_state(

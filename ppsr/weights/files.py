@@ -101,13 +101,14 @@ class WeightFile:
         Raises:
             WeightError: the network is not known, or the file has several and not this one.
         """
-        return self._stated(name) or identify(self.state(name))
+        return self.stated(name) or identify(self.state(name))
 
     def open_choices(self, name: str = "generator") -> list[str]:
         """What neither the file nor its keys and shapes say of a network, with the choice taken."""
-        return [] if self._stated(name) else open_choices(self.network(name))
+        return [] if self.stated(name) else open_choices(self.network(name))
 
-    def _stated(self, name: str) -> Found | None:
+    def stated(self, name: str) -> Found | None:
+        """Registered name and constructor arguments of one network, where the file itself states them."""
         stated = (self.networks.get(key) for key in (name, name.removesuffix("_ema"), ""))
         return next(filter(None, stated), None)
 

@@ -11,6 +11,9 @@ from ppsr.errors import ConfigError, WeightError
 from ppsr.inference import network
 from ppsr.inference.network import load_network
 from ppsr.inference.network_info import network_info
+from ppsr.registry import build_generator
+from ppsr.weights import write_state
+from ppsr.weights.record import stated_network
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = ("model.generator.num_feat=8", "model.generator.num_block=1")
@@ -62,3 +65,46 @@ def test_shipped_weights_are_the_default_where_no_others_can_be_had(monkeypatch,
         net = network.load_source(None, [], None)
     assert network_info(net).network == "SRVGGNetCompact"
     assert "cannot be downloaded" in caplog.text and network.SHIPPED_WEIGHTS in caplog.text
+
+
+def _weights(path, **arguments):
+    net = build_generator(**arguments)
+    write_state(path, {k: v.numpy() for k, v in net.state_dict().items()}, networks={"": stated_network(net)})
+    return path
+
+
+def _config(path, **generator):
+    path.write_text(yaml.safe_dump({"total_iters": 1, "model": {"name": "SRModel", "generator": generator}}))
+    return path
+
+
+FSRCNN = {"name": "FSRCNN", "d": 4, "s": 2, "m": 1}
+VGG = {"name": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 2}
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_config", "told"),
+    [
+        ({**FSRCNN, "scale": 3}, {**FSRCNN, "scale": 2}, "scale 3 and scale 2"),
+        (
+            {**VGG, "act_type": "leakyrelu"},
+            {**VGG, "act_type": "relu"},
+            "act_type leakyrelu and act_type relu",
+        ),
+    ],
+)
+def test_weights_that_state_another_network_than_the_config_are_refused(tmp_path, of_file, of_config, told):
+    weights = _weights(tmp_path / "net.pdparams", **of_file)
+    config = _config(tmp_path / "net.yaml", **of_config)
+    with pytest.raises(
+        WeightError, match=f"net.pdparams and the config have a .* of different .*: {told};"
+    ) as e:
+        load_network(config, weights)
+    assert "\n" not in str(e.value)
+
+
+def test_arguments_of_training_and_spelled_out_defaults_do_not_matter(tmp_path):
+    weights = _weights(tmp_path / "net.pdparams", name="MSRResNet", num_feat=4, num_block=1, upscale=2)
+    changes = {"dropout": {"positions": ["last"], "p": 0.5}, "num_in_ch": 3}
+    config = _config(tmp_path / "net.yaml", name="MSRResNet", num_feat=4, num_block=1, upscale=2, **changes)
+    assert load_network(config, weights).scale == 2
