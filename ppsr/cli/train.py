@@ -134,20 +134,25 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
 
 
 def _run_model(arguments: Options, config: Config, experiment: Experiment, group: Group) -> int:
+    from ppsr.config.schema import Load
+    from ppsr.engine.loggers import setup_logging
+    from ppsr.engine.stages import load_stages
     from ppsr.registry import build_model
 
+    setup_logging(None, group.rank)  # a run adds its folder
     model = build_model(config["model"])
-    _load_stages(model, experiment)
+    stages = experiment.load
     if arguments.load:
         patterns = [pattern for pattern in arguments.load_partial if pattern]  # the flag alone is ""
         partial = patterns or bool(arguments.load_partial)
-        _load(model, arguments.load, partial=partial, train=not arguments.evaluate_only)
+        stages = {**stages, "": Load(path=arguments.load, partial=partial)}
     elif arguments.load_partial:
         raise ConfigError(
             "--load-partial needs --load; for the load section of a config set load.<net>.partial"
         )
+    load_stages(model, stages, train=not arguments.evaluate_only)
     if arguments.evaluate_only:
-        if not (arguments.load or experiment.load):
+        if not stages:
             logger.warning("no --load and no load section: scoring random weights")
         return _evaluate(config, experiment, model, group)
     if arguments.dry_run:
@@ -155,20 +160,6 @@ def _run_model(arguments: Options, config: Config, experiment: Experiment, group
 
         return dry_run(config, experiment, model, group)
     return _train(arguments, config, experiment, model, group)
-
-
-def _load_stages(model: BaseModel, experiment: Experiment) -> None:
-    """Load the weights that the config's `load` section names for single networks."""
-    from ppsr.engine.stages import load_stages
-
-    load_stages(model, experiment.load)
-
-
-def _load(model: BaseModel, path: str, *, partial: bool | Sequence[str], train: bool) -> None:
-    from ppsr.engine.stages import load_model
-
-    for line in load_model(model, path, partial=partial, train=train):
-        logger.warning("not loaded: %s", line)
 
 
 def _common_folder(group: Group, config: Config, experiment: Experiment) -> Path:

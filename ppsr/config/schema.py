@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = ["Experiment", "LoaderOptions"]
 
@@ -139,11 +139,16 @@ class CriterionOptions(_Section):
 
 
 class Load(_Section):
-    """Weights of an earlier stage, by network."""
+    """Weights to start from; a text is their `path`."""
 
-    path: str
+    path: str = Field(description="file, folder of a run, or name of published weights")
     partial: bool | list[str] = Field(False, description="what may differ")
     expand_experts: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
 
 class Experiment(_Section):
@@ -167,7 +172,12 @@ class Experiment(_Section):
     ema: Ema | None = None
     precision: Precision = Precision()
     step: StepOptions = StepOptions()
-    load: dict[str, Load] = Field(default_factory=dict)
+    load: dict[str, Load] = Field(default_factory=dict, description="by network; a text is for all networks")
+
+    @field_validator("load", mode="before")
+    @classmethod
+    def _load(cls, value: Any) -> Any:
+        return {"": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _length(self) -> Experiment:

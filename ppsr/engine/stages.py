@@ -1,4 +1,4 @@
-"""Loading weights into an algorithm: earlier stages by network, or all its networks from one file."""
+"""Loading weights into an algorithm: by network, or all its networks from one file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ __all__ = ["load_model", "load_stages"]
 logger = logging.getLogger(__name__)
 
 
-def load_stages(model: BaseModel, stages: Mapping[str, Load]) -> None:
-    """Load single networks from the files that a config names.
+def load_stages(model: BaseModel, stages: Mapping[str, Load], *, train: bool = True) -> None:
+    """Load networks from the files that a config names.
+
+    Args:
+        model: the algorithm.
+        stages: weights by the name of a network; "" stands for all networks.
+        train: as of `load_model`.
 
     Raises:
         ConfigError: the algorithm has no such network.
         WeightError: a file does not fit and `partial` does not accept that.
     """
     for name, stage in stages.items():
+        if not name:
+            load_model(model, stage.path, partial=stage.partial, train=train)
+            continue
         if name not in model.nets:
             raise ConfigError(f"load: the model has no net '{name}'; {did_you_mean(name, model.nets)}")
         net = model.nets[name]
@@ -39,7 +47,7 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load]) -> None:
 
 def load_model(
     model: BaseModel, path: str, *, partial: bool | Sequence[str] = False, train: bool = True
-) -> list[str]:
+) -> None:
     """Load every network of an algorithm from one file.
 
     A nested file gives each network its part, preferring averaged parameters (`<net>_ema`) as the published
@@ -51,19 +59,15 @@ def load_model(
         partial: what need not fit, as of `load_state`.
         train: otherwise the networks must be those that the file states.
 
-    Returns:
-        What was not loaded; empty unless `partial`.
-
     Raises:
         WeightError: the file fits no network, or states another one.
     """
     file = read_file(path)
     parts = file.parts(model.nets)
-    problems: list[str] = []
     for name, state in parts.items():
         if not train and not partial:
             check_stated(model.nets[name], file, name)
-        problems += apply_state(model.nets[name], state, layout=file.layout, partial=partial)
+        for line in apply_state(model.nets[name], state, layout=file.layout, partial=partial):
+            logger.warning("%s: not loaded: %s", path, line)
     for name in sorted(set(model.nets) - set(parts)) if file.nested else ():
         logger.warning("%s has no weights for '%s'; it keeps its initial ones", path, name)
-    return problems

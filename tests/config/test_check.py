@@ -92,6 +92,7 @@ def test_numbers_written_as_yaml_1_1_strings_are_numbers(path):
         ("dataset.train.num_workers=-1", "'dataset.train.num_workers' is -1"),
         ("seed=-1", "'seed' is -1"),
         ("load.generator={path: x, partal: true}", "did you mean 'partial'"),
+        ("load=3", "'load' is 3"),
         ("validate.intervall=1", "did you mean 'interval'"),
         ("optimizer.learning_rate=fast", "'optimizer.learning_rate' is 'fast'"),
         ("optimizer.learning_rates=0.1", "did you mean 'learning_rate'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ppsr.config import check_config, load_config
 from ppsr.config.schema import Load
 from ppsr.engine.stages import load_stages
 from ppsr.errors import ConfigError
@@ -43,3 +44,18 @@ def test_a_network_without_experts_is_named(static):
     )
     with pytest.raises(ConfigError, match=r"load\.generator\.expand_experts: MSRResNet has no experts"):
         load_stages(model, {"generator": static})
+
+
+@pytest.mark.parametrize("config", ["realrrdb_x4", "realrrdb_dropout_x4", "realrrdb_align_x4"])
+def test_every_recipe_of_a_network_starts_from_its_weights(config, tmp_path):
+    size = {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}
+    state = {
+        key: value.numpy() for key, value in build_generator("RRDBNet", scale=4, **size).state_dict().items()
+    }
+    write_state(tmp_path / "published.pdparams", state)
+    small = [f"model.generator.{key}={value}" for key, value in size.items()]
+    loaded = load_config(config, [f"load={tmp_path / 'published.pdparams'}", *small])
+    model = build_model(loaded["model"])
+    load_stages(model, check_config(loaded).load)
+    for key, value in model.nets["generator"].state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), state[key])
