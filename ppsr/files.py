@@ -6,17 +6,28 @@ import hashlib
 import logging
 import math
 import os
+import re
 import secrets
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write", "cache_folder", "json_number", "sha256", "walk_folders"]
+__all__ = [
+    "TEMPORARY",
+    "atomic_path",
+    "atomic_write",
+    "cache_folder",
+    "json_number",
+    "sha256",
+    "walk_folders",
+]
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_SUFFIX = 16
+TEMPORARY = re.compile(r"\.tmp-\d+-[0-9a-f]{12}(\.\w+)?")
+"""Names of what `atomic_path` has not moved into place."""
 
 
 def cache_folder() -> Path:

@@ -35,7 +35,14 @@ from ppsr.inference.inputs import (
 )
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress
-from ppsr.inference.results import NO_ALPHA, FileOptions, check_target, existing_result, image_size
+from ppsr.inference.results import (
+    NO_ALPHA,
+    FileOptions,
+    check_target,
+    existing_result,
+    image_size,
+    open_report,
+)
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import upscale_video, video_size
 
@@ -205,12 +212,7 @@ def upscale_files(
     jobs = place_results(jobs, place, single=single, suffix=suffix, extension=extension)
     inputs = {job.source.resolve() for job in jobs if job.skip is None}
     path = report or (place.parent if single else place) / "report.jsonl"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # bytes of a name that are not text become escapes, as in JSON
-        handle = path.open("a", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
+    handle = open_report(path, [job.target for job in jobs] if report is None else ())
     lines = []
     with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, Progress(len(jobs)) as progress:
         batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing, inputs)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from ppsr.errors import DataError
+from ppsr.files import TEMPORARY
 from ppsr.imaging.reading import MAX_PIXELS, image_header, read_file
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job, check_regular
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import video_size
+from ppsr.inference.video_streams import check_video
 
-__all__ = ["NO_ALPHA", "FileOptions", "check_target", "existing_result", "image_size"]
+__all__ = [
+    "NO_ALPHA",
+    "FileOptions",
+    "check_target",
+    "existing_result",
+    "image_size",
+    "open_report",
+]
+
+logger = logging.getLogger(__name__)
 
 NO_ALPHA = ("jpeg", "bmp")
-_DECODED_PIXELS = 2**26  # larger results are judged by their header alone
+_DECODED_PIXELS = 2**26  # larger results are judged by their header and end
+_ENDS = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
 _GROWTH = 16  # results may have as many times the pixels that inputs may have
 
 
@@ -68,12 +83,57 @@ def existing_result(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
     # an EXIF orientation may exchange the sides
     if size is None or there is None or sorted(there) != sorted(upscaler.size(*size)):
         return None
-    if not job.is_video and there[0] * there[1] <= _DECODED_PIXELS:
+    try:
+        if job.is_video:
+            whole = not check_video(target).faults
+        elif there[0] * there[1] <= _DECODED_PIXELS:
+            whole = bool(read_file(target))
+        else:
+            whole = _has_end(target)
+    except (DataError, OSError, ValueError):  # FFmpeg's among them; cut short, as by a broken copy
+        return None
+    return target if whole else None
+
+
+def _has_end(path: Path) -> bool:
+    """Whether an image file ends as its format does, for those formats that have a mark of the end."""
+    mark = _ENDS.get(FORMATS[path.suffix.lower()], b"")
+    with path.open("rb") as handle:
+        handle.seek(-len(mark), os.SEEK_END)
+        return handle.read() == mark
+
+
+def open_report(path: Path, targets: Iterable[Path]) -> TextIO:
+    """Open a report for more lines.
+
+    Args:
+        path: of the report.
+        targets: the results of this run, if the report is in their folder; beside them is removed what killed
+            runs left, unless another run works there. Each run keeps a shared lock of its report.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # bytes of a name that are not text become escapes, as in JSON
+        report = path.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
+    try:
+        import fcntl
+
         try:
-            read_file(target)
-        except DataError:  # cut short, as by a broken copy
-            return None
-    return target
+            fcntl.flock(report, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in (left for folder in {t.parent for t in targets} for left in folder.glob(".tmp-*")):
+                if TEMPORARY.fullmatch(left.name):
+                    left.unlink(missing_ok=True)
+        except BlockingIOError:
+            logger.info("another run writes to %s too", path.parent)
+        fcntl.flock(report, fcntl.LOCK_SH)
+    except (ImportError, OSError) as error:  # of systems and disks without locks
+        logger.debug("unfinished files are kept: %s", error)
+    return report
 
 
 def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:

@@ -204,6 +204,39 @@ def test_runs_into_one_folder_keep_all_lines_of_their_report(folder, tmp_path):
     assert [json.loads(line)["status"] for line in lines] == ["ok"] * 8
 
 
+class WhileRunning(Repeat):
+    """Calls a function while its image is computed."""
+
+    def __init__(self, action):
+        super().__init__()
+        self.action = action
+
+    def run(self, x):
+        self.action()
+        return super().run(x)
+
+
+def test_what_killed_runs_left_is_removed_unless_another_run_works_there(folder, tmp_path, caplog):
+    out = tmp_path / "out"
+    left, others = out / "sub" / ".tmp-1-0123456789ab.png", [out / ".tmp-notes.png", out / ".a.png"]
+    left.parent.mkdir(parents=True)
+    for path in (left, *others):
+        path.write_bytes(b"")
+
+    def second_run():
+        left.write_bytes(b"")
+        upscale_files(Upscaler(Repeat()), folder / "b.jpg", out)
+        upscale_files(Upscaler(Repeat()), folder / "sub", out / "sub", report=tmp_path / "elsewhere.jsonl")
+        assert left.exists()
+
+    with caplog.at_level("INFO", "ppsr"):
+        upscale_files(Upscaler(WhileRunning(second_run)), folder / "a.png", out)
+    assert f"another run writes to {out} too" in caplog.text
+    upscale_files(Upscaler(Repeat()), folder, out)
+    assert not left.exists()
+    assert all(path.exists() for path in others)
+
+
 def test_any_error_of_one_input_is_its_line(upscaler, tmp_path, monkeypatch):
     """Whatever a library raises, such as an UnicodeDecodeError for a title in Latin-1."""
 
@@ -342,8 +375,12 @@ def test_images_of_kinds_that_cannot_be_read_are_named(upscaler, tmp_path):
     assert "is EXR, which is not supported" in reports[1]["reason"]
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
-def test_results_that_were_cut_short_are_made_again(upscaler, tmp_path, extension):
+@pytest.mark.parametrize(
+    ("extension", "decoded"),
+    [*((e, 2**26) for e in ("png", "jpg", "webp", "tif", "bmp")), ("png", 0), ("jpg", 0)],
+)
+def test_results_that_were_cut_short_are_made_again(upscaler, tmp_path, extension, decoded, monkeypatch):
+    monkeypatch.setattr("ppsr.inference.results._DECODED_PIXELS", decoded)
     (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
     options = {"extension": extension, "skip_existing": True}
     [first] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)

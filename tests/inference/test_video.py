@@ -279,6 +279,17 @@ def test_videos_are_done_once_in_each_size(tmp_path):
     assert "pixels, allowed are 1,600" in report["reason"]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_videos_that_were_cut_short_are_made_again(tmp_path, suffix):
+    source = _make(tmp_path / f"a{suffix}", sound=False)
+    result = tmp_path / "out" / f"a{suffix}"
+    upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
+    result.write_bytes(result.read_bytes()[: result.stat().st_size // 2])
+    for status in ("ok", "skipped"):
+        [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out", skip_existing=True)
+        assert report["status"] == status, report
+
+
 def test_without_pyav_the_message_says_what_to_install(tmp_path, monkeypatch):
     source = _make(tmp_path / "a.mp4", sound=False)
     monkeypatch.setitem(sys.modules, "av", None)
