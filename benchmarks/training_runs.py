@@ -240,7 +240,7 @@ def result_of(run: Run, output: Path) -> dict:
 def scored(run: Run, output: Path, weights: Path) -> dict:
     """The result of a run with these weights."""
     from recipes import bicubic_psnr
-    from training_runs_scores import degradation_scores, machine
+    from training_runs_scores import bicubic_scores, degradation_scores, machine
 
     from ppsr.config import check_config, load_config
     from ppsr.evaluation.evaluate import evaluate
@@ -261,7 +261,7 @@ def scored(run: Run, output: Path, weights: Path) -> dict:
         bicubic_curve = bicubic["Set5"]["psnr"]
     else:
         scores = degradation_scores(run.protocol, upscale=upscaler)
-        bicubic = degradation_scores(run.protocol, use_bicubic=True)
+        bicubic = bicubic_scores(run.protocol, output)
         bicubic_curve = bicubic_psnr(config, [])
     return {
         "averaged": run.averaged,

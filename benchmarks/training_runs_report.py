@@ -94,7 +94,7 @@ def degradations_table(results: dict[str, dict]) -> str:
 
 def score_text(scores: dict[str, float]) -> str:
     """PSNR, SSIM where it was measured, and sharpness."""
-    digits = {"psnr": 2, "ssim": 4, "sharpness": 2}
+    digits = {"psnr": 2, "ssim": 4, "sharpness": 3}
     return " / ".join(f"{scores[metric]:.{places}f}" for metric, places in digits.items() if metric in scores)
 
 

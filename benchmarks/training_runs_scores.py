@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ import numpy as np
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.evaluation.evaluate import Evaluation, evaluate
+from ppsr.files import atomic_write
 
 DASR_METRICS = ("psnr", "ssim")  # LPIPS needs weights
 
@@ -35,6 +37,14 @@ def degradation_scores(
         VARIANTS.get(score.variant, score.variant): {**score.means, "sharpness": sharp[score.variant]}
         for score in scored.sets
     }
+
+
+def bicubic_scores(protocol: str, output: Path) -> dict[str, dict[str, float]]:
+    """`degradation_scores` of bicubic enlargement, computed once and kept in a folder."""
+    kept = output / f"bicubic_{protocol}.json"
+    if not kept.exists():
+        atomic_write(kept, json.dumps(degradation_scores(protocol, use_bicubic=True)))
+    return json.loads(kept.read_text("utf-8"))
 
 
 def sharpness(scored: Evaluation) -> dict[str, float]:
