@@ -122,7 +122,7 @@ def _check_export() -> Iterator[Line]:
     from ppsr.registry import GENERATORS
 
     cls = GENERATORS.get("SRVGGNetCompact")
-    formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
+    formats = ["paddle", "ncnn", *([] if onnx_graph.missing_packages() else ["onnx"])]
     with tempfile.TemporaryDirectory(prefix="ppsr-doctor-") as folder:
         export = export_network(cls(**cls.test_args), Path(folder, "tiny"), formats=formats)
         yield Line("check", "export", "ok", ", ".join(export.entries["files"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from importlib import metadata
 
@@ -38,7 +39,8 @@ def test_this_installation_works():
     assert done.exit_code == 0, done.output
     assert done.output.startswith("System\n")
     assert done.output.endswith("No problems found.\n")
-    for name in ("ppsr", "numpy", "onnx", "device", "export", "backend inference"):
+    backends = ["inference", *(["ncnn"] if importlib.util.find_spec("ncnn") else [])]
+    for name in ("ppsr", "numpy", "onnx", "device", "export", *(f"backend {name}" for name in backends)):
         assert re.search(rf"^ +(ok|--)?  {name} ", done.output, re.M), name
     assert re.search(r"backend inference .* error \d\.\de[-+]\d\d", done.output)
 
