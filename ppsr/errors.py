@@ -31,13 +31,21 @@ class WeightError(PpsrError):
 
 
 def did_you_mean(name: str, valid: Iterable[str], *, limit: int = 12) -> str:
-    """Name the nearest valid spelling, or list the valid ones when none is near."""
+    """Name the nearest valid spelling, or list the valid ones when none is near.
+
+    >>> did_you_mean("FSRCNN_x3", ["fsrcnn-x3", "espcn-x3"])
+    "did you mean 'fsrcnn-x3'?"
+    """
     options = sorted({str(option) for option in valid})
-    lowered = {option.lower(): option for option in options}
-    near = get_close_matches(str(name).lower(), list(lowered), n=1, cutoff=0.5)
+    plain = {_plain(option): option for option in options}
+    near = get_close_matches(_plain(str(name)), list(plain), n=1, cutoff=0.5)
     if near:
-        return f"did you mean '{lowered[near[0]]}'?"
+        return f"did you mean '{plain[near[0]]}'?"
     if not options:
         return "none is allowed here"
     listed = ", ".join(options[:limit]) + (", ..." if len(options) > limit else "")
     return f"valid: {listed}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")

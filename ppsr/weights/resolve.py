@@ -11,7 +11,7 @@ from ppsr.weights.fetch import get_entry
 
 __all__ = ["resolve_weights"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 _SUFFIXES = (".pdparams", ".pth", ".safetensors", ".param")
 _STEP = re.compile(r"iter_(\d+)_weight\.(?:pdparams|safetensors|pth)")
 

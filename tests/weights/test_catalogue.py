@@ -14,7 +14,8 @@ from ppsr.errors import WeightError
 from ppsr.generators.variants import find_variant
 from ppsr.registry import GENERATORS, check_arguments
 from ppsr.weights import read_file
-from ppsr.weights.catalogue import entries, find_entry
+from ppsr.weights.catalogue import entries
+from ppsr.weights.resolve import resolve_weights
 
 ENTRIES = entries()
 MODELS = [entry for entry in ENTRIES if entry.scale]
@@ -76,9 +77,10 @@ def test_networks_are_listed_with_their_costs() -> None:
     assert re.search(r"Real-RRDB_x4 +RRDBNet +x4 +16,697,987", run("networks", "--like", "rrdb").stdout)
 
 
-def test_unknown_name_has_the_nearest() -> None:
+@pytest.mark.parametrize("name", ["realesrgan-x4pluss", "RealESRGAN_x4plus", "real_esrgan_x4plus"])
+def test_unknown_name_has_the_nearest(name: str) -> None:
     with pytest.raises(WeightError, match="did you mean 'realesrgan-x4plus'"):
-        find_entry("realesrgan-x4pluss")
+        resolve_weights(name)
 
 
 def test_parameters_of_a_metric_are_refused_as_weights_before_a_download(
