@@ -19,6 +19,7 @@ from ppsr.cli.flags import (
     Seed,
     SelfEnsemble,
     Trust,
+    ValueRange,
     comma_separated,
     log_to_console,
 )
@@ -62,6 +63,7 @@ def evaluate_images(
         Path | None, typer.Option(help="Weights of the LPIPS network: torchvision's AlexNet or VGG16 file.")
     ] = None,
     niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
+    value_range: ValueRange = None,
     seed: Seed = 0,
     tile: Annotated[int, typer.Option(min=0, help="Tile size in LR pixels; 0: whole images.")] = 0,
     backend: Backend = None,
@@ -124,6 +126,7 @@ def evaluate_images(
         metric_options=options,
         lq_script=lq_script,
         seed=seed,
+        value_range=value_range,
         group=group,
     )
     network_options: dict[str, Any] = {"tile": tile, "backend": backend, "self_ensemble": self_ensemble}

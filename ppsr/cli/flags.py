@@ -36,6 +36,7 @@ __all__ = [
     "SeveralValues",
     "Threads",
     "Trust",
+    "ValueRange",
     "Workers",
     "comma_separated",
     "exit_on_signals",
@@ -109,6 +110,10 @@ Trust = Annotated[
 ]
 
 # data
+ValueRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(help="Lowest and highest value of TIFF files of floats.", metavar="LOW HIGH"),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Workers = Annotated[
     int | None, typer.Option("-j", "--workers", min=1, help="Number of processes; default: one per core.")

@@ -18,6 +18,7 @@ from ppsr.cli.flags import (
     SelfEnsemble,
     Threads,
     Trust,
+    ValueRange,
     exit_on_signals,
     log_to_console,
 )
@@ -88,6 +89,7 @@ def upscale(
         bool,
         typer.Option("--allow-truncated", help="Accept truncated JPEG files and damaged videos."),
     ] = False,
+    value_range: ValueRange = None,
     crf: Annotated[
         int, typer.Option(min=0, max=51, help="Constant rate factor of videos; smaller is better.")
     ] = 18,
@@ -151,7 +153,13 @@ def upscale(
             recursive=recursive,
             skip_existing=skip_existing,
             options=FileOptions(
-                quality, max_pixels, allow_truncated, crf, video_codec, _parse_video_options(video_options)
+                quality,
+                max_pixels,
+                allow_truncated,
+                crf,
+                video_codec,
+                _parse_video_options(video_options),
+                value_range=value_range,
             ),
             report=report,
         )

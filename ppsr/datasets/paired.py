@@ -12,7 +12,8 @@ import numpy as np
 from ppsr.datasets.files import Folders, gather_images, gather_pairs
 from ppsr.datasets.samples import ImageDataset, TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
-from ppsr.datasets.transforms import check_pair, check_value_range, cut_excess, paired_crop
+from ppsr.datasets.transforms import check_pair, cut_excess, paired_crop
+from ppsr.imaging.reading import check_value_range
 
 __all__ = ["SRDataset", "SingleImageDataset"]
 

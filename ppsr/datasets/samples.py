@@ -13,9 +13,10 @@ from paddle.io import Dataset
 
 from ppsr.datasets.files import BadFiles, Folders, gather_shares
 from ppsr.datasets.sources import read_samples, with_channels
-from ppsr.datasets.transforms import augment, check_value_range, check_window
+from ppsr.datasets.transforms import augment, check_window
 from ppsr.errors import DataError
 from ppsr.imaging.io import to_unit
+from ppsr.imaging.reading import check_value_range
 
 __all__ = ["ImageDataset", "TrainingDataset", "shift_words", "to_chw", "unit_sample"]
 

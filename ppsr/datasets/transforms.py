@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -13,7 +12,6 @@ from ppsr.errors import ConfigError, DataError
 __all__ = [
     "augment",
     "check_pair",
-    "check_value_range",
     "check_window",
     "crop_window",
     "cut_excess",
@@ -47,15 +45,6 @@ def check_window(gt_size: int | None, scale: int) -> None:
         raise ConfigError(f"scale must be 1 or more, got {scale}")
     if gt_size is not None and (gt_size < 1 or gt_size % scale):
         raise ConfigError(f"gt_size must be a multiple of the scale {scale}, got {gt_size}")
-
-
-def check_value_range(value_range: Sequence[float] | None) -> None:
-    """Raise ConfigError unless a range of values is two rising numbers, or None."""
-    if value_range is not None:
-        numbers = isinstance(value_range, (list, tuple)) and len(value_range) == 2
-        numbers = numbers and all(isinstance(v, (int, float)) for v in value_range)
-        if not numbers or not value_range[0] < value_range[1]:
-            raise ConfigError(f"value_range is two rising numbers, got {value_range!r}")
 
 
 def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
-from ppsr.imaging.captions import captioned
+from ppsr.imaging.captions import captioned, displayed
 from ppsr.imaging.io import write_image
 
 __all__ = ["choose_crops", "write_comparison"]
@@ -44,6 +44,7 @@ def write_comparison(
         raise ConfigError(f"images of one size are needed to compare them, got {listed}")
     names = (re.sub(r"[^\w.+-]+", "_", label) for label in images)
     files = {label: f"{i}_{name}.png" for i, (label, name) in enumerate(zip(images, names, strict=True))}
+    images = {label: displayed(image) for label, image in images.items()}
     for label, image in images.items():
         write_image(folder / files[label], image)
     rows = []

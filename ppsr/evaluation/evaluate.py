@@ -14,6 +14,7 @@ from ppsr.evaluation.protocols import Protocol, find_protocol
 from ppsr.evaluation.published import method_names
 from ppsr.evaluation.sets import find_sets
 from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
+from ppsr.imaging.reading import check_value_range
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.network import load_source
 from ppsr.inference.tiling import make_tiles
@@ -95,6 +96,7 @@ def evaluate(
     metric_options: dict[str, dict[str, Any]] | None = None,
     lq_script: str = "published",
     seed: int = 0,
+    value_range: tuple[float, float] | None = None,
     tile: int = 0,
     backend: str | None = None,
     self_ensemble: bool = False,
@@ -124,6 +126,7 @@ def evaluate(
         metric_options: constructor arguments by metric, such as {"pe": {"definition": "published"}}.
         lq_script: "published" generates LR as the released script does, "fixed" with its bug fixed; dsr only.
         seed: seed of noise in generated LR images, at least 0.
+        value_range: the lowest and highest value of TIFF files of floats, which are refused without.
         tile: tile size in LR pixels; 0: whole images. Images that do not fit into memory have no score.
         backend: as in `Upscaler`.
         self_ensemble: average over eight flips and rotations.
@@ -147,6 +150,7 @@ def evaluate(
         raise ConfigError(f"lq_script=fixed applies to protocol 'dsr' only, got '{protocol}'")
     if sr is not None and lq is not None:
         raise ConfigError("sr images are scored directly, so lq has no effect; give only one of them")
+    check_value_range(value_range)
     if seed < 0:
         raise ConfigError(f"seed is at least 0, got {seed}")
     configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
@@ -174,7 +178,15 @@ def evaluate(
     if not tiling and (tile or backend or self_ensemble):
         raise ConfigError("tile, backend and self_ensemble have no effect without a network (load)")
     sources = [
-        ImageSource(task, chosen, scale=scale, upscale=upscale, seed=seed, published=lq_script == "published")
+        ImageSource(
+            task,
+            chosen,
+            scale=scale,
+            upscale=upscale,
+            seed=seed,
+            published=lq_script == "published",
+            value_range=value_range,
+        )
         for task in tasks
     ]
     scores = [

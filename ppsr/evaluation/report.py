@@ -17,7 +17,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.evaluation.console import set_differences, set_label, table_lines
 from ppsr.evaluation.evaluate import Evaluation
 from ppsr.files import atomic_write, json_number
-from ppsr.imaging.captions import captioned
+from ppsr.imaging.captions import captioned, displayed
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.scoring import ImageTriplet, SetScore
@@ -205,16 +205,17 @@ def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:
 def draw_grid(triple: ImageTriplet, scale: int, *, limit: int = 512) -> np.ndarray:
     """LR (enlarged by repetition), bicubic, SR, HR and the error map side by side, uint8.
 
-    Large images show their centre of `limit` pixels. The map is the absolute error, mean over channels,
-    four times as strong, from black to yellow.
+    Large images show their centre of `limit` pixels, multispectral ones their first three bands. The map is
+    the absolute error, mean over channels, four times as strong, from black to yellow.
     """
     tiles = {}
     if triple.lq is not None:
-        tiles["LR"] = np.repeat(np.repeat(triple.lq, scale, axis=0), scale, axis=1)
-        tiles["bicubic"] = to_uint8(matlab_resize(triple.lq.astype(np.float32) / 255, scale))
-    tiles["SR"] = triple.sr
+        lq = displayed(triple.lq)
+        tiles["LR"] = np.repeat(np.repeat(lq, scale, axis=0), scale, axis=1)
+        tiles["bicubic"] = to_uint8(matlab_resize(lq.astype(np.float32) / 255, scale))
+    tiles["SR"] = displayed(triple.sr)
     if triple.gt is not None:
-        tiles["HR"] = triple.gt
+        tiles["HR"] = displayed(triple.gt)
         difference = np.abs(triple.sr.astype(int) - triple.gt.astype(int)).mean(axis=2) * _ERROR_GAIN
         colored = cv2.applyColorMap(np.clip(difference, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         tiles[f"error x{_ERROR_GAIN}"] = np.ascontiguousarray(colored[..., ::-1])

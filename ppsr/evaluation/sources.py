@@ -59,6 +59,7 @@ class ImageSource:
         upscale: LR -> SR in [0, 1]; not needed if SR is given.
         seed: seed of generated LR images.
         published: generate LR as the released script does, rather than with its bug fixed.
+        value_range: the lowest and highest value of TIFF files of floats, which become 0 and 255.
 
     Raises:
         DataError: folders are missing or empty.
@@ -73,6 +74,7 @@ class ImageSource:
         upscale: Upscale | None,
         seed: int,
         published: bool,
+        value_range: tuple[float, float] | None = None,
     ) -> None:
         self.task = task
         self.protocol = protocol
@@ -80,6 +82,7 @@ class ImageSource:
         self.upscale = upscale
         self.seed = seed
         self.published = published
+        self.value_range = value_range
         self.problems: list[FailedImage] = []
         # name -> (HR, SR or LR)
         self.files: dict[str, tuple[Path | None, Path | None]] = {}
@@ -127,9 +130,9 @@ class ImageSource:
             ImageError: they cannot be compared.
         """
         gt_path, other_path = self.files[name]
-        own = None if gt_path is None else _read(gt_path)
+        own = None if gt_path is None else self._read(gt_path)
         gt = None if own is None else to_rgb(own)
-        other = None if other_path is None else to_rgb(_read(other_path))
+        other = None if other_path is None else to_rgb(self._read(other_path))
         if self.task.sr is not None and other is not None:
             return ImageTriplet(None, *aligned(other, gt, self.scale))
         if gt is not None and other is not None:
@@ -151,14 +154,13 @@ class ImageSource:
             mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published
         )
 
+    def _read(self, path: Path) -> np.ndarray:
+        """uint8, RGB or H x W gray.
 
-def _read(path: Path) -> np.ndarray:
-    """uint8, RGB or H x W gray.
-
-    Raises:
-        ImageError: unreadable.
-    """
-    try:
-        return to_uint8(read_own(path))
-    except DataError as error:
-        raise ImageError("unreadable", str(error)) from None
+        Raises:
+            ImageError: unreadable.
+        """
+        try:
+            return to_uint8(read_own(path, value_range=self.value_range))
+        except DataError as error:
+            raise ImageError("unreadable", str(error)) from None

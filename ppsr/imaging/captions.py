@@ -5,9 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["captioned"]
+__all__ = ["captioned", "displayed"]
 
 _HEIGHT = 24
+
+
+def displayed(image: np.ndarray) -> np.ndarray:
+    """An H x W x C image as H x W x 3: gray repeated, of four and more bands the first three."""
+    return image[..., :3] if image.shape[2] > 2 else image[..., :1].repeat(3, axis=2)
 
 
 def captioned(image: np.ndarray, text: str) -> np.ndarray:

@@ -91,13 +91,17 @@ def _warn_once(where: str, warning: str) -> None:
     logger.warning("%s: %s", where, warning)
 
 
-def read_own(path: str | Path) -> np.ndarray:
-    """Read an image with the channels that its file has: H x W or H x W x 3 RGB, float32 in [0, 1].
+def read_own(path: str | Path, *, value_range: Sequence[float] | None = None) -> np.ndarray:
+    """Read an image with the channels that its file has: H x W or H x W x C, float32 in [0, 1].
+
+    Args:
+        path: any image file.
+        value_range: as of `decode_image`.
 
     Raises:
         DataError: as `decode_image`.
     """
-    return to_unit(decode_image(path))
+    return to_unit(decode_image(path, value_range=value_range))
 
 
 def to_unit(image: np.ndarray) -> np.ndarray:

@@ -16,14 +16,23 @@ import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.formats.jpeg import decode_jpeg, jpeg_size
 from ppsr.imaging.formats.others import decode_other, has_alpha, open_image
 from ppsr.imaging.formats.png import decode_png
 from ppsr.imaging.formats.tiff import decode_tiff, tiff_header
 from ppsr.imaging.metadata import Metadata, exif_orientation
 
-__all__ = ["MAX_PIXELS", "DecodedImage", "Header", "image_header", "image_kind", "read_content", "read_file"]
+__all__ = [
+    "MAX_PIXELS",
+    "DecodedImage",
+    "Header",
+    "check_value_range",
+    "image_header",
+    "image_kind",
+    "read_content",
+    "read_file",
+]
 
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif", "heic")
@@ -89,6 +98,15 @@ def image_kind(head: bytes) -> str | None:
         if head.startswith(beginning):
             return kind
     return "bmp" if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" else None
+
+
+def check_value_range(value_range: Sequence[float] | None) -> None:
+    """Raise ConfigError unless a range of values is two rising numbers, or None."""
+    if value_range is not None:
+        numbers = isinstance(value_range, (list, tuple)) and len(value_range) == 2
+        numbers = numbers and all(isinstance(v, (int, float)) for v in value_range)
+        if not numbers or not value_range[0] < value_range[1]:
+            raise ConfigError(f"value_range is two rising numbers, got {value_range!r}")
 
 
 def read_file(

@@ -57,6 +57,8 @@ def supported_dtype(suffix: str, target: Target) -> tuple[np.dtype, list[str]]:
         raise DataError(f"{suffix} holds gray or RGB, the result has {target.channels} bands; use tif")
     if kind == "bmp" and target.height * target.width * target.channels > _FOUR_GIGABYTES:
         raise DataError(f"{suffix} holds 4 GB, the result of {size} has more; use png")
+    if target.dtype.kind == "f" and kind != "tiff":
+        raise DataError(f"{suffix} does not hold floats; use tif")
     if target.dtype == np.uint16 and kind not in ("png", "tiff"):
         return np.dtype(np.uint8), [f"{suffix} has 8 bits a sample, 16 were reduced"]
     return target.dtype, []

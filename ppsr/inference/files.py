@@ -103,7 +103,12 @@ def upscale_image(
 
 
 def _read(source: Path, options: FileOptions) -> DecodedImage:
-    return read_file(source, max_pixels=options.max_pixels, allow_truncated=options.allow_truncated)
+    return read_file(
+        source,
+        max_pixels=options.max_pixels,
+        allow_truncated=options.allow_truncated,
+        value_range=options.value_range,
+    )
 
 
 def _upscale(
@@ -142,7 +147,9 @@ def _upscale(
     degradation = upscaler.predict_degradation(image.pixels)
     start(plan.count)
     ahead = max(1, min(16, _ROWS_AHEAD // (64 * size[1] * channels * 4)))
-    writing = WriteBehind(pool, partial(_write, target, wanted), 0 if upscaler.max_memory else ahead)
+    writing = WriteBehind(
+        pool, partial(_write, target, wanted, options.value_range), 0 if upscaler.max_memory else ahead
+    )
     try:
         for band in upscaler.bands(image.pixels, plan=plan, degradation=degradation, on_tile=step):
             writing.put(band)
@@ -160,10 +167,16 @@ def _upscale(
     return entries, writing.close()
 
 
-def _write(target: Path, wanted: Target, bands: Iterator[np.ndarray]) -> None:
-    """The writer's thread."""
+def _write(
+    target: Path, wanted: Target, value_range: tuple[float, float] | None, bands: Iterator[np.ndarray]
+) -> None:
+    """The writer's thread; floats get the range of the input."""
     parts = (band[row : row + _CHUNK] for band in bands for row in range(0, len(band), _CHUNK))
-    write_rows(target, wanted, (quantise(part, wanted.dtype) for part in parts))
+    rows = (quantise(part, wanted.dtype) for part in parts)
+    if wanted.dtype.kind == "f" and value_range is not None:
+        low, high = value_range
+        rows = ((row * (high - low) + low).astype(np.float32) for row in rows)
+    write_rows(target, wanted, rows)
 
 
 def upscale_files(
@@ -294,7 +307,7 @@ class _Batch:
             raise DataError(job.problem)
         if job.skip is not None:
             task.line.update(status="skipped", reason=job.skip)
-        elif self.skip_existing and (there := existing_result(self.upscaler, job, self.single)) is not None:
+        elif self.skip_existing and (there := self._existing(job)) is not None:
             task.line.update(status="skipped", reason="the result is there", output=str(there))
         else:
             check_target(job, self.taken, self.inputs)
@@ -306,6 +319,9 @@ class _Batch:
             header = None if job.is_video else image_size(job.source)
             if header is not None and header[0][0] * header[0][1] <= _AHEAD_PIXELS:
                 task.image = _read(job.source, self.options)
+
+    def _existing(self, job: Job) -> Path | None:
+        return existing_result(self.upscaler, job, self.single, self.options.value_range)
 
     def _compute(self, task: _Task) -> None:
         job, options = task.job, self.options

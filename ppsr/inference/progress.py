@@ -21,7 +21,7 @@ _BAR = "{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}]"
 def _bar(**options: Any) -> tqdm:
     # the size is given because tqdm prints nothing on terminals that have none, such as those of `script`
     columns, rows = shutil.get_terminal_size()
-    size = {"ncols": columns or 80, "nrows": rows or 24}
+    size: dict[str, Any] = {"ncols": columns or 80, "nrows": rows or 24}
     return tqdm(leave=False, disable=None, miniters=0, mininterval=0.2, **size, **options)
 
 

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from ppsr.errors import DataError
 from ppsr.files import TEMPORARY
-from ppsr.imaging.reading import MAX_PIXELS, image_header, read_file
+from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_file
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job, check_regular
 from ppsr.inference.upscaler import Upscaler
@@ -46,6 +46,8 @@ class FileOptions:
         crf: constant rate factor of videos, 0 (lossless) to 51.
         video_codec: FFmpeg's name of an encoder, such as libx265 or h264_nvenc; None: by the container.
         video_options: of that encoder, by FFmpeg's names.
+        value_range: the lowest and highest value of TIFF files of floats, which are refused without; results
+            are TIFF files of float32 in the same range.
         max_output_pixels: larger results are refused, before they are computed; None: 16 times `max_pixels`.
     """
 
@@ -56,6 +58,10 @@ class FileOptions:
     video_codec: str | None = None
     video_options: Mapping[str, str] = field(default_factory=dict)
     max_output_pixels: int | None = None
+    value_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_value_range(self.value_range)
 
     def check_result(self, size: tuple[int, int]) -> None:
         """Raises DataError for a result of too many pixels; `size` is its height and width."""
@@ -67,7 +73,9 @@ class FileOptions:
             )
 
 
-def existing_result(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
+def existing_result(
+    upscaler: Upscaler, job: Job, single: bool, value_range: tuple[float, float] | None = None
+) -> Path | None:
     """The complete result of an earlier run with these options, judged by its name, size and contents."""
     target = job.target
     if job.is_video:
@@ -87,7 +95,7 @@ def existing_result(upscaler: Upscaler, job: Job, single: bool) -> Path | None:
         if job.is_video:
             whole = not check_video(target).faults
         elif there[0] * there[1] <= _DECODED_PIXELS:
-            whole = bool(read_file(target))
+            whole = bool(read_file(target, value_range=value_range))
         else:
             whole = _has_end(target)
     except (DataError, OSError, ValueError):  # FFmpeg's among them; cut short, as by a broken copy

@@ -25,7 +25,7 @@ class Target:
 
     Attributes:
         channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; in TIFF also more, which are bands.
-        dtype: uint8 or uint16.
+        dtype: uint8 or uint16, for TIFF also float32.
         quality: of JPEG, WebP and AVIF, 1 to 100.
         alpha: whether the last channel is alpha.
     """

@@ -107,8 +107,8 @@ def _check_samples(page: Any, length: int, floats: bool) -> None:
     is_float = page.sampleformat == 3 and page.dtype is not None
     if is_float and not floats:
         raise DataError(
-            f"{bits}-bit float samples have no range of their own; state it (value_range of a data set), or "
-            "convert the image to 8 or 16 bit"
+            f"{bits}-bit float samples have no range of their own; state it (value_range of a "
+            "data set, --value-range), or convert the image to 8 or 16 bit"
         )
     if not is_float and (
         page.sampleformat != 1 or bits > 16 or page.dtype is None or page.dtype.kind not in "ub"
@@ -246,7 +246,7 @@ def write_tiff(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> 
             extrasamples=["unassalpha"] if target.alpha else None,
             rowsperstrip=STRIP,
             compression="zlib",
-            predictor=True,
+            predictor=target.dtype.kind == "u",
             software=False,
             metadata=None,
             iccprofile=metadata.icc,
@@ -259,9 +259,10 @@ def write_tiff(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> 
 
 
 def _packed(strip: np.ndarray) -> bytes:
-    """A deflated strip of differences to the pixel on the left."""
+    """A deflated strip, of integers as differences to the pixel on the left."""
     different = strip.astype(strip.dtype.newbyteorder("<"))
-    different[:, 1:] -= strip[:, :-1]
+    if strip.dtype.kind == "u":
+        different[:, 1:] -= strip[:, :-1]
     return zlib.compress(different.tobytes(), _LEVEL)
 
 
