@@ -298,7 +298,9 @@ class _Job:
         warnings = [*self.found.faults, *self.found.warnings]
         if self.left_out:
             warnings.append(f"{len(self.left_out)} streams are left out: {', '.join(self.left_out)}")
-        if streams.has_alpha(self.first.format) and not self.alpha:
+        tags = {key.lower(): value for key, value in self.stream.metadata.items()}
+        beside = tags.get("alpha_mode") == "1"  # as WebM has it, not decoded
+        if (streams.has_alpha(self.first.format) or beside) and not self.alpha:
             warnings.append(
                 f"its transparency is left out: frames of {self.first.format.name} became opaque; "
                 "--video-codec prores_ks (.mov) or ffv1 (.mkv) keeps it"

@@ -29,7 +29,16 @@ _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _NARROW = 1  # luma from 16 to 235
 _WITH_CRF = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
 # beginnings of tags of the file, not of the film
-_WRITER_TAGS = ("encoder", "software", "handler_name", "vendor_id", "major_", "minor_", "compatible_")
+_WRITER_TAGS = (
+    "encoder",
+    "software",
+    "handler_name",
+    "vendor_id",
+    "major_",
+    "minor_",
+    "compatible_",
+    "alpha_mode",
+)
 _STATISTICS = ("duration", "bps", "number_of_", "_statistics")
 _SUBTITLES = {
     "matroska": {
@@ -175,11 +184,12 @@ def add_encoder(
     # half resolution of the colours needs even sides
     colours = "444" if size[0] % 2 or size[1] % 2 else "420"
     wanted = [f"yuv{colours}p", "nv12", "yuv444p"]
-    if has_alpha(first.format):
+    # VP9 has transparency beside its packets, where FFmpeg's own decoder does not look
+    alpha = has_alpha(first.format) and not codec.startswith("libvpx")
+    if alpha:
         wanted = ["rgba", "argb", "bgra", f"yuva{colours}p", "yuva444p", "yuva444p10le", *wanted]
     if first.format.components[0].bits > 8:
-        deep = [name for name in ("yuva444p10le",) if has_alpha(first.format)]
-        wanted = [*deep, f"yuv{colours}p10le", *wanted]
+        wanted = ["yuva444p10le"] * alpha + [f"yuv{colours}p10le", *wanted]
     encoder.pix_fmt = next((name for name in wanted if name in layouts), (layouts or wanted)[0])
     context = encoder.codec_context
     context.time_base = stream.time_base

@@ -145,16 +145,22 @@ def test_options_that_the_encoder_does_not_take_are_named(tmp_path, option, mess
     assert not list((tmp_path / "out").glob("*.mkv"))
 
 
-def test_transparency_that_is_lost_is_named(tmp_path):
-    with av.open(str(tmp_path / "a.mov"), "w") as writer:
-        stream = writer.add_stream("png", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba"
+@pytest.mark.parametrize(
+    ("source", "codec", "target"),
+    [("a.mov", "png", "out"), ("a.mov", "png", "b.webm"), ("a.webm", "libvpx-vp9", "out")],
+)
+def test_transparency_that_is_lost_is_named(source, codec, target, tmp_path):
+    with av.open(str(tmp_path / source), "w") as writer:
+        stream = writer.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba" if codec == "png" else "yuva420p"
+        if codec != "png":
+            stream.metadata["alpha_mode"] = "1"
         for stamp in range(3):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 4), 90, np.uint8), format="rgba")
             frame.pts, frame.time_base = stamp, Fraction(1, 10)
-            writer.mux(stream.encode(frame))
+            writer.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
         writer.mux(stream.encode(None))
-    report = _one(tmp_path, "a.mov")
+    report = _one(tmp_path, source, target)
     assert "transparency is left out" in report["reason"]
 
 
