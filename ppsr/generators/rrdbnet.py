@@ -1,9 +1,9 @@
 """RRDBNet, "Real-RRDB": residual-in-residual dense blocks.
 
 ESRGAN (Wang et al., ECCVW 2018, arXiv:1809.00219) with Real-ESRGAN's pixel-unshuffled input for scales 1 and
-2 (arXiv:2107.10833), and ESRGAN+'s residuals inside dense blocks (Rakotonirina and Rasoanaivo, ICASSP 2020,
-arXiv:2001.08073; its training noise is left out); dropout before the last convolution is Reflash Dropout
-(Kong et al., CVPR 2022, arXiv:2112.12089).
+2 (arXiv:2107.10833), and ESRGAN+'s residuals and noise in dense blocks (Rakotonirina and Rasoanaivo, ICASSP
+2020, arXiv:2001.08073); dropout before the last convolution is Reflash Dropout (Kong et al., CVPR 2022,
+arXiv:2112.12089).
 
 Published files have five key layouts:
 
@@ -41,6 +41,7 @@ _PAPER = "Reflash Dropout, CVPR 2022, arXiv:2112.12089"
 _DROPOUT = {"type": "channel", "p": 0.5}
 _SLOPE = 0.2
 _RESIDUAL_SCALE = 0.2
+_NOISE = 0.1  # standard deviation, relative to the values
 _TRUNK = {"trunk_conv": "conv_body", "HRconv": "conv_hr"}
 _DENSE = re.compile(r"(?:RRDB_trunk|model\.1\.sub)\.(\d+)\.RDB(\d)\.(conv(?:\d|1x1))(?:\.0)?\.(\w+)")
 _UPWARD = re.compile(r"upconv(\d+)\.(\w+)")
@@ -50,7 +51,8 @@ _PLAIN = re.compile(r"model\.(1\.sub\.)?(\d+)\.(weight|bias)")
 class ResidualDenseBlock(nn.Layer):
     """Five convolutions, each fed with the input and all results before it; (N, C, H, W) -> the same.
 
-    With `plus`, the second result adds a 1x1 convolution of the input, and the fourth adds the second.
+    With `plus`, the second result adds a 1x1 convolution of the input, the fourth adds the second, and in
+    training the output has Gaussian noise of a tenth of each value.
     """
 
     def __init__(self, num_feat: int, num_grow_ch: int, plus: bool) -> None:
@@ -69,7 +71,10 @@ class ResidualDenseBlock(nn.Layer):
             if self.conv1x1 is not None and k in (2, 4):
                 features = features + (self.conv1x1(x) if k == 2 else dense[2])
             dense.append(features)
-        return x + _RESIDUAL_SCALE * self.conv5(paddle.concat(dense, axis=1))
+        output = x + _RESIDUAL_SCALE * self.conv5(paddle.concat(dense, axis=1))
+        if self.conv1x1 is not None and self.training:
+            output = output * (1 + _NOISE * paddle.randn(output.shape).astype(output.dtype))
+        return output
 
 
 class RRDB(nn.Layer):
