@@ -29,7 +29,6 @@ from ppsr.inference.backend import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.benchmark import benchmark_backends
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
-from ppsr.inference.graph_check import unknown_operations
 from ppsr.inference.ncnn_graph import ncnn_arguments, write_graph
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.reference import REFERENCE_SUFFIX, compute_reference
@@ -149,11 +148,9 @@ def export_network(
         _write_info(temporary, info, entries)
         _verify(temporary, info, entries, replace(options, trust=True), verify, partial(show, "compare"))
     export = Export(prefix)
-    graphs = [export.path(s) for s in export.entries["files"] if s.endswith((".json", ".pdmodel", ".onnx"))]
-    if unknown := sorted({name for graph in graphs for name in unknown_operations(graph)}):
-        names = ", ".join(unknown)
+    if unknown := ", ".join(export.unknown_operations()):
         logger.warning(
-            "the graph has operations that ppsr does not know (%s); opening it needs --trust", names
+            "the graph has operations that ppsr does not know (%s); opening it needs --trust", unknown
         )
     return export
 

@@ -24,7 +24,6 @@ from ppsr.files import cache_folder
 from ppsr.generators.cddnet import BlindSR
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
-from ppsr.inference.graph_check import unknown_operations
 from ppsr.inference.network_info import network_info
 from ppsr.weights.record import stated_network
 
@@ -113,7 +112,7 @@ class ExportCache:
             self.folder, temporary = None, tempfile.TemporaryDirectory(prefix="ppsr-export-")
         made = Path(temporary.name, "made")
         export = export_network(self.net, made / "net", formats=self.formats, verify=())
-        if self.folder is None or _has_unknown_operations(export):
+        if self.folder is None or export.unknown_operations():
             return export, temporary
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
@@ -133,11 +132,6 @@ def _arguments(net: nn.Layer) -> Any:
         parts = [stated_network(net.generator), stated_network(net.predictor)]
         return None if None in parts else parts
     return stated
-
-
-def _has_unknown_operations(export: Export) -> bool:
-    graphs = [export.path(s) for s in export.entries["files"] if s.endswith((".json", ".pdmodel", ".onnx"))]
-    return any(unknown_operations(graph) for graph in graphs)
 
 
 def _remove_oldest(kept: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
-from ppsr.inference.graph_check import check_graph
+from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 
 __all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export"]
@@ -103,6 +103,12 @@ class Export:
         if not trust:
             check_graph(path)
         return path
+
+    def unknown_operations(self) -> list[str]:
+        """Operations of its graphs that are not known to only compute."""
+        files = self.entries.get("files", {})
+        graphs = [self.path(suffix) for suffix in files if suffix.endswith((".json", ".pdmodel", ".onnx"))]
+        return sorted({name for graph in graphs for name in unknown_operations(graph)})
 
     def require_open_sizes(self) -> None:
         """Raises ConfigError for an export that takes images of one size alone."""
