@@ -260,7 +260,7 @@ def scored(run: Run, output: Path, weights: Path) -> dict:
             bicubic[name] = evaluate(**common, use_bicubic=True).means
         bicubic_curve = bicubic["Set5"]["psnr"]
     else:
-        scores = degradation_scores(run.protocol, upscale=upscaler)
+        scores = degradation_scores(run.protocol, upscaler)
         bicubic = bicubic_scores(run.protocol, output)
         bicubic_curve = bicubic_psnr(config, [])
     return {

@@ -7,60 +7,56 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
-from ppsr.evaluation.evaluate import Evaluation, evaluate
+from ppsr.evaluation.protocols import find_protocol
+from ppsr.evaluation.sets import find_sets
+from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
 from ppsr.files import atomic_write
+from ppsr.metrics.scoring import score_set
+from ppsr.registry import METRICS
 
 DASR_METRICS = ("psnr", "ssim")  # LPIPS needs weights
 
 
 def degradation_scores(
-    protocol: str, folder: str = "data/Set14", **method: Any
+    protocol: str, upscale: Upscale, folder: str = "data/Set14"
 ) -> dict[str, dict[str, float]]:
-    """Means and sharpness by degradation, of x4.
+    """Means and sharpness by degradation, of x4; one pass for all, as networks take minutes.
 
     Args:
         protocol: reflash or dasr; the latter reads the LR images of `LR_type1`, `LR_type2` and `LR_type3`.
+        upscale: LR -> SR.
         folder: of the test set, with its HR images in `HR`.
-        method: `upscale` or `load` of a network, or `use_bicubic=True`.
     """
-    places: dict[str, Any] = {"gt": f"{folder}/HR", "name": "set"}
-    if protocol == "dasr":
-        places |= {"lq": f"{folder}/LR_{{variant}}", "metrics": DASR_METRICS}
-    scored = evaluate(protocol, **places, **method)
-    sharp = sharpness(scored)
-    return {
-        VARIANTS.get(score.variant, score.variant): {**score.means, "sharpness": sharp[score.variant]}
-        for score in scored.sets
-    }
+    chosen = find_protocol(protocol, 4)
+    configs = chosen.metric_configs(4, DASR_METRICS if protocol == "dasr" else None, {})
+    metrics = {name: METRICS.build(config) for name, config in configs.items()}
+    lq = None if chosen.make_lq else f"{folder}/LR_{{variant}}"
+    tasks, _ = find_sets(chosen, 4, gt=f"{folder}/HR", sr=None, lq=lq, data=None, sets=None, name="set")
+    found = {}
+    for task in tasks:
+        source = ImageSource(task, chosen, scale=4, upscale=upscale, seed=0, published=True)
+        means = score_set(source, {**metrics, "sharpness": shared_gradient}).means
+        found[VARIANTS.get(task.variant, task.variant)] = means
+    return found
 
 
 def bicubic_scores(protocol: str, output: Path) -> dict[str, dict[str, float]]:
     """`degradation_scores` of bicubic enlargement, computed once and kept in a folder."""
     kept = output / f"bicubic_{protocol}.json"
     if not kept.exists():
-        atomic_write(kept, json.dumps(degradation_scores(protocol, use_bicubic=True)))
+        atomic_write(kept, json.dumps(degradation_scores(protocol, bicubic(4))))
     return json.loads(kept.read_text("utf-8"))
 
 
-def sharpness(scored: Evaluation) -> dict[str, float]:
-    """By degradation, the mean over images of <grad SR, grad HR> / <grad HR, grad HR>, of gray values.
+def shared_gradient(sr: np.ndarray, hr: np.ndarray) -> float:
+    """<grad SR, grad HR> / <grad HR, grad HR> of gray values, both H x W x C of any range.
 
     1 if all edges of HR are as steep in SR. Noise and ringing hardly count, as they do not follow HR.
     """
-    found = {}
-    for source in scored.sources:
-        triplets = [source.read(name) for name in source.names]
-        found[source.task.variant] = float(np.mean([shared_gradient(t.sr, t.gt) for t in triplets]))
-    return found
-
-
-def shared_gradient(sr: np.ndarray, hr: np.ndarray) -> float:
-    """The share of one image, both H x W x C of any range."""
     ours, true = (np.stack(np.gradient(image.mean(axis=2))) for image in (sr, hr))
     return float((ours * true).sum() / (true * true).sum())
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ppsr.config import check_config, load_config
+from ppsr.evaluation.sources import bicubic as enlarge
 from ppsr.imaging import write_image
 from ppsr.solver.optimizers import build_schedules
 
@@ -132,7 +133,7 @@ def test_blind_networks_are_scored_by_degradation_with_their_mean(runs, rng, tmp
     scores = importlib.import_module("training_runs_scores")
     report = importlib.import_module("training_runs_report")
     write_image(tmp_path / "HR" / "a.png", rng.random((64, 64, 3)))
-    bicubic = scores.degradation_scores("reflash", str(tmp_path), use_bicubic=True)
+    bicubic = scores.degradation_scores("reflash", enlarge(4), str(tmp_path))
     assert len(bicubic) == 8 and bicubic["clean"]["psnr"] > bicubic["blur"]["psnr"]
     assert bicubic["clean"]["sharpness"] > bicubic["blur"]["sharpness"]
     better = {name: {key: value + 1 for key, value in row.items()} for name, row in bicubic.items()}

@@ -80,8 +80,8 @@ def test_a_blind_file_scores_as_its_rows_of_the_results(entry, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from training_runs_scores import degradation_scores
 
-    expected = result_of(entry)
-    scores = degradation_scores(expected["protocol"], str(SET14), load=entry.name)
+    expected, upscaler = result_of(entry), Upscaler(load_network(None, entry.name), tile=0)
+    scores = degradation_scores(expected["protocol"], upscaler, str(SET14))
     for degradation, row in expected["scores"].items():
         assert scores[degradation]["psnr"] == pytest.approx(row["psnr"], abs=0.02)
         assert scores[degradation]["sharpness"] == pytest.approx(row["sharpness"], abs=0.005)
