@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean"]
+__all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean", "printable"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class PpsrError(ValueError):
     """Something the user gave cannot be used; the message says what was got, what is allowed, what to do.
+
+    A list that belongs to the message, such as of tensors, is given as further arguments, one a line.
 
     Attributes:
         exit_code: of the command that it ends.
     """
 
     exit_code: int = 2
+
+    def __str__(self) -> str:
+        return "\n  ".join(map(str, self.args))
 
 
 class ConfigError(PpsrError):
@@ -28,6 +36,15 @@ class DataError(PpsrError):
 
 class WeightError(PpsrError):
     """A weight file cannot be used."""
+
+
+def printable(text: object) -> str:
+    """Text in one line: line ends and other control characters, such as file names may have, are escaped.
+
+    >>> print(printable("a\\nb.png"))
+    a\\nb.png
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def did_you_mean(name: str, valid: Iterable[str], *, limit: int = 12) -> str:

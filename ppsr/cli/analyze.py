@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ppsr.cli.flags import comma_separated, log_to_console
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from ppsr.analysis.inputs import Image, Subject
@@ -70,7 +70,7 @@ def _folder(output: Path | None, tool: str) -> Path:
 
 def _finish(lines: list[str], folder: Path) -> None:
     for line in lines:
-        print(line)
+        print(printable(line))
     print(f"results in {folder}")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ppsr.cli.flags import Backend, Device, NetworkConfig, NetworkLoads, Trust, log_to_console
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, printable
 
 __all__ = ["compare"]
 
@@ -67,4 +67,4 @@ def compare(
     if hr is not None:
         images["HR"] = mod_crop(hr, scale)
     for path in write_comparison(images, folder, title=image.name, crops=crops, side=crop_size):
-        print(path)
+        print(printable(path))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ppsr.cli.flags import log_to_console
+from ppsr.errors import ConfigError, printable
 
 __all__ = ["convert_config", "convert_file"]
 
@@ -43,10 +44,11 @@ def convert_file(
     if report:
         for line in reports:
             turned = "transposed" if line.transposed else "unchanged"
-            print(f"{line.source}\t{line.target}\t{'x'.join(map(str, line.shape)) or 'scalar'}\t{turned}")
+            shape = "x".join(map(str, line.shape)) or "scalar"
+            print(*map(printable, (line.source, line.target, shape, turned)), sep="\t")
     for name, network in found.items():
         known = f"{network[0]} {network[1]}" if network else "unknown network"
-        print(f"{name + ': ' if name else ''}{known}")
+        print(printable(f"{name + ': ' if name else ''}{known}"))
     print(f"{len(reports)} tensors, {sum(line.transposed for line in reports)} transposed: {target}")
 
 
@@ -64,7 +66,6 @@ def convert_config(
 ) -> None:
     """Convert an option file of another project and list the keys that have no counterpart."""
     from ppsr.compat.options import convert_options, notes_of, to_text
-    from ppsr.errors import ConfigError
     from ppsr.files import atomic_write
 
     if output.suffix not in (".yaml", ".yml"):
@@ -74,6 +75,6 @@ def convert_config(
     conversion = convert_options(source, test_set=test_set)
     atomic_write(output, to_text(conversion, output))
     for line in notes_of(conversion):
-        print(line)
+        print(printable(line))
     usage = "ppsr train -c" if conversion.trains else "ppsr train --evaluate-only -c"
     print(f"{output}: from a {conversion.kind}. Check its folders, then run: {usage} {output}")

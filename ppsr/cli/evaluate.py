@@ -23,7 +23,7 @@ from ppsr.cli.flags import (
     comma_separated,
     log_to_console,
 )
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from ppsr.engine.distributed import Group
@@ -146,7 +146,7 @@ def evaluate_images(
     if not results[0].is_main:
         return
     for line in table_lines(results, images=images):
-        print(line)
+        print(printable(line))
     reported = [result for result in results if len(results) == 1 or result.method != "bicubic"]
     for result, folder in zip(reported, _folders(output, reported), strict=True):
         write_report(result, folder, grid=grid)

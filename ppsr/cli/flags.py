@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ppsr.errors import ConfigError, PpsrError
+from ppsr.errors import ConfigError, PpsrError, printable
 
 __all__ = [
     "Backend",
@@ -229,7 +229,7 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
     try:
         return run()
     except PpsrError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: " + "\n  ".join(map(printable, error.args)), file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "paddle":
@@ -246,7 +246,7 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
         logger.debug("the command failed", exc_info=True)
         if isinstance(error, OSError) and error.errno is not None:  # Paddle's own errors are OSErrors too
             where = "" if error.filename is None else f"{error.filename}: "
-            print(f"{name}: {where}{error.strerror}", file=sys.stderr)
+            print(f"{name}: {printable(where)}{error.strerror}", file=sys.stderr)
             return 2
         if is_out_of_memory(error):
             reason = next(filter(None, map(str.strip, str(error).splitlines())), "no details")

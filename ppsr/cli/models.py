@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ppsr.cli.flags import log_to_console
+from ppsr.errors import WeightError, printable
 
 __all__ = ["app"]
 
@@ -88,7 +89,6 @@ def get_weights(
     names: Annotated[list[str], typer.Argument(help=Name, metavar="NAME...")],
 ) -> None:
     """Download weights for offline use and print their paths."""
-    from ppsr.errors import WeightError
     from ppsr.weights.catalogue import find_entry
     from ppsr.weights.fetch import get_entry
 
@@ -97,7 +97,7 @@ def get_weights(
         try:
             print(f"{name}: {get_entry(find_entry(name))}")
         except WeightError as error:
-            typer.echo(f"ppsr: {error}", err=True)
+            typer.echo(f"ppsr: {printable(error)}", err=True)
             failed += 1
     if failed:
         raise typer.Exit(3 if failed == len(names) else 1)
@@ -153,14 +153,14 @@ def identify_file(
 
     log_to_console()
     weights = read_file(file)
-    print(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}")
+    print(printable(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}"))
     for note in weights.notes:
-        print(f"  {note}")
+        print(f"  {printable(note)}")
     for name, state in weights.nets.items():
         found, arguments = weights.network(name)
         numbers = sum(value.size for value in state.values())
         text = json.dumps({"name": found, **arguments})
-        print(f"{name + ': ' if name else ''}{text}  ({len(state)} tensors, {numbers:,} numbers)")
+        print(f"{printable(name) + ': ' if name else ''}{text}  ({len(state)} tensors, {numbers:,} numbers)")
 
 
 def _print_table(rows: Iterable[tuple[str, ...]]) -> None:

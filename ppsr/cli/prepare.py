@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ppsr.cli.flags import ConfigFile, Force, Seed, Workers, comma_separated
+from ppsr.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from ppsr.prepare.jobs import Recipe, Summary
@@ -30,7 +31,7 @@ Verify = Annotated[bool, typer.Option("--verify", help="Decode every image to sk
 
 def _report(summary: Summary, target: Path) -> None:
     for line in summary.lines(target):
-        print(line)
+        print(printable(line))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 
@@ -165,7 +166,6 @@ def lmdb(
     force: Force = False,
 ) -> None:
     """Pack images into an LMDB store in BasicSR's layout, or verify a store."""
-    from ppsr.errors import ConfigError
     from ppsr.prepare.lmdb_store import make_lmdb, verify_lmdb
 
     if verify:
@@ -235,7 +235,6 @@ def dsr_test(
     force: Force = False,
 ) -> None:
     """Create test pairs of depth maps: OUTPUT/test_HR, OUTPUT/test_LR_x<s>."""
-    from ppsr.errors import ConfigError
     from ppsr.prepare.depth import DepthTest
 
     if lq_script not in ("published", "fixed"):

@@ -22,7 +22,7 @@ from ppsr.cli.flags import (
     exit_on_signals,
     log_to_console,
 )
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, printable
 
 __all__ = ["upscale"]
 
@@ -168,7 +168,7 @@ def upscale(
     done, there = counts["ok"] + counts["warn"], counts["skipped"] - others
     factor = upscaler.scale if outscale is None else outscale
     print(
-        f"{done} of {len(reports) - others} inputs upscaled by {factor:g} to {output} "
+        f"{done} of {len(reports) - others} inputs upscaled by {factor:g} to {printable(output)} "
         f"({counts['warn']} with warnings, {counts['error']} failed, {there} already there)"
         + (f"; {others} other files left out" if others else "")
     )

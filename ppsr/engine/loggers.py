@@ -18,7 +18,7 @@ import numpy as np
 import paddle
 from paddle.nn import functional as F
 
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, printable
 from ppsr.files import json_number
 from ppsr.imaging.io import to_uint8, write_image
 
@@ -33,6 +33,14 @@ logger = logging.getLogger(__name__)
 _FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 
 
+class _OneLine(logging.Formatter):
+    """Messages in one line whatever the names in them; tracebacks keep theirs."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
 def setup_logging(folder: Path | None, rank: int = 0) -> None:
     """Send the package's log to the console (rank 0) and to `folder`/log.txt (log.txt.rankN on other
     ranks)."""
@@ -42,7 +50,7 @@ def setup_logging(folder: Path | None, rank: int = 0) -> None:
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    formatter = logging.Formatter(_FORMAT, datefmt="%m/%d %H:%M:%S")
+    formatter = _OneLine(_FORMAT, datefmt="%m/%d %H:%M:%S")
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)] if rank == 0 else []
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -53,9 +53,8 @@ def convert(graph: Path, parameters: Path, target: Path) -> None:
             stdin=subprocess.DEVNULL,
         )
         if done.returncode or not raw.is_file():
-            raise ConfigError(
-                f"paddle2onnx cannot convert {graph}:\n{(done.stdout + done.stderr).strip()[-2000:]}"
-            )
+            said = (done.stdout + done.stderr).strip()[-2000:]
+            raise ConfigError(f"paddle2onnx cannot convert {graph}:", *said.splitlines())
         _simplify(raw, target)
 
 

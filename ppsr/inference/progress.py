@@ -11,6 +11,8 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ppsr.errors import printable
+
 __all__ = ["Progress", "progress_bar"]
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ def progress_bar() -> Iterator[Callable[[str, str, int, int], None]]:
 
         def show(title: str, item: str, done: int, total: int) -> None:
             nonlocal shown
-            label = f"{title}: {item}"
+            label = printable(f"{title}: {item}")
             bar.set_description_str(label, refresh=False)
             if bar.total != total or done < bar.n:
                 bar.reset(total)
@@ -79,7 +81,7 @@ class Progress:
 
     def start(self, name: str, steps: int, *, unit: str) -> None:
         """Begin an input of a number of steps."""
-        self._label = f"{self._finished + 1} of {self._inputs}: {name}"
+        self._label = f"{self._finished + 1} of {self._inputs}: {printable(name)}"
         self._done, self._total, self._unit = 0, max(1, steps), unit
         self._show()
 

@@ -118,11 +118,9 @@ def _refuse(
         text for key, text in problems.items() if not any(pattern.fullmatch(key) for pattern in accepted)
     ]
     if refused:
-        shown = "\n  ".join(refused[:20])
-        more = f"\n  ... {len(refused) - 20} more" if len(refused) > 20 else ""
-        raise WeightError(
-            f"the weights do not fit {type(net).__name__}{_other(net, state)}:\n  {shown}{more}"
-        )
+        more = [f"... {len(refused) - 20} more"] if len(refused) > 20 else []
+        what = f"the weights do not fit {type(net).__name__}{_other(net, state)}:"
+        raise WeightError(what, *refused[:20], *more)
 
 
 def _other(net: nn.Layer, state: Mapping[str, np.ndarray]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ import pytest
 
 from ppsr import cli
 from ppsr.cli.flags import exit_on_signals, run_command
+from ppsr.engine.loggers import setup_logging
+from ppsr.errors import ConfigError
 from ppsr.weights.files import write_state
 from tests.cli.signals import unhandled
 from tests.inference.helpers import small_network
@@ -41,6 +44,31 @@ def test_an_output_that_cannot_be_written_is_one_line(place, arguments, monkeypa
     error = capsys.readouterr().err
     assert "ppsr: file" in error
     assert "Not a directory" in error or "File exists" in error
+
+
+EVIL, SHOWN = "a\n\x1b[31mb\u2028.png", r"a\n\x1b[31mb\u2028.png"
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        (ConfigError(f"{EVIL} is wrong"), f"ppsr: {SHOWN} is wrong\n"),
+        (ConfigError("wrong:", EVIL, "more"), f"ppsr: wrong:\n  {SHOWN}\n  more\n"),
+        (PermissionError(13, "Permission denied", EVIL), f"ppsr: {SHOWN}: Permission denied\n"),
+    ],
+)
+def test_control_characters_are_escaped(error, lines, capsys):
+    def run():
+        raise error
+
+    assert run_command(run, name="ppsr") == 2
+    assert capsys.readouterr().err == lines
+
+
+def test_names_with_control_characters_are_logged_in_one_line(capsys):
+    setup_logging(None)
+    logging.getLogger("ppsr.x").warning("%s: skipped", EVIL)
+    assert capsys.readouterr().out.partition(" ppsr.x ")[2] == f"WARNING: {SHOWN}: skipped\n"
 
 
 def test_errors_of_the_system_interruptions_and_others():

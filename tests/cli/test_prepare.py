@@ -23,6 +23,13 @@ def _run(*arguments):
     return CliRunner().invoke(build_app(), ["prepare", *map(str, arguments)])
 
 
+def test_a_name_with_a_line_end_is_reported_in_one_line(source, tmp_path):
+    (source / "c\n.png").write_text("no image")
+    output = _run("bicubic", source, tmp_path / "out", "--scales", "2").stdout
+    assert len(output.splitlines()) == 2
+    assert r"failed: c\n.png: " in output
+
+
 @pytest.mark.parametrize(
     ("command", "options", "count"),
     [
