@@ -39,7 +39,7 @@ def test_tensorboard_reads_what_a_run_wrote(tmp_path):
 
 @pytest.mark.slow
 def test_weights_and_biases_keeps_steps_that_a_resumed_run_repeats(tmp_path, monkeypatch):
-    needed("wandb", REASON)
+    wandb = needed("wandb", REASON)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     log = ScalarLog(tmp_path / "a-run", experiment(wandb_project="sr"))
@@ -48,6 +48,7 @@ def test_weights_and_biases_keeps_steps_that_a_resumed_run_repeats(tmp_path, mon
     (writer,) = log._writers
     assert writer.run.id == "a-run"
     log.close()
+    wandb.teardown()  # ends the process that writes the file
     (file,) = (tmp_path / "a-run").glob("wandb/offline-run-*/run-a-run.wandb")
     content = file.read_bytes()
     assert b"train/l_pix" in content
