@@ -61,7 +61,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 def atomic_write(target: str | Path, content: bytes | str) -> None:
     """Write bytes or UTF-8 text to `target`, whole or not at all.
 
-    Bytes of a file's name that are no text become escapes, which are JSON's own.
+    Bytes of a file's name that are not text become escapes, which are JSON's own.
     """
     if isinstance(content, str):
         content = content.encode(errors="backslashreplace")

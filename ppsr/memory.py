@@ -61,7 +61,7 @@ def parse_size(text: str) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmg]i?)?b?\s*", text, re.I)
     size = round(float(match[1]) * _UNITS[(match[2] or "").lower()]) if match else 0
     if size <= 0:
-        raise ConfigError(f"'{text}' is no amount of memory; write for example 2GB, 800MB or 1.5GiB")
+        raise ConfigError(f"'{text}' is not an amount of memory; write for example 2GB, 800MB or 1.5GiB")
     return size
 
 
@@ -92,7 +92,7 @@ def memory_budget(limit: int | None) -> int:
     if used >= usable:
         raise DataError(
             f"the process already takes {used / 1e6:.0f} MB, of a limit of {limit / 1e6:.0f} MB "
-            f"{usable / 1e6:.0f} MB are used; allow more memory"
+            f"({usable / 1e6:.0f} MB without a reserve); raise the limit"
         )
     return usable - used
 

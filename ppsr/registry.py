@@ -128,7 +128,7 @@ class Registry:
         except PpsrError:
             raise
         except _REFUSED.get(self.kind, ValueError) as error:  # Paddle's, for a value that it refuses
-            if "ResourceExhausted" in str(error):  # memory, which is no fault of the value
+            if "ResourceExhausted" in str(error):  # memory, which is not a fault of the value
                 raise
             logger.debug("building %s failed", name, exc_info=True)
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

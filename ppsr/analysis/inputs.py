@@ -78,7 +78,7 @@ def load_subjects(
         raise ConfigError("name the network by --config-file, or give its weights by --load")
     if not {len(configs), len(loads)} <= {0, 1, count}:
         raise ConfigError(
-            f"{len(configs)} configs and {len(loads)} weight files are no pairs; give one of one kind"
+            f"{len(configs)} configs and {len(loads)} weight files are not pairs; give one of one kind"
         )
     if labels and len(labels) != count:
         raise ConfigError(f"{len(labels)} labels for {count} networks")

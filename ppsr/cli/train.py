@@ -39,7 +39,7 @@ class AmpLevel(str, Enum):
 
 @dataclass(frozen=True)
 class Options:
-    """Options that are no config keys."""
+    """Options that are not config keys."""
 
     resume: str | None
     load: str | None

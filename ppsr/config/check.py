@@ -63,7 +63,7 @@ def check_config(config: Config) -> Experiment:
     """Check the whole configuration.
 
     Returns:
-        The sections that are no components (intervals, loader options, ...), typed and with defaults filled
+        The sections that are not components (intervals, loader options, ...), typed and with defaults filled
         in.
 
     Raises:
@@ -76,7 +76,7 @@ def check_config(config: Config) -> Experiment:
 
 
 def _components(experiment: Experiment) -> Iterator[tuple[Path, Registry, type[BaseModel] | None]]:
-    """All components that are no part of another."""
+    """All components that are not part of another."""
     yield ("model",), MODELS, None
     if experiment.dataset.train is not None:
         yield ("dataset", "train"), DATASETS, LoaderOptions

@@ -180,5 +180,5 @@ def _child(node: Any, part: str, source: str, where: str) -> Any:
 
 def _index(node: list[Any], part: str, source: str) -> int:
     if not part.lstrip("-").isdigit() or not -len(node) <= int(part) < len(node):
-        raise ConfigError(f"{source}: '{part}' is no index of a list of {len(node)}")
+        raise ConfigError(f"{source}: '{part}' is not an index of a list of {len(node)}")
     return int(part)

@@ -1,4 +1,4 @@
-"""Sections of a configuration that are no components. Keys are PaddleGAN's; defaults are stated here once."""
+"""Sections of a configuration that are not components. Keys are PaddleGAN's; defaults are set here."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def parse_yaml(text: str, source: str) -> tuple[Any, Lines]:
         ConfigError: not YAML, duplicate key, a tag that would build an object, or absurd size.
     """
     if len(text.encode()) > _MAX_BYTES:
-        raise ConfigError(f"{source}: larger than {_MAX_BYTES} bytes; this is no configuration")
+        raise ConfigError(f"{source}: larger than {_MAX_BYTES} bytes; this is not a configuration")
     try:
         _check_size(text, source)
         node = yaml.compose(text, Loader=_Loader)

@@ -35,7 +35,7 @@ BACKENDS = ("host", "device")
 
 
 def choose_backend(backend: str | None) -> str:
-    """The backend of a configuration; by default the training device where that is no CPU, else the host.
+    """The backend of a configuration; by default the training device where that is not a CPU, else the host.
 
     Raises:
         ConfigError: neither "host" nor "device" nor None.

@@ -39,7 +39,7 @@ def check_window(gt_size: int | None, scale: int) -> None:
     """Check the side of a training window in HR pixels; None means whole images.
 
     Raises:
-        ConfigError: it is no multiple of the scale, or one of them is not above 0.
+        ConfigError: it is not a multiple of the scale, or one of them is not above 0.
     """
     if scale < 1:
         raise ConfigError(f"scale must be 1 or more, got {scale}")

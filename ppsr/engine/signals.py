@@ -16,7 +16,7 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """A signal ended work that may be interrupted at any point; like KeyboardInterrupt it is no error."""
+    """A signal ended work that may be interrupted at any point; like KeyboardInterrupt it is not an error."""
 
 
 class StopRequest:

@@ -25,7 +25,7 @@ __all__ = ["ValidationSet", "Validator", "build_metrics"]
 
 logger = logging.getLogger(__name__)
 
-_CHECKED_SAMPLES = 3  # at the start; more faults than that in a row are no accident
+_CHECKED_SAMPLES = 3  # at the start; more faults than that in a row are not an accident
 
 
 def build_metrics(experiment: Experiment) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class DRNDual(nn.Layer):
     """
 
     fp16_safe: ClassVar[bool] = True
-    produces_image: ClassVar[bool] = False  # it makes images smaller, so it is no lq -> sr network
+    produces_image: ClassVar[bool] = False  # it makes images smaller, so it is not an lq -> sr network
     test_args: ClassVar[dict[str, Any]] = {"n_feats": 4}
 
     def __init__(

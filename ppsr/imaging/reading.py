@@ -207,7 +207,7 @@ def image_header(path: Path) -> Header:
     """What a file states; nothing is decoded.
 
     Raises:
-        DataError: it is no image, or its header is damaged.
+        DataError: it is not an image, or its header is damaged.
     """
     try:
         with path.open("rb") as handle:

@@ -33,7 +33,7 @@ def predict_degradation(backend: Backend, pixels: np.ndarray | AlphaFilledImage,
     Args:
         backend: its network has degradation parameters.
         pixels: H x W x C.
-        colours: number of bands that are no alpha.
+        colours: number of bands that are not alpha.
 
     Returns:
         (degradation_params,) float32.

@@ -107,7 +107,7 @@ def unknown_operations(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     except (_MalformedError, RecursionError) as error:
-        raise DataError(f"{path} is no graph of an exported network: {error}; export again") from None
+        raise DataError(f"{path} is not a graph of an exported network: {error}; export again") from None
     return sorted(repr(name) if not name.isprintable() or " " in name else name for name in unknown)
 
 
@@ -153,7 +153,7 @@ def _pir_unknown(content: bytes) -> set[str]:
                 else:
                     rest.append((inner, False))
         elif is_operation:
-            raise _MalformedError("an operation is no object")
+            raise _MalformedError("an operation is not an object")
         elif isinstance(value, list):
             rest += [(each, False) for each in value]
     if not operations:

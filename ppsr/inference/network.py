@@ -96,7 +96,7 @@ def load_source(
 
     Raises:
         ConfigError: both `load` and `model_dir`, weights without a partner, or as `load_network`.
-        DataError: `model_dir` is no export.
+        DataError: `model_dir` is not an export.
         WeightError: as `load_network`.
     """
     if load and model_dir is not None:
@@ -122,12 +122,12 @@ def _default_weights() -> Path:
     except WeightError as error:
         logger.warning("%s", error)
         logger.warning(
-            "%s is taken instead, a small network that comes with ppsr; it sharpens clean images and "
+            "using %s instead, a small network that comes with ppsr; it sharpens clean images and "
             "removes neither noise nor compression",
             SHIPPED_WEIGHTS,
         )
         return Path(SHIPPED_WEIGHTS)
-    logger.info("no weights given, %s are taken; for others: ppsr models list", DEFAULT_WEIGHTS)
+    logger.info("no weights given, using %s (others: ppsr models list)", DEFAULT_WEIGHTS)
     return path
 
 

@@ -31,7 +31,7 @@ _ITEMS_PER_WORKER = 16
 
 
 class SkipImageError(Exception):
-    """Nothing is made of this image, which is no failure; the message says why."""
+    """Nothing is made of this image, which is not a failure; the message says why."""
 
 
 class _Result(NamedTuple):

@@ -43,7 +43,7 @@ def load_matrices(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
             if name not in shapes:
                 raise DataError(f"{path} has no variable {name}")
             if len(shapes[name]) != 2 or np.prod(shapes[name]) > _MOST_NUMBERS:
-                raise DataError(f"{path}: {name} is no matrix, or is too large: {shapes[name]}")
+                raise DataError(f"{path}: {name} is not a matrix, or is too large: {shapes[name]}")
         found = loadmat(path, variable_names=names)
         matrices = [np.asarray(found[name]) for name in names]
     except NotImplementedError:
@@ -53,5 +53,5 @@ def load_matrices(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     except Exception as error:  # SciPy raises almost anything on damaged files
         raise DataError(f"cannot read {path} as a .mat file of version 5 to 7: {error}") from None
     if any(matrix.ndim != 2 or matrix.dtype.kind not in "iuf" for matrix in matrices):
-        raise DataError(f"{path}: {' and '.join(names)} are no real, full matrices of numbers")
+        raise DataError(f"{path}: {' and '.join(names)} are not real, full matrices of numbers")
     return [matrix.astype(np.float64) if matrix.dtype.kind == "f" else matrix for matrix in matrices]

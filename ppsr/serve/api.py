@@ -108,7 +108,7 @@ def create_app(
 
 
 def _page(file: Path) -> Callable[[], Awaitable[FileResponse]]:
-    """A route for one file, which is no parameter of it: those can be set by the query."""
+    """A route for one file, which is not a parameter of it: those can be set by the query."""
 
     async def page() -> FileResponse:
         return FileResponse(file)

@@ -290,7 +290,7 @@ def _upscaled(
 
 
 def _checked_size(upscaler: Upscaler, source: Path, limits: Limits) -> tuple[int, int]:
-    """Width and height by the header, unless the file is no image, or it or its result is too large."""
+    """Width and height by the header, unless the file is not an image, or it or its result is too large."""
     from ppsr.imaging.reading import image_header, image_kind
 
     with source.open("rb") as handle:

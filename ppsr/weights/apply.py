@@ -58,7 +58,7 @@ def load_state(
         One line per entry that was not loaded; empty when all fits.
 
     Raises:
-        ConfigError: ``partial`` holds something that is no regular expression.
+        ConfigError: ``partial`` holds something that is not a regular expression.
         WeightError: a key is missing, unexpected or has another shape and ``partial`` does not accept it, or
             it accepts all and fewer than half of the tensors are loaded. Nothing has changed then.
     """
@@ -92,7 +92,7 @@ def _compiled(patterns: Sequence[str]) -> list[re.Pattern[str]]:
     try:
         return [re.compile(pattern) for pattern in patterns]
     except re.error as error:
-        raise ConfigError(f"partial: {error.pattern!r} is no regular expression: {error}") from None
+        raise ConfigError(f"partial: {error.pattern!r} is not a regular expression: {error}") from None
 
 
 def _refuse(
@@ -201,7 +201,7 @@ def load_weights(
         key: entry of a torch file, such as `params`; by default `params_ema` is preferred.
 
     Raises:
-        ConfigError: ``partial`` holds something that is no regular expression.
+        ConfigError: ``partial`` holds something that is not a regular expression.
         WeightError: unreadable, unsafe, or it does not fit.
     """
     file = read_file(path, key=key)

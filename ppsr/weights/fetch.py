@@ -139,7 +139,7 @@ def _download(file: SourceFile, url: str, progress: bool) -> Path:
     if _right(folder / file.name, file):
         return folder / file.name
     if urlsplit(url).scheme != "https" and urlsplit(url).hostname != "127.0.0.1":
-        raise WeightError(f"{url} is no https address")
+        raise WeightError(f"{url} is not an https address")
     pooch.get_logger().setLevel("WARNING")
     try:
         got = pooch.retrieve(

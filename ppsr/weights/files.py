@@ -130,7 +130,7 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise WeightError(f"cannot read the weights {path}: it is no regular file; give a weight file")
+            raise WeightError(f"cannot read the weights {path}: it is not a regular file; give a weight file")
         with path.open("rb") as stream:
             file = _parsed(path, stream, os.fstat(stream.fileno()).st_size, key)
     except OSError as error:
@@ -163,7 +163,7 @@ def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightF
         pair = read_ncnn(path)
         return WeightFile(path, {"": pair.state}, "torch", "ncnn", "", pair.notes, {"": pair.network})
     raise CorruptFile(
-        f"{source} is no weight file: neither .pdparams, .pth, .safetensors nor ncnn's .param by its contents"
+        f"{source} is not a weight file: its contents are not .pdparams, .pth, .safetensors or ncnn"
     )
 
 
@@ -173,7 +173,7 @@ def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: boo
 
 
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
-    """A file by its entries; Paddle writes bfloat16 as uint16, which is no type of any weight."""
+    """A file by its entries; Paddle writes bfloat16 as uint16, which is not a type of any weight."""
     _refuse_shared(path, tree)
     networks: dict[str, Found] = {}
     if isinstance(tree, dict):

@@ -1,7 +1,7 @@
 """Looking through a pickle's opcodes before it is unpickled: only those that build data may occur.
 
 CPython's memo grows with the index that a pickle names, so a file of six bytes can ask for gigabytes;
-indices are bounded by the number of opcodes. Hashes of numbers and tuples are no secret, so a file can make
+indices are bounded by the number of opcodes. Hashes of numbers and tuples are not secret, so a file can make
 every key of a dictionary collide; what becomes a key must be a text or a small whole number.
 """
 

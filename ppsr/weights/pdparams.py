@@ -149,7 +149,7 @@ class _Dict(_Stub):
         except (TypeError, ValueError):
             raise CorruptFile("damaged dictionary") from None
         if not all(is_plain_key(key) for key, _ in pairs):
-            raise UnsafeFile("refused: a dictionary with keys that are no texts or numbers")
+            raise UnsafeFile("refused: a dictionary with keys that are not texts or numbers")
         return dict(pairs)
 
 

@@ -68,7 +68,7 @@ class _Ordered(OrderedDict):
     def __init__(self, items: Any = ()) -> None:
         pairs = list(items)
         if not all(is_plain_key(key) for key, _ in pairs):
-            raise UnsafeFile("refused: a dictionary with keys that are no texts or numbers")
+            raise UnsafeFile("refused: a dictionary with keys that are not texts or numbers")
         super().__init__(pairs)
 
     def __setstate__(self, state: Any) -> None:
@@ -244,7 +244,7 @@ def _parse_zip(content: bytes, source: str) -> Any:
 def _persistent(pid: Any, length: int) -> tuple[str, str, int]:
     """Type, key and number of elements of a storage reference."""
     if not isinstance(pid, tuple) or len(pid) != length or pid[0] != "storage":
-        raise UnsafeFile("refused: a persistent object that is no storage")
+        raise UnsafeFile("refused: a persistent object that is not a storage")
     kind, key, count = pid[1], pid[2], pid[4]
     if not isinstance(kind, _Token) or not isinstance(key, str) or type(count) is not int or count < 0:
         raise CorruptFile("damaged storage reference")

@@ -31,7 +31,7 @@ def test_networks_that_cannot_be_compared_are_refused(tmp_path):
     other, _ = write_network(tmp_path / "b", upscale=3)
     with pytest.raises(ConfigError, match="one scale"):
         load_subjects([config, other], [])
-    with pytest.raises(ConfigError, match="no pairs"):
+    with pytest.raises(ConfigError, match="not pairs"):
         load_subjects([config, other], [weights] * 3)
     with pytest.raises(ConfigError, match="labels"):
         load_subjects([config], [weights], ["a", "b"])

@@ -48,7 +48,7 @@ def test_a_wrong_target_is_refused(source, tmp_path, output, message):
 def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path):
     (tmp_path / "bad.yml").write_text("x: 1\n")
     result = _run(tmp_path / "bad.yml", "-o", tmp_path / "out.yaml")
-    assert "no option file" in str(result.exception)
+    assert "not an option file" in str(result.exception)
     assert not (tmp_path / "out.yaml").exists()
 
 

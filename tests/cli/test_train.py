@@ -51,7 +51,7 @@ def start(tmp_path):
         (("--load-partial", r"upconv\d\..*"), "--evaluate-only needs"),
         (("--load-partial", r"upconv1\..*"), "missing upconv2.weight"),
         (("--load-partial", r"upconv1\..*", r"upconv2\..*"), "--evaluate-only needs"),
-        (("--load-partial", "("), "'(' is no regular expression"),
+        (("--load-partial", "("), "'(' is not a regular expression"),
     ],
 )
 def test_weights_fit_in_part_as_the_flag_says(start, flags, message, capsys):

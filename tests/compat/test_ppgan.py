@@ -30,7 +30,7 @@ def test_importing_registers_everything_under_the_prefix_and_leaves_no_stand_in(
     for registry, (_, theirs, _) in zip(ours, bridge._KINDS, strict=True):
         assert registry.names()
         assert {f"PPSR_{name}" for name in registry.names()} <= set(theirs._obj_map)
-    bridge.register_all()  # twice is no error
+    bridge.register_all()  # twice is not an error
     assert "paddle.fluid" not in sys.modules
 
 

@@ -103,7 +103,7 @@ def test_overrides_reach_into_lists_and_follow_yaml(write):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("a.b.7=1", "'7' is no index of a list of 1"),
+        ("a.b.7=1", "'7' is not an index of a list of 1"),
         ("a", "the form a.b.c=value"),
         ("n.x=1", "'n' is a single value"),
         ("n=[", "not valid YAML"),

@@ -51,7 +51,7 @@ def test_the_same_image_is_found_under_its_usual_names(gt, other):
     assert _pairs([gt], [other]) == ({gt: other}, [], [])
     # also where one name begins another, and in the presence of others
     both = _pairs([gt, "z" + gt], [other, "z" + other, "extra"])
-    if gt[0] != "H":  # zHR_0001 is no usual name
+    if gt[0] != "H":  # zHR_0001 is not a usual name
         assert both == ({gt: other, "z" + gt: "z" + other}, [], ["extra.png"])
 
 

@@ -190,7 +190,7 @@ def test_a_sample_that_is_no_alpha_is_left_out_with_a_warning(channels, tmp_path
     image = _samples(rng, channels)
     decoded = _read(tmp_path / "a.tif", tiff(image, tags={338: [0]}))
     np.testing.assert_array_equal(decoded.pixels, image[..., :-1])
-    assert "no alpha" in decoded.warnings[0]
+    assert "not alpha" in decoded.warnings[0]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

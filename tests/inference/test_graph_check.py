@@ -213,7 +213,7 @@ def test_graphs_of_paddle_are_read_as_they_are(exported: Path) -> None:
 def test_what_is_no_graph_is_refused(suffix: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"net{suffix}"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is no graph"):
+    with pytest.raises(DataError, match="is not a graph"):
         check_graph(path)
 
 

@@ -101,9 +101,9 @@ def test_hidden_files_are_no_depth_maps(source, tmp_path):
     ("variables", "reason"),
     [
         ({"im_gt_y": np.ones((8, 8))}, "no variable im_b_y"),
-        ({"im_gt_y": np.ones((8, 8)), "im_b_y": "text"}, "is no matrix"),
-        ({"im_gt_y": np.ones((8, 8)), "im_b_y": np.ones((8, 8)) * 1j}, "no real, full matrices"),
-        ({"im_gt_y": np.ones((8, 8)), "im_b_y": np.ones((2, 2, 2))}, "is no matrix"),
+        ({"im_gt_y": np.ones((8, 8)), "im_b_y": "text"}, "is not a matrix"),
+        ({"im_gt_y": np.ones((8, 8)), "im_b_y": np.ones((8, 8)) * 1j}, "not real, full matrices"),
+        ({"im_gt_y": np.ones((8, 8)), "im_b_y": np.ones((2, 2, 2))}, "is not a matrix"),
         ({"im_gt_y": np.ones((8, 8)), "im_b_y": np.ones((8, 4))}, "both must be"),
         ({"im_gt_y": np.ones((8, 8), np.uint8), "im_b_y": np.ones((8, 8))}, "both must be"),
         ({"im_gt_y": np.ones((8, 3)), "im_b_y": np.ones((8, 3))}, "smaller than 4 pixels"),

@@ -1,4 +1,4 @@
-"""Images whose names are no text, or no single line of it, are worked on like others, or named."""
+"""Images whose names are not text, or no single line of it, are worked on like others, or named."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_keys_that_can_collide_are_refused_before_a_dictionary_is_made(
 def test_pairs_given_to_a_dictionary_are_looked_at_too() -> None:
     pairs = b"(" + b"".join(b"(K\x01K%cte" % k for k in range(3)).replace(b"e", b"K\x00\x86") + b"t"
     content = b"\x80\x02ccollections\nOrderedDict\n" + pairs + b"\x85R."
-    with pytest.raises(WeightError, match="keys that are no texts"):
+    with pytest.raises(WeightError, match="keys that are not texts"):
         parse_pdparams(content, "x")
 
 

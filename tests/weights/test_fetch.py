@@ -125,7 +125,7 @@ def test_without_a_network_the_message_says_how_to_do_it_by_hand(monkeypatch, tm
 def test_plain_http_and_pages_are_refused(server) -> None:
     made = entry(server, "/ok")
     file = replace(made.sources[0].files[0], urls=("http://example.org/w.pth",))
-    with pytest.raises(WeightError, match="no https address"):
+    with pytest.raises(WeightError, match="not an https address"):
         get_entry(replace(made, sources=(Source((file,)),)))
     with pytest.raises(WeightError, match=r"cannot be downloaded by a program.*drive"):
         get_entry(replace(find_entry("drct-l-x4")))

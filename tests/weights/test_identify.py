@@ -73,7 +73,7 @@ def test_published_attention_weights_are_recognised(path: Any) -> None:
     kwargs = meta["kwargs"]
     sides = np.broadcast_to(kwargs.get("img_size", 64), 2)
     if kwargs.get("ape") and sides[0] != sides[1]:
-        with pytest.raises(WeightError, match="is no square"):
+        with pytest.raises(WeightError, match="is not a square"):
             identify(state)
         return
     name, recovered = identify(state)

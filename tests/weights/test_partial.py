@@ -73,7 +73,7 @@ def test_patterns_that_match_everything_accept_every_file():
 
 
 def test_a_pattern_that_is_none_is_refused():
-    with pytest.raises(ConfigError, match=r"partial: '\(' is no regular expression"):
+    with pytest.raises(ConfigError, match=r"partial: '\(' is not a regular expression"):
         load_state(network(), weights(), partial=["("])
 
 

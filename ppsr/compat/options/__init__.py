@@ -49,7 +49,7 @@ def convert_options(path: str | Path, *, test_set: str | None = None) -> Convers
         result = convert_paddlegan(Source(values, lines, path, "configuration of PaddleGAN"), test_set)
     else:
         raise ConfigError(
-            f"{path} is no option file of BasicSR, which has model_type and network_g, nor of PaddleGAN, "
+            f"{path} is not an option file of BasicSR, which has model_type and network_g, nor of PaddleGAN, "
             f"which has model and dataset; its keys: {', '.join(list(map(str, values))[:8])}"
         )
     check_config(Config(result.config, path, result.lines))

@@ -182,7 +182,7 @@ def _enclosing(key: str) -> list[str]:
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Values that are no sections, with their dotted keys."""
+    """Values that are not sections, with their dotted keys."""
     if isinstance(node, Mapping) and node:
         for name, child in node.items():
             yield from _leaves(child, f"{key}.{name}".lstrip("."))

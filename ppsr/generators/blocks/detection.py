@@ -44,7 +44,7 @@ def square_root(value: float) -> int:
     """
     found = math.isqrt(round(value))
     if found < 1 or found * found != value:
-        raise ValueError(f"{value:g} is no square")
+        raise ValueError(f"{value:g} is not a square")
     return found
 
 

@@ -159,7 +159,7 @@ def _meaning(page: Any, pixels: np.ndarray, warnings: list[str]) -> tuple[np.nda
         pixels = pixels[..., : colours + 1]
         return (_straight(pixels, top) if extra[0] == 1 else pixels), True
     if len(extra) == 1 and colours in (1, 3):
-        warnings.append("the sample behind the colours is no alpha and is left out")
+        warnings.append("the sample behind the colours is not alpha and is left out")
         return pixels[..., :colours], False
     return pixels, False
 

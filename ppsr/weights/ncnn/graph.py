@@ -234,7 +234,7 @@ def _concat(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
 def _eltwise(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
     factors = [float(value) for value in layer.array(1)]
     if layer.count(0) != 1 or (factors and len(factors) != len(inputs)):
-        raise _refuse(layer, "is no sum")
+        raise _refuse(layer, "is not a sum")
     return graph.total(inputs, factors)
 
 
@@ -251,7 +251,7 @@ def _interp(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
     kind, tall, wide = layer.count(0), layer.number(1, 1.0), layer.number(2, 1.0)
     sized = layer.count(3) or layer.count(4) or layer.count(5) or layer.count(6)
     if sized or tall != wide or kind not in (_NEAREST, _BICUBIC) or tall <= 0:
-        raise _refuse(layer, "is no nearest or bicubic resizing by a factor")
+        raise _refuse(layer, "is not a nearest or bicubic resizing by a factor")
     if kind == _BICUBIC:
         return graph.node("bicubic", round(float(tall), _DIGITS), _single(layer, inputs))
     if not float(tall).is_integer():

@@ -72,7 +72,7 @@ def parse_param(path: Path) -> list[Layer]:
         raise CorruptFile(f"{path} is a binary graph (.param.bin); give the text one (.param)")
     lines = content.decode("utf-8", "replace").split("\n")
     if lines[0].strip() != str(MAGIC):
-        raise CorruptFile(f"{path} is no ncnn graph: its first line is not {MAGIC}")
+        raise CorruptFile(f"{path} is not an ncnn graph: its first line is not {MAGIC}")
     rows = [line.split() for line in lines[1:] if line.strip()]
     try:
         layers, blobs = map(int, rows[0])
@@ -98,7 +98,7 @@ def _layer(row: list[str]) -> Layer:
     for word in row[ends[1] :]:
         match = _OPTION.fullmatch(word)
         if match is None:
-            raise ValueError(f"layer '{name}': '{word}' is no option")
+            raise ValueError(f"layer '{name}': '{word}' is not an option")
         key, values = int(match[1]), [_number(text) for text in match[2].split(",")]
         if key <= _ARRAY:
             if values[0] != len(values) - 1:

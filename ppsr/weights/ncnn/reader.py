@@ -110,7 +110,7 @@ def _srvgg(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[La
         raise UnknownGraph(f"{convs[-1].outputs if convs else 0} channels cannot be shuffled by {factor}")
     slopes = {attribute for kind, attribute, _ in graph.nodes if kind == "LeakyReLU"}
     if not prelus and (len(slopes) != 1 or min(slopes) not in _ACTIVATIONS):
-        raise UnknownGraph(f"the slopes {sorted(slopes)} are no activation of SRVGGNetCompact: 0 or 0.1")
+        raise UnknownGraph(f"the slopes {sorted(slopes)} are not an activation of SRVGGNetCompact: 0 or 0.1")
     arguments = {
         "num_in_ch": convs[0].inputs,
         "num_out_ch": convs[-1].outputs // factor**2,
@@ -127,7 +127,7 @@ def _rrdb(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[Lay
     fold = next((layer.count(0) for layer in layers if layer.kind == "Reorg"), 1)
     blocks = (len(convs) - _OTHERS - ups) // _PER_BLOCK
     if blocks < 1 or len(convs) != _PER_BLOCK * blocks + _OTHERS + ups or prelus:
-        raise UnknownGraph(f"{len(convs)} convolutions and {ups} enlargements are no RRDBNet")
+        raise UnknownGraph(f"{len(convs)} convolutions and {ups} enlargements are not an RRDBNet")
     scale = 2**ups / max(fold, 1)
     if fold < 1 or not scale.is_integer():
         raise UnknownGraph(f"{ups} enlargements by 2 after folding by {fold} give no whole scale")
