@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import threading
 from collections import OrderedDict
@@ -241,7 +242,10 @@ class Plans:
             return self._scratch
         if size > self._scratch_limit:
             return np.empty(size + _ALIGNMENT, np.uint8)
-        self._scratch = np.empty(size + _ALIGNMENT, np.uint8)
+        self._scratch = np.empty(0, np.uint8)  # the old area goes before the new one comes
+        # outside the heap, where areas that grow layer by layer would leave holes
+        area = mmap.mmap(-1, size + _ALIGNMENT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._scratch = np.frombuffer(area, np.uint8)
         return self._scratch
 
     def _unlock(self) -> None:
