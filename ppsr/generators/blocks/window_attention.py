@@ -59,7 +59,6 @@ def relative_index(size: int, other: int | None = None) -> np.ndarray:
     return (dy * span + dx) % span**2
 
 
-@lru_cache(maxsize=64)
 def _shift_mask_array(height: int, width: int, size: int, shift: int) -> np.ndarray:
     labels = _axis_labels(height, size, shift)[:, None] * 3 + _axis_labels(width, size, shift)[None]
     windows = labels.reshape(height // size, size, width // size, size).transpose(0, 2, 1, 3)
@@ -72,7 +71,7 @@ def _axis_labels(length: int, size: int, shift: int) -> np.ndarray:
     return (position >= length - size).astype(np.int64) + (position >= length - shift)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1)  # of the present size only: it has window^2 values per pixel
 def _shift_mask_tensor(height: int, width: int, size: int, shift: int, place: str) -> Tensor:
     return paddle.to_tensor(_shift_mask_array(height, width, size, shift))
 

@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 from ppsr.errors import ConfigError
+from ppsr.generators.blocks import window_attention
 from ppsr.generators.blocks.options import image_sides
 from ppsr.generators.blocks.transformer import DropPath
 from ppsr.registry import GENERATORS
@@ -35,3 +36,9 @@ def test_stochastic_depth_drops_whole_samples_and_scales_the_rest() -> None:
     assert 0.65 < (ratio[:, 0] > 0).mean() < 0.85  # 0.75 with a deviation of 0.022
     layer.eval()
     assert layer(x) is x
+
+
+def test_masks_of_earlier_sizes_are_not_kept():
+    for side in (16, 24, 32):
+        window_attention.shift_mask(paddle.zeros([1, side, side, 1]), 8, 4)
+    assert window_attention._shift_mask_tensor.cache_info().currsize == 1
