@@ -79,16 +79,23 @@ NARROW = {
 }
 MEMORY = (
     ("SRVGGNetCompact", 600, 400, 700),
-    ("SRVGGNetCompact", 3000, 2000, 700, True),
+    ("SRVGGNetCompact", 1200, 2000, 700, True),
     ("SRVGGNetCompact", 1500, 1000, 700),
     ("SRVGGNetCompact", 1500, 1000, 1000),
     ("MSRResNet", 300, 200, 700),
     ("MSRResNet", 300, 200, 900),
-    ("RRDBNet", 200, 300, 900),
+    ("RRDBNet", 200, 300, 1000),
     ("DRNGenerator", 200, 150, 900),
     ("RCAN", 150, 200, 900),
     ("SwinIR", 128, 160, 700),
+    ("HAT", 96, 144, 1000),
+    ("HAT", 64, 80, 1500),
     ("DRCT", 96, 144, 1500),
+    ("BlindSR", 160, 200, 900),
+    ("MambaIR", 96, 128, 700),
+    ("SRVGGNetCompact", 160, 120, 700),
+    ("RCAN", 200, 240, 700),
+    ("SwinIR", 64, 48, 700),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
+import math
 import platform
 import re
 from collections.abc import Callable
@@ -186,17 +187,25 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def bytes_per_pixel(run: Callable[[int], object], multiple: int = 1, *, gpu: bool = False) -> float:
+def bytes_per_pixel(
+    run: Callable[[int], object], multiple: int = 1, *, gpu: bool = False, budget: int | None = None
+) -> float:
     """Memory that a network takes per LR pixel of a tile: growth of the peak / growth of the area.
 
     Args:
         run: computes a square tile of a side, a multiple of `multiple`.
         gpu: measure the memory of the current GPU instead of the process's.
+        budget: bytes that measuring may take; where they are few the larger tile is smaller.
     """
     small, large = (-(-side // multiple) * multiple for side in _SIDES)
     large = max(large, small + multiple)
     run(small)  # what is set up once does not count
-    low, high = ((_gpu_peak if gpu else _peak)(run, side) for side in (small, large))
+    before, peak = resident_memory(), _gpu_peak if gpu else _peak
+    low = peak(run, small)
+    if budget is not None and low is not None and low > before:
+        fitting = math.isqrt(budget * small**2 // (low - before)) // multiple * multiple
+        large = max(small + multiple, min(large, fitting))
+    high = peak(run, large)
     if low is None or high is None or high <= low:
         logger.info("memory per pixel cannot be measured here; %d bytes are assumed", CAREFUL_BYTES_PER_PIXEL)
         return float(CAREFUL_BYTES_PER_PIXEL)

@@ -236,3 +236,11 @@ def test_arrays_go_to_a_gpu_from_pinned_memory_by_a_copy_that_does_not_wait(monk
     assert pinned.made_of == (values, "pinned")
     assert place.is_cpu_place()  # where this test computes
     assert blocking is False
+
+
+def test_measuring_a_network_stays_within_its_budget(monkeypatch):
+    sides: list[int] = []
+    monkeypatch.setattr(memory, "resident_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "_peak", lambda run, side: run(side) or 1000 + 10 * side**2)
+    assert bytes_per_pixel(sides.append, 8, budget=40_000) == pytest.approx(10)
+    assert sides == [32, 32, 56]  # 64 would take 40,960 bytes

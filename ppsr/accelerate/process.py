@@ -14,11 +14,11 @@ import platform
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["accelerated", "cpu_threads", "enable", "openmp", "paddle_libraries"]
+__all__ = ["accelerated", "cpu_threads", "enable", "openmp", "paddle_libraries", "return_memory"]
 
 logger = logging.getLogger(__name__)
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _done = False
 
 
@@ -79,6 +79,18 @@ def _keep_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_MAX, 0)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def return_memory() -> None:
+    """Let glibc return arrays of 128 kB and more to the system as soon as they are freed, for good.
+
+    What a network takes is then what its arrays need; kept memory becomes up to twice as much, by holes that
+    depend on the history of the process. Computing takes up to twice the time.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 65536)
+        libc.mallopt(_M_MMAP_THRESHOLD, 128 << 10)
 
 
 def _copy_when_transposing() -> None:

@@ -30,7 +30,6 @@ _LARGEST_TILE = 512  # beyond, tiles cost memory and save little time
 _SMALLEST_TILE = 16
 _SMALLEST_HALF = 8  # where halving ends
 _ROWS = 64  # handed on at once
-_SPARE = 1.25  # figures of small tiles against large ones: fragments, workspaces
 
 Region = tuple[int, int, int, int]  # top, bottom, left, right in LR pixels
 
@@ -132,10 +131,15 @@ def largest_tiles(
     size = 0  # not cut
     while True:
         tiles = make_tiles(info, size, overlap)
-        side = tiles.size + 2 * tiles.overlap if size else max(height, width)
-        read = min(side, height)
-        rows = min(tiles.size + 4 * tiles.fade, height) if size else height
-        network = _SPARE * per_pixel * read * min(side, width)
+        parts = [
+            max(stop - start for start, stop in pairwise(_edges(length, tiles, info.size_multiple)))
+            for length in (height, width)
+        ]
+        read, across = (
+            min(part + 2 * tiles.overlap, length) for part, length in zip(parts, (height, width), strict=True)
+        )
+        rows = min(parts[0] + 4 * tiles.fade, height)
+        network = per_pixel * read * across
         others = rows * width * info.scale**2 * channels * 4  # finished SR values
         others += filling_memory(read, width, channels) if channels in (2, 4) else 0
         needed = round(network + others)
