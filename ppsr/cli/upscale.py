@@ -120,8 +120,9 @@ def upscale(
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.degradation import read_degradation
-    from ppsr.inference.files import FileOptions, exit_code, upscale_files
+    from ppsr.inference.files import FileOptions, upscale_files
     from ppsr.inference.network import load_source
+    from ppsr.inference.results import exit_code
     from ppsr.inference.upscaler import Upscaler
     from ppsr.memory import parse_size
 

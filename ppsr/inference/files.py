@@ -15,7 +15,6 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,6 +37,7 @@ from ppsr.inference.progress import Progress
 from ppsr.inference.results import (
     NO_ALPHA,
     FileOptions,
+    Report,
     check_target,
     existing_result,
     image_size,
@@ -46,7 +46,7 @@ from ppsr.inference.results import (
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import upscale_video, video_size
 
-__all__ = ["FileOptions", "exit_code", "upscale_files", "upscale_image"]
+__all__ = ["FileOptions", "upscale_files", "upscale_image"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,6 @@ _AHEAD = 2  # images that wait, decoded, while one is computed
 _AHEAD_PIXELS = 2**22  # larger images are decoded when their turn comes, which takes little of their time
 _ROWS_AHEAD = 2**25  # bytes of finished rows that wait for being written
 _PATHS = ("path", "output")  # in a report
-Report = dict[str, Any]
 
 
 def upscale_image(
@@ -88,15 +87,9 @@ def upscale_image(
         OSError: the disk is full, or the folder cannot be written.
     """
     with ThreadPoolExecutor(1) as pool:
+        image = _read(source, options)
         entries, written = _upscale(
-            upscaler,
-            _read(source, options),
-            target,
-            options,
-            keep_name=keep_name,
-            pool=pool,
-            start=start,
-            step=step,
+            upscaler, image, target, options, keep_name=keep_name, pool=pool, start=start, step=step
         )
         written.result()
     return entries
@@ -210,8 +203,7 @@ def upscale_files(
 
     Raises:
         DataError: the only source does not exist, or there is no place for the report.
-        ConfigError: one file name for several inputs, a file name or format that is not written, or a suffix
-            with slashes.
+        ConfigError: one file name for several inputs, an unknown format, or a suffix with slashes.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     single = is_file_name(target)
@@ -236,15 +228,6 @@ def upscale_files(
             progress.finish(line)
             lines.append(entry)
     return lines
-
-
-def exit_code(reports: Sequence[Report]) -> int:
-    """0: all good; 1: some inputs failed; 3: nothing was usable."""
-    tried = [line for line in reports if line["status"] != "skipped" or "output" in line]
-    failed = [line for line in tried if line["status"] == "error"]
-    if len(failed) == len(tried):
-        return 3
-    return 1 if failed else 0
 
 
 @dataclass

@@ -1,13 +1,13 @@
-"""Limits of results, and results that exist already or must not be written."""
+"""Options and reports of upscaled files; results that exist already or must not be written."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from ppsr.errors import DataError
 from ppsr.files import TEMPORARY
@@ -21,14 +21,17 @@ from ppsr.inference.video_streams import check_video
 __all__ = [
     "NO_ALPHA",
     "FileOptions",
+    "Report",
     "check_target",
     "existing_result",
+    "exit_code",
     "image_size",
     "open_report",
 ]
 
 logger = logging.getLogger(__name__)
 
+Report = dict[str, Any]
 NO_ALPHA = ("jpeg", "bmp")
 _DECODED_PIXELS = 2**26  # larger results are judged by their header and end
 _ENDS = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
@@ -164,3 +167,12 @@ def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:
     if target in taken:
         raise DataError(f"another input of this run already became {job.target}; give them other names")
     taken.add(target)
+
+
+def exit_code(reports: Sequence[Report]) -> int:
+    """0: all good; 1: some inputs failed; 3: nothing was usable."""
+    tried = [line for line in reports if line["status"] != "skipped" or "output" in line]
+    failed = [line for line in tried if line["status"] == "error"]
+    if len(failed) == len(tried):
+        return 3
+    return 1 if failed else 0

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference.files import exit_code, upscale_files
+from ppsr.inference.files import upscale_files
 from ppsr.inference.inputs import find_jobs, is_video_head, place_results
+from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, packed
 from tests.inference.helpers import Repeat

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from ppsr.imaging.reading import read_file
-from ppsr.inference.files import FileOptions, exit_code, upscale_files
+from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import HEIGHT, WIDTH, colours, half, packed, write_kinds
 from tests.inference.helpers import Repeat, small_network

@@ -19,6 +19,7 @@ PACKAGE = Path(ppsr.__file__).parent
 DOCS = PACKAGE.parent / "docs"
 # what these ten call, but for the network, which is a file of `generators` and its blocks
 HELPERS = {
+    "errors.py",
     "files.py",
     "imaging/arrays.py",
     "imaging/metadata.py",

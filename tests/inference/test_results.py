@@ -1,0 +1,139 @@
+"""Runs that share a folder, own results that are never inputs, results that were cut short."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ppsr.inference.files import upscale_files
+from ppsr.inference.results import exit_code
+from ppsr.inference.upscaler import Upscaler
+from tests.imaging.kinds import colours, packed
+from tests.inference.helpers import Repeat, list_files
+
+
+def _names(reports, status="ok"):
+    return sorted(Path(r["path"]).name for r in reports if r["status"] == status)
+
+
+class SecondRun(Repeat):
+    """Another run into the same folder begins and ends while the third image of the first is computed."""
+
+    def __init__(self, source, target):
+        super().__init__()
+        self.source, self.target = source, target
+
+    def run(self, x):
+        if len(self.seen) == 2:
+            upscale_files(Upscaler(Repeat()), self.source, self.target)
+        return super().run(x)
+
+
+def test_runs_into_one_folder_keep_all_lines_of_their_report(folder, tmp_path):
+    reports = upscale_files(Upscaler(SecondRun(folder, tmp_path / "out")), folder, tmp_path / "out")
+    assert exit_code(reports) == 0
+    lines = (tmp_path / "out" / "report.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["ok"] * 8
+
+
+class WhileRunning(Repeat):
+    """Calls a function while its image is computed."""
+
+    def __init__(self, action):
+        super().__init__()
+        self.action = action
+
+    def run(self, x):
+        self.action()
+        return super().run(x)
+
+
+def test_what_killed_runs_left_is_removed_unless_another_run_works_there(folder, tmp_path, caplog):
+    out = tmp_path / "out"
+    left, others = out / "sub" / ".tmp-1-0123456789ab.png", [out / ".tmp-notes.png", out / ".a.png"]
+    left.parent.mkdir(parents=True)
+    for path in (left, *others):
+        path.write_bytes(b"")
+
+    def second_run():
+        left.write_bytes(b"")
+        upscale_files(Upscaler(Repeat()), folder / "b.jpg", out)
+        upscale_files(Upscaler(Repeat()), folder / "sub", out / "sub", report=tmp_path / "elsewhere.jsonl")
+        assert left.exists()
+
+    with caplog.at_level("INFO", "ppsr"):
+        upscale_files(Upscaler(WhileRunning(second_run)), folder / "a.png", out)
+    assert f"another run writes to {out} too" in caplog.text
+    upscale_files(Upscaler(Repeat()), folder, out)
+    assert not left.exists()
+    assert all(path.exists() for path in others)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_existing": True}, {"extension": "webp"}])
+def test_own_results_beside_the_inputs_are_no_inputs(upscaler, tmp_path, options):
+    for name in ("a.png", "b.jpg", "c_x2.png"):
+        kind = "PNG" if name.endswith("png") else "JPEG"
+        (tmp_path / name).write_bytes(packed(colours(), kind))
+    first = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2")
+    assert _names(first) == ["a.png", "b.jpg", "c_x2.png"]
+    before = list_files(tmp_path)
+    again = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2", **options)
+    if "extension" in options:
+        assert _names(again) == ["a.png", "b.jpg", "c_x2.png"]
+    else:
+        assert list_files(tmp_path) == before
+    third = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2", **options)
+    assert {Path(r["path"]).stem for r in third if r["status"] == "ok"} <= {"a", "b", "c_x2"}
+
+
+def test_results_of_another_run_in_a_folder_below_are_no_inputs(folder, upscaler, tmp_path):
+    upscale_files(upscaler, folder, folder / "first")
+    reports = upscale_files(Upscaler(Repeat(), outscale=3), folder, tmp_path / "second")
+    assert len([r for r in reports if r["status"] == "ok"]) == 4
+    assert {r["reason"] for r in reports if r["status"] == "skipped"} == {"a result of an earlier run"}
+
+
+def test_an_input_that_is_named_as_a_result_is_not_replaced(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    own = packed(colours()[:11], "PNG")
+    (tmp_path / "a_x2.png").write_bytes(own)
+    reports = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2")
+    assert [r["status"] for r in reports] == ["error", "ok"]
+    assert "would replace the input" in reports[0]["reason"]
+    assert (tmp_path / "a_x2.png").read_bytes() == own
+
+
+def test_a_folder_without_images_is_an_error_that_names_it(upscaler, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("text")
+    reports = upscale_files(upscaler, tmp_path / "notes", tmp_path / "out")
+    assert reports[-1]["reason"] == f"{tmp_path / 'notes'} contains no images or videos"
+    assert exit_code(reports) == 3
+
+
+def test_images_of_kinds_that_cannot_be_read_are_named(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    (tmp_path / "b.exr").write_bytes(b"v/1\x01")
+    reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "error"]
+    assert "is EXR, which is not supported" in reports[1]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("extension", "decoded"),
+    [*((e, 2**26) for e in ("png", "jpg", "webp", "tif", "bmp")), ("png", 0), ("jpg", 0)],
+)
+def test_results_that_were_cut_short_are_made_again(upscaler, tmp_path, extension, decoded, monkeypatch):
+    monkeypatch.setattr("ppsr.inference.results._DECODED_PIXELS", decoded)
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    options = {"extension": extension, "skip_existing": True}
+    [first] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    whole = Path(first["output"]).read_bytes()
+    Path(first["output"]).write_bytes(whole[: len(whole) // 2])
+    [again] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    assert again["status"] == "ok"
+    assert Path(first["output"]).read_bytes() == whole
+    [kept] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+    assert kept["status"] == "skipped"
