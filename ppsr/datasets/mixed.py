@@ -26,7 +26,8 @@ class MixedDataset(ImageDataset):
     that degrade images do so on the host.
 
     Args:
-        datasets: names and options of data sets that yield pairs of equal sizes.
+        datasets: names and options of data sets that yield pairs of equal sizes; `scale` and `seed` default
+            to those below.
         shares: of the samples, one for each; they sum to 1.
         scale: HR size / LR size, of all of them.
         seed: of all random choices.
@@ -48,9 +49,10 @@ class MixedDataset(ImageDataset):
                 "MixedDataset needs two data sets or more, and as many shares that sum to 1; "
                 f"got {count} and {list(self.shares)}"
             )
-        self.parts = [DATASETS.build({"seed": self.seed, **section}) for section in self.datasets]
+        common = {"seed": self.seed, "scale": self.scale}
+        self.parts = [DATASETS.build({**common, **section}) for section in self.datasets]
         for section, part in zip(self.datasets, self.parts, strict=True):
-            if getattr(part, "scale", self.scale) != self.scale:
+            if part.scale != self.scale:
                 raise ConfigError(f"{section['name']} has scale {part.scale}, MixedDataset {self.scale}")
             if getattr(part, "backend", "host") == "device":
                 part.use_host("MixedDataset: degradation.backend of its data sets must be 'host'")

@@ -41,7 +41,8 @@ def _is_real(item):
 
 
 def test_samples_keep_the_shares_and_pairs_stay_pairs(sections):
-    data = MixedDataset(datasets=sections, shares=[0.3, 0.7], scale=2)
+    inherited = [{key: value for key, value in part.items() if key != "scale"} for part in sections]
+    data = MixedDataset(datasets=inherited, shares=[0.3, 0.7], scale=2)
     items = [data[epoch, index] for epoch in range(50) for index in range(len(data))]
     assert len(data) == 6
     # 300 draws: a deviation of 0.026
