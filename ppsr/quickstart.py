@@ -10,12 +10,12 @@ import numpy as np
 
 from ppsr import accelerate
 from ppsr.cli.train import main as train
-from ppsr.engine.loggers import setup_logging
 from ppsr.engine.run import newest_run
 from ppsr.errors import WeightError
 from ppsr.imaging import read_image, to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler
+from ppsr.logs import setup_logging
 from ppsr.metrics.psnr_ssim import psnr, ssim
 from ppsr.prepare.bicubic import Bicubic
 from ppsr.prepare.samples import VALIDATION, make_samples

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
+
+from ppsr.cli.flags import log_to_console
 
 __all__ = ["doctor"]
 
@@ -21,6 +24,8 @@ def doctor(
     """
     from ppsr.doctor import diagnose
 
+    log_to_console()
+    logging.getLogger("ppsr").setLevel(logging.WARNING)  # the lines below say what is tried
     part, failed = "", 0
     for line in diagnose(checks=checks):
         if line.part != part:

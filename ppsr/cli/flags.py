@@ -160,7 +160,7 @@ def run_alone(command: Callable[..., None], argv: Sequence[str] | None = None) -
 
 def log_to_console() -> None:
     """Log to the terminal only."""
-    from ppsr.engine.loggers import setup_logging
+    from ppsr.logs import setup_logging
 
     setup_logging(None)
 

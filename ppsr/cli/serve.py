@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import Backend, Half, MaxMemory, Trust, exit_on_signals
+from ppsr.cli.flags import Backend, Half, MaxMemory, Trust, exit_on_signals, log_to_console
 from ppsr.errors import ConfigError
 
 __all__ = ["serve"]
@@ -73,6 +73,7 @@ def serve(
     from ppsr.serve.service import Service
     from ppsr.serve.worker import Worker, open_model
 
+    log_to_console()
     models = named_models(load, config_file)
     own = list(models)
     if catalogue:

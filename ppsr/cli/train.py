@@ -135,8 +135,8 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
 
 def _run_model(arguments: Options, config: Config, experiment: Experiment, group: Group) -> int:
     from ppsr.config.schema import Load
-    from ppsr.engine.loggers import setup_logging
     from ppsr.engine.stages import load_stages
+    from ppsr.logs import setup_logging
     from ppsr.registry import build_model
 
     setup_logging(None, group.rank)  # a run adds its folder
@@ -171,9 +171,9 @@ def _common_folder(group: Group, config: Config, experiment: Experiment) -> Path
 
 
 def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
-    from ppsr.engine.loggers import setup_logging
     from ppsr.engine.validation import Validator
     from ppsr.evaluation.report import set_to_json
+    from ppsr.logs import setup_logging
 
     if experiment.dataset.test is None:
         raise ConfigError(f"{config.path}: --evaluate-only needs the section 'dataset.test'")
@@ -201,9 +201,9 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
 
 
 def _train(arguments: Options, config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
-    from ppsr.engine.loggers import setup_logging
     from ppsr.engine.run import find_run, lock_run, named_checkpoint
     from ppsr.engine.trainer import Trainer
+    from ppsr.logs import setup_logging
 
     found = find_run(config, experiment, arguments.resume) if arguments.resume else None
     folder = found or _common_folder(group, config, experiment)

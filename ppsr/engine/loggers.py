@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 import paddle
 from paddle.nn import functional as F
 
-from ppsr.errors import ConfigError, printable
+from ppsr.errors import ConfigError
 from ppsr.files import json_number
 from ppsr.imaging.io import to_uint8, write_image
 
@@ -26,39 +25,9 @@ if TYPE_CHECKING:
     from ppsr.config.schema import Experiment
     from ppsr.engine.state import State
 
-__all__ = ["ScalarLog", "StepClock", "log_errors", "log_step", "save_visuals", "setup_logging"]
+__all__ = ["ScalarLog", "StepClock", "log_errors", "log_step", "save_visuals"]
 
 logger = logging.getLogger(__name__)
-
-_FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
-
-
-class _OneLine(logging.Formatter):
-    """Messages in one line whatever the names in them; tracebacks keep theirs."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's name
-        record.message = printable(record.message)
-        return super().formatMessage(record)
-
-
-def setup_logging(folder: Path | None, rank: int = 0) -> None:
-    """Send the package's log to the console (rank 0) and to `folder`/log.txt (log.txt.rankN on other
-    ranks)."""
-    root = logging.getLogger("ppsr")
-    root.setLevel(logging.INFO)
-    root.propagate = False
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    formatter = _OneLine(_FORMAT, datefmt="%m/%d %H:%M:%S")
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)] if rank == 0 else []
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        name = "log.txt" if rank == 0 else f"log.txt.rank{rank}"
-        handlers.append(logging.FileHandler(folder / name, encoding="utf-8"))
-    for handler in handlers:
-        handler.setFormatter(formatter)
-        root.addHandler(handler)
 
 
 class ScalarLog:

@@ -53,7 +53,7 @@ def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> I
         Set5  5       bicubic               28.43   0.8113
               5       IMDN_x4               32.21   0.8948
                       published: IMDN       32.21   0.8948
-                      IMDN_x4 - published   -0.00  +0.0000
+                      IMDN_x4 - published   +0.00  +0.0000
     """
     first = evaluations[0]
     tilings = dict.fromkeys(evaluation.tiling for evaluation in evaluations if evaluation.tiling)
@@ -109,7 +109,9 @@ def _titled(metric: str, evaluation: Evaluation) -> str:
 def _number(metric: str, value: float | None, *, signed: bool) -> str:
     if value is None:
         return ""
-    return f"{value:{'+' if signed else ''}.{_DIGITS.get(metric, 4)}f}"
+    digits = _DIGITS.get(metric, 4)
+    rounded = round(value, digits) + 0.0  # no negative zero
+    return f"{rounded:{'+' if signed else ''}.{digits}f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -205,7 +205,7 @@ def _main(
     """Answer the server until its end of the pipe is closed."""
     warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # Paddle's; nothing is compiled here
     from ppsr import accelerate
-    from ppsr.engine.loggers import setup_logging
+    from ppsr.logs import setup_logging
 
     accelerate.enable()
     setup_logging(None)

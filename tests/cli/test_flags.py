@@ -11,8 +11,8 @@ import pytest
 
 from ppsr import cli
 from ppsr.cli.flags import exit_on_signals, run_command
-from ppsr.engine.loggers import setup_logging
 from ppsr.errors import ConfigError
+from ppsr.logs import setup_logging
 from ppsr.weights.files import write_state
 from tests.cli.signals import unhandled
 from tests.inference.helpers import small_network
