@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 import sys
+import textwrap
 from pathlib import Path
 
 PAGE = Path("docs/recipes.md")  # its translation is recipes.zh.md beside it
@@ -113,7 +114,8 @@ def draw_learning(results: dict[str, dict], target: Path | None = None) -> None:
             axes.axhline(result["published"], color="C2", linestyle=":", label="published")
         # the first scores can lie far below; the way past bicubic is what counts
         axes.set_ylim(bottom=max(min(values), result["bicubic"] - 1.5) - 0.05)
-        axes.set(title=title, xlabel="step", ylabel="PSNR (dB)")
+        axes.set_title(textwrap.fill(title, 30))
+        axes.set(xlabel="step", ylabel="PSNR (dB)")
         axes.legend(loc="lower right")
     save_figure(figure, target or IMAGES / "recipes_learning", results)
 
