@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import math
 import os
 import re
 import secrets
+import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ __all__ = [
     "atomic_write",
     "cache_folder",
     "json_number",
+    "read_regular",
     "sha256",
     "walk_folders",
 ]
@@ -72,6 +75,20 @@ def atomic_write(target: str | Path, content: bytes | str) -> None:
 def json_number(value: float) -> float | str:
     """A number as JSON holds it; infinities and NaN, which JSON lacks, as text."""
     return value if math.isfinite(value) else str(value)
+
+
+def read_regular(path: Path, most: int = 64 << 20) -> bytes:
+    """The content of a regular file of at most `most` bytes: a pipe would wait and a device never end.
+
+    Raises:
+        OSError: missing, unreadable, not a regular file, or larger.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"it has more than {most >> 20} MB", str(path))
+    return path.read_bytes()
 
 
 def sha256(path: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ppsr.errors import ConfigError
+from ppsr.files import read_regular
 
 __all__ = ["Lines", "parse_scalar_text", "parse_yaml"]
 
@@ -169,7 +170,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         ConfigError: the file is missing, unreadable, not UTF-8, or not a configuration.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode()
     except OSError as error:
         raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ppsr.datasets.sources import STORE_SUFFIX, list_source
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import read_regular
 from ppsr.imaging.io import IMAGE_SUFFIXES
 from ppsr.imaging.pairing import describe_unpaired, match_names
 
@@ -117,7 +118,7 @@ def _listed(folder: Path, meta_info: Path) -> list[Path]:
         DataError: no such list, no text, or names of what is not there.
     """
     try:
-        lines = meta_info.read_text(encoding="utf-8-sig").splitlines()  # which drops a byte order mark
+        lines = read_regular(meta_info).decode("utf-8-sig").splitlines()  # which drops a byte order mark
     except OSError as error:
         raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ppsr import imaging
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import read_regular
 from ppsr.imaging.io import decode_content, decode_image, to_rgb
 from ppsr.imaging.reading import image_header
 
@@ -63,9 +64,14 @@ def open_store(folder: Path) -> Any:
     if not (folder / "data.mdb").is_file():
         raise DataError(f"there is no LMDB store {folder}")
     try:
-        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False)
+        store = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False)
     except lmdb.Error as error:
         raise DataError(f"{folder} is not a readable LMDB store: {error}") from None
+    whole = (store.info()["last_pgno"] + 1) * store.stat()["psize"]
+    if (folder / "data.mdb").stat().st_size < whole:  # reading what is missing would end the process
+        store.close()
+        raise DataError(f"{folder}/data.mdb is cut off: it should have at least {whole} bytes")
+    return store
 
 
 def close_stores() -> None:
@@ -81,7 +87,7 @@ def read_store_list(folder: Path) -> dict[str, tuple[int, ...]]:
         DataError: the list is missing or broken.
     """
     try:
-        lines = (folder / STORE_LIST).read_text(encoding="utf-8").splitlines()
+        lines = read_regular(folder / STORE_LIST).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{folder} has no readable {STORE_LIST}: {error}") from None
     found = {}

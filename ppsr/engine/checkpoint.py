@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ppsr.files import atomic_write
+from ppsr.files import atomic_write, read_regular
 
 __all__ = ["CheckpointError", "CheckpointStore", "Content"]
 
@@ -92,8 +92,8 @@ def _alive(pid: int) -> bool:
 def _serial(folder: Path) -> int:
     """How many checkpoints were written before; 0 if the manifest does not say."""
     try:
-        return int(json.loads((folder / _MANIFEST).read_bytes()).get("serial", 0))
-    except (OSError, ValueError, TypeError, AttributeError):
+        return int(json.loads(read_regular(folder / _MANIFEST)).get("serial", 0))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return 0
 
 
@@ -219,15 +219,15 @@ class CheckpointStore:
             CheckpointError: a file is missing, shorter, or altered.
         """
         try:
-            manifest = json.loads((folder / _MANIFEST).read_bytes())
+            manifest = json.loads(read_regular(folder / _MANIFEST))
             files = {}
             for name, facts in manifest["files"].items():
-                content = (folder / name).read_bytes()
+                content = read_regular(folder / Path(name).name, facts["bytes"])
                 if len(content) != facts["bytes"] or hashlib.sha256(content).hexdigest() != facts["sha256"]:
                     raise CheckpointError(f"{folder / name} is damaged")
                 files[name] = content
             return files, manifest["meta"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{folder} is incomplete or damaged: {error}") from None
 
     def _remove_stale(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ppsr.errors import ConfigError
+from ppsr.files import read_regular
 from ppsr.generators.degradation_predictor import DegradationPredictor
 from ppsr.inference.tiling import as_float
 
@@ -84,7 +85,7 @@ def read_degradation(text: str) -> np.ndarray:
     source, content = "--degradation", text
     try:
         if path.is_file():
-            source, content = str(path), path.read_text(encoding="utf-8")
+            source, content = str(path), read_regular(path).decode()
         return np.array([float(part) for part in re.split(r"[\s,;\[\]]+", content) if part], np.float32)
     except (OSError, ValueError) as error:
         raise ConfigError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,13 @@ def test_alias_bomb_is_refused(write):
 def test_broken_files_end_in_a_config_error(write, text):
     with pytest.raises(ConfigError, match=r"x\.yaml"):
         load_config(write(text))
+
+
+def test_devices_and_pipes_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            load_config(path)
 
 
 def test_missing_file_is_named(tmp_path):

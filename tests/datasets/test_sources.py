@@ -117,3 +117,12 @@ def test_a_store_that_was_opened_before_is_read_by_forked_workers(folders):
         read = pool.map(read_samples, [folders / "gt.lmdb" / f"{name}.png" for name in "abca"])
     np.testing.assert_array_equal(read[0], expected)
     np.testing.assert_array_equal(read[3], expected)
+
+
+def test_a_store_that_was_cut_off_is_refused(folders):
+    data = folders / "gt.lmdb" / "data.mdb"
+    with data.open("r+b") as handle:
+        handle.truncate(data.stat().st_size - 4096)
+    close_stores()
+    with pytest.raises(DataError, match=r"data\.mdb is cut off"):
+        read_samples(folders / "gt.lmdb" / "a")

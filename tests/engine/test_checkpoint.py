@@ -161,6 +161,18 @@ def test_damaged_newest_is_named_and_passed_over(tmp_path: Path, caplog: pytest.
     assert "step_000000002" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    ["[" * 100_000, '{"files": {"/dev/zero": {"bytes": 9, "sha256": ""}}}', '{"files": {"state.json": []}}'],
+)
+def test_hostile_manifests_are_damage(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "step_000000001").mkdir()
+    (tmp_path / "step_000000001" / "manifest.json").write_text(manifest)
+    (tmp_path / "step_000000001" / "zero").symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match="incomplete or damaged"):
+        CheckpointStore(tmp_path).load(tmp_path / "step_000000001")
+
+
 def test_nothing_valid_gives_none(tmp_path: Path) -> None:
     store = store_with(tmp_path, 1)
     (store.all()[0] / "manifest.json").unlink()
