@@ -37,6 +37,8 @@ def load_matrices(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     """As `read_mat`, in this process."""
     from scipy.io import loadmat, whosmat
 
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a regular file")  # a pipe would wait
     try:
         shapes = {name: shape for name, shape, _ in whosmat(path)}
         for name in names:

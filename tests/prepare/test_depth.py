@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -166,3 +167,9 @@ def test_crops_of_hr_and_lr_show_the_same_places(tmp_path, rng):
 def test_crops_that_do_not_fit_the_scale_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="multiples of the scale 4"):
         DepthTraining(tmp_path).crop(size=30)
+
+
+def test_a_pipe_is_no_mat_file(tmp_path):
+    os.mkfifo(tmp_path / "a.mat")
+    with pytest.raises(DataError, match="not a regular file"):
+        load_matrices(tmp_path / "a.mat", ("data",))
