@@ -131,12 +131,11 @@ def largest_tiles(
     size = 0  # not cut
     while True:
         tiles = make_tiles(info, size, overlap)
-        parts = [
-            max(stop - start for start, stop in pairwise(_edges(length, tiles, info.size_multiple)))
-            for length in (height, width)
-        ]
-        read, across = (
-            min(part + 2 * tiles.overlap, length) for part, length in zip(parts, (height, width), strict=True)
+        cuts = [_edges(length, tiles, info.size_multiple) for length in (height, width)]
+        parts = [max(stop - start for start, stop in pairwise(edges)) for edges in cuts]
+        read, across = (  # the first and the last tile have one overlap
+            min(part + min(len(edges) - 2, 2) * tiles.overlap, edges[-1])
+            for part, edges in zip(parts, cuts, strict=True)
         )
         rows = min(parts[0] + 4 * tiles.fade, height)
         network = per_pixel * read * across
