@@ -51,6 +51,7 @@ def test_network_exists_and_has_these_options(entry) -> None:
         return
     name = network.pop("name")
     assert check_arguments(GENERATORS.get(name), network, entry.name) is None
+    network = network.get("generator", network)  # BlindSR holds one
     scale = network.get("outscale") or network.get("upscale", network.get("scale"))
     assert (scale[-1] if isinstance(scale, list) else scale) == entry.scale  # DRN lists its levels
 
