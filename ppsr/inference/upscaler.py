@@ -37,6 +37,7 @@ TILE_MODES = ("blend", *PUBLISHED_MODES)
 _SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
+_SPARE = 1.25  # without a limit freed memory is kept, and large tiles leave more holes than small ones
 _SMALL = 128 * 128  # pixels of an image that is never worth measuring for
 _PUBLISHED_PAD = 32
 _OVERSHOOT = 0.5  # of floats beside [0, 1]: resizing and networks stay below it, images in 0..255 do not
@@ -182,6 +183,8 @@ class Upscaler:
                 share = SHARE_OF_FREE if self.max_memory is None else _SHARE_OF_GPU
                 device = round(share * min(self.max_memory or free, free))
             per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
+            if self.max_memory is None:
+                per_pixel *= _SPARE
             tiles, memory = largest_tiles(
                 info,
                 (height, width, channels),

@@ -160,7 +160,7 @@ def test_nothing_usable_is_exit_code_3(files):
     ("arguments", "message"),
     [
         (["in", "--tile-mode", "blended"], "did you mean 'blend'"),
-        (["in", "--max-memory", "lots"], "no amount of memory"),
+        (["in", "--max-memory", "lots"], "not an amount of memory"),
         (["in", "--ext", "jp2"], "format 'jp2' is unknown"),
         (["missing.png"], "there is no file or folder"),
         (["in", "--backend", "openvin"], "did you mean 'openvino'"),

@@ -96,9 +96,9 @@ def test_infinity_is_valid_json(workshop):
     assert _evaluate_only(workshop)[1]["mean"] == {"psnr": "inf", "ssim": pytest.approx(1)}
 
 
-def test_random_weights_are_said_to_be_random(workshop, caplog):
+def test_random_weights_are_said_to_be_random(workshop, capsys):
     assert main(["-c", str(workshop / "net.yaml"), "--evaluate-only", "--no-cuda"]) == 0
-    assert "random weights" in caplog.text
+    assert "random weights" in capsys.readouterr().out
 
 
 def test_a_scoring_without_a_metric_or_without_a_score_does_not_end_well(workshop, capsys):
