@@ -197,7 +197,8 @@ assert group.gather(group.rank) == [0, 1]
 
 def _run_ranks(folder, program):
     script = folder / "rank.py"
-    script.write_text(program, encoding="utf-8")
+    # without Python's end, in which Paddle's threads were once seen to crash after all had been done
+    script.write_text(f"{program}\nimport os\nos._exit(0)\n", encoding="utf-8")
     launcher = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(folder / "log")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(MAIN.parents[1])}
     return subprocess.run(
