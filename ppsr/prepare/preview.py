@@ -8,6 +8,7 @@ import numpy as np
 
 from ppsr.config import load_config
 from ppsr.datasets.degrading import DegradingDataset
+from ppsr.datasets.mixed import MixedDataset
 from ppsr.engine.loader import build_dataset
 from ppsr.errors import ConfigError
 from ppsr.imaging.captions import captioned
@@ -24,7 +25,7 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
     """Write the sheet: one row of stages per kind of degradation, the result last, all enlarged to one size.
 
     Args:
-        config_file: its `dataset.train` says how images are degraded.
+        config_file: its `dataset.train` says how images are degraded; of a mixed one, each part that does.
         output: image to write.
         index: sample of the data set.
 
@@ -36,16 +37,21 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
     """
     config = load_config(config_file)
     dataset, _ = build_dataset(config.get("dataset", {}).get("train") or {}, "dataset.train")
-    if not isinstance(dataset, DegradingDataset):
+    parts = dataset.parts if isinstance(dataset, MixedDataset) else [dataset]
+    degrading = [part for part in parts if isinstance(part, DegradingDataset)]
+    if not degrading:
         raise ConfigError(f"{config.path}: dataset.train has no degradation to preview")
-    rows, count = [], 0
-    for degradation, stages in dataset.previews(index).items():
-        tiles = [_tile(image, f"{degradation}: {name}") for name, image in stages]
-        count += len(tiles)
-        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
-        rows += [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
+    rows, counts = [], []
+    for part in degrading:
+        count = 0
+        for degradation, stages in part.previews(index).items():
+            tiles = [_tile(image, f"{degradation}: {name}") for name, image in stages]
+            count += len(tiles)
+            tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
+            rows += [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
+        counts.append(f"{count} stages of {part.items[index % len(part)]}")
     write_image(output, np.concatenate(rows, axis=0))
-    return f"{output}: {count} stages of {dataset.items[index % len(dataset)]}"
+    return f"{output}: {', '.join(counts)}"
 
 
 def _tile(image: np.ndarray, text: str) -> np.ndarray:

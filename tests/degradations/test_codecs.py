@@ -94,7 +94,8 @@ def test_encoders_run_on_the_host(tmp_path, monkeypatch):
         _dataset(tmp_path, backend="device")
 
 
-def test_a_preview_shows_every_step(tmp_path):
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_preview_shows_every_step(mixed, tmp_path):
     pytest.importorskip("av")
     dataset = _dataset(tmp_path / "hr", backend="host")
     [stages] = dataset.previews(0).values()
@@ -104,6 +105,10 @@ def test_a_preview_shows_every_step(tmp_path):
     config = tmp_path / "c.yaml"
     section = {"name": "RealESRGANDataset", "scale": 2, "gt_size": 32, "crop_pad_size": 64}
     section |= {"gt_folder": str(tmp_path / "hr"), "degradation": {"operations": LIST}}
+    if mixed:
+        pairs = {"name": "SRDataset", "gt_folder": str(tmp_path / "hr"), "lq_folder": str(tmp_path / "hr")}
+        parts = [{**pairs, "gt_size": 32}, section]
+        section = {"name": "MixedDataset", "scale": 2, "shares": [0.5, 0.5], "datasets": parts}
     config.write_text(
         yaml.safe_dump({"model": {"name": "SRModel"}, "total_iters": 1, "dataset": {"train": section}})
     )
