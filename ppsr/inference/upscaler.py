@@ -13,10 +13,9 @@ from typing import cast
 import numpy as np
 from paddle import nn
 
-from ppsr.accelerate.process import return_memory
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import quantise
-from ppsr.inference.backend import Backend, PaddleBackend, apply_backend
+from ppsr.inference.backend import Backend, apply_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
 from ppsr.inference.degradation import check_degradation, predict_degradation
@@ -25,9 +24,9 @@ from ppsr.inference.network import load_source
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.published_tiles import PUBLISHED_MODES, count_tiles, upscale_as_published
 from ppsr.inference.rows import resize_rows
-from ppsr.inference.tiling import TilePlan, Tiler, Tiles, largest_tiles, make_tiles
+from ppsr.inference.tile_memory import TileMemory
+from ppsr.inference.tiling import TilePlan, Tiler, Tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
-from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
 
 __all__ = ["TILE_MODES", "TilePlan", "Upscaler"]
 
@@ -36,8 +35,6 @@ logger = logging.getLogger(__name__)
 TILE_MODES = ("blend", *PUBLISHED_MODES)
 _SMALLEST_OUTSCALE = 1 / 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
-_SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
-_SPARE = 1.25  # without a limit freed memory is kept, and large tiles leave more holes than small ones
 _SMALL = 128 * 128  # pixels of an image that is never worth measuring for
 _PUBLISHED_PAD = 32
 _OVERSHOOT = 0.5  # of floats beside [0, 1]: resizing and networks stay below it, images in 0..255 do not
@@ -126,8 +123,7 @@ class Upscaler:
         self.degradation: np.ndarray | None = None
         if degradation is not None:
             self.degradation = check_degradation(degradation, info.degradation_params, info.network)
-        self._per_pixel: float | None = None
-        self._kept = 0  # bytes that measuring left behind and larger tiles use again
+        self._memory = TileMemory(self.backend)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the result."""
@@ -177,23 +173,12 @@ class Upscaler:
             return TilePlan(tiles, count, None)
         tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
-            free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
-            device = None
-            if free is not None:
-                share = SHARE_OF_FREE if self.max_memory is None else _SHARE_OF_GPU
-                device = round(share * min(self.max_memory or free, free))
-            per_pixel = self._measured(gpu=device is not None)  # before the budget: it leaves memory behind
-            if self.max_memory is None:
-                per_pixel *= _SPARE
-            tiles, memory = largest_tiles(
-                info,
+            tiles, memory = self._memory.largest_tiles(
                 (height, width, channels),
-                per_pixel=per_pixel,
-                budget=memory_budget(self.max_memory if device is None else None) + self._kept,
-                device_budget=device,
+                limit=self.max_memory,
+                ensemble=self.ensemble,
                 overlap=self.overlap,
             )
-            memory = max(0, memory - self._kept)
         tiles = self._within_engine(tiles, max(height, width))
         return TilePlan(tiles, self._tiler(tiles, None, None).count(height, width), memory)
 
@@ -244,30 +229,6 @@ class Upscaler:
             limit_memory=self.max_memory is not None,
             on_tile=on_tile if blend else None,
         )
-
-    def _measured(self, *, gpu: bool = False) -> float:
-        """Bytes that the network takes per LR pixel, measured once on single passes: the eight of an ensemble
-        take the memory of one and their sum."""
-        if self._per_pixel is None:
-            info = self.backend.info
-            batch = info.channels == 1 and not info.luma  # as `_tile` hands over an RGB image
-            limit, budget = self.max_memory, None
-            if limit is not None and not gpu:
-                return_memory()
-                budget = memory_budget(limit)
-
-            def run(side: int) -> None:
-                self._kept = resident_memory()
-                shape = (3, 1) if batch else (1, max(3, info.channels))
-                for _ in range(1 if limit is None else 2):  # a first pass lacks what it leaves behind
-                    apply_backend(self.backend, np.zeros((*shape, side, side), np.float32))
-
-            self._per_pixel = bytes_per_pixel(run, info.size_multiple, gpu=gpu, budget=budget)
-            trim_heap()
-            self._kept = 0 if gpu else max(0, resident_memory() - self._kept)
-            if self.ensemble:
-                self._per_pixel += 3 * 3 * 4 * self.scale**2  # the sum, a turned result, their sum
-        return self._per_pixel
 
     def bands(
         self,

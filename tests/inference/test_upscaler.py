@@ -163,7 +163,7 @@ def test_memory_decides_about_tiles(rng):
     net = small_network()
     image = rng.random((96, 128, 3), dtype=np.float32)
     upscaler = Upscaler(net, max_memory=resident_memory() + 400_000_000)
-    upscaler._per_pixel = 200_000.0
+    upscaler._memory._per_pixel = 200_000.0
     plan = upscaler.plan(*image.shape)
     assert 0 < plan.tiles.size < 96
     assert plan.count > 1
@@ -175,7 +175,7 @@ def test_memory_decides_about_tiles(rng):
 def test_memory_is_measured_on_single_passes():
     backend = Repeat()
     upscaler = Upscaler(backend, ensemble=True)
-    assert upscaler._measured() > 3 * 3 * 4 * 2**2
+    assert upscaler._memory.per_pixel(ensemble=upscaler.ensemble) > 3 * 3 * 4 * 2**2
     assert len(backend.seen) == 3
     assert upscaler.ensemble
 

@@ -1,0 +1,83 @@
+"""How large tiles may be: the memory that a backend takes per pixel, measured, against what there is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppsr.accelerate.process import return_memory
+from ppsr.inference.backend import Backend, PaddleBackend, apply_backend
+from ppsr.inference.tiling import Tiles, largest_tiles
+from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
+
+__all__ = ["TileMemory"]
+
+_SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
+_SPARE = 1.25  # without a limit freed memory is kept, and large tiles leave more holes than small ones
+
+
+class TileMemory:
+    """The memory of one backend, measured when it is first needed.
+
+    Args:
+        backend: computes the tiles.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._per_pixel: float | None = None
+        self._kept = 0  # bytes that measuring left behind and larger tiles use again
+
+    def largest_tiles(
+        self, size: tuple[int, int, int], *, limit: int | None, ensemble: bool, overlap: int | None
+    ) -> tuple[Tiles, int]:
+        """The largest tiles that fit, and the bytes that are predicted for them.
+
+        Args:
+            size: height, width and channels of the image.
+            limit: bytes that the whole process may take, on a GPU those of its memory; None: 70 % of what is
+                free.
+            ensemble: whether results are the mean over the eight flips and turns.
+            overlap: LR pixels that a tile is read wider on each side; None: from the network.
+
+        Raises:
+            DataError: memory is short even for the smallest tile, or the process already takes all of it.
+        """
+        free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
+        device = None
+        if free is not None:
+            share = SHARE_OF_FREE if limit is None else _SHARE_OF_GPU
+            device = round(share * min(limit or free, free))
+        # before the budget: it leaves memory behind
+        per_pixel = self.per_pixel(limit=limit, ensemble=ensemble, gpu=device is not None)
+        tiles, memory = largest_tiles(
+            self.backend.info,
+            size,
+            per_pixel=per_pixel * (_SPARE if limit is None else 1),
+            budget=memory_budget(limit if device is None else None) + self._kept,
+            device_budget=device,
+            overlap=overlap,
+        )
+        return tiles, max(0, memory - self._kept)
+
+    def per_pixel(self, *, limit: int | None = None, ensemble: bool = False, gpu: bool = False) -> float:
+        """Bytes that the network takes per LR pixel, measured once on single passes: the eight of an ensemble
+        take the memory of one and their sum."""
+        if self._per_pixel is None:
+            info, budget = self.backend.info, None
+            batch = info.channels == 1 and not info.luma  # as an RGB image is handed over
+            if limit is not None and not gpu:
+                return_memory()
+                budget = memory_budget(limit)
+
+            def run(side: int) -> None:
+                self._kept = resident_memory()
+                shape = (3, 1) if batch else (1, max(3, info.channels))
+                for _ in range(1 if limit is None else 2):  # a first pass lacks what it leaves behind
+                    apply_backend(self.backend, np.zeros((*shape, side, side), np.float32))
+
+            self._per_pixel = bytes_per_pixel(run, info.size_multiple, gpu=gpu, budget=budget)
+            trim_heap()
+            self._kept = 0 if gpu else max(0, resident_memory() - self._kept)
+            if ensemble:
+                self._per_pixel += 3 * 3 * 4 * info.scale**2  # the sum, a turned result, their sum
+        return self._per_pixel
