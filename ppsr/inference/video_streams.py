@@ -28,6 +28,8 @@ __all__ = [
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _NARROW = 1  # luma from 16 to 235
 _WITH_CRF = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
+# x265 refuses transparency, and VP9 has it beside its packets, where FFmpeg's own decoder does not look
+_WITH_ALPHA = ("ffv1", "png", "prores_ks", "qtrle")
 # beginnings of tags of the file, not of the film
 _WRITER_TAGS = (
     "encoder",
@@ -183,13 +185,11 @@ def add_encoder(
     encoder.height, encoder.width = size
     # half resolution of the colours needs even sides
     colours = "444" if size[0] % 2 or size[1] % 2 else "420"
-    wanted = [f"yuv{colours}p", "nv12", "yuv444p"]
-    # VP9 has transparency beside its packets, where FFmpeg's own decoder does not look
-    alpha = has_alpha(first.format) and not codec.startswith("libvpx")
-    if alpha:
-        wanted = ["rgba", "argb", "bgra", f"yuva{colours}p", "yuva444p", "yuva444p10le", *wanted]
+    wanted, deep = [f"yuv{colours}p", "nv12", "yuv444p"], [f"yuv{colours}p10le"]
+    if has_alpha(first.format) and codec in _WITH_ALPHA:
+        wanted, deep = ["rgba", "argb", "bgra", "yuva444p10le", *wanted], ["yuva444p10le", *deep]
     if first.format.components[0].bits > 8:
-        wanted = ["yuva444p10le"] * alpha + [f"yuv{colours}p10le", *wanted]
+        wanted = deep + wanted
     encoder.pix_fmt = next((name for name in wanted if name in layouts), (layouts or wanted)[0])
     context = encoder.codec_context
     context.time_base = stream.time_base

@@ -80,6 +80,7 @@ def _info(path):
         }
 
 
+_needs_x265 = pytest.mark.skipif("libx265" not in av.codecs_available, reason="this FFmpeg has no libx265")
 _has_chapters = pytest.mark.skipif(
     not hasattr(av.container.OutputContainer, "set_chapters"), reason="this PyAV knows no chapters"
 )
@@ -104,7 +105,7 @@ def test_what_a_container_does_not_keep_is_named(tmp_path):
 
 
 @_has_chapters
-@pytest.mark.skipif("libx265" not in av.codecs_available, reason="this FFmpeg has no libx265")
+@_needs_x265
 def test_hdr10_that_is_lost_is_named(tmp_path):
     _film(tmp_path / "film.mkv", "libx265", HDR10)
     if len(_info(tmp_path / "film.mkv")["HDR10"]) < 2:
@@ -146,10 +147,15 @@ def test_options_that_the_encoder_does_not_take_are_named(tmp_path, option, mess
 
 
 @pytest.mark.parametrize(
-    ("source", "codec", "target"),
-    [("a.mov", "png", "out"), ("a.mov", "png", "b.webm"), ("a.webm", "libvpx-vp9", "out")],
+    ("source", "codec", "target", "options"),
+    [
+        ("a.mov", "png", "out", {}),
+        ("a.mov", "png", "b.webm", {}),
+        ("a.webm", "libvpx-vp9", "out", {}),
+        pytest.param("a.mov", "png", "b.mp4", {"video_codec": "libx265"}, marks=_needs_x265),
+    ],
 )
-def test_transparency_that_is_lost_is_named(source, codec, target, tmp_path):
+def test_transparency_that_is_lost_is_named(source, codec, target, options, tmp_path):
     with av.open(str(tmp_path / source), "w") as writer:
         stream = writer.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba" if codec == "png" else "yuva420p"
@@ -160,7 +166,8 @@ def test_transparency_that_is_lost_is_named(source, codec, target, tmp_path):
             frame.pts, frame.time_base = stamp, Fraction(1, 10)
             writer.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
         writer.mux(stream.encode(None))
-    report = _one(tmp_path, source, target)
+    report = _one(tmp_path, source, target, **options)
+    assert report["status"] == "warn"
     assert "transparency is left out" in report["reason"]
 
 
