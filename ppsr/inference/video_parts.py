@@ -96,24 +96,20 @@ class Parts:
         """
         import av
 
-        indices = list(self._indices())
-        shown = [entry[0] for index in indices for entry in json.loads(index.read_bytes())]
+        parts = {index: json.loads(index.read_bytes()) for index in self._indices()}
+        shown = [pts for entries in parts.values() for pts, _, _ in entries]
         ordered = sorted(shown)
-        rank = {stamp: number for number, stamp in enumerate(ordered)}
-        delay = max(number - rank[stamp] for number, stamp in enumerate(shown))
+        rank = {pts: number for number, pts in enumerate(ordered)}
+        delay = max(number - rank[pts] for number, pts in enumerate(shown))
         step = ordered[-1] - ordered[-2] if len(ordered) > 1 else 1
-        ordered.append(ordered[-1] + step)
-        number = 0
-        for index in indices:
+        end = dict(zip(ordered, [*ordered[1:], ordered[-1] + step], strict=True))
+        decoded = chain((ordered[0] - number * step for number in range(delay, 0, -1)), ordered)
+        for index, entries in parts.items():
             with index.with_suffix(".bin").open("rb") as file:
-                for pts, is_keyframe, size in json.loads(index.read_bytes()):
+                for pts, is_keyframe, size in entries:
                     packet = av.Packet(file.read(size))
-                    before = delay - number  # places before the first frame
-                    packet.pts = pts
-                    packet.dts = ordered[0] - before * step if before > 0 else ordered[-before]
-                    packet.duration = ordered[rank[pts] + 1] - pts
+                    packet.pts, packet.dts, packet.duration = pts, next(decoded), end[pts] - pts
                     packet.is_keyframe, packet.time_base, packet.stream = is_keyframe, time_base, stream
-                    number += 1
                     yield packet
 
 
