@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.datasets.samples import ImageDataset
+from ppsr.degradations.steps import are_shares
 from ppsr.errors import ConfigError
 from ppsr.registry import DATASETS
 
@@ -43,11 +44,10 @@ class MixedDataset(ImageDataset):
 
     def __post_init__(self) -> None:
         count = len(self.datasets)
-        fits = len(self.shares) == count >= 2 and min(self.shares) >= 0
-        if not fits or not abs(sum(self.shares) - 1) <= 1e-8:  # NaN too
+        if count < 2 or not are_shares(self.shares, count):
             raise ConfigError(
                 "MixedDataset needs two data sets or more, and as many shares that sum to 1; "
-                f"got {count} and {list(self.shares)}"
+                f"got {count} and {self.shares}"
             )
         common = {"seed": self.seed, "scale": self.scale}
         self.parts = [DATASETS.build({**common, **section}) for section in self.datasets]

@@ -41,6 +41,7 @@ __all__ = [
     "Sometimes",
     "Step",
     "UnsharpStep",
+    "are_shares",
     "check_names",
     "check_range",
 ]
@@ -81,11 +82,16 @@ def _check_probability(step: str, **values: float) -> None:
             raise ConfigError(f"{step}: {key} is between 0 and 1, got {value}")
 
 
-def check_shares(step: str, key: str, value: Sequence[float], count: int) -> None:
-    """Raise a ConfigError unless the option of a step is `count` probabilities that sum to 1, as exactly as
-    `numpy.random.Generator.choice` wants it."""
+def are_shares(value: Any, count: int) -> bool:
+    """Whether a value is `count` probabilities that sum to 1, as exactly as `numpy.random.Generator.choice`
+    wants it."""
     fits = _is_list_of_numbers(value) and len(value) == count
-    if not fits or min(value) < 0 or not abs(sum(value) - 1) <= 1e-8:
+    return fits and min(value) >= 0 and abs(sum(value) - 1) <= 1e-8
+
+
+def check_shares(step: str, key: str, value: Sequence[float], count: int) -> None:
+    """Raise a ConfigError unless the option of a step is `are_shares`."""
+    if not are_shares(value, count):
         raise ConfigError(f"{step}: {key} is {count} probabilities that sum to 1, got {value}")
 
 
