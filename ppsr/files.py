@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ppsr.errors import DataError
+
 __all__ = [
     "TEMPORARY",
     "atomic_path",
     "atomic_write",
     "cache_folder",
+    "check_regular",
     "json_number",
     "read_regular",
     "sha256",
@@ -75,6 +78,12 @@ def atomic_write(target: str | Path, content: bytes | str) -> None:
 def json_number(value: float) -> float | str:
     """A number as JSON holds it; infinities and NaN, which JSON lacks, as text."""
     return value if math.isfinite(value) else str(value)
+
+
+def check_regular(path: Path) -> None:
+    """Raises DataError for a pipe, a socket or a device: opening a pipe waits for somebody who writes."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a regular file")
 
 
 def read_regular(path: Path, most: int = 64 << 20) -> bytes:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import check_regular
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.reading import DecodedImage, read_file
@@ -27,7 +28,6 @@ from ppsr.inference.inputs import (
     CONTAINERS,
     Job,
     check_place,
-    check_regular,
     find_jobs,
     is_file_name,
     place_results,

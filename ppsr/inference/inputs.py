@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import walk_folders
+from ppsr.files import check_regular, walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.video import fitting_container
 from ppsr.inference.video_streams import TRANSPORT_PACKETS
 
-__all__ = ["CONTAINERS", "Job", "check_place", "check_regular", "find_jobs", "is_file_name", "place_results"]
+__all__ = ["CONTAINERS", "Job", "check_place", "find_jobs", "is_file_name", "place_results"]
 
 logger = logging.getLogger(__name__)
 
@@ -172,12 +172,6 @@ def _results(report: Path) -> set[Path]:
     except (OSError, ValueError, TypeError, KeyError):  # not one of ours, or cut short
         pass
     return names
-
-
-def check_regular(path: Path) -> None:
-    """Raises DataError for a pipe, a socket or a device: opening a pipe waits for somebody who writes."""
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not a regular file")
 
 
 def is_video_head(head: bytes) -> bool:

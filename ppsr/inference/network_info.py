@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import read_regular
 
 __all__ = ["INFO_SUFFIX", "NetworkInfo", "network_info"]
 
@@ -57,9 +58,7 @@ class NetworkInfo:
             DataError: missing, or its values cannot be those of a network.
         """
         try:
-            if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_FILE):
-                raise ValueError("it is not a regular file of at most 16 MB")
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path, _LARGEST_FILE).decode()
             _Entries.model_validate_json(text)
             return TypeAdapter(cls).validate_json(text), json.loads(text)
         except OSError as error:

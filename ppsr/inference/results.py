@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ppsr.errors import DataError
-from ppsr.files import TEMPORARY
+from ppsr.files import TEMPORARY, check_regular
 from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_file
 from ppsr.imaging.writing import FORMATS
-from ppsr.inference.inputs import Job, check_regular
+from ppsr.inference.inputs import Job
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import video_size
 from ppsr.inference.video_streams import check_video

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ppsr.errors import DataError
+from ppsr.files import check_regular
 
 __all__ = ["load_matrices", "read_mat"]
 
@@ -37,8 +38,7 @@ def load_matrices(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     """As `read_mat`, in this process."""
     from scipy.io import loadmat, whosmat
 
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not a regular file")  # a pipe would wait
+    check_regular(path)
     try:
         shapes = {name: shape for name, shape, _ in whosmat(path)}
         for name in names:
