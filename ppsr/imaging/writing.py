@@ -58,7 +58,7 @@ def supported_dtype(suffix: str, target: Target) -> tuple[np.dtype, list[str]]:
     if kind == "bmp" and target.height * target.width * target.channels > _FOUR_GIGABYTES:
         raise DataError(f"{suffix} holds 4 GB, the result of {size} has more; use png")
     if target.dtype.kind == "f" and kind != "tiff":
-        raise DataError(f"{suffix} does not hold floats; use tif")
+        raise DataError(f"{suffix} does not hold floats; use tif (--ext tif)")
     if target.dtype == np.uint16 and kind not in ("png", "tiff"):
         return np.dtype(np.uint8), [f"{suffix} has 8 bits a sample, 16 were reduced"]
     return target.dtype, []
