@@ -16,6 +16,7 @@ import numpy as np
 from ppsr.degradations.operations import Operation
 from ppsr.degradations.steps import ImageSizes, Rng, check_names, check_range
 from ppsr.errors import ConfigError
+from ppsr.imaging.frames import reformatted
 from ppsr.imaging.io import to_uint8, to_unit
 
 __all__ = ["VIDEO_CODECS", "Video", "VideoStep", "WebP", "WebPStep"]
@@ -68,11 +69,11 @@ class Video:
             if self.codec.startswith("mpeg")
             else {"crf": quality, "b": "0", "preset": "veryfast", "x265-params": "log-level=none"}
         )
-        frame = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(format="yuv420p")
+        frame = reformatted(av.VideoFrame.from_ndarray(even, format="rgb24"), format="yuv420p")
         packets = [*encoder.encode(frame), *encoder.encode(None)]
         decoder: Any = av.CodecContext.create(VIDEO_CODECS[self.codec][0], "r")
         frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
-        return frames[0].to_ndarray(format="rgb24")[:height, :width]
+        return reformatted(frames[0], format="rgb24").to_ndarray()[:height, :width]
 
 
 def _coded(image: np.ndarray, code: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

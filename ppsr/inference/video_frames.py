@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ppsr.imaging.frames import reformatted
+
 __all__ = ["make_frame", "upright_pixels"]
 
 # matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
@@ -22,15 +24,18 @@ def upright_pixels(frame: Any, *, alpha: bool = False) -> np.ndarray:
     spread = _WIDE if int(frame.color_range) == _WIDE else _NARROW
     matrix = _matrix(frame)
     exact, layout = _LAYOUTS[4 if alpha else 3]
-    converted = frame.reformat(
+    converted = reformatted(
+        frame,
         format=exact,
         src_colorspace=matrix,
         dst_colorspace=matrix,
         src_color_range=spread,
         dst_color_range=_NARROW,
     )
-    pixels = converted.reformat(format=layout, src_colorspace=matrix, dst_colorspace=_BT601).to_ndarray()
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))  # against the clock
+    rgb = reformatted(converted, format=layout, src_colorspace=matrix, dst_colorspace=_BT601)
+    return np.ascontiguousarray(
+        np.rot90(rgb.to_ndarray(), round(frame.rotation / 90) % 4)
+    )  # against the clock
 
 
 def make_frame(sr: np.ndarray, source: Any, layout: str) -> Any:
@@ -40,8 +45,8 @@ def make_frame(sr: np.ndarray, source: Any, layout: str) -> Any:
     matrix = _matrix(source)
     exact, own = _LAYOUTS[sr.shape[2]]
     frame = av.VideoFrame.from_ndarray(sr, format=own)
-    converted = frame.reformat(format=exact, src_colorspace=_BT601, dst_colorspace=matrix)
-    return converted.reformat(format=layout, src_colorspace=matrix, dst_colorspace=matrix)
+    converted = reformatted(frame, format=exact, src_colorspace=_BT601, dst_colorspace=matrix)
+    return reformatted(converted, format=layout, src_colorspace=matrix, dst_colorspace=matrix)
 
 
 def _matrix(frame: Any) -> int:
