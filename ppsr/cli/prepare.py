@@ -264,7 +264,7 @@ def preview(
     output: Annotated[Path, typer.Option("-o", "--output", help="Image file to write.")] = Path(
         "output/preview.png"
     ),
-    index: Annotated[int, typer.Option(help="Index of the image in dataset.train.")] = 0,
+    index: Annotated[int, typer.Option(min=0, help="Index of the image in dataset.train.")] = 0,
 ) -> None:
     """Draw what each stage of a config's degradation does to an image."""
     from ppsr.prepare.preview import make_preview

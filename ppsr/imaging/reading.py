@@ -34,6 +34,7 @@ __all__ = [
     "read_file",
 ]
 
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif", "heic")
 _UNSUPPORTED = {  # beginnings
@@ -105,8 +106,11 @@ def check_value_range(value_range: Sequence[float] | None) -> None:
     if value_range is not None:
         numbers = isinstance(value_range, (list, tuple)) and len(value_range) == 2
         numbers = numbers and all(isinstance(v, (int, float)) for v in value_range)
-        if not numbers or not value_range[0] < value_range[1]:
-            raise ConfigError(f"value_range is two rising numbers, got {value_range!r}")
+        if not numbers or not (
+            -_LARGEST_FLOAT <= value_range[0] < value_range[1] <= _LARGEST_FLOAT
+            and value_range[1] - value_range[0] <= _LARGEST_FLOAT
+        ):
+            raise ConfigError(f"value_range is two rising numbers of 32-bit floats, got {value_range!r}")
 
 
 def read_file(

@@ -96,7 +96,8 @@ def existing_result(
         return None
     try:
         if job.is_video:
-            whole = not check_video(target).faults
+            found = check_video(target)
+            whole = not found.faults and found.frames == check_video(job.source).frames
         elif there[0] * there[1] <= _DECODED_PIXELS:
             whole = bool(read_file(target, value_range=value_range))
         else:

@@ -214,6 +214,7 @@ class _Job:
         return {
             "source": [str(self.source.resolve()), status.st_size, status.st_mtime_ns],
             "output_size": list(self.upscaler.size(*self.size)),
+            "tiles": [self.upscaler.tile_mode, self.upscaler.tile, self.upscaler.overlap],
             "encoder": [self.options.video_codec, self.options.crf, dict(self.options.video_options)],
             "network": self.upscaler(noise)[::_PROBE_STEP, ::_PROBE_STEP].ravel().tolist(),
         }

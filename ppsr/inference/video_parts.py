@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from heapq import merge
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ __all__ = ["PART_FRAMES", "Parts", "decoding_order"]
 
 PART_FRAMES = 100  # each part begins with a keyframe, where encoders would put one every 250 frames or so
 _SETTINGS = "settings.json"
+_LONGEST_NAME = 200  # bytes
 
+Entry = tuple[int, bool, int]  # of a packet: time stamp, whether it is a keyframe, bytes
 Frame = tuple[np.ndarray, Any, int]  # pixels, source, time stamp
 
 
@@ -32,19 +35,24 @@ class Parts:
         target: the result.
         settings: whatever the frames depend on, as JSON.
         same: whether the settings of an interrupted run, given first, are these.
-
-    Attributes:
-        frames: number of frames in whole parts.
     """
 
     def __init__(
         self, target: Path, settings: dict[str, Any], same: Callable[[dict[str, Any], dict[str, Any]], bool]
     ) -> None:
-        self._folder = target.with_name(f".{target.name[:200]}.parts")
-        if not self._is_of(settings, same):
+        name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
+        self._folder = target.with_name(f".{name}.parts")
+        self._parts: list[list[Entry]] = []
+        if self._is_of(settings, same):
+            self._parts = list(self._whole())
+        else:
             shutil.rmtree(self._folder, ignore_errors=True)
             atomic_write(self._folder / _SETTINGS, json.dumps(settings))
-        self.frames = sum(1 for _ in self._indices()) * PART_FRAMES
+
+    @property
+    def frames(self) -> int:
+        """Number of frames in the parts, the last of which may have fewer than are counted."""
+        return len(self._parts) * PART_FRAMES
 
     def _is_of(
         self, settings: dict[str, Any], same: Callable[[dict[str, Any], dict[str, Any]], bool]
@@ -54,14 +62,20 @@ class Parts:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def _index(self, number: int) -> Path:
-        return self._folder / f"{number:06}.json"
+    def _file(self, number: int) -> Path:
+        return self._folder / f"{number:06}.bin"
 
-    def _indices(self) -> Iterator[Path]:
-        number = 0
-        while (path := self._index(number)).is_file():
-            yield path
-            number += 1
+    def _whole(self) -> Iterator[list[Entry]]:
+        """The lists of the parts that an interrupted run has finished, up to the first damaged one."""
+        for number in count():
+            file = self._file(number)
+            try:
+                entries = [(pts, key, size) for pts, key, size in json.loads(_index(file).read_bytes())]
+                if not entries or file.stat().st_size != sum(size for _, _, size in entries):
+                    return
+            except (OSError, ValueError, TypeError):
+                return
+            yield entries
 
     def write(self, frames: Iterator[Frame], encode: Callable[[Iterable[Frame]], Iterable[Any]]) -> None:
         """Add parts.
@@ -71,17 +85,17 @@ class Parts:
             encode: frames -> packets, which begin with a keyframe.
         """
         for first in frames:
-            index = self._index(self.frames // PART_FRAMES)
-            entries = []
-            with atomic_path(index.with_suffix(".bin")) as temporary, temporary.open("wb") as file:
+            file = self._file(len(self._parts))
+            entries: list[Entry] = []
+            with atomic_path(file) as temporary, temporary.open("wb") as stream:
                 for packet in encode(chain([first], islice(frames, PART_FRAMES - 1))):
-                    entries.append((packet.pts, packet.is_keyframe, file.write(bytes(packet))))
-            atomic_write(index, json.dumps(entries))
-            self.frames += PART_FRAMES
+                    entries.append((packet.pts, packet.is_keyframe, stream.write(bytes(packet))))
+            atomic_write(_index(file), json.dumps(entries))
+            self._parts.append(entries)
 
     def remove(self, *, empty_only: bool = False) -> None:
         """Remove the folder; with `empty_only` if it has no whole part."""
-        if not (empty_only and self.frames):
+        if not (empty_only and self._parts):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def packets(self, stream: Any, time_base: Fraction) -> Iterator[Any]:
@@ -96,21 +110,24 @@ class Parts:
         """
         import av
 
-        parts = {index: json.loads(index.read_bytes()) for index in self._indices()}
-        shown = [pts for entries in parts.values() for pts, _, _ in entries]
+        shown = [pts for entries in self._parts for pts, _, _ in entries]
         ordered = sorted(shown)
         rank = {pts: number for number, pts in enumerate(ordered)}
         delay = max(number - rank[pts] for number, pts in enumerate(shown))
         step = ordered[-1] - ordered[-2] if len(ordered) > 1 else 1
         end = dict(zip(ordered, [*ordered[1:], ordered[-1] + step], strict=True))
         decoded = chain((ordered[0] - number * step for number in range(delay, 0, -1)), ordered)
-        for index, entries in parts.items():
-            with index.with_suffix(".bin").open("rb") as file:
+        for number, entries in enumerate(self._parts):
+            with self._file(number).open("rb") as part:
                 for pts, is_keyframe, size in entries:
-                    packet = av.Packet(file.read(size))
+                    packet = av.Packet(part.read(size))
                     packet.pts, packet.dts, packet.duration = pts, next(decoded), end[pts] - pts
                     packet.is_keyframe, packet.time_base, packet.stream = is_keyframe, time_base, stream
                     yield packet
+
+
+def _index(file: Path) -> Path:
+    return file.with_suffix(".json")
 
 
 def decoding_order(*packets: Iterator[Any]) -> Iterator[Any]:

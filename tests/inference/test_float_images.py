@@ -69,8 +69,9 @@ def test_without_a_range_the_option_is_named(tmp_path):
     _write(tmp_path / "in" / "a.tif")
     report = _upscale(Repeat(), tmp_path / "in" / "a.tif", tmp_path / "b.tif")
     assert "--value-range" in report["reason"]
-    with pytest.raises(ConfigError, match="two rising numbers"):
-        FileOptions(value_range=(1.0, 0.0))
+    for wrong in ((1.0, 0.0), (0.0, np.inf), (np.nan, 1.0), (0.0, 1e39)):
+        with pytest.raises(ConfigError, match="two rising numbers"):
+            FileOptions(value_range=wrong)
 
 
 @pytest.mark.parametrize("bands", [1, 6])

@@ -80,22 +80,44 @@ def test_parts_have_the_time_stamps_of_a_video_that_was_encoded_at_once(tmp_path
     _is_equal(tmp_path / "parts.mp4", tmp_path / "one.mp4")  # crf 0 is lossless
 
 
-@pytest.mark.parametrize("change", ["network", "crf", "source", "damaged"])
+@pytest.mark.parametrize("change", ["network", "crf", "source", "tiles", "damaged"])
 def test_parts_of_other_settings_are_not_used(change, tmp_path):
     source, target = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
     _end(source, target)
-    network, crf = _Counts(), 18
+    network, crf, tiles = _Counts(), 18, {}
     if change == "network":
         network = _Counts(level=0.02)
     elif change == "crf":
         crf = 20
+    elif change == "tiles":
+        tiles = {"tile": 64}
     elif change == "source":
         _make(source, sound=False, matrix=1)
     else:
         (tmp_path / ".b.mkv.parts" / "settings.json").write_text("{")
-    report = _upscale(network, source, target, crf=crf)
+    [report] = upscale_files(Upscaler(network, **tiles), source, target, options=FileOptions(crf=crf))
     assert report["status"] == "ok", report
     assert network.frames == len(STAMPS)
+
+
+@pytest.mark.parametrize(("suffix", "size"), [("json", 0), ("json", 9), ("bin", 10)])
+def test_damaged_parts_are_made_again(suffix, size, tmp_path):
+    source, target = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
+    _end(source, target)
+    part = tmp_path / ".b.mkv.parts" / f"000000.{suffix}"
+    part.write_bytes(part.read_bytes()[:size])
+    network = _Counts()
+    report = _upscale(network, source, target)
+    assert report["status"] == "ok", report
+    assert network.frames == len(STAMPS)
+    _upscale(_Counts(), source, tmp_path / "whole.mkv")
+    _is_equal(target, tmp_path / "whole.mkv")
+
+
+def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path):
+    source = _make(tmp_path / "a.mkv", sound=False)
+    report = _upscale(_Counts(), source, tmp_path / f"{'电' * 83}.mkv")
+    assert report["status"] == "ok", report
 
 
 def test_a_run_that_ends_before_its_first_part_leaves_nothing(tmp_path):
