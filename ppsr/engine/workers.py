@@ -78,7 +78,7 @@ def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iter
         # the thread that collects batches notices a dead worker, and the next batch is an error.
         signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
     done = threading.Event()
-    threading.Thread(target=_end_stopped, args=(batches._workers, done), daemon=True).start()
+    threading.Thread(target=_watch, args=(batches, done), daemon=True).start()
     try:
         for item in batches:
             if _FAILURE in item:
@@ -88,8 +88,7 @@ def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iter
         raise WorkerError(_cause(batches._workers, options)) from error
     finally:
         done.set()
-        # a thread of Paddle's keeps the workers of a dropped iterator alive
-        batches._try_shutdown_all(timeout=5)
+        _end(batches)
 
 
 class _Keys(paddle.io.Dataset):
@@ -150,17 +149,37 @@ class _Start:
             os._exit(0)
 
 
-def _end_stopped(workers: Sequence[Any], done: threading.Event) -> None:
-    """Kill workers that do not run any more, so that training ends instead of waiting for ever."""
+def _watch(batches: Any, done: threading.Event) -> None:
+    """Kill workers that do not run any more, and wake the trainer when a worker has ended.
+
+    Paddle's thread looks at its workers when no data arrives, but never after one that was killed in the
+    middle of a batch: it waits for the rest of it.
+    """
     stopped: dict[int, int] = {}
     while not done.wait(_CHECK_SECONDS):
-        for worker in workers:
+        for worker in batches._workers:
+            if worker.exitcode is not None:
+                batches._blocking_queue.kill()
+                return
             if _state(worker.pid) not in ("T", "t"):
                 stopped.pop(worker.pid, None)
                 continue
             stopped[worker.pid] = stopped.get(worker.pid, 0) + 1
             if stopped[worker.pid] >= _STOPPED_CHECKS:
                 worker.kill()
+
+
+def _end(batches: Any) -> None:
+    """End the workers; a thread of Paddle's keeps those of a dropped iterator alive."""
+    if all(worker.is_alive() for worker in batches._workers):
+        batches._try_shutdown_all(timeout=5)
+        return
+    batches._exit_thread_unexpectedly()  # Paddle's own end waits for locks, which a killed worker may hold
+    for worker in batches._workers:
+        worker.kill()
+        worker.join()
+    paddle.base.core._erase_process_pids(id(batches))
+    batches._shutdown = True
 
 
 def _state(pid: int) -> str:

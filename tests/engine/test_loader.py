@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import struct
 import sys
 import time
 from types import SimpleNamespace
@@ -153,6 +154,36 @@ def test_a_worker_that_does_not_run_any_more_is_noticed(monkeypatch):
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(WorkerError, match=str(worker.pid)):
         for _ in range(100):
+            next(stream)
+
+
+class _Killed(_Numbers):
+    """Ends its worker at image 8, as a kill at a bad moment does."""
+
+    def __init__(self, moment):
+        super().__init__(40, set())
+        self.moment = moment
+
+    def _read(self, index):
+        if index == 8:
+            frame = sys._getframe()
+            while "out_queue" not in frame.f_locals:  # of Paddle's loop over batches
+                frame = frame.f_back
+            if self.moment == "with the lock of the end":
+                frame.f_locals["done_event"]._cond.acquire()
+            else:
+                os.write(frame.f_locals["out_queue"]._writer.fileno(), struct.pack("!i", 1000) + b"a part")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["with the lock of the end", "in the middle of a batch"])
+def test_a_worker_that_is_killed_at_a_bad_moment_ends_training(moment, monkeypatch):
+    monkeypatch.setattr(workers, "_CHECK_SECONDS", 0.05)
+    stream = _stream(_Killed(moment), 1)
+    with pytest.raises(WorkerError, match="was killed by signal 9"):
+        for _ in range(10):
             next(stream)
 
 
