@@ -63,7 +63,20 @@ def _version(name: str) -> str | None:
 
 
 def _requirements() -> Iterator[tuple[str, str]]:
-    """(distribution, extra of ppsr that needs it, or "")."""
+    """(distribution, extra of ppsr that needs it, or ""): of a checkout by its own files.
+
+    What `pip install -e` noted about a checkout is as old as that command.
+    """
+    root = Path(ppsr.__file__).parents[1]
+    if (root / "pyproject.toml").is_file() and (root / "requirements.txt").is_file():
+        for line in (root / "requirements.txt").read_text().splitlines():
+            if name := re.match(r"[\w.-]+", line):
+                yield name[0], ""
+        extras = (root / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2]
+        for extra, listed in re.findall(r"^(\w+) = \[(.*)\]", extras.partition("\n[")[0], re.M):
+            for name in re.findall(r'"([\w.-]+)', listed):
+                yield name, extra
+        return
     for line in metadata.requires("ppsr") or ():
         extra = re.search(r"extra == .([\w-]+)", line)
         yield re.split(r"[^\w.-]", line, maxsplit=1)[0], extra[1] if extra else ""

@@ -25,6 +25,7 @@ __all__ = [
     "check_regular",
     "json_number",
     "read_regular",
+    "readable_size",
     "sha256",
     "walk_folders",
 ]
@@ -78,6 +79,17 @@ def atomic_write(target: str | Path, content: bytes | str) -> None:
 def json_number(value: float) -> float | str:
     """A number as JSON holds it; infinities and NaN, which JSON lacks, as text."""
     return value if math.isfinite(value) else str(value)
+
+
+def readable_size(size: int) -> str:
+    """A number of bytes in a unit that leaves some digits.
+
+    >>> readable_size(1_400_000), readable_size(27_706), readable_size(0)
+    ('1.4 MB', '27.7 kB', '0 bytes')
+    """
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def check_regular(path: Path) -> None:

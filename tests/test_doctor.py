@@ -9,6 +9,7 @@ from importlib import metadata
 import pytest
 from typer.testing import CliRunner
 
+import ppsr
 from ppsr import cli, doctor
 from ppsr.doctor import diagnose
 
@@ -26,6 +27,7 @@ def packages(monkeypatch):
     extras = ["onnxruntime>=1.17; extra == 'onnx'", 'lmdb>=1; extra == "lmdb"']
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(metadata, "requires", lambda _: ["numpy>=1.24", "scipy>=1.10", *extras])
+    monkeypatch.setattr(ppsr, "__file__", "/site-packages/ppsr/__init__.py")
     return versions
 
 
@@ -55,6 +57,15 @@ def test_missing_packages_come_with_their_install_line(packages, monkeypatch):
     assert _by_name()["paddle"] == ("ok", "built from source, or installed in another way")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert _by_name()["paddle"] == ("failed", "missing: pip install paddlepaddle==3.3.1")
+
+
+def test_a_checkout_is_described_by_its_own_files(monkeypatch):
+    old = ["numpy>=1", "gone>=1", 'lmdb>=1; extra == "old"']  # as noted when it was installed
+    monkeypatch.setattr(metadata, "requires", lambda _: old)
+    lines = _by_name()
+    assert {"numpy", "tifffile", "video", "openvino", "loggers"} <= lines.keys()
+    assert lines["loggers"][1].startswith("tensorboard ") and ", wandb " in lines["loggers"][1]
+    assert not {"gone", "old"} & lines.keys()
 
 
 def test_known_wrong_combinations_are_recognised(packages):

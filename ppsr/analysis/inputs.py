@@ -91,7 +91,7 @@ def load_subjects(
     subjects = [_subject(name, *source) for name, source in zip(names, sources, strict=True)]
     if len({(s.net.scale, s.layers.in_channels) for s in subjects}) > 1:
         facts = ", ".join(f"{s.label} x{s.net.scale} {s.layers.in_channels} channels" for s in subjects)
-        raise ConfigError(f"networks of one scale and number of channels can be compared; got {facts}")
+        raise ConfigError(f"networks to compare must have the same scale and number of channels, got {facts}")
     return subjects
 
 
@@ -142,7 +142,7 @@ def load_image(
 
     Raises:
         ConfigError: both a truth and `from_hr`, or a crop below 1.
-        DataError: unreadable, too small, or sizes that do not fit.
+        DataError: unreadable, smaller than the crop, or sizes that do not fit.
     """
     if gt is not None and from_hr:
         raise ConfigError("with --from-hr the image is its own truth; leave --gt out")
@@ -154,7 +154,9 @@ def load_image(
     height, width = (side // scale if from_hr else side for side in image.shape[:2])
     if truth is not None and (truth.shape[0] // scale, truth.shape[1] // scale) != (height, width):
         raise DataError(f"a truth of {truth.shape[:2]} is not x{scale} of an image of {image.shape[:2]}")
-    side_y, side_x = (side if crop is None else min(crop, side) for side in (height, width))
+    if crop is not None and crop > min(height, width):
+        raise DataError(f"{path}: a crop of {crop} is larger than the LR image of {width} x {height}")
+    side_y, side_x = (height, width) if crop is None else (crop, crop)
     top, left = (height - side_y) // 2, (width - side_x) // 2
     if truth is not None:
         truth = truth[top * scale : (top + side_y) * scale, left * scale : (left + side_x) * scale]

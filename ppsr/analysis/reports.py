@@ -124,10 +124,9 @@ def report_csm(
     """Channel saliency of layers: per layer `csm_<layer>_maps` and `csm_<layer>_ablation`.
 
     Args:
-        image: where it has no truth, PSNR is measured against the SR image of the whole network.
-        names: layers, of which repetitions are dropped; by default the deepest.
-        ablation: remove channels one at a time, and one after the other by ascending and descending
-            attribution.
+        image: without a truth, PSNR is measured against the SR image of the whole network.
+        names: layers; by default the deepest.
+        ablation: remove channels one at a time, and one after the other by their attribution.
         each_channel: also write what the released code does: every map and every feature as an image of
             its own, attributions and PSNR as text.
 
@@ -138,7 +137,7 @@ def report_csm(
     show("saliency", subject.label, 0, len(names))
     saliency = channel_saliency(subject.net, image.lq, names)
     truth = np.clip(saliency.sr, 0, 1) if image.gt is None else image.gt
-    intact = published_psnr(saliency.sr, truth)
+    intact = None if image.gt is None else published_psnr(saliency.sr, truth)
     lines = []
     for name in names:
         layer = saliency.layers[name]
@@ -171,7 +170,8 @@ def report_csm(
             if each_channel:
                 _write_log(stem.with_name(f"{stem.name}_psnr.txt"), f"PSNR_{name}", single.psnr)
             worst = int(single.psnr.argmin())
-            line += f"; PSNR {intact:.2f} dB, without channel {worst} {single.psnr[worst]:.2f} dB"
+            whole = "against the SR image of all channels" if intact is None else f"{intact:.2f} dB"
+            line += f"; PSNR {whole}, without channel {worst} {single.psnr[worst]:.2f} dB"
         lines.append(line)
     return lines
 

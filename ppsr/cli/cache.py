@@ -19,18 +19,18 @@ _PARTS = {
 
 def cache(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Remove everything listed; it is made again when it is needed.")
+        bool, typer.Option("--clear", help="Remove everything listed; ppsr rebuilds what it needs.")
     ] = False,
 ) -> None:
     """List what --backend keeps between runs: exported networks, engines, and choices of `auto`."""
-    from ppsr.files import cache_folder
+    from ppsr.files import cache_folder, readable_size
 
     print(cache_folder())
     for name, about in _PARTS.items():
         path = cache_folder() / name
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        print(f"  {name:<14} {size / 1e6:8.1f} MB  {about}" + (", removed" if clear and files else ""))
+        print(f"  {name:<14} {readable_size(size):>11}  {about}" + (", removed" if clear and files else ""))
         if clear and path.is_file():
             path.unlink()
         elif clear:

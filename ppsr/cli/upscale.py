@@ -113,14 +113,15 @@ def upscale(
 ) -> None:
     """Upscale images and videos.
 
-    Exit code 1 if some inputs failed, 3 if none was usable.
+    Exit code 1 if some inputs failed, 2 if an option is wrong, 3 if no input was usable.
     """
     from ppsr import accelerate
 
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.degradation import read_degradation
-    from ppsr.inference.files import FileOptions, upscale_files
+    from ppsr.inference.files import FileOptions, upscale_jobs
+    from ppsr.inference.inputs import plan_jobs
     from ppsr.inference.network import load_source
     from ppsr.inference.results import exit_code
     from ppsr.inference.upscaler import Upscaler
@@ -129,6 +130,16 @@ def upscale(
     log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     options.use_device()
+    file_options = FileOptions(
+        quality,
+        max_pixels,
+        allow_truncated,
+        crf,
+        video_codec,
+        _parse_video_options(video_options),
+        value_range=value_range,
+    )
+    jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive)
     with exit_on_signals():  # the upscaler may time exports in a temporary folder
         upscaler = Upscaler(
             load_source(config_file, load, model_dir, strength),
@@ -145,24 +156,8 @@ def upscale(
         )
         note = getattr(upscaler.backend, "note", "")
         print(f"backend {upscaler.backend.name}{f' ({note})' if note else ''}")
-        reports = upscale_files(
-            upscaler,
-            sources,
-            output,
-            suffix=suffix,
-            extension=ext,
-            recursive=recursive,
-            skip_existing=skip_existing,
-            options=FileOptions(
-                quality,
-                max_pixels,
-                allow_truncated,
-                crf,
-                video_codec,
-                _parse_video_options(video_options),
-                value_range=value_range,
-            ),
-            report=report,
+        reports = upscale_jobs(
+            upscaler, jobs, output, skip_existing=skip_existing, options=file_options, report=report
         )
     counts = {name: sum(r["status"] == name for r in reports) for name in ("ok", "warn", "error", "skipped")}
     others = sum(r["status"] == "skipped" and "output" not in r for r in reports)

@@ -129,7 +129,7 @@ class TrainingDataset(ImageDataset):
         items: what samples are read from: paths of HR images, or pairs of paths.
 
     Raises:
-        ConfigError: a window that is not a multiple of the scale, or another range than two rising numbers.
+        ConfigError: a window that is not a multiple of the scale, or a range that is not two rising numbers.
         DataError: folders are missing or empty.
     """
 

@@ -73,7 +73,7 @@ def check_range(step: str, key: str, value: Sequence[float], low: float, high: f
     fits = _is_list_of_numbers(value) and len(value) == 2 and math.isfinite(value[1])
     if not fits or not low <= value[0] <= value[1] <= high:
         limits = f"at least {low}" if high == np.inf else f"between {low} and {high}"
-        raise ConfigError(f"{step}: {key} is two rising numbers {limits}, got {value}")
+        raise ConfigError(f"{step}: {key} must be [low, high], numbers {limits}, got {value}")
 
 
 def _check_probability(step: str, **values: float) -> None:

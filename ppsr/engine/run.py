@@ -97,7 +97,11 @@ def mark_latest(folder: Path) -> None:
         temporary.symlink_to(target)
         temporary.replace(link)
     except OSError as error:
-        logger.debug("no link to the latest run: %s", error)
+        if link.is_dir() and not link.is_symlink():  # a copy that followed the link
+            temporary.unlink(missing_ok=True)
+            logger.warning("%s is a folder, not the link to the latest run; remove it to have the link", link)
+        else:
+            logger.debug("no link to the latest run: %s", error)
 
 
 def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None:

@@ -102,7 +102,7 @@ def image_kind(head: bytes) -> str | None:
 
 
 def check_value_range(value_range: Sequence[float] | None) -> None:
-    """Raise ConfigError unless a range of values is two rising numbers, or None."""
+    """Raise ConfigError unless a range of values is None or two numbers, the lower one first."""
     if value_range is not None:
         numbers = isinstance(value_range, (list, tuple)) and len(value_range) == 2
         numbers = numbers and all(isinstance(v, (int, float)) for v in value_range)
@@ -110,7 +110,9 @@ def check_value_range(value_range: Sequence[float] | None) -> None:
             -_LARGEST_FLOAT <= value_range[0] < value_range[1] <= _LARGEST_FLOAT
             and value_range[1] - value_range[0] <= _LARGEST_FLOAT
         ):
-            raise ConfigError(f"value_range is two rising numbers of 32-bit floats, got {value_range!r}")
+            raise ConfigError(
+                f"value_range must be two 32-bit floats, the lower one first, got {value_range!r}"
+            )
 
 
 def read_file(

@@ -96,7 +96,7 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
         try:
             return _open_made(kept, name, options, side, net)
         except DataError as error:
-            logger.warning("%s: the cached export is made again", error)
+            logger.warning("%s: the cached export cannot be used, exporting again", error)
     started = time.perf_counter()
     export, folder = cache.make()
     logger.info("exported in %.1f s", time.perf_counter() - started)

@@ -18,20 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import DataError
 from ppsr.files import check_regular
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.reading import DecodedImage, read_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
-from ppsr.inference.inputs import (
-    CONTAINERS,
-    Job,
-    check_place,
-    find_jobs,
-    is_file_name,
-    place_results,
-)
+from ppsr.inference.inputs import Job, is_file_name, plan_jobs
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress
 from ppsr.inference.results import (
@@ -44,9 +37,10 @@ from ppsr.inference.results import (
     open_report,
 )
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video import upscale_video, video_size
+from ppsr.inference.video import check_video_codec, upscale_video, video_size
+from ppsr.inference.video_parts import remove_parts
 
-__all__ = ["FileOptions", "upscale_files", "upscale_image"]
+__all__ = ["FileOptions", "upscale_files", "upscale_image", "upscale_jobs"]
 
 logger = logging.getLogger(__name__)
 
@@ -198,29 +192,38 @@ def upscale_files(
         report: file of the report; None: `report.jsonl` beside the results.
 
     Returns:
-        One report per input: path, status (ok, warn, error, skipped), reason, output, size, seconds. Paths
-        are absolute. The same lines are appended to the report file, each when its input is done.
+        One report per input: path, status (ok, warn, error, skipped), reason, error (its class), output,
+        size, seconds. Paths are absolute. The lines are appended to the report file, each when its input is
+        done.
 
     Raises:
         DataError: the only source does not exist, or there is no place for the report.
-        ConfigError: one file name for several inputs, an unknown format, or a suffix with slashes.
+        ConfigError: one file name for several inputs or for another kind of input, an unknown format or video
+            codec, or a suffix with slashes.
     """
-    sources = [source] if isinstance(source, (str, Path)) else list(source)
-    single = is_file_name(target)
-    place = Path(target)
-    jobs = find_jobs(sources, place, recursive=recursive)
-    several = len(jobs) > 1 or Path(sources[0]).is_dir()
-    if not several:
-        check_place(target)
-    if single and several:
-        raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
-    jobs = place_results(jobs, place, single=single, suffix=suffix, extension=extension)
+    jobs = plan_jobs(source, target, suffix=suffix, extension=extension, recursive=recursive)
+    return upscale_jobs(upscaler, jobs, target, skip_existing=skip_existing, options=options, report=report)
+
+
+def upscale_jobs(
+    upscaler: Upscaler,
+    jobs: Sequence[Job],
+    target: str | Path,
+    *,
+    skip_existing: bool = False,
+    options: FileOptions | None = None,
+    report: Path | None = None,
+) -> list[Report]:
+    """`upscale_files` for inputs that `plan_jobs` has found."""
+    options, single, place = options or FileOptions(), is_file_name(target), Path(target)
+    if any(job.is_video for job in jobs):
+        check_video_codec(options.video_codec)
     inputs = {job.source.resolve() for job in jobs if job.skip is None}
     path = report or (place.parent if single else place) / "report.jsonl"
     handle = open_report(path, [job.target for job in jobs] if report is None else ())
     lines = []
     with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, Progress(len(jobs)) as progress:
-        batch = _Batch(upscaler, options or FileOptions(), pool, progress, single, skip_existing, inputs)
+        batch = _Batch(upscaler, options, pool, progress, single, skip_existing, inputs)
         for line in batch.run(jobs):
             entry = {**line, **{key: str(Path(line[key]).absolute()) for key in _PATHS if key in line}}
             handle.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -292,13 +295,11 @@ class _Batch:
             task.line.update(status="skipped", reason=job.skip)
         elif self.skip_existing and (there := self._existing(job)) is not None:
             task.line.update(status="skipped", reason="the result is there", output=str(there))
+            if job.is_video:
+                remove_parts(there)
         else:
             check_target(job, self.taken, self.inputs)
             check_regular(job.source)
-            if job.is_video != (job.target.suffix.lower() in CONTAINERS):
-                raise DataError(
-                    f"{job.source} cannot become {job.target}: one is a video, the other an image"
-                )
             header = None if job.is_video else image_size(job.source)
             if header is not None and header[0][0] * header[0][1] <= _AHEAD_PIXELS:
                 task.image = _read(job.source, self.options)
@@ -338,7 +339,8 @@ class _Batch:
         warnings = line.pop("warnings", [])
         if task.error is not None:
             reason = str(task.error) or type(task.error).__name__
-            line = {"path": line["path"], "status": "error", "reason": reason}
+            kind = type(task.error).__name__
+            line = {"path": line["path"], "status": "error", "reason": reason, "error": kind}
         elif "status" not in line:
             found = {"status": "warn", "reason": "; ".join(warnings)} if warnings else {"status": "ok"}
             line = {"path": line.pop("path"), **found, **line}

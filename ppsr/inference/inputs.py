@@ -18,7 +18,7 @@ from ppsr.imaging.writing import FORMATS
 from ppsr.inference.video import fitting_container
 from ppsr.inference.video_streams import TRANSPORT_PACKETS
 
-__all__ = ["CONTAINERS", "Job", "check_place", "find_jobs", "is_file_name", "place_results"]
+__all__ = ["CONTAINERS", "Job", "find_jobs", "is_file_name", "plan_jobs"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,39 @@ class Job:
     problem: str | None = None
     target: Path = Path()
     is_video: bool = False
+
+
+def plan_jobs(
+    source: str | Path | Sequence[str | Path],
+    target: str | Path,
+    *,
+    suffix: str = "",
+    extension: str = "png",
+    recursive: bool = True,
+) -> list[Job]:
+    """The inputs of a run and where their results go, as `upscale_files` describes it.
+
+    Raises:
+        DataError: the only source does not exist.
+        ConfigError: one file name for several inputs or for another kind of input, an unknown format, or a
+            suffix with slashes.
+    """
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    single, place = is_file_name(target), Path(target)
+    jobs = find_jobs(sources, place, recursive=recursive)
+    several = len(jobs) > 1 or Path(sources[0]).is_dir()
+    if not several:
+        _check_place(target)
+    if single and several:
+        raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
+    for job in jobs if single else ():
+        if job.problem is None and job.is_video != (_suffix(target) in CONTAINERS):
+            kinds = ("a video", "an image") if job.is_video else ("an image", "a video")
+            raise ConfigError(
+                f"{job.source} is {kinds[0]} and cannot become {kinds[1]}, {target}; name "
+                f"{_listed(CONTAINERS if job.is_video else FORMATS)}, or a folder"
+            )
+    return _place_results(jobs, place, single=single, suffix=suffix, extension=extension)
 
 
 def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = True) -> list[Job]:
@@ -252,20 +285,12 @@ def _suffix(target: str | Path) -> str:
     return "" if is_folder or suffix[1:].isdigit() else suffix
 
 
-def place_results(
+def _place_results(
     jobs: Iterable[Job], output: Path, *, single: bool, suffix: str = "", extension: str = "png"
 ) -> list[Job]:
     """The jobs with their targets; inputs whose results would collide keep their format in the name.
 
-    Args:
-        jobs: the inputs.
-        output: folder, or the file itself.
-        single: `output` is the file of the only input.
-        suffix: appended to the names.
-        extension: of images, "png", "jpg", ...; "same": that of the input where it can be written.
-
-    Raises:
-        ConfigError: unknown extension, a suffix that leads to another folder.
+    `single`: the output is the file of the only input.
     """
     if "/" in suffix or "\\" in suffix or "\0" in suffix:
         raise ConfigError(f"the suffix {suffix!r} of names leads to another folder; leave out slashes")
@@ -295,12 +320,8 @@ def _result_name(job: Job, suffix: str, ending: str) -> str:
     return f"{job.source.stem}{suffix}{ending}"
 
 
-def check_place(output: str | Path) -> None:
-    """Raise where a single result would go to a new folder whose name looks like that of a file.
-
-    Raises:
-        ConfigError: the suffix is that of no format which is written.
-    """
+def _check_place(output: str | Path) -> None:
+    """Raises ConfigError where a single result would go to a new folder whose name looks like a file's."""
     suffix = _suffix(output)
     if suffix and not is_file_name(output):
         raise ConfigError(

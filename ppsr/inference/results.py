@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.files import TEMPORARY, check_regular
 from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_file
 from ppsr.imaging.writing import FORMATS
@@ -171,9 +171,9 @@ def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:
 
 
 def exit_code(reports: Sequence[Report]) -> int:
-    """0: all good; 1: some inputs failed; 3: nothing was usable."""
+    """0: all good; 1: some inputs failed; 2: options that suit no input; 3: no input was usable."""
     tried = [line for line in reports if line["status"] != "skipped" or "output" in line]
     failed = [line for line in tried if line["status"] == "error"]
     if len(failed) == len(tried):
-        return 3
+        return 2 if failed and all(line["error"] == ConfigError.__name__ for line in failed) else 3
     return 1 if failed else 0

@@ -11,6 +11,7 @@ import io
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -32,7 +33,7 @@ from ppsr.inference.video_parts import Frame, Parts, decoding_order
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
 
-__all__ = ["fitting_container", "upscale_video", "video_size"]
+__all__ = ["check_video_codec", "fitting_container", "upscale_video", "video_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,13 @@ def _require_pyav() -> None:
         import av  # noqa: F401 - whether it is there
     except ImportError:
         raise ConfigError("videos need PyAV: pip install 'ppsr[video]'") from None
+
+
+def check_video_codec(codec: str | None) -> None:
+    """Raises ConfigError for the name of an encoder that FFmpeg lacks; without PyAV each video says so."""
+    with suppress(ImportError):
+        if codec is not None:
+            streams.pixel_formats(codec)
 
 
 def video_size(path: Path) -> tuple[int, int] | None:
@@ -104,7 +112,8 @@ def upscale_video(
 
     Raises:
         ConfigError: PyAV is missing, or there is no such encoder.
-        DataError: damaged, without frames, or the container cannot hold the streams.
+        DataError: damaged, without frames, the container cannot hold the streams, or another run writes the
+            same result.
     """
     _require_pyav()
     import av
@@ -121,8 +130,7 @@ def upscale_video(
                 )
             job = _Job(upscaler, reader, source, target, found, options)
             job.check_container()
-            parts = Parts(target, job.settings(), _are_same)
-            try:
+            with Parts(target, job.settings(), _are_same) as parts:
                 start(max(0, found.frames - parts.frames))
                 job.compute(parts, step)
                 with atomic_path(target) as temporary:
@@ -130,10 +138,6 @@ def upscale_video(
                     warnings = job.warnings()
                     if lost := streams.lost_metadata(source, temporary, copied):
                         warnings.append(f"the result does not have: {', '.join(lost)}")
-            except BaseException:
-                parts.remove(empty_only=True)
-                raise
-            parts.remove()
     except av.error.FFmpegError as error:
         raise DataError(f"cannot convert {source}: {error}") from None
     height, width = job.size

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from heapq import merge
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from ppsr.errors import DataError
 from ppsr.files import atomic_path, atomic_write
 
-__all__ = ["PART_FRAMES", "Parts", "decoding_order"]
+__all__ = ["PART_FRAMES", "Parts", "decoding_order", "remove_parts"]
+
+logger = logging.getLogger(__name__)
 
 PART_FRAMES = 100  # each part begins with a keyframe, where encoders would put one every 250 frames or so
-_SETTINGS = "settings.json"
+_SETTINGS, _LOCK = "settings.json", "lock"
 _LONGEST_NAME = 200  # bytes
 
 Entry = tuple[int, bool, int]  # of a packet: time stamp, whether it is a keyframe, bytes
@@ -29,7 +34,8 @@ Frame = tuple[np.ndarray, Any, int]  # pixels, source, time stamp
 class Parts:
     """A hidden folder beside the result, with the packets of every `PART_FRAMES` frames and what made them.
 
-    Packets of other settings are removed.
+    As a context it keeps the folder for this run, and removes it where the block ends without an error or
+    before the first whole part. Packets of other settings are removed.
 
     Args:
         target: the result.
@@ -40,14 +46,32 @@ class Parts:
     def __init__(
         self, target: Path, settings: dict[str, Any], same: Callable[[dict[str, Any], dict[str, Any]], bool]
     ) -> None:
-        name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
-        self._folder = target.with_name(f".{name}.parts")
+        self._folder = _folder_of(target)
+        self._settings, self._same = settings, same
         self._parts: list[list[Entry]] = []
-        if self._is_of(settings, same):
+
+    def __enter__(self) -> Parts:
+        """Raises DataError where another run writes the same result."""
+        lock = _lock(self._folder)
+        if lock is None:
+            raise DataError(
+                f"another run is computing this video, its frames are in {self._folder}; wait until it has "
+                "ended, or give this one another output"
+            )
+        self._held = lock
+        if self._is_of(self._settings, self._same):
             self._parts = list(self._whole())
         else:
+            for file in self._folder.iterdir():
+                if file.name != _LOCK:
+                    file.unlink()
+            atomic_write(self._folder / _SETTINGS, json.dumps(self._settings))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not self._parts:
             shutil.rmtree(self._folder, ignore_errors=True)
-            atomic_write(self._folder / _SETTINGS, json.dumps(settings))
+        self._held.close()
 
     @property
     def frames(self) -> int:
@@ -93,11 +117,6 @@ class Parts:
             atomic_write(_index(file), json.dumps(entries))
             self._parts.append(entries)
 
-    def remove(self, *, empty_only: bool = False) -> None:
-        """Remove the folder; with `empty_only` if it has no whole part."""
-        if not (empty_only and self._parts):
-            shutil.rmtree(self._folder, ignore_errors=True)
-
     def packets(self, stream: Any, time_base: Fraction) -> Iterator[Any]:
         """Packets of all parts in the order in which they are decoded.
 
@@ -124,6 +143,41 @@ class Parts:
                     packet.pts, packet.dts, packet.duration = pts, next(decoded), end[pts] - pts
                     packet.is_keyframe, packet.time_base, packet.stream = is_keyframe, time_base, stream
                     yield packet
+
+
+def remove_parts(target: Path) -> None:
+    """Remove the parts of a result, which a run that was killed at its very end has left."""
+    folder = _folder_of(target)
+    if folder.is_dir() and (lock := _lock(folder)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+
+
+def _folder_of(target: Path) -> Path:
+    name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
+    return target.with_name(f".{name}.parts")
+
+
+def _lock(folder: Path) -> TextIO | None:
+    """Make a folder and lock it, until the file is closed; None: another run has it."""
+    path = folder / _LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # removed by a run that has just ended, as below
+            lock = path.open("w")
+            try:
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                return None
+            except (ImportError, OSError) as error:  # of systems and disks without locks
+                logger.debug("parts of videos are not locked: %s", error)
+                return lock
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+            lock.close()
 
 
 def _index(file: Path) -> Path:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.errors import ConfigError, DataError
 
 __all__ = [
     "VideoCheck",
@@ -23,6 +24,7 @@ __all__ = [
     "copy_streams",
     "has_alpha",
     "lost_metadata",
+    "pixel_formats",
 ]
 
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
@@ -61,6 +63,8 @@ _HDR10 = {
     "MASTERING_DISPLAY_METADATA": "the mastering display of HDR10",
     "CONTENT_LIGHT_LEVEL": "the light level of HDR10",
 }
+_QUIET_X265 = "log-level=error"
+_USUAL = ("libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "ffv1", "prores_ks")
 _STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there
 _SECONDS, _FRAMES = 0.5, 3  # by which streams of a whole file end apart from what the container states
 TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
@@ -173,15 +177,21 @@ def add_encoder(
         options: of the encoder; they win over those chosen here.
 
     Raises:
-        ConfigError: there is no such encoder, or it does not take the options.
+        ConfigError: there is no such encoder, it does not take the options, or the container not its stream.
     """
     codec = codec or ("libvpx-vp9" if writer.format.name == "webm" else "libx264")
-    layouts = _pixel_formats(codec)
+    layouts = pixel_formats(codec)
     chosen = {"crf": str(crf)} if codec in _WITH_CRF else {}
     if codec.startswith("libvpx"):
         chosen["b"] = "0"
+    given = dict(options)
+    if codec == "libx265":  # which prints its settings for every part of a video
+        given["x265-params"] = ":".join(filter(None, [_QUIET_X265, options.get("x265-params")]))
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    encoder = writer.add_stream(codec, rate=rate, options={**chosen, **options})
+    try:
+        encoder = writer.add_stream(codec, rate=rate, options={**chosen, **given})
+    except ValueError as error:
+        raise ConfigError(f"{error}; give the result another suffix, such as .mkv or .mov") from None
     encoder.height, encoder.width = size
     # half resolution of the colours needs even sides
     colours = "444" if size[0] % 2 or size[1] % 2 else "420"
@@ -210,19 +220,21 @@ def _open_encoder(context: Any, codec: str, options: Mapping[str, str]) -> None:
     """Raises ConfigError for options that the encoder does not have, or values that it refuses."""
     from av.error import FFmpegError
 
-    known = f"`ffmpeg -h encoder={codec}` lists what it takes"
+    known = f"`ffmpeg -h encoder={codec}` lists its options"
     try:
         context.open()
     except FFmpegError as error:
-        given = ", ".join(f"{key}={value}" for key, value in options.items()) or "no --video-options"
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        cause = f"with {given}" if given else f"for {context.width} x {context.height} {context.pix_fmt}"
         raise ConfigError(
-            f"the encoder {codec} cannot be opened with {given}: {error.strerror}; {known}"
+            f"the encoder {codec} cannot be opened {cause}: {error.strerror}; {known}; these work without "
+            f"options: {', '.join(_usual_encoders())}"
         ) from None
     if unused := [key for key in options if key in context.options]:  # FFmpeg leaves those there
         raise ConfigError(f"--video-options: the encoder {codec} has no option {', '.join(unused)}; {known}")
 
 
-def _pixel_formats(codec: str) -> list[str]:
+def pixel_formats(codec: str) -> list[str]:
     """Layouts of pixels that an encoder takes.
 
     Raises:
@@ -230,14 +242,26 @@ def _pixel_formats(codec: str) -> list[str]:
     """
     import av
 
+    if _is_video_encoder(codec):
+        return [layout.name for layout in av.codec.Codec(codec, "w").video_formats or ()]
+    near = [name for name in get_close_matches(codec, av.codecs_available, n=3) if _is_video_encoder(name)]
+    cure = f"did you mean '{near[0]}'? " if near else ""
+    raise ConfigError(
+        f"FFmpeg has no video encoder '{codec}' here; {cure}Usual ones: {', '.join(_usual_encoders())}"
+    ) from None
+
+
+def _is_video_encoder(name: str) -> bool:
+    import av
+
     try:
-        found = av.codec.Codec(codec, "w")
-        if found.type == "video":
-            return [layout.name for layout in found.video_formats or ()]
+        return av.codec.Codec(name, "w").type == "video"
     except ValueError:
-        pass
-    known = did_you_mean(codec, sorted(av.codecs_available))
-    raise ConfigError(f"FFmpeg has no video encoder '{codec}' here; {known}") from None
+        return False
+
+
+def _usual_encoders() -> list[str]:
+    return [name for name in _USUAL if _is_video_encoder(name)]
 
 
 def copy_streams(reader: Any, writer: Any) -> tuple[dict[int, Any], list[str]]:

@@ -9,6 +9,7 @@ import importlib.metadata
 import logging
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -49,7 +50,7 @@ def get_entry(entry: Entry, *, progress: bool = True) -> Path:
     for source in entry.sources:
         found = _local(source)
         if found:
-            logger.info("%s: %s (%s)", entry.name, found[0], _origin(entry, source))
+            _announce(entry.name, found[0], _origin(entry, source))
             return found[0]
     reasons = []
     for source, turn in _attempts(entry):
@@ -61,12 +62,18 @@ def get_entry(entry: Entry, *, progress: bool = True) -> Path:
             reasons.append(_reason(error))
             logger.warning("%s: %s", entry.name, reasons[-1])
             continue
-        logger.info("%s: %s (%s)", entry.name, paths[0], _origin(entry, source))
+        _announce(entry.name, paths[0], _origin(entry, source))
         return paths[0]
     if reasons:
         told = "; ".join(dict.fromkeys(reasons))
         raise WeightError(f"{entry.name} could not be downloaded ({told}). {_by_hand(entry)}")
     raise WeightError(f"{entry.name} cannot be downloaded by a program. {_by_hand(entry)}")
+
+
+@cache
+def _announce(name: str, path: Path, origin: str) -> None:
+    """Log where weights come from, once in a process however often they are read."""
+    logger.info("%s: %s (%s)", name, path, origin)
 
 
 def _attempts(entry: Entry) -> list[tuple[Source, int]]:

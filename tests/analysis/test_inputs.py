@@ -29,7 +29,7 @@ def test_one_config_serves_several_weight_files(tmp_path):
 def test_networks_that_cannot_be_compared_are_refused(tmp_path):
     config, weights = write_network(tmp_path / "a")
     other, _ = write_network(tmp_path / "b", upscale=3)
-    with pytest.raises(ConfigError, match="one scale"):
+    with pytest.raises(ConfigError, match="same scale"):
         load_subjects([config, other], [])
     with pytest.raises(ConfigError, match="not pairs"):
         load_subjects([config, other], [weights] * 3)
@@ -99,10 +99,10 @@ def test_a_crop_takes_the_middle_of_image_and_truth(tmp_path, subject, rng):
     assert image.facts["gt_sha256"] == hashlib.sha256((tmp_path / "hr.png").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("crop", [0, -5])
-def test_an_empty_crop_is_an_error(tmp_path, subject, crop):
-    write_image(tmp_path / "lq.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(ConfigError, match=f"got {crop}"):
+@pytest.mark.parametrize(("crop", "message"), [(0, "got 0"), (-5, "got -5"), (9, "LR image of 12 x 8")])
+def test_a_crop_that_is_empty_or_larger_than_the_image_is_an_error(tmp_path, subject, crop, message):
+    write_image(tmp_path / "lq.png", np.zeros((8, 12, 3), np.uint8))
+    with pytest.raises((ConfigError, DataError), match=message):
         load_image(tmp_path / "lq.png", subject, crop=crop)
 
 

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr import cli
-from ppsr.errors import ConfigError, WeightError
+from ppsr.errors import ConfigError, PpsrError, WeightError
 from ppsr.imaging.io import read_image, write_image
 from ppsr.inference import export_cache
 from ppsr.inference.export import export_network
@@ -177,6 +177,15 @@ def test_wrong_options_are_exit_code_2(files, arguments, message, monkeypatch, c
         cli.main()
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_inputs_and_options_are_checked_before_the_network_is_loaded(files):
+    place = files[0]
+    (place / "net.pdparams").write_bytes(b"")
+    for source, *options in (["none.png"], ["in", "--ext", "jp2"], ["in", "--video-options", "fast"]):
+        done = _run(files, *options, source=source)
+        assert isinstance(done.exception, PpsrError)
+        assert "net.pdparams" not in str(done.exception)
 
 
 @pytest.mark.slow

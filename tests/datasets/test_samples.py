@@ -271,7 +271,7 @@ def test_floats_without_a_range_and_wrong_ranges_are_refused(tmp_path, rng, capl
     with pytest.raises(DataError, match=r"a\.tif: 32-bit float samples .* state it \(value_range"):
         GTDataset(gt_folder=str(tmp_path / "hr"))[0]
     for wrong in ([1, 0], [0], "0-1", [0, "1"]):
-        with pytest.raises(ConfigError, match="value_range is two rising numbers"):
+        with pytest.raises(ConfigError, match="value_range must be two 32-bit floats"):
             GTDataset(gt_folder=str(tmp_path / "hr"), value_range=wrong)
     with caplog.at_level(logging.WARNING):
         image = GTDataset(gt_folder=str(tmp_path / "hr"), value_range=[0.25, 1])[0]["gt"]

@@ -195,6 +195,13 @@ def test_without_the_link_the_times_of_the_checkpoints_count(tmp_path):
     assert newest_run("tiny", tmp_path) == runs[1]
 
 
+def test_a_folder_in_place_of_the_link_is_named(tmp_path, caplog):
+    (tmp_path / "tiny" / "latest").mkdir(parents=True)  # as copying with its contents leaves it
+    mark_latest(tmp_path / "tiny-2026-01-01-00-00-00")
+    assert "is a folder, not the link to the latest run; remove it" in caplog.text
+    assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["latest"]
+
+
 @pytest.mark.parametrize(
     "fault", ["dataset.train.gt_folder=nowhere", "optimizer=null", "dataset.train.gt_size=512"]
 )

@@ -67,7 +67,7 @@ def test_a_damaged_export_is_made_again(done: list[str], caplog: pytest.LogCaptu
     assert isinstance(first, ExportedBackend)
     first.export.path(".pdiparams").write_bytes(b"")
     assert open_backend(_network(), "auto", OPTIONS).name == "inference"
-    assert "the cached export is made again" in caplog.text
+    assert "the cached export cannot be used, exporting again" in caplog.text
     assert done.count("export") == 2
     open_backend(_network(), "auto", OPTIONS)
     assert done.count("export") == 2

@@ -70,7 +70,7 @@ def test_without_a_range_the_option_is_named(tmp_path):
     report = _upscale(Repeat(), tmp_path / "in" / "a.tif", tmp_path / "b.tif")
     assert "--value-range" in report["reason"]
     for wrong in ((1.0, 0.0), (0.0, np.inf), (np.nan, 1.0), (0.0, 1e39)):
-        with pytest.raises(ConfigError, match="two rising numbers"):
+        with pytest.raises(ConfigError, match="value_range must be two 32-bit floats"):
             FileOptions(value_range=wrong)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ppsr.errors import ConfigError
 from ppsr.inference.files import upscale_files
-from ppsr.inference.inputs import find_jobs, is_video_head, place_results
+from ppsr.inference.inputs import find_jobs, is_video_head, plan_jobs
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, packed
@@ -52,7 +52,7 @@ def _jobs(folder, **files):
 def test_contents_decide_and_not_names(tmp_path):
     jobs = _jobs(tmp_path, a_mp4=IMAGE, b_png=VIDEOS["Matroska"], c=VIDEOS["AVI"])
     assert [job.is_video for job in jobs.values()] == [False, True, True]
-    placed = place_results(jobs.values(), Path("out"), single=False)
+    placed = plan_jobs(tmp_path, "out")
     assert [job.target.name for job in placed] == ["a.png", "b.mp4", "c.mp4"]
     assert [find_jobs([tmp_path / name], tmp_path)[0].is_video for name in jobs] == [False, True, True]
 
@@ -99,6 +99,15 @@ def test_one_result_of_a_format_that_is_not_written_is_refused(name, tmp_path):
     for place in (f"{tmp_path / name}/", tmp_path / name):  # which is there the second time
         [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.png", place)
         assert report["output"] == str(tmp_path / name / "a.png")
+
+
+def test_an_image_does_not_become_a_video_nor_a_video_an_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(IMAGE)
+    (tmp_path / "b.mkv").write_bytes(VIDEOS["Matroska"])
+    with pytest.raises(ConfigError, match=r"b\.mkv is a video and cannot become an image.*; name m4v, mkv, "):
+        plan_jobs(tmp_path / "b.mkv", tmp_path / "x.png")
+    with pytest.raises(ConfigError, match=r"a\.png is an image and cannot become a video"):
+        plan_jobs(tmp_path / "a.png", tmp_path / "x.mp4")
 
 
 @pytest.mark.parametrize("name", ["run_1.5", "out", "x.png/"])

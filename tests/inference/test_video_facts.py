@@ -7,7 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from ppsr.errors import ConfigError
 from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat
 from tests.inference.test_video import STAMPS, _images, _make
@@ -120,30 +122,57 @@ def test_an_encoder_and_its_options_can_be_chosen(tmp_path):
     assert report["status"] == "ok", report
     with av.open(str(tmp_path / "out" / "a.mkv")) as reader:
         assert reader.streams.video[0].codec_context.name in ("vp9", "libvpx-vp9")
-    other = _one(tmp_path, "a.mkv", "other", video_codec="libvpx_vp9")
-    assert "no video encoder 'libvpx_vp9'" in other["reason"]
-    assert "libvpx-vp9" in other["reason"]
 
 
 @pytest.mark.parametrize(
-    ("option", "message"),
+    ("codec", "message"),
     [
         (
-            {"preset": "fast", "foo": "bar"},
-            "the encoder libx264 has no option foo; `ffmpeg -h encoder=libx264`",
+            "libvpx_vp9",
+            r"no video encoder 'libvpx_vp9' here; did you mean 'libvpx-vp9'\? Usual ones: libx264, ",
         ),
+        ("aac", "no video encoder 'aac' here; "),
+    ],
+)
+def test_an_unknown_encoder_is_wrong_usage(codec, message, tmp_path):
+    _make(tmp_path / "a.mkv", sound=False)
+    with pytest.raises(ConfigError, match=message):
+        _one(tmp_path, "a.mkv", video_codec=codec)
+    assert not (tmp_path / "out").exists()
+
+
+@_needs_x265
+def test_x265_prints_nothing(tmp_path, capfd):
+    _make(tmp_path / "a.mkv", sound=False)
+    options = {"x265-params": "aq-mode=1"}
+    assert _one(tmp_path, "a.mkv", video_codec="libx265", video_options=options)["status"] == "ok"
+    assert "x265 [" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("codec", "option", "message"),
+    [
+        ("libx264", {"foo": "bar"}, "the encoder libx264 has no option foo; `ffmpeg -h encoder=libx264`"),
         (
+            "libx264",
             {"preset": "nonsense"},
             "the encoder libx264 cannot be opened with preset=nonsense: Invalid argument",
         ),
+        (
+            "mjpeg",
+            {},
+            "the encoder mjpeg cannot be opened for 128 x 96 yuv420p: Invalid argument; `ffmpeg -h "
+            "encoder=mjpeg` lists its options; these work without options: libx264, ",
+        ),
+        ("dvvideo", {}, "format does not support 'dvvideo' codec; give the result another suffix"),
     ],
 )
-def test_options_that_the_encoder_does_not_take_are_named(tmp_path, option, message):
-    _make(tmp_path / "a.mkv", sound=False)
-    report = _one(tmp_path, "a.mkv", video_options=option)
-    assert report["status"] == "error"
+def test_options_that_the_encoder_does_not_take_are_named(tmp_path, codec, option, message):
+    _make(tmp_path / "a.mp4", sound=False)
+    report = _one(tmp_path, "a.mp4", video_codec=codec, video_options=option)
+    assert (report["status"], report["error"], exit_code([report])) == ("error", "ConfigError", 2)
     assert message in report["reason"]
-    assert not list((tmp_path / "out").glob("*.mkv"))
+    assert not list((tmp_path / "out").glob("*.mp4"))
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,41 @@ def test_transparency_stays_where_the_codec_has_it(codec, suffix, tmp_path):
     assert np.abs(result[..., 3] - expected[..., 3]).max() <= 2  # ProRes is not lossless
     visible = expected[..., 3] > 0
     assert np.abs(result - expected)[visible].mean() < 4
+
+
+class _Meanwhile(Repeat):
+    """Does something else once, in the middle of a video."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+
+    def run(self, x):
+        other, self.other = self.other, lambda: None
+        if x.shape[3] == 64:
+            other()
+        else:
+            self.other = other
+        return super().run(x)
+
+
+def test_a_second_run_of_a_video_into_the_same_place_is_refused(tmp_path):
+    source, target, refused = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv", []
+    network = _Meanwhile(lambda: refused.append(_upscale(_Counts(), source, target)))
+    assert _upscale(network, source, target)["status"] == "ok"
+    [report] = refused
+    assert report["status"] == "error"
+    assert "another run is computing this video, its frames are in" in report["reason"]
+    _upscale(_Counts(), source, tmp_path / "whole.mkv")
+    _is_equal(target, tmp_path / "whole.mkv")
+
+
+def test_what_a_run_left_that_was_killed_after_its_last_frame_is_removed(tmp_path):
+    source, target = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
+    _end(source, target)
+    _upscale(_Counts(), source, tmp_path / "whole.mkv")
+    (tmp_path / "whole.mkv").rename(target)
+    assert (tmp_path / ".b.mkv.parts").is_dir()
+    [report] = upscale_files(Upscaler(_Counts()), source, target, skip_existing=True)
+    assert report["status"] == "skipped"
+    assert not (tmp_path / ".b.mkv.parts").exists()

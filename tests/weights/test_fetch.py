@@ -73,10 +73,12 @@ def entry(server: ThreadingHTTPServer, *paths: str) -> Entry:
     return Entry("made-up", "test", "us", None, (Source((SourceFile("w.pth", len(CONTENT), SUM, urls),)),))
 
 
-def test_file_is_downloaded_once(server) -> None:
+def test_file_is_downloaded_once(server, caplog) -> None:
+    caplog.set_level("INFO")
     first = get_entry(entry(server, "/ok"))
     assert first.read_bytes() == CONTENT and first == get_entry(entry(server, "/ok"))
     assert len(server.seen) == 1 and [path.name for path in first.parent.iterdir()] == ["w.pth"]
+    assert caplog.text.count("made-up: ") == 1
     first.write_bytes(CONTENT[:-1] + b"x")
     assert local_path(entry(server, "/ok")) is None
     assert get_entry(entry(server, "/ok")).read_bytes() == CONTENT

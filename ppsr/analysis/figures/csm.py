@@ -22,7 +22,11 @@ def draw_saliency(saliency: LayerSaliency, *, columns: int = 16) -> Figure:
 
 
 def draw_ablation(
-    name: str, importance: np.ndarray, single: Ablation, cumulative: Mapping[str, Ablation], intact: float
+    name: str,
+    importance: np.ndarray,
+    single: Ablation,
+    cumulative: Mapping[str, Ablation],
+    intact: float | None,
 ) -> Figure:
     """Attribution of each channel, PSNR without each, and PSNR while more and more are removed.
 
@@ -31,7 +35,7 @@ def draw_ablation(
         importance: (C,).
         single: removal of one channel each.
         cumulative: order of removal -> results.
-        intact: PSNR with all channels.
+        intact: PSNR with all channels; None where it is the truth of the others.
     """
     figure = Figure(figsize=(11, 3), layout="constrained")
     attribution, alone, together = figure.subplots(1, 3)
@@ -39,11 +43,13 @@ def draw_ablation(
     attribution.bar(channels, importance, color="firebrick")
     attribution.set(title=f"{name}: attribution", xlabel="channel")
     alone.plot(channels, single.psnr, ".", color="navy")
-    alone.axhline(intact, color="gray", linestyle="--", linewidth=1)
-    agreement = _correlation(importance, intact - single.psnr)
+    agreement = _correlation(importance, -single.psnr)
     alone.set(title=f"one removed, r = {agreement:.2f}", xlabel="channel", ylabel="PSNR / dB")
+    whole = [] if intact is None else [intact]
+    for value in whole:
+        alone.axhline(value, color="gray", linestyle="--", linewidth=1)
     for label, result in cumulative.items():
-        together.plot(range(len(result.psnr) + 1), [intact, *result.psnr], label=label)
+        together.plot(range(1 - len(whole), len(result.psnr) + 1), [*whole, *result.psnr], label=label)
     together.set(title="removed one after the other", xlabel="channels removed", ylabel="PSNR / dB")
     together.legend()
     return figure
