@@ -31,6 +31,7 @@ T = TypeVar("T")
 Folders = str | Path | Sequence[str | Path]  # one, or several
 
 _BAD_SHARE = 0.01
+_SAMPLES = ("train", "val", "val_LRx4")
 
 
 def too_many(bad: int, total: int) -> bool:
@@ -88,6 +89,15 @@ class BadFiles:
         raise DataError(f"none of {self.total} images can be used: {last}")
 
 
+def _origin(folder: Path) -> str:
+    """How a missing folder is made."""
+    if folder.parent.name == "samples" and folder.name in _SAMPLES:
+        return "`ppsr prepare samples` makes it"
+    return (
+        "the commands that make the images of a shipped config are in its head, all of them in data/README.md"
+    )
+
+
 def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> list[Path]:
     """Images of a folder, recursively, or of an LMDB store, or those of them that a list names.
 
@@ -101,10 +111,7 @@ def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> li
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(
-            f"there is no image folder {folder}. data/README.md lists the layouts and where each "
-            "set comes from; `ppsr prepare samples` makes a small set in data/samples"
-        )
+        raise DataError(f"there is no image folder {folder}; {_origin(folder)}")
     images = list_source(folder) if meta_info is None else _listed(folder, Path(meta_info))
     if not images:
         raise DataError(f"{folder} holds no images (png, jpg, webp, bmp, tif)")

@@ -64,8 +64,12 @@ def test_lists_of_every_published_form_are_read_in_their_order(folder, text):
 
 
 def test_missing_folders_and_lists_say_what_to_do(folder):
-    with pytest.raises(DataError, match=r"data/README\.md"):
-        gather_images(folder / "none")
+    with pytest.raises(
+        DataError, match=r"of a shipped config are in its head, all of them in data/README\.md"
+    ):
+        gather_images(folder / "samples" / "train_x3" / "HR")
+    with pytest.raises(DataError, match="samples/val_LRx4; `ppsr prepare samples` makes it"):
+        gather_images(folder / "samples" / "val_LRx4")
     with pytest.raises(DataError, match="cannot read the list"):
         gather_images(folder, folder / "none.txt")
     (folder / "empty.txt").write_text("\n")
