@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean", "printable"]
+__all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean", "first_line", "printable"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -45,6 +45,12 @@ def printable(text: object) -> str:
     a\\nb.png
     """
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another library says; others are often of its source code."""
+    text = next(filter(None, map(str.strip, str(error).splitlines())), "no details")
+    return printable(text[:300])
 
 
 def did_you_mean(name: str, valid: Iterable[str], *, limit: int = 12) -> str:

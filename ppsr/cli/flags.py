@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ppsr.errors import ConfigError, PpsrError, printable
+from ppsr.errors import ConfigError, PpsrError, first_line, printable
 
 __all__ = [
     "Backend",
@@ -249,8 +249,7 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
             print(f"{name}: {printable(where)}{error.strerror}", file=sys.stderr)
             return 2
         if is_out_of_memory(error):
-            reason = next(filter(None, map(str.strip, str(error).splitlines())), "no details")
-            print(f"{name}: not enough memory: {reason[:200]}", file=sys.stderr)
+            print(f"{name}: not enough memory: {first_line(error)}", file=sys.stderr)
             return 1
         raise
     except KeyboardInterrupt:

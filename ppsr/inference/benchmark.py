@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppsr.errors import ConfigError, did_you_mean
+from ppsr.errors import ConfigError, did_you_mean, first_line
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.backends.ncnn_cpu import NcnnBackend
 from ppsr.inference.backends.onnx_runtime import OnnxRuntimeBackend, TensorRtBackend
@@ -159,7 +159,7 @@ def _benchmark(name: str, export: Export, options: BackendOptions, side: int) ->
         return BackendResult(name, error, min(psnr, 200.0), seconds)  # JSON has no infinity
     except Exception as error:  # runtimes raise what they like, and it is a result
         logger.debug("backend %s failed", name, exc_info=True)
-        return BackendResult(name, reason=f"{type(error).__name__}: {error}")
+        return BackendResult(name, reason=f"{type(error).__name__}: {first_line(error)}")
 
 
 def _in_a_process(export: Export, options: BackendOptions, side: int, timeout: float) -> BackendResult:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from paddle import nn
 
-from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean, first_line
 from ppsr.files import atomic_write, cache_folder
 from ppsr.inference import onnx_graph
 from ppsr.inference.backend import Backend, PaddleBackend
@@ -29,6 +29,7 @@ from ppsr.inference.export_cache import ExportCache, versions
 from ppsr.inference.exported import Export
 from ppsr.inference.ncnn_graph import ncnn_arguments
 from ppsr.inference.network_info import NetworkInfo
+from ppsr.memory import is_out_of_memory
 from ppsr.precision import half_dtype
 from ppsr.processor import has_bfloat16, processor_name
 
@@ -130,8 +131,16 @@ def _formats(name: str, net: nn.Layer, options: BackendOptions) -> list[str]:
 
 
 def _open_export(export: Export, name: str, options: BackendOptions, note: str) -> ExportedBackend:
-    backend = backend_class(name)(export, options)
-    _, psnr = backend.verify()
+    try:
+        backend = backend_class(name)(export, options)
+        _, psnr = backend.verify()
+    except Exception as error:  # runtimes raise what they like about files that are damaged
+        if isinstance(error, PpsrError) or is_out_of_memory(error):
+            raise
+        logger.debug("backend %s failed", name, exc_info=True)
+        raise DataError(
+            f"backend {name} cannot run {export.prefix}: {first_line(error)}; export again"
+        ) from None
     if options.precision != "fp32":
         reduced = f"{options.precision}, {psnr:.2f} dB from full precision"
         logger.info("backend %s: %s", name, reduced)

@@ -13,7 +13,9 @@ The formats:
 from __future__ import annotations
 
 import json
+import math
 import re
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,12 @@ from typing import Any
 from ppsr.errors import DataError, WeightError
 from ppsr.weights.ncnn import read_ncnn
 
-__all__ = ["check_graph", "unknown_operations"]
+__all__ = ["check_graph", "check_parameters", "unknown_operations"]
 
 _LARGEST = 2**31 - 1  # bytes; protobuf's own limit
 _DEEPEST = 64  # messages inside each other
 _SHOWN = 8
+_LONGEST_DESCRIPTION = 256  # bytes, of one tensor's type and sides
 
 # By format. Paddle's two share a list; operations that write into their input have an underscore more.
 # Control flow is left out, with all that reads or writes files, prints, runs code or communicates.
@@ -39,6 +42,9 @@ _ONNX = frozenset(_KNOWN["onnx"])
 _ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 _EXTERNAL = 1  # of TensorProto.DataLocation
 _OTHER_FILE = "data in another file"
+
+# bytes of a value, by VarType.Type of framework.proto
+_VALUE_BYTES = {0: 1, 1: 2, 2: 4, 3: 8, 4: 2, 5: 4, 6: 8, 20: 1, 21: 1, 22: 2, 23: 8, 24: 16}
 
 # message -> number of a field -> its message, or in capitals what its value is
 _PROGRAM_FIELDS = {"program": {1: "block"}, "block": {4: "op"}, "op": {3: "OPERATION"}}
@@ -109,6 +115,32 @@ def unknown_operations(path: Path) -> list[str]:
     except (_MalformedError, RecursionError) as error:
         raise DataError(f"{path} is not a graph of an exported network: {error}; export again") from None
     return sorted(repr(name) if not name.isprintable() or " " in name else name for name in unknown)
+
+
+def check_parameters(path: Path) -> None:
+    """Refuse a .pdiparams whose tensors are not exactly what it holds: Paddle would read some for ever.
+
+    Raises:
+        DataError: unreadable, or such a file.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as handle:
+            while handle.tell() < size:
+                version, levels, tensor_version, length = struct.unpack("<IQIi", handle.read(20))
+                if version or levels or tensor_version or not 0 < length <= _LONGEST_DESCRIPTION:
+                    raise _MalformedError("a tensor has another version, levels or a long description")
+                described = list(_fields(memoryview(handle.read(length))))
+                sides = [value for number, value in described if number == 2]
+                kind = next(value for number, value in described if number == 1)
+                values = math.prod(sides) * _VALUE_BYTES[kind]
+                if min(sides, default=1) < 0 or handle.tell() + values > size:
+                    raise _MalformedError("a tensor is larger than the file")
+                handle.seek(values, 1)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    except (struct.error, StopIteration, KeyError, TypeError, _MalformedError) as error:
+        raise DataError(f"{path} does not hold the parameters of a network: {error}; export again") from None
 
 
 def _program_unknown(content: bytes) -> set[str]:

@@ -18,7 +18,7 @@ from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
-from ppsr.inference.graph_check import check_graph, unknown_operations
+from ppsr.inference.graph_check import check_graph, check_parameters, unknown_operations
 from ppsr.inference.reference import REFERENCE_SUFFIX
 from tests.inference.exports import Doubling, network
 
@@ -247,6 +247,26 @@ def saved_tensor() -> bytes:
     return struct.pack("<IQIi", 0, 0, 0, len(description)) + description + struct.pack("<f", 1.0)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        saved_tensor()[:-1],
+        saved_tensor() + b"\0",
+        saved_tensor().replace(bytes(8), struct.pack("<Q", 2**62), 1),  # levels, which Paddle reads for hours
+        saved_tensor().replace(b"\x10\x01", b"\x10\x7f"),
+        saved_tensor().replace(b"\x10\x01", b"\x12\x00"),
+        struct.pack("<IQIi", 0, 0, 0, 2**31 - 1),
+    ],
+)
+def test_parameters_that_are_not_what_the_file_holds_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.pdiparams"
+    path.write_bytes(saved_tensor() * 3)
+    check_parameters(path)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="does not hold the parameters"):
+        check_parameters(path)
+
+
 def writing_program(target: Path) -> bytes:
     """A program that writes its input to a file."""
     made = pb.ProgramDesc()
@@ -308,6 +328,22 @@ def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
         monkeypatch.setattr("ppsr.inference.backends.open_vino._core", core)  # kept from earlier backends
     prefix = replaced(copied(exported, tmp_path), ".onnx", model(node("Conv", "evil.ops")))
     with pytest.raises(DataError, match=r"domain evil\.ops"):
+        open_backend(prefix, name, BackendOptions(threads=1))
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("inference", ".pdiparams"), ("onnxruntime", ".onnx")])
+def test_damaged_files_whose_digests_fit_end_in_one_line(
+    name: str, suffix: str, exported: Path, tmp_path: Path
+) -> None:
+    if name == "onnxruntime" and onnx_graph.missing_packages():
+        pytest.skip("the extra onnx is not installed")
+    prefix = copied(exported, tmp_path)
+    path, info = prefix.with_name("net" + suffix), prefix.with_name("net.info.json")
+    path.write_bytes(model(node("Conv")) if suffix == ".onnx" else b"\xff" * 40)
+    entries = json.loads(info.read_text())
+    entries["files"][suffix] = sha256(path)
+    info.write_text(json.dumps(entries))
+    with pytest.raises(DataError, match=r"(cannot run|does not hold) .*; export again$"):
         open_backend(prefix, name, BackendOptions(threads=1))
 
 

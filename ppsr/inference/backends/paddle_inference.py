@@ -10,6 +10,7 @@ import numpy as np
 from ppsr.errors import ConfigError
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.exported import Export
+from ppsr.inference.graph_check import check_parameters
 from ppsr.processor import has_bfloat16
 
 __all__ = ["PaddleInferenceBackend"]
@@ -57,7 +58,9 @@ class PaddleInferenceBackend(ExportedBackend):
         from paddle import inference
 
         graph = export.graph(*self.graphs, trust=options.trust)
-        config = inference.Config(str(graph), str(export.file(".pdiparams")))
+        parameters = export.file(".pdiparams")
+        check_parameters(parameters)
+        config = inference.Config(str(graph), str(parameters))
         config.disable_glog_info()
         if graph.suffix == ".pdmodel":  # else every value that was computed stays to the end
             config.enable_memory_optim()
