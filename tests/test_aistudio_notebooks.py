@@ -102,6 +102,7 @@ def encoded(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_without_a_checkout_a_notebook_clones_one_or_says_what_to_do(path: Path, tmp_path: Path) -> None:
     start = "\n".join("".join(cell["source"]) for cell in code(path)[:2])

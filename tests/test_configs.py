@@ -48,6 +48,7 @@ def host_waits_per_step(trainer: Trainer) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 @every_config
 def test_every_config_takes_a_step_and_validates(path: Path, data: Path, tmp_path: Path) -> None:
     config = shrunk(path, data)

@@ -37,6 +37,7 @@ def test_no_file_is_over_500_lines():
     assert not long
 
 
+@pytest.mark.slow
 def test_no_definition_stands_twice():
     seen = defaultdict(list)
     for path in SOURCES:

@@ -53,17 +53,20 @@ def _run(program, call, **environment):
 linux = pytest.mark.skipif(process.openmp() is None, reason="Paddle's wheel has no OpenMP runtime here")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.smoke
 def test_enable_uses_every_core_and_importing_does_not():
     assert _run(_REPORT, "accelerate.enable()")[1:] == [1, process._cores()]
 
 
+@pytest.mark.slow
 @linux
 def test_the_users_number_of_threads_stands():
     assert _run(_REPORT, "accelerate.enable()", OMP_NUM_THREADS="3")[1:] == [3, 3]
 
 
+@pytest.mark.slow
 @linux
 def test_variable_switches_acceleration_off():
     assert _run(_REPORT, "accelerate.enable()", PPSR_ACCELERATE="0") == [0, 1, 1]
@@ -95,6 +98,7 @@ def test_another_c_library_is_left_alone_with_a_line_in_the_log(monkeypatch, cap
     assert len(caplog.records) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(process.platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 def test_freed_memory_is_used_again_instead_of_fresh_pages():
     faults = [_run(_PAGE_FAULTS, call)[0] for call in ("", "accelerate.enable()")]

@@ -54,6 +54,7 @@ def _files(work):
     return {path.name for path in (work / "out").iterdir()}
 
 
+@pytest.mark.slow
 def test_lam_compares_networks_and_can_be_redone(work, shown):
     arguments = (str(work / "lq.png"), "--window", "8", "--fold", "3", "--top", "5")
     done = _run(work, "lam", *arguments, "--label", "a", "--label", "b", networks=("plain", "dropout"))
@@ -138,6 +139,7 @@ def test_csm_without_truth_compares_with_the_whole_network(work, shown):
     assert "csm_conv_first_ablation.png" not in _files(work)
 
 
+@pytest.mark.slow
 def test_ddr_compares_two_checkpoints(work, shown):
     arguments = (
         "--count",
@@ -190,6 +192,7 @@ def test_features_draw_the_main_stages_and_the_depth(work):
     assert told in done.output
 
 
+@pytest.mark.slow
 def test_features_of_two_networks_share_a_curve(work, shown):
     arguments = ("--layers", "body.1", "--channels", "2")
     done = _run(work, "features", str(work / "lq.png"), *arguments, networks=("plain", "dropout"))

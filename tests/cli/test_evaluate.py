@@ -207,6 +207,7 @@ def test_a_report_replaces_no_earlier_one_without_a_word(weights, monkeypatch):
         assert ("overwriting the report in mine" in done.output) == earlier
 
 
+@pytest.mark.slow
 def test_backend_and_self_ensemble_are_those_of_the_network(weights):
     load = ["--load", str(weights / "amsel.pdparams"), "--no-bicubic", "--no-grid"]
     plain = _table(_run(weights, *load), "amsel")

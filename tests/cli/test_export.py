@@ -85,6 +85,7 @@ def test_exported_network_scores_as_the_network_does(
         assert read_image(output / "srresnet" / f"{name}.png").shape[1] == 28
 
 
+@pytest.mark.slow
 def test_images_are_those_of_the_network(workshop: Path) -> None:
     import paddle
 

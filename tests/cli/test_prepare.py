@@ -67,6 +67,7 @@ def test_lists_are_written(source, tmp_path, command):
     assert (tmp_path / "list.txt").read_text() == "a.png (136,144,1)\nb.png (136,144,1)\n"
 
 
+@pytest.mark.slow
 def test_another_source_or_form_is_refused(source, tmp_path, rng):
     write_image(tmp_path / "other" / "a.png", rng.integers(1, 256, (136, 144), dtype=np.uint8))
     for command, out in (("meta-info", "list.txt"), ("imagenet-list", "names.txt"), ("bicubic", "out")):
@@ -134,6 +135,7 @@ def test_failed_samples_are_named(tmp_path, monkeypatch):
     assert "failed: not_shipped.png: cannot read" in done.output
 
 
+@pytest.mark.slow
 def test_failed_lr_of_samples_is_named(tmp_path):
     out = tmp_path / "samples"
     _run("samples", "-o", out)

@@ -67,6 +67,7 @@ def test_an_open_address_is_warned_of(host, closed, capsys):
     assert ":7860" in printed.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_leave_no_temporary_folder(number, weights, tmp_path, monkeypatch):
     pytest.importorskip("uvicorn", reason="needs the extra 'serve'")

@@ -74,6 +74,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pdparams", ".pth", ".safetensors"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_runs_from_its_weights_alone(name, suffix, tmp_path, rng):

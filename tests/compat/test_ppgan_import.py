@@ -57,6 +57,7 @@ def _imported_modules(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@pytest.mark.slow
 def test_the_core_never_imports_the_bridge():
     package = Path(ppsr.__file__).parent
     found = {

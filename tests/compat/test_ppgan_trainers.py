@@ -124,6 +124,7 @@ def test_their_trainer_trains_our_network_and_our_evaluation_agrees(tmp_path, lo
         assert json.loads(result.read_text())["mean"]["psnr"] == pytest.approx(theirs["psnr"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_our_trainer_trains_their_network_and_their_evaluation_agrees(tmp_path, log, capsys):
     """Both the network and the loss are theirs; then the weights go back to their Trainer."""
     config = {
@@ -207,6 +208,7 @@ def test_their_trainer_runs_our_algorithm(tmp_path, log):
     assert (tmp_path / "ppgan" / "visual_train" / "iter002_output.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_command_runs_their_main_program(tmp_path):
     """Their command line, their evaluation, our network: in a process of its own, as a user calls it."""
     config = _ppgan_config(

@@ -76,6 +76,7 @@ def maps_of(image, state):
     return [*maps, x]
 
 
+@pytest.mark.slow
 def test_the_distance_is_that_of_its_definition(files, rng):
     folder, state, own = files
     gt = rng.random((2, 3, 40, 48))
@@ -97,6 +98,7 @@ def test_the_distance_is_that_of_its_definition(files, rng):
     np.testing.assert_allclose(ours.numpy(), expected, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_has_a_gradient_and_the_metric_its_value(files, rng):
     folder = files[0]
     pair = [rng.integers(0, 256, (40, 44, 3)) for _ in range(2)]

@@ -168,6 +168,7 @@ def _config(tmp_path):
     return write_config(tmp_path, model=model, optimizer=optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("backend", ["host", "device"])
 def test_five_and_five_steps_with_a_pool_equal_ten(tmp_path, backend, workers):

@@ -95,7 +95,7 @@ def _write_images(folder: Path) -> None:
         write(samples / "train" / f"{Path(name).stem}.png", 136)
     for name in VALIDATION:
         stem = Path(name).stem
-        image = write(samples / "val" / f"{stem}.png", 112)
+        image = write(samples / "val" / f"{stem}.png", 192 if stem == "chelsea" else 112)  # for crops of 48
         write_image(samples / "val_LRx4" / f"{stem}.png", matlab_resize_integers(image, 0.25))
     for name in ("baby", "bird"):
         image = write(folder / "data" / "Set5" / "HR" / f"{name}.png", 96)

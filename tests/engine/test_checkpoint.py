@@ -94,6 +94,7 @@ def test_pinned_best_outlives_newer_ones(tmp_path: Path) -> None:
     assert [path.name for path in store.all()] == ["step_000000004"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["new step", "same step"])
 def test_death_at_any_file_operation_leaves_a_valid_checkpoint(tmp_path: Path, again: bool) -> None:
     total = operations_of_a_save(tmp_path / "count") + 4

@@ -12,6 +12,7 @@ from ppsr.errors import ConfigError
 from tests.engine.helpers import write_config
 
 
+@pytest.mark.slow
 def test_a_range_of_steps_is_recorded_and_ends_the_run(tmp_path, capsys):
     config = write_config(tmp_path)
     options = f"batch_range=[1,3];profile_path={tmp_path / 'trace'};exit_on_finished=true"

@@ -115,6 +115,7 @@ def _contents(state):
     return found, files["optimizers.pdopt"], files["weights.pdparams"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [*KERNELS, "SOAP"])
 @pytest.mark.parametrize(
     ("level", "dtype"), [("float32", "float16"), ("O1", "float16"), ("O2", "float16"), ("O2", "bfloat16")]

@@ -22,6 +22,7 @@ from tests.engine.helpers import fingerprint, make_trainer, write_config
 MAIN = Path(__file__).parents[2] / "tools" / "main.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("gan", [False, True], ids=["psnr", "gan"])
 def test_ten_and_ten_steps_equal_twenty(tmp_path, workers, gan):
@@ -95,6 +96,7 @@ def test_a_full_disk_leaves_the_run_going_and_the_old_checkpoint_intact(tmp_path
     assert store.latest().name == "step_000000010"
 
 
+@pytest.mark.slow
 def test_sigusr1_saves_and_the_run_goes_on(tmp_path):
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["snapshot_config.interval=100"])
     trainer.profiler.step = lambda: trainer.state.step == 3 and signal.raise_signal(signal.SIGUSR1)
@@ -102,6 +104,7 @@ def test_sigusr1_saves_and_the_run_goes_on(tmp_path):
     assert [path.name for path in trainer.saver.store.all()] == ["step_000000003", "step_000000020"]
 
 
+@pytest.mark.slow
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
     trainer.profiler.step = lambda: signal.raise_signal(signal.SIGHUP)
@@ -112,6 +115,7 @@ def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
         signal.signal(signal.SIGHUP, previous)
 
 
+@pytest.mark.slow
 def test_signals_do_not_interrupt_system_calls(tmp_path):
     """A read goes on after the handler; Paddle's store for several ranks fails where it does not."""
     program = (

@@ -138,6 +138,7 @@ def test_export_with_open_sizes_equals_the_network(name: str, tmp_path: Path) ->
             assert error <= 1e-5, f"relative error {error:.2e} at {inputs[0].shape}"
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize("edge", ["left", "right", "top", "bottom"])
 def test_nothing_beyond_the_stated_radius_changes_the_output(name: str, edge: str) -> None:

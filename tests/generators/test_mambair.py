@@ -88,6 +88,7 @@ def test_wrong_upsampler_of_mambair_is_named() -> None:
         build("MambaIR", upsampler="nearest")
 
 
+@pytest.mark.slow
 @both
 def test_recomputing_changes_no_gradient(name: str) -> None:
     x = paddle.rand([1, 3, 8, 8])
@@ -101,6 +102,7 @@ def test_recomputing_changes_no_gradient(name: str) -> None:
         np.testing.assert_allclose(found[1][key], gradient, atol=1e-7, err_msg=key)
 
 
+@pytest.mark.slow
 @both
 def test_tiles_with_an_overlap_come_near_the_whole_image(name: str, rng: np.random.Generator) -> None:
     """A scan sees without bound, so tiles differ; the more they overlap, the less."""
@@ -126,6 +128,7 @@ def test_export_asks_for_no_onednn_and_enlarges_as_the_network_does(
     np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @both
 def test_attribution_and_feature_maps_are_made(name: str, rng: np.random.Generator) -> None:
     net = build(name)

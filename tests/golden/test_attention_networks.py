@@ -50,6 +50,7 @@ def test_outputs_and_features(path):
             assert_close(value, theirs, rtol=TOLERANCE, what=name)
 
 
+@pytest.mark.slow
 @golden("drct_*", "hat_*", "swinir_*")
 def test_loss_and_gradients(path):
     g = Golden(path)

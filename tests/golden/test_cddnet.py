@@ -53,6 +53,7 @@ def test_generator_and_its_taps(path):
         assert_near(value, g[f"output/tap_{name}"], TOLERANCE, what=name)
 
 
+@pytest.mark.slow
 @golden("cddnet_fullsize*")
 def test_full_size_generator_by_hash_weights(path):
     g = Golden(path)

@@ -43,6 +43,7 @@ def test_path_equals_the_notebook(path: Path) -> None:
         assert_close(slopes[index], case[f"output/dlambda_{name}"], atol=1e-5, what=f"{name} derivative")
 
 
+@pytest.mark.slow
 @golden("lam_*")
 @pytest.mark.smoke
 def test_attributions_of_every_step_equal_the_notebook(path: Path) -> None:
@@ -56,6 +57,7 @@ def test_attributions_of_every_step_equal_the_notebook(path: Path) -> None:
     assert_close(steps[-1].sr[None], case["output/sr_last"], rtol=1e-4, what="SR")
 
 
+@pytest.mark.slow
 @golden("lam_*")
 def test_maps_and_diffusion_index_equal_the_notebook(path: Path) -> None:
     case = Golden(path)

@@ -152,6 +152,7 @@ def test_networks_and_the_gradient_of_their_input(path, dtype, suffix, rtol):
     assert_close(x.grad, g["output/grad_x"], rtol=1e-4, what="gradient of x")
 
 
+@pytest.mark.slow
 @golden("mamba_fullsize*")
 def test_networks_of_full_size(path):
     g = Golden(path)

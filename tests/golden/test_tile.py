@@ -37,6 +37,7 @@ def _numbers(name, case):
     return tile or 0, pad or 0
 
 
+@pytest.mark.slow
 @golden("tile_*")
 def test_published_tile_modes(path):
     g = Golden(path)
@@ -65,6 +66,7 @@ def test_padding_of_the_published_inference_script(path):
     np.testing.assert_array_equal(seen[0], g["output/infer_padded_input"])
 
 
+@pytest.mark.slow
 @golden("tile_*")
 def test_blended_tiles_stay_as_near_to_the_whole_image_as_published_ones(path):
     g = Golden(path)

@@ -188,6 +188,7 @@ def test_hostile_indices_and_comments_of_a_jpeg_are_left_out(read):
         _chunk(b"iTXt", b"parameters\0\1\0\0\0" + zlib.compress(bytes(9 * 2**20))),
         _chunk(b"tEXt", b"a\0b") * 20_000,
     ],
+    ids=["plain", "packed", "international", "many"],
 )
 def test_texts_of_any_length_hide_no_png(chunk, deep, read):
     image = read(_png(chunk, deep=deep))
@@ -201,6 +202,7 @@ def test_texts_of_any_length_hide_no_png(chunk, deep, read):
         (_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**21))), "colour profile"),
         (_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + b"x" * 2**21), "XMP"),
     ],
+    ids=["profile", "XMP"],
 )
 def test_metadata_that_no_decoder_takes_is_left_out_with_a_warning(chunk, what, read):
     assert read(_png(chunk)).warnings == (f"the {what} is too large and is left out",)
@@ -242,6 +244,7 @@ def test_frames_of_a_png_are_those_it_announces(read):
         (_jpeg(*_exif_segments(HOSTILE["shared values"])), "jpeg"),
         (_gif(1, b"!\xfe\1a\0" * 300_000), "gif"),
     ],
+    ids=["png", "jpeg", "gif"],
 )
 def test_headers_are_read_without_what_comes_before_the_pixels(content, kind, tmp_path):
     (tmp_path / "image").write_bytes(content)

@@ -131,6 +131,7 @@ def test_names_that_become_equal_are_not_guessed_between():
     }
 
 
+@pytest.mark.slow
 def test_many_names_without_partner_take_little_time():
     names = [f"some_long_name_with_parts_{n:06d}" for n in range(5000)]
     assert _pairs(names, [f"other_{n:06d}_RCAN" for n in range(5000)])[0] == {}

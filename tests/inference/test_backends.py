@@ -29,6 +29,8 @@ from ppsr.inference.network_info import network_info
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from tests.inference.exports import network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", ["MSRResNet", "DRNGenerator", "SwinIR"])
@@ -205,7 +207,6 @@ def test_auto_takes_the_fastest_that_is_right_and_remembers_it(
         open_backend(exported, "auto", BackendOptions(threads=3))
 
 
-@pytest.mark.slow
 def test_auto_measures_what_is_installed(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,7 +217,6 @@ def test_auto_measures_what_is_installed(
     assert f"backend {backend.name}: the fastest of {backend.name}" in caplog.text
 
 
-@pytest.mark.slow
 def test_crash_and_missing_answer_of_a_backend_are_results(exported: Path, tmp_path: Path) -> None:
     incomplete = Export(set_entries(exported, tmp_path, files={}))
     for missing in benchmark_backends(incomplete, BackendOptions(), names=["onnxruntime", "inference"]):

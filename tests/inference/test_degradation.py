@@ -75,10 +75,8 @@ def test_gray_and_transparent_images_have_parameters_too(blind, image):
     assert upscaler(opaque).shape == (150, 202, 4)
 
 
-@pytest.mark.parametrize(
-    "backend",
-    ["inference", *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnxruntime", "openvino"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["inference", "onnxruntime", "openvino"])
 def test_exports_predict_once_and_steer_every_tile(image, tmp_path, backend):
     if backend != "inference":
         pytest.importorskip(backend)

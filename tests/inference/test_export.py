@@ -63,6 +63,7 @@ def test_every_network_is_exported_and_right_on_every_installed_backend(name: st
     assert export.info == network_info(net)
 
 
+@pytest.mark.slow
 def test_network_of_several_images_exports_the_last(tmp_path: Path, rng: np.random.Generator) -> None:
     net = network("DRNGenerator")
     export_network(net, tmp_path / "net", formats=["paddle"], verify=())
@@ -135,6 +136,7 @@ def test_altered_or_incomplete_files_are_refused(tmp_path: Path) -> None:
         open_backend(prefix)
 
 
+@pytest.mark.slow
 def test_files_whose_answers_changed_are_refused(tmp_path: Path) -> None:
     """Digests that fit, but another network: the reference outputs decide."""
     one, other = tmp_path / "one", tmp_path / "other"
@@ -194,6 +196,7 @@ def test_missing_package_for_onnx_is_named(tmp_path: Path, monkeypatch: pytest.M
         export_network(network("MSRResNet"), tmp_path / "net")
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_graph_that_cannot_be_converted_says_why(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")

@@ -18,6 +18,8 @@ from ppsr.inference.exported import Export
 from ppsr.registry import build_generator
 from tests.inference.exports import Doubling
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = BackendOptions(device="cpu", threads=1)
 
 

@@ -184,6 +184,7 @@ def test_operations_of_other_makers_are_named(tmp_path: Path) -> None:
     assert unknown_operations(path) == ["Evil"]
 
 
+@pytest.mark.slow
 def test_graphs_of_paddle_are_read_as_they_are(exported: Path) -> None:
     for path in exported.parent.iterdir():
         if path.suffix in (".pdmodel", ".onnx") or path.name == "net.json":

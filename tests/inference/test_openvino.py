@@ -38,6 +38,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_network(network("MSRResNet"), prefix, formats=["onnx"], verify=()).prefix
 
 
+@pytest.mark.slow
 def test_result_that_openvino_left_from_the_call_before_is_no_result(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

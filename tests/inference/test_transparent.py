@@ -53,6 +53,7 @@ def test_far_from_all_that_is_visible_its_mean_stands_in():
     assert (filled[60] == [20, 20, 32, 0]).all()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_height_and_stays_below_what_is_planned(rng):
     """The search over a whole image takes 25 bytes a pixel."""
     peaks = []

@@ -182,6 +182,7 @@ def _damaged(path):
     return cut, spoilt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec", "reasons"),
     [

@@ -98,6 +98,7 @@ def test_missing_middle_size_and_wrong_generator_are_named() -> None:
         DRNModel(generator=GENERATOR, style="paddle")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouping", ["one for each dual", "one for all duals"])
 @golden("drn_x[0-9]*")
 def test_training_step_follows_the_original_for_three_steps(path: Path, grouping: str) -> None:

@@ -56,6 +56,7 @@ def outputs(net: nn.Layer, side: int = 16) -> list[np.ndarray]:
     return [value.numpy() for value in (result if isinstance(result, (list, tuple)) else [result])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", MODELS)
 def test_two_passes_of_an_averaged_net_are_equal_after_a_validation(stem: str) -> None:
     model = averaged_model(stem)

@@ -43,6 +43,7 @@ KEYS: dict[str, Callable[[], list]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("suffix", [".pdparams", ".pth"])

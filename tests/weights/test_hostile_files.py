@@ -43,6 +43,7 @@ def test_watch_sees_what_a_hostile_file_would_do(watch: Watch) -> None:
     assert events
 
 
+@pytest.mark.slow
 def test_crafted_files_execute_nothing(tmp_path: Path, watch: Watch) -> None:
     counts: Counter[str] = Counter()
     loaded = []

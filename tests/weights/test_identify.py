@@ -54,6 +54,7 @@ def build(name: str, arguments: dict[str, Any]) -> Any:
     return GENERATORS.build({"name": name, **arguments})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=lambda value: str(value)[:60])
 def test_variant_is_recognised_and_rebuilt(name: str, arguments: dict[str, Any]) -> None:
     check_recognised(name, arguments)
@@ -65,6 +66,7 @@ LEFT_NO_TRACE = {"img_range", "drop_path_rate", "conv_scale", "patch_size", "qk_
 RATIOS = {"mlp_ratio", "expand", "overlap_ratio"}  # many give the same widths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_published_attention_weights_are_recognised(path: Any) -> None:
     with np.load(path) as data:

@@ -102,6 +102,7 @@ def renamer(layout: str, arguments: dict) -> Callable[[str], str]:
     return str
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "variants", "layouts", "count"), ROWS, ids=lambda value: str(value)[:24])
 def test_layout_is_read(
     tmp_path: Path, name: str, variants: list[dict], layouts: tuple[str, ...], count: int

@@ -49,6 +49,7 @@ def saved(path: Path, name: str, arguments: dict, *, half: bool = False, seed: i
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize(("name", "arguments"), NETWORKS, ids=str)
 def test_written_pair_is_read_back_exactly(tmp_path: Path, name: str, arguments: dict, half: bool) -> None:
@@ -62,6 +63,7 @@ def test_written_pair_is_read_back_exactly(tmp_path: Path, name: str, arguments:
     assert (tmp_path / "a.bin").stat().st_size < weights * (3.6 if half else 6)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(NCNN is None, reason="the package ncnn is not installed")
 @pytest.mark.parametrize(("name", "arguments"), NETWORKS, ids=str)
 def test_ncnn_computes_what_the_network_does(tmp_path: Path, name: str, arguments: dict) -> None:

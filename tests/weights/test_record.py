@@ -71,6 +71,7 @@ def test_paddle_reads_the_file_into_a_network(tmp_path: Path) -> None:
         np.testing.assert_array_equal(value.numpy(), state[key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"

@@ -38,6 +38,7 @@ def test_output_is_the_weighted_sum_of_the_experts_convolutions(rng, case):
     np.testing.assert_allclose(conv(x, weights).numpy(), expected.numpy(), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", _CASES[:3])
 def test_an_exported_convolution_takes_other_batches_and_sizes(rng, tmp_path, case):
     conv = DynamicConv2D(4, 8, K=3, **case)
