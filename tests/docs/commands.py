@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.main import get_command
@@ -19,6 +21,11 @@ from tests.docs.blocks import ROOT
 _LAUNCH = "paddle.distributed.launch"
 _SEPARATORS = {"&&", "||", ";", "|", "do", "then", "done", "until", "while", "for", "if", "fi", "!", "time"}
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
+
+
+@cache
+def _app() -> Any:
+    return get_command(build_app())
 
 
 def check_command(line: str, root: Path = ROOT) -> None:
@@ -70,7 +77,7 @@ def _make_targets(root: Path) -> set[str]:
 
 def _check_ppsr(arguments: list[str]) -> None:
     """Sub-command and options, by the command line's own definition; nothing is called."""
-    command, path = get_command(build_app()), "ppsr"
+    command, path = _app(), "ppsr"
     while hasattr(command, "commands"):
         assert arguments, f"`{path}` needs a sub-command"
         if arguments[0] == "--help":
@@ -127,7 +134,7 @@ def check_training(arguments: list[str], root: Path = ROOT) -> None:
 
     A config outside `configs/` is the reader's own, of which only the flags can be checked.
     """
-    command = get_command(build_app()).commands["train"]
+    command = _app().commands["train"]
     parsed = command.make_context("tools/main.py", list(arguments)).params
     if Path(parsed["config_file"]).parts[0] != "configs":
         return
