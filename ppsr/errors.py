@@ -15,9 +15,6 @@ class PpsrError(ValueError):
     """Something the user gave cannot be used; the message says what was got, what is allowed, what to do.
 
     A list that belongs to the message, such as of tensors, is given as further arguments, one a line.
-
-    Attributes:
-        exit_code: of the command that it ends.
     """
 
     exit_code: int = 2

@@ -58,8 +58,6 @@ def in_batches(
 
     Args:
         work: what to do with the items start..stop-1.
-        count: number of items.
-        batch: most items at once.
         on_step: called with the number of finished items and of all.
 
     Yields:

@@ -41,7 +41,6 @@ class LayerSaliency:
     """One layer.
 
     Attributes:
-        layer: which.
         features: (C, H, W).
         gradient: (C, H, W), of the edge strength of the SR image by the features.
     """
@@ -74,7 +73,6 @@ class ChannelSaliency:
         objective: edge strength of the SR image.
         sr: (C, sH, sW), not clipped.
         lq_gradient: (C, H, W), of the objective by the LR image.
-        layers: by name.
     """
 
     objective: float
@@ -100,9 +98,7 @@ def channel_saliency(net: nn.Layer, lq: np.ndarray, names: Sequence[str]) -> Cha
     """Gradients of the edge strength by the features of layers, in one forward and backward pass.
 
     Args:
-        net: a generator.
         lq: (C, H, W) in [0, 1].
-        names: layers.
 
     Raises:
         ConfigError: a layer is unknown or gives no map.
@@ -179,12 +175,9 @@ def ablate(
     """Run a network with the channels of one layer multiplied by gains, and score the results.
 
     Args:
-        net: a generator.
         lq: (C, H, W) in [0, 1].
         gt: (C, sH, sW) in [0, 1].
-        name: layer.
         gains: (K, channels), one row per run, of `single_gains` or `cumulative_gains`.
-        memory_mib: budget of a batch.
         on_step: called with the number of finished runs and of all.
 
     Raises:

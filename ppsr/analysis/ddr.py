@@ -54,7 +54,6 @@ class Patches:
     Attributes:
         lq: (K * N, C, h, w) in [0, 1], one degradation after the other.
         labels: (K * N,), index of the degradation.
-        degradations: their K names.
     """
 
     lq: np.ndarray
@@ -91,11 +90,7 @@ def degraded_patches(
     """Cut windows from HR images and degrade each in every way.
 
     Args:
-        paths: HR images, used in turn.
         degradations: names of `ppsr.degradations.reflash_benchmark.VARIANTS`.
-        scale: HR size / LR size.
-        count: windows.
-        side: of the LR patches.
         channels: 3, or 1 for images made gray (luma) before they are degraded.
         seed: of places and noise, which otherwise depend on the degradation and the window's number alone.
         on_step: called with the number of finished windows and of all.
@@ -144,10 +139,7 @@ def layer_features(
     """Features of one layer, flattened.
 
     Args:
-        net: a generator.
         lq: (N, C, H, W) in [0, 1].
-        name: layer.
-        memory_mib: budget of a batch of patches.
         on_step: called with the number of finished images and of all.
 
     Returns:

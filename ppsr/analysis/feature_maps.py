@@ -30,9 +30,6 @@ class FeatureStatistics:
         contrast: mean over channels of the variance in the image, the part of the energy that is content.
         rank: effective rank of the channels, 1..C.
         rank_share: rank / channels.
-        largest: value.
-        median: value.
-        smallest: value.
     """
 
     energy: float
@@ -50,9 +47,7 @@ def feature_maps(
     """Maps (C, H, W) of layers for one image, by name in the order given.
 
     Args:
-        net: a generator.
         lq: (C, H, W) in [0, 1].
-        names: layers.
 
     Raises:
         ConfigError: a layer is unknown or gives no map.

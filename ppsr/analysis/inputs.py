@@ -31,9 +31,6 @@ class Subject:
     """A network to look into.
 
     Attributes:
-        label: its name in figures and files.
-        net: the network.
-        layers: what it has.
         facts: where it came from, for the report.
     """
 
@@ -134,8 +131,6 @@ def load_image(
 
     Args:
         path: LR image, or HR with `from_hr`.
-        subject: tells scale and channels.
-        gt: HR image.
         from_hr: `path` is HR: cut to a multiple of the scale at the right and below, and shrunk bicubically
             (Pillow, 8 bit), as the published tools do.
         crop: side of the square in the middle of the LR image to look at; None is all of it.

@@ -200,10 +200,7 @@ def path_steps(
     """The steps of a LAM in order, as many at once as the memory budget allows.
 
     Args:
-        net: a generator.
         lq: (C, H, W) in [0, 1].
-        settings: window and path.
-        memory_mib: budget of a batch.
         on_step: called with the number of finished steps and of all.
 
     Raises:

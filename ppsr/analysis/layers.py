@@ -40,8 +40,6 @@ class MapLayer:
 
     Attributes:
         name: as `named_sublayers` has it.
-        kind: class of the layer.
-        channels: number of maps.
         size: height and width of the map / those of the LR image.
         channels_last: (N, H, W, C) instead of (N, C, H, W).
     """
@@ -58,7 +56,6 @@ class Layers:
     """The map layers of a network, in the order in which they finish.
 
     Attributes:
-        maps: all of them, by name.
         outline: names of the main stages: the parts of the network, of its lists and sequences, and of a
             part that gives the whole network's result.
         deepest: the layer that feeds the last convolution, or the last stage that gives no image.

@@ -230,8 +230,6 @@ def report_ddr(
         subjects: networks, such as one with and one without dropout.
         layer: by default the deepest of each network.
         degradations: of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
-        count: patches per degradation.
-        seed: of patches, noise and t-SNE.
 
     Returns:
         What to tell the user, a line per network.

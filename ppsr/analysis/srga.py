@@ -29,7 +29,6 @@ class GeneralisedGaussian:
     """Zero-mean density proportional to exp(-|x / scale| ** shape).
 
     Attributes:
-        sigma: standard deviation.
         shape: 2 is a Gaussian, 1 a Laplacian.
     """
 

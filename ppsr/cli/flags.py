@@ -213,10 +213,6 @@ def exit_on_signals() -> Iterator[None]:
 def run_command(run: Callable[[], int], *, name: str = "error") -> int:
     """Run a command and return its exit code; an error that the user can act on is printed as one line.
 
-    Args:
-        run: returns its exit code.
-        name: first word of the line.
-
     Returns:
         The exit code: that of the `PpsrError`, 1 if memory runs out, 2 if the system refuses a file, 130 if
         interrupted.

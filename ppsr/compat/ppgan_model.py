@@ -34,10 +34,6 @@ class _TheirSchedule(Schedule):
 class PpganModel(BaseModel):
     """An algorithm of ppsr: its phases, done by ppsr's own step, with PaddleGAN's optimizers and schedule.
 
-    Args:
-        algorithm: one of ppsr's.
-        seed: of what networks draw while training.
-
     Raises:
         ConfigError: several processes; PaddleGAN wraps networks so that the algorithm cannot reach them.
     """

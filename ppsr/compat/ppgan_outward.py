@@ -73,7 +73,6 @@ class PpganDataset(paddle.io.Dataset):
     where PaddleGAN starts its workers anew.
 
     Args:
-        dataset: one of ppsr's.
         rgb_range: factor on all images; PaddleGAN's DRN works in 0..255.
     """
 

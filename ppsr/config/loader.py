@@ -44,7 +44,6 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
         path: a YAML file, or the name of a shipped config; its optional key `base` names one other file,
             relative to it.
         overrides: texts of the form `a.b.0.c=value`; the value follows YAML's rules.
-        imports: further modules.
 
     Raises:
         ConfigError: unreadable or wrong file, second base, duplicate key, bad override, a module that cannot

@@ -198,9 +198,6 @@ class _Pipeline:
     """A list `preprocess`, step by step, as options of a data set.
 
     Args:
-        config: gives places to errors.
-        place: of the data set.
-        scale: HR size / LR size.
         unit: largest value of an image that the networks expect, 1 or 255.
     """
 

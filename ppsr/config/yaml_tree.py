@@ -119,10 +119,6 @@ _Loader.yaml_implicit_resolvers = {}
 def parse_yaml(text: str, source: str) -> tuple[Any, Lines]:
     """Parse YAML text.
 
-    Args:
-        text: the document.
-        source: name used in messages.
-
     Raises:
         ConfigError: not YAML, duplicate key, a tag that would build an object, or absurd size.
     """

@@ -57,7 +57,6 @@ class GradientBuckets:
 
     Args:
         parameters: of one phase; their data types stay.
-        world: number of ranks.
         reduce: starts a sum over ranks in place and returns a task with `wait`, or None when it is done.
         size: bytes of a bucket.
     """

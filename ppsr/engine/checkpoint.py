@@ -124,7 +124,6 @@ class CheckpointStore:
 
         Args:
             step: its number; one of the same number is replaced.
-            files: contents by name.
             meta: facts for the manifest, as JSON holds them.
 
         Raises:
@@ -171,9 +170,7 @@ class CheckpointStore:
         """Note the outcome of a validation; the checkpoint of the best step outlives newer ones.
 
         Args:
-            validated: step that was validated.
             best: value of the best step so far.
-            best_step: that step.
 
         Raises:
             OSError: it could not be written.

@@ -40,8 +40,6 @@ class Rendezvous:
 
     Args:
         store: counters that all ranks share; `add(key, amount)` returns the new value.
-        rank: own number.
-        world: number of ranks.
     """
 
     def __init__(self, store: Any, rank: int, world: int) -> None:

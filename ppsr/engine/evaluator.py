@@ -95,7 +95,6 @@ def score_dataset(
         enlarge: LR (C, H, W) -> SR (C, scale * H, scale * W), float32 in [0, 1].
         dataset: indexable; a missing `gt` leaves only metrics that need none.
         metrics: name -> function of two HWC uint8 RGB images.
-        scale: SR size / LR size.
         group: processes that share the work.
         save_folder: where SR images are written, if at all.
         write: writes one, an HWC uint8 RGB array, to a path.

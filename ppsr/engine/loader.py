@@ -45,7 +45,6 @@ def build_dataset(section: Mapping[str, Any], key: str, **extra: Any) -> tuple[A
     """Build a dataset, and read the loader's options of its section.
 
     Args:
-        section: of a configuration.
         key: where the section is, such as "dataset.train"; errors begin with it.
         extra: options that the section need not have.
 
@@ -65,7 +64,6 @@ def fit_channels(dataset: Any, net: Any, key: str) -> None:
     Args:
         dataset: its `channels` are set where they are None.
         net: the network; one for luma takes RGB images too.
-        key: where the dataset is configured.
 
     Raises:
         ConfigError: the dataset has another number of channels.
@@ -84,8 +82,6 @@ def check_samples(dataset: Any, key: str, *, limit: int | None = _CHECKED) -> No
     """Name training samples that cannot be used by their headers, before the first step.
 
     Args:
-        dataset: the training set.
-        key: where it is configured.
         limit: samples to look at; None: all.
 
     Raises:
@@ -146,7 +142,6 @@ def _make_batch(
     Args:
         read: gives a sample, with the types of its files where the dataset can.
         prepare: what the dataset does with a batch of arrays.
-        keys: of the samples.
 
     Raises:
         DataError: their images have different sizes.

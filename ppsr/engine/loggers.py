@@ -35,7 +35,6 @@ class ScalarLog:
 
     Args:
         folder: of the run.
-        experiment: names the writers.
 
     Raises:
         ConfigError: a writer's package is missing, or it refuses to start.

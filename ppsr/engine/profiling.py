@@ -27,7 +27,6 @@ class HostWaits:
     On a CPU nothing waits, but the same calls are counted. What Paddle reads in C++ is not seen.
 
     Attributes:
-        count: values read.
         places: the lines of Python that read them, innermost last, for messages.
 
     Example:

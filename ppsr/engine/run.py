@@ -108,8 +108,6 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
     """The folder of the run to go on with.
 
     Args:
-        config: names the experiment.
-        experiment: names the output folder.
         resume: "auto" for the newest run of this config that has a checkpoint, or a run's or checkpoint's
             folder.
 

@@ -59,7 +59,6 @@ class Saver:
         """Write a checkpoint and `iter_<step>_weight.pdparams`; returns before they are on the disk.
 
         Args:
-            step: number of finished steps.
             files: contents by name: bytes, or nested dictionaries of arrays.
             networks: what the weight file states of each network, see `ppsr.weights.write_state`.
         """

@@ -20,7 +20,6 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load], *, train: bool = T
     """Load networks from the files that a config names.
 
     Args:
-        model: the algorithm.
         stages: weights by the name of a network; "" stands for all networks.
         train: as of `load_model`.
 
@@ -54,7 +53,6 @@ def load_model(
     tests do. A flat file belongs to the generator.
 
     Args:
-        model: as a config has it.
         path: see `read_file`.
         partial: what need not fit, as of `load_state`.
         train: otherwise the networks must be those that the file states.

@@ -53,10 +53,8 @@ class State:
 
     Attributes:
         step: finished optimizer steps; the only counter of the run's length.
-        samples: training samples taken by all ranks.
         pool: the training-pair pool, or None.
         best: value of the first metric at the best validation; negative where lower is better.
-        best_step: step of that validation.
     """
 
     model: BaseModel
@@ -198,8 +196,6 @@ def build_state(experiment: Experiment, model: BaseModel, group: Group, loading:
 
     Args:
         experiment: with the sections `optimizer` and `lr_scheduler`.
-        model: the algorithm.
-        group: the processes that train together.
         loading: the loader's options of the training set.
     """
     assert experiment.optimizer is not None and experiment.lr_scheduler is not None

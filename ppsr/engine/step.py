@@ -48,7 +48,6 @@ class _PhaseResult:
     """What a phase has computed, while it waits for the decision on its update.
 
     Attributes:
-        optimizers: those that update its networks.
         losses: values of each loss in the micro-batches that have it.
         logs: the same of the scalars that a phase logs.
         squares: squared norm of each network's gradient, times the squared loss scale.
@@ -144,7 +143,6 @@ class TrainStep:
 
         Args:
             batches: `accumulate` batches.
-            step: number of finished steps.
             seed: of the run; the step draws its random numbers from (seed, step, rank) alone.
             requests: flags of this rank, which are summed along with the step's own into `requested`.
 
@@ -262,9 +260,7 @@ class TrainStep:
         """Update the networks of phases whose losses and gradients are finite.
 
         Args:
-            passes: what the phases have computed.
             scalars: takes in the means of losses and logs.
-            count: number of micro-batches.
 
         Returns:
             What is not finite, in words.

@@ -36,10 +36,7 @@ class Trainer:
     """Everything that one run needs, built and checked before its first step.
 
     Args:
-        config: the configuration, already checked.
-        experiment: its typed sections.
         model: the algorithm, with weights of earlier stages loaded.
-        group: the processes that train together.
         folder: the run's folder.
         profiler_options: see `StepProfiler`; None for no profiler.
 
@@ -213,9 +210,6 @@ class Trainer:
         """Score the validation sets with the averaged networks, and mark the best checkpoint.
 
         A signal ends that at once, and a resumed run repeats it.
-
-        Args:
-            stop: requests to stop.
 
         Returns:
             The means; empty where it was interrupted.

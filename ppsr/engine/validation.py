@@ -39,7 +39,6 @@ class ValidationSet:
 
     Attributes:
         name: its key where there are several, else "".
-        dataset: indexable samples.
         folders: of the dataset, see `ppsr.engine.evaluator.sample_label`.
     """
 
@@ -82,9 +81,6 @@ class Validator:
     def check(self, scale: int | None) -> None:
         """Look at the first samples of each set, so that a mistake does not cost the steps before the first
         validation. Single faulty ones are left to the validation, which names them and leaves them out.
-
-        Args:
-            scale: of the network, if known.
 
         Raises:
             DataError: none of them has LR and HR of the sizes that the network needs.
@@ -138,7 +134,6 @@ class Validator:
             net: LR -> SR network.
             group: processes that share the work.
             save_folder: where images go if `validate.save_img` is set, those of a named set below its name.
-            write: writes one.
             on_round: called by all processes before each round of samples.
         """
         scores = {}

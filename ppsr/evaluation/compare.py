@@ -27,9 +27,6 @@ def write_comparison(
     Args:
         images: label -> H x W x 3 uint8, all of one size.
         folder: where the files go.
-        title: heading of the page.
-        crops: number of rows of the sheet.
-        side: of a crop in pixels.
 
     Returns:
         The page, the sheet, and the images in their order.
@@ -66,7 +63,6 @@ def choose_crops(images: Mapping[str, np.ndarray], count: int, side: int) -> lis
     Args:
         images: H x W x 3 uint8 of one size.
         count: how many windows at most; fewer where there is no room.
-        side: of a window, in pixels.
     """
     arrays = [image.astype(np.float32) for image in images.values()]
     spread = (np.max(arrays, axis=0) - np.min(arrays, axis=0)).mean(axis=2)

@@ -42,10 +42,6 @@ def _options_text(evaluation: Evaluation) -> str:
 def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> Iterator[str]:
     """The scores of several methods on the same sets, and the images without a score.
 
-    Args:
-        evaluations: one per method, by one protocol.
-        images: add a row for every image.
-
     Example:
         >>> print(*table_lines([bicubic, network]), sep="\\n")
         classic, x4, network on whole images

@@ -32,10 +32,7 @@ class Evaluation:
     """Scores of one or several sets by one protocol.
 
     Attributes:
-        protocol: what was measured.
-        scale: HR size / LR size.
         method: name of what was scored: of the network's files, "bicubic", or the folder of finished images.
-        sets: one entry per set and degradation.
         sources: where the images of each entry come from, for looking at them again.
         is_main: this process writes files.
         absent: sets of the protocol that the data folder does not hold.
@@ -111,15 +108,12 @@ def evaluate(
 
     Args:
         protocol: classic, dsr, reflash, dasr or realsr.
-        scale: HR size / LR size.
         gt: HR images, a folder or a pattern such as `Set14/*_HR.png`.
         sr: SR images; for several degradations, a folder of folders.
         lq: LR images; default: generated from HR if the protocol can.
-        data: folder of the protocol's sets.
         sets: sets of `data` to score; None: all that exist.
         name: name of the single set without `data`; default: found in its path.
         upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
-        use_bicubic: score MATLAB's bicubic interpolation.
         config_file: config that defines the network; default: inferred from the weights.
         load: weights or an exported network; two files if generator and predictor are separate.
         metrics: names of metrics; None: all of the protocol.
@@ -129,7 +123,6 @@ def evaluate(
         value_range: the lowest and highest value of TIFF files of floats, which are refused without.
         tile: tile size in LR pixels; 0: whole images. Images that do not fit into memory have no score.
         backend: as in `Upscaler`.
-        self_ensemble: average over eight flips and rotations.
         options: device, precision and threads of the backend.
         group: processes that share the work.
         on_image: called before each image with the set's name, the number of finished images and of all.

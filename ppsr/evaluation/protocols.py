@@ -33,7 +33,6 @@ class Protocol:
         pairing: how LR or SR images are matched with HR images.
         gt_layout: path of the HR images in the data folder; None if there is no ground truth.
         lq_layout: path of the LR images.
-        sets: folder names of the test sets.
         variants: degradations -> their names in the table.
         make_lq: generates LR images; None if they must be given.
         lq_command: command that creates the LR images.
@@ -63,9 +62,7 @@ class Protocol:
         """Entries of METRICS to build, with their borders.
 
         Args:
-            scale: of this evaluation.
             names: metrics to keep; None: all.
-            options: additional constructor arguments by metric.
 
         Raises:
             ConfigError: the protocol has no such metric, or options are for one that is not measured.

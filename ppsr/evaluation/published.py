@@ -102,7 +102,6 @@ def differences(
         variant: degradation, or "".
         means: metric -> measured mean.
         methods: names under which the scored method was published; see `method_names`.
-        count: number of images that were scored.
     """
     found = []
     complete = _SET_SIZES.get(canonical_set(dataset), count) == count

@@ -26,7 +26,6 @@ class SetTask:
     """Locations of the images of one set: folders, or patterns such as `Set14/*_HR.png`.
 
     Attributes:
-        name: name of the set.
         variant: degradation, or "".
         gt: HR images; None without ground truth.
         lq: LR images; None: generated from HR.
@@ -53,9 +52,7 @@ class ImageSource:
     """LR, SR and HR images of a set by name.
 
     Args:
-        task: locations of the images.
         protocol: generates LR images if none are given.
-        scale: HR size / LR size.
         upscale: LR -> SR in [0, 1]; not needed if SR is given.
         seed: seed of generated LR images.
         published: generate LR as the released script does, rather than with its bug fixed.

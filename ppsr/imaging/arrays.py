@@ -31,9 +31,7 @@ def seeded(seed: int, variant: str, name: str) -> np.random.Generator:
     """The random generator of one image, which is the same on every machine and for every order of images.
 
     Args:
-        seed: of the whole run.
         variant: degradation, or "".
-        name: of the image.
     """
     spelled = name.encode(errors="surrogateescape")  # names of files need not be text
     return np.random.default_rng([seed, zlib.crc32(variant.encode()), zlib.crc32(spelled)])

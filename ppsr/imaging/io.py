@@ -95,7 +95,6 @@ def read_own(path: str | Path, *, value_range: Sequence[float] | None = None) ->
     """Read an image with the channels that its file has: H x W or H x W x C, float32 in [0, 1].
 
     Args:
-        path: any image file.
         value_range: as of `decode_image`.
 
     Raises:
@@ -120,7 +119,6 @@ def read_image(path: str | Path, *, gray: bool = False) -> np.ndarray:
     """Read an image as H x W x 3 RGB float32 in [0, 1]; gray ones are repeated to three channels.
 
     Args:
-        path: any image file.
         gray: return H x W x 1 (luma of colour images by BT.601) instead.
 
     Raises:

@@ -44,7 +44,6 @@ def on_luma(enlarge: Callable[[Any], Any], rgb: Any, scale: int, constant: Const
     Args:
         enlarge: (N, 1, H, W) in [0, 1] -> (N, 1, sH, sW).
         rgb: (N, 3, H, W) in [0, 1], array or tensor.
-        scale: s.
         constant: `paddle.to_tensor` for tensors.
 
     Returns:

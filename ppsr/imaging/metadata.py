@@ -138,9 +138,7 @@ class Metadata:
     """What a file carries.
 
     Attributes:
-        icc: colour profile.
         exif: sound block without "Exif\\0\\0".
-        xmp: packet.
         dpi: pixels per inch, horizontally and vertically.
         chunks: PNG's cHRM, gAMA, sRGB and cICP.
     """
@@ -152,13 +150,7 @@ class Metadata:
     chunks: dict[bytes, bytes] = field(default_factory=dict)
 
     def of_result(self, size: tuple[int, int], channels: int, kind: str) -> tuple[Metadata, list[str]]:
-        """The same for an upright result of another size, and what its format cannot hold.
-
-        Args:
-            size: height and width of the result.
-            channels: of the result.
-            kind: its format.
-        """
+        """The same for an upright result of another size, and what its format cannot hold."""
         lost = []
         icc = self.icc
         gray = channels < 3 and kind not in ("webp", "avif")  # which store gray as RGB

@@ -37,7 +37,6 @@ class Pairing:
 
     Attributes:
         pairs: name -> (HR, partner), by name: the path below the folder, without suffix.
-        missing: HR images without a partner.
         extra: images that belong to no HR image.
         duplicates: images left out -> the one of the same name and folder that was taken.
     """
@@ -65,7 +64,6 @@ def find_images(place: str | Path, *, recursive: bool = False) -> list[Path]:
     Only the last part of a path can be a pattern, so folders may have brackets in their names.
 
     Args:
-        place: folder or pattern.
         recursive: search the folders of a folder too.
 
     Raises:
@@ -92,7 +90,6 @@ def name_images(images: Iterable[Path], root: Path | None = None) -> tuple[dict[
     """Images by their names, and those left out (`a.png` after `a.jpg`) -> the one that was taken.
 
     Args:
-        images: files.
         root: folder that names are relative to; None for base names.
     """
     named: dict[str, Path] = {}
@@ -200,10 +197,7 @@ def pair_images(
     """Pair HR images with LR or SR ones by `match_names`.
 
     Args:
-        gt: HR images.
-        others: LR or SR images.
         gt_root: folder that names of HR images are relative to; None for base names.
-        root: the same for the others.
     """
     (named, left_out), (named_others, left_out_others) = name_images(gt, gt_root), name_images(others, root)
     names, other_names = list(named), list(named_others)

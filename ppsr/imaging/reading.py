@@ -67,8 +67,6 @@ class DecodedImage:
         pixels: H x W x C, uint8 or uint16 (float32 of a stated range), upright. C is 1 (gray), 2 (gray,
             alpha), 3 (RGB), 4 (RGB, alpha), or the number of bands.
         kind: png, jpeg, webp, bmp, tiff, gif, avif or heic.
-        metadata: what the file carries.
-        warnings: what the user should know.
         alpha: whether the last channel is alpha.
     """
 

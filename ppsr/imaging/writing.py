@@ -34,10 +34,6 @@ _FOUR_GIGABYTES = 2**32 - 2**20
 def supported_dtype(suffix: str, target: Target) -> tuple[np.dtype, list[str]]:
     """The sample type in which a format can hold an image, and what is lost.
 
-    Args:
-        suffix: of the file, with its dot.
-        target: what is wanted.
-
     Raises:
         DataError: unknown format, too large for it, or it has no alpha or not as many channels.
     """
@@ -69,7 +65,6 @@ def write_rows(path: Path, target: Target, rows: Iterator[np.ndarray]) -> None:
 
     Args:
         path: the suffix chooses the format; see `supported_dtype`.
-        target: what will be written.
         rows: arrays (some rows, width, channels) of the target's type.
 
     Raises:

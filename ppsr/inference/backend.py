@@ -29,7 +29,6 @@ class Backend(Protocol):
 
     Attributes:
         name: value of `--backend`.
-        info: properties of the network.
     """
 
     name: str
@@ -109,7 +108,6 @@ def apply_backend(
     """Apply a network to images of any size.
 
     Args:
-        backend: the network.
         lq: (N, C, H, W) float32 in [0, 1]; for a luma network, 3 channels are RGB.
         degradation: (degradation_params,) for all images; None: predicted from each, where there are any.
         ensemble: mean over the eight flips and turns of the input (Lim et al., EDSR, CVPRW 2017).

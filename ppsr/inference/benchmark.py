@@ -52,7 +52,6 @@ class BackendResult:
     """How a backend did.
 
     Attributes:
-        backend: its name.
         error: largest error relative to the largest reference value; None if it failed.
         psnr: of its images against the reference, in dB.
         seconds: shortest time for the timed image.
@@ -108,8 +107,6 @@ def benchmark_backends(
     """Verify and time backends.
 
     Args:
-        export: the files.
-        options: how to compute.
         names: None: those of `installed`.
         side: of the square image that is timed, in LR pixels, where the export leaves sizes open.
         timeout: seconds after which Paddle Inference counts as failed.

@@ -56,7 +56,6 @@ def open_backend(
             run an export (a network is exported to a temporary folder first); "auto" takes the fastest that
             is installed and right, and its `note` and the log say which. None: a network as it is, an export
             by "auto".
-        options: device, precision, threads.
         tile: side of the tiles to come, in LR pixels, on which "auto" times the backends (at most 192).
 
     Raises:
@@ -168,12 +167,6 @@ def _fastest(
     export: Export, options: BackendOptions, side: int, opened: dict[str, PaddleBackend]
 ) -> tuple[str, str]:
     """Name of the fastest backend that is right, and what was found; remembered for this export and machine.
-
-    Args:
-        export: for the backends that are installed.
-        options: how to compute.
-        side: of the tile that is timed.
-        opened: further candidates.
 
     Raises:
         DataError: none is right.

@@ -32,8 +32,6 @@ def predict_degradation(backend: Backend, pixels: np.ndarray | AlphaFilledImage,
     once, whatever its size, up to rounding.
 
     Args:
-        backend: its network has degradation parameters.
-        pixels: H x W x C.
         colours: number of bands that are not alpha.
 
     Returns:

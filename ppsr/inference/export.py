@@ -93,7 +93,6 @@ def export_network(
         formats: of "paddle", "onnx" and, for RRDBNet and SRVGGNetCompact, "ncnn". ONNX is made from the
             Paddle graph, so that is there with it.
         shape: (N, C, H, W) of the input; None stands for any size.
-        options: for the comparison.
         verify: backends to compare with the network; None: all that are installed.
         show: called before each step with what is done, its item, the number of finished steps and of all.
 

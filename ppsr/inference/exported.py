@@ -43,7 +43,6 @@ class Export:
         prefix: path without suffixes, one of the files, or a folder that holds a single export.
 
     Attributes:
-        info: properties of the network.
         entries: what else the file of these states.
 
     Raises:

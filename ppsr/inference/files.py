@@ -64,10 +64,6 @@ def upscale_image(
     """Upscale one image file; profile, EXIF, alpha and 16 bits are kept.
 
     Args:
-        upscaler: what to apply.
-        source: any image.
-        target: the suffix chooses the format.
-        options: for reading and writing.
         keep_name: otherwise an image with alpha becomes a PNG where the format has no alpha.
         start: called with the number of tiles before they are computed.
         step: called after each tile; what it raises ends the image.
@@ -181,14 +177,11 @@ def upscale_files(
     """Upscale images and videos.
 
     Args:
-        upscaler: what to apply.
         source: a file, a folder or a pattern, or several of them. Folders keep their structure.
         target: folder, or a file name for a single input. A name that ends in a slash is a folder's.
         suffix: appended to the names.
         extension: format of images, or "same".
-        recursive: also the folders in folders.
         skip_existing: leave out inputs whose result exists and has its size, as after an interruption.
-        options: for reading and writing.
         report: file of the report; None: `report.jsonl` beside the results.
 
     Returns:

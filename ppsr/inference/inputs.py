@@ -49,11 +49,9 @@ class Job:
     """One input.
 
     Attributes:
-        source: the file.
         folder: of the result, relative to the output folder.
         skip: why nothing is done; None: it is to be upscaled.
         problem: why it cannot be upscaled; None: it may be.
-        target: where the result goes.
         is_video: by its contents, by its name where they do not tell.
     """
 
@@ -104,7 +102,6 @@ def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = 
     Args:
         sources: files, folders, or patterns such as "in/**/*.png".
         output: left out when it lies inside a source.
-        recursive: go into the folders of folders.
 
     Raises:
         DataError: a source is the only one and does not exist.

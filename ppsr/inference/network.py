@@ -89,7 +89,6 @@ def load_source(
 
     Args:
         config_file: see `load_network`; not used for an export.
-        load: weight files, or an export.
         model_dir: folder or prefix of an export. Without any of the three, `DEFAULT_WEIGHTS` are taken, or
             `SHIPPED_WEIGHTS` where those cannot be had.
         strength: from 0 to 1, of published weights that have a weaker partner; see `read_with_strength`.

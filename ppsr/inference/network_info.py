@@ -24,9 +24,6 @@ class NetworkInfo:
     """Properties of a network from LR to SR images.
 
     Attributes:
-        network: name of its class.
-        scale: SR size / LR size.
-        channels: of an image.
         rgb_range: largest value of an image, 1 or 255.
         size_multiple: height and width of its input are multiples of it.
         receptive_radius: how far an output pixel sees, in LR pixels; None: unbounded. With degradation

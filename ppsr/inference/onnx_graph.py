@@ -29,11 +29,6 @@ def missing_packages() -> list[str]:
 def convert(graph: Path, parameters: Path, target: Path) -> None:
     """Write the ONNX form of a saved Paddle graph.
 
-    Args:
-        graph: .json or .pdmodel.
-        parameters: .pdiparams.
-        target: .onnx.
-
     Raises:
         ConfigError: an operation has no ONNX form.
     """

@@ -61,9 +61,7 @@ def upscale_as_published(
 
     Args:
         mode: one of `PUBLISHED_MODES`.
-        run: the network.
         lq: (N, C, H, W) in [0, 1].
-        info: properties of the network.
         tile: side of a tile; 0: the whole image.
         overlap: of neighbouring tiles in `published-inference`, otherwise the pad on each side.
 

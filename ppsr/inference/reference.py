@@ -70,8 +70,6 @@ class ReferenceOutputs:
 
     Attributes:
         inputs: (N, C, H, W) float32 in 0..rgb_range, of different N, H and W.
-        outputs: the SR images.
-        rgb_range: of both.
     """
 
     inputs: Sequence[np.ndarray]

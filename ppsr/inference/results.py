@@ -119,7 +119,6 @@ def open_report(path: Path, targets: Iterable[Path]) -> TextIO:
     """Open a report for more lines.
 
     Args:
-        path: of the report.
         targets: the results of this run, if the report is in their folder; beside them is removed what killed
             runs left, unless another run works there. Each run keeps a shared lock of its report.
 

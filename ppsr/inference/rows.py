@@ -20,8 +20,6 @@ def resize_rows(
 
     Args:
         bands: rows from top to bottom, (rows, W, C) float32.
-        old: height and width of what comes.
-        new: height and width of what leaves.
 
     Yields:
         Rows from top to bottom, (rows, W', C) float32 in [0, 1].

@@ -22,12 +22,7 @@ def has_alpha(pixels: np.ndarray, channels: int) -> bool:
 
 
 def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray | AlphaFilledImage, float | None]:
-    """An image as tiles read it, and its alpha where that is the same everywhere and needs no network.
-
-    Args:
-        pixels: H x W x C.
-        channels: of the network.
-    """
+    """An image as tiles read it, and its alpha where that is the same everywhere and needs no network."""
     if not has_alpha(pixels, channels):
         return pixels, None
     alpha = pixels[..., -1]
@@ -50,9 +45,6 @@ class AlphaFilledImage:
 
     Args:
         pixels: H x W x 2 or 4, alpha last, not constant.
-
-    Attributes:
-        shape: as that of an array.
     """
 
     def __init__(self, pixels: np.ndarray) -> None:

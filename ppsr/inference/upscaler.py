@@ -65,10 +65,6 @@ class Upscaler:
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
         halve: compute a tile for which memory is short again in halves; False: that is an error.
 
-    Attributes:
-        scale: of the network.
-        backend: what computes.
-
     Raises:
         ConfigError: an option has a value that is not allowed, or a package is missing.
         DataError: an export is incomplete, or this machine computes it wrongly.

@@ -100,10 +100,7 @@ def upscale_video(
     """Upscale a video file.
 
     Args:
-        upscaler: what to apply to each frame.
-        source: any video that FFmpeg reads.
         target: .webm is written in VP9, others in H.264, unless the options say otherwise.
-        options: for reading and writing.
         start: called with the number of frames before the first.
         step: called after each frame.
 

@@ -38,7 +38,6 @@ class Parts:
     before the first whole part. Packets of other settings are removed.
 
     Args:
-        target: the result.
         settings: whatever the frames depend on, as JSON.
         same: whether the settings of an interrupted run, given first, are these.
     """
@@ -122,10 +121,6 @@ class Parts:
 
         A packet is decoded when the frame that stands `delay` places earlier is shown, with the smallest
         delay by which each is decoded before it is shown. The encoder's times need not rise between parts.
-
-        Args:
-            stream: of the result.
-            time_base: unit of the frames' time stamps.
         """
         import av
 

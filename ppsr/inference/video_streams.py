@@ -79,14 +79,7 @@ def open_video(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class VideoCheck:
-    """What a video holds.
-
-    Attributes:
-        first: its first frame.
-        frames: how many can be decoded.
-        faults: what is missing or damaged.
-        warnings: what may be missing.
-    """
+    """What a video holds."""
 
     first: Any
     frames: int
@@ -168,10 +161,6 @@ def add_encoder(
     """The video stream of the result.
 
     Args:
-        writer: container of the result.
-        stream: the source's.
-        first: its first frame.
-        size: height and width.
         codec: FFmpeg's name of an encoder; None: VP9 for WebM, else H.264.
         crf: constant rate factor, for encoders that have one.
         options: of the encoder; they win over those chosen here.
@@ -322,8 +311,6 @@ def lost_metadata(source: Path, target: Path, copied: Mapping[int, int]) -> list
     """What the source says and the result does not.
 
     Args:
-        source: the video.
-        target: the result.
         copied: number of a stream in the source -> in the result.
     """
     lost = []

@@ -26,8 +26,6 @@ class Bicubic(Recipe):
     8-bit and 16-bit images keep their type, gray ones stay gray.
 
     Args:
-        target: folder of the set.
-        scales: HR size / LR size.
         multiple: cut HR to multiples of this (12 for x2 to x4 together) and write it; None cuts to each
             scale for itself and writes no HR.
 
@@ -73,7 +71,6 @@ class MultiScale(Recipe):
     """`<target>/<name>_<percent>.png` for every factor, as FSRCNN's and ESRGAN's training sets hold them.
 
     Args:
-        target: folder of the set.
         factors: sizes relative to the image, above 0 to 1, in whole percent.
         smallest: leave out results with a shorter side.
 

@@ -35,9 +35,7 @@ class DASRValidation(Recipe):
     Sharpening and cropping are for training only. Sides of HR are cut to multiples of `scale`.
 
     Args:
-        target: folder of the LR images.
         kind: 1, 2 or 3.
-        scale: HR size / LR size.
         seed: of all draws, together with the image's name.
 
     Raises:

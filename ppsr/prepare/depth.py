@@ -30,8 +30,6 @@ class DepthTraining(Recipe):
     """`<target>/data_all_HR_x<s>/<name>_x<s>.png`, and noisy LR of the same names in `data_all_LR_x<s>`.
 
     Args:
-        target: folder of both.
-        scale: HR size / LR size.
         seed: of the noise, together with the name.
     """
 
@@ -93,8 +91,6 @@ class DepthTest(DepthTraining):
     noise is drawn here, so that scores are close to published ones, not equal.
 
     Args:
-        target: folder of both.
-        scale: HR size / LR size.
         seed: of the noise, together with the name; .mat files hold theirs.
         published: shrink as the released script really does (bilinear), not as it intends (cubic).
     """

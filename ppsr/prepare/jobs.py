@@ -85,9 +85,6 @@ class Recipe:
 
     The fields are the command's options. All but those in `unnoted` decide what a file of the same name
     holds: they are noted in `<target>/prepare.json`, so that one folder never mixes two makes.
-
-    Args:
-        target: folder of the results.
     """
 
     target: Path
@@ -136,7 +133,6 @@ class Recipe:
         """Make the files of every image of a folder.
 
         Args:
-            source: folder of images.
             workers: see `parallel_map`.
             force: write again what is already there.
 
@@ -244,9 +240,7 @@ def parallel_map(
 
     Args:
         function: of a module, or a partial of one.
-        items: its arguments.
         workers: processes; None takes one per core, fewer for few items; 1 stays in this process.
-        title: of the progress bar.
 
     Raises:
         ConfigError: the number of workers is not positive.

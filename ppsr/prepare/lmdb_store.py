@@ -46,7 +46,6 @@ def make_lmdb(
 
     Args:
         source: images, searched recursively; their names without suffix are the keys.
-        target: folder of the store.
         level: PNG compression, 0 to 9.
         workers: processes that encode.
         force: replace a store that is there.

@@ -26,8 +26,6 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
 
     Args:
         config_file: its `dataset.train` says how images are degraded; of a mixed one, each part that does.
-        output: image to write.
-        index: sample of the data set.
 
     Returns:
         A sentence about what was written.

@@ -28,11 +28,6 @@ class ReflashBenchmark(Recipe):
     The noise follows from (seed, variant, name) alone, so every machine makes the same images, and `ppsr
     evaluate --protocol reflash` makes them too where they are not there. HR is not written into its own
     source, `<target>/HR`, where every data set would read it twice; the protocol then reads HR there.
-
-    Args:
-        target: folder of the set.
-        scale: HR size / LR size.
-        seed: of the noise.
     """
 
     scale: int = 4

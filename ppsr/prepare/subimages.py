@@ -39,7 +39,6 @@ class SubImages(Recipe):
     scale. The source is searched recursively.
 
     Args:
-        target: folder of the windows.
         size: side of a window.
         step: distance of windows.
         threshold: remaining pixels that are given up.

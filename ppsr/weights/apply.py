@@ -142,9 +142,7 @@ def check_stated(net: nn.Layer, file: WeightFile, name: str) -> None:
     """Check what shapes do not show, such as FSRCNN's scale, for weights that are computed with as they are.
 
     Args:
-        net: as a config has it.
         file: may state the constructor arguments of its network.
-        name: of the network in the file.
 
     Raises:
         WeightError: the file states other arguments.
@@ -194,8 +192,6 @@ def load_weights(
     """Load a weight file of any supported kind into a network.
 
     Args:
-        net: the network.
-        path: .pdparams, .pth or .safetensors.
         net_name: which network to take of a file that holds several.
         partial: what need not fit, as of `load_state`.
         key: entry of a torch file, such as `params`; by default `params_ema` is preferred.

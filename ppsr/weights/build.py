@@ -30,8 +30,6 @@ def build_found(found: Found, states: Iterable[Mapping[str, np.ndarray]], source
 
     Args:
         found: name and constructor arguments, from keys and shapes or as the file states them.
-        states: what will be loaded into it.
-        source: what messages call the file.
 
     Raises:
         WeightError: the network is far larger than the file, or cannot be built from these arguments.

@@ -40,7 +40,6 @@ class Source:
     Attributes:
         files: one file, or the .param and the .bin of ncnn.
         package: the package of the index that holds them, or ""; "ppsr" is this one.
-        version: of the package.
         page: where a person can download them, or "".
     """
 

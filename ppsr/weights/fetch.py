@@ -37,7 +37,6 @@ def get_entry(entry: Entry, *, progress: bool = True) -> Path:
     """The weights of an entry as a local file, downloaded if they must be.
 
     Args:
-        entry: of the catalogue.
         progress: show a bar on a terminal while downloading.
 
     Returns:

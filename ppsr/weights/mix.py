@@ -27,7 +27,6 @@ def mix(a: str | Path, b: str | Path, target: str | Path, *, share: float) -> No
 
     Args:
         a: file, folder of a run, or name of the catalogue.
-        b: another one of the same network.
         target: .pdparams, .pth, .safetensors or ncnn's .param, by the suffix.
         share: of `a`, from 0 to 1.
 
@@ -79,7 +78,6 @@ def read_with_strength(name: str | Path, strength: float) -> WeightFile:
     """Published weights mixed with their weaker partner, such as realesr-general-x4v3 with its wdn.
 
     Args:
-        name: of the catalogue.
         strength: of the effect, from 0 (the partner alone) to 1 (this model alone).
 
     Raises:

@@ -203,7 +203,6 @@ def parse_pdparams(
 
     Args:
         content: all bytes; a memory map is enough to look through the opcodes without copying the numbers.
-        source: what messages call it.
         stream: the same file, open and at its start; its numbers then go straight into the arrays.
 
     Raises:

@@ -50,7 +50,6 @@ def unwrap(tree: Any, source: str, key: str | None = None, *, own: bool = False)
 
     Args:
         tree: nested dictionaries of arrays and other values.
-        source: what messages call it.
         key: entry to take instead of the preferred one.
         own: whether the file states its networks, so that keys are theirs and nothing is taken off.
 

@@ -31,9 +31,7 @@ def draw_ablation(
     """Attribution of each channel, PSNR without each, and PSNR while more and more are removed.
 
     Args:
-        name: layer.
         importance: (C,).
-        single: removal of one channel each.
         cumulative: order of removal -> results.
         intact: PSNR with all channels; None where it is the truth of the others.
     """

@@ -18,7 +18,6 @@ def draw_ddr(panels: Sequence[tuple[str, np.ndarray]], labels: np.ndarray, names
     Args:
         panels: title and points (N, 2).
         labels: (N,), index of the group.
-        names: of the groups.
     """
     figure = Figure(figsize=(4 * len(panels), 4.6), layout="constrained")
     colours = mpl.colormaps["tab10"]

@@ -17,10 +17,7 @@ def draw_sheet(name: str, maps: np.ndarray, *, channels: int | None = None, colu
     """Maps (C, H, W) as one sheet, channel 0 at the top left, each stretched to its own range.
 
     Args:
-        name: layer.
         maps: all of the layer; the title gives their number and range.
-        channels: show the first ones only.
-        columns: tiles in a row.
     """
     title = f"{name}: {len(maps)} maps, {maps.min():.3f} to {maps.max():.3f}"
     if channels is not None and channels < len(maps):

@@ -102,10 +102,6 @@ def default_device() -> str:
 class ExportedBackend(ABC):
     """An exported network in a runtime. Calls of several threads take turns.
 
-    Args:
-        export: the files.
-        options: how to compute.
-
     Attributes:
         name: value of `--backend`.
         graphs: suffixes of the graphs that it reads.
