@@ -73,11 +73,7 @@ class _Summed:
 
 
 def _add_facts(net: nn.Layer, name: str, arguments: Mapping[str, Any]) -> None:
-    """State `scale`, `num_channels` and `rgb_range`. The scale is measured, since not every network says it.
-
-    Raises:
-        ConfigError: the network does not turn an image into an equal or larger one.
-    """
+    """State `scale`, which is measured as not every network says it, `num_channels` and `rgb_range`."""
     net.rgb_range = float(arguments.get("rgb_range", 1))
     net.num_channels = int(arguments.get("in_nc", 3))
     image = paddle.zeros([1, net.num_channels, _PROBE, _PROBE])

@@ -125,11 +125,7 @@ class DegradingDataset(TrainingDataset):
         self.backend = "host"
 
     def _configure(self, options: dict[str, Any]) -> float:
-        """Read the options of the degradation; returns the smallest image that a filter can meet, in pixels.
-
-        Raises:
-            ConfigError: a wrong option.
-        """
+        """Read the options of the degradation; returns the smallest image that a filter meets, in pixels."""
         raise NotImplementedError
 
     def draw(

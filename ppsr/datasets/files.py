@@ -119,11 +119,7 @@ def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> li
 
 
 def _listed(folder: Path, meta_info: Path) -> list[Path]:
-    """The images that a list names, in its order.
-
-    Raises:
-        DataError: no such list, no text, or names of what is not there.
-    """
+    """The images that a list names, in its order."""
     try:
         lines = read_regular(meta_info).decode("utf-8-sig").splitlines()  # which drops a byte order mark
     except OSError as error:

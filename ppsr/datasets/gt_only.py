@@ -77,11 +77,7 @@ class GTDataset(TrainingDataset):
         return mod_crop(image, self.scale), path
 
     def _read_window(self, index: int) -> tuple[np.ndarray, Path]:
-        """An image that has a training window.
-
-        Raises:
-            DataError: it is too small to be degraded, or cannot be read.
-        """
+        """An image that has a training window; DataError without one."""
         gt, path = self._read(index)
         if self.degradation is not None and min(gt.shape[:2]) < (self.gt_size or 0):
             raise DataError(

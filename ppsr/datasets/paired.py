@@ -64,11 +64,7 @@ class SRDataset(TrainingDataset):
         return self.cached[path]
 
     def _read_pair(self, index: int) -> tuple[np.ndarray, np.ndarray, Path, Path]:
-        """A pair that has a training window.
-
-        Raises:
-            DataError: it has none, or cannot be read.
-        """
+        """A pair that has a training window; DataError without one."""
         assert self.gt_size is not None
         gt, lq, gt_path, lq_path = self._read(index)
         check_pair(gt, lq, scale=self.scale, side=self.gt_size // self.scale, where=gt_path)

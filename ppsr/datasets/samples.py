@@ -73,19 +73,11 @@ class ImageDataset(Dataset):
         raise NotImplementedError
 
     def _looks_usable(self, index: int) -> bool:
-        """Whether the headers of a training sample's files promise a training window.
-
-        Raises:
-            DataError: a file is missing or no image.
-        """
+        """Whether the headers of a training sample's files promise a training window."""
         return True
 
     def _check(self, index: int) -> None:
-        """Read a training sample.
-
-        Raises:
-            DataError: it has no training window, or cannot be read.
-        """
+        """Read a training sample."""
 
     def find_unusable(self, limit: int | None = None) -> tuple[list[str], int]:
         """What is wrong with training samples by their headers, and how many were looked at.

@@ -142,9 +142,6 @@ def _make_batch(
     Args:
         read: gives a sample, with the types of its files where the dataset can.
         prepare: what the dataset does with a batch of arrays.
-
-    Raises:
-        DataError: their images have different sizes.
     """
     samples = [read(key) for key in keys]
     sizes = {np.shape(sample.get("gt", sample.get("lq"))) for sample in samples}
@@ -165,11 +162,7 @@ def _make_batch(
 
 
 def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None] | None) -> Iterator[Batch]:
-    """Batches after the part of their making that is done on the training device.
-
-    Raises:
-        DataError: of the dataset, with its key.
-    """
+    """Batches after the part of their making that is done on the training device."""
     try:
         for batch in batches:
             for name, value in batch.items():

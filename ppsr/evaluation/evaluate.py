@@ -256,11 +256,7 @@ def _network(
     self_ensemble: bool,
     options: BackendOptions | None,
 ) -> Upscaler:
-    """The upscaler of weights, with or without a config, or of an export.
-
-    Raises:
-        ConfigError: its scale is another one.
-    """
+    """The upscaler of weights, with or without a config, or of an export."""
     if not files:
         raise ConfigError("a network needs weights; give load")
     source = load_source(config_file, [Path(file) for file in files], None)

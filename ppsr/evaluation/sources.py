@@ -152,11 +152,7 @@ class ImageSource:
         )
 
     def _read(self, path: Path) -> np.ndarray:
-        """uint8, RGB or H x W gray.
-
-        Raises:
-            ImageError: unreadable.
-        """
+        """uint8, RGB or H x W gray."""
         try:
             return to_uint8(read_own(path, value_range=self.value_range))
         except DataError as error:

@@ -189,11 +189,7 @@ class MambaDRCT(SwinSkeleton):
 
 
 def _num_heads(state: State, group: int, swin: Mapping[int, int]) -> int:
-    """The smallest number for which DRCT's rule gives the heads of all kept Swin blocks (number -> width).
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The smallest number for which DRCT's rule gives the heads of all kept Swin blocks (number -> width)."""
     wanted = {k: head_count(state, f"layers.{group}.swin{k}.") for k in swin}
     for heads in range(1, max(swin.values()) + 1):
         if all(wanted[k] == (heads if k == 1 else heads - width % heads) for k, width in swin.items()):

@@ -166,11 +166,7 @@ def _safe(options: BackendOptions, info: NetworkInfo) -> BackendOptions:
 def _fastest(
     export: Export, options: BackendOptions, side: int, opened: dict[str, PaddleBackend]
 ) -> tuple[str, str]:
-    """Name of the fastest backend that is right, and what was found; remembered for this export and machine.
-
-    Raises:
-        DataError: none is right.
-    """
+    """Name of the fastest right backend, and what was found; remembered for this export and machine."""
     memory, key = cache_folder() / "backends.json", _key(export, options, side, list(opened))
     choices = _choices(memory)
     name, note = choices.get(key, ("", ""))

@@ -165,9 +165,6 @@ def _verify(
     """Compare backends with the reference outputs, and note the results in the info file.
 
     Paddle Inference is tried once more without oneDNN, whose graph passes break on some layers.
-
-    Raises:
-        ExportError: one of them fails.
     """
     made = Export(prefix)
     results = {r.backend: r for r in benchmark_backends(made, options, names=names, on_step=on_step)}

@@ -222,12 +222,7 @@ def is_video_head(head: bytes) -> bool:
 
 
 def _contents(path: Path) -> str | None:
-    """What a file begins as: "image", "video", None: neither.
-
-    Raises:
-        DataError: it is not a regular file.
-        OSError: it cannot be read.
-    """
+    """What a file begins as: "image", "video", None: neither."""
     check_regular(path)
     with path.open("rb") as handle:
         head = handle.read(_HEAD)

@@ -151,11 +151,7 @@ def split_networks(paths: Sequence[Path]) -> list[list[Path]]:
 
 
 def _parts(paths: Sequence[str | Path]) -> dict[str, WeightFile]:
-    """Which file holds the generator, and which the predictor where there is one.
-
-    Raises:
-        WeightError: unreadable, or two files hold the same part.
-    """
+    """Which file holds the generator, and which the predictor where there is one."""
     parts: dict[str, WeightFile] = {}
     for path in paths:
         file = read_file(path)
@@ -182,12 +178,7 @@ def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
-    """The network that weight files alone tell.
-
-    Raises:
-        ConfigError: it needs more than an image.
-        WeightError: they belong to no known network, or do not fit together.
-    """
+    """The network that weight files alone tell."""
     named = {role: file.network(role) for role, file in parts.items()}
     for role, file in parts.items():
         for choice in file.open_choices(role):

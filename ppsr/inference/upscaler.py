@@ -182,11 +182,7 @@ class Upscaler:
         return Tiles(self.tile or 0, _PUBLISHED_PAD if self.overlap is None else self.overlap)
 
     def _within_engine(self, tiles: Tiles, longest: int) -> Tiles:
-        """Smaller tiles where the backend was built for sides up to a limit.
-
-        Raises:
-            ConfigError: the limit leaves nothing beside the overlap.
-        """
+        """Smaller tiles where the backend was built for sides up to a limit."""
         limit = getattr(self.backend, "largest_side", None)
         read = min(tiles.size + 2 * tiles.overlap if tiles.size else longest, longest)
         if limit is None or read <= limit:

@@ -252,11 +252,7 @@ class _Job:
                 raise
 
     def _frames(self, skip: int) -> Iterator[Frame]:
-        """Frames after the first `skip` as (pixels, frame, time stamp).
-
-        Raises:
-            DataError: frames that do not follow each other.
-        """
+        """Frames after the first `skip` as (pixels, frame, time stamp)."""
         stream, source = self.stream, self.source
         frame_time = max(1, round(1 / ((stream.average_rate or Fraction(25)) * stream.time_base)))
         number, last = 0, None

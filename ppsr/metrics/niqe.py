@@ -137,11 +137,7 @@ class NIQE:
 
 
 def _parameter_file(given: str | Path | None) -> Path:
-    """The file that is given, that of the project, or the catalogue's.
-
-    Raises:
-        ConfigError: there is none, and it cannot be downloaded.
-    """
+    """The file that is given, that of the project, or the catalogue's."""
     path = Path(given or _DEFAULT_FILE)
     if path.is_file():
         return path

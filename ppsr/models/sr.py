@@ -206,11 +206,7 @@ class SRModel(BaseModel):
 
 
 def _with_gradient(name: str, feature: Any) -> Tensor:
-    """The output of a generator's layer.
-
-    Raises:
-        ConfigError: the generator is a traced graph, or no gradient goes back from the layer.
-    """
+    """The output of a generator's layer."""
     if not isinstance(feature, paddle.Tensor):
         raise ConfigError("step.to_static hides a network's layers: criterions cannot compare their outputs")
     if feature.stop_gradient:

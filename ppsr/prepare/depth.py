@@ -124,11 +124,7 @@ def _read_depth(path: Path, scale: int) -> np.ndarray:
 
 
 def _read_mat(path: Path, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """`im_gt_y` and `im_b_y`, h x w in [0, 1].
-
-    Raises:
-        DataError: unreadable, or the variables are missing, do not fit together or are not in [0, 1].
-    """
+    """`im_gt_y` and `im_b_y`, h x w in [0, 1]."""
     gt, upsampled = read_mat(path, ("im_gt_y", "im_b_y"))
     if gt.dtype.kind != "f" or upsampled.dtype.kind != "f" or gt.shape != upsampled.shape:
         raise DataError(

@@ -132,13 +132,7 @@ def _by_hand(entry: Entry) -> str:
 
 
 def _download(file: SourceFile, url: str, progress: bool) -> Path:
-    """One file from one address.
-
-    Raises:
-        OSError: of the connection; what came is kept for the next attempt.
-        ValueError: other bytes than the catalogue's.
-        WeightError: not https.
-    """
+    """One file from one address."""
     import pooch
 
     folder = weight_folder()

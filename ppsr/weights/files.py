@@ -187,11 +187,7 @@ def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str |
 
 
 def _refuse_shared(path: Path, tree: Any) -> None:
-    """One array can have very many names at the cost of a few bytes each; tied weights need two or three.
-
-    Raises:
-        UnsafeFile: all entries together are many times larger than the file.
-    """
+    """One array can have very many names at the cost of a few bytes each; tied weights need two or three."""
     pending, total, largest = [tree], 0, _SHARED * path.stat().st_size + _SPARE
     while pending and total <= largest:
         value = pending.pop()

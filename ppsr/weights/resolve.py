@@ -44,11 +44,7 @@ def resolve_weights(name_or_path: str | Path) -> Path:
 
 
 def _of_run(folder: Path) -> Path:
-    """Best weights of a run, else the newest.
-
-    Raises:
-        WeightError: there are none.
-    """
+    """Best weights of a run, else the newest."""
     best = [path for path in sorted(folder.glob("best_weight.*")) if path.is_file()]
     if best:
         return best[0]

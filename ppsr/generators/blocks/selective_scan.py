@@ -96,11 +96,7 @@ def _grouped(x: Tensor, groups: int, rows: int, length: int) -> Tensor:
 
 
 def _count_groups(channels: int, B: Tensor, C: Tensor) -> int:
-    """Groups of channels that share B and C; a matrix without time belongs to single channels.
-
-    Raises:
-        ConfigError: the channels do not divide into the groups.
-    """
+    """Groups of channels that share B and C; a matrix without time belongs to single channels."""
     counts = [channels if x.ndim == 2 else 1 if x.ndim == 3 else x.shape[1] for x in (B, C)]
     groups = max(counts)
     if channels % groups or any(groups % count for count in counts):

@@ -180,11 +180,7 @@ def _marks(jpeg: bytes) -> tuple[int, int]:
 
 
 def _with_metadata(jpeg: bytes, metadata: Metadata) -> bytes:
-    """Insert metadata behind the first segment, which states the resolution.
-
-    Raises:
-        DataError: EXIF or XMP is larger than a segment.
-    """
+    """Insert metadata behind the first segment, which states the resolution."""
     density = [1, *(min(65_535, round(side)) for side in metadata.dpi)] if metadata.dpi else [0, 1, 1]
     first = (
         b"JFIF\0\1\2" + density[0].to_bytes(1, "big") + b"".join(d.to_bytes(2, "big") for d in density[1:])

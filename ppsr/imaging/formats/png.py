@@ -68,11 +68,7 @@ def decode_png(content: bytes, max_pixels: int, warnings: list[str]) -> Decoded:
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Kind, body and whole of the chunks of a PNG.
-
-    Raises:
-        DataError: a chunk is cut off or has another checksum, or the end is missing.
-    """
+    """Kind, body and whole of the chunks of a PNG."""
     at, kind = 8, b""
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")
