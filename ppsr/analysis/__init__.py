@@ -1,13 +1,7 @@
 """Looking inside networks: LAM, channel saliency, deep degradation representation, feature maps."""
 
 from ppsr.analysis.csm import ablate, channel_saliency, cumulative_gains, single_gains
-from ppsr.analysis.ddr import (
-    calinski_harabasz,
-    degraded_patches,
-    embed,
-    layer_features,
-    principal_components,
-)
+from ppsr.analysis.ddr import calinski_harabasz, degraded_patches, embed, layer_features, principal_components
 from ppsr.analysis.feature_maps import feature_maps, statistics
 from ppsr.analysis.figures.common import save_figure
 from ppsr.analysis.figures.csm import draw_ablation, draw_saliency

@@ -116,9 +116,7 @@ def channel_saliency(net: nn.Layer, lq: np.ndarray, names: Sequence[str]) -> Cha
         raise DataError("the network gave values that are not finite; its weights are broken")
     found = {
         layer.name: LayerSaliency(
-            layer,
-            as_map(layer, seen[layer.name].numpy()[0]),
-            as_map(layer, _gradient(seen[layer.name])[0]),
+            layer, as_map(layer, seen[layer.name].numpy()[0]), as_map(layer, _gradient(seen[layer.name])[0])
         )
         for layer in layers
     }

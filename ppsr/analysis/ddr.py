@@ -129,12 +129,7 @@ def degraded_patches(
 
 
 def layer_features(
-    net: nn.Layer,
-    lq: np.ndarray,
-    name: str,
-    *,
-    memory_mib: int = MEMORY_MIB,
-    on_step: OnStep | None = None,
+    net: nn.Layer, lq: np.ndarray, name: str, *, memory_mib: int = MEMORY_MIB, on_step: OnStep | None = None
 ) -> np.ndarray:
     """Features of one layer, flattened.
 

@@ -20,15 +20,7 @@ from paddle import Tensor, nn
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.generators.apply import apply_generator
 
-__all__ = [
-    "Layers",
-    "MapLayer",
-    "as_map",
-    "edited",
-    "frozen",
-    "inspect_layers",
-    "relative_size",
-]
+__all__ = ["Layers", "MapLayer", "as_map", "edited", "frozen", "inspect_layers", "relative_size"]
 
 _LEAST_SIDE = 16
 _PRIMES = (3, 5, 7, 11, 13, 17)

@@ -98,8 +98,7 @@ def export_model(
     opt: Overrides = [],
     imports: Imports = [],
     inputs_size: Annotated[
-        str,
-        typer.Option("-s", "--inputs_size", metavar="N,C,H,W", help="Input size; -1: any. -s=-1,3,-1,-1"),
+        str, typer.Option("-s", "--inputs_size", metavar="N,C,H,W", help="Input size; -1: any. -s=-1,3,-1,-1")
     ] = "-1,-1,-1,-1",
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Output folder.")] = Path(
         "inference_model"

@@ -40,8 +40,7 @@ def infer(
     opt: Overrides = [],
     imports: Imports = [],
     model_type: Annotated[
-        str | None,
-        typer.Option("--model_type", help="Subfolder of the output; default: the network's name."),
+        str | None, typer.Option("--model_type", help="Subfolder of the output; default: the network's name.")
     ] = None,
     output_path: Annotated[Path, typer.Option("--output_path", help="Output folder.")] = Path("infer_output"),
     device: Device = None,

@@ -86,9 +86,7 @@ def show_weights(name: Annotated[str, typer.Argument(help=Name)]) -> None:
 
 
 @app.command("get")
-def get_weights(
-    names: Annotated[list[str], typer.Argument(help=Name, metavar="NAME...")],
-) -> None:
+def get_weights(names: Annotated[list[str], typer.Argument(help=Name, metavar="NAME...")]) -> None:
     """Download weights for offline use and print their paths."""
     from ppsr.weights.catalogue import find_entry
     from ppsr.weights.fetch import get_entry
@@ -125,10 +123,7 @@ def mix_weights(
 
 
 @app.command("networks")
-def list_networks(
-    like: Like = "",
-    as_json: AsJson = False,
-) -> None:
+def list_networks(like: Like = "", as_json: AsJson = False) -> None:
     """List network architectures: scale, parameters, GMACs for a 64x64 image, paper."""
     from ppsr.generators.variants import all_variants
 

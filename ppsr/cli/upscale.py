@@ -81,13 +81,11 @@ def upscale(
     ] = None,
     recursive: Annotated[bool, typer.Option(help="Recurse into subfolders.")] = True,
     skip_existing: Annotated[
-        bool,
-        typer.Option("--skip-existing", help="Skip inputs whose output already exists."),
+        bool, typer.Option("--skip-existing", help="Skip inputs whose output already exists.")
     ] = False,
     max_pixels: Annotated[int, typer.Option(min=1, help="Maximum input pixels.")] = 2**27,
     allow_truncated: Annotated[
-        bool,
-        typer.Option("--allow-truncated", help="Accept truncated JPEG files and damaged videos."),
+        bool, typer.Option("--allow-truncated", help="Accept truncated JPEG files and damaged videos.")
     ] = False,
     value_range: ValueRange = None,
     crf: Annotated[
@@ -97,7 +95,7 @@ def upscale(
         str | None,
         typer.Option(
             help="Video encoder by FFmpeg's name, such as libx265, libsvtav1 or h264_nvenc; default: VP9 for "
-            ".webm, else H.264.",
+            ".webm, else H.264."
         ),
     ] = None,
     video_options: Annotated[

@@ -11,13 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ppsr.config.loader import Config
-from ppsr.config.schema import (
-    CriterionOptions,
-    Experiment,
-    LoaderOptions,
-    OptimizerOptions,
-    TeacherOptions,
-)
+from ppsr.config.schema import CriterionOptions, Experiment, LoaderOptions, OptimizerOptions, TeacherOptions
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import (
     CRITERIONS,

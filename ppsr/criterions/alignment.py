@@ -79,12 +79,7 @@ class AlignmentLoss:
 
     @in_float32
     def __call__(
-        self,
-        view1: Tensor,
-        view2: Tensor,
-        *,
-        frequencies: Tensor | None = None,
-        phases: Tensor | None = None,
+        self, view1: Tensor, view2: Tensor, *, frequencies: Tensor | None = None, phases: Tensor | None = None
     ) -> dict[str, Tensor]:
         """The terms `l_reg` (linear) and `n_reg` (non-linear) that have a weight; float scalars.
 

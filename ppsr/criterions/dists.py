@@ -90,11 +90,7 @@ class DISTS(nn.Layer):
             mean_x, mean_y = (maps.mean(axis=[2, 3], keepdim=True) for maps in (x, y))
             var_x, var_y, covariance = (
                 (a * b).mean(axis=[2, 3], keepdim=True)
-                for a, b in (
-                    (x - mean_x, x - mean_x),
-                    (y - mean_y, y - mean_y),
-                    (x - mean_x, y - mean_y),
-                )
+                for a, b in ((x - mean_x, x - mean_x), (y - mean_y, y - mean_y), (x - mean_x, y - mean_y))
             )
             texture = (2 * mean_x * mean_y + _C) / (mean_x**2 + mean_y**2 + _C)
             structure = (2 * covariance + _C) / (var_x + var_y + _C)

@@ -95,11 +95,7 @@ class SingleImageDataset(ImageDataset):
     """LR images without ground truth. Items: lq (C, H, W) float32 in [0, 1], lq_path."""
 
     def __init__(
-        self,
-        *,
-        lq_folder: str,
-        meta_info: str | None = None,
-        value_range: Sequence[float] | None = None,
+        self, *, lq_folder: str, meta_info: str | None = None, value_range: Sequence[float] | None = None
     ) -> None:
         super().__init__()
         check_value_range(value_range)

@@ -32,11 +32,7 @@ NOISE_LEVEL = 20 / 255
 
 
 def degrade(
-    image: np.ndarray,
-    variant: str,
-    *,
-    scale: int = 4,
-    rng: np.random.Generator | None = None,
+    image: np.ndarray, variant: str, *, scale: int = 4, rng: np.random.Generator | None = None
 ) -> np.ndarray:
     """Degrade one HR image.
 

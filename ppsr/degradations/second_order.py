@@ -48,12 +48,7 @@ SECOND_ORDER: tuple[dict[str, Any], ...] = (
     {"name": "noise", "noise_range": (1, 30), "poisson_scale_range": (0.05, 3)},
     {"name": "jpeg", "jpeg_range": (30, 95)},
     {"name": "blur", "blur_sigma": (0.2, 1.5), "blur_prob": 0.8, **_KERNELS},
-    {
-        "name": "resize",
-        "relative_to": "lq",
-        "resize_prob": (0.3, 0.4, 0.3),
-        "resize_range": (0.3, 1.2),
-    },
+    {"name": "resize", "relative_to": "lq", "resize_prob": (0.3, 0.4, 0.3), "resize_range": (0.3, 1.2)},
     {"name": "noise", "noise_range": (1, 25), "poisson_scale_range": (0.05, 2.5)},
     {
         "name": "random_order",

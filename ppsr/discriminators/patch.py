@@ -84,13 +84,7 @@ class MultiScaleDiscriminator(nn.Layer):
     test_args: ClassVar[dict[str, Any]] = {"input_nc": 3, "ndf": 4, "n_layers": 2, "num_d": 2}
 
     def __init__(
-        self,
-        *,
-        input_nc: int = 3,
-        ndf: int = 64,
-        n_layers: int = 3,
-        norm: str = "instance",
-        num_d: int = 3,
+        self, *, input_nc: int = 3, ndf: int = 64, n_layers: int = 3, norm: str = "instance", num_d: int = 3
     ) -> None:
         super().__init__()
         if num_d < 1:

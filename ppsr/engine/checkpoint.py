@@ -114,12 +114,7 @@ class CheckpointStore:
         self.folder = Path(folder)
         self.keep = max(1, keep)
 
-    def save(
-        self,
-        step: int,
-        files: Mapping[str, Content],
-        meta: Mapping[str, Any] | None = None,
-    ) -> Path:
+    def save(self, step: int, files: Mapping[str, Content], meta: Mapping[str, Any] | None = None) -> Path:
         """Write a checkpoint and delete the oldest.
 
         Args:

@@ -201,13 +201,13 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
     if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
         value = dict(enumerate(value))
     if isinstance(value, Mapping):
-        parts = {f"{name}.{key}".lstrip("."): part for key, part in value.items() if not _is_place(str(key))}
+        parts = {
+            f"{name}.{key}".lstrip("."): part
+            for key, part in value.items()
+            if str(key) not in _PLACES and "folder" not in str(key)
+        }
         return {key: text for inner, part in parts.items() for key, text in _flat(part, inner).items()}
     return {name: str(value)}
-
-
-def _is_place(key: str) -> bool:
-    return key in _PLACES or "folder" in key
 
 
 def _digest(values: Sequence[Any]) -> str:

@@ -19,12 +19,7 @@ from ppsr.engine.step import TrainStep
 from ppsr.errors import WeightError
 from ppsr.models.base import BaseModel
 from ppsr.solver.ema import EMA
-from ppsr.solver.optimizers import (
-    build_optimizers,
-    build_schedules,
-    load_optimizer_state,
-    optimizer_state,
-)
+from ppsr.solver.optimizers import build_optimizers, build_schedules, load_optimizer_state, optimizer_state
 from ppsr.weights import dump_state, load_state, parse_pdparams
 from ppsr.weights.identify import Found
 from ppsr.weights.record import stated_network

@@ -80,7 +80,8 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
 
 def to_csv(evaluation: Evaluation) -> str:
     """A line per image, the means, and published scores with the difference to them."""
-    metrics = sorted({name for score in evaluation.sets for name in score.means}, key=_order(evaluation))
+    known = {name for score in evaluation.sets for name in score.means}
+    metrics = [name for name in evaluation.protocol.metrics if name in known]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     # "picture" is the published name of the column, by which scripts find it
@@ -94,10 +95,6 @@ def to_csv(evaluation: Evaluation) -> str:
         for name, row in rows.items():
             writer.writerow([score.name, score.variant, name, *(row.get(m, "") for m in metrics)])
     return buffer.getvalue()
-
-
-def _order(evaluation: Evaluation) -> Any:
-    return list(evaluation.protocol.metrics).index
 
 
 def to_markdown(evaluation: Evaluation) -> str:

@@ -82,12 +82,7 @@ def _guess_name(protocol: Protocol, place: str | Path | None) -> str:
 
 
 def _variants(
-    protocol: Protocol,
-    name: str,
-    *,
-    gt: str | Path | None,
-    lq: str | Path | None,
-    sr: str | Path | None,
+    protocol: Protocol, name: str, *, gt: str | Path | None, lq: str | Path | None, sr: str | Path | None
 ) -> list[SetTask]:
     """One task per degradation, an absent one too where others are there; a folder of images instead of a
     folder of degradations is one task."""

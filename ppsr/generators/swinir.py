@@ -17,14 +17,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample
 from ppsr.generators.blocks.detection import group_depths, group_heads, swin_tail, window_arguments
 from ppsr.generators.blocks.options import WindowOptions, takes
-from ppsr.generators.blocks.transformer import (
-    DropPath,
-    Mlp,
-    SwinSkeleton,
-    residual_conv,
-    to_map,
-    to_tokens,
-)
+from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, residual_conv, to_map, to_tokens
 from ppsr.generators.blocks.window_attention import WindowAttention, merge_windows, shift_mask, split_windows
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import State

@@ -110,16 +110,12 @@ def _plain(stem: str) -> str:
     return re.sub(r"[\s_-]+", "_", stem.strip()).casefold()
 
 
-def _folder_and(key: Callable[[str], str]) -> Callable[[PurePosixPath], object]:
-    return lambda path: (path.parent, key(path.stem))
-
-
 # each key pairs what it makes equal, if it does so for one name of either side only
 _KEYS: tuple[Callable[[PurePosixPath], object], ...] = (
     lambda path: path,
     lambda path: path.with_suffix(""),
     lambda path: path.stem,
-    _folder_and(_plain),
+    lambda path: (path.parent, _plain(path.stem)),
     lambda path: _plain(path.stem),
 )
 

@@ -176,11 +176,7 @@ def read_content(
 
 
 def _decode(
-    content: bytes,
-    kind: str,
-    max_pixels: int,
-    allow_truncated: bool,
-    value_range: Sequence[float] | None,
+    content: bytes, kind: str, max_pixels: int, allow_truncated: bool, value_range: Sequence[float] | None
 ) -> DecodedImage:
     warnings: list[str] = []
     stored = 1

@@ -176,7 +176,8 @@ def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
     left_out = output.resolve()
     for here, folders, files in walk_folders(root):
         relative = here.relative_to(root)
-        jobs += [Job(p, skip="a folder") for p in map(here.joinpath, folders) if _is_image_name(p)]
+        paths = map(here.joinpath, folders)
+        jobs += [Job(path, skip="a folder") for path in paths if path.suffix.lower() in _IMAGE_SUFFIXES]
         folders[:] = [name for name in folders if recursive and (here / name).resolve() != left_out]
         if _REPORT in files:
             files.remove(_REPORT)
@@ -185,10 +186,6 @@ def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
             known = path.resolve() in results
             jobs.append(Job(path, skip="a result of an earlier run") if known else _found(path, relative))
     return jobs
-
-
-def _is_image_name(path: Path) -> bool:
-    return path.suffix.lower() in _IMAGE_SUFFIXES
 
 
 def _results(report: Path) -> set[Path]:

@@ -36,9 +36,7 @@ _PREDICTOR = "DegradationPredictor"
 
 
 def load_network(
-    config_file: str | Path | None = None,
-    load: Files | None = None,
-    overrides: Iterable[str] = (),
+    config_file: str | Path | None = None, load: Files | None = None, overrides: Iterable[str] = ()
 ) -> nn.Layer:
     """Build the inference network of a config, with weights.
 

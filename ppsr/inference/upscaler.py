@@ -170,10 +170,7 @@ class Upscaler:
         tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             tiles, memory = self._memory.largest_tiles(
-                (height, width, channels),
-                limit=self.max_memory,
-                ensemble=self.ensemble,
-                overlap=self.overlap,
+                (height, width, channels), limit=self.max_memory, ensemble=self.ensemble, overlap=self.overlap
             )
         tiles = self._within_engine(tiles, max(height, width))
         return TilePlan(tiles, self._tiler(tiles, None, None).count(height, width), memory)

@@ -278,10 +278,7 @@ class _Job:
         """
         import av
 
-        with (
-            av.open(str(path), "w", format=self.format) as writer,
-            streams.open_video(self.source) as reader,
-        ):
+        with av.open(str(path), "w", format=self.format) as writer, streams.open_video(self.source) as reader:
             video = self._encoder(writer)  # which writes the head, as that of each part would
             copies, _ = streams.copy_streams(reader, writer)
             streams.copy_metadata(reader, writer, video)

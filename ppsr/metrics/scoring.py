@@ -153,8 +153,7 @@ def check_lr_size(lq: tuple[int, int], gt: tuple[int, int], scale: int) -> None:
     other = round(gt[0] / lq[0])
     found = f"; these sizes fit x{other}" if other > 0 and _fits(lq, gt, other) else ""
     raise ImageError(
-        "wrong size",
-        f"LR is {lq[1]} x {lq[0]}, HR is {gt[1]} x {gt[0]}, but the network is x{scale}{found}",
+        "wrong size", f"LR is {lq[1]} x {lq[0]}, HR is {gt[1]} x {gt[0]}, but the network is x{scale}{found}"
     )
 
 

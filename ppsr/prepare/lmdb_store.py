@@ -32,12 +32,7 @@ _FIRST_MAP = 64 << 20
 
 
 def make_lmdb(
-    source: str | Path,
-    target: str | Path,
-    *,
-    level: int = 1,
-    workers: int | None = None,
-    force: bool = False,
+    source: str | Path, target: str | Path, *, level: int = 1, workers: int | None = None, force: bool = False
 ) -> Summary:
     """Pack a folder of images into `<target>` (ending in .lmdb), lossless.
 

@@ -64,12 +64,7 @@ class EMA:
     """
 
     def __init__(
-        self,
-        nets: Mapping[str, nn.Layer],
-        *,
-        decay: float,
-        net_names: Iterable[str],
-        switch_every: int = 0,
+        self, nets: Mapping[str, nn.Layer], *, decay: float, net_names: Iterable[str], switch_every: int = 0
     ) -> None:
         self.decay = decay
         self.switch_every = switch_every

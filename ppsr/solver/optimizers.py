@@ -77,10 +77,7 @@ def SGD(  # noqa: N802
 
 
 def Momentum(  # noqa: N802
-    *,
-    parameters: Parameters,
-    momentum: float = 0.9,
-    weight_decay: float | None = None,
+    *, parameters: Parameters, momentum: float = 0.9, weight_decay: float | None = None
 ) -> paddle.optimizer.Optimizer:
     """Gradient descent with momentum."""
     return multi_tensor.Momentum(_RATE, momentum, parameters=parameters, weight_decay=weight_decay or None)

@@ -182,7 +182,10 @@ def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str |
     found = unwrap(tree, str(path), key, own=bool(networks))
     nets = found.nets
     if layout == "paddle":
-        nets = {name: _widened(state) for name, state in nets.items()}
+        nets = {
+            name: {k: from_bits(v) if v.dtype == np.uint16 else v for k, v in state.items()}
+            for name, state in nets.items()
+        }
     return WeightFile(path, nets, layout, container, found.entry, found.notes, networks)
 
 
@@ -199,10 +202,6 @@ def _refuse_shared(path: Path, tree: Any) -> None:
             total += value.nbytes
     if total > largest:
         raise UnsafeFile(f"{path}: refused: its entries show the same numbers under too many names")
-
-
-def _widened(state: State) -> State:
-    return {k: from_bits(v) if v.dtype == np.uint16 else v for k, v in state.items()}
 
 
 def _refuse_nonfinite(file: WeightFile) -> None:

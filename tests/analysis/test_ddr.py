@@ -11,13 +11,7 @@ from scipy import integrate, stats
 from sklearn.decomposition import PCA
 from sklearn.metrics import calinski_harabasz_score
 
-from ppsr.analysis.ddr import (
-    calinski_harabasz,
-    degraded_patches,
-    embed,
-    layer_features,
-    principal_components,
-)
+from ppsr.analysis.ddr import calinski_harabasz, degraded_patches, embed, layer_features, principal_components
 from ppsr.analysis.srga import GeneralisedGaussian, describe_features, fit, srga
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError

@@ -30,10 +30,7 @@ def place(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["export", "--load", "net.pdparams", "-o", "file/net"],
-        ["convert", "net.pdparams", "file/net.pth"],
-    ],
+    [["export", "--load", "net.pdparams", "-o", "file/net"], ["convert", "net.pdparams", "file/net.pth"]],
 )
 def test_an_output_that_cannot_be_written_is_one_line(place, arguments, monkeypatch, capsys):
     monkeypatch.chdir(place)

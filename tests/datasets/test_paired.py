@@ -48,8 +48,7 @@ def test_lr_images_of_one_name_in_several_folders_are_refused(tmp_path, rng):
         _pair(tmp_path / part, rng, (100, 128), (25, 32))
     folders = {"gt_folder": str(tmp_path / "a" / "gt"), "lq_folder": str(tmp_path)}
     with pytest.raises(
-        DataError,
-        match=r"'a/gt/a\.png', .* and 2 more, several of the name 'a'.*name a sub-folder",
+        DataError, match=r"'a/gt/a\.png', .* and 2 more, several of the name 'a'.*name a sub-folder"
     ):
         SRDataset(**folders)
 

@@ -9,12 +9,7 @@ import pytest
 
 from ppsr.datasets.dasr import DASRDataset
 from ppsr.datasets.paired import SingleImageDataset, SRDataset
-from ppsr.datasets.sources import (
-    close_stores,
-    list_source,
-    read_samples,
-    read_store_list,
-)
+from ppsr.datasets.sources import close_stores, list_source, read_samples, read_store_list
 from ppsr.errors import DataError
 from ppsr.imaging.io import decode_content, write_image
 from ppsr.prepare.lmdb_store import make_lmdb

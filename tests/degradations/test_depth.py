@@ -5,12 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.degradations.depth import (
-    add_depth_noise,
-    benchmark_lr,
-    benchmark_lr_from_upsampled,
-    lr_of_training,
-)
+from ppsr.degradations.depth import add_depth_noise, benchmark_lr, benchmark_lr_from_upsampled, lr_of_training
 
 
 @pytest.mark.parametrize("depth", [60, 120, 200])

@@ -23,12 +23,7 @@ def _inputs(net, n, h, w):
 
 @pytest.mark.parametrize(
     ("upscale", "use_rc", "expected"),
-    [
-        (4, True, 7_608_783),
-        (3, True, 7_793_423),
-        (2, True, 6_870_223),
-        (4, False, 7_587_855),
-    ],
+    [(4, True, 7_608_783), (3, True, 7_793_423), (2, True, 6_870_223), (4, False, 7_587_855)],
 )
 def test_published_sizes(upscale, use_rc, expected):
     assert _count(CDDNet(upscale=upscale, use_rc=use_rc)) == expected

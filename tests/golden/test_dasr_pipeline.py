@@ -72,10 +72,7 @@ def _choices(g, level, i, height, width):
     last_resize = max(k for k, op in enumerate(ops) if op["op"] == "interpolate")
     last_jpeg = max(k for k, op in enumerate(ops) if op["op"] == "jpeg")
     return DegradationParams(
-        tuple(stages),
-        resizes[-1]["mode"],
-        _kernel(g, "sinc", i) if two else None,
-        last_resize < last_jpeg,
+        tuple(stages), resizes[-1]["mode"], _kernel(g, "sinc", i) if two else None, last_resize < last_jpeg
     )
 
 

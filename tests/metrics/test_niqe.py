@@ -14,10 +14,7 @@ def parameters(tmp_path):
     line = np.exp(-0.5 * (np.arange(-3, 4) / (7 / 6)) ** 2)
     window = np.outer(line, line) / line.sum() ** 2
     np.savez(
-        tmp_path / "p.npz",
-        mu_pris_param=np.zeros((1, 36)),
-        cov_pris_param=np.eye(36),
-        gaussian_window=window,
+        tmp_path / "p.npz", mu_pris_param=np.zeros((1, 36)), cov_pris_param=np.eye(36), gaussian_window=window
     )
     return tmp_path / "p.npz"
 

@@ -82,10 +82,7 @@ def save_report(path: str | Path, report: Mapping[str, Any]) -> None:
 
 
 def save_figure(
-    figure: Figure,
-    stem: str | Path,
-    report: Mapping[str, Any],
-    arrays: Mapping[str, Any] | None = None,
+    figure: Figure, stem: str | Path, report: Mapping[str, Any], arrays: Mapping[str, Any] | None = None
 ) -> list[Path]:
     """Write `stem`.png, .svg, .json (what made it and what came out) and, where there are arrays, .npz."""
     stem = Path(stem)

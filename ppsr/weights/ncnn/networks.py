@@ -46,7 +46,4 @@ def _rrdb(builder: Any, arguments: Mapping[str, Any]) -> Any:
     return builder.conv("conv_last", builder.conv("conv_hr", features, _SLOPE))
 
 
-NETWORKS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
-    "RRDBNet": _rrdb,
-    "SRVGGNetCompact": _srvgg,
-}
+NETWORKS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {"RRDBNet": _rrdb, "SRVGGNetCompact": _srvgg}

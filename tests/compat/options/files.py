@@ -216,11 +216,7 @@ def reflash_train(kind: str, *, name: str = "train_RealSRResNetx4", weight: floa
     train = {"name": "DIV2K", "type": "RealESRGANDataset", "dataroot_gt": "DIV2K_sub", **DISK, **LOADER}
     train |= {**_second_order_blur(), "gt_size": 128, "use_hflip": True, "use_rot": False}
     train |= {"num_worker_per_gpu": 2, "batch_size_per_gpu": 8}
-    cosine = {
-        "type": "CosineAnnealingRestartLR",
-        "periods": [250_000, 500_000],
-        "restart_weights": [1, 1],
-    }
+    cosine = {"type": "CosineAnnealingRestartLR", "periods": [250_000, 500_000], "restart_weights": [1, 1]}
     return {
         **_head(name, "RealESRNetModel", 4),
         **({} if weight is None else {"weight": weight}),
@@ -273,13 +269,7 @@ def dasr_train(*, cddnet: bool) -> Options:
         "network_d": PARTS["discriminator"],
         "path": {**_path(None), "pretrain_network_p": None},
         "train": _training(
-            1e-4,
-            500_000,
-            _steps([500_000], 1),
-            pixel=pixel,
-            optim_d={**ADAM, "lr": 1e-4},
-            **more,
-            **GAN,
+            1e-4, 500_000, _steps([500_000], 1), pixel=pixel, optim_d={**ADAM, "lr": 1e-4}, **more, **GAN
         ),
         **_end(5e3, save=True),
     }

@@ -281,10 +281,7 @@ def test_an_optimizer_without_value_is_left_to_the_training(convert):
         (_paddle().replace("name: SRDataset", "name: HDF5Dataset"), "'HDF5Dataset' has no"),
         (_paddle().replace("name: Adam", "name: Lamb"), "unknown optimizer 'Lamb'"),
         (_paddle(optimizer_extra="  weight_decay:\n    name: L1\n    value: 1\n"), "'L1' has no"),
-        (
-            _changed(("dataset", "train"), {"name": "RepeatDataset", "times": 2}),
-            "train.dataset: a mapping",
-        ),
+        (_changed(("dataset", "train"), {"name": "RepeatDataset", "times": 2}), "train.dataset: a mapping"),
         (_changed(("dataset",), 5), "'dataset' is 5"),
         (_changed(("dataset", "train", "scale"), "x"), "dataset.train.scale: a number is needed"),
         (_changed(("model", "generator", "rgb_range"), "x"), "model.generator.rgb_range: a number is needed"),
