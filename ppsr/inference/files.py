@@ -134,8 +134,10 @@ def _upscale(
         pool, partial(_write, target, wanted, options.value_range), 0 if upscaler.max_memory else ahead
     )
     try:
+        writing.start()
         for band in upscaler.bands(image.pixels, plan=plan, degradation=degradation, on_tile=step):
             writing.put(band)
+        written = writing.close()
     except BaseException:
         writing.abort()
         raise
@@ -147,7 +149,7 @@ def _upscale(
         **({} if degradation is None else {"degradation": [round(float(v), 4) for v in degradation]}),
         "warnings": warnings + reduced + dropped,
     }
-    return entries, writing.close()
+    return entries, written
 
 
 def _write(

@@ -45,6 +45,9 @@ def read_ahead(items: Iterable[T], ahead: int) -> Iterator[T]:
 class WriteBehind(Generic[T]):
     """Hands items to a consumer that runs in a thread of a pool.
 
+    Signals end a run by an exception anywhere. So that the consumer never waits for an item that will not come,
+    call `start` where every exception leads to `abort`.
+
     Args:
         pool: with one thread, consumers run one after the other.
         consume: called with an iterator of the items. An abort is an exception that the iterator raises.
@@ -55,7 +58,18 @@ class WriteBehind(Generic[T]):
         self._items: queue.Queue[Any] = queue.Queue(max(1, ahead))
         self._waits = not ahead
         self._consumed = threading.Semaphore(0)
-        self.future: Future[None] = pool.submit(self._run, consume)
+        self._submit = lambda: pool.submit(self._run, consume)
+        self._future: Future[None] | None = None
+
+    def start(self) -> None:
+        """Start the consumer."""
+        self._future = self._submit()
+
+    @property
+    def future(self) -> Future[None]:
+        """Done when the consumer is, with its error."""
+        assert self._future is not None, "not started"
+        return self._future
 
     def _run(self, consume: Callable[[Iterator[T]], None]) -> None:
         with contextlib.suppress(_Aborted):
@@ -89,16 +103,15 @@ class WriteBehind(Generic[T]):
                 continue
 
     def close(self) -> Future[None]:
-        """No more items come. The future is done when the consumer is, and has its error."""
+        """No more items come."""
         self._put(_END)
         return self.future
 
     def abort(self) -> None:
         """Make the consumer end by an exception, and wait for it; its own error is passed over."""
-        while not self.future.done():  # what waits need not be written any more
-            try:
+        with contextlib.suppress(queue.Empty):  # what waits need not be written any more
+            while True:
                 self._items.get_nowait()
-            except queue.Empty:
-                break
-        self._put(_Aborted())
-        self.future.exception()
+        self._items.put_nowait(_Aborted())  # also for a consumer whose start was interrupted
+        if self._future is not None:
+            self._future.exception()

@@ -58,6 +58,7 @@ def test_reading_ends_when_nobody_wants_more():
 def test_what_is_put_is_consumed_in_order(pool, ahead):
     written = []
     writer = WriteBehind(pool, written.extend, ahead)
+    writer.start()
     for number in range(20):
         writer.put(number)
         assert ahead or written or number == 0
@@ -74,6 +75,7 @@ def test_without_a_queue_an_item_is_consumed_before_the_next(pool):
             written.append(item)
 
     writer = WriteBehind(pool, consume, 0)
+    writer.start()
     for number in range(3):
         writer.put(number)
         assert written == list(range(number + 1))
@@ -87,6 +89,7 @@ def test_an_error_of_the_consumer_reaches_the_producer_and_never_blocks_it(pool,
         raise OSError(28, "No space left on device")
 
     writer = WriteBehind(pool, consume, ahead)
+    writer.start()
     with pytest.raises(OSError, match="No space left"):
         for number in range(100):
             writer.put(number)
@@ -108,8 +111,35 @@ def test_an_abort_ends_the_consumer_by_an_exception_even_with_a_full_queue(pool)
             raise
 
     writer = WriteBehind(pool, consume, 2)
+    writer.start()
     for number in range(3):
         writer.put(number)
     writer.abort()
     assert writer.future.done()
     assert seen[-1] == "_Aborted"
+
+
+class _Interrupted(ThreadPoolExecutor):
+    """A signal comes when the consumer runs and nobody has its future yet."""
+
+    def submit(self, *args, **kwargs):
+        super().submit(*args, **kwargs)
+        raise KeyboardInterrupt
+
+
+def test_a_consumer_whose_start_was_interrupted_ends():
+    seen = []
+
+    def consume(items):
+        try:
+            seen.extend(items)
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+
+    with _Interrupted(1) as pool:
+        writer = WriteBehind(pool, consume, 2)
+        with pytest.raises(KeyboardInterrupt):
+            writer.start()
+        writer.abort()
+    assert seen == ["_Aborted"]
