@@ -117,11 +117,12 @@ def upscale(
 
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.choose import default_backend
     from ppsr.inference.degradation import read_degradation
     from ppsr.inference.files import FileOptions, upscale_jobs
     from ppsr.inference.inputs import plan_jobs
     from ppsr.inference.network import load_source
-    from ppsr.inference.results import exit_code
+    from ppsr.inference.results import exit_code, input_pixels
     from ppsr.inference.upscaler import Upscaler
     from ppsr.memory import parse_size
 
@@ -138,6 +139,8 @@ def upscale(
         value_range=value_range,
     )
     jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive)
+    if backend is None and max_memory is None and not half:
+        backend = default_backend(input_pixels(jobs), options)
     with exit_on_signals():  # the upscaler may time exports in a temporary folder
         upscaler = Upscaler(
             load_source(config_file, load, model_dir, strength),

@@ -33,12 +33,23 @@ from ppsr.memory import is_out_of_memory
 from ppsr.precision import half_dtype
 from ppsr.processor import has_bfloat16, processor_name
 
-__all__ = ["open_backend"]
+__all__ = ["default_backend", "open_backend"]
 
 logger = logging.getLogger(__name__)
 
 _SIDES = 32, 192  # of the tile that `auto` times, at least and at most
 _REMEMBERED = 256  # choices
+_WORTH_EXPORTING = 64 * _SIDES[1] ** 2  # pixels; `auto` computes some 30 such tiles before the first image
+
+
+def default_backend(pixels: int, options: BackendOptions) -> str | None:
+    """The backend for weights where none is asked for: "auto" if so many LR pixels on a CPU repay an export.
+
+    The number of pixels alone decides, not what the cache has, so the same command gives the same result.
+    """
+    return (
+        "auto" if pixels >= _WORTH_EXPORTING and not options.on_gpu and options.precision == "fp32" else None
+    )
 
 
 def open_backend(
@@ -98,7 +109,13 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
         except DataError as error:
             logger.warning("%s: the cached export cannot be used, exporting again", error)
     started = time.perf_counter()
-    export, folder = cache.make()
+    try:
+        export, folder = cache.make()
+    except Exception as error:  # any of a network that cannot be traced
+        if name != "auto" or options.precision == "bf16":
+            raise
+        logger.warning("%s cannot be exported, so it runs on paddle: %s", type(net).__name__, error)
+        return PaddleBackend(net, precision=options.precision)
     logger.info("exported in %.1f s", time.perf_counter() - started)
     made_here = options if folder is None else replace(options, trust=True)
     backend = _open_made(export, name, made_here, side, net)

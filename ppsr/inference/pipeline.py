@@ -45,7 +45,7 @@ def read_ahead(items: Iterable[T], ahead: int) -> Iterator[T]:
 class WriteBehind(Generic[T]):
     """Hands items to a consumer that runs in a thread of a pool.
 
-    Signals end a run by an exception anywhere. So that the consumer never waits for an item that will not come,
+    Signals raise an exception anywhere. So that the consumer never waits for an item that will not come,
     call `start` where every exception leads to `abort`.
 
     Args:

@@ -15,7 +15,7 @@ from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, re
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video import video_size
+from ppsr.inference.video import video_pixels, video_size
 from ppsr.inference.video_streams import check_video
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "existing_result",
     "exit_code",
     "image_size",
+    "input_pixels",
     "open_report",
 ]
 
@@ -155,6 +156,20 @@ def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
     except (DataError, OSError):
         return None
     return (header.height, header.width), header.alpha
+
+
+def input_pixels(jobs: Iterable[Job]) -> int:
+    """Pixels of all images and frames of a run, as their headers say."""
+    total = 0
+    for job in jobs:
+        if job.skip is not None or job.problem is not None:
+            continue
+        if job.is_video:
+            total += video_pixels(job.source)
+        else:
+            (height, width), _ = image_size(job.source) or ((0, 0), False)
+            total += height * width
+    return total
 
 
 def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:

@@ -77,6 +77,21 @@ def video_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
+def video_pixels(path: Path) -> int:
+    """Pixels of all frames of a video, by its length and frame rate; 0: it cannot be read."""
+    try:
+        size = video_size(path) if path.is_file() else None  # opening a pipe waits for somebody who writes
+        if size is None:
+            return 0
+        with streams.open_video(path) as reader:
+            stream = reader.streams.video[0]
+            seconds = (reader.duration or 0) / 1e6
+            frames = stream.frames or round(seconds * float(stream.average_rate or 0))
+    except (ConfigError, OSError, ValueError):  # FFmpeg's errors among them; reported when its turn comes
+        return 0
+    return size[0] * size[1] * max(1, frames)
+
+
 def fitting_container(path: Path) -> str:
     """The suffix of a container that holds a video's sound: .mp4 if it can, also for what cannot be read."""
     try:
@@ -243,6 +258,7 @@ class _Job:
         with ThreadPoolExecutor(1, "ppsr-encoder") as pool:
             writing: WriteBehind[Frame] = WriteBehind(pool, lambda frames: parts.write(frames, encode), ahead)
             try:
+                writing.start()
                 for lq, frame, pts in read_ahead(self._frames(parts.frames), ahead):
                     writing.put((self.upscaler(lq, plan=self.plan), frame, pts))
                     step()

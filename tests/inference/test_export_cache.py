@@ -64,6 +64,27 @@ def test_the_second_start_neither_exports_nor_times_whatever_came_between(done: 
     assert done == [*["export", "time"] * 3, "time"]
 
 
+def test_input_that_repays_an_export_is_computed_by_the_fastest_backend() -> None:
+    assert choose.default_backend(1920 * 1080, OPTIONS) is None
+    assert choose.default_backend(1920 * 1080 * 2, OPTIONS) == "auto"
+    assert choose.default_backend(1920 * 1080 * 2, BackendOptions(device="cpu", precision="bf16")) is None
+    assert choose.default_backend(1920 * 1080 * 2, BackendOptions(device="gpu:0")) is None
+
+
+def test_a_network_that_cannot_be_exported_runs_on_paddle(
+    done: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object, **__: object) -> Export:
+        raise ValueError("loops are not supported")
+
+    monkeypatch.setattr(export_cache, "export_network", refused)
+    backend = open_backend(_network(), "auto", OPTIONS)
+    assert backend.name == "paddle"
+    assert "SRVGGNetCompact cannot be exported, so it runs on paddle: loops are not" in caplog.text
+    with pytest.raises(ValueError, match="loops"):
+        open_backend(_network(), "inference", OPTIONS)
+
+
 def test_a_damaged_export_is_made_again(done: list[str], caplog: pytest.LogCaptureFixture) -> None:
     first = open_backend(_network(), "auto", OPTIONS)
     assert isinstance(first, ExportedBackend)
