@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 from ppsr.analysis.csm import Ablation
-from ppsr.analysis.figures.common import file_name, mosaic, save_figure, seismic
+from ppsr.analysis.figures.common import mosaic, save_figure, seismic
 from ppsr.analysis.figures.csm import draw_ablation
 from ppsr.analysis.figures.ddr import draw_ddr
 from ppsr.analysis.figures.feature_maps import draw_sheet
@@ -66,26 +65,6 @@ def test_a_figure_is_saved_with_its_report_and_arrays_and_is_the_same_again(tmp_
         assert a.read_bytes() == b.read_bytes()
     assert json.loads(first[2].read_text()) == {"settings": {"fold": 3}}
     np.testing.assert_array_equal(np.load(first[3])["values"], np.arange(4))
-
-
-def test_saving_leaves_the_style_of_matplotlib_alone(tmp_path):
-    before = dict(mpl.rcParams)
-    save_figure(Figure(), tmp_path / "x", {})
-    assert dict(mpl.rcParams) == before
-
-
-def test_labels_become_file_names():
-    assert file_name("body.0/Ünit a") == "body.0_Ünit_a"
-
-
-def test_a_comparison_has_a_row_per_network_that_names_its_index(rng):
-    lq, sr = rng.random((3, 8, 8), dtype=np.float32), rng.random((3, 16, 16), dtype=np.float32)
-    result = Lam(lq, sr, rng.normal(size=lq.shape).astype(np.float32), np.ones(2), (4, 4, 6))
-    figure = draw_lam([("a", result), ("b", result)])
-    titles = [axes.get_title() for axes in figure.axes]
-    assert len(titles) == 8
-    assert titles.count(f"contribution, DI {result.diffusion_index:.2f}") == 2
-    assert {"a", "b"} <= set(titles)
 
 
 def test_a_lam_without_attribution_says_so(rng):

@@ -27,17 +27,6 @@ def modules(monkeypatch):
         sys.modules.pop(name)
 
 
-def _result(final: float, bicubic: float = 20.0, offset: float = 0.0) -> dict:
-    unseen = {key: 10.0 * place + offset for place, key in enumerate(VARIANTS)}
-    return {
-        "config": "configs/quickstart_reflash.yaml",
-        "curve": [[100, final - 1], [200, final]],
-        "bicubic": bicubic,
-        "unseen": unseen,
-        "test": "data/val",
-    }
-
-
 def test_every_run_has_a_config_that_accepts_its_options(modules):
     recipes, _ = modules
     assert len({run.name for run in recipes.RUNS}) == len(recipes.RUNS)
@@ -81,50 +70,6 @@ def test_a_run_is_trained_and_scored_once(modules, tmp_path):
     assert sorted(tmp_path.rglob("*")) == made
 
 
-def test_the_table_of_gains_subtracts_bicubic(modules):
-    _, report = modules
-    row = report.learning_table({"DRN x4": _result(21.25)}).splitlines()[-1]
-    assert row == "| DRN x4 | `quickstart_reflash.yaml` | 200 | 20.00 | 21.25 | +1.25 |"
-
-
-def test_trained_and_other_degradations_are_averaged_apart(modules):
-    _, report = modules
-    runs = {"plain": [_result(21), _result(22, offset=2.0)], "align": [_result(23)]}
-    rows = {
-        label: (base, scores)
-        for label, base, scores in report.unseen_rows(runs, dict.fromkeys(VARIANTS, 7.0))
-    }
-    keys = list(VARIANTS)
-    trained = [10.0 * keys.index(key) for key in report.KNOWN]
-    assert rows["mean of the 2 trained"][1]["plain"][0] == sum(trained) / 2
-    assert rows["mean of the 6 not trained"][1]["plain"] == pytest.approx(
-        [(280 - sum(trained)) / 6, (280 - sum(trained)) / 6 + 2]
-    )
-    assert rows["the mix itself"] == (20.0, {"plain": [21, 22], "align": [23]})
-    assert "21.50 ± 0.71 | 23.00 ± 0.00" in report.unseen_table(
-        report.unseen_rows(runs, dict.fromkeys(VARIANTS, 7.0))
-    )
-
-
-def test_the_report_draws_and_fills_the_page(modules, tmp_path, monkeypatch):
-    recipes, report = modules
-    page = tmp_path / "page.md"
-    chinese = tmp_path / "page.zh.md"
-    places = "a\n<!-- learning -->\nold\n<!-- /learning -->\nb\n<!-- unseen -->\n<!-- /unseen -->\n"
-    for path in (page, chinese):
-        path.write_text(places)
-    monkeypatch.setattr(report, "PAGE", page)
-    monkeypatch.setattr(report, "IMAGES", tmp_path)
-    for name, value in (("plain_0", 21.0), ("align_0", 22.0)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(_result(value)))
-    (tmp_path / "bicubic.json").write_text(json.dumps(dict.fromkeys(VARIANTS, 7.0)))
-    recipes.report(tmp_path)
-    text = page.read_text()
-    assert "old" not in text and text.startswith("a\n") and "+1.00" in text and "± 0.00" in text
-    assert chinese.read_text("utf-8") == report.in_chinese(text)
-    assert (tmp_path / "recipes_learning.png").exists() and (tmp_path / "recipes_unseen.svg").exists()
-
-
 @pytest.mark.parametrize("name", ["learning", "unseen"])
 def test_the_chinese_page_has_the_tables_of_the_english_one(name, modules):
     _, report = modules
@@ -133,12 +78,3 @@ def test_the_chinese_page_has_the_tables_of_the_english_one(name, modules):
         for path in (report.PAGE, report.PAGE.with_suffix(".zh.md"))
     )
     assert english and chinese == report.in_chinese(english)
-
-
-def test_a_page_without_its_place_is_named(modules, tmp_path, monkeypatch):
-    _, report = modules
-    page = tmp_path / "page.md"
-    page.write_text("nothing")
-    monkeypatch.setattr(report, "PAGE", page)
-    with pytest.raises(SystemExit, match="learning"):
-        report.fill("learning", "text")

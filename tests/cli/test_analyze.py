@@ -114,12 +114,6 @@ def test_csm_measures_against_the_truth(work):
         assert (work / "out" / f"csm_feat_last_{log}").read_text().splitlines() == values
 
 
-def test_csm_does_a_layer_once(work):
-    done = _run(work, "csm", str(work / "lq.png"), "--layers", "conv_first,conv_first", "--no-ablation")
-    assert done.exit_code == 0, done.output
-    assert done.output.count("conv_first:") == 1
-
-
 def test_csm_without_truth_compares_with_the_whole_network(work, shown):
     done = _run(work, "csm", str(work / "lq.png"), "--crop", "12")
     assert done.exit_code == 0, done.output
@@ -255,13 +249,6 @@ def test_csm_of_two_networks_has_a_folder_for_each(work):
     (work / "out" / "dropout-weights").unlink()
     assert _run(work, *arguments, networks=("plain", "dropout")).exit_code == 0
     assert _files(work) == {"plain-weights", "dropout-weights"}
-
-
-def test_equal_labels_are_refused_and_nothing_is_lost(work):
-    failed = _run(
-        work, "lam", str(work / "lq.png"), "--label", "a", "--label", "a", networks=("plain", "dropout")
-    )
-    assert "label of its own" in str(failed.exception)
 
 
 def test_lam_without_attribution_has_no_index(work):

@@ -45,12 +45,6 @@ def test_a_broken_image_is_exit_code_1_and_named(folders):
     assert "a: unreadable: " in done.output
 
 
-def test_nothing_scored_is_exit_code_3(folders):
-    for path in (folders / "sr").iterdir():
-        path.write_bytes(b"broken")
-    assert _run(folders, "--sr", str(folders / "sr")).exit_code == 3
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -96,12 +90,6 @@ def test_the_network_of_lpips_is_chosen(folders, net, file):
     assert file in str(done.exception)
 
 
-def test_an_unknown_network_of_lpips_is_refused(folders):
-    done = _run_dasr(folders, "--lpips-net", "vg")
-    assert isinstance(done.exception, ConfigError)
-    assert "vgg" in str(done.exception)
-
-
 def test_chosen_options_of_metrics_stand_in_every_output(folders):
     done = _run(
         folders, "--bicubic", "--protocol", "dsr", "--metrics", "psnr,rmse", "--definition", "published"
@@ -128,18 +116,6 @@ def test_blanks_between_names_do_not_count(folders):
     done = CliRunner().invoke(build_app(), [*given, "--bicubic"])
     assert done.exit_code == 0, done.output
     assert "Set14  2       bicubic" in done.output
-
-
-def test_the_definition_reaches_the_metrics_that_take_it(folders):
-    done = _run(folders, "--bicubic", "--protocol", "dsr", "--metrics", "rmse", "--definition", "wrong")
-    assert "definition is one of safe, published" in str(done.exception)
-
-
-def test_bicubic_needs_no_images_but_hr(folders):
-    done = _run(folders, "--bicubic", "--metrics", "ssim", "--no-grid")
-    assert done.exit_code == 0
-    assert "psnr" not in done.output
-    assert not list((folders / "out").glob("*.png"))
 
 
 @pytest.fixture
