@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
-from ppsr.registry import build_model
+from ppsr.registry import GENERATORS, build_model
 from tests.small_configs import CONFIGS, shrink_networks, shrunk
 
 every_config = pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
@@ -73,16 +74,24 @@ def test_every_config_takes_a_step_and_validates(path: Path, data: Path, tmp_pat
         assert list((tmp_path / "visual_test").glob("*.png"))
 
 
+TRAINING = ("drop_path_rate", "column_dropout", "row_dropout", "train_mean_shift")
+
+
+def exported(options: dict[str, Any]) -> dict[str, Any]:
+    """What a network is exported by: without defaults, and without what acts in training alone."""
+    defaults = {k: p.default for k, p in signature(GENERATORS.get(options["name"])).parameters.items()}
+    changed = {k: v for k, v in options.items() if k not in TRAINING and defaults.get(k) != v}
+    return {**changed, "dropout": bool(changed.get("dropout"))}
+
+
 def inference_networks() -> dict[str, dict[str, Any]]:
-    """The shrunk model of every config by the first config that has these networks; scales and sizes of
-    training differ much more than what is exported."""
+    """The shrunk model of every config by the first config that exports the same networks."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     for path in sorted(CONFIGS.glob("*.yaml")):
         model = load_config(path)["model"]
         shrink_networks(model)
-        networks = {k: v for k, v in model.items() if k in ("generator", "predictor")}
-        key = json.dumps({k: v for k, v in networks.items() if v}, sort_keys=True)
-        found.setdefault(key, (path.stem, model))
+        networks = [exported(model[role]) for role in ("generator", "predictor") if model.get(role)]
+        found.setdefault(json.dumps(networks, sort_keys=True), (path.stem, model))
     return dict(found.values())
 
 

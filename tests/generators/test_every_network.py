@@ -107,9 +107,12 @@ def test_state_dict_moves_to_another_instance_without_loss(name: str, layout: st
     np.testing.assert_array_equal(after, expected)
 
 
-@every_network
+@pytest.mark.parametrize(
+    "name", [n for n in GENERATORS.names() if hasattr(GENERATORS.get(n), "example_inputs")]
+)
 @pytest.mark.slow
 def test_export_with_open_sizes_equals_the_network(name: str, tmp_path: Path) -> None:
+    """Of networks that take more than an image; of others tests/inference/test_export.py."""
     net = build(name)
     multiple = getattr(net, "size_multiple", 1)
     unit = multiple if multiple > 1 else 5

@@ -14,9 +14,6 @@ from ppsr.analysis.lam import LamSettings, lam
 from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.variants import find_variant
-from ppsr.inference.backend import PaddleBackend, apply_backend
-from ppsr.inference.choose import open_backend
-from ppsr.inference.export import export_network
 from ppsr.inference.network_info import network_info
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
@@ -112,20 +109,6 @@ def test_tiles_with_an_overlap_come_near_the_whole_image(name: str, rng: np.rand
     errors = [np.abs(Upscaler(net, tile=16, overlap=o)(image) - whole).max() for o in (0, 8)]
     assert errors[1] < errors[0] / 2
     assert errors[1] < 0.05 * np.abs(whole).max()
-
-
-@pytest.mark.slow
-@both
-def test_export_asks_for_no_onednn_and_enlarges_as_the_network_does(
-    name: str, tmp_path: Path, rng: np.random.Generator
-) -> None:
-    net = build(name)
-    export_network(net, tmp_path / "net", formats=["paddle"], verify=())
-    backend = open_backend(tmp_path / "net", "inference")
-    assert backend.export.entries["onednn"] is False
-    lq = rng.random((1, 3, 9, 14), dtype=np.float32)
-    expected = apply_backend(PaddleBackend(net), lq)
-    np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -30,7 +30,6 @@ PUBLISHED_GMACS = {
 TOKEN_NETWORKS = ("SwinIR", "HAT", "DRCT", "MambaIR", "MambaDRCT")
 COUNTED_TOKENS = (
     "SwinIR-light_x2",
-    "SwinIR-Real-M_x4",
     "HAT-S_x2",
     "DRCT_x2",
     "MambaIR-light_x3",
