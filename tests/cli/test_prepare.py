@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import ConfigError
 from ppsr.imaging.io import list_images, write_image
 from ppsr.prepare import samples as prepared_samples
 
@@ -65,19 +65,6 @@ def test_lists_are_written(source, tmp_path, command):
     done = _run(command, source, tmp_path / "list.txt", "--verify")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "list.txt").read_text() == "a.png (136,144,1)\nb.png (136,144,1)\n"
-
-
-@pytest.mark.slow
-def test_another_source_or_form_is_refused(source, tmp_path, rng):
-    write_image(tmp_path / "other" / "a.png", rng.integers(1, 256, (136, 144), dtype=np.uint8))
-    for command, out in (("meta-info", "list.txt"), ("imagenet-list", "names.txt"), ("bicubic", "out")):
-        assert _run(command, source, tmp_path / out).exit_code == 0
-        error = _run(command, tmp_path / "other", tmp_path / out).exception
-        assert isinstance(error, ConfigError)
-        assert str(tmp_path / "other") in str(error) or "'../other'" in str(error)
-        assert isinstance(_run(command, tmp_path / "none", tmp_path / out).exception, DataError)
-    error = _run("meta-info", source, tmp_path / "list.txt", "--form", "name").exception
-    assert "--force replaces it" in str(error)
 
 
 def test_a_store_is_made_and_verified(source, tmp_path):

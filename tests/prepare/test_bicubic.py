@@ -53,14 +53,6 @@ def test_impossible_scales_are_refused(source, tmp_path, options):
         Bicubic(tmp_path / "out", **options).make(source)
 
 
-def test_hr_is_never_written_over_its_source(source, tmp_path):
-    (tmp_path / "set").mkdir()
-    source.rename(tmp_path / "set" / "HR")
-    with pytest.raises(ConfigError, match="mixed with the source"):
-        Bicubic(tmp_path / "set", multiple=12).make(tmp_path / "set" / "HR")
-    assert Bicubic(tmp_path / "set").make(tmp_path / "set" / "HR").written == 6
-
-
 @golden("functions_matlab*")
 @pytest.mark.smoke
 def test_lr_equals_the_published_resize(path, tmp_path):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
-from ppsr.errors import ConfigError
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.imaging.io import decode_image, write_image
 from ppsr.prepare.bicubic import Bicubic
@@ -60,12 +59,6 @@ def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
     read = evaluate("reflash", data=tmp_path, use_bicubic=True)
     made = evaluate("reflash", gt=hr, name="Set5", use_bicubic=True)
     assert [score.rows for score in read.sets] == [score.rows for score in made.sets]
-
-
-def test_another_seed_needs_another_folder(source, tmp_path):
-    ReflashBenchmark(tmp_path / "out").make(source)
-    with pytest.raises(ConfigError, match="'seed': 0"):
-        ReflashBenchmark(tmp_path / "out", seed=1).make(source)
 
 
 def test_what_cannot_be_degraded_is_named(source, tmp_path, rng):

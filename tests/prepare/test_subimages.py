@@ -42,19 +42,6 @@ def test_windows_are_numbered_row_by_row(tmp_path, rng):
     assert (decode_image(tmp_path / "out" / "0001_s006.png") == image[4:20, 14:30]).all()
 
 
-def test_windows_of_hr_and_lr_have_equal_names_and_places(tmp_path, rng):
-    lr = rng.integers(0, 256, (10, 13, 3), dtype=np.uint8)
-    write_image(tmp_path / "lr" / "ax4.png", lr)
-    write_image(tmp_path / "hr" / "a.png", lr.repeat(4, axis=0).repeat(4, axis=1))
-    SubImages(tmp_path / "hr_sub", size=32, step=16).make(tmp_path / "hr")
-    SubImages(tmp_path / "lr_sub", size=8, step=4).make(tmp_path / "lr")
-    high, low = list_images(tmp_path / "hr_sub"), list_images(tmp_path / "lr_sub")
-    assert [p.name for p in high] == [p.name for p in low]
-    assert len(high) == 6
-    for a, b in zip(high, low, strict=True):
-        assert (decode_image(a)[::4, ::4] == decode_image(b)).all()
-
-
 @given(
     st.integers(2, 4),
     st.integers(1, 3),
@@ -90,13 +77,6 @@ def test_small_images_are_skipped_by_name(tmp_path):
     write_image(tmp_path / "in" / "b.png", np.zeros((20, 20), np.uint8))
     done = SubImages(tmp_path / "out", size=16, step=16).make(tmp_path / "in")
     assert done.skipped == {"sub/a.png": "20 x 8 is smaller than a window of 16"}
-
-
-def test_windows_of_other_sizes_are_not_mixed_in(tmp_path):
-    write_image(tmp_path / "in" / "a.png", np.zeros((40, 40), np.uint8))
-    SubImages(tmp_path / "out", size=16, step=8).make(tmp_path / "in")
-    with pytest.raises(ConfigError, match="was made with"):
-        SubImages(tmp_path / "out", size=32, step=8).make(tmp_path / "in", force=True)
 
 
 def test_names_that_differ_only_by_scale_are_refused(tmp_path):
