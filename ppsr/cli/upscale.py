@@ -124,6 +124,7 @@ def upscale(
     from ppsr.inference.network import load_source
     from ppsr.inference.results import exit_code, input_pixels
     from ppsr.inference.upscaler import Upscaler
+    from ppsr.inference.video import check_video_codec
     from ppsr.memory import parse_size
 
     log_to_console()
@@ -138,6 +139,7 @@ def upscale(
         _parse_video_options(video_options),
         value_range=value_range,
     )
+    check_video_codec(video_codec)
     jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive)
     if backend is None and max_memory is None and not half:
         backend = default_backend(input_pixels(jobs), options)

@@ -234,9 +234,9 @@ def pixel_formats(codec: str) -> list[str]:
     if _is_video_encoder(codec):
         return [layout.name for layout in av.codec.Codec(codec, "w").video_formats or ()]
     near = [name for name in get_close_matches(codec, av.codecs_available, n=3) if _is_video_encoder(name)]
-    cure = f"did you mean '{near[0]}'? " if near else ""
+    cure = f"did you mean '{near[0]}'? Usual" if near else "usual"
     raise ConfigError(
-        f"FFmpeg has no video encoder '{codec}' here; {cure}Usual ones: {', '.join(_usual_encoders())}"
+        f"FFmpeg has no video encoder '{codec}' here; {cure} ones: {', '.join(_usual_encoders())}"
     ) from None
 
 
