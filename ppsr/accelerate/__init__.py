@@ -10,5 +10,18 @@ from ppsr.accelerate.conv import conv2d
 from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
 from ppsr.accelerate.runtime import disabled, is_enabled
+from ppsr.accelerate.tokens import gelu, layer_norm
+from ppsr.accelerate.windows import attention
 
-__all__ = ["conv2d", "cpu_threads", "disabled", "enable", "is_enabled", "linear", "matmul"]
+__all__ = [
+    "attention",
+    "conv2d",
+    "cpu_threads",
+    "disabled",
+    "enable",
+    "gelu",
+    "is_enabled",
+    "layer_norm",
+    "linear",
+    "matmul",
+]

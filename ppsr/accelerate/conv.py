@@ -14,25 +14,12 @@ from collections.abc import Sequence
 
 import paddle
 from paddle import Tensor
-from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
-from ppsr.accelerate.onednn import (
-    BIAS,
-    DIFF_BIAS,
-    DIFF_DST,
-    DIFF_SRC,
-    DIFF_WEIGHTS,
-    DST,
-    SRC,
-    WEIGHTS,
-)
 from ppsr.accelerate.plans import Convolution, Plan
 
 __all__ = ["conv2d"]
-
-_FORWARD: frozenset[int] = frozenset()
 
 
 def conv2d(
@@ -75,25 +62,11 @@ def _eager(
     dilation: int | Sequence[int],
     groups: int,
 ) -> Tensor:
-    plans = runtime.usable_plans()
-    conv = None
-    if plans is not None and runtime.readable(x, weight, bias):
-        conv = _convolution(x, weight, bias, stride, padding, dilation, groups)
-    if plans is None or conv is None or runtime.autocast():
-        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    wants = _wants(x, weight, bias) if paddle.is_grad_enabled() else _FORWARD
-    forward = Plan(conv, _FORWARD, runtime.threads())
-    backward = forward._replace(wants=wants - {DIFF_BIAS} if DIFF_WEIGHTS not in wants else wants)
-    if not plans.can(forward) or not plans.can(backward):
-        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    if wants:
-        return _Convolution.apply(x, weight, bias, forward, backward)
-    return _forward(x, weight, bias, forward)
-
-
-def _wants(x: Tensor, weight: Tensor, bias: Tensor | None) -> frozenset[int]:
-    pairs = ((DIFF_SRC, x), (DIFF_WEIGHTS, weight), (DIFF_BIAS, bias))
-    return frozenset(role for role, tensor in pairs if tensor is not None and not tensor.stop_gradient)
+    conv = _convolution(x, weight, bias, stride, padding, dilation, groups)
+    y = None
+    if conv is not None:
+        y = runtime.compute(Plan(conv, frozenset(), runtime.threads()), conv.y, x, weight, bias)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups) if y is None else y
 
 
 def _convolution(
@@ -143,50 +116,3 @@ def _four(padding: int | str | Sequence) -> tuple[int, int, int, int] | None:
     if len(numbers) == 2:
         return numbers[0], numbers[0], numbers[1], numbers[1]
     return numbers if len(numbers) == 4 else None
-
-
-def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, plan: Plan) -> Tensor:
-    y = paddle.empty(plan.convolution.y, paddle.float32)
-    arrays = {SRC: x.contiguous(), WEIGHTS: weight.contiguous(), DST: y}
-    if bias is not None:
-        arrays[BIAS] = bias.contiguous()
-    runtime.run(plan, arrays)
-    return y
-
-
-class _Convolution(PyLayer):
-    """Convolution with the gradients that are wanted; asking for a second derivative raises."""
-
-    @staticmethod
-    def forward(
-        ctx: paddle.autograd.PyLayerContext,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        forward: Plan,
-        backward: Plan,
-    ) -> Tensor:
-        ctx.backward_plan = backward
-        ctx.bias_wanted = bias is not None and not bias.stop_gradient
-        runtime.keep(ctx, x, weight)
-        return _forward(x, weight, bias, forward)
-
-    @staticmethod
-    def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = runtime.kept(ctx)
-        plan = ctx.backward_plan
-        shapes = {DIFF_SRC: x, DIFF_WEIGHTS: weight}
-        results = {
-            role: paddle.empty(like.shape, paddle.float32)
-            for role, like in shapes.items()
-            if role in plan.wants
-        }
-        if DIFF_BIAS in plan.wants:
-            results[DIFF_BIAS] = paddle.empty(weight.shape[:1], paddle.float32)
-        arrays = {SRC: x.contiguous(), WEIGHTS: weight.contiguous(), DIFF_DST: grad.contiguous(), **results}
-        if plan.wants:
-            runtime.run(plan, arrays)
-        if ctx.bias_wanted and DIFF_BIAS not in results:
-            results[DIFF_BIAS] = grad.sum([0, 2, 3])
-        gradients = (results.get(DIFF_SRC), results.get(DIFF_WEIGHTS), results.get(DIFF_BIAS))
-        return gradients if plan.convolution.bias else gradients[:2]

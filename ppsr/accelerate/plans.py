@@ -7,7 +7,8 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,26 +20,49 @@ from ppsr.accelerate.onednn import (
     DIFF_WEIGHTS,
     DST,
     SRC,
+    TRAINING,
     WEIGHTS,
     OneDnn,
     OneDnnError,
-    Steps,
     dims,
 )
+from ppsr.accelerate.steps import Steps
 
 __all__ = ["Convolution", "Operation", "Plan", "Plans"]
 
 logger = logging.getLogger(__name__)
 
-_DIRECT, _TRAINING = 1, 64  # algorithm and propagation kind of oneDNN
+_DIRECT = 1  # algorithm of oneDNN
 _ALIGNMENT = 64
 
 
 class Operation(Protocol):
-    """A key of the plans, which tells its own steps."""
+    """A key of the plans: the forward pass of an operation, or its backward pass for some gradients.
+
+    Attributes:
+        wants: gradients to be computed; none: the forward pass, whose result is DST.
+        inputs: keys of the tensors that the forward pass takes.
+        kept: inputs that the backward pass reads beside the gradient DIFF_DST.
+        extras: keys and shapes of what the forward pass leaves to the backward pass beside them.
+    """
+
+    @property
+    def wants(self) -> frozenset[int]: ...
+
+    @property
+    def inputs(self) -> tuple[int, ...]: ...
+
+    @property
+    def kept(self) -> tuple[int, ...]: ...
+
+    @property
+    def extras(self) -> tuple[tuple[int, list[int]], ...]: ...
 
     def build(self, steps: Steps) -> None:
         """Append what is to be computed."""
+
+    @property
+    def _replace(self) -> Callable[..., Any]: ...
 
     def __hash__(self) -> int: ...
 
@@ -79,6 +103,21 @@ class Plan(NamedTuple):
     wants: frozenset[int]
     threads: int
 
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Keys of the tensors that it takes."""
+        return (SRC, WEIGHTS, BIAS) if self.convolution.bias else (SRC, WEIGHTS)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """What the backward pass reads of them."""
+        return SRC, WEIGHTS
+
+    @property
+    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+        """Nothing."""
+        return ()
+
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS, BIAS -> DST, or the gradients from DIFF_DST."""
         (_backward if self.wants else _forward)(steps, self)
@@ -106,70 +145,52 @@ def _weight_shape(conv: Convolution) -> list[int]:
     return [conv.groups, o // conv.groups, *rest] if conv.groups > 1 else [o, *rest]
 
 
-def _forward_desc(steps: Steps, plan: Plan, *, bias: bool) -> int:
-    conv, lib = plan.convolution, steps.library
+def _forward_desc(steps: Steps, conv: Convolution) -> int:
     return steps.primitive(
         "convolution_forward_primitive_desc_create",
-        lib.engine,
-        _TRAINING,  # also without gradients: the other kind may round differently, and recompute must not
+        TRAINING,
         _DIRECT,
         steps.free(conv.x),
         steps.free(_weight_shape(conv)),
-        steps.plain(conv.weight[:1]) if bias else None,
+        steps.plain(conv.weight[:1]) if conv.bias else None,
         steps.free(conv.y),
         *_geometry(conv),
-        lib.attributes,
+        steps.library.attributes,
     )
 
 
 def _forward(steps: Steps, plan: Plan) -> None:
     conv = plan.convolution
-    steps.array(SRC, conv.x)
-    steps.array(WEIGHTS, _weight_shape(conv))
-    steps.array(DST, conv.y)
+    inputs = {SRC: steps.array(SRC, conv.x), WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
     if conv.bias:
-        steps.array(BIAS, conv.weight[:1])
-    desc = _forward_desc(steps, plan, bias=conv.bias)
-    steps.add(desc, [SRC, WEIGHTS], [DST], [BIAS] if conv.bias else [])
+        inputs[BIAS] = steps.array(BIAS, conv.weight[:1])
+    steps.add(_forward_desc(steps, conv), inputs, {DST: steps.array(DST, conv.y)})
 
 
 def _backward(steps: Steps, plan: Plan) -> None:
-    conv, lib, wants = plan.convolution, steps.library, plan.wants
-    hint = _forward_desc(steps, plan, bias=conv.bias)
-    steps.array(DIFF_DST, conv.y)
+    conv, wants = plan.convolution, plan.wants
+    hint = _forward_desc(steps, conv)
+    grad = steps.array(DIFF_DST, conv.y)
+    last = (*_geometry(conv), hint, steps.library.attributes)
     if DIFF_SRC in wants:
-        steps.array(WEIGHTS, _weight_shape(conv))
-        steps.array(DIFF_SRC, conv.x)
         free = [steps.free(shape) for shape in (conv.x, _weight_shape(conv), conv.y)]
-        desc = steps.primitive(
-            "convolution_backward_data_primitive_desc_create",
-            lib.engine,
-            _DIRECT,
-            *free,
-            *_geometry(conv),
-            hint,
-            lib.attributes,
-        )
-        steps.add(desc, [DIFF_DST, WEIGHTS], [DIFF_SRC], [])
-    if DIFF_WEIGHTS in wants:
-        bias = DIFF_BIAS in wants
-        steps.array(SRC, conv.x)
-        steps.array(DIFF_WEIGHTS, _weight_shape(conv))
-        if bias:
-            steps.array(DIFF_BIAS, conv.weight[:1])
+        desc = steps.primitive("convolution_backward_data_primitive_desc_create", _DIRECT, *free, *last)
+        inputs = {DIFF_DST: grad, WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
+        steps.add(desc, inputs, {DIFF_SRC: steps.array(DIFF_SRC, conv.x)})
+    if wants & {DIFF_WEIGHTS, DIFF_BIAS}:
+        outputs = {DIFF_WEIGHTS: steps.gradient(DIFF_WEIGHTS, _weight_shape(conv), wants)}
+        if DIFF_BIAS in wants:
+            outputs[DIFF_BIAS] = steps.array(DIFF_BIAS, conv.weight[:1])
         desc = steps.primitive(
             "convolution_backward_weights_primitive_desc_create",
-            lib.engine,
             _DIRECT,
             steps.free(conv.x),
             steps.free(_weight_shape(conv)),
-            steps.plain(conv.weight[:1]) if bias else None,
+            steps.plain(conv.weight[:1]) if DIFF_BIAS in wants else None,
             steps.free(conv.y),
-            *_geometry(conv),
-            hint,
-            lib.attributes,
+            *last,
         )
-        steps.add(desc, [SRC, DIFF_DST], [DIFF_WEIGHTS], [DIFF_BIAS] if bias else [])
+        steps.add(desc, {SRC: steps.array(SRC, conv.x), DIFF_DST: grad}, outputs)
 
 
 class Plans:

@@ -1,37 +1,50 @@
-"""Whether oneDNN may be used here and now, and running its plans on tensors."""
+"""Whether oneDNN may be used here and now, and running its plans on tensors, with their gradients."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 
 import paddle
 from paddle import Tensor
-from paddle.autograd import PyLayerContext
+from paddle.autograd import PyLayer, PyLayerContext
 from paddle.base.core import AmpLevel
 from paddle.base.framework import _dygraph_tracer
 
-from ppsr.accelerate.onednn import OneDnn, OneDnnError
+from ppsr.accelerate.onednn import (
+    BIAS,
+    DIFF_BIAS,
+    DIFF_DST,
+    DIFF_SCALE,
+    DIFF_SHIFT,
+    DIFF_SRC,
+    DIFF_WEIGHTS,
+    DST,
+    SCALE,
+    SHIFT,
+    SRC,
+    WEIGHTS,
+    OneDnn,
+    OneDnnError,
+)
 from ppsr.accelerate.plans import Operation, Plans
 from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
 
-__all__ = [
-    "autocast",
-    "disabled",
-    "is_enabled",
-    "keep",
-    "kept",
-    "readable",
-    "run",
-    "threads",
-    "usable_plans",
-]
+__all__ = ["autocast", "compute", "disabled", "is_enabled", "readable", "threads", "usable_plans"]
 
 logger = logging.getLogger(__name__)
 
+GRADIENTS = {
+    SRC: DIFF_SRC,
+    WEIGHTS: DIFF_WEIGHTS,
+    BIAS: DIFF_BIAS,
+    SCALE: DIFF_SCALE,
+    SHIFT: DIFF_SHIFT,
+}
+_FORWARD: frozenset[int] = frozenset()
 _disabled: ContextVar[bool] = ContextVar("disabled", default=False)
 
 
@@ -88,29 +101,76 @@ def threads() -> int:
     return 0 if runtime is None else runtime.omp_get_max_threads()
 
 
-def run(operation: Operation, arrays: Mapping[int, Tensor]) -> None:
-    """Execute an operation on contiguous tensors by argument number."""
+def compute(operation: Operation, shape: Sequence[int], *tensors: Tensor | None) -> Tensor | None:
+    """Result of an operation, through which `backward()` goes; None where Paddle's operators have to do it.
+
+    Args:
+        operation: the forward pass.
+        shape: of the result.
+        tensors: the inputs in the order of `operation.inputs`; None among them is left out.
+    """
+    plans = usable_plans()
+    given = [tensor for tensor in tensors if tensor is not None]
+    if plans is None or not readable(*given) or autocast() or not plans.can(operation):
+        return None
+    wanted = [paddle.is_grad_enabled() and not tensor.stop_gradient for tensor in given]
+    if not any(wanted):
+        return _forward(operation, shape, given)[0]
+    keys = operation.inputs
+    wants = frozenset(GRADIENTS[key] for key, needed in zip(keys, wanted, strict=True) if needed)
+    backward = operation._replace(wants=wants)
+    return _Recorded.apply(operation, backward, shape, *given) if plans.can(backward) else None
+
+
+def _forward(operation: Operation, shape: Sequence[int], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The result, and what is left to the backward pass."""
+    results = [paddle.empty(shape, paddle.float32)]
+    results += [paddle.empty(extra, paddle.float32) for _, extra in operation.extras]
+    keys = [*operation.inputs, DST, *(key for key, _ in operation.extras)]
+    _run(operation, keys, [*inputs, *results])
+    return results
+
+
+def _run(operation: Operation, keys: Sequence[int], tensors: Sequence[Tensor]) -> None:
     plans = _plans()
     assert plans is not None, "an operation exists only where oneDNN does"
-    plans.run(operation, {role: tensor.data_ptr() for role, tensor in arrays.items()})
+    dense = [tensor.contiguous() for tensor in tensors]
+    plans.run(operation, {key: tensor.data_ptr() for key, tensor in zip(keys, dense, strict=True)})
 
 
-def keep(ctx: PyLayerContext, *tensors: Tensor) -> None:
-    """Save what a backward pass computes with, to be had back by `kept`."""
-    ctx.save_for_backward(*tensors)
-    ctx.versions = [t.inplace_version for t in tensors]
+class _Recorded(PyLayer):
+    """An operation with the gradients that are wanted; asking for a second derivative raises."""
 
+    @staticmethod
+    def forward(
+        ctx: PyLayerContext,
+        operation: Operation,
+        backward: Operation,
+        shape: Sequence[int],
+        *inputs: Tensor,
+    ) -> Tensor:
+        result, *extras = _forward(operation, shape, inputs)
+        kept = [tensor for key, tensor in zip(operation.inputs, inputs, strict=True) if key in operation.kept]
+        ctx.save_for_backward(*kept, *extras)
+        ctx.versions = [tensor.inplace_version for tensor in (*kept, *extras)]
+        ctx.operation = backward
+        ctx.shapes = [tensor.shape for tensor in inputs]
+        return result
 
-def kept(ctx: PyLayerContext) -> Sequence[Tensor]:
-    """What the forward pass gave to `keep`, as it was then.
-
-    Raises:
-        RuntimeError: the backward pass is recorded, so a second derivative would take its result for a
-            constant; or a tensor was changed in place since.
-    """
-    if paddle.is_grad_enabled():  # only under create_graph
-        raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.disabled()")
-    tensors = ctx.saved_tensor()
-    if ctx.versions != [t.inplace_version for t in tensors]:
-        raise RuntimeError("an input was changed in place between the forward and the backward pass")
-    return tensors
+    @staticmethod
+    def backward(ctx: PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
+            raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.disabled()")
+        kept = ctx.saved_tensor()
+        if ctx.versions != [tensor.inplace_version for tensor in kept]:
+            raise RuntimeError("an input was changed in place between the forward and the backward pass")
+        operation: Operation = ctx.operation
+        gradients = {
+            role: paddle.empty(shape, paddle.float32)
+            for key, shape in zip(operation.inputs, ctx.shapes, strict=True)
+            if (role := GRADIENTS.get(key)) in operation.wants
+        }
+        read = [key for key in operation.inputs if key in operation.kept]
+        keys = [*read, *(key for key, _ in operation.extras), DIFF_DST, *gradients]
+        _run(operation, keys, [*kept, grad, *gradients.values()])
+        return tuple(gradients.get(GRADIENTS.get(key)) for key in operation.inputs)

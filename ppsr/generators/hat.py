@@ -14,7 +14,6 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
-from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.channel_attention import CAB
 from ppsr.generators.blocks.detection import (
@@ -25,6 +24,7 @@ from ppsr.generators.blocks.detection import (
     swin_tail,
     window_arguments,
 )
+from ppsr.generators.blocks.layers import LayerNorm
 from ppsr.generators.blocks.options import WindowOptions, image_sides, takes
 from ppsr.generators.blocks.transformer import (
     Mlp,
@@ -34,7 +34,7 @@ from ppsr.generators.blocks.transformer import (
     to_map,
     to_tokens,
 )
-from ppsr.generators.blocks.window_attention import add_rows, merge_windows, relative_index, split_windows
+from ppsr.generators.blocks.window_attention import attend, merge_windows, relative_index, split_windows
 from ppsr.generators.swinir import SwinBlock
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import State
@@ -90,35 +90,28 @@ class OCAB(nn.Layer):
         self.window_size = window_size
         self.overlap = int(window_size * overlap_ratio) + window_size
         self.factor = qk_scale or (dim // num_heads) ** -0.5
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.qkv = TokenLinear(dim, 3 * dim, bias=qkv_bias)
         self.relative_position_bias_table = self.create_parameter(
             [(window_size + self.overlap - 1) ** 2, num_heads],
             default_initializer=init.TruncatedNormal(std=0.02),
         )
         self.proj = TokenLinear(dim, dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         index = relative_index(window_size, self.overlap).reshape(-1)
         self.register_buffer("index", paddle.to_tensor(index), persistable=False)
 
     def forward(self, x: Tensor) -> Tensor:
         _, h, w, _ = x.shape
-        size, far = self.window_size, self.overlap
+        size = self.window_size
         qkv = self.qkv(self.norm1(x))
-        q = self._heads(split_windows(qkv[:, :, :, : self.dim], size), size**2)
-        keys_values = self._overlapping(qkv[:, :, :, self.dim :])
-        k, v = (self._heads(part, far**2) for part in paddle.split(keys_values, 2, axis=-1))
-        attention = accelerate.matmul(q * self.factor, k, transpose_y=True)
-        attention = add_rows(attention, self._bias().astype(q.dtype))
-        out = accelerate.matmul(F.softmax(attention, axis=-1), v).transpose([0, 2, 1, 3])
-        out = merge_windows(out.reshape([-1, size**2, self.dim]), size, h, w)
-        x = self.proj(out) + x
+        q = split_windows(qkv[:, :, :, : self.dim], size)
+        out = attend(
+            q, self._overlapping(qkv[:, :, :, self.dim :]), self._bias(), None, self.num_heads, self.factor
+        )
+        x = self.proj(merge_windows(out, size, h, w)) + x
         return x + self.mlp(self.norm2(x))
-
-    def _heads(self, tokens: Tensor, count: int) -> Tensor:
-        split = tokens.reshape([tokens.shape[0], count, self.num_heads, self.dim // self.num_heads])
-        return split.transpose([0, 2, 1, 3])
 
     def _bias(self) -> Tensor:
         rows = paddle.gather(self.relative_position_bias_table, self.index)

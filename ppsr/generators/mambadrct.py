@@ -22,6 +22,7 @@ from ppsr.generators.blocks.detection import (
     swin_tail,
     window_arguments,
 )
+from ppsr.generators.blocks.layers import LayerNorm
 from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
@@ -48,10 +49,10 @@ class SSMlpBlock(nn.Layer):
         self, dim: int, d_state: int, expand: float, mlp_ratio: float, drop: float, drop_path: float
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.ss2d = SS2D(dim, d_state, expand)
         self.drop_path = DropPath(drop_path)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from paddle.distributed.fleet.utils import recompute
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample
 from ppsr.generators.blocks.detection import group_depths, group_heads, swin_tail, window_arguments
+from ppsr.generators.blocks.layers import LayerNorm
 from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, residual_conv, to_map, to_tokens
 from ppsr.generators.blocks.window_attention import WindowAttention, merge_windows, shift_mask, split_windows
@@ -48,10 +49,10 @@ class SwinBlock(nn.Layer):
         super().__init__()
         self.window_size = window_size
         self.shift_size = shift_size
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.attn = WindowAttention(dim, window_size, num_heads, qkv_bias, qk_scale, attn_drop, drop)
         self.drop_path = DropPath(drop_path)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from paddle.nn import functional as F
 
 from ppsr import accelerate
 from ppsr.accelerate import products as module
+from ppsr.accelerate import runtime
+from ppsr.accelerate.plans import Plans
 from ppsr.generators.blocks.layers import Linear
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
@@ -128,7 +130,7 @@ def _must_not_be_called(*_args, **_kwargs):
 
 def test_a_small_product_is_left_to_paddle(rng, monkeypatch):
     monkeypatch.setattr(module, "_WORTHWHILE", 1 << 19)
-    monkeypatch.setattr(module, "_apply", _must_not_be_called)
+    monkeypatch.setattr(Plans, "run", _must_not_be_called)
     x = paddle.to_tensor(rng.standard_normal((8, 8), np.float32))
     accelerate.matmul(x, x)
 
@@ -143,12 +145,12 @@ def test_broadcasts_are_left_to_paddle(rng, x, y):
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_other_types_are_left_to_paddle(rng, dtype, monkeypatch):
-    monkeypatch.setattr(module, "_apply", _must_not_be_called)
+    monkeypatch.setattr(Plans, "run", _must_not_be_called)
     x = paddle.to_tensor(rng.standard_normal((8, 8), np.float32)).astype(dtype)
     if dtype == "float64":
         assert accelerate.matmul(x, x).dtype == paddle.float64
     else:
-        assert not module._usable(module.Product(0, 8, 8, 8, False, False, False, 1), x, x, None)
+        assert runtime.compute(module.Product(0, 8, 8, 8, False, False, False, 1), [8, 8], x, x) is None
 
 
 def test_shapes_that_do_not_fit_raise_what_paddle_raises(rng):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.layers import Conv2D
+from ppsr.generators.blocks.layers import GELU, Conv2D
 
 __all__ = ["CAB", "ChannelAttention", "LightCAB"]
 
@@ -47,7 +47,7 @@ class CAB(nn.Layer):
         super().__init__()
         self.cab = nn.Sequential(
             Conv2D(num_feat, num_feat // compress_ratio, 3, padding=1),
-            nn.GELU(),
+            GELU(),
             Conv2D(num_feat // compress_ratio, num_feat, 3, padding=1),
             ChannelAttention(num_feat, squeeze_factor),
         )
@@ -65,7 +65,7 @@ class LightCAB(nn.Layer):
         self.cab = nn.Sequential(
             Conv2D(num_feat, narrow, 1),
             Conv2D(narrow, narrow, 3, padding=1, groups=narrow),
-            nn.GELU(),
+            GELU(),
             Conv2D(narrow, num_feat, 1),
             Conv2D(num_feat, num_feat, 3, padding=2, dilation=2, groups=num_feat),
             ChannelAttention(num_feat, squeeze_factor),

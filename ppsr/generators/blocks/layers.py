@@ -15,7 +15,9 @@ from paddle.nn import initializer as init
 from ppsr import accelerate
 
 __all__ = [
+    "GELU",
     "Conv2D",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "PReLU",
@@ -74,6 +76,20 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return accelerate.linear(x, self.weight, self.bias)
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm of the last axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return accelerate.layer_norm(x, self.weight, self.bias, self._epsilon)
+
+
+class GELU(nn.Layer):
+    """Exact GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return accelerate.gelu(x)
 
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:

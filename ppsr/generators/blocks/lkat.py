@@ -9,7 +9,7 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.generators.blocks.layers import Conv2D
+from ppsr.generators.blocks.layers import GELU, Conv2D
 
 __all__ = ["LKAT"]
 
@@ -21,7 +21,7 @@ class LKAT(nn.Layer):
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
-        self.conv0 = nn.Sequential(Conv2D(num_feat, num_feat, 1), nn.GELU())
+        self.conv0 = nn.Sequential(Conv2D(num_feat, num_feat, 1), GELU())
         self.att = nn.Sequential(
             Conv2D(num_feat, num_feat, 7, padding=3, groups=num_feat),
             Conv2D(num_feat, num_feat, 9, padding=12, dilation=3, groups=num_feat),

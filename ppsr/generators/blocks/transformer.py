@@ -11,9 +11,10 @@ from paddle.distributed.fleet.utils import recompute
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import residual
-from ppsr.generators.blocks.layers import Conv2D, LeakyReLU, Linear
+from ppsr.generators.blocks.layers import Conv2D, LayerNorm, LeakyReLU, Linear
 from ppsr.generators.blocks.options import TokenOptions, image_sides
 
 __all__ = [
@@ -50,7 +51,7 @@ class Mlp(nn.Layer):
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+        return self.drop(self.fc2(self.drop(accelerate.gelu(self.fc1(x)))))
 
 
 class DropPath(nn.Layer):
@@ -81,7 +82,7 @@ class PatchEmbed(nn.Layer):
 
     def __init__(self, dim: int, norm: bool) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim) if norm else None
+        self.norm = LayerNorm(dim) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = to_tokens(x)
@@ -167,7 +168,7 @@ class SwinSkeleton(nn.Layer):
             else None
         )
         self.pos_drop = nn.Dropout(options.drop_rate)
-        self.norm = nn.LayerNorm(embed_dim)
+        self.norm = LayerNorm(embed_dim)
         self.conv_after_body = residual_conv(embed_dim, options.resi_connection)
         if upsampler == "pixelshuffle":
             self.conv_before_upsample = nn.Sequential(

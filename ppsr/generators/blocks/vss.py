@@ -17,7 +17,7 @@ from paddle.nn import initializer as init
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import selective_scan as scan
 from ppsr.generators.blocks.channel_attention import CAB, LightCAB
-from ppsr.generators.blocks.layers import Conv2D
+from ppsr.generators.blocks.layers import Conv2D, LayerNorm
 from ppsr.generators.blocks.transformer import DropPath, TokenLinear, to_map, to_tokens
 
 __all__ = ["SS2D", "VSSBlock"]
@@ -65,7 +65,7 @@ class SS2D(nn.Layer):
         self.Ds = self._constant([_DIRECTIONS * inner], 1.0)
         self.in_proj = TokenLinear(d_model, 2 * inner, bias=False)
         self.conv2d = Conv2D(inner, inner, 3, padding=1, groups=inner)
-        self.out_norm = nn.LayerNorm(inner)
+        self.out_norm = LayerNorm(inner)
         self.out_proj = TokenLinear(inner, d_model, bias=False)
         self._set_dynamics()
 
@@ -154,7 +154,7 @@ class VSSBlock(nn.Layer):
         one = init.Constant(1.0)
         self.skip_scale = self.create_parameter([hidden_dim], default_initializer=one)
         self.skip_scale2 = self.create_parameter([hidden_dim], default_initializer=one)
-        self.ln_1 = nn.LayerNorm(hidden_dim)
+        self.ln_1 = LayerNorm(hidden_dim)
         self.self_attention = SS2D(hidden_dim, d_state, expand)
         self.drop_path = DropPath(drop_path)
         self.conv_blk = (
@@ -162,7 +162,7 @@ class VSSBlock(nn.Layer):
             if is_light_sr
             else CAB(hidden_dim, _COMPRESS, _SQUEEZE)
         )
-        self.ln_2 = nn.LayerNorm(hidden_dim)
+        self.ln_2 = LayerNorm(hidden_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x * self.skip_scale + self.drop_path(self.self_attention(self.ln_1(x)))

@@ -19,7 +19,7 @@ from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.transformer import TokenLinear
 
-__all__ = ["WindowAttention", "add_rows", "merge_windows", "relative_index", "shift_mask", "split_windows"]
+__all__ = ["WindowAttention", "attend", "merge_windows", "relative_index", "shift_mask", "split_windows"]
 
 
 def split_windows(x: Tensor, size: int) -> Tensor:
@@ -113,6 +113,56 @@ def add_rows(x: Tensor, row: Tensor) -> Tensor:
     return paddle.addmm(x.reshape([x.shape[0], -1]), ones, row.reshape([1, -1])).reshape(x.shape)
 
 
+def attend(
+    q: Tensor,
+    kv: Tensor | None,
+    bias: Tensor,
+    mask: Tensor | None,
+    heads: int,
+    factor: float,
+    dropout: nn.Dropout | None = None,
+) -> Tensor:
+    """softmax(factor q k' + bias + mask) v within windows.
+
+    Args:
+        q: queries (windows, N, C), or queries, keys and values (windows, N, 3 C).
+        kv: keys and values (windows, M, 2 C), None where they are in `q`.
+        bias: (heads, N, M).
+        mask: (windows of an image, N, M), see `shift_mask`; None: nothing is masked.
+        heads: their number, which divides C.
+        factor: on the products.
+        dropout: of what softmax gives.
+
+    Returns:
+        (windows, N, C).
+    """
+    drops = dropout is not None and dropout.training and dropout.p > 0
+    if paddle.in_dynamic_mode() and not drops:
+        result = accelerate.attention(q, kv, bias, mask, heads, factor)
+        if result is not None:
+            return result
+    q, k, v = _heads(q, 3, heads) if kv is None else (*_heads(q, 1, heads), *_heads(kv, 2, heads))
+    attention = accelerate.matmul(q * factor, k, transpose_y=True)
+    bias = bias.astype(attention.dtype)
+    tokens, others = bias.shape[1:]
+    if mask is not None:
+        masks = mask.astype(attention.dtype).unsqueeze(1).expand([-1, heads, tokens, others])
+        bias = add_rows(masks, bias)
+        attention = attention.reshape([-1, mask.shape[0], heads, tokens, others])
+    attention = add_rows(attention, bias).reshape([-1, heads, tokens, others])
+    attention = F.softmax(attention, axis=-1)
+    if dropout is not None:
+        attention = dropout(attention)
+    return accelerate.matmul(attention, v).transpose([0, 2, 1, 3]).reshape([-1, tokens, heads * v.shape[-1]])
+
+
+def _heads(x: Tensor, parts: int, heads: int) -> list[Tensor]:
+    """(windows, tokens, parts * C) -> for each part (windows, heads, tokens, C / heads)."""
+    count, tokens, row = x.shape  # not -1: Paddle fuses a fixed shape into the product, and gets it wrong
+    x = x.reshape([count, tokens, parts, heads, row // (parts * heads)])
+    return x.transpose([2, 0, 3, 1, 4]).unbind(0)
+
+
 class WindowAttention(nn.Layer):
     """Multi-head attention within windows, with a learned bias for relative positions.
 
@@ -161,19 +211,5 @@ class WindowAttention(nn.Layer):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N * windows, tokens, C) -> the same; `mask` is (windows, tokens, tokens)."""
-        count, tokens, _ = x.shape  # not -1: Paddle fuses a fixed shape into the product, and gets it wrong
-        qkv = self.qkv(x).reshape([count, tokens, 3, self.num_heads, self.dim // self.num_heads])
-        q, k, v = qkv.transpose([2, 0, 3, 1, 4]).unbind(0)
-        attention = accelerate.matmul(q * self.factor, k, transpose_y=True)
-        bias = self.bias().astype(attention.dtype)
-        if mask is None:
-            attention = add_rows(attention, bias)
-        else:
-            shape = [-1, mask.shape[0], self.num_heads, tokens, tokens]
-            masks = mask.astype(attention.dtype).unsqueeze(1).expand([-1, *shape[2:]])
-            bias = add_rows(masks, bias)
-            attention = add_rows(attention.reshape(shape), bias)
-            attention = attention.reshape([-1, self.num_heads, tokens, tokens])
-        attention = self.attn_drop(F.softmax(attention, axis=-1))
-        x = accelerate.matmul(attention, v).transpose([0, 2, 1, 3]).reshape([-1, tokens, self.dim])
+        x = attend(self.qkv(x), None, self.bias(), mask, self.num_heads, self.factor, self.attn_drop)
         return self.proj_drop(self.proj(x))

@@ -1,0 +1,158 @@
+"""LayerNorm and GELU through oneDNN, else Paddle's own, whose backward passes are up to ten times slower.
+
+Guards and limits are those of `ppsr.accelerate.conv`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import paddle
+from paddle import Tensor
+from paddle.nn import functional as F
+
+from ppsr.accelerate import runtime
+from ppsr.accelerate.onednn import (
+    DIFF_DST,
+    DIFF_SCALE,
+    DIFF_SHIFT,
+    DIFF_SRC,
+    DST,
+    MEAN,
+    SCALE,
+    SHIFT,
+    SRC,
+    TRAINING,
+    VARIANCE,
+)
+from ppsr.accelerate.steps import Steps
+
+__all__ = ["Gelu", "LayerNorm", "gelu", "layer_norm"]
+
+_WORTHWHILE = 1 << 14  # elements; below, the calls cost more than they save
+_BACKWARD, _USE_SCALE_AND_SHIFT, _GELU = 128, 6, 0x31
+
+
+class LayerNorm(NamedTuple):
+    """Rows normalised to mean 0 and variance 1, scaled and shifted."""
+
+    rows: int
+    columns: int
+    epsilon: float
+    threads: int
+    wants: frozenset[int] = frozenset()
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Keys of the tensors that it takes."""
+        return SRC, SCALE, SHIFT
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """What the backward pass reads of them."""
+        return self.inputs
+
+    @property
+    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+        """Mean and variance of each row."""
+        return (MEAN, [self.rows]), (VARIANCE, [self.rows])
+
+    def build(self, steps: Steps) -> None:
+        """Append the pass: SRC, SCALE, SHIFT -> DST, MEAN, VARIANCE, or the gradients from DIFF_DST."""
+        rows, stats, row = [self.rows, self.columns], [self.rows], [self.columns]
+        x, mean, variance = (steps.array(SRC, rows), steps.array(MEAN, stats), steps.array(VARIANCE, stats))
+        inputs = {SRC: x, SCALE: steps.array(SCALE, row), SHIFT: steps.array(SHIFT, row)}
+        last = (mean.description, self.epsilon, _USE_SCALE_AND_SHIFT)
+        attributes = steps.library.attributes
+        forward = steps.primitive(
+            "layer_normalization_forward_primitive_desc_create",
+            *(TRAINING, x.description, x.description),
+            *(*last, attributes),
+        )
+        if not self.wants:
+            steps.add(forward, inputs, {DST: steps.array(DST, rows), MEAN: mean, VARIANCE: variance})
+            return
+        desc = steps.primitive(
+            "layer_normalization_backward_primitive_desc_create",
+            *(_BACKWARD, x.description, x.description, x.description),
+            *(*last, forward, attributes),
+        )
+        shapes = {DIFF_SRC: rows, DIFF_SCALE: row, DIFF_SHIFT: row}
+        outputs = {key: steps.gradient(key, shape, self.wants) for key, shape in shapes.items()}
+        inputs |= {MEAN: mean, VARIANCE: variance, DIFF_DST: steps.array(DIFF_DST, rows)}
+        steps.add(desc, inputs, outputs)
+
+
+class Gelu(NamedTuple):
+    """x times the normal distribution's probability of less than x."""
+
+    elements: int
+    threads: int
+    wants: frozenset[int] = frozenset()
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Key of the tensor that it takes."""
+        return (SRC,)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """What the backward pass reads of them."""
+        return self.inputs
+
+    @property
+    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+        """Nothing."""
+        return ()
+
+    def build(self, steps: Steps) -> None:
+        """Append the pass: SRC -> DST, or DIFF_DST -> DIFF_SRC."""
+        x, attributes = steps.array(SRC, [self.elements]), steps.library.attributes
+        forward = steps.primitive(
+            "eltwise_forward_primitive_desc_create",
+            *(TRAINING, _GELU, x.description, x.description),
+            *(0.0, 0.0, attributes),
+        )
+        if not self.wants:
+            steps.add(forward, {SRC: x}, {DST: steps.array(DST, [self.elements])})
+            return
+        desc = steps.primitive(
+            "eltwise_backward_primitive_desc_create",
+            *(_GELU, x.description, x.description, x.description),
+            *(0.0, 0.0, forward, attributes),
+        )
+        grad, result = (steps.array(key, [self.elements]) for key in (DIFF_DST, DIFF_SRC))
+        steps.add(desc, {SRC: x, DIFF_DST: grad}, {DIFF_SRC: result})
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Normalise the last axis, `paddle.nn.functional.layer_norm` in every respect but speed.
+
+    Args:
+        x: (..., C).
+        weight: (C,).
+        bias: (C,).
+        epsilon: added to the variance.
+
+    Returns:
+        (..., C).
+    """
+    y = None
+    if paddle.in_dynamic_mode() and _worthwhile(x):
+        columns = x.shape[-1]
+        operation = LayerNorm(math.prod(x.shape) // columns, columns, epsilon, runtime.threads())
+        y = runtime.compute(operation, x.shape, x, weight, bias)
+    return F.layer_norm(x, weight.shape, weight, bias, epsilon) if y is None else y
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Exact GELU, `paddle.nn.functional.gelu` in every respect but speed; any shape."""
+    y = None
+    if paddle.in_dynamic_mode() and _worthwhile(x):
+        y = runtime.compute(Gelu(math.prod(x.shape), runtime.threads()), x.shape, x)
+    return F.gelu(x) if y is None else y
+
+
+def _worthwhile(x: Tensor) -> bool:
+    return math.prod(x.shape) >= _WORTHWHILE

@@ -1,0 +1,237 @@
+"""Attention within windows through oneDNN: products, bias, mask and softmax without a transposed copy.
+
+Queries, keys and values are read where the linear layer wrote them, as strided matrices of each head, and
+their gradients are written in the same way. Some windows or heads at a time, so that their scores stay in the
+cache; without gradients the scores of all windows never exist at once. Guards are those of
+`ppsr.accelerate.conv`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import paddle
+from paddle import Tensor
+
+from ppsr.accelerate import runtime
+from ppsr.accelerate.onednn import (
+    BIAS,
+    DIFF_BIAS,
+    DIFF_DST,
+    DIFF_SRC,
+    DIFF_WEIGHTS,
+    DST,
+    SRC,
+    WEIGHTS,
+)
+from ppsr.accelerate.steps import ADD, MULTIPLY, Array, Steps
+
+__all__ = ["Attention", "attention"]
+
+_MASK, _PROBABILITIES = 1001, 1002  # keys of arrays beside those of every operation
+_AT_ONCE = 1 << 17  # numbers of half a megabyte
+
+
+class _Part(NamedTuple):
+    """Some heads of some windows."""
+
+    window: int
+    windows: int
+    head: int
+    heads: int
+
+
+class _Place(NamedTuple):
+    """Vectors of tokens inside an array: `row` numbers from one token to the next."""
+
+    key: int
+    tokens: int  # of a window
+    row: int
+    offset: int
+
+
+class Attention(NamedTuple):
+    """softmax(factor q k' + bias + mask) v for every window and head."""
+
+    windows: int
+    tokens: int  # of a window
+    others: int  # tokens that it attends to
+    heads: int
+    width: int  # of a head
+    factor: float
+    masks: int  # windows of an image where there is a mask, else 0
+    joint: bool  # q, k and v of a token are one row; else q is one array, k and v another
+    recorded: bool  # whether a backward pass may follow
+    at_once: int  # scores that stay in the cache
+    threads: int
+    wants: frozenset[int] = frozenset()
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Keys of the tensors that it takes."""
+        return (SRC, *(() if self.joint else (WEIGHTS,)), BIAS, *((_MASK,) if self.masks else ()))
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """What the backward pass reads of them."""
+        return SRC, WEIGHTS
+
+    @property
+    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+        """What softmax gives."""
+        shape = [self.windows, self.heads, self.tokens, self.others]
+        return ((_PROBABILITIES, shape),) if self.recorded else ()
+
+    def build(self, steps: Steps) -> None:
+        """Append the pass: SRC, WEIGHTS, BIAS, mask -> DST, or the gradients from DIFF_DST."""
+        (self._backward if self.wants else self._forward)(steps)
+
+    def _parts(self) -> Iterator[_Part]:
+        pairs = self.tokens * self.others
+        # oneDNN 3.6 reads all windows but the first wrongly where as many as 2 or 3 times `others` (the parts
+        # of a row) are taken at once with AVX-512
+        limit = min(self.at_once // (self.heads * pairs), self.others)
+        windows = _divisor(self.masks or self.windows, limit)
+        heads = _divisor(self.heads, self.at_once // pairs)  # all of them, where windows fit
+        for window in range(0, self.windows, windows):
+            for head in range(0, self.heads, heads):
+                yield _Part(window, windows, head, heads)
+
+    def _forward(self, steps: Steps) -> None:
+        pairs, scores = self.tokens * self.others, None
+        for part in self._parts():
+            q, k, v = self._places(SRC, WEIGHTS)
+            if self.recorded or scores is None:
+                scores = self._scores(steps, part)
+            queries, keys = self._heads(steps, part, q), self._heads(steps, part, k, turned=True)
+            steps.product(queries, keys, scores, factor=self.factor)
+            bias = steps.array(BIAS, [1, part.heads * pairs], offset=part.head * pairs)
+            steps.combine(ADD, steps.viewed(scores, [part.windows, part.heads * pairs]), bias)
+            if self.masks:
+                mask = steps.array(_MASK, [part.windows, 1, pairs], offset=part.window % self.masks * pairs)
+                steps.combine(ADD, steps.viewed(scores, [part.windows, part.heads, pairs]), mask)
+            steps.softmax(steps.viewed(scores, [part.windows * part.heads * self.tokens, self.others]))
+            steps.product(scores, self._heads(steps, part, v), self._heads(steps, part, self._result(DST)))
+
+    def _backward(self, steps: Steps) -> None:
+        q, k, v = self._places(SRC, WEIGHTS)
+        grad_q, grad_k, grad_v = self._places(DIFF_SRC, DIFF_WEIGHTS)
+        grad_queries = DIFF_SRC in self.wants
+        grad_others = grad_queries if self.joint else DIFF_WEIGHTS in self.wants
+        scratch: tuple[Array, ...] = ()
+        output = self._result(DIFF_DST)
+        ones = steps.ones([self.others, 1])
+        for part in self._parts():
+            flat = [part.windows * part.heads * self.tokens, self.others]
+            scratch = scratch or (steps.scratch(flat), steps.scratch(flat), steps.scratch([flat[0], 1]))
+            grad, product, total = scratch
+            probabilities = self._scores(steps, part)
+            shape = [part.windows, part.heads, self.tokens, self.others]
+            grad_scores, upstream = (
+                steps.viewed(grad, shape),
+                self._heads(steps, part, output),
+            )
+            steps.product(upstream, self._heads(steps, part, v, turned=True), grad_scores)
+            if grad_others:
+                steps.product(
+                    _turned(steps, probabilities, shape), upstream, self._heads(steps, part, grad_v)
+                )
+            # of softmax: p (g - sum of p g); its own primitive is a plain loop on some processors
+            own = steps.viewed(probabilities, flat)
+            steps.combine(MULTIPLY, grad, own, product)
+            steps.product(product, ones, total, factor=-1.0)
+            steps.combine(ADD, grad, total)
+            steps.combine(MULTIPLY, grad, own)
+            if DIFF_BIAS in self.wants:
+                self._sum_windows(steps, part, grad)
+            if grad_queries:
+                result = self._heads(steps, part, grad_q)
+                steps.product(grad_scores, self._heads(steps, part, k), result, factor=self.factor)
+            if grad_others:
+                left, result = _turned(steps, grad_scores, shape), self._heads(steps, part, grad_k)
+                steps.product(left, self._heads(steps, part, q), result, factor=self.factor)
+
+    def _sum_windows(self, steps: Steps, part: _Part, grad: Array) -> None:
+        """Add the gradients of scores to that of the bias, in the order of the windows."""
+        size = part.heads * self.tokens * self.others
+        total = steps.array(DIFF_BIAS, [size], offset=part.head * self.tokens * self.others)
+        for index in range(part.windows):
+            scores = steps.viewed(grad, [size], offset=index * size)
+            if part.window + index:
+                steps.combine(ADD, total, scores)
+            else:
+                steps.copy(scores, total)
+
+    def _places(self, first: int, second: int) -> tuple[_Place, _Place, _Place]:
+        """Where queries, keys and values lie, or their gradients."""
+        n, m, c = self.tokens, self.others, self.heads * self.width
+        if self.joint:
+            return _Place(first, n, 3 * c, 0), _Place(first, m, 3 * c, c), _Place(first, m, 3 * c, 2 * c)
+        return _Place(first, n, c, 0), _Place(second, m, 2 * c, 0), _Place(second, m, 2 * c, c)
+
+    def _result(self, key: int) -> _Place:
+        return _Place(key, self.tokens, self.heads * self.width, 0)
+
+    def _heads(self, steps: Steps, part: _Part, place: _Place, turned: bool = False) -> Array:
+        """A matrix of (tokens, width) for each window and head; `turned`: (width, tokens)."""
+        window = place.tokens * place.row
+        shape = [part.windows, part.heads, place.tokens, self.width]
+        strides = [window, self.width, place.row, 1]
+        if turned:
+            shape[2:], strides[2:] = shape[:1:-1], strides[:1:-1]
+        offset = part.window * window + place.offset + part.head * self.width
+        return steps.array(place.key, shape, strides, offset)
+
+    def _scores(self, steps: Steps, part: _Part) -> Array:
+        """A number for each pair of tokens: kept ones, or scratch memory."""
+        pairs, shape = self.tokens * self.others, [part.windows, part.heads, self.tokens, self.others]
+        if not self.recorded:
+            return steps.scratch(shape)
+        return steps.array(_PROBABILITIES, shape, offset=(part.window * self.heads + part.head) * pairs)
+
+
+def _turned(steps: Steps, scores: Array, shape: list[int]) -> Array:
+    windows, heads, tokens, others = shape
+    pairs = tokens * others
+    return steps.viewed(scores, [windows, heads, others, tokens], [heads * pairs, pairs, 1, others])
+
+
+def _divisor(number: int, limit: int) -> int:
+    """The largest divisor that is not above a limit, at least 1."""
+    return next(k for k in range(max(1, min(number, limit)), 0, -1) if number % k == 0)
+
+
+def attention(
+    q: Tensor, kv: Tensor | None, bias: Tensor, mask: Tensor | None, heads: int, factor: float
+) -> Tensor | None:
+    """softmax(factor q k' + bias + mask) v within windows; None where Paddle's operators have to do it.
+
+    Args:
+        q: queries (windows, N, C), or queries, keys and values (windows, N, 3 C).
+        kv: keys and values (windows, M, 2 C), None where they are in `q`.
+        bias: (heads, N, M).
+        mask: added to all heads (windows of an image, N, M); None: nothing.
+        heads: their number, which divides C.
+        factor: on the products.
+
+    Returns:
+        (windows, N, C).
+    """
+    windows, tokens, row = q.shape
+    width = row // heads if kv is not None else row // (3 * heads)
+    recorded = paddle.is_grad_enabled() and not all(x is None or x.stop_gradient for x in (q, kv, bias))
+    operation = Attention(
+        windows=windows,
+        tokens=tokens,
+        others=tokens if kv is None else kv.shape[1],
+        heads=heads,
+        width=width,
+        factor=factor,
+        masks=0 if mask is None else mask.shape[0],
+        joint=kv is None,
+        recorded=recorded,
+        at_once=_AT_ONCE,
+        threads=runtime.threads(),
+    )
+    return runtime.compute(operation, [windows, tokens, heads * width], q, kv, bias, mask)
