@@ -131,8 +131,11 @@ def check_parameters(path: Path) -> None:
                 if version or levels or tensor_version or not 0 < length <= _LONGEST_DESCRIPTION:
                     raise _MalformedError("a tensor has another version, levels or a long description")
                 described = list(_fields(memoryview(handle.read(length))))
-                sides = [value for number, value in described if number == 2]
-                kind = next(value for number, value in described if number == 1)
+                numbers = [(number, value) for number, value in described if isinstance(value, int)]
+                if len(numbers) < len(described):
+                    raise _MalformedError("a tensor's description holds more than numbers")
+                sides = [value for number, value in numbers if number == 2]
+                kind = next(value for number, value in numbers if number == 1)
                 values = math.prod(sides) * _VALUE_BYTES[kind]
                 if min(sides, default=1) < 0 or handle.tell() + values > size:
                     raise _MalformedError("a tensor is larger than the file")
