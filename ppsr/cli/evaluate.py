@@ -50,7 +50,11 @@ def evaluate_images(
         bool | None, typer.Option("--bicubic/--no-bicubic", help="Score bicubic; default: beside networks.")
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Comma-separated metrics; default: all of the protocol.")
+        str | None,
+        typer.Option(
+            help="Comma-separated: psnr, ssim, msssim, lpips, dists, niqe, rmse, mad, pe or one of your own; "
+            "default: those of the protocol."
+        ),
     ] = None,
     definition: Annotated[
         str | None, typer.Option(help="Variant of RMSE, MAD and PE: safe (default) or published.")
@@ -93,7 +97,7 @@ def evaluate_images(
     accelerate.enable()
     from ppsr.evaluation.console import table_lines
     from ppsr.evaluation.evaluate import evaluate, network_labels
-    from ppsr.evaluation.protocols import find_protocol
+    from ppsr.evaluation.protocols import find_protocol, metric_key
     from ppsr.evaluation.report import check_folder, write_report
     from ppsr.inference.network import split_networks
     from ppsr.inference.progress import progress_bar
@@ -103,7 +107,7 @@ def evaluate_images(
     check_folder(output or Path("output"))
     wanted = comma_separated("--metrics", metrics)
     options = _metric_options(
-        wanted or chosen.metrics,
+        map(metric_key, wanted or chosen.metrics),
         ("--definition", ("rmse", "mad", "pe"), "definition", definition),
         ("--lpips-net", ("lpips",), "net", lpips_net),
         ("--lpips-weights", ("lpips",), "weights", lpips_weights),

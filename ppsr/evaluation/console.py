@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from ppsr.evaluation.evaluate import Evaluation
 from ppsr.evaluation.published import Difference, differences
 from ppsr.metrics.scoring import SetScore
-from ppsr.registry import METRICS
 
 __all__ = ["set_differences", "set_label", "table_lines"]
 
@@ -98,8 +97,7 @@ def _set_rows(
 
 
 def _titled(metric: str, evaluation: Evaluation) -> str:
-    better = METRICS.get(str(evaluation.protocol.metrics[metric]["name"])).higher_is_better
-    return f"{metric} {'↑' if better else '↓'}"
+    return f"{metric} {'↑' if evaluation.higher_is_better[metric] else '↓'}"
 
 
 def _number(metric: str, value: float | None, *, signed: bool) -> str:

@@ -38,6 +38,7 @@ class Evaluation:
         absent: sets of the protocol that the data folder does not hold.
         options: constructor arguments of metrics that the protocol leaves open or that differ from it.
         tiling: how images were cut for a network, in words; empty where none was.
+        higher_is_better: of each metric, in the order of the tables.
         published_as: names under which the method was published, with whose scores it is compared.
     """
 
@@ -50,6 +51,7 @@ class Evaluation:
     absent: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     tiling: str = ""
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
     published_as: frozenset[str] = frozenset()
 
     @property
@@ -116,7 +118,7 @@ def evaluate(
         upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
         config_file: config that defines the network; default: inferred from the weights.
         load: weights or an exported network; two files if generator and predictor are separate.
-        metrics: names of metrics; None: all of the protocol.
+        metrics: any of `ppsr.registry.METRICS`, such as ["psnr", "LPIPS", "ms-ssim"]; None: the protocol's.
         metric_options: constructor arguments by metric, such as {"pe": {"definition": "published"}}.
         lq_script: "published" generates LR as the released script does, "fixed" with its bug fixed; dsr only.
         seed: seed of noise in generated LR images, at least 0.
@@ -146,7 +148,7 @@ def evaluate(
     check_value_range(value_range)
     if seed < 0:
         raise ConfigError(f"seed is at least 0, got {seed}")
-    configs = chosen.metric_configs(scale, tuple(metrics) if metrics else None, metric_options or {})
+    configs = chosen.metric_configs(scale, metrics or None, metric_options or {})
     ways = {"sr": sr, "upscale": upscale, "use_bicubic": use_bicubic or None, "load": load or config_file}
     given = [way for way, value in ways.items() if value is not None]
     if len(given) != 1:
@@ -206,6 +208,7 @@ def evaluate(
         absent=absent,
         options=metric_options or {},
         tiling=tiling,
+        higher_is_better={key: getattr(metric, "higher_is_better", True) for key, metric in built.items()},
         published_as=published_as,
     )
 

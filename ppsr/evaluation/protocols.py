@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,9 @@ from ppsr.degradations.depth import benchmark_lr
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.resize import matlab_resize_integers
+from ppsr.registry import METRICS
 
-__all__ = ["PROTOCOLS", "Protocol", "find_protocol"]
+__all__ = ["PROTOCOLS", "Protocol", "find_protocol", "metric_key"]
 
 # (HR image uint8 H x W x 3, scale, variant, generator, published) -> LR image uint8
 Degrade = Callable[[np.ndarray, int, str, np.random.Generator, bool], np.ndarray]
@@ -26,9 +28,9 @@ class Protocol:
     Attributes:
         about: one line for the table of protocols.
         color: channels measured by PSNR and SSIM.
+        test_y_channel: whether this is luma.
         border: pixels cropped from each side; None: the scale.
-        metrics: name -> entry of METRICS with options; the first one orders the images.
-        no_border_metrics: metrics of the whole image.
+        metrics: names in `METRICS`, as `metric_key` gives them; the first one orders the images.
         rounding: rounding of the images before they are compared.
         pairing: how LR or SR images are matched with HR images.
         gt_layout: path of the HR images in the data folder; None if there is no ground truth.
@@ -44,50 +46,58 @@ class Protocol:
     color: str
     border: int | None
     scales: tuple[int, ...]
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: tuple[str, ...]
     gt_layout: str | None
     lq_layout: str
     sets: tuple[str, ...]
+    test_y_channel: bool = False
     variants: Mapping[str, str] = field(default_factory=dict)
     make_lq: Degrade | None = None
     lq_command: str = ""
     has_fixed_script: bool = False
-    no_border_metrics: tuple[str, ...] = ()
     rounding: str = "8 bit, half to even"
     pairing: str = "exact stem, then stem without suffix, then HR stem as prefix"
 
     def metric_configs(
-        self, scale: int, names: tuple[str, ...] | None, options: Mapping[str, Mapping[str, Any]]
+        self, scale: int, names: Sequence[str] | None, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, dict[str, Any]]:
-        """Entries of METRICS to build, with their borders.
+        """Entries of `METRICS` by `metric_key`, with border and channels of the protocol.
 
         Args:
-            names: metrics to keep; None: all.
+            names: any of `METRICS`, in the order of the table; None: those of the protocol.
+            options: further constructor arguments by `metric_key`.
 
         Raises:
-            ConfigError: the protocol has no such metric, or options are for one that is not measured.
+            ConfigError: there is no such metric, it needs a ground truth that the protocol lacks, or options
+                are for one that is not measured.
         """
-        for name in names or ():
-            if name not in self.metrics:
-                raise ConfigError(
-                    f"protocol '{self.name}' has no metric '{name}'; {did_you_mean(name, self.metrics)}"
-                )
-        measured = [name for name in self.metrics if names is None or name in names]
-        for name in options:
-            if name not in measured:
-                raise ConfigError(
-                    f"options of '{name}' have no effect: the metrics of protocol '{self.name}' are "
-                    f"{', '.join(measured)}"
-                )
+        registered = {metric_key(name): name for name in METRICS.names()}
+        given = {metric_key(name): name for name in (self.metrics if names is None else names)}
+        for key, name in given.items():
+            if key not in registered:
+                raise ConfigError(f"there is no metric '{name}'; {did_you_mean(key, registered)}")
+        for key in options:
+            if key not in given:
+                raise ConfigError(f"options of '{key}' have no effect: the metrics are {', '.join(given)}")
         border = scale if self.border is None else self.border
-        return {
-            name: {
-                **self.metrics[name],
-                "crop_border": 0 if name in self.no_border_metrics else border,
-                **options.get(name, {}),
+        configs: dict[str, dict[str, Any]] = {}
+        for key in given:
+            component = METRICS.get(registered[key])
+            if self.gt_layout is None and not getattr(component, "no_reference", False):
+                raise ConfigError(
+                    f"metric '{key}' compares with a ground truth, which protocol '{self.name}' lacks"
+                )
+            shared = {
+                "crop_border": 0 if getattr(component, "whole_image", False) else border,
+                "test_y_channel": self.test_y_channel,
             }
-            for name in measured
-        }
+            taken = inspect.signature(component).parameters
+            configs[key] = {
+                "name": registered[key],
+                **{option: value for option, value in shared.items() if option in taken},
+                **options.get(key, {}),
+            }
+        return configs
 
     @property
     def border_text(self) -> str:
@@ -114,7 +124,6 @@ def _depth_lq(
 
 
 _CLASSIC_SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
-_Y = {"psnr": {"name": "PSNR", "test_y_channel": True}, "ssim": {"name": "SSIM", "test_y_channel": True}}
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -125,7 +134,8 @@ PROTOCOLS = {
             color="Y of BT.601, not rounded",
             border=None,
             scales=(2, 3, 4, 8),
-            metrics=_Y,
+            test_y_channel=True,
+            metrics=("psnr", "ssim"),
             gt_layout="{set}/HR",
             lq_layout="{set}/LR_bicubic/X{scale}",
             sets=_CLASSIC_SETS,
@@ -137,7 +147,8 @@ PROTOCOLS = {
             color="Y of BT.601 of the repeated gray (1.322 dB above the gray's own PSNR)",
             border=4,
             scales=(4,),
-            metrics={**_Y, "rmse": {"name": "RMSE"}, "mad": {"name": "MAD"}, "pe": {"name": "PE"}},
+            test_y_channel=True,
+            metrics=("psnr", "ssim", "rmse", "mad", "pe"),
             gt_layout="test_HR",
             lq_layout="test_LR_x{scale}",
             sets=("DSR-TestData",),
@@ -150,7 +161,7 @@ PROTOCOLS = {
             color="RGB",
             border=4,
             scales=(4,),
-            metrics={"psnr": {"name": "PSNR"}},
+            metrics=("psnr",),
             gt_layout="{set}/HR/x{scale}",
             lq_layout="{set}/LR_degra/{variant}",
             sets=("Set5", "Set14", "B100", "Manga109", "Urban100"),
@@ -162,9 +173,9 @@ PROTOCOLS = {
             about="DASR's validation sets: type 1 weak, 2 standard, 3 severe; LPIPS of AlexNet by default",
             color="Y of BT.601, not rounded; LPIPS: RGB",
             border=4,
-            no_border_metrics=("lpips",),
             scales=(4,),
-            metrics={**_Y, "lpips": {"name": "LPIPSMetric", "net": "alex"}},
+            test_y_channel=True,
+            metrics=("psnr", "ssim", "lpips"),
             gt_layout="{set}_valid_HR",
             lq_layout="{set}_valid_{variant}",
             sets=("DIV2K",),
@@ -177,7 +188,7 @@ PROTOCOLS = {
             color="Y of BT.601, rounded",
             border=0,
             scales=(1, 2, 3, 4, 8),
-            metrics={"niqe": {"name": "NIQE"}},
+            metrics=("niqe",),
             pairing="none, as there is no truth",
             gt_layout=None,
             lq_layout="LR",
@@ -185,6 +196,16 @@ PROTOCOLS = {
         ),
     )
 }
+
+
+def metric_key(name: str) -> str:
+    """The name of a metric in tables, files and options.
+
+    Example:
+        >>> metric_key("LPIPSMetric"), metric_key("MS-SSIM")
+        ('lpips', 'msssim')
+    """
+    return name.lower().replace("_", "").replace("-", "").removesuffix("metric")
 
 
 def find_protocol(name: str, scale: int) -> Protocol:

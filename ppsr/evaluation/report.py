@@ -21,7 +21,6 @@ from ppsr.imaging.captions import captioned, displayed
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.scoring import ImageTriplet, SetScore
-from ppsr.registry import METRICS
 
 __all__ = [
     "check_folder",
@@ -81,7 +80,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
 def to_csv(evaluation: Evaluation) -> str:
     """A line per image, the means, and published scores with the difference to them."""
     known = {name for score in evaluation.sets for name in score.means}
-    metrics = [name for name in evaluation.protocol.metrics if name in known]
+    metrics = [name for name in evaluation.higher_is_better if name in known]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     # "picture" is the published name of the column, by which scripts find it
@@ -190,11 +189,11 @@ def _file_name(text: str) -> str:
 
 
 def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:
-    """Names of the best and the worst image by the protocol's first metric that was measured."""
+    """Names of the best and the worst image by the first metric."""
     if not score.rows:
         return []
     metric = next(iter(score.means))
-    better = METRICS.get(str(evaluation.protocol.metrics[metric]["name"])).higher_is_better
+    better = evaluation.higher_is_better[metric]
     ordered = sorted(score.rows, key=lambda name: score.rows[name][metric], reverse=better)
     return [("best", ordered[0]), ("worst", ordered[-1])] if len(ordered) > 1 else [("only", ordered[0])]
 

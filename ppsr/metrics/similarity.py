@@ -57,6 +57,7 @@ class _FeatureDistance:
     """A distance of features of H x W x 3 RGB images in 0..255; at least 0, which is perfect."""
 
     higher_is_better = False
+    whole_image = True
 
     def __init__(self, distance: Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor], crop: int) -> None:
         self.distance = distance

@@ -90,6 +90,15 @@ def test_the_network_of_lpips_is_chosen(folders, net, file):
     assert file in str(done.exception)
 
 
+def test_options_reach_a_metric_that_is_named_by_its_class(folders):
+    done = _run(
+        folders, "--bicubic", "--metrics", "PSNR,LPIPSMetric", "--lpips-weights", str(folders / "none.pth")
+    )
+    assert isinstance(done.exception, ConfigError)
+    assert "LPIPS (alex)" in str(done.exception)
+    assert "none.pth" in str(done.exception)
+
+
 def test_chosen_options_of_metrics_stand_in_every_output(folders):
     done = _run(
         folders, "--bicubic", "--protocol", "dsr", "--metrics", "psnr,rmse", "--definition", "published"

@@ -7,11 +7,15 @@ import pytest
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
+from ppsr.evaluation.console import table_lines
 from ppsr.evaluation.evaluate import evaluate
+from ppsr.evaluation.protocols import PROTOCOLS
+from ppsr.evaluation.report import to_csv, write_report
 from ppsr.evaluation.sources import bicubic
-from ppsr.imaging.io import write_image
+from ppsr.imaging.io import read_image, write_image
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 from ppsr.metrics.psnr_ssim import psnr
+from ppsr.registry import METRICS
 
 
 @pytest.fixture
@@ -219,6 +223,12 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"protocol": "clasic"}, "did you mean 'classic'"),
         ({"scale": 5}, "scales 2, 3, 4, 8, got 5"),
         ({"metrics": ["pnsr"]}, "did you mean 'psnr'"),
+        ({"metrics": ["niqee"]}, "no metric 'niqee'; did you mean 'niqe'"),
+        ({"protocol": "realsr", "gt": None, "metrics": ["psnr"]}, "'psnr' compares with a ground truth"),
+        (
+            {"metrics": ["LPIPS"], "metric_options": {"lpips": {"weights": "none.pth"}}},
+            r"LPIPS \(alex\).*none.pth",
+        ),
         ({"lq_script": "right"}, "published or fixed"),
         ({"gt": None}, "needs HR images"),
         ({"protocol": "dasr"}, "needs LR images.*dasr-valid"),
@@ -248,6 +258,47 @@ def test_a_network_is_scored_through_its_upscaler(folders):
     )
     assert list(nearest.means) == ["psnr"]
     assert nearest.count == 3
+
+
+@pytest.fixture
+def contrast_error():
+    """A metric outside of all protocols, without options, of which lower is better."""
+
+    @METRICS.register()
+    class ContrastError:
+        higher_is_better = False
+
+        def __call__(self, sr, gt):
+            return abs(float(sr.std()) - float(gt.std()))
+
+    yield
+    del METRICS._objects["ContrastError"]
+
+
+def test_metrics_outside_of_the_protocol_are_scored_and_reported(folders, images, contrast_error):
+    result = evaluate(gt=folders / "gt", sr=folders / "sr", metrics=["Contrast_Error", "RMSE"])
+    sr, gt = np.rint(255 * read_image(folders / "sr" / "a_x4.png")), images["a"]
+    row = result.sets[0].rows["a"]
+    assert row["contrasterror"] == pytest.approx(abs(sr.std() - gt.std()), abs=1e-4)  # of float32 sums
+    difference = (sr - gt)[4:-4, 4:-4, 0]
+    assert row["rmse"] == pytest.approx(np.sqrt(np.mean(difference.astype(np.float64) ** 2)))
+    assert to_csv(result).startswith("set,variant,picture,contrasterror,rmse\n")
+    assert "contrasterror ↓  rmse ↓" in list(table_lines([result]))[1]
+    write_report(result, folders / "out")
+    rows = result.sets[0].rows
+    best = min(rows, key=lambda name: rows[name]["contrasterror"])
+    assert [path for path in (folders / "out").glob("*.png") if f"best_{best}" in path.name]
+
+
+def test_metrics_have_the_channels_and_the_border_of_the_protocol():
+    classic = PROTOCOLS["classic"].metric_configs(4, ["MS-SSIM", "LPIPSMetric", "dists"], {})
+    assert classic == {
+        "msssim": {"name": "MSSSIM", "crop_border": 4, "test_y_channel": True},
+        "lpips": {"name": "LPIPSMetric", "crop_border": 0},
+        "dists": {"name": "DISTSMetric", "crop_border": 0},
+    }
+    reflash = PROTOCOLS["reflash"].metric_configs(4, ["SSIM"], {})
+    assert reflash == {"ssim": {"name": "SSIM", "crop_border": 4, "test_y_channel": False}}
 
 
 def test_a_weight_file_alone_is_scored(folders):
