@@ -1,4 +1,4 @@
-"""What a bug report needs to say about an installation, and a short test that it works."""
+"""Environment report for bug reports, and a short self-test."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def memory_budget(limit: int | None) -> int:
     """Bytes that may be allocated on top of what the process has.
 
     Args:
-        limit: of the whole process; None: 70 % of what is free.
+        limit: memory limit of the process; None: 70 % of the free memory.
 
     Raises:
         DataError: the process already takes more than the limit.
@@ -101,7 +101,7 @@ def memory_budget(limit: int | None) -> int:
 def _container(
     root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> int | None:
-    """What the control groups of this process and those above them leave; psutil knows nothing of them."""
+    """Free memory in the control groups of this process, which psutil does not consider."""
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -119,7 +119,7 @@ def _container(
 
 
 def _left(group: Path, limit: str, used: str, cached: str) -> int | None:
-    """What one control group leaves; files that the kernel merely remembers do not count as used."""
+    """Free memory of one control group; the file cache does not count as used."""
     try:
         size = int((group / limit).read_text()) - int((group / used).read_text())
     except (OSError, ValueError):  # no such file, or "max"
@@ -133,7 +133,7 @@ def _left(group: Path, limit: str, used: str, cached: str) -> int | None:
 
 
 def _own_limit() -> int | None:
-    """What the limit of the address space (ulimit -v) leaves."""
+    """Free memory below the limit of the address space (ulimit -v)."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -171,7 +171,7 @@ def trim_heap() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of any runtime means that memory was short.
+    """Whether an error of any runtime means out of memory.
 
     Paddle raises RuntimeError or MemoryError, and for cuDNN and cuBLAS its ExternalError, an OSError; ONNX
     Runtime and OpenVINO have classes of their own.
@@ -246,7 +246,7 @@ def device_array(values: np.ndarray) -> Tensor:
     takes its place in the order of that work instead.
 
     Args:
-        values: of any shape and of a type that Paddle has.
+        values: array of any shape and of a dtype that Paddle supports.
     """
     import paddle
 

@@ -176,7 +176,7 @@ def check_arguments(
 
     Args:
         component: class or function; its `injected_args` are given by the program.
-        prefix: of the names in the message, such as "model.generator.".
+        prefix: prefix of the names in the message, such as "model.generator.".
     """
     parameters = inspect.signature(component).parameters
     valid = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

@@ -83,7 +83,7 @@ class ChannelSaliency:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What happens without some channels.
+    """Effect of removing some channels.
 
     Attributes:
         psnr: (K,) in dB against the truth, as `published_psnr`.

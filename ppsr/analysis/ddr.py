@@ -92,7 +92,7 @@ def degraded_patches(
     Args:
         degradations: names of `ppsr.degradations.reflash_benchmark.VARIANTS`.
         channels: 3, or 1 for images made gray (luma) before they are degraded.
-        seed: of places and noise, which otherwise depend on the degradation and the window's number alone.
+        seed: seed of places and noise, which also depend on the degradation and the index of the window.
         on_step: called with the number of finished windows and of all.
 
     Raises:

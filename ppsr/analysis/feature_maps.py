@@ -23,7 +23,7 @@ __all__ = ["FeatureStatistics", "effective_rank", "feature_maps", "statistics"]
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """What a layer's maps hold.
+    """Statistics of a layer's feature maps.
 
     Attributes:
         energy: mean square of the values.

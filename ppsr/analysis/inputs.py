@@ -1,4 +1,4 @@
-"""What an analysis works on: networks with labels, and an image with or without its truth."""
+"""Inputs of an analysis: networks with labels, and an image with or without its ground truth."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def blur_path(lq: np.ndarray, kernels: np.ndarray, start: int, stop: int) -> tup
 
     Args:
         lq: (C, H, W) float32.
-        kernels: of `blur_kernels`; step i is blurred by kernel i + 1, the last step is the image itself.
+        kernels: from `blur_kernels`; step i is blurred by kernel i + 1, the last step is the image itself.
 
     Returns:
         Two arrays (K, C, H, W) float32.

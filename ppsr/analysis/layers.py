@@ -31,7 +31,7 @@ class MapLayer:
     """A layer that gives a feature map.
 
     Attributes:
-        name: as `named_sublayers` has it.
+        name: name in `named_sublayers`.
         size: height and width of the map / those of the LR image.
         channels_last: (N, H, W, C) instead of (N, C, H, W).
     """

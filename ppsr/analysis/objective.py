@@ -1,4 +1,4 @@
-"""What attributions explain: the amount of edges in the SR image, and how its gradients are shown.
+"""Objective of attributions: the edge strength of the SR image, and how its gradients are shown.
 
 The objective of LAM (Gu, Dong, CVPR 2021, arXiv:2011.11036) and of the channel saliency maps of Reflash
 Dropout (Kong et al., CVPR 2022, arXiv:2112.12089). The released code takes the square root over the whole

@@ -229,7 +229,7 @@ def report_ddr(
     Args:
         subjects: networks, such as one with and one without dropout.
         layer: by default the deepest of each network.
-        degradations: of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
+        degradations: names of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
 
     Returns:
         What to tell the user, a line per network.

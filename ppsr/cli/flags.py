@@ -1,4 +1,4 @@
-"""What commands share: options, errors as one line, exit codes."""
+"""Shared options, one-line errors and exit codes of all commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between versions and builds of Paddle."""
+"""Differences between versions and builds of Paddle."""
 
 from __future__ import annotations
 

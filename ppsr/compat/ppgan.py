@@ -1,6 +1,6 @@
 """Bridge to PaddleGAN (https://github.com/PaddlePaddle/PaddleGAN, Apache-2.0); nothing of ppsr imports it.
 
-Importing this module makes ppgan 2.1.0 importable on the Paddle that is here, and registers every generator,
+Importing this module makes ppgan 2.1.0 importable with the installed Paddle, and registers every generator,
 discriminator, criterion, data set, metric and training algorithm of ppsr in PaddleGAN's registries, as
 `PPSR_<name>`. PaddleGAN's own `tools/main.py` imports no plug-ins, so its work is done here too:
 
@@ -44,7 +44,7 @@ _KINDS = (
 
 
 def _constructor(adapt: Callable[[str, Mapping[str, Any]], Any], name: str) -> Callable[..., Any]:
-    """What PaddleGAN takes for a class; the component is imported when it is first built."""
+    """A factory that PaddleGAN registers like a class; the component is imported when first built."""
 
     def build(**options: Any) -> Any:
         return adapt(name, options)

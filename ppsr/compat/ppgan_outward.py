@@ -1,4 +1,4 @@
-"""What lets PaddleGAN's Trainer build and use components of ppsr; see `ppsr.compat.ppgan`."""
+"""Adapters for components of ppsr in PaddleGAN's Trainer; see `ppsr.compat.ppgan`."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class PpganMetric(paddle.metric.Metric):
         return value / count if count else 0.0
 
     def name(self) -> str:
-        """As in the configuration."""
+        """Name in the configuration."""
         return self._title
 
 

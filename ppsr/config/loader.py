@@ -28,7 +28,7 @@ class Config(dict[str, Any]):
         return self.path.stem
 
     def where(self, *keys: str) -> str:
-        """Where a key was written, or the place of the nearest enclosing one."""
+        """File and line of a key, or of the nearest enclosing one."""
         for end in range(len(keys), 0, -1):
             if keys[:end] in self.lines:
                 return self.lines[keys[:end]]

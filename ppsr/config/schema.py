@@ -102,7 +102,7 @@ class BatchAugment(_Section):
 
 
 class StepOptions(_Section):
-    """What happens around backward, the same for every algorithm."""
+    """Options of the training step that are the same for every algorithm."""
 
     accumulate: int = Field(1, ge=1, description="batches per optimizer step")
     clip_norm: float | None = Field(None, gt=0, description="global gradient norm, per optimizer")

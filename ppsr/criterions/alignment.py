@@ -85,7 +85,7 @@ class AlignmentLoss:
 
         Args:
             view1: pooled features (B, C) of the first views.
-            view2: of the second views of the same images.
+            view2: features of the second views of the same images.
             frequencies: (B, F), drawn from N(0, sigma^2) by default.
             phases: (B, F, C), drawn from [0, 1) by default.
         """

@@ -34,8 +34,8 @@ class GANLoss:
         real_label_val: target of real images (vanilla and lsgan).
         fake_label_val: target of generated ones.
         loss_weight: factor in the generator phase; the discriminator's losses are not weighted.
-        r1_reg_weight: of the R1 penalty on real images (gamma); 0 leaves it out. Not with step.to_static,
-            whose graphs have no second derivative.
+        r1_reg_weight: weight of the R1 penalty on real images (gamma); 0 disables it. Not supported with
+            step.to_static, whose graphs have no second derivative.
         net_d_reg_every: steps from one R1 penalty to the next, which then counts that many times.
 
     Raises:

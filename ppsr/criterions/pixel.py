@@ -139,16 +139,16 @@ class HuberLoss(_PixelLoss):
 
     def error(self, difference: Tensor) -> Tensor:
         size = difference.abs()
-        square = paddle.clip(size, max=self.delta)
-        return square * (size - square / 2)
+        clipped = paddle.clip(size, max=self.delta)
+        return clipped * (size - clipped / 2)
 
 
 @dataclass(kw_only=True, eq=False)
 class GradientLoss:
     """(sr, gt), each (N, C, H, W) -> mean of ||dgt| - |dsr||^alpha, summed over both axes.
 
-    d is the difference of neighbouring pixels, so that edges of another sharpness cost. Mathieu, Couprie,
-    LeCun, "Deep multi-scale video prediction beyond mean square error", ICLR 2016, arXiv:1511.05440.
+    d is the difference of neighbouring pixels, which penalizes differences in edge sharpness. Mathieu,
+    Couprie, LeCun, "Deep multi-scale video prediction beyond mean square error", ICLR 2016, arXiv:1511.05440.
 
     Args:
         alpha: exponent, at least 1.

@@ -40,9 +40,9 @@ def augment_batches(
     """Apply one augmentation, or none, to all images of each batch, in place.
 
     Args:
-        batches: of `lq` (N, C, H, W) in [0, 1] and images of multiples of its size, such as `gt`.
-        probabilities: of "mixup", "cutmix", "resizemix" and "cutblur"; they sum to at most 1.
-        seed: of all draws.
+        batches: batches with `lq` (N, C, H, W) in [0, 1] and images of a multiple of its size, such as `gt`.
+        probabilities: probability of "mixup", "cutmix", "resizemix" and "cutblur"; the sum is at most 1.
+        seed: seed of all random choices.
 
     Raises:
         ConfigError: one pair cannot be mixed; or a batch holds numbers that belong to single images, which

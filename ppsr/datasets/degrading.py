@@ -1,4 +1,4 @@
-"""What data sets share that make their LR images: windows, backends, crops.
+"""Base classes of data sets that synthesize LR images: windows, backends, crops.
 
 A sample is a window of an HR image. On the host, the worker that reads it degrades it, with choices all
 its own. On the training device (Real-ESRGAN's way, Wang et al., ICCVW 2021, arXiv:2107.10833), the worker
@@ -49,10 +49,10 @@ def choose_backend(backend: str | None) -> str:
 
 @dataclass(frozen=True)
 class BatchParams:
-    """What was drawn for a batch that the device degrades.
+    """Random choices for a batch that is degraded on the device.
 
     Attributes:
-        noise_seed: of the tensors of noise.
+        noise_seed: seed of the noise tensors.
         views: for each view, the operations of every sample.
         corners: row and column of every sample's LR window.
         entries: further entries of the batch.
@@ -134,8 +134,8 @@ class DegradingDataset(TrainingDataset):
         """Operations for one window, and further entries of its item.
 
         Args:
-            rng: of the window.
-            shared_rng: of what decides sizes and order.
+            rng: generator that draws the window.
+            shared_rng: generator that draws sizes and order.
         """
         raise NotImplementedError
 

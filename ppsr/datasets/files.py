@@ -28,7 +28,7 @@ _SAMPLES = ("train", "val", "val_LRx4")
 
 
 def too_many(bad: int, total: int) -> bool:
-    """Whether so many broken items end a run: more than 1 %, and more than one."""
+    """Whether this number of broken items ends a run: more than 1 %, and more than one."""
     return bad > max(1, _BAD_SHARE * total)
 
 
@@ -210,11 +210,11 @@ def gather_pairs(
     meta_info: str | Path | None = None,
     shares: Sequence[float] | None = None,
 ) -> list[tuple[Path, Path]]:
-    """As `gather_shares`, with LR images from as many folders.
+    """Like `gather_shares`, with LR images from the same number of folders.
 
     Args:
         gt_folder: a folder of HR images, or a list of folders.
-        lq_folder: as many.
+        lq_folder: the same number of LR folders.
         template: base name of the LR image, `{}` standing for the HR one. With "{}" names that differ pair
             too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
         meta_info: list of HR names, for one folder.

@@ -29,9 +29,9 @@ class MixedDataset(ImageDataset):
     Args:
         datasets: names and options of data sets that yield pairs of equal sizes; `scale` and `seed` default
             to those below.
-        shares: of the samples, one for each; they sum to 1.
+        shares: share of samples from each data set; the sum is 1.
         scale: HR size / LR size, of all of them.
-        seed: of all random choices.
+        seed: seed of all random choices.
 
     Raises:
         ConfigError: fewer than two data sets, other shares, different scales, or the backend "device".
@@ -60,7 +60,7 @@ class MixedDataset(ImageDataset):
 
     @property
     def channels(self) -> int | None:  # type: ignore[override]
-        """Of all data sets."""
+        """Number of image channels, the same in all data sets."""
         return next((part.channels for part in self.parts if part.channels is not None), None)
 
     @channels.setter

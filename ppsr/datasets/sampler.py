@@ -22,7 +22,7 @@ class EpochBatchSampler(BatchSampler):
     Args:
         length: samples in the dataset.
         batch_size: samples per rank and batch.
-        seed: of the run.
+        seed: seed of the run.
         shuffle: off keeps the dataset's order.
         rank: this process.
         world: number of processes.

@@ -49,7 +49,7 @@ class ImageDataset(Dataset):
     happens to them. Batches of one sample type travel so, and the device that trains converts them.
 
     Attributes:
-        channels: of the images; None (which means 3) until the network is known.
+        channels: number of image channels; None (which means 3) until the network is known.
         value_range: the lowest and highest value of TIFF files of floats, which become 0 and 1.
     """
 
@@ -80,7 +80,7 @@ class ImageDataset(Dataset):
         """Read a training sample."""
 
     def find_unusable(self, limit: int | None = None) -> tuple[list[str], int]:
-        """What is wrong with training samples by their headers, and how many were looked at.
+        """Faults of training samples found in their headers, and the number of samples checked.
 
         Only samples whose headers look wrong are read.
 
@@ -114,7 +114,7 @@ class TrainingDataset(ImageDataset):
         shares: parts of the samples that come from each of several folders; by default that of its images.
         use_hflip: random mirroring.
         use_rot: random turning.
-        seed: of all random choices.
+        seed: seed of all random choices.
         value_range: the lowest and highest value of TIFF files of floats, which become 0 and 1.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Where datasets read images: folders, and LMDB stores in BasicSR's layout.
+"""Image sources of data sets: folders, and LMDB stores in BasicSR's layout.
 
 An image in a store has a path as if the store were a folder: `<folder>.lmdb/<key>.png`. So everything that
 works with the paths of files, such as lists and pairing by name, works with stores too.
@@ -127,7 +127,7 @@ def with_channels(image: np.ndarray, channels: int, path: Path) -> np.ndarray:
 
     Args:
         image: H x W, or H x W x C.
-        channels: of the network.
+        channels: number of channels of the network.
         path: named in the error.
 
     Raises:

@@ -87,7 +87,7 @@ def check_pair(gt: np.ndarray, lq: np.ndarray, *, scale: int, side: int, where: 
         gt: H x W x C.
         lq: h x w x C.
         scale: HR size / LR size.
-        side: of the LR window.
+        side: side of the LR window.
         where: named in the error.
 
     Raises:

@@ -132,7 +132,7 @@ def _check_options(options: Any, of: type) -> None:
 
 @dataclass(frozen=True)
 class StageParams:
-    """What was drawn for a stage."""
+    """Random choices for a stage."""
 
     kernel: Kernel
     blurred: bool
@@ -146,7 +146,7 @@ class StageParams:
 
 @dataclass(frozen=True)
 class DegradationParams:
-    """What was drawn for an image."""
+    """Random choices for an image."""
 
     stages: tuple[StageParams, ...]
     final_mode: str
@@ -178,9 +178,9 @@ def draw_params(
     """Draw everything but the noise itself.
 
     Args:
-        rng: of the image.
+        rng: generator of the image.
         level: ranges.
-        shared_rng: of what decides sizes and order, which images of a batch share; default: `rng`.
+        shared_rng: generator of sizes and order, shared by the images of a batch; default: `rng`.
     """
     shared_rng = rng if shared_rng is None else shared_rng
     stages = tuple(_draw_stage(rng, stage, shared_rng) for stage in level.stages)

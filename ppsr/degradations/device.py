@@ -266,7 +266,7 @@ def jpeg(x: Tensor, quality: np.ndarray, subsampling: str = "4:2:0") -> Tensor:
     Args:
         x: (N, C, H, W) in [0, 1]: RGB, or other channels, each of which is compressed as gray.
         quality: (N,), 0 < q < 100.
-        subsampling: of the chroma, a key of `ppsr.degradations.jpeg.SUBSAMPLING`.
+        subsampling: chroma subsampling, a key of `ppsr.degradations.jpeg.SUBSAMPLING`.
     """
     down, across = SUBSAMPLING[subsampling]
     factor = device_array(np.array([[[quality_factor(float(q))]] for q in quality], np.float32))

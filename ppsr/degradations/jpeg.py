@@ -75,7 +75,7 @@ def jpeg(image: np.ndarray, quality: float, subsampling: str = "4:2:0") -> np.nd
     Args:
         image: H x W x C float32 in [0, 1]: RGB, or other channels, each of which is compressed as gray.
         quality: 0 < q < 100, need not be whole.
-        subsampling: of the chroma, a key of `SUBSAMPLING`.
+        subsampling: chroma subsampling, a key of `SUBSAMPLING`.
 
     Returns:
         The same shape, in [0, 1].

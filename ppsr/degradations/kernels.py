@@ -45,8 +45,8 @@ class Kernel:
         size: side before padding; 0 for the unit pulse.
         sigma_x: standard deviation along the first axis of the ellipse, pixels.
         sigma_y: along the second; equal for isotropic kernels.
-        rotation: of the ellipse, radians.
-        cutoff: of a sinc kernel, radians per pixel; 0 otherwise.
+        rotation: angle of the ellipse in radians.
+        cutoff: cutoff frequency of a sinc kernel in radians per pixel; 0 otherwise.
     """
 
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""What can happen to an image, one small object per operation. Pipelines are lists of these.
+"""Degradation operations, one small object each. Pipelines are lists of these.
 
 An operation holds its choices; numbers that fill a whole image (noise) are drawn when it is applied.
 """

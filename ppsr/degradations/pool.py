@@ -29,7 +29,7 @@ class TrainingPairPool:
 
     Args:
         queue_size: stored pairs; a multiple of the batch size.
-        seed: of the permutations.
+        seed: seed of the permutations.
         queue_params: store `degradation_params` with the images; off reproduces the published code.
     """
 

@@ -40,7 +40,7 @@ def degrade(
         image: H x W x 3 RGB or H x W, uint8.
         variant: key of VARIANTS.
         scale: HR size / LR size; fractions of pixels are cut off.
-        rng: of the noise, where the variant has some.
+        rng: generator of the noise.
 
     Returns:
         h x w x 3 uint8; h x w for gray images unless JPEG made them RGB.

@@ -136,10 +136,10 @@ def draw_operations(
 
     Args:
         steps: made by `build_steps`.
-        rng: of the image.
+        rng: generator of the image.
         size: height and width of the HR image, multiples of `scale`.
         scale: HR size / LR size.
-        shared_rng: of what decides sizes and order; generators in equal states give images of one batch equal
+        shared_rng: generator of sizes and order; generators in equal states give images of one batch equal
             sizes. Default: `rng`.
     """
     sizes = ImageSizes(size, scale)
@@ -152,8 +152,8 @@ def smallest_filtered(steps: Sequence[Step], side: float, lq_side: float) -> flo
 
     Args:
         steps: made by `build_steps`.
-        side: of the HR image.
-        lq_side: of the LR image.
+        side: side of the HR image.
+        lq_side: side of the LR image.
 
     Raises:
         ConfigError: the steps may not end at the size of the LR image.

@@ -186,10 +186,10 @@ class ResizeStep:
     """Resize in a random mode, by a random factor.
 
     Attributes:
-        resize_prob: of enlarging, shrinking and neither; by default neither.
+        resize_prob: probabilities of enlarging, shrinking and neither; by default always neither.
         resize_range: smallest and largest factor, 1 between them.
         relative_to: what the factor is relative to: the "image" as it is, or the size of the final "lq".
-        resize_mode_list: of `ppsr.imaging.resize.RESIZE_MODES`.
+        resize_mode_list: names of `ppsr.imaging.resize.RESIZE_MODES`.
         resize_mode_prob: their probabilities; by default equal.
     """
 

@@ -56,7 +56,7 @@ class GradientBuckets:
     be at different places of their backward passes, run a network several times or leave parameters unused.
 
     Args:
-        parameters: of one phase; their data types stay.
+        parameters: parameters of one phase; their dtypes are kept.
         reduce: starts a sum over ranks in place and returns a task with `wait`, or None when it is done.
         size: bytes of a bucket.
     """

@@ -106,7 +106,7 @@ class CheckpointStore:
     """The checkpoints of one run.
 
     Args:
-        folder: of the folders `step_000000123`.
+        folder: parent of the folders `step_000000123`.
         keep: how many of the newest stay, at least one; the best stays besides.
     """
 
@@ -175,7 +175,7 @@ class CheckpointStore:
         self._prune()
 
     def recorded(self) -> dict[str, Any]:
-        """What `record` wrote last, under the keys `step`, `value` and `validated`."""
+        """The last entry of `record`, with keys `step`, `value` and `validated`."""
         try:
             entry = json.loads((self.folder / _BEST).read_bytes())
         except (OSError, ValueError):

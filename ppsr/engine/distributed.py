@@ -116,7 +116,7 @@ class Group:
                 dist.broadcast(tensor, src=0)
 
     def buckets(self, parameters: Sequence[Any]) -> GradientBuckets | None:
-        """What averages the gradients of these parameters over the ranks; None for one process."""
+        """Buckets that average the gradients of these parameters over all ranks; None for one process."""
         return None if self.world == 1 else GradientBuckets(parameters, self.world, self.start_sum)
 
     def start_sum(self, tensor: Tensor) -> Any:
@@ -163,7 +163,7 @@ def start_distributed(device: str) -> Group:
 
 
 def rank_settings(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn.Layer]) -> dict[str, str]:
-    """What ranks must have in common: the settings, the training images, the parameters' names and shapes.
+    """Settings, training images, and names and shapes of parameters, which must be equal on all ranks.
 
     Folders and files of the config may differ; images are compared by name and order.
 

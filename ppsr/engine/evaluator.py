@@ -57,7 +57,7 @@ def validate(
         group: processes that share the work.
         tile: side of the tiles in LR pixels that larger images are cut into; 0 never cuts.
         on_round: called by all processes before each round of one sample per process.
-        options: of `score_dataset`.
+        options: arguments of `score_dataset`.
     """
     count = len(dataset)
 
@@ -98,7 +98,7 @@ def score_dataset(
         group: processes that share the work.
         save_folder: where SR images are written, if at all.
         write: writes one, an HWC uint8 RGB array, to a path.
-        folders: of the dataset; a sample is named by its path below them, see `sample_label`.
+        folders: data set folders; a sample is named by its path relative to them, see `sample_label`.
         advice: end of the message about an image that does not fit into memory.
         on_round: see `score_set`.
     """
@@ -206,7 +206,7 @@ def sample_label(sample: Mapping[str, Any], folders: Sequence[Path] = ()) -> str
 
     Args:
         sample: with `lq_path` or `gt_path`, else it has no name.
-        folders: of the dataset; without them the name of the file.
+        folders: data set folders; without them the label is the file name.
     """
     given = sample.get("lq_path") or sample.get("gt_path")
     if not given:

@@ -1,4 +1,4 @@
-"""Where a run writes: console and log.txt in PaddleGAN's form, scalars as JSON lines, and to VisualDL,
+"""Logs of a run: console and log.txt in PaddleGAN's form, scalars as JSON lines, and to VisualDL,
 TensorBoard and Weights & Biases when asked for."""
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ScalarLog:
     """Every scalar of a run, one JSON object per line, and the same to further writers.
 
     Args:
-        folder: of the run.
+        folder: run folder.
 
     Raises:
         ConfigError: a writer's package is missing, or it refuses to start.
@@ -94,7 +94,7 @@ def save_visuals(path: Path, batch: Mapping[str, Any]) -> None:
 
 @contextmanager
 def log_errors(what: str) -> Iterator[None]:
-    """A run is worth more than its scalars or images: what a full disk refuses inside is logged."""
+    """Log disk errors instead of raising them, so that a full disk does not stop training."""
     try:
         yield
     except OSError as error:

@@ -73,7 +73,7 @@ class StepProfiler:
 
     Args:
         text: `batch_range=[10,20];profile_path=FOLDER;exit_on_finished=true`, or None for no profiler.
-        folder: of the run; traces go to its folder `profile` unless `profile_path` names another.
+        folder: run folder; traces are written to its subfolder `profile` unless `profile_path` is set.
 
     Raises:
         ConfigError: an unknown key, or a range that is none.

@@ -53,7 +53,7 @@ def lock_run(folder: Path, *, new: bool) -> Iterator[None]:
     Where the block fails before there is anything to keep, a new folder is removed again.
 
     Args:
-        folder: of the run.
+        folder: run folder.
         new: whether it was made for this run.
 
     Raises:

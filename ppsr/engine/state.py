@@ -111,7 +111,7 @@ class State:
         }
 
     def _built(self) -> dict[str, Any]:
-        """What a resumed run must have in common with the one that wrote the checkpoint, as JSON values."""
+        """Settings that a resumed run must share with its checkpoint, as JSON values."""
         step, nets, found = self.train_step, self.model.nets, self.networks()
         built = {
             "networks": {name: found[name] or (type(net).__name__, {}) for name, net in nets.items()},

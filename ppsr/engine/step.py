@@ -45,7 +45,7 @@ class TooManySkipsError(PpsrError):
 
 @dataclass
 class _PhaseResult:
-    """What a phase has computed, while it waits for the decision on its update.
+    """Results of a phase whose update is pending.
 
     Attributes:
         losses: values of each loss in the micro-batches that have it.
@@ -74,7 +74,7 @@ class TrainStep:
     """Advances the networks of an algorithm.
 
     Attributes:
-        schedules: of the learning rates, by the names of the optimizers.
+        schedules: learning rate schedules by optimizer name.
         skipped: steps whose loss or gradient was not finite, in all and in a row.
         updating: whether an update of the present step has begun, so that an error leaves networks between
             two steps.
@@ -143,7 +143,7 @@ class TrainStep:
 
         Args:
             batches: `accumulate` batches.
-            seed: of the run; the step draws its random numbers from (seed, step, rank) alone.
+            seed: seed of the run; random numbers of a step depend only on (seed, step, rank).
             requests: flags of this rank, which are summed along with the step's own into `requested`.
 
         Returns:

@@ -176,7 +176,7 @@ class Trainer:
         return stream if pool is None else map(pool, stream)
 
     def _due(self, interval: int) -> bool:
-        """Whether something that is done every `interval` steps, and after the last one, is due now."""
+        """Whether a task that runs every `interval` steps and after the last step is due."""
         return _every(interval, self.state.step) or (interval > 0 and self.state.step == self.total)
 
     def _stopped(self, stop: StopRequest) -> bool:

@@ -39,7 +39,7 @@ class ValidationSet:
 
     Attributes:
         name: its key where there are several, else "".
-        folders: of the dataset, see `ppsr.engine.evaluator.sample_label`.
+        folders: data set folders, see `ppsr.engine.evaluator.sample_label`.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ValidationSet:
 
     @property
     def key(self) -> str:
-        """Where it is configured."""
+        """Configuration key of the set."""
         return _key(self.name)
 
     def metric(self, name: str) -> str:

@@ -52,7 +52,7 @@ def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iter
         options: number of workers, shared memory.
 
     Raises:
-        DataError: of `make`, as without workers.
+        DataError: raised by `make`, as without workers.
         WorkerError: a worker was killed or crashed.
     """
     over = RawValue(ctypes.c_bool, False)

@@ -97,7 +97,7 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """What was measured, the console's table of all images, and published scores with their sources."""
+    """The settings, the table of all images, and published scores with their sources."""
     protocol = evaluation.protocol
     border = evaluation.scale if protocol.border is None else protocol.border
     lines = [

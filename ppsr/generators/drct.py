@@ -51,9 +51,9 @@ def swin_stage(k: int, num_heads: int, gc: int, options: WindowOptions, drop_pat
 
     Args:
         k: its number.
-        num_heads: of the first block; see `heads_for` for the others.
+        num_heads: number of heads in the first block; see `heads_for` for the others.
         gc: channels that each of the first four blocks adds.
-        options: of the network.
+        options: options shared by all blocks.
         drop_path: stochastic depth.
     """
     width, mlp_ratio = stage_shape(k, options.embed_dim, gc, options.mlp_ratio)
@@ -93,7 +93,7 @@ class DRCT(SwinSkeleton):
 
     Args:
         depths: its length is the number of groups; its values only shape the stochastic depth.
-        num_heads: of each group's first block.
+        num_heads: number of heads in each group's first block.
         compress_ratio: accepted, without effect, as in the published code.
         squeeze_factor: the same.
         conv_scale: the same.

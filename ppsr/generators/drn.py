@@ -98,7 +98,7 @@ class DRNGenerator(nn.Layer):
         n_colors: 3, or 1.
         rgb_range: largest value of an image.
         negval: slope of LeakyReLU, 0 to 1.
-        kernel_size: of the convolutions in blocks, head and tails.
+        kernel_size: kernel size of the convolutions in blocks, head and tails.
         train_mean_shift: whether the mean shift is trained (the original trains it, PaddleGAN freezes it).
 
     Raises:

@@ -67,7 +67,7 @@ class MambaDRCT(SwinSkeleton):
 
     Args:
         depths: its length is the number of groups; its values only shape the stochastic depth.
-        num_heads: of each group's first block, for the Swin blocks that are kept.
+        num_heads: number of heads in each group's first block, for the Swin blocks that are kept.
         mlp_ratio: hidden width of the MLP / width in the first three blocks of a group.
         drop_path_rate: stochastic depth; all blocks of a group share the group's first rate.
         gc: channels that a block adds.

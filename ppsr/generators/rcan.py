@@ -46,7 +46,7 @@ class RCAN(nn.Layer):
         n_feats: width.
         n_colors: 3, or 1.
         rgb_range: largest value of an image.
-        kernel_size: of all 3x3-like convolutions.
+        kernel_size: kernel size of the body convolutions, 3 as published.
         reduction: by how much channel attention narrows.
         train_mean_shift: whether the mean shift is trained (the released code's is not meant to be).
 

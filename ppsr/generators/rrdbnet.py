@@ -203,7 +203,7 @@ class RRDBNet(nn.Layer):
 
     @staticmethod
     def open_choices(arguments: Mapping[str, Any]) -> list[str]:
-        """What `detect` cannot see."""
+        """Options that `detect` cannot infer."""
         if (arguments["num_in_ch"], arguments["num_out_ch"], arguments["unshuffle"]) != (1, 1, 2):
             return []
         return [

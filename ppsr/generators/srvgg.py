@@ -105,7 +105,7 @@ class SRVGGNetCompact(nn.Layer):
 
     @staticmethod
     def open_choices(arguments: Mapping[str, Any]) -> list[str]:
-        """What `detect` cannot see."""
+        """Options that `detect` cannot infer."""
         if arguments["act_type"] != "relu":
             return []
         return ["its keys fit act_type relu and leakyrelu; relu is taken (-o act_type=leakyrelu)"]

@@ -75,7 +75,7 @@ def decode_image(
 
 
 def decode_content(content: bytes, where: str | Path) -> np.ndarray:
-    """As `decode_image`, of the bytes of a file."""
+    """Like `decode_image`, for the bytes of a file."""
     return _plain(read_content(content, where), str(where), False)
 
 
@@ -95,7 +95,7 @@ def read_own(path: str | Path, *, value_range: Sequence[float] | None = None) ->
     """Read an image with the channels that its file has: H x W or H x W x C, float32 in [0, 1].
 
     Args:
-        value_range: as of `decode_image`.
+        value_range: see `decode_image`.
 
     Raises:
         DataError: as `decode_image`.
@@ -148,7 +148,7 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
     Args:
         path: the suffix chooses the format.
         image: H x W or H x W x 1, 2, 3, 4; uint8 or uint16 as it is, float as [0, 1] to 8 bit.
-        quality: of JPEG, WebP and AVIF.
+        quality: JPEG, WebP and AVIF quality.
 
     Raises:
         DataError: the format cannot hold the image, or is unknown.

@@ -1,4 +1,4 @@
-"""What an image file carries beside pixels: colour profile, EXIF, XMP, resolution, PNG's colour chunks.
+"""Metadata of an image file: colour profile, EXIF, XMP, resolution, PNG's colour chunks.
 
 Blocks are copied as bytes and never interpreted beyond what has to change: pixels are turned upright when
 they are read, so the orientation becomes 1; the stored size becomes that of the result; the thumbnail, which
@@ -135,7 +135,7 @@ def exif_orientation(block: bytes | None) -> int:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file carries.
+    """Metadata of a file.
 
     Attributes:
         exif: sound block without "Exif\\0\\0".

@@ -154,7 +154,7 @@ def read_content(
     allow_truncated: bool = False,
     value_range: Sequence[float] | None = None,
 ) -> DecodedImage:
-    """As `read_file`, of bytes that were read from `path`, which errors name."""
+    """Like `read_file`, for bytes that were read from `path`, which errors name."""
     kind = image_kind(content[:32])
     if kind is None and Path(path).suffix.lower() == ".tga":  # which begins as anything may
         kind = "tga"
@@ -204,7 +204,7 @@ class Header(NamedTuple):
 
 
 def image_header(path: Path) -> Header:
-    """What a file states; nothing is decoded.
+    """Header of an image file; nothing is decoded.
 
     Raises:
         DataError: it is not an image, or its header is damaged.

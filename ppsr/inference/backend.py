@@ -93,7 +93,7 @@ class PaddleBackend:
         return self._forward(x, degradation, self.dtype)
 
     def run_float32(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
-        """As `run`, in full precision."""
+        """Like `run`, in full precision."""
         return self._forward(x, degradation, "float32")
 
     @paddle.no_grad()

@@ -46,7 +46,7 @@ class BackendResult:
 
     Attributes:
         error: largest error relative to the largest reference value; None if it failed.
-        psnr: of its images against the reference, in dB.
+        psnr: PSNR of its images against the reference, in dB.
         seconds: shortest time for the timed image.
         reason: why it failed, else empty.
     """
@@ -59,7 +59,7 @@ class BackendResult:
 
     @property
     def passed(self) -> bool:
-        """Whether it ran and was right."""
+        """Whether the backend ran within its tolerance."""
         return not self.reason
 
 
@@ -101,7 +101,7 @@ def benchmark_backends(
 
     Args:
         names: None: those of `installed`.
-        side: of the square image that is timed, in LR pixels, where the export leaves sizes open.
+        side: side of the square image that is timed, in LR pixels, for exports of dynamic size.
         timeout: seconds after which Paddle Inference counts as failed.
         on_step: called before each backend with its name, the number of finished ones and of all.
     """

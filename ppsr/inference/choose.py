@@ -97,7 +97,7 @@ def open_backend(
 
 
 def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) -> Backend:
-    """By an export from the cache, else by a new one; one that is not kept lasts as long as the backend."""
+    """Use a cached export or make one; an export that is not cached is removed with the backend."""
     if name == "paddle" and options.precision == "bf16" and not options.on_gpu:
         raise ConfigError("backend paddle computes in fp32 on a CPU; use backend auto for bf16")
     if name == "paddle":
@@ -138,7 +138,7 @@ def _open_made(export: Export, name: str, options: BackendOptions, side: int, ne
 
 
 def _formats(name: str, net: nn.Layer, options: BackendOptions) -> list[str]:
-    """What a backend reads; for "auto", what this machine can make and run."""
+    """Export formats that a backend reads; for "auto", all that this machine can write and run."""
     if name != "auto":
         return {"inference": ["paddle"], "ncnn": ["ncnn"]}.get(name, ["paddle", "onnx"])
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
@@ -219,7 +219,7 @@ def _choices(memory: Path) -> dict[str, list[str]]:
 
 
 def _key(export: Export, options: BackendOptions, side: int, more: list[str]) -> str:
-    """What a choice depends on."""
+    """Digest of everything that a choice depends on."""
     machine = [processor_name(), options.cpu_threads, asdict(options), versions()]
     parts = [export.entries.get("files"), list(export.shape), machine, side, more]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -90,7 +90,7 @@ def export_network(
     Args:
         net: LR -> SR network; put into evaluation mode.
         prefix: path of the files without suffixes. An export of this name is replaced.
-        formats: of "paddle", "onnx" and, for RRDBNet and SRVGGNetCompact, "ncnn". ONNX is made from the
+        formats: any of "paddle", "onnx" and, for RRDBNet and SRVGGNetCompact, "ncnn". ONNX is made from the
             Paddle graph, so that is there with it.
         shape: (N, C, H, W) of the input; None stands for any size.
         verify: backends to compare with the network; None: all that are installed.

@@ -63,10 +63,10 @@ class ExportCache:
     Args:
         net: in dynamic mode. It is kept if all its layers are ppsr's and Paddle's, as the code of others may
             change unnoticed.
-        formats: as of `export_network`.
+        formats: see `export_network`.
 
     Attributes:
-        folder: of the export; None: it is not kept.
+        folder: folder of the export; None if it is not cached.
     """
 
     def __init__(self, net: nn.Layer, formats: Sequence[str]) -> None:

@@ -243,7 +243,7 @@ class _Task:
 
 @dataclass
 class _Batch:
-    """What is the same for all inputs of a run."""
+    """State shared by all inputs of a run."""
 
     upscaler: Upscaler
     options: FileOptions

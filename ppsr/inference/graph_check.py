@@ -1,4 +1,4 @@
-"""Whether the graph of an exported network only computes, found out before any runtime opens it.
+"""Check that the graph of an exported network only computes, before a runtime loads it.
 
 A graph is a program. Paddle's has operations that write files, load libraries and call Python, ONNX's may
 name files anywhere, and runtimes execute what they are given. So the operations are read here without a

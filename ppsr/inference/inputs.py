@@ -49,7 +49,7 @@ class Job:
     """One input.
 
     Attributes:
-        folder: of the result, relative to the output folder.
+        folder: folder of the result, relative to the output folder.
         skip: why nothing is done; None: it is to be upscaled.
         problem: why it cannot be upscaled; None: it may be.
         is_video: by its contents, by its name where they do not tell.
@@ -219,7 +219,7 @@ def is_video_head(head: bytes) -> bool:
 
 
 def _contents(path: Path) -> str | None:
-    """What a file begins as: "image", "video", None: neither."""
+    """Kind of a file by its first bytes: "image", "video" or None."""
     check_regular(path)
     with path.open("rb") as handle:
         head = handle.read(_HEAD)

@@ -27,7 +27,7 @@ __all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source", "split_networks"]
 
 DEFAULT_WEIGHTS = "realesrgan-x4plus"
 SHIPPED_WEIGHTS = "srvgg-8x32-x4"
-"""What comes with ppsr, for machines that cannot get the default."""
+"""A network shipped with ppsr, for machines that cannot download the default."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def load_source(
     model_dir: str | Path | None,
     strength: float | None = None,
 ) -> nn.Layer | Path:
-    """What a command upscales with: a network from its weights, or the prefix of an exported one.
+    """Load the network of a command from its weights, or return the prefix of an exported one.
 
     Args:
         config_file: see `load_network`; not used for an export.
@@ -113,7 +113,7 @@ def load_source(
 
 
 def _default_weights() -> Path:
-    """What is taken where no weights are given; one line says so."""
+    """The default weights, which one line of the log names."""
     try:
         path = get_entry(find_entry(DEFAULT_WEIGHTS))
     except WeightError as error:

@@ -1,4 +1,4 @@
-"""What code around a network must know about it; an export holds it in a JSON file."""
+"""Properties of a network that inference needs, stored in the JSON file of an export."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class NetworkInfo:
 
 
 class _Entries(BaseModel, strict=True):
-    """What else `ppsr export` writes into the file and others read."""
+    """Further entries of the file that `ppsr export` writes."""
 
     files: dict[str, str] = {}
     input_shape: Annotated[list[int | None], Field(min_length=4, max_length=4)] | None = None

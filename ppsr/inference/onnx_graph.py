@@ -22,7 +22,7 @@ OPSET = 17
 
 
 def missing_packages() -> list[str]:
-    """What `convert` needs and is not installed."""
+    """Packages that `convert` needs and that are not installed."""
     return [name for name in ("paddle2onnx", "onnx", "onnxslim") if importlib.util.find_spec(name) is None]
 
 

@@ -37,7 +37,7 @@ def _padded(length: int, mode: str, window: int) -> int:
 
 
 def _corners(sides: list[int], mode: str, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """Where tiles begin in the padded image; those of `published-inference` end with it."""
+    """Start positions of tiles in the padded image; `published-inference` ends at its border."""
     if mode == "published-inference":
         starts = [[*range(0, side - tile, tile - overlap), side - tile] for side in sides]
     else:
@@ -63,7 +63,7 @@ def upscale_as_published(
         mode: one of `PUBLISHED_MODES`.
         lq: (N, C, H, W) in [0, 1].
         tile: side of a tile; 0: the whole image.
-        overlap: of neighbouring tiles in `published-inference`, otherwise the pad on each side.
+        overlap: overlap of neighbouring tiles in `published-inference`, otherwise the padding on each side.
 
     Raises:
         ConfigError: sizes that the mode does not take.

@@ -44,12 +44,12 @@ class FileOptions:
     """Options of reading and writing.
 
     Attributes:
-        quality: of JPEG and WebP, 1 to 100.
+        quality: JPEG and WebP quality, 1 to 100.
         max_pixels: larger images are refused.
         allow_truncated: accept JPEG files with a part missing, and damaged videos.
         crf: constant rate factor of videos, 0 (lossless) to 51.
         video_codec: FFmpeg's name of an encoder, such as libx265 or h264_nvenc; None: by the container.
-        video_options: of that encoder, by FFmpeg's names.
+        video_options: encoder options by FFmpeg's names.
         value_range: the lowest and highest value of TIFF files of floats, which are refused without; results
             are TIFF files of float32 in the same range.
         max_output_pixels: larger results are refused, before they are computed; None: 16 times `max_pixels`.

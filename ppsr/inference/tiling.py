@@ -161,7 +161,7 @@ def largest_tiles(
 
 
 def _edges(length: int, tiles: Tiles, multiple: int) -> list[int]:
-    """Where an axis is cut: parts of equal size but for the last, edges on multiples, room for two fades."""
+    """Tile boundaries along an axis: equal parts except the last, edges on multiples, room for two fades."""
     if tiles.size == 0 or tiles.size >= length:
         return [0, length]
     count = -(-length // tiles.size)
@@ -299,7 +299,7 @@ class Tiler:
         return self._halved(image, region)
 
     def _read(self, first: int, last: int, length: int) -> slice:
-        """What is read for the part from `first` to `last`: wider by the overlap, on multiples."""
+        """Input range for the part from `first` to `last`, extended by the overlap to multiples."""
         reach = self.tiles.overlap - self.tiles.fade
         start = max(0, first - reach) // self.multiple * self.multiple
         return slice(start, min(length, _up(last + reach, self.multiple)))

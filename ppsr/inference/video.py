@@ -220,11 +220,11 @@ class _Job:
 
     @cached_property
     def plan(self) -> TilePlan:
-        """Of every frame."""
+        """Tile plan of every frame."""
         return self.upscaler.plan(*self.size, 4 if self.alpha else 3)
 
     def settings(self) -> dict[str, Any]:
-        """What the frames of the result depend on; `network` has values that it gives for noise."""
+        """Settings that determine the output frames; `network` holds samples of its output for noise."""
         noise = np.random.default_rng(0).integers(0, 2**16, (_PROBE, _PROBE, 3), np.uint16)
         status = self.source.stat()
         return {
@@ -305,7 +305,7 @@ class _Job:
             return {number: copy.index for number, copy in copies.items()}
 
     def warnings(self) -> list[str]:
-        """What the result lacks."""
+        """Properties of the source that the result lacks."""
         warnings = [*self.found.faults, *self.found.warnings]
         if self.left_out:
             warnings.append(f"{len(self.left_out)} streams are left out: {', '.join(self.left_out)}")

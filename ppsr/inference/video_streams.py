@@ -79,7 +79,7 @@ def open_video(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class VideoCheck:
-    """What a video holds."""
+    """Contents of a video."""
 
     first: Any
     frames: int
@@ -163,7 +163,7 @@ def add_encoder(
     Args:
         codec: FFmpeg's name of an encoder; None: VP9 for WebM, else H.264.
         crf: constant rate factor, for encoders that have one.
-        options: of the encoder; they win over those chosen here.
+        options: encoder options, which override the defaults.
 
     Raises:
         ConfigError: there is no such encoder, it does not take the options, or the container not its stream.
@@ -308,7 +308,7 @@ def _tags(place: Any) -> dict[str, str]:
 
 
 def lost_metadata(source: Path, target: Path, copied: Mapping[int, int]) -> list[str]:
-    """What the source says and the result does not.
+    """List the metadata of the source that the result lacks.
 
     Args:
         copied: number of a stream in the source -> in the result.

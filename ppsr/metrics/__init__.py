@@ -1,4 +1,4 @@
-"""Image quality metrics and named evaluation protocols."""
+"""Image quality metrics."""
 
 from ppsr.registry import METRICS
 

@@ -1,4 +1,4 @@
-"""What every metric does first: check two images and cut their borders."""
+"""Input checks and border cropping shared by all metrics."""
 
 from __future__ import annotations
 

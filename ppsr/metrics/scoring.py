@@ -98,7 +98,7 @@ class Source(Interface):
 
     @property
     def names(self) -> Sequence[str]:
-        """Those of the images, in the order of work."""
+        """Scores of the images, in processing order."""
 
     @property
     def problems(self) -> Sequence[FailedImage]:
@@ -142,8 +142,8 @@ def check_lr_size(lq: tuple[int, int], gt: tuple[int, int], scale: int) -> None:
 
     Args:
         lq: height and width of the LR image.
-        gt: of the HR image.
-        scale: of the network.
+        gt: path of the HR image.
+        scale: upscaling factor.
 
     Raises:
         ImageError: it is not; the message has the scale that the sizes fit.
@@ -209,8 +209,8 @@ def score_image(
     """Add the scores of one image, or why it has none.
 
     Args:
-        score: of its set.
-        name: of the image.
+        score: score of the data set.
+        name: image name.
         read: gives it.
         metrics: see `score_set`. Without truth, only those with the attribute `no_reference` count.
     """

@@ -1,4 +1,4 @@
-"""What a training algorithm declares: its networks and, per iteration, phases of losses.
+"""Base class of training algorithms: networks and, per iteration, phases of losses.
 
 An algorithm never calls backward, steps an optimizer or knows of mixed precision: the engine does, the same
 way for all of them.

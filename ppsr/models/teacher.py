@@ -29,7 +29,7 @@ class Teacher:
     Args:
         cfg: a generator's name and options, and `weights`, its file.
         layers: names of the layers whose outputs are wanted.
-        scale: of the network that learns.
+        scale: upscaling factor of the student.
 
     Raises:
         ConfigError: no weights, an unknown layer, or another scale.

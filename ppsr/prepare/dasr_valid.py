@@ -36,7 +36,7 @@ class DASRValidation(Recipe):
 
     Args:
         kind: 1, 2 or 3.
-        seed: of all draws, together with the image's name.
+        seed: seed of all random choices, combined with the image name.
 
     Raises:
         ConfigError: unknown type.

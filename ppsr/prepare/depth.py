@@ -30,7 +30,7 @@ class DepthTraining(Recipe):
     """`<target>/data_all_HR_x<s>/<name>_x<s>.png`, and noisy LR of the same names in `data_all_LR_x<s>`.
 
     Args:
-        seed: of the noise, together with the name.
+        seed: seed of the noise, combined with the name.
     """
 
     scale: int = 4
@@ -91,7 +91,7 @@ class DepthTest(DepthTraining):
     noise is drawn here, so that scores are close to published ones, not equal.
 
     Args:
-        seed: of the noise, together with the name; .mat files hold theirs.
+        seed: seed of the noise, combined with the name; .mat files contain their noise.
         published: shrink as the released script really does (bilinear), not as it intends (cubic).
     """
 

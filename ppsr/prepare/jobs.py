@@ -81,7 +81,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one command makes of each image of a folder.
+    """Outputs of one command for each image of a folder.
 
     The fields are the command's options. All but those in `unnoted` decide what a file of the same name
     holds: they are noted in `<target>/prepare.json`, so that one folder never mixes two makes.
@@ -239,7 +239,7 @@ def parallel_map(
     """Items with their results, in order, with a progress bar; an interruption drops what has not begun.
 
     Args:
-        function: of a module, or a partial of one.
+        function: module-level function, or a partial of one.
         workers: processes; None takes one per core, fewer for few items; 1 stays in this process.
 
     Raises:

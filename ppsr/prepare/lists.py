@@ -34,7 +34,7 @@ def make_list(
     """List the images of a folder, recursively, one relative name per line, sorted.
 
     Args:
-        folder: of the images.
+        folder: image folder.
         form: "shape" (`name (h,w,c)`) or "name".
         smallest: leave out images with a shorter side.
         verify: decode every image, to leave out truncated ones, instead of reading its header.

@@ -35,7 +35,7 @@ def read_mat(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
 
 
 def load_matrices(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
-    """As `read_mat`, in this process."""
+    """Like `read_mat`, in this process."""
     from scipy.io import loadmat, whosmat
 
     check_regular(path)

@@ -22,8 +22,8 @@ _SCALES = re.compile(r"([_-]?x[2348])+$")
 
 
 def window_starts(side: int, size: int, step: int, threshold: int = 0) -> list[int]:
-    """Where windows begin along one side: every `step` pixels, and one flush with the end where more than
-    `threshold` pixels remain. Empty if the side is shorter than a window."""
+    """Start positions of windows along one side: every `step` pixels, and one at the end if more
+    than `threshold` pixels remain. Empty if the side is shorter than a window."""
     starts = list(range(0, side - size + 1, step))
     if starts and side - (starts[-1] + size) > threshold:
         starts.append(side - size)

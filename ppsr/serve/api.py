@@ -35,7 +35,7 @@ _BODY = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"
 
 
 class Options(BaseModel, extra="forbid"):
-    """What a client may choose."""
+    """Options of a request."""
 
     model: str | None = Field(None, description="A name from /api/models.")
     tile: int = Field(256, ge=16, le=1024, description="Largest side of a tile in input pixels.")

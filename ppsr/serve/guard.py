@@ -1,4 +1,4 @@
-"""What every request passes first: which address it names, whose page sent it, how long it claims to be."""
+"""Checks of every request: host, origin and content length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_request", "is_loopback"]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach an address."""
+    """Whether an address is reachable only from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -31,7 +31,7 @@ def check_request(request: Request, *, loopback: bool, hosts: Collection[str], m
         loopback: whether the service is bound to a loopback address; requests must then name one, or one of
             `hosts`.
         hosts: names under which a proxy of this machine forwards requests, in lower case.
-        max_bytes: of a body.
+        max_bytes: size limit of a request body.
 
     Raises:
         RequestError: 403 or 413.

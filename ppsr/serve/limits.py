@@ -1,4 +1,4 @@
-"""What one client may take from the others, and the error that answers a request which is not served."""
+"""Limits per client, and the error for requests that are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RequestError(PpsrError):
     """A request is not served; the client can do something about it.
 
     Attributes:
-        status: of the HTTP answer.
+        status: HTTP status code.
         code: short name of the reason, for programs.
         retry_after: seconds after which another attempt makes sense; None: never.
     """
@@ -31,9 +31,9 @@ class Limits:
     """Limits of the service; each is above 0.
 
     Attributes:
-        max_bytes: of an uploaded file.
-        max_pixels: of an image, by its header, before it is decoded.
-        max_output_pixels: of the result.
+        max_bytes: size limit of an uploaded file.
+        max_pixels: limit of the image size, checked in the header before decoding.
+        max_output_pixels: limit of the result size.
         max_seconds: for one image from decoding to writing, without waiting and downloading.
         upload_seconds: for an upload to begin; after that it must keep to `MIN_RATE`.
         max_requests: images that are accepted at the same time; one is computed, the others wait.

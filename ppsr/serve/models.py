@@ -17,7 +17,7 @@ __all__ = ["ModelSource", "catalogue_models", "named_models"]
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model comes from. What is only shown does not count when two are compared.
+    """Source of a model. Fields that are only displayed are not compared.
 
     Attributes:
         files: weights, or an exported network; the name of a catalogue entry.

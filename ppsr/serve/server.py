@@ -44,7 +44,7 @@ class _Connection(H11Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether the client has to do something next: send, or read."""
+        """Whether the server waits for the client to send or to read."""
         cycle: Any = self.cycle
         return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
 

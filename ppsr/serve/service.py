@@ -31,7 +31,7 @@ class Service:
 
     Attributes:
         models: by name; the first one is the default.
-        jobs: of the present requests, by the identifiers that the clients chose.
+        jobs: running requests by the identifiers that the clients chose.
     """
 
     def __init__(self, worker: Worker, models: dict[str, ModelSource], limits: Limits) -> None:

@@ -50,7 +50,7 @@ class Task:
 
     Attributes:
         source: the image, in a folder of its own.
-        target: of the result, beside it; the suffix chooses the format.
+        target: path of the result, in the same folder; the suffix selects the format.
         tile: largest side of a tile in LR pixels. A job can stop between two tiles.
     """
 
@@ -87,7 +87,7 @@ class Worker:
 
     Args:
         open_model: makes an upscaler of a model; a function of a module, since it goes to the process.
-        limits: of the service.
+        limits: limits of the service.
         max_memory: bytes that the process may take; None: 70 % of what is free.
         cached: models that stay open; another one closes the one that was not used for longest.
     """

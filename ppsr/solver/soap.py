@@ -32,8 +32,8 @@ class SOAP(paddle.optimizer.Optimizer):
     Args:
         learning_rate: until one is set.
         parameters: what it updates.
-        beta1: of the running mean of gradients.
-        beta2: of second moments and bases.
+        beta1: decay rate of the mean of gradients.
+        beta2: decay rate of second moments and bases.
         epsilon: added to the root of second moments.
         precondition_frequency: steps between updates of the bases.
         max_precondition_dim: longest side that gets a basis.

@@ -124,7 +124,7 @@ def _refuse(
 
 
 def _other(net: nn.Layer, state: Mapping[str, np.ndarray]) -> str:
-    """What the weights belong to instead, if that can be recognised."""
+    """The network that the weights belong to instead, if it can be identified."""
     try:
         name, arguments = identify(state)
     except WeightError:

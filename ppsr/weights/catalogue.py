@@ -21,7 +21,7 @@ class SourceFile:
     """One file.
 
     Attributes:
-        name: of the file; below site-packages where it comes with a package.
+        name: file name; relative to site-packages if it is installed with a package.
         size: in bytes, or None where it is not known.
         sha256: hexadecimal, or None where no sum can be trusted.
         urls: direct addresses, the best one first.
@@ -62,7 +62,7 @@ class Entry:
         name: what `--load` takes.
         scale: enlargement; 0 for parameters of a metric.
         purpose: what it was trained for, such as "photo, compression".
-        licence: of the weights, or None where their publisher states none.
+        licence: licence of the weights; None if the publisher states none.
         network: registered name and arguments, or `variant`: a name of `ppsr models networks`.
         sources: ways to it, the preferred one first.
         partner: name of the weights that it is mixed with where less of its effect is wanted.
@@ -85,7 +85,7 @@ class Entry:
 
     @property
     def shipped(self) -> bool:
-        """Whether the weights come with ppsr itself."""
+        """Whether the weights ship with ppsr."""
         return any(source.package == "ppsr" for source in self.sources)
 
     @property

@@ -32,7 +32,7 @@ _NCNN = (".param", ".bin")
 
 @dataclass(frozen=True)
 class TensorReport:
-    """What became of one tensor."""
+    """Conversion record of one tensor."""
 
     source: str
     target: str

@@ -27,7 +27,7 @@ _BLOCK = 1 << 16
 
 
 def weight_folder() -> Path:
-    """Where downloads are kept: `$PPSR_HOME/weights`, else `ppsr/weights` in the user's cache folder."""
+    """Folder of downloads: `$PPSR_HOME/weights`, else `ppsr/weights` in the user's cache folder."""
     home = os.environ.get("PPSR_HOME")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return (Path(home).expanduser() if home else cache / "ppsr") / "weights"
@@ -83,7 +83,7 @@ def _attempts(entry: Entry) -> list[tuple[Source, int]]:
 
 
 def local_path(entry: Entry) -> Path | None:
-    """Where the weights of an entry are on this machine, whole and right; None if they are not."""
+    """Path of the verified local weights of an entry; None if there are none."""
     return next((paths[0] for source in entry.sources if (paths := _local(source))), None)
 
 

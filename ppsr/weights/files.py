@@ -40,7 +40,7 @@ _HEAD = 64  # bytes that tell the kind of a file
 
 @dataclass
 class WeightFile:
-    """What a file holds.
+    """Contents of a weight file.
 
     Attributes:
         nets: state by network name; a file of one network has the name "".
@@ -104,7 +104,7 @@ class WeightFile:
         return self.stated(name) or identify(self.state(name))
 
     def open_choices(self, name: str = "generator") -> list[str]:
-        """What neither the file nor its keys and shapes say of a network, with the choice taken."""
+        """Options that neither the file nor its keys and shapes determine, with the value assumed."""
         return [] if self.stated(name) else open_choices(self.network(name))
 
     def stated(self, name: str) -> Found | None:
@@ -232,7 +232,7 @@ def write_state(
     Args:
         path: .pdparams (Paddle's layout), .pth or .pt (PyTorch's layout), or .safetensors.
         state: key -> array in the container's layout, or network -> (key -> array).
-        layout: of a .safetensors file, which records it.
+        layout: array layout, recorded in .safetensors files.
         networks: registered name and constructor arguments by network, "" for the only one; they are written
             too. A flat .pth takes neither, as PyTorch would not load it into a network then.
 

@@ -54,7 +54,7 @@ def identify(state: State) -> Found:
 
 
 def open_choices(found: Found) -> list[str]:
-    """What keys and shapes leave open, where published files differ in it: a sentence per choice."""
+    """Choices that keys and shapes leave open and in which published files differ, a sentence each."""
     name, arguments = found
     network = GENERATORS.get(name)
     return network.open_choices(arguments) if hasattr(network, "open_choices") else []

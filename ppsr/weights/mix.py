@@ -28,7 +28,7 @@ def mix(a: str | Path, b: str | Path, target: str | Path, *, share: float) -> No
     Args:
         a: file, folder of a run, or name of the catalogue.
         target: .pdparams, .pth, .safetensors or ncnn's .param, by the suffix.
-        share: of `a`, from 0 to 1.
+        share: weight of `a`, from 0 to 1.
 
     Raises:
         ConfigError: another share.
@@ -78,7 +78,7 @@ def read_with_strength(name: str | Path, strength: float) -> WeightFile:
     """Published weights mixed with their weaker partner, such as realesr-general-x4v3 with its wdn.
 
     Args:
-        strength: of the effect, from 0 (the partner alone) to 1 (this model alone).
+        strength: denoising strength, from 0 (the partner alone) to 1 (this model alone).
 
     Raises:
         ConfigError: the model has no partner, or another strength.

@@ -110,7 +110,7 @@ class _Stack:
         self.kinds += after
 
     def _slice(self) -> list[str]:
-        """What lies above the last mark, which goes with it."""
+        """Pop the values above the last mark, and the mark."""
         end = len(self.kinds)
         while end and self.kinds[end - 1] != _MARK:
             end -= 1

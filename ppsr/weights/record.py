@@ -1,4 +1,4 @@
-"""What ppsr's own weight files say of themselves: their networks with all arguments, and a checksum.
+"""Metadata of ppsr's own weight files: their networks with all arguments, and a checksum.
 
 Keys and shapes do not show everything (activations, a window's shift, FSRCNN's scale, the value range). So
 each file carries one JSON text beside its arrays, below the entry `ppsr`: in the metadata of .safetensors, as
@@ -51,7 +51,7 @@ def dump_record(state: Mapping[str, Any], networks: Mapping[str, Found | None], 
     Args:
         state: nested mappings of arrays, as the file holds them.
         networks: name and arguments by the name of the network in the file, "" in a file of one.
-        layout: of the arrays, torch or paddle.
+        layout: array layout, "torch" or "paddle".
     """
     known = {name: {"name": found[0], **found[1]} for name, found in networks.items() if found}
     return json.dumps({"format": _FORMAT, "networks": known, "sha256": _digest(state, known, layout)})
@@ -120,7 +120,7 @@ def check_sizes(value: Any, key: str = "") -> None:
 
 
 def _digest(state: Mapping[str, Any], networks: Mapping[str, Any], layout: str) -> str:
-    """Of the networks, and of keys, types, shapes and numbers, in the order of the keys."""
+    """Checksum of the networks and of keys, types, shapes and values, ordered by key."""
     digest = hashlib.sha256(json.dumps([_FORMAT, layout, networks], sort_keys=True).encode())
     for path, array in sorted(_leaves(state), key=lambda item: item[0]):
         digest.update(f"{path}\n{array.dtype.str}{array.shape}\n".encode("utf-8", "surrogatepass"))

@@ -51,7 +51,7 @@ def to_text(conversion: Conversion, target: Path) -> str:
 
 
 def notes_of(conversion: Conversion) -> list[str]:
-    """What became of the keys that are not in the configuration; equal reasons share a line."""
+    """Notes on keys that are not in the configuration; equal reasons share a line."""
     explained: dict[str, list[str]] = {}
     for note in conversion.explained:
         explained.setdefault(note.reason, []).append(note.shown)

@@ -97,7 +97,7 @@ def takes(
 
     Args:
         options: the dataclass; the constructor receives an instance of it as its first argument.
-        defaults: of fields, where the network has others than the dataclass.
+        defaults: default values of the network that differ from those of the dataclass.
     """
     shared = {field.name: field for field in fields(options)}
 

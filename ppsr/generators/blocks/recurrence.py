@@ -27,7 +27,7 @@ _SHORTEST_CHUNK = 32
 
 
 class ScanInputs(NamedTuple):
-    """What the recurrence takes, time first: (T, ..., G, ., .) with P channels in each of G groups."""
+    """Inputs of the recurrence, time first: (T, ..., G, ., .) with P channels in each of G groups."""
 
     dt: Tensor  # (..., 1, P)
     inflow: Tensor  # (..., 1, P): dt * u
@@ -115,7 +115,7 @@ def _recede(C: Tensor, grad_y: Tensor, decay: Tensor, grad: Tensor) -> tuple[lis
     """The recurrence backwards.
 
     Args:
-        C: of these tokens.
+        C: matrix C of these tokens.
         grad_y: gradient of their outputs.
         decay: their factors.
         grad: gradient of the state after them, from the tokens that follow.

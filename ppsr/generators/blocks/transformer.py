@@ -107,7 +107,7 @@ def residual_conv(dim: int, kind: str) -> nn.Layer:
 
 
 class SwinSkeleton(nn.Layer):
-    """What SwinIR, HAT, DRCT and MambaIR have in common: range, head, token features, tail.
+    """Base class of SwinIR, HAT, DRCT and MambaIR: range, head, token features, tail.
 
     A subclass builds `self.layers`, the residual groups, and sets `use_checkpoint` to have them recomputed in
     the backward pass.

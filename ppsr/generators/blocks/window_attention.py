@@ -77,13 +77,13 @@ def _shift_mask_tensor(height: int, width: int, size: int, shift: int, place: st
 
 
 def shift_mask(x: Tensor, size: int, shift: int) -> Tensor:
-    """What keeps tokens apart that only the cyclic shift brought together: (windows, size^2, size^2) of 0
-    and -100.
+    """Attention mask between tokens that only the cyclic shift made neighbours: (windows, size^2, size^2)
+    with 0 and -100.
 
     Args:
         x: token map (N, H, W, C) whose size counts.
         size: side of a window.
-        shift: of the windows.
+        shift: cyclic shift of the windows, in pixels.
     """
     _, h, w, _ = x.shape
     if paddle.in_dynamic_mode():

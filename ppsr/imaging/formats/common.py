@@ -1,4 +1,4 @@
-"""What the formats share: checks, warnings, and the image that is to be written."""
+"""Checks, warnings and the output description shared by all formats."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Target:
     Attributes:
         channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; in TIFF also more, which are bands.
         dtype: uint8 or uint16, for TIFF also float32.
-        quality: of JPEG, WebP and AVIF, 1 to 100.
+        quality: JPEG, WebP and AVIF quality, 1 to 100.
         alpha: whether the last channel is alpha.
     """
 

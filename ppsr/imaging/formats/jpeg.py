@@ -170,7 +170,7 @@ def write_jpeg(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> 
 
 
 def _marks(jpeg: bytes) -> tuple[int, int]:
-    """Where a JPEG's frame header and its data begin."""
+    """Offsets of a JPEG's frame header and of its scan data."""
     at, frame, marker = 2, 0, 0
     while marker != 0xDA:
         marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")

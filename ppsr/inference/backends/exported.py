@@ -1,4 +1,4 @@
-"""What all backends of exported networks share: options, files, checks of the input."""
+"""Base class of backends for exported networks: options, files, input checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BackendOptions:
     Attributes:
         device: cpu, gpu or gpu:N; None: a GPU where both Paddle and the backend can use one, else the CPU.
         precision: fp32, fp16 or bf16, as far as the backend has them.
-        threads: of the CPU; None: OMP_NUM_THREADS or all cores.
+        threads: number of CPU threads; None: OMP_NUM_THREADS or all cores.
         onednn: False keeps Paddle Inference from oneDNN on a CPU.
         trust: also open graphs with operations that are not known to only compute.
         min_side, opt_side, max_side: smallest, usual and largest side of an image that a TensorRT engine is
@@ -59,7 +59,7 @@ class BackendOptions:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU computes."""
+        """Whether the network runs on a GPU."""
         return (self.device or default_device()).startswith("gpu")
 
     @property
@@ -108,8 +108,8 @@ class ExportedBackend(ABC):
         package: what must be installed, by the name of its module.
         precisions: those that it can compute in.
         note: for the user: why this backend, and what it costs.
-        largest_side: of an image; None: any.
-        temporary_folder: of the files, removed with the backend; None: they are kept.
+        largest_side: limit of the image side; None: no limit.
+        temporary_folder: folder of the files, removed with the backend; None: the files are kept.
 
     Raises:
         ConfigError: the runtime is not installed or lacks an option.
@@ -178,7 +178,7 @@ class ExportedBackend(ABC):
             return self._run({k: np.ascontiguousarray(array, np.float32) for k, array in inputs.items()})
 
     def run_float32(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
-        """As `run`, in full precision, which is opened and verified when it is first needed.
+        """Like `run`, in full precision; that runtime is loaded and verified on first use.
 
         Raises:
             DataError: see `verify`.

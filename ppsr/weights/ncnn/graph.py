@@ -1,4 +1,4 @@
-"""What an ncnn graph computes, in a normal form: equal functions are equal nodes, however they were spelled.
+"""Normal form of an ncnn graph, in which equal functions are equal nodes however they are written.
 
 Exporters write one network in several ways: activations fused or as layers, `a*x + y` as Eltwise or as two
 BinaryOps, with or without defaults. Nodes are interned tuples, so that comparing two networks is comparing

@@ -27,7 +27,7 @@ _OTHERS = 4
 
 @dataclass
 class NcnnWeights:
-    """What a pair of files holds.
+    """Contents of a pair of files.
 
     Attributes:
         state: key -> float32 array, with the keys and the layout of the published .pth.
@@ -81,7 +81,7 @@ def read_ncnn(path: str | Path) -> NcnnWeights:
 
 
 def _tail(graph: Graph, result: int) -> tuple[int, float, list[str]]:
-    """What follows the network: a clip, which writing does anyway, and a bicubic resizing."""
+    """Operations after the network: a clip, which writing an image does anyway, and a bicubic resize."""
     factor, notes = 1.0, []
     while graph.nodes[result][0] in ("clip", "bicubic"):
         kind, value, (below,) = graph.nodes[result]

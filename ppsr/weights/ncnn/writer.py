@@ -24,7 +24,7 @@ def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: Found
     """Write a pair of files.
 
     Args:
-        path: of either file; the other gets the other suffix.
+        path: path of either file; the other file gets the other suffix.
         state: key -> array with the network's own keys, in PyTorch's layout. Where all numbers are halves,
             as in published ncnn files, they are stored as float16, else as float32: nothing is lost.
         network: name and constructor arguments.
