@@ -131,7 +131,7 @@ def check_parameters(path: Path) -> None:
                 if version or levels or tensor_version or not 0 < length <= _LONGEST_DESCRIPTION:
                     raise _MalformedError("a tensor has another version, levels or a long description")
                 described = list(_fields(memoryview(handle.read(length))))
-                numbers = [(number, value) for number, value in described if isinstance(value, int)]
+                numbers: list[tuple[int, int]] = [(n, v) for n, v in described if isinstance(v, int)]
                 if len(numbers) < len(described):
                     raise _MalformedError("a tensor's description holds more than numbers")
                 sides = [value for number, value in numbers if number == 2]
