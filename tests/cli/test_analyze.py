@@ -206,6 +206,7 @@ def test_layers_are_listed_without_an_image(work, tool):
     assert not (work / "out").exists()
 
 
+@pytest.mark.slow
 def test_mistakes_are_told(work):
     failed = _run(work, "csm", str(work / "lq.png"), "--layers", "feat_lasd")
     assert isinstance(failed.exception, ConfigError)

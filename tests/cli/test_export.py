@@ -21,6 +21,8 @@ from ppsr.imaging.io import read_image, to_uint8, write_image
 from ppsr.weights import write_state
 from tests.inference.exports import network
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """# A test.
 total_iters: 1
 output_dir: {root}/runs
@@ -61,7 +63,6 @@ def printed_metrics(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-@pytest.mark.slow
 def test_exported_network_scores_as_the_network_does(
     workshop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +86,6 @@ def test_exported_network_scores_as_the_network_does(
         assert read_image(output / "srresnet" / f"{name}.png").shape[1] == 28
 
 
-@pytest.mark.slow
 def test_images_are_those_of_the_network(workshop: Path) -> None:
     import paddle
 
@@ -123,7 +123,6 @@ def test_images_without_a_score_are_named_and_decide_the_exit_code(
     assert "sample 00001 is not scored" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_export_command_verifies_and_backends_command_compares(
     workshop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

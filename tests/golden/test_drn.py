@@ -100,23 +100,3 @@ def test_gradients_of_the_original_loss_equal_the_original(path: Path) -> None:
             assert_close(parameters[key].grad.numpy(), expected, rtol=1e-3, atol=1e-7, what=f"{prefix}/{key}")
             compared += 1
     assert compared >= len(case.duals)
-
-
-@golden("drn_x[0-9]*")
-def test_three_adam_steps_follow_the_original(path: Path) -> None:
-    case = Case(path)
-    settings = {"learning_rate": 1e-4, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-    optimizers = [
-        paddle.optimizer.Adam(parameters=net.parameters(), **settings) for net in (case.net, *case.duals)
-    ]
-    for expected in case.file["output/train3_losses"]:
-        losses = drn_losses(*case.forward(), case.lr, case.hr)
-        for value, reference in zip(losses.values(), expected, strict=True):
-            assert_close(float(value), reference, rtol=1e-4, what="loss before a step")
-        losses["total"].backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.clear_grad()
-    with paddle.no_grad():
-        last = case.forward()[0][-1]
-    assert_close(last.numpy(), case.file["output/train3_sr_last"], rtol=5e-4, what="SR after three steps")

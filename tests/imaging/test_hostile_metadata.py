@@ -242,7 +242,7 @@ def test_frames_of_a_png_are_those_it_announces(read):
     [
         (_png(_chunk(b"eXIf", HOSTILE["shared values"]), _chunk(b"tEXt", b"a\0" + bytes(2**21))), "png"),
         (_jpeg(*_exif_segments(HOSTILE["shared values"])), "jpeg"),
-        (_gif(1, b"!\xfe\1a\0" * 300_000), "gif"),
+        (_gif(1, b"!\xfe\1a\0" * 30_000), "gif"),
     ],
     ids=["png", "jpeg", "gif"],
 )

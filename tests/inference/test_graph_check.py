@@ -227,6 +227,7 @@ def test_deeply_nested_onnx_graphs_are_refused(tmp_path: Path) -> None:
         check_graph(tmp_path / "net.onnx")
 
 
+@pytest.mark.slow
 def test_damaged_graphs_end_in_one_kind_of_error(exported: Path, tmp_path: Path) -> None:
     draw = random.Random(0)
     graphs = [p for p in exported.parent.iterdir() if p.suffix == ".onnx" or p.name == "net.json"]
@@ -297,6 +298,7 @@ def writing_program(target: Path) -> bytes:
     return made.SerializeToString()
 
 
+@pytest.mark.slow
 def test_program_that_writes_a_file_is_refused_before_paddle_opens_it(exported: Path, tmp_path: Path) -> None:
     target = tmp_path / "profile"
     prefix = replaced(copied(exported, tmp_path), ".pdmodel", writing_program(target))

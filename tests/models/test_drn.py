@@ -73,17 +73,8 @@ def test_a_batch_of_unpaired_samples_alone_trains_too() -> None:
         assert float(model.nets[name].dual_module[1].weight.grad.abs().max()) > 0
 
 
-def test_the_host_does_not_wait_for_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = DRNModel(generator=GENERATOR)
-    batch = Batch(batch_of(), paired=paddle.to_tensor([1.0, 0.0, 1.0]))
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("the host waits for a tensor")
-
-    for name in ("numpy", "item", "tolist", "__float__", "__int__", "__bool__", "__array__"):
-        monkeypatch.setattr(paddle.Tensor, name, refuse)
-    losses = model.losses(batch)
-    monkeypatch.undo()
+def test_the_host_does_not_wait_for_the_flags(no_waiting: None) -> None:
+    losses = DRNModel(generator=GENERATOR).losses(Batch(batch_of(), paired=paddle.to_tensor([1.0, 0.0, 1.0])))
     assert set(losses) == {"l_primary", "l_dual", "l_cycle"}
 
 

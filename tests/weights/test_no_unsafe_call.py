@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 import ppsr
 
 PACKAGE = Path(ppsr.__file__).parent
@@ -58,6 +60,7 @@ def findings(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_package_has_no_unsafe_call() -> None:
     bad = {}
     for path in sorted(PACKAGE.rglob("*.py")):
