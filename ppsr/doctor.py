@@ -18,7 +18,7 @@ from ppsr.processor import processor_name
 __all__ = ["CHECKS", "Line", "diagnose"]
 
 _PADDLES = ("paddlepaddle", "paddlepaddle-gpu")
-_SAME = {  # other distributions of the same module
+_ALTERNATIVES = {  # other distributions of the same module
     "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "onnxruntime": ("onnxruntime-gpu",),
 }
@@ -53,7 +53,7 @@ def diagnose(*, checks: bool = True) -> Iterator[Line]:
 
 def _version(name: str) -> str | None:
     """Version of a distribution, or of another one of the same module."""
-    for candidate in (name, *_SAME.get(name, ())):
+    for candidate in (name, *_ALTERNATIVES.get(name, ())):
         try:
             found = metadata.version(candidate)
         except metadata.PackageNotFoundError:
@@ -110,8 +110,8 @@ def _packages() -> Iterator[Line]:
             yield Line("package", name, "ok", version)
     for extra, entries in extras.items():
         complete = not any(entry.endswith(" missing") for entry in entries)
-        cure = "" if complete else f"; pip install 'ppsr[{extra}]'{constraints}"
-        yield Line("optional", extra, "ok" if complete else "missing", ", ".join(entries) + cure)
+        hint = "" if complete else f"; pip install 'ppsr[{extra}]'{constraints}"
+        yield Line("optional", extra, "ok" if complete else "missing", ", ".join(entries) + hint)
 
 
 def _check_device() -> Iterator[Line]:

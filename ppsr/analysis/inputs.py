@@ -21,23 +21,23 @@ from ppsr.imaging.io import read_image, to_uint8
 from ppsr.inference.network import load_network
 from ppsr.weights.resolve import resolve_weights
 
-__all__ = ["Image", "Subject", "load_image", "load_subjects"]
+__all__ = ["AnalyzedNetwork", "Image", "load_image", "load_networks"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A network to look into.
+class AnalyzedNetwork:
+    """A network to analyze.
 
     Attributes:
-        facts: where it came from, for the report.
+        origin: files and settings it came from, for the report.
     """
 
     label: str
     net: nn.Layer
     layers: Layers
-    facts: dict[str, Any]
+    origin: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class Image:
     Attributes:
         lq: (C, H, W) in [0, 1].
         gt: (C, sH, sW) in [0, 1], where it is known.
-        facts: where it came from, for the report.
+        origin: files and settings it came from, for the report.
     """
 
     lq: np.ndarray
     gt: np.ndarray | None
-    facts: dict[str, Any]
+    origin: dict[str, Any]
 
 
-def load_subjects(
+def load_networks(
     configs: Sequence[Path], loads: Sequence[Path], labels: Sequence[str] = ()
-) -> list[Subject]:
+) -> list[AnalyzedNetwork]:
     """Networks by configs and weight files: one config for all files, one file for each config, or as pairs.
 
     Args:
@@ -85,11 +85,11 @@ def load_subjects(
         raise ConfigError(
             f"each network needs a label of its own, also as part of a file name; got {', '.join(names)}"
         )
-    subjects = [_subject(name, *source) for name, source in zip(names, sources, strict=True)]
-    if len({(s.net.scale, s.layers.in_channels) for s in subjects}) > 1:
-        facts = ", ".join(f"{s.label} x{s.net.scale} {s.layers.in_channels} channels" for s in subjects)
-        raise ConfigError(f"networks to compare must have the same scale and number of channels, got {facts}")
-    return subjects
+    networks = [_load(name, *source) for name, source in zip(names, sources, strict=True)]
+    if len({(s.net.scale, s.layers.in_channels) for s in networks}) > 1:
+        found = ", ".join(f"{s.label} x{s.net.scale} {s.layers.in_channels} channels" for s in networks)
+        raise ConfigError(f"networks to compare must have the same scale and number of channels, got {found}")
+    return networks
 
 
 def _one(paths: Sequence[Path], index: int) -> Path | None:
@@ -105,13 +105,13 @@ def _labels(paths: Sequence[Path | None]) -> list[str]:
     return names if distinct else [f"{name}-{k}" for k, name in enumerate(names)]
 
 
-def _subject(label: str, config: Path | None, load: Path | None) -> Subject:
+def _load(label: str, config: Path | None, load: Path | None) -> AnalyzedNetwork:
     load = load and resolve_weights(load)
     net = load_network(config, load)
     if load is None:
         logger.warning("%s has no weights: the network is as initialised, untrained", label)
     layers = inspect_layers(net)
-    facts = {
+    origin = {
         "label": label,
         "network": type(net).__name__,
         "scale": int(net.scale),
@@ -121,11 +121,16 @@ def _subject(label: str, config: Path | None, load: Path | None) -> Subject:
         "load": str(load) if load else None,
         "load_sha256": sha256(load) if load else None,
     }
-    return Subject(label, net, layers, facts)
+    return AnalyzedNetwork(label, net, layers, origin)
 
 
 def load_image(
-    path: Path, subject: Subject, *, gt: Path | None = None, from_hr: bool = False, crop: int | None = None
+    path: Path,
+    network: AnalyzedNetwork,
+    *,
+    gt: Path | None = None,
+    from_hr: bool = False,
+    crop: int | None = None,
 ) -> Image:
     """Read an image for a network.
 
@@ -143,7 +148,7 @@ def load_image(
         raise ConfigError("with --from-hr the image is its own truth; leave --gt out")
     if crop is not None and crop < 1:
         raise ConfigError(f"a crop has a side of at least one pixel, got {crop}")
-    gray, scale = subject.layers.in_channels == 1, int(subject.net.scale)
+    gray, scale = network.layers.in_channels == 1, int(network.net.scale)
     image = read_image(path, gray=gray)
     truth = image if from_hr else read_image(gt, gray=gray) if gt else None
     height, width = (side // scale if from_hr else side for side in image.shape[:2])
@@ -161,7 +166,7 @@ def load_image(
         lq = lq[..., None] if gray else lq
     else:
         lq = image[top : top + side_y, left : left + side_x]
-    facts = {
+    origin = {
         "image": str(path),
         "image_sha256": sha256(path),
         "gt": str(gt) if gt else None,
@@ -170,7 +175,7 @@ def load_image(
         "crop": crop,
         "lr_size": [side_y, side_x],
     }
-    return Image(_channels_first(lq), None if truth is None else _channels_first(truth), facts)
+    return Image(_channels_first(lq), None if truth is None else _channels_first(truth), origin)
 
 
 def _channels_first(image: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ from ppsr.analysis.figures.csm import draw_ablation, draw_saliency
 from ppsr.analysis.figures.ddr import draw_ddr
 from ppsr.analysis.figures.feature_maps import draw_depth, draw_sheet
 from ppsr.analysis.figures.lam import draw_lam
-from ppsr.analysis.inputs import Image, Subject
+from ppsr.analysis.inputs import AnalyzedNetwork, Image
 from ppsr.analysis.lam import LamSettings, lam
 from ppsr.analysis.srga import describe_features, srga
 from ppsr.degradations.reflash_benchmark import VARIANTS
@@ -51,9 +51,9 @@ _PCA_OF_INDEX = 50
 Show = Callable[[str, str, int, int], None]  # title, network or layer, finished steps, all steps
 
 
-def _report(tool: str, subjects: Sequence[Subject], **parts: Any) -> dict[str, Any]:
-    networks = [subject.facts for subject in subjects]
-    return _finite({"tool": f"ppsr analyze {tool}", "ppsr": __version__, "networks": networks, **parts})
+def _report(tool: str, networks: Sequence[AnalyzedNetwork], **parts: Any) -> dict[str, Any]:
+    origins = [network.origin for network in networks]
+    return _finite({"tool": f"ppsr analyze {tool}", "ppsr": __version__, "networks": origins, **parts})
 
 
 def _finite(value: Any) -> Any:
@@ -68,7 +68,7 @@ def _finite(value: Any) -> Any:
 
 
 def report_lam(
-    subjects: Sequence[Subject],
+    networks: Sequence[AnalyzedNetwork],
     image: Image,
     output: Path,
     settings: LamSettings | None = None,
@@ -79,14 +79,14 @@ def report_lam(
     """LAM of each network on one window: `lam.png` with a row per network.
 
     Returns:
-        What to tell the user, a line per network.
+        Summary lines, one per network.
     """
     settings = settings or LamSettings()
     results = []
-    for subject in subjects:
-        on_step = partial(show, "LAM", subject.label)
-        result = lam(subject.net, image.lq, settings, memory_mib=memory_mib, on_step=on_step)
-        results.append((subject.label, result))
+    for network in networks:
+        on_step = partial(show, "LAM", network.label)
+        result = lam(network.net, image.lq, settings, memory_mib=memory_mib, on_step=on_step)
+        results.append((network.label, result))
     found = {
         label: {
             "diffusion_index": result.diffusion_index,
@@ -100,7 +100,7 @@ def report_lam(
     arrays: dict[str, np.ndarray] = {"lq": image.lq}
     for label, result in results:
         arrays |= {f"{label}/gradient": result.gradient, f"{label}/sr": result.sr, f"{label}/map": result.map}
-    report = _report("lam", subjects, image=image.facts, settings=used, results=found)
+    report = _report("lam", networks, image=image.origin, settings=used, results=found)
     save_figure(draw_lam(results), output / "lam", report, arrays)
     return [
         f"{label}: diffusion index {result.diffusion_index:.3f}"
@@ -111,7 +111,7 @@ def report_lam(
 
 
 def report_csm(
-    subject: Subject,
+    network: AnalyzedNetwork,
     image: Image,
     output: Path,
     names: Sequence[str] = (),
@@ -133,9 +133,9 @@ def report_csm(
     Returns:
         What to tell the user, a line per layer.
     """
-    names = list(dict.fromkeys(names)) or [subject.layers.deepest]
-    show("saliency", subject.label, 0, len(names))
-    saliency = channel_saliency(subject.net, image.lq, names)
+    names = list(dict.fromkeys(names)) or [network.layers.deepest]
+    show("saliency", network.label, 0, len(names))
+    saliency = channel_saliency(network.net, image.lq, names)
     truth = np.clip(saliency.sr, 0, 1) if image.gt is None else image.gt
     intact = None if image.gt is None else published_psnr(saliency.sr, truth)
     lines = []
@@ -148,15 +148,15 @@ def report_csm(
             "importance": layer.importance.tolist(),
         }
         settings = {"layer": name, "ablation": ablation, "each_channel": each_channel}
-        facts = {"image": image.facts, "settings": settings}
+        facts = {"image": image.origin, "settings": settings}
         maps = stem.with_name(f"{stem.name}_maps")
         arrays = {"gradient": layer.gradient, "features": layer.features, "importance": layer.importance}
-        save_figure(draw_saliency(layer), maps, _report("csm", [subject], **facts, results=found), arrays)
+        save_figure(draw_saliency(layer), maps, _report("csm", [network], **facts, results=found), arrays)
         if each_channel:
-            _write_channels(layer, stem, _report("csm", [subject], **facts, results=found))
+            _write_channels(layer, stem, _report("csm", [network], **facts, results=found))
         line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
         if ablation:
-            single, cumulative = _ablations(subject, image.lq, truth, layer, memory_mib, show)
+            single, cumulative = _ablations(network, image.lq, truth, layer, memory_mib, show)
             found |= {
                 "truth": "SR of the whole network" if image.gt is None else "HR",
                 "psnr_intact": intact,
@@ -165,7 +165,7 @@ def report_csm(
                 "psnr_cumulative": {order: result.psnr.tolist() for order, result in cumulative.items()},
             }
             figure = draw_ablation(name, layer.importance, single, cumulative, intact)
-            report = _report("csm", [subject], **facts, results=found)
+            report = _report("csm", [network], **facts, results=found)
             save_figure(figure, stem.with_name(f"{stem.name}_ablation"), report)
             if each_channel:
                 _write_log(stem.with_name(f"{stem.name}_psnr.txt"), f"PSNR_{name}", single.psnr)
@@ -194,13 +194,18 @@ def _write_log(path: Path, title: str, values: np.ndarray) -> None:
 
 
 def _ablations(
-    subject: Subject, lq: np.ndarray, truth: np.ndarray, layer: LayerSaliency, memory_mib: int, show: Show
+    network: AnalyzedNetwork,
+    lq: np.ndarray,
+    truth: np.ndarray,
+    layer: LayerSaliency,
+    memory_mib: int,
+    show: Show,
 ) -> tuple[Ablation, dict[str, Ablation]]:
     name = layer.layer.name
 
     def run(gains: np.ndarray, title: str) -> Ablation:
-        on_step = partial(show, f"{subject.label} {name}", title)
-        return ablate(subject.net, lq, truth, name, gains, memory_mib=memory_mib, on_step=on_step)
+        on_step = partial(show, f"{network.label} {name}", title)
+        return ablate(network.net, lq, truth, name, gains, memory_mib=memory_mib, on_step=on_step)
 
     single = run(single_gains(layer.features), "without one channel")
     weakest = np.argsort(layer.importance, kind="stable")
@@ -211,7 +216,7 @@ def _ablations(
 
 
 def report_ddr(
-    subjects: Sequence[Subject],
+    networks: Sequence[AnalyzedNetwork],
     paths: Sequence[Path],
     output: Path,
     *,
@@ -227,12 +232,12 @@ def report_ddr(
     """Deep degradation representation of each network: `ddr.png` with a panel per network.
 
     Args:
-        subjects: networks, such as one with and one without dropout.
+        networks: for example one with and one without dropout.
         layer: by default the deepest of each network.
         degradations: names of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
 
     Returns:
-        What to tell the user, a line per network.
+        Summary lines, one per network.
 
     Raises:
         ConfigError: fewer than two degradations or patches, an unknown layer, or as `degraded_patches` and
@@ -241,7 +246,7 @@ def report_ddr(
     if len(set(degradations)) < 2 or count < 3:
         raise ConfigError("DDR compares at least two degradations with three patches each")
     check_embedding(perplexity=perplexity, seed=seed)
-    first = subjects[0]
+    first = networks[0]
     patches = degraded_patches(
         paths,
         degradations,
@@ -256,16 +261,16 @@ def report_ddr(
     panels: list[tuple[str, np.ndarray]] = []
     found: dict[str, Any] = {}
     arrays = {"labels": patches.labels}
-    for subject in subjects:
-        name = layer or subject.layers.deepest
-        on_step = partial(show, "features", subject.label)
-        features = layer_features(subject.net, patches.lq, name, memory_mib=memory_mib, on_step=on_step)
-        show("t-SNE", subject.label, len(panels), len(subjects))
+    for network in networks:
+        name = layer or network.layers.deepest
+        on_step = partial(show, "features", network.label)
+        features = layer_features(network.net, patches.lq, name, memory_mib=memory_mib, on_step=on_step)
+        show("t-SNE", network.label, len(panels), len(networks))
         points = embed(features, perplexity=perplexity, seed=seed)
         scores = principal_components(features, _PCA_OF_INDEX).scores
         index = calinski_harabasz(points, patches.labels)
         described = [describe_features(features[patches.labels == k]) for k in range(len(shown))]
-        found[subject.label] = {
+        found[network.label] = {
             "layer": name,
             "features": features.shape[1],
             "chi_tsne": index,
@@ -273,8 +278,8 @@ def report_ddr(
             "srga": {label: srga(described[0], other) for label, other in zip(shown, described, strict=True)},
             "distributions": {label: asdict(d) for label, d in zip(shown, described, strict=True)},
         }
-        arrays |= {f"{subject.label}/points": points, f"{subject.label}/scores": scores}
-        panels.append((f"{subject.label}, {name}: CHI {index:.1f}", points))
+        arrays |= {f"{network.label}/points": points, f"{network.label}/scores": scores}
+        panels.append((f"{network.label}, {name}: CHI {index:.1f}", points))
     settings = {
         "images": [{"path": str(path), "sha256": sha256(path)} for path in paths],
         "layer": layer,
@@ -284,7 +289,7 @@ def report_ddr(
         "perplexity": perplexity,
         "seed": seed,
     }
-    report = _report("ddr", subjects, settings=settings, results=found)
+    report = _report("ddr", networks, settings=settings, results=found)
     save_figure(draw_ddr(panels, patches.labels, shown), output / "ddr", report, arrays)
     lines = []
     for label, values in found.items():
@@ -295,7 +300,7 @@ def report_ddr(
 
 
 def report_features(
-    subjects: Sequence[Subject],
+    networks: Sequence[AnalyzedNetwork],
     image: Image,
     output: Path,
     names: Sequence[str] = (),
@@ -310,7 +315,7 @@ def report_features(
         channels: at most so many maps on a sheet.
 
     Returns:
-        What to tell the user, a line per network.
+        Summary lines, one per network.
 
     Raises:
         ConfigError: fewer than one channel, or an unknown layer.
@@ -319,23 +324,23 @@ def report_features(
         raise ConfigError(f"a sheet shows at least one channel, got {channels}")
     curves: dict[str, list[tuple[str, FeatureStatistics]]] = {}
     lines = []
-    for subject in subjects:
-        show("features", subject.label, 0, 1)
-        found = feature_maps(subject.net, image.lq, list(names) or subject.layers.outline)
-        curve = curves[subject.label] = []
+    for network in networks:
+        show("features", network.label, 0, 1)
+        found = feature_maps(network.net, image.lq, list(names) or network.layers.outline)
+        curve = curves[network.label] = []
         for name, (_, maps) in found.items():
-            show(f"sheets {subject.label}", name, len(curve), len(found))
+            show(f"sheets {network.label}", name, len(curve), len(found))
             values = statistics(maps)
             curve.append((name, values))
-            stem = output / f"features_{file_name(subject.label)}_{file_name(name)}"
+            stem = output / f"features_{file_name(network.label)}_{file_name(name)}"
             settings = {"layer": name, "channels": channels}
             report = _report(
-                "features", [subject], image=image.facts, settings=settings, results=asdict(values)
+                "features", [network], image=image.origin, settings=settings, results=asdict(values)
             )
             save_figure(draw_sheet(name, maps, channels=channels), stem, report)
         lowest = min(curve, key=lambda entry: entry[1].rank_share)
         lines.append(
-            f"{subject.label}: {len(found)} layers; effective rank / channels is lowest in {lowest[0]}: "
+            f"{network.label}: {len(found)} layers; effective rank / channels is lowest in {lowest[0]}: "
             f"{lowest[1].rank_share:.0%}, rank {lowest[1].rank:.1f}"
         )
     results = {
@@ -343,6 +348,6 @@ def report_features(
         for label, curve in curves.items()
     }
     settings = {"layers": list(names) or "main stages", "channels": channels}
-    report = _report("features", subjects, image=image.facts, settings=settings, results=results)
+    report = _report("features", networks, image=image.origin, settings=settings, results=results)
     save_figure(draw_depth(curves), output / "features_depth", report)
     return lines

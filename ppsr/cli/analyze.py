@@ -11,7 +11,7 @@ from ppsr.cli.flags import comma_separated, log_to_console
 from ppsr.errors import ConfigError, printable
 
 if TYPE_CHECKING:
-    from ppsr.analysis.inputs import Image, Subject
+    from ppsr.analysis.inputs import AnalyzedNetwork, Image
 
 __all__ = ["app"]
 
@@ -34,19 +34,19 @@ ListLayers = Annotated[bool, typer.Option("--list-layers", help="Print the layer
 Memory = Annotated[int, typer.Option("--memory", help="Memory limit of a batch in MiB.")]
 
 
-def _subjects(configs: list[Path], loads: list[Path], labels: list[str]) -> list[Subject]:
+def _load_networks(configs: list[Path], loads: list[Path], labels: list[str]) -> list[AnalyzedNetwork]:
     from ppsr import accelerate
 
     accelerate.enable()
-    from ppsr.analysis.inputs import load_subjects
+    from ppsr.analysis.inputs import load_networks
 
     log_to_console()
-    return load_subjects(configs, loads, labels)
+    return load_networks(configs, loads, labels)
 
 
 def _image(
     source: Path | None,
-    subjects: list[Subject],
+    networks: list[AnalyzedNetwork],
     *,
     gt: Path | None = None,
     from_hr: bool = False,
@@ -56,7 +56,7 @@ def _image(
 
     if source is None:
         raise ConfigError("give an image: ppsr analyze COMMAND IN ...")
-    return load_image(source, subjects[0], gt=gt, from_hr=from_hr, crop=crop)
+    return load_image(source, networks[0], gt=gt, from_hr=from_hr, crop=crop)
 
 
 def _folder(output: Path | None, tool: str) -> Path:
@@ -74,12 +74,12 @@ def _finish(lines: list[str], folder: Path) -> None:
     print(f"results in {folder}")
 
 
-def _print_layers(subjects: list[Subject]) -> None:
+def _print_layers(networks: list[AnalyzedNetwork]) -> None:
     from ppsr.analysis.layers import relative_size
 
-    for subject in subjects:
-        layers = subject.layers
-        print(f"{subject.label}: {subject.facts['network']} x{subject.facts['scale']}")
+    for network in networks:
+        layers = network.layers
+        print(f"{network.label}: {network.origin['network']} x{network.origin['scale']}")
         width = max(map(len, layers.maps))
         for name, layer in layers.maps.items():
             mark = "deepest" if name == layers.deepest else "stage" if name in layers.outline else ""
@@ -111,15 +111,15 @@ def local_attribution(
     Several networks are drawn on one sheet.
     """
     folder = _folder(output, "lam")
-    subjects = _subjects(config_file, load, label)
-    image = _image(source, subjects, from_hr=from_hr, crop=crop)
+    networks = _load_networks(config_file, load, label)
+    image = _image(source, networks, from_hr=from_hr, crop=crop)
     from ppsr.analysis.lam import LamSettings
     from ppsr.analysis.reports import report_lam
     from ppsr.inference.progress import progress_bar
 
     settings = LamSettings(window, top, left, sigma, fold, kernel_size)
     with progress_bar() as show:
-        lines = report_lam(subjects, image, folder, settings, memory_mib=memory, show=show)
+        lines = report_lam(networks, image, folder, settings, memory_mib=memory, show=show)
     _finish(lines, folder)
 
 
@@ -145,19 +145,19 @@ def channel_saliency(
 ) -> None:
     """Channel saliency maps (CSM) of layers, by default the deepest, and PSNR without channels."""
     folder = _folder(output, "csm")
-    subjects = _subjects(config_file, load, [])
+    networks = _load_networks(config_file, load, [])
     if list_layers:
-        _print_layers(subjects)
+        _print_layers(networks)
         return
-    image = _image(source, subjects, gt=gt, from_hr=from_hr, crop=crop)
+    image = _image(source, networks, gt=gt, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_csm
     from ppsr.inference.progress import progress_bar
 
-    folders = [_folder(folder / s.label, "csm") if len(subjects) > 1 else folder for s in subjects]
-    for subject, own in zip(subjects, folders, strict=True):
+    folders = [_folder(folder / s.label, "csm") if len(networks) > 1 else folder for s in networks]
+    for network, own in zip(networks, folders, strict=True):
         with progress_bar() as show:
             lines = report_csm(
-                subject,
+                network,
                 image,
                 own,
                 comma_separated("--layers", layers) or [],
@@ -192,9 +192,9 @@ def degradation_representation(
     Several networks, such as one with and one without dropout, are drawn side by side.
     """
     folder = _folder(output, "ddr")
-    subjects = _subjects(config_file, load, label)
+    networks = _load_networks(config_file, load, label)
     if list_layers:
-        _print_layers(subjects)
+        _print_layers(networks)
         return
     from ppsr.analysis.ddr import DEGRADATIONS
     from ppsr.analysis.reports import report_ddr
@@ -205,7 +205,7 @@ def degradation_representation(
         raise ConfigError("give a folder of HR images: ppsr analyze ddr FOLDER ...")
     with progress_bar() as show:
         lines = report_ddr(
-            subjects,
+            networks,
             list_images(source),
             folder,
             layer=layer,
@@ -235,15 +235,15 @@ def feature_maps(
 ) -> None:
     """Feature maps of layers, by default the main stages, with energy and effective rank over depth."""
     folder = _folder(output, "features")
-    subjects = _subjects(config_file, load, label)
+    networks = _load_networks(config_file, load, label)
     if list_layers:
-        _print_layers(subjects)
+        _print_layers(networks)
         return
-    image = _image(source, subjects, from_hr=from_hr, crop=crop)
+    image = _image(source, networks, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_features
     from ppsr.inference.progress import progress_bar
 
     names = comma_separated("--layers", layers) or []
     with progress_bar() as show:
-        lines = report_features(subjects, image, folder, names, channels=channels, show=show)
+        lines = report_features(networks, image, folder, names, channels=channels, show=show)
     _finish(lines, folder)

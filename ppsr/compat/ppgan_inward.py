@@ -37,7 +37,7 @@ def component(kind: str, name: str) -> Callable[..., Any]:
     """
     if kind not in _KINDS:
         raise ConfigError(
-            f"'ppgan.{name}': of PaddleGAN, {', '.join(_KINDS)} can be named here, but no {kind}"
+            f"'ppgan.{name}': only {', '.join(f'{k}s' for k in _KINDS)} of PaddleGAN can be used, not {kind}s"
         )
     load_ppgan()
     builder = import_module(f"ppgan.models.{_KINDS[kind]}.builder")
@@ -52,7 +52,7 @@ def component(kind: str, name: str) -> Callable[..., Any]:
         if kind == "generator":
             arguments = signature.bind(**options)
             arguments.apply_defaults()
-            _add_facts(built, f"ppgan.{name}", arguments.arguments)
+            _set_attributes(built, f"ppgan.{name}", arguments.arguments)
         return _Summed(built) if kind == "criterion" else built
 
     vars(build)["__signature__"] = signature  # names of options are checked against it
@@ -72,7 +72,7 @@ class _Summed:
         return paddle.add_n([part for part in result if part is not None])
 
 
-def _add_facts(net: nn.Layer, name: str, arguments: Mapping[str, Any]) -> None:
+def _set_attributes(net: nn.Layer, name: str, arguments: Mapping[str, Any]) -> None:
     """State `scale`, which is measured as not every network says it, `num_channels` and `rgb_range`."""
     net.rgb_range = float(arguments.get("rgb_range", 1))
     net.num_channels = int(arguments.get("in_nc", 3))

@@ -18,7 +18,7 @@ from ppsr.errors import DataError
 from ppsr.imaging.io import to_unit
 from ppsr.imaging.reading import check_value_range
 
-__all__ = ["ImageDataset", "TrainingDataset", "shift_words", "to_chw", "unit_sample"]
+__all__ = ["ImageDataset", "TrainingDataset", "to_chw", "uint16_to_int16", "unit_sample"]
 
 
 def to_chw(image: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def unit_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def shift_words(sample: Mapping[str, Any]) -> dict[str, Any]:
+def uint16_to_int16(sample: Mapping[str, Any]) -> dict[str, Any]:
     """A sample whose 16-bit images are int16, 32768 less: Paddle takes uint16 for the bits of bfloat16."""
     return {
         name: (value ^ 0x8000).view(np.int16) if getattr(value, "dtype", None) == np.uint16 else value

@@ -50,7 +50,7 @@ class NLayerDiscriminator(nn.Layer):
             raise ConfigError(f"NLayerDiscriminator: unknown norm '{norm}'; {did_you_mean(norm, _NORMS)}")
         if n_layers < 1:
             raise ConfigError(f"NLayerDiscriminator: n_layers must be 1 or more, got {n_layers}")
-        self.least = 3 * 2**n_layers
+        self.min_side = 3 * 2**n_layers
         widths = [ndf * min(2**n, 8) for n in range(n_layers + 1)]
         layers: list[nn.Layer] = [Conv2D(input_nc, ndf, 4, 2, 1), _LeakyReLU()]
         for number, (width, wider) in enumerate(pairwise(widths), 1):
@@ -59,9 +59,9 @@ class NLayerDiscriminator(nn.Layer):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        if 0 < min(x.shape[2:]) < self.least:
+        if 0 < min(x.shape[2:]) < self.min_side:
             raise DataError(
-                f"NLayerDiscriminator takes sides of {self.least} pixels or more, got {list(x.shape[2:])}; "
+                f"NLayerDiscriminator: sides are {self.min_side} pixels or more, got {list(x.shape[2:])}; "
                 "take fewer `n_layers` or a larger dataset.train.gt_size"
             )
         return self.model(x)
@@ -72,10 +72,8 @@ class MultiScaleDiscriminator(nn.Layer):
 
     Args:
         input_nc: channels of the image.
-        ndf: see NLayerDiscriminator.
-        n_layers: see NLayerDiscriminator.
-        norm: see NLayerDiscriminator.
-        num_d: sizes, 3 as published.
+        ndf, n_layers, norm: see NLayerDiscriminator.
+        num_d: number of image sizes, 3 as published.
 
     Raises:
         ConfigError: no size; see also NLayerDiscriminator.
@@ -102,7 +100,7 @@ class MultiScaleDiscriminator(nn.Layer):
 
 
 class _LeakyReLU(nn.Layer):
-    """Paddle's own, which is not for export but has a second derivative in Paddle 2.6 too."""
+    """Paddle's own operation: it has a second derivative in Paddle 2.6 too, but is not export-safe."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, 0.2)

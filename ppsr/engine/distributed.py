@@ -170,24 +170,24 @@ def rank_settings(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn
     Returns:
         Dotted name -> value as text, or digest of many values.
     """
-    facts = _flat(config)
+    settings = _flat(config)
     items = (item if isinstance(item, tuple) else (item,) for item in getattr(dataset, "items", ()))
     paths = [Path(str(path)).name for item in items for path in item]
-    facts["number of training samples"] = str(len(dataset))
-    facts["names of the training images"] = _digest(paths)
+    settings["number of training samples"] = str(len(dataset))
+    settings["names of the training images"] = _digest(paths)
     for name, net in nets.items():
         shapes = {key: list(value.shape) for key, value in net.state_dict().items()}
-        facts[f"parameters of {name}"] = f"{len(shapes)} tensors, {_digest(sorted(shapes.items()))}"
-    return facts
+        settings[f"parameters of {name}"] = f"{len(shapes)} tensors, {_digest(sorted(shapes.items()))}"
+    return settings
 
 
-def check_equal_ranks(group: Group, facts: Mapping[str, str]) -> None:
-    """Compare the facts of all ranks with those of rank 0.
+def check_equal_ranks(group: Group, settings: Mapping[str, str]) -> None:
+    """Compare the settings of all ranks with those of rank 0.
 
     Raises:
         ConfigError: they differ; on every rank, with the first difference.
     """
-    first, *others = group.gather(dict(facts))
+    first, *others = group.gather(dict(settings))
     for rank, other in enumerate(others, start=1):
         for key in [*first, *other]:
             if first.get(key) != other.get(key):

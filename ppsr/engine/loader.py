@@ -14,7 +14,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.files import too_many
 from ppsr.datasets.sampler import EpochBatchSampler
-from ppsr.datasets.samples import shift_words, unit_sample
+from ppsr.datasets.samples import uint16_to_int16, unit_sample
 from ppsr.degradations.device import to_unit
 from ppsr.engine.distributed import Group
 from ppsr.engine.workers import batches_of_workers
@@ -155,7 +155,7 @@ def _make_batch(
         if len(types) > 1 and types & {_UINT8, _UINT16}:
             samples = [unit_sample(sample) for sample in samples]
             break
-    batch = default_collate_fn([shift_words(sample) for sample in samples])
+    batch = default_collate_fn([uint16_to_int16(sample) for sample in samples])
     if prepare is not None:
         prepare(batch)
     return batch

@@ -20,7 +20,7 @@ State = dict[str, np.ndarray]
 
 _ENTRIES = ("params", "model_state_dict", "state_dict", "model", "net", "net_g", "netG", "G")
 _ATTRIBUTES = ("net_g", "netG", "generator", "model", "net", "network", "module", "G")
-_BESIDE = "predictor"  # a second network that inference needs, so that nothing may be taken off
+_PREDICTOR_PREFIX = "predictor"  # a second network that inference needs, so that nothing may be taken off
 _COUNTERS = ("n_averaged", "step_counter", "num_updates", "decay", "epoch", "step", "iter", "global_step")
 _DEPTH = 4
 _SHOWN = 3
@@ -127,7 +127,7 @@ def _attribute(state: Mapping[str, Any]) -> str | None:
     for key in state:
         head, _, rest = key.partition(".")
         heads.setdefault(head, set()).add(rest)
-    if _BESIDE in heads:
+    if _PREDICTOR_PREFIX in heads:
         return None
     for name in _ATTRIBUTES:
         if name not in heads or (name != "module" and any(re.match(r"\d|$", rest) for rest in heads[name])):

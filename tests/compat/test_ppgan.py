@@ -94,7 +94,7 @@ def test_networks_of_theirs_get_the_facts_that_we_read():
         (GENERATORS, {"name": "ppgan.LESRCNN"}, "PaddleGAN has no generator 'LESRCNN'; did you mean"),
         (GENERATORS, {"name": "ppgan.LESRCNNGenerator", "scal": 2}, "no option 'scal'; did you mean 'scale'"),
         (GENERATORS, {"name": "ppgan.DCGenerator", "input_nz": 4, "input_nc": 3, "output_nc": 3}, "LR"),
-        (METRICS, {"name": "ppgan.FID"}, "can be named here, but no metric"),
+        (METRICS, {"name": "ppgan.FID"}, "criterions of PaddleGAN can be used, not metrics"),
     ],
 )
 def test_what_cannot_be_used_of_theirs_is_named(registry, cfg, message):
