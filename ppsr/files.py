@@ -46,7 +46,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; it is moved into place when the block ends without an error.
+    """Yield a temporary path next to `target`, moved into place when the block ends without an error.
 
     The temporary name keeps the suffix, so that writers which choose the format by suffix work, and is short,
     so that `target` may have the longest name that the disk takes. Part of it is drawn, as processes in

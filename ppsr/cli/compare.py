@@ -17,7 +17,7 @@ def compare(
     image: Annotated[Path, typer.Argument(help="LR image.", metavar="IMAGE")],
     load: NetworkLoads,
     config_file: NetworkConfig = None,
-    gt: Annotated[Path | None, typer.Option(help="HR image to show beside the results.")] = None,
+    gt: Annotated[Path | None, typer.Option(help="HR image to show next to the results.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Output folder; default: output/compare-IMAGE.")
     ] = None,

@@ -47,7 +47,7 @@ def evaluate_images(
     load: NetworkLoads = [],
     config_file: NetworkConfig = None,
     bicubic: Annotated[
-        bool | None, typer.Option("--bicubic/--no-bicubic", help="Score bicubic; default: beside networks.")
+        bool | None, typer.Option("--bicubic/--no-bicubic", help="Score bicubic; default: with networks.")
     ] = None,
     metrics: Annotated[
         str | None,

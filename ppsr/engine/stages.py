@@ -20,7 +20,7 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load], *, train: bool = T
     """Load networks from the files that a config names.
 
     Args:
-        stages: weights by the name of a network; "" stands for all networks.
+        stages: weights by the name of a network; "" means all networks.
         train: as of `load_model`.
 
     Raises:

@@ -24,7 +24,7 @@ from ppsr.registry import METRICS
 
 __all__ = ["Evaluation", "evaluate", "network_labels", "network_name"]
 
-_OTHER_LABELS = ("bicubic", "HR")  # of what is shown beside networks
+_OTHER_LABELS = ("bicubic", "HR")  # shown in addition to networks
 
 
 @dataclass

@@ -46,7 +46,7 @@ _SMALL = {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24}
 
 
 class HAB(SwinBlock):
-    """Swin block with a convolution branch beside the attention; the branch has no stochastic depth."""
+    """Swin block with a convolution branch parallel to the attention; the branch has no stochastic depth."""
 
     def __init__(self, *arguments: Any, cab: tuple[int, int], conv_scale: float, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -45,7 +45,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     """Images of a folder by suffix, sorted by name; with `recursive` of its folders and linked ones too.
 
     Hidden ones, whose name or sub-folder begins with a dot, are left out: remains of killed runs, and what
-    macOS and trash bins keep beside images.
+    macOS and trash bins keep next to images.
 
     Raises:
         DataError: no such folder.

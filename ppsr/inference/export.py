@@ -92,7 +92,7 @@ def export_network(
         prefix: path of the files without suffixes. An export of this name is replaced.
         formats: any of "paddle", "onnx" and, for RRDBNet and SRVGGNetCompact, "ncnn". ONNX is made from the
             Paddle graph, so that is there with it.
-        shape: (N, C, H, W) of the input; None stands for any size.
+        shape: (N, C, H, W) of the input; None means any size.
         verify: backends to compare with the network; None: all that are installed.
         show: called before each step with what is done, its item, the number of finished steps and of all.
 
@@ -248,7 +248,7 @@ def _forwards_kept(net: nn.Layer) -> Iterator[None]:
 
 @contextmanager
 def _temporary_prefix(prefix: Path) -> Iterator[Path]:
-    """A prefix in a hidden folder beside the final one; its files are moved when the block ends well.
+    """A prefix in a hidden folder next to the final one; its files are moved when the block ends well.
 
     The info file goes away first and comes back last, so that a reader never finds a mixture.
     """

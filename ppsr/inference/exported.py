@@ -119,5 +119,5 @@ class Export:
 
     @property
     def shape(self) -> Sequence[int | None]:
-        """The input shape; None stands for any size."""
+        """The input shape; None means any size."""
         return self.entries.get("input_shape") or (None, None, None, None)

@@ -184,7 +184,7 @@ def upscale_files(
         suffix: appended to the names.
         extension: format of images, or "same".
         skip_existing: leave out inputs whose result exists and has its size, as after an interruption.
-        report: file of the report; None: `report.jsonl` beside the results.
+        report: file of the report; None: `report.jsonl` in the output folder.
 
     Returns:
         One report per input: path, status (ok, warn, error, skipped), reason, error (its class), output,

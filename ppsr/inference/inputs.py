@@ -101,7 +101,7 @@ def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = 
 
     Args:
         sources: files, folders, or patterns such as "in/**/*.png".
-        output: left out when it lies inside a source.
+        output: excluded if it is inside a source.
 
     Raises:
         DataError: a source is the only one and does not exist.
@@ -158,7 +158,7 @@ def _split_pattern(path: Path) -> tuple[Path, str] | None:
 def _of_pattern(root: Path, pattern: str) -> list[Job]:
     """Paths below a folder that match, in order, in the folders that the pattern leaves open.
 
-    `**` stands for any folders.
+    `**` matches any folders.
     """
     parts = Path(pattern).parts
     open_from = root.joinpath(*parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])

@@ -35,7 +35,7 @@ def write_graph(net: Any, target: Path) -> None:
 
     Args:
         net: the network; the keys and layouts of its convolutions are PyTorch's.
-        target: the .param file; the numbers go beside it, to .bin.
+        target: the .param file; the numbers are written to .bin in the same folder.
 
     Raises:
         WeightError: it has parts without an ncnn form.

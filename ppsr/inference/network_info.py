@@ -44,7 +44,7 @@ class NetworkInfo:
     degradation_params: Annotated[int, Field(ge=0, le=4096)] = 0
 
     def to_json(self, **more: Any) -> str:
-        """The text of the file beside an export."""
+        """Text of the JSON file of an export."""
         return json.dumps({**asdict(self), **more}, indent=1) + "\n"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: two threads beside the one that computes, with bounded queues."""
+"""Reading ahead and writing behind: two threads in addition to the one that computes, with bounded queues."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class TilePlan:
     Attributes:
         tiles: how it is cut; in a published tile mode by the loop of that mode.
         count: number of tiles.
-        memory: bytes predicted for it beside the process as it is; None: not predicted.
+        memory: predicted additional bytes; None if not predicted.
     """
 
     tiles: Tiles

@@ -32,7 +32,7 @@ Frame = tuple[np.ndarray, Any, int]  # pixels, source, time stamp
 
 
 class Parts:
-    """A hidden folder beside the result, with the packets of every `PART_FRAMES` frames and what made them.
+    """A hidden folder next to the result, with the packets of every `PART_FRAMES` frames and what made them.
 
     As a context it keeps the folder for this run, and removes it where the block ends without an error or
     before the first whole part. Packets of other settings are removed.

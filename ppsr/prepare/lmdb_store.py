@@ -1,4 +1,4 @@
-"""Images in one LMDB store, in BasicSR's layout: PNG bytes by name, and `meta_info.txt` beside them."""
+"""Images in one LMDB store, in BasicSR's layout: PNG bytes by name, and `meta_info.txt`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_lmdb(
 ) -> Summary:
     """Pack a folder of images into `<target>` (ending in .lmdb), lossless.
 
-    The store is written beside its final name and moved when it is complete. Its room is doubled whenever it
+    The store is written under a temporary name and moved when it is complete. Its room is doubled whenever it
     is full, so it never has to be guessed.
 
     Args:

@@ -60,7 +60,7 @@ def create_app(
         service: what computes.
         folder: for uploads and results; each request has a folder of its own inside it.
         loopback: whether it is bound to a loopback address.
-        hosts: names that requests may use beside those of loopback.
+        hosts: host names that requests may use in addition to loopback names.
     """
     names = {name.lower() for name in hosts}
 

@@ -1,7 +1,7 @@
 """Metadata of ppsr's own weight files: their networks with all arguments, and a checksum.
 
 Keys and shapes do not show everything (activations, a window's shift, FSRCNN's scale, the value range). So
-each file carries one JSON text beside its arrays, below the entry `ppsr`: in the metadata of .safetensors, as
+each file contains one JSON string under the key `ppsr`: in the metadata of .safetensors, as
 one more entry of .pdparams and .pth, which Paddle and PyTorch read as the text that it is.
 """
 

@@ -149,4 +149,4 @@ def _left_out(keys: list[str]) -> list[str]:
         return []
     heads = sorted({key.partition(".")[0] for key in keys})
     more = ", ..." if len(heads) > _SHOWN else ""
-    return [f"left out {len(keys)} tensors beside it: {', '.join(heads[:_SHOWN])}{more}"]
+    return [f"left out {len(keys)} other tensors: {', '.join(heads[:_SHOWN])}{more}"]

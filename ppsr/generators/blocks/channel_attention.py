@@ -1,4 +1,4 @@
-"""Convolutions with channel attention, as HAT and MambaIR have them beside their main branch.
+"""Convolutions with channel attention, used by HAT and MambaIR in parallel to the main branch.
 
 Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018,
 arXiv:1807.02758, for the attention.

@@ -68,7 +68,7 @@ class WindowOptions(TokenOptions):
         return list(zip(self.depths, self.num_heads, strict=True))
 
     def block(self, drop_path: float) -> dict[str, Any]:
-        """Arguments of `SwinBlock` beside its sizes."""
+        """Arguments of `SwinBlock` other than sizes."""
         return {
             "qkv_bias": self.qkv_bias,
             "qk_scale": self.qk_scale,
@@ -93,7 +93,7 @@ def image_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
 def takes(
     options: type[TokenOptions], **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a constructor the fields of a dataclass as keyword arguments, beside its own.
+    """Give a constructor the fields of a dataclass as keyword arguments, in addition to its own.
 
     Args:
         options: the dataclass; the constructor receives an instance of it as its first argument.

@@ -44,7 +44,7 @@ def read_ncnn(path: str | Path) -> NcnnWeights:
     """Read an ncnn network whose graph is that of RRDBNet or SRVGGNetCompact.
 
     Args:
-        path: the .param or the .bin file; the other one lies beside it.
+        path: the .param or the .bin file; the other one is in the same folder.
 
     Raises:
         CorruptFile: damaged, or a graph that no known network has; the message names the first difference.
