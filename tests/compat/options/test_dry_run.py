@@ -24,7 +24,6 @@ TRAIN = "datasets.train"
 LOADER = {f"{TRAIN}.num_worker_per_gpu": 0, f"{TRAIN}.batch_size_per_gpu": 2, f"{TRAIN}.dataroot_gt": "hr"}
 DEGRADED = {**LOADER, "scale": SCALE, "network_g.upscale": SCALE, "gt_size": 16, "queue_size": 4}
 VIT = {"depths": [6], "img_size": 8, "window_size": 4, "embed_dim": 12, "num_heads": [2]}
-TINY_VIT = {f"network_g.{key}": value for key, value in {**VIT, "squeeze_factor": 6}.items()}
 SMALL = {"num_feat": 4, "num_block": 1}
 DYNAMIC = {**SMALL, "num_models": 2}
 PREDICTOR = {"nf": 4, "num_networks": 2}
@@ -73,27 +72,6 @@ def _convert(options):
 def _run(target, *overrides, mode="--dry-run"):
     options = ["log_config.interval=1", *overrides]
     return main(["-c", str(target), "--device", "cpu", mode, "-o", *options])
-
-
-def test_a_transformer_trains_a_step(capsys):
-    options = files.transformer_train("DRCT", SCALE, "scratch")
-    values = {**LOADER, **TINY_VIT, f"{TRAIN}.dataroot_lq": "x2", f"{TRAIN}.gt_size": 16}
-    assert _run(_convert(files.changed(options, values)), "dataset.test=null") == 0
-    assert "l_pix" in capsys.readouterr().out
-
-
-def test_a_gan_trains_a_step_on_real_degradations(capsys):
-    options = files.real_train("DRCT", gan=True)
-    assert _run(_convert(files.changed(options, {**DEGRADED, **TINY_VIT, **_vgg11()})), QUICK[0]) == 0
-    printed = capsys.readouterr().out
-    assert "l_g_gan" in printed and "l_percep" in printed and "l_d_real" in printed
-
-
-def test_simple_align_trains_a_step(capsys):
-    options = files.reflash_train("MSRResNet_detailss", name="train_RealSRResNetx4-reg", weight=1.0)
-    small = {f"network_g.{key}": value for key, value in SMALL.items()}
-    assert _run(_convert(files.changed(options, {**DEGRADED, **small})), *QUICK) == 0
-    assert "l_reg" in capsys.readouterr().out
 
 
 def test_cddnet_trains_a_step(capsys):
