@@ -57,3 +57,12 @@ def like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
     monkeypatch.setattr(versions, "copy_from_pinned", lambda v, make=paddle.to_tensor: make(v))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks start with zeros: drawing numbers takes most of the time of building large ones."""
+    from paddle.nn.initializer import Constant, Initializer
+
+    zero = Constant(0.0)
+    monkeypatch.setattr(Initializer, "__call__", lambda self, *arguments: zero.forward(*arguments))

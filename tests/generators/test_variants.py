@@ -49,7 +49,7 @@ def parameters(net) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", all_variants(), ids=lambda v: v.name)
-def test_table_states_what_the_built_network_has(variant) -> None:
+def test_table_states_what_the_built_network_has(variant, undrawn: None) -> None:
     net = variant.build()
     assert net.scale == variant.scale
     assert parameters(net) == variant.parameters
