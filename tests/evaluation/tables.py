@@ -47,7 +47,7 @@ def _sources(protocol: Protocol) -> str:
     for r in PUBLISHED:
         if r.protocol == protocol.name:
             methods.setdefault(r.source, {})[f"{r.method} x{r.scale}"] = None
-    return "; ".join(f"{', '.join(names)}: {source}" for source, names in methods.items()) or "none here"
+    return "; ".join(f"{', '.join(names)}: {source}" for source, names in methods.items()) or "none"
 
 
 def published_table() -> str:
