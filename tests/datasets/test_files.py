@@ -46,11 +46,6 @@ def _listed(folder, text):
     return [path.relative_to(folder).as_posix() for path in gather_images(folder, folder / "list.txt")]
 
 
-def test_a_folder_is_searched_recursively_in_order(folder):
-    found = [path.relative_to(folder).as_posix() for path in gather_images(folder)]
-    assert found == ["a b.png", "d.png", "sub/c.JPG"]
-
-
 @pytest.mark.parametrize(
     "text",
     [

@@ -56,11 +56,6 @@ def test_a_folder_that_was_not_named_is_a_new_one(work, monkeypatch):
         assert (work / "output" / folder / "index.html").is_file()
 
 
-def test_networks_of_several_scales_are_refused(work):
-    assert "a: x2, c: x4" in str(_run(work, "a", "c").exception)
-    assert not (work / "out").exists()
-
-
 def test_crops_lie_where_the_images_differ_and_do_not_overlap():
     a = np.zeros((64, 64, 3), np.uint8)
     b = a.copy()

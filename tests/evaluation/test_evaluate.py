@@ -139,13 +139,6 @@ def test_a_second_file_of_one_name_is_named(folders, images, side):
     assert (result.count, result.exit_code) == (3, 1)
 
 
-def test_a_second_hr_file_of_one_name_is_named_where_lr_is_made(folders, images):
-    write_image(folders / "gt" / "a.jpg", images["a"])
-    result = evaluate(gt=folders / "gt", use_bicubic=True)
-    assert _kinds(result) == {("a.png", "duplicate")}
-    assert str(folders / "gt" / "a.jpg") in result.sets[0].problems[0].reason
-
-
 def test_a_data_folder_is_read_by_the_layout_of_the_protocol(tmp_path, images):
     for name, gt in images.items():
         write_image(tmp_path / "Set14" / "HR" / f"{name}.png", gt)

@@ -9,8 +9,6 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.analysis.feature_maps import feature_maps
-from ppsr.analysis.lam import LamSettings, lam
 from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.variants import find_variant
@@ -109,19 +107,3 @@ def test_tiles_with_an_overlap_come_near_the_whole_image(name: str, rng: np.rand
     errors = [np.abs(Upscaler(net, tile=16, overlap=o)(image) - whole).max() for o in (0, 8)]
     assert errors[1] < errors[0] / 2
     assert errors[1] < 0.05 * np.abs(whole).max()
-
-
-@pytest.mark.slow
-@both
-def test_attribution_and_feature_maps_are_made(name: str, rng: np.random.Generator) -> None:
-    net = build(name)
-    lq = rng.random((3, 10, 13), dtype=np.float32)
-    result = lam(net, lq, LamSettings(window=6, fold=2, kernel_size=3))
-    assert result.sr.shape == (3, 20, 26)
-    assert result.map.max() == 1
-    assert 0 < result.diffusion_index < 100
-    maps = feature_maps(net, lq, ["norm", "conv_first"])
-    assert {layer: values.shape[0] for layer, (_, values) in maps.items()} == {
-        "norm": net.conv_first.weight.shape[0],
-        "conv_first": net.conv_first.weight.shape[0],
-    }
