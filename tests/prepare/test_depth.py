@@ -80,6 +80,7 @@ def test_the_intended_way_of_shrinking_needs_another_folder(source, tmp_path):
     assert (tmp_path / "out" / name).read_bytes() != (tmp_path / "intended" / name).read_bytes()
 
 
+@pytest.mark.slow
 @golden("drn_dsr_protocol*")
 def test_mat_files_become_the_published_images(path, tmp_path):
     g = Golden(path)
