@@ -173,4 +173,4 @@ class _Recorded(PyLayer):
         read = [key for key in operation.inputs if key in operation.kept]
         keys = [*read, *(key for key, _ in operation.extras), DIFF_DST, *gradients]
         _run(operation, keys, [*kept, grad, *gradients.values()])
-        return tuple(gradients.get(GRADIENTS.get(key)) for key in operation.inputs)
+        return tuple(gradients.get(GRADIENTS.get(key, key)) for key in operation.inputs)
