@@ -48,9 +48,10 @@ fast: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" \
 		$(foreach part,benchmarks docs reliability serve tools,--ignore=tests/$(part))
 
-# The bars of docs/reliability.md with all of their cases, 20 minutes on two cores.
+# The bars of docs/reliability.md with all of their cases, 20 minutes on two cores; BARS_SEED=N draws other cases.
+BARS_SEED ?= 0
 reliability: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist load -m reliability --bars full
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist load -m reliability --bars full --bars-seed $(BARS_SEED)
 
 # The documentation site in site/; a broken link, a page outside the navigation or a wrong anchor is an error.
 docs: $(VENV)/.installed-dev

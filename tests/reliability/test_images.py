@@ -82,7 +82,7 @@ def _upscale(weights: Path, folder: Path) -> tuple[int, list[dict], float]:
 
 
 def test_damaged_images_never_end_a_batch(tmp_path: Path, bar: Bar, weights: Path) -> None:
-    rng, whole, count = np.random.default_rng(11), list(intact().items()), bar.count(10_000)
+    rng, whole, count = bar.rng(), list(intact().items()), bar.count(10_000)
     folder = tmp_path / "in"
     folder.mkdir()
     for index in range(count):
@@ -103,7 +103,7 @@ def test_damaged_images_never_end_a_batch(tmp_path: Path, bar: Bar, weights: Pat
 
 
 def test_truncated_jpegs_are_noticed(tmp_path: Path, bar: Bar, weights: Path) -> None:
-    rng, whole, count = np.random.default_rng(12), intact(), bar.count(600)
+    rng, whole, count = bar.rng(), intact(), bar.count(600)
     folder = tmp_path / "in"
     folder.mkdir()
     for index in range(count):

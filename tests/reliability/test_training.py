@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
@@ -25,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 STEPS = {"snapshot_config": {"interval": 3}, "log_config": {"interval": 1}}
 
 
-def _ended(config: Path, how: str, count: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "tests.reliability.kills", str(config), how, str(count), "5"]
+def _ended(config: Path, how: str, count: int, seed: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.reliability.kills", str(config), how, str(count), str(seed)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -35,7 +34,7 @@ def _ended(config: Path, how: str, count: int) -> dict[str, float]:
 
 def test_kill_9_at_any_moment_loses_nothing(tmp_path: Path, bar: Bar) -> None:
     count = bar.count(100)
-    found = _ended(write_config(tmp_path, total_iters=60, **STEPS), "kill", count)
+    found = _ended(write_config(tmp_path, total_iters=60, **STEPS), "kill", count, bar.seed)
     bar.report(
         "R1 kill -9",
         f"{count} kills: every finished run equal bit by bit",
@@ -47,7 +46,7 @@ def test_kill_9_at_any_moment_loses_nothing(tmp_path: Path, bar: Bar) -> None:
 
 def test_sigterm_at_any_moment_saves_the_step(tmp_path: Path, bar: Bar) -> None:
     count = max(3, bar.count(20))
-    found = _ended(write_config(tmp_path, log_config={"interval": 1}), "terminate", count)
+    found = _ended(write_config(tmp_path, log_config={"interval": 1}), "terminate", count, bar.seed)
     bar.report(
         "R4 SIGTERM",
         f"{count} moments: code 143, the step saved, within 10 s",
@@ -96,7 +95,7 @@ def _of_the_run(folder: Path) -> list[psutil.Process]:
 
 def test_a_dead_rank_ends_the_job_and_leaves_no_process(tmp_path: Path, bar: Bar) -> None:
     """The launcher ends, no process is left, the log names the rank, and the run goes on afterwards."""
-    config, count, rng = write_config(tmp_path, **STEPS), bar.count(18), np.random.default_rng(1)
+    config, count, rng = write_config(tmp_path, **STEPS), bar.count(18), bar.rng()
     endless, slowest = ("total_iters=100000", "dataset.train.num_workers=2"), 0.0
     for number in range(count):
         log = tmp_path / f"log{number}"

@@ -40,7 +40,7 @@ import json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 from tests.reliability.test_weight_files import damage
-counts = damage(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+counts = damage(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))
 peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
 print(json.dumps({**counts, "peak": int(peak) // 1024}))
 """
@@ -66,9 +66,9 @@ def intact(folder: Path, kind: str) -> tuple[Path, bytes]:
     return folder / "a.pdparams", next(content for suffix, content in seeds() if suffix == ".pdparams")
 
 
-def damage(folder: Path, kind: str, count: int) -> dict[str, float]:
+def damage(folder: Path, kind: str, count: int, seed: int) -> dict[str, float]:
     """Read `count` damaged files of a format; how it ended, and the slowest."""
-    rng, watch = np.random.default_rng(20), Watch()
+    rng, watch = np.random.default_rng(seed), Watch()
     counts = {"refused": 0, "corrupt": 0, "other": 0, "loaded": 0, "slowest": 0.0}
     path, content = intact(folder, kind)
     for index in range(count):
@@ -91,7 +91,7 @@ def damage(folder: Path, kind: str, count: int) -> dict[str, float]:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_damaged_weight_files_end_in_a_named_error(tmp_path: Path, bar: Bar, kind: str) -> None:
     count = bar.count(20_000)
-    command = [sys.executable, "-c", DAMAGE, str(tmp_path), kind, str(count)]
+    command = [sys.executable, "-c", DAMAGE, str(tmp_path), kind, str(count), str(bar.seed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
@@ -117,7 +117,7 @@ def test_hostile_configs_end_in_a_named_error(tmp_path: Path, bar: Bar) -> None:
         "[" * 5000,
         "a: " + "9" * 5000,
     ]
-    rng, watch, count, refused, slowest = np.random.default_rng(7), Watch(), bar.count(1000), 0, 0.0
+    rng, watch, count, refused, slowest = bar.rng(), Watch(), bar.count(1000), 0, 0.0
     for index in range(count):
         text = crafted[index] if index < len(crafted) else configs[index % len(configs)]
         content = text.encode() if index < len(crafted) else mutate(text.encode(), rng)
@@ -144,7 +144,7 @@ def test_hostile_configs_end_in_a_named_error(tmp_path: Path, bar: Bar) -> None:
 
 @pytest.mark.parametrize("kind", [".pdparams", ".safetensors", ".pth"])
 def test_flipped_bits_are_detected(tmp_path: Path, bar: Bar, kind: str) -> None:
-    rng, count = np.random.default_rng(3), bar.count(1000)
+    rng, count = bar.rng(), bar.count(1000)
     state = {"generator": {"w": rng.standard_normal((40, 30)).astype("f4"), "b": np.arange(9, dtype="f4")}}
     path = tmp_path / f"a{kind}"
     write_state(path, state)
