@@ -317,7 +317,11 @@ def lost_metadata(source: Path, target: Path, copied: Mapping[int, int]) -> list
     with open_video(source) as old, open_video(target) as new:
         lost += [f"tag '{key}'" for key, value in _tags(old).items() if new.metadata.get(key) != value]
         for number, copy in copied.items():
-            before, after = old.streams[number], new.streams[copy]
+            before = old.streams[number]
+            if copy >= len(new.streams):  # writers leave out a stream without packets
+                lost.append(f"{before.type} {number}")
+                continue
+            after = new.streams[copy]
             for key in ("language", "title"):
                 value = before.metadata.get(key)
                 if value not in (None, "und", after.metadata.get(key)):

@@ -96,6 +96,18 @@ def test_titles_languages_and_chapters_are_carried_over(tmp_path):
     assert _info(tmp_path / "out" / "film.mkv") == _info(tmp_path / "film.mkv")
 
 
+def test_sound_without_packets_is_named_where_a_container_leaves_it_out(tmp_path):
+    with av.open(str(tmp_path / "silent.mkv"), "w") as writer:
+        video = writer.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        writer.add_stream("aac", rate=44100)
+        for image in _images(48, 64):
+            writer.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        writer.mux(video.encode(None))
+    report = _one(tmp_path, "silent.mkv", "film.mp4")
+    assert (report["status"], report["reason"]) == ("warn", "the result does not have: audio 1")
+
+
 @_has_chapters
 def test_what_a_container_does_not_keep_is_named(tmp_path):
     _film(tmp_path / "film.mkv")
