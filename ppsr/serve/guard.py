@@ -34,7 +34,7 @@ def check_request(request: Request, *, loopback: bool, hosts: Collection[str], m
         max_bytes: size limit of a request body.
 
     Raises:
-        RequestError: 403 or 413.
+        RequestError: 403, 411 or 413.
     """
     headers = request.headers
     host = headers.get("host", "")
@@ -46,6 +46,8 @@ def check_request(request: Request, *, loopback: bool, hosts: Collection[str], m
     foreign = headers.get("sec-fetch-site") == "cross-site" and request.method not in ("GET", "HEAD")
     if foreign or (origin is not None and _split(origin).netloc != host):
         raise RequestError(403, "foreign_origin", "requests from pages of other sites are not served")
+    if "transfer-encoding" in headers:  # chunks of a byte cost more time than they take to send
+        raise RequestError(411, "no_length", "send the length of the file (Content-Length), not chunks")
     length = headers.get("content-length", "0")
     if length.isdecimal() and int(length) > 8 * max_bytes:  # a little more is read for the answer
         raise RequestError(
