@@ -121,13 +121,13 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
 
     config = load_config(config_file, overrides, imports=imports)
     accelerate.enable()
-    import paddle
+    with exit_on_signals():  # the imports take seconds
+        import paddle
 
-    from ppsr.engine.distributed import start_distributed
-    from ppsr.inference.backends.exported import default_device
+        from ppsr.engine.distributed import start_distributed
+        from ppsr.inference.backends.exported import default_device
 
-    experiment = check_config(config)
-    with exit_on_signals():
+        experiment = check_config(config)
         group = start_distributed(arguments.device or default_device())
         paddle.seed(experiment.seed)
         return _run_model(arguments, config, experiment, group)

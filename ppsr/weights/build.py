@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
-from ppsr.errors import ConfigError, WeightError
+from ppsr.errors import WeightError, first_line
 from ppsr.registry import GENERATORS
 from ppsr.weights.identify import Found
 from ppsr.weights.record import check_sizes
@@ -49,10 +49,10 @@ def build_found(found: Found, states: Iterable[Mapping[str, np.ndarray]], source
             f"{source} holds {len(arrays)} tensors with {numbers:,} numbers, and {name} of the sizes that it "
             "names would have far more; the file is damaged or made up"
         ) from None
-    except (ConfigError, TypeError, OverflowError, MemoryError) as error:
+    except Exception as error:  # constructors divide by, index and multiply whatever a file names
         raise WeightError(
-            f"{source} does not name all of its network: {error}. Say what is missing in a config, or write "
-            f"it into the file: ppsr convert {source} OUT -o KEY=VALUE"
+            f"{source} does not name all of its network: {first_line(error)}. Say what is missing in a "
+            f"config, or write it into the file: ppsr convert {source} OUT -o KEY=VALUE"
         ) from None
 
 

@@ -86,7 +86,9 @@ def terminated(config: Path, count: int, rng: np.random.Generator) -> dict[str, 
         found["slowest"] = max(found["slowest"], time.monotonic() - began)
         checkpoints = list((config.parent / "output").glob(f"*/{CHECKPOINTS}/step_*"))
         scalars = any(path.stat().st_size for path in (config.parent / "output").glob("*/scalars.jsonl"))
-        found["right"] += code == 128 + signal.SIGTERM and (bool(checkpoints) or not scalars)
+        # a shell reports both as 143; before there are handlers, the system's own ends the process
+        ended = code in (128 + signal.SIGTERM, -signal.SIGTERM)
+        found["right"] += ended and (bool(checkpoints) or not scalars)
         found["checkpoints"] += bool(checkpoints)
     return found
 

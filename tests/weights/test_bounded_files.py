@@ -16,6 +16,7 @@ import pytest
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.weights import read_file, write_state
+from ppsr.weights.build import build_found
 from ppsr.weights.pdparams import parse_pdparams
 
 MODULUS = (1 << 61) - 1  # of Python's hash of numbers
@@ -95,6 +96,14 @@ def test_sizes_of_empty_tensors_build_nothing(tmp_path: Path) -> None:
     with pytest.raises(WeightError, match="no known network"):
         load_network(load=tmp_path / "a.safetensors")
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "found", [("DRCT", {"in_chans": 0}), ("DRNGenerator", {"n_feats": 0}), ("SwinIR", {"depths": "x"})]
+)
+def test_arguments_that_no_network_has_are_one_kind_of_error(found: tuple[str, dict]) -> None:
+    with pytest.raises(WeightError, match=r"a\.pth does not name all of its network: .*ppsr convert"):
+        build_found(found, [{"w": np.zeros(5, "f4")}], "a.pth")
 
 
 def test_a_wide_window_builds_nothing(tmp_path: Path) -> None:
