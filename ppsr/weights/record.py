@@ -23,7 +23,7 @@ ENTRY = "ppsr"
 _FORMAT = 1
 _BEGINS = f'{{"format": {_FORMAT}, "networks":'
 _LONGEST = 1 << 20
-_LARGEST = 1 << 24  # of any number in the arguments of a network
+_LARGEST = 1 << 16  # of any number in the arguments of a network, and of a list's sum
 _WIDEST_WINDOW = 64  # of attention, whose index has the fourth power of it
 
 
@@ -113,6 +113,8 @@ def check_sizes(value: Any, key: str = "") -> None:
     elif isinstance(value, list):
         for item in value:
             check_sizes(item, key)
+        numbers = [abs(item) for item in value if isinstance(item, (int, float))]
+        check_sizes(len(value) + sum(numbers), "" if key == "window_size" else key)
     elif isinstance(value, (int, float)):
         largest = _WIDEST_WINDOW if key == "window_size" else _LARGEST
         if not abs(value) <= largest:

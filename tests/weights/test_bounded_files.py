@@ -106,6 +106,17 @@ def test_arguments_that_no_network_has_are_one_kind_of_error(found: tuple[str, d
         build_found(found, [{"w": np.zeros(5, "f4")}], "a.pth")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"depths": [1 << 24]}, {"depths": [1 << 15] * 3}, {"depths": [0] * (1 << 17)}, {"num_feat": 1 << 17}],
+)
+def test_numbers_that_count_more_than_any_network_has_are_refused(arguments: dict) -> None:
+    started = time.process_time()
+    with pytest.raises(WeightError, match="at most 65536"):
+        build_found(("HAT", arguments), [{"w": np.zeros(5, "f4")}], "a.pth")
+    assert time.process_time() - started < 2
+
+
 def test_a_wide_window_builds_nothing(tmp_path: Path) -> None:
     """Its index has the fourth power of the window."""
     width, window, block = 8, 200, "layers.0.residual_group.blocks.0."
