@@ -96,10 +96,10 @@ def _meanings(component: Any) -> dict[str, str]:
 
 
 def _steps_page() -> str:
-    from ppsr.degradations import second_order
+    from ppsr.registry import DEGRADATION_STEPS
 
     parts = ["# Degradation steps", "What `dataset.train.degradation.operations` is a list of."]
-    for name, step in second_order._STEPS.items():
+    for name, step in ((name, DEGRADATION_STEPS.get(name)) for name in DEGRADATION_STEPS.names()):
         meanings = dict(parse_docstring(step.__doc__).sections.get("Attributes", []))
         rows = [
             (

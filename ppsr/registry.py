@@ -19,6 +19,7 @@ from ppsr.errors import ConfigError, PpsrError, did_you_mean
 __all__ = [
     "CRITERIONS",
     "DATASETS",
+    "DEGRADATION_STEPS",
     "DISCRIMINATORS",
     "GENERATORS",
     "LRSCHEDULERS",
@@ -196,6 +197,7 @@ DISCRIMINATORS = Registry("discriminator", "ppsr.discriminators")
 CRITERIONS = Registry("criterion", "ppsr.criterions")
 MODELS = Registry("model", "ppsr.models")
 DATASETS = Registry("dataset", "ppsr.datasets")
+DEGRADATION_STEPS = Registry("degradation step", "ppsr.degradations")
 METRICS = Registry("metric", "ppsr.metrics")
 LRSCHEDULERS = Registry("lr_scheduler", "ppsr.solver")
 OPTIMIZERS = Registry("optimizer", "ppsr.solver")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
+from ppsr.degradations.base import Operation
 from ppsr.degradations.dasr import build_operations, describe, draw_params, levels_with
-from ppsr.degradations.operations import Operation
 from ppsr.errors import ConfigError
 
 __all__ = ["DASRDataset"]

@@ -21,10 +21,11 @@ from ppsr.datasets.samples import TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
 from ppsr.datasets.transforms import check_window, paired_crop, random_crop_or_pad
 from ppsr.degradations import device
+from ppsr.degradations.base import Operation
 from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
-from ppsr.degradations.operations import Operation, apply_operations, quantise
+from ppsr.degradations.operations import apply_operations, quantise
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.io import to_unit
 from ppsr.memory import device_array

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from ppsr.datasets.degrading import DegradingDataset
-from ppsr.degradations.operations import Operation
+from ppsr.degradations.base import ImageSizes, Operation
 from ppsr.degradations.second_order import (
     SECOND_ORDER,
     build_steps,
     draw_operations,
-    needs_host,
+    host_operations,
     smallest_filtered,
 )
 from ppsr.errors import ConfigError, did_you_mean
@@ -40,8 +40,10 @@ class RealESRGANDataset(DegradingDataset):
                 valid = ("backend", "operations")
                 raise ConfigError(f"degradation has no option '{key}'; {did_you_mean(key, valid)}")
         self.steps = build_steps(options.get("operations") or SECOND_ORDER)
-        if self.backend == "device" and needs_host(self.steps):
-            self.use_host("degradation.backend: webp and video need the backend 'host'")
+        sizes = ImageSizes((self.crop_pad_size, self.crop_pad_size), self.scale)
+        on_host = host_operations(self.steps, sizes)
+        if self.backend == "device" and on_host:
+            self.use_host(f"degradation.backend: {', '.join(on_host)} need the backend 'host'")
         return smallest_filtered(self.steps, self.crop_pad_size, self.crop_pad_size // self.scale)
 
     def draw(

@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppsr.degradations.operations import Operation
-from ppsr.degradations.steps import ImageSizes, Rng, check_names, check_range
+from ppsr.degradations.base import ImageSizes, Operation, Rng, Step
+from ppsr.degradations.steps import check_names, check_range
 from ppsr.errors import ConfigError
 from ppsr.imaging.frames import reformatted
 from ppsr.imaging.io import to_uint8, to_unit
@@ -32,7 +32,7 @@ VIDEO_CODECS = {
 
 
 @dataclass(frozen=True)
-class WebP:
+class WebP(Operation):
     """WebP compression of an image clipped to [0, 1]."""
 
     quality: int
@@ -46,7 +46,7 @@ class WebP:
 
 
 @dataclass(frozen=True)
-class Video:
+class Video(Operation):
     """Compression of an image clipped to [0, 1] as a video's frame, 4:2:0."""
 
     codec: str
@@ -86,7 +86,7 @@ def _coded(image: np.ndarray, code: Callable[[np.ndarray], np.ndarray]) -> np.nd
 
 
 @dataclass(frozen=True)
-class WebPStep:
+class WebPStep(Step):
     """WebP compression of a random quality."""
 
     webp_range: Sequence[float]
@@ -99,7 +99,7 @@ class WebPStep:
 
 
 @dataclass(frozen=True)
-class VideoStep:
+class VideoStep(Step):
     """Compression by a video codec, of a random quality.
 
     Attributes:

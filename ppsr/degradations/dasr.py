@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ppsr.degradations.base import Operation
 from ppsr.degradations.kernels import Kernel, sinc_kernel
-from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize
+from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Resize
 from ppsr.degradations.steps import BlurStep, JpegStep, NoiseStep, ResizeStep, SincStep
 from ppsr.errors import ConfigError, did_you_mean
 

@@ -9,31 +9,18 @@ the kind of noise are drawn per image. Only what decides sizes and order can be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
-from itertools import permutations
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ppsr.degradations.codecs import VideoStep, WebPStep
+from ppsr.degradations.base import ImageSizes, Operation, SizeBounds, Step
 from ppsr.degradations.kernels import KERNEL_SHAPES
-from ppsr.degradations.operations import Operation
-from ppsr.degradations.steps import (
-    BlurStep,
-    ImageSizes,
-    JpegStep,
-    NoiseStep,
-    RandomOrder,
-    ResizeStep,
-    SincStep,
-    Sometimes,
-    Step,
-    UnsharpStep,
-)
-from ppsr.errors import ConfigError, did_you_mean
+from ppsr.degradations.steps import RandomOrder, Sometimes, bounds_after
+from ppsr.errors import ConfigError
+from ppsr.registry import DEGRADATION_STEPS, check_arguments
 
-__all__ = ["SECOND_ORDER", "build_steps", "draw_operations", "needs_host", "smallest_filtered"]
+__all__ = ["SECOND_ORDER", "build_steps", "draw_operations", "host_operations", "smallest_filtered"]
 
 _KERNELS = {
     "kernel_list": KERNEL_SHAPES,
@@ -60,20 +47,6 @@ SECOND_ORDER: tuple[dict[str, Any], ...] = (
 )
 
 
-_STEPS: dict[str, type] = {
-    "blur": BlurStep,
-    "jpeg": JpegStep,
-    "noise": NoiseStep,
-    "random_order": RandomOrder,
-    "resize": ResizeStep,
-    "sinc": SincStep,
-    "unsharp": UnsharpStep,
-    "video": VideoStep,
-    "webp": WebPStep,
-}
-_ON_HOST = (VideoStep, WebPStep)
-
-
 def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations") -> tuple[Step, ...]:
     """Make the steps that a configuration lists, each a mapping of `name`, the step's options and `prob`, the
     probability that it acts (1).
@@ -93,35 +66,38 @@ def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations")
 def _build_step(entry: Mapping[str, Any], where: str) -> Step:
     if not isinstance(entry, Mapping) or "name" not in entry:
         raise ConfigError(f"{where}: a degradation step is a mapping with the key 'name', got {entry!r}")
-    options = {key: value for key, value in entry.items() if key not in ("name", "prob")}
     name = str(entry["name"])
-    if name not in _STEPS:
-        raise ConfigError(f"{where}: degradation step '{name}' is unknown; {did_you_mean(name, _STEPS)}")
-    known = {field.name: field for field in fields(_STEPS[name])}
-    for key in options:
-        if key not in known:
-            valid = (*known, "prob")
-            raise ConfigError(f"{where}: {name} has no option '{key}'; {did_you_mean(key, valid)}")
-    for key, field in known.items():
-        if key not in options and field.default is MISSING:
-            raise ConfigError(f"{where}: {name} needs the option '{key}'")
-    if name == "random_order":
-        groups = options["groups"]
-        if not isinstance(groups, (list, tuple)):
-            raise ConfigError(f"{where}: groups is a list of lists of steps, got {groups!r}")
-        options["groups"] = tuple(build_steps(g, f"{where}.groups.{i}") for i, g in enumerate(groups))
+    options = {key: value for key, value in entry.items() if key not in ("name", "prob")}
     try:
-        step = _STEPS[name](**options)
+        component = DEGRADATION_STEPS.get(name)
+        fault = check_arguments(component, options, name, others=["prob"])
+        if fault is not None:
+            raise ConfigError(fault[1])
+        if component is RandomOrder:
+            options["groups"] = _build_groups(options["groups"])
+        step = component(**options)
         return Sometimes(step, entry["prob"]) if entry.get("prob", 1) != 1 else step
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def needs_host(steps: Sequence[Step]) -> bool:
-    """Whether a step has no form for batches on a device."""
-    inner = [step.step if isinstance(step, Sometimes) else step for step in steps]
-    groups = [group for step in inner if isinstance(step, RandomOrder) for group in step.groups]
-    return any(isinstance(step, _ON_HOST) for step in inner) or any(map(needs_host, groups))
+def _build_groups(groups: Any) -> tuple[tuple[Step, ...], ...]:
+    if not isinstance(groups, (list, tuple)):
+        raise ConfigError(f"groups is a list of lists of steps, got {groups!r}")
+    return tuple(build_steps(group, f"groups.{index}") for index, group in enumerate(groups))
+
+
+def host_operations(steps: Sequence[Step], sizes: ImageSizes) -> list[str]:
+    """Names of the operations of the steps that have no form for batches on a device."""
+    rng = np.random.default_rng(0)
+    drawn = [operation for step in _leaves(steps) for operation in step.draw(rng, rng, sizes)]
+    return sorted({type(operation).__name__ for operation in drawn if not operation.has_batch_form()})
+
+
+def _leaves(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        inner = step.inner_steps()
+        yield from _leaves(inner) if inner else [step]
 
 
 def draw_operations(
@@ -158,31 +134,10 @@ def smallest_filtered(steps: Sequence[Step], side: float, lq_side: float) -> flo
     Raises:
         ConfigError: the steps may not end at the size of the LR image.
     """
-    _, filtered, at_lq = _walk(steps, side, lq_side, side == lq_side)
-    if not at_lq:
+    bounds = bounds_after(steps, SizeBounds(side, lq_side, at_lq=side == lq_side))
+    if not bounds.at_lq:
         raise ConfigError(
             "the degradation must end at the size of the LR image; "
             "add {name: resize, relative_to: lq} as its last resize"
         )
-    return filtered
-
-
-def _walk(steps: Sequence[Step], side: float, lq_side: float, at_lq: bool) -> tuple[float, float, bool]:
-    """After the steps: the smallest side, the smallest that a filter met, whether the size is the LR one."""
-    filtered = np.inf
-    for step in steps:
-        if isinstance(step, Sometimes):
-            acted = _walk([step.step], side, lq_side, at_lq)
-            side, filtered, at_lq = min(side, acted[0]), min(filtered, acted[1]), at_lq and acted[2]
-        elif isinstance(step, RandomOrder):
-            orders = [[s for group in order for s in group] for order in permutations(step.groups)]
-            walks = [_walk(order, side, lq_side, at_lq) for order in orders]
-            side = min(walk[0] for walk in walks)
-            filtered = min(filtered, *(walk[1] for walk in walks))
-            at_lq = all(walk[2] for walk in walks)
-        elif isinstance(step, ResizeStep):
-            side = np.floor((lq_side if step.relative_to == "lq" else side) * step.smallest)
-            at_lq = step.ends_at_lq
-        elif isinstance(step, (BlurStep, SincStep, UnsharpStep)):
-            filtered = min(filtered, side)
-    return side, filtered, at_lq
+    return bounds.filtered

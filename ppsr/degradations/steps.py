@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import reduce
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 
+from ppsr.degradations.base import ImageSizes, Operation, Rng, SizeBounds, Step
 from ppsr.degradations.jpeg import SUBSAMPLING
 from ppsr.degradations.kernels import (
     KERNEL_SHAPES,
@@ -25,43 +28,24 @@ from ppsr.degradations.kernels import (
     sinc_kernel,
     unit_pulse,
 )
-from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Operation, Resize, Skipped
+from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Resize, Skipped
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.resize import RESIZE_MODES
 
 __all__ = [
     "BlurStep",
-    "ImageSizes",
     "JpegStep",
     "NoiseStep",
     "RandomOrder",
     "ResizeStep",
-    "Rng",
     "SincStep",
     "Sometimes",
-    "Step",
     "UnsharpStep",
     "are_shares",
+    "bounds_after",
     "check_names",
     "check_range",
 ]
-
-Rng = np.random.Generator
-
-
-@dataclass(frozen=True)
-class ImageSizes:
-    """Sizes that steps refer to: of the HR image, and how much smaller the LR image is."""
-
-    size: tuple[int, int]
-    scale: int
-
-
-class Step(Protocol):
-    """A random step. `shared_rng` draws what decides sizes and order, `rng` all else."""
-
-    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
-        """Operations with their choices made; as many, of the same kinds, for equal `shared_rng`."""
 
 
 def _is_list_of_numbers(value: Any) -> bool:
@@ -112,7 +96,7 @@ def _odd_sides(step: str, limits: Sequence[int]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class BlurStep:
+class BlurStep(Step):
     """Filter with a (generalised) Gaussian, plateau or sinc kernel of an odd side in `kernel_range`."""
 
     blur_sigma: Sequence[float]
@@ -164,9 +148,12 @@ class BlurStep:
         kernel = self.draw_kernel(rng)
         return [Blur((kernel if rng.random() < self.blur_prob else unit_pulse()).values)]
 
+    def bounds(self, before: SizeBounds) -> SizeBounds:
+        return before.after_filter()
+
 
 @dataclass(frozen=True)
-class SincStep:
+class SincStep(Step):
     """Filter with a sinc kernel, which rings as sharpened images do, or with none."""
 
     final_sinc_prob: float = 0.8
@@ -180,9 +167,12 @@ class SincStep:
         sides = _odd_sides("sinc", self.kernel_range)
         return [Blur(sinc_kernel(rng, sizes=sides, probability=self.final_sinc_prob).values)]
 
+    def bounds(self, before: SizeBounds) -> SizeBounds:
+        return before.after_filter()
+
 
 @dataclass(frozen=True)
-class ResizeStep:
+class ResizeStep(Step):
     """Resize in a random mode, by a random factor.
 
     Attributes:
@@ -192,6 +182,8 @@ class ResizeStep:
         resize_mode_list: names of `ppsr.imaging.resize.RESIZE_MODES`.
         resize_mode_prob: their probabilities; by default equal.
     """
+
+    is_shared = True
 
     resize_prob: Sequence[float] = (0, 0, 1)
     resize_range: Sequence[float] = (1, 1)
@@ -210,16 +202,6 @@ class ResizeStep:
         if self.relative_to not in ("image", "lq"):
             raise ConfigError(f"resize: relative_to is 'image' or 'lq', got '{self.relative_to}'")
 
-    @property
-    def smallest(self) -> float:
-        """The smallest factor that is ever drawn."""
-        return float(self.resize_range[0]) if self.resize_prob[1] else 1.0
-
-    @property
-    def ends_at_lq(self) -> bool:
-        """Whether the size afterwards is always that of the LR image."""
-        return self.relative_to == "lq" and self.resize_prob[2] == 1
-
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         low, high = self.resize_range
         direction = int(shared_rng.choice(3, p=self.resize_prob))
@@ -230,9 +212,14 @@ class ResizeStep:
         height, width = (int(side / sizes.scale * factor) for side in sizes.size)
         return [Resize(mode, size=(height, width))]
 
+    def bounds(self, before: SizeBounds) -> SizeBounds:
+        smallest = self.resize_range[0] if self.resize_prob[1] else 1.0
+        side = np.floor((before.lq_side if self.relative_to == "lq" else before.side) * float(smallest))
+        return before._replace(side=side, at_lq=self.relative_to == "lq" and self.resize_prob[2] == 1)
+
 
 @dataclass(frozen=True)
-class NoiseStep:
+class NoiseStep(Step):
     """Gaussian noise (`noise_range`: deviations of 255) or Poisson noise (factors), gray or in colour."""
 
     noise_range: Sequence[float]
@@ -255,7 +242,7 @@ class NoiseStep:
 
 
 @dataclass(frozen=True)
-class JpegStep:
+class JpegStep(Step):
     """JPEG compression of a random quality, with one of several subsamplings of the chroma."""
 
     jpeg_range: Sequence[float]
@@ -274,7 +261,7 @@ class JpegStep:
 
 
 @dataclass(frozen=True)
-class UnsharpStep:
+class UnsharpStep(Step):
     """Unsharp masking, which leaves halos at edges: image + weight * (image - its Gaussian blur)."""
 
     unsharp_weight: Sequence[float]
@@ -290,9 +277,12 @@ class UnsharpStep:
         blurred = gaussian(KERNEL_SIZE, sigma, sigma, 0.0, isotropic=True)
         return [Blur((1 + weight) * unit_pulse().values - weight * blurred)]
 
+    def bounds(self, before: SizeBounds) -> SizeBounds:
+        return before.after_filter()
+
 
 @dataclass(frozen=True)
-class Sometimes:
+class Sometimes(Step):
     """A step that acts with a probability."""
 
     step: Step
@@ -303,17 +293,37 @@ class Sometimes:
 
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         operations = self.step.draw(rng, shared_rng, sizes)
-        if isinstance(self.step, (ResizeStep, RandomOrder)):  # decide sizes and order, so for a whole batch
+        if self.step.is_shared:
             return operations if shared_rng.random() < self.prob else []
         return operations if rng.random() < self.prob else [Skipped()] * len(operations)
 
+    def bounds(self, before: SizeBounds) -> SizeBounds:
+        return before.merged(self.step.bounds(before))
+
+    def inner_steps(self) -> Sequence[Step]:
+        return [self.step]
+
 
 @dataclass(frozen=True)
-class RandomOrder:
+class RandomOrder(Step):
     """Groups of steps that follow each other in a random order."""
+
+    is_shared = True
 
     groups: Sequence[Sequence[Step]]
 
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         order = shared_rng.permutation(len(self.groups))
         return [op for i in order for step in self.groups[i] for op in step.draw(rng, shared_rng, sizes)]
+
+    def bounds(self, before: SizeBounds) -> SizeBounds:
+        orders = [[step for group in order for step in group] for order in permutations(self.groups)]
+        return reduce(SizeBounds.merged, [bounds_after(order, before) for order in orders])
+
+    def inner_steps(self) -> Sequence[Step]:
+        return [step for group in self.groups for step in group]
+
+
+def bounds_after(steps: Sequence[Step], before: SizeBounds) -> SizeBounds:
+    """Sizes after all steps."""
+    return reduce(lambda bounds, step: step.bounds(bounds), steps, before)

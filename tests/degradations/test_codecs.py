@@ -90,7 +90,7 @@ def test_encoders_run_on_the_host(tmp_path, monkeypatch):
     one, two = dataset[3, 1], dataset[3, 1]
     assert one["lq"].shape == (3, 16, 16)
     np.testing.assert_array_equal(one["lq"], two["lq"])
-    with pytest.raises(ConfigError, match="webp and video need the backend 'host'"):
+    with pytest.raises(ConfigError, match="Video, WebP need the backend 'host'"):
         _dataset(tmp_path, backend="device")
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 
 from ppsr.config import load_config
+from ppsr.degradations.base import ImageSizes, Operation, Step
+from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, Skipped, apply_operations
-from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations, smallest_filtered
-from ppsr.errors import ConfigError
+from ppsr.degradations.second_order import (
+    SECOND_ORDER,
+    build_steps,
+    draw_operations,
+    host_operations,
+    smallest_filtered,
+)
+from ppsr.errors import ConfigError, DataError
+from ppsr.registry import DEGRADATION_STEPS
 from tests.test_project import ROOT
 
 PUBLISHED = build_steps(SECOND_ORDER)
@@ -124,7 +135,7 @@ def test_the_smallest_image_that_a_filter_meets_is_known():
         ([{"name": "blur", "blur_sigma": [1, 2], "blur_prob": 1.2}], "between 0 and 1"),
         ([{"name": "resize", "resize_range": [0.2, 0.8]}], "holds 1"),
         ([{"name": "resize", "relative_to": "hr"}], "'image' or 'lq'"),
-        ([{"name": "random_order", "groups": [[{"name": "nois"}]]}], r"operations.0.groups.0.0: .*noise"),
+        ([{"name": "random_order", "groups": [[{"name": "nois"}]]}], r"operations.0: groups.0.0: .*noise"),
     ],
 )
 def test_wrong_steps_are_named(entries, message):
@@ -221,6 +232,54 @@ def test_unsharp_masking_leaves_halos_of_its_formula(rng):
 def test_impossible_options_of_further_steps_are_refused(entry, message):
     with pytest.raises(ConfigError, match=rf"operations\.0: .*{message}"):
         build_steps([entry])
+
+
+@dataclass(frozen=True)
+class Solarised(Operation):
+    limit: float
+
+    def apply(self, image, rng):
+        return np.where(image > self.limit, 1 - image, image)
+
+
+class SolariseStep(Step):
+    """Of one's own, without a form for batches."""
+
+    def __init__(self, *, limits):
+        self.limits = limits
+
+    def draw(self, rng, shared_rng, sizes):
+        return [Solarised(rng.uniform(*self.limits))]
+
+    def bounds(self, before):
+        return before.after_filter()
+
+
+@pytest.fixture
+def solarise():
+    DEGRADATION_STEPS.register(SolariseStep, name="solarise")
+    yield {"name": "solarise", "limits": [0.5, 0.6]}
+    del DEGRADATION_STEPS._objects["solarise"]
+
+
+def test_a_registered_step_is_drawn_and_its_filter_counts(solarise, rng):
+    shrinks = {"name": "resize", "resize_prob": [0, 1, 0], "resize_range": [0.5, 1]}
+    steps = build_steps([shrinks, {**solarise, "prob": 0.5}, TO_LQ])
+    assert {type(ops[1]) for ops in (_draw(seed, steps=steps) for seed in range(20))} == {Solarised, Skipped}
+    assert smallest_filtered(steps, 96, 24) == 48
+    with pytest.raises(ConfigError, match=r"operations\.0: solarise has no option 'limit'; .*'limits'"):
+        build_steps([{"name": "solarise", "limit": 1}])
+    with pytest.raises(ConfigError, match=r"operations\.0: unknown degradation step .* mean 'solarise'"):
+        build_steps([{"name": "solarize"}])
+
+
+def test_operations_without_a_form_for_batches_are_found_in_all_steps(solarise):
+    order = {"name": "random_order", "groups": [[{**solarise, "prob": 0.1}], [TO_LQ]]}
+    sizes = ImageSizes((96, 96), 4)
+    assert host_operations(build_steps([{**order, "prob": 0.1}]), sizes) == ["Solarised"]
+    assert host_operations(PUBLISHED, sizes) == []
+    with pytest.raises(DataError, match=r"Solarised acts on the host alone; set degradation.backend=host"):
+        apply_to_batch(paddle.zeros([1, 3, 8, 8]), [[Solarised(0.5)]])
 
 
 def test_a_list_for_scale_1_needs_no_resize(rng):
