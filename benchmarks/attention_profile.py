@@ -27,7 +27,7 @@ from typing import Any
 KINDS = {
     "products": ("matmul", "addmm", "product"),
     "convolutions": ("conv", "convolution"),
-    "normalisation": ("layernorm", "layer_norm", "softmax", "gelu"),
+    "normalisation": ("layernorm", "layer_norm", "layer_normalization", "softmax", "gelu", "eltwise"),
     "copies": [
         "transpose",
         "reshape",
@@ -41,8 +41,9 @@ KINDS = {
         "pad",
         "expand",
         "assign",
+        "reorder",
     ],
-    "additions": ("add", "subtract", "multiply", "scale", "sum", "mean", "abs"),
+    "additions": ("binary", "add", "subtract", "multiply", "scale", "sum", "mean", "abs"),
 }
 SIDE, BATCH, SCALE, STEPS = 64, 2, 4, 3
 
@@ -57,24 +58,35 @@ def kind_of(operator: str) -> str:
 
 
 class Watch:
-    """Seconds inside oneDNN, which the profile of operators does not see in the forward pass."""
+    """Seconds inside oneDNN, which the profile of operators does not see, by the kind of primitive."""
 
     def __init__(self) -> None:
-        self.seconds = {"products": 0.0, "convolutions": 0.0}
+        self.seconds = dict.fromkeys(KINDS, 0.0)
+        self._names: dict[int, str] = {}  # of descriptions and of primitives
 
     def install(self) -> None:
+        """Before the first operation, as primitives are made once."""
         from ppsr.accelerate import runtime
-        from ppsr.accelerate.products import Product
 
-        run = runtime.run
+        plans = runtime.usable_plans()
+        if plans is None:
+            return
+        library = plans._library
+        create, execute = library.create, library.execute
 
-        def timed(operation: Any, arrays: Any) -> None:
+        def named(function: str, *arguments: Any) -> int:
+            handle = create(function, *arguments)
+            name = function.removesuffix("_primitive_desc_create")
+            self._names[handle] = self._names[arguments[0]] if function == "primitive_create" else name
+            return handle
+
+        def timed(primitive: int, *arguments: Any) -> int:
             started = time.perf_counter()
-            run(operation, arrays)
-            kind = "products" if isinstance(operation, Product) else "convolutions"
-            self.seconds[kind] += time.perf_counter() - started
+            status = execute(primitive, *arguments)
+            self.seconds[kind_of(self._names[primitive])] += time.perf_counter() - started
+            return status
 
-        runtime.run = timed
+        library.create, library.execute = named, timed
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -110,6 +122,8 @@ def measure(name: str) -> dict[str, Any]:
         float(loss)
         return time.perf_counter() - started
 
+    watch = Watch()
+    watch.install()
     step()
     median = statistics.median(step() for _ in range(STEPS))
     with paddle.no_grad():
@@ -117,8 +131,7 @@ def measure(name: str) -> dict[str, Any]:
         started = time.perf_counter()
         net(x)
         forward = time.perf_counter() - started
-    watch = Watch()
-    watch.install()
+    watch.seconds = dict.fromkeys(KINDS, 0.0)
     profiler = paddle.profiler.Profiler(
         targets=[paddle.profiler.ProfilerTarget.CPU], on_trace_ready=lambda _: None
     )
