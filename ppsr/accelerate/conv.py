@@ -17,6 +17,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
+from ppsr.accelerate.depthwise import depthwise, is_large_depthwise
 from ppsr.accelerate.plans import Convolution, Plan
 
 __all__ = ["conv2d"]
@@ -64,7 +65,9 @@ def _eager(
 ) -> Tensor:
     conv = _convolution(x, weight, bias, stride, padding, dilation, groups)
     y = None
-    if conv is not None:
+    if conv is not None and is_large_depthwise(conv) and runtime.usable(x, weight, bias):
+        y = depthwise(x, weight, bias, conv)
+    elif conv is not None:
         y = runtime.compute(Plan(conv, frozenset(), runtime.threads()), conv.y, x, weight, bias)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups) if y is None else y
 

@@ -33,7 +33,19 @@ from ppsr.accelerate.onednn import (
 from ppsr.accelerate.plans import Operation, Plans
 from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
 
-__all__ = ["autocast", "compute", "disabled", "is_enabled", "readable", "threads", "usable_plans"]
+__all__ = [
+    "autocast",
+    "compute",
+    "disabled",
+    "is_enabled",
+    "keep",
+    "kept",
+    "readable",
+    "run",
+    "threads",
+    "usable",
+    "usable_plans",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +107,11 @@ def autocast() -> bool:
     return _dygraph_tracer()._amp_level != AmpLevel.O0
 
 
+def usable(*tensors: Tensor | None) -> bool:
+    """Whether oneDNN may compute with these tensors here and now."""
+    return is_enabled() and readable(*tensors) and not autocast()
+
+
 def threads() -> int:
     """Threads that a primitive made now would use for good."""
     runtime = openmp()
@@ -111,7 +128,7 @@ def compute(operation: Operation, shape: Sequence[int], *tensors: Tensor | None)
     """
     plans = usable_plans()
     given = [tensor for tensor in tensors if tensor is not None]
-    if plans is None or not readable(*given) or autocast() or not plans.can(operation):
+    if plans is None or not usable(*given) or not plans.can(operation):
         return None
     wanted = [paddle.is_grad_enabled() and not tensor.stop_gradient for tensor in given]
     if not any(wanted):
@@ -127,15 +144,37 @@ def _forward(operation: Operation, shape: Sequence[int], inputs: Sequence[Tensor
     results = [paddle.empty(shape, paddle.float32)]
     results += [paddle.empty(extra, paddle.float32) for _, extra in operation.extras]
     keys = [*operation.inputs, DST, *(key for key, _ in operation.extras)]
-    _run(operation, keys, [*inputs, *results])
+    run(operation, keys, [*inputs, *results])
     return results
 
 
-def _run(operation: Operation, keys: Sequence[int], tensors: Sequence[Tensor]) -> None:
+def run(operation: Operation, keys: Sequence[int], tensors: Sequence[Tensor]) -> None:
+    """Execute an operation on tensors, each under its key."""
     plans = _plans()
     assert plans is not None, "an operation exists only where oneDNN does"
     dense = [tensor.contiguous() for tensor in tensors]
     plans.run(operation, {key: tensor.data_ptr() for key, tensor in zip(keys, dense, strict=True)})
+
+
+def keep(ctx: PyLayerContext, *tensors: Tensor) -> None:
+    """Save what a backward pass computes with, to be had back by `kept`."""
+    ctx.save_for_backward(*tensors)
+    ctx.versions = [tensor.inplace_version for tensor in tensors]
+
+
+def kept(ctx: PyLayerContext) -> Sequence[Tensor]:
+    """What the forward pass gave to `keep`, as it was then.
+
+    Raises:
+        RuntimeError: the backward pass is recorded, so a second derivative would take its result for a
+            constant; or a tensor was changed in place since.
+    """
+    if paddle.is_grad_enabled():  # only under create_graph
+        raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.disabled()")
+    tensors = ctx.saved_tensor()
+    if ctx.versions != [tensor.inplace_version for tensor in tensors]:
+        raise RuntimeError("an input was changed in place between the forward and the backward pass")
+    return tensors
 
 
 class _Recorded(PyLayer):
@@ -150,20 +189,15 @@ class _Recorded(PyLayer):
         *inputs: Tensor,
     ) -> Tensor:
         result, *extras = _forward(operation, shape, inputs)
-        kept = [tensor for key, tensor in zip(operation.inputs, inputs, strict=True) if key in operation.kept]
-        ctx.save_for_backward(*kept, *extras)
-        ctx.versions = [tensor.inplace_version for tensor in (*kept, *extras)]
+        read = [tensor for key, tensor in zip(operation.inputs, inputs, strict=True) if key in operation.kept]
+        keep(ctx, *read, *extras)
         ctx.operation = backward
         ctx.shapes = [tensor.shape for tensor in inputs]
         return result
 
     @staticmethod
     def backward(ctx: PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
-            raise RuntimeError("no second derivative; run the forward pass inside ppsr.accelerate.disabled()")
-        kept = ctx.saved_tensor()
-        if ctx.versions != [tensor.inplace_version for tensor in kept]:
-            raise RuntimeError("an input was changed in place between the forward and the backward pass")
+        tensors = kept(ctx)
         operation: Operation = ctx.operation
         gradients = {
             role: paddle.empty(shape, paddle.float32)
@@ -172,5 +206,5 @@ class _Recorded(PyLayer):
         }
         read = [key for key in operation.inputs if key in operation.kept]
         keys = [*read, *(key for key, _ in operation.extras), DIFF_DST, *gradients]
-        _run(operation, keys, [*kept, grad, *gradients.values()])
-        return tuple(gradients.get(GRADIENTS.get(key, key)) for key in operation.inputs)
+        run(operation, keys, [*tensors, grad, *gradients.values()])
+        return tuple(gradients.get(GRADIENTS.get(key, 0)) for key in operation.inputs)

@@ -119,6 +119,9 @@ def test_outputs_and_all_gradients_equal_the_stock_convolution(case, bias, seed)
         ((1, 24, 19, 18), (24, 1, 3, 3), {"padding": 1, "groups": 24}),
         ((2, 24, 19, 18), (36, 6, 3, 3), {"padding": 2, "dilation": 2, "groups": 4}),
         ((1, 8, 23, 22), (8, 8, 9, 9), {"padding": [4, 3, 2, 1]}),
+        ((2, 6, 35, 20), (6, 1, 7, 7), {"padding": 3, "groups": 6}),
+        ((2, 6, 35, 20), (6, 1, 9, 9), {"padding": 12, "dilation": 3, "groups": 6}),
+        ((1, 3, 40, 41), (3, 1, 5, 17), {"padding": [1, 2, 3, 0], "dilation": [3, 2], "groups": 3}),
     ],
 )
 def test_layers_of_the_networks_equal_stock_and_take_the_fast_path(
@@ -141,6 +144,19 @@ def test_frozen_inputs_get_no_gradient_and_the_others_the_right_one(rng, trainab
     got = _compute(accelerate.conv2d, arrays, flags, padding=1)
     _assert_close(got, _compute(F.conv2d, arrays, flags, padding=1))
     assert [g is not None for g in got[1:]] == flags
+
+
+@pytest.mark.parametrize("trainable", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_large_depthwise_kernels_give_the_gradients_that_are_wanted_and_the_same_values(
+    rng, trainable, dilation
+):
+    arrays = _case(rng, (2, 5, 19, 18), (5, 1, 5, 7))
+    flags, geometry = [bool(t) for t in trainable], {"padding": 6, "dilation": dilation, "groups": 5}
+    got = _compute(accelerate.conv2d, arrays, flags, **geometry)
+    _assert_close(got, _compute(F.conv2d, arrays, flags, **geometry))
+    plain = _compute(accelerate.conv2d, arrays, (False, False, False), **geometry)
+    assert plain[0].numpy().tobytes() == got[0].numpy().tobytes()
 
 
 @pytest.mark.smoke

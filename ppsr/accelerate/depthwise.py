@@ -1,0 +1,163 @@
+"""Depthwise convolutions of large kernels, whose gradients oneDNN computes by a matrix of patches.
+
+A dilated one is an undilated one of each phase of the image. Gradients of weights are products: rows are cut
+into blocks, the product of a block of the image (and the next one) with a block of the gradient holds the sum
+of every pair of columns, and a weight is the sum of the pairs at its distance. Everything is exact.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+from paddle import Tensor
+from paddle.autograd import PyLayer
+from paddle.nn import functional as F
+
+from ppsr.accelerate import runtime
+from ppsr.accelerate.onednn import DIFF_DST, DIFF_SRC, DST, SRC, WEIGHTS
+from ppsr.accelerate.plans import Convolution, Plan
+from ppsr.accelerate.steps import Steps
+
+__all__ = ["depthwise", "is_large_depthwise"]
+
+_BLOCK = 16
+_LARGE = 5  # sides of kernels from which oneDNN has no code of its own for gradients of weights
+
+
+def is_large_depthwise(conv: Convolution) -> bool:
+    """Whether `depthwise` computes it: stride 1, a kernel per channel, sides of 5 to 17."""
+    sides = conv.weight[2:]
+    per_channel = conv.groups == conv.x[1] == conv.weight[0]
+    fits = min(sides) >= _LARGE and max(sides) <= _BLOCK + 1
+    return per_channel and fits and conv.stride == (1, 1)
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution) -> Tensor | None:
+    """The convolution; None where Paddle's operators have to do it.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (C, 1, kH, kW).
+        bias: (C,).
+        conv: its shapes and geometry.
+    """
+    if conv.dilation == (1, 1):
+        return _undilated(x, weight, bias, conv)
+    (n, c, h, w), (dy, dx), (top, bottom, left, right) = conv.x, conv.dilation, conv.padding
+    tall, wide = -(-(h + top + bottom) // dy), -(-(w + left + right) // dx)  # of a phase
+    phases = F.pad(x, [left, wide * dx - left - w, top, tall * dy - top - h])
+    phases = phases.reshape([n, c, tall, dy, wide, dx]).transpose([0, 3, 5, 1, 2, 4])
+    plain = conv._replace(x=(n * dy * dx, c, tall, wide), padding=(0, 0, 0, 0), dilation=(1, 1))
+    y = _undilated(phases.reshape(list(plain.x)), weight, bias, plain)
+    if y is None:
+        return None
+    _, _, tall, wide = plain.y
+    y = y.reshape([n, dy, dx, c, tall, wide]).transpose([0, 3, 4, 1, 5, 2])
+    return y.reshape([n, c, tall * dy, wide * dx])[:, :, : conv.y[2], : conv.y[3]]
+
+
+def _undilated(x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution) -> Tensor | None:
+    plan, plans = Plan(conv, frozenset(), runtime.threads()), runtime.usable_plans()
+    wanted = [tensor is not None and not tensor.stop_gradient for tensor in (x, weight, bias)]
+    if not paddle.is_grad_enabled() or not any(wanted[1:]):
+        return runtime.compute(plan, conv.y, x, weight, bias)
+    gradient = plan._replace(wants=frozenset({DIFF_SRC}))
+    if plans is None or not plans.can(plan) or not plans.can(gradient):
+        return None
+    return _Depthwise.apply(x, weight, bias, plan, gradient, wanted)
+
+
+class _Depthwise(PyLayer):
+    """The convolution with the gradients that are wanted; asking for a second derivative raises."""
+
+    @staticmethod
+    def forward(
+        ctx: paddle.autograd.PyLayerContext,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        plan: Plan,
+        gradient: Plan,
+        wanted: list[bool],
+    ) -> Tensor:
+        runtime.keep(ctx, x, weight)
+        ctx.gradient, ctx.wanted = gradient, wanted
+        y = paddle.empty(plan.convolution.y, paddle.float32)
+        given = [x, weight, *([] if bias is None else [bias])]
+        runtime.run(plan, [*plan.inputs, DST], [*given, y])
+        return y
+
+    @staticmethod
+    def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = runtime.kept(ctx)
+        plan, (image_wanted, weight_wanted, bias_wanted) = ctx.gradient, ctx.wanted
+        image = weights = None
+        if image_wanted:
+            image = paddle.empty(x.shape, paddle.float32)
+            runtime.run(plan, [WEIGHTS, DIFF_DST, DIFF_SRC], [weight, grad, image])
+        if weight_wanted:
+            weights = _weight_gradient(x, grad, plan.convolution)
+        gradients = image, weights, grad.sum([0, 2, 3]) if bias_wanted else None
+        return gradients if plan.convolution.bias else gradients[:2]
+
+
+class _Pairs(NamedTuple):
+    """Sums over all pairs of columns of an image and of a gradient that a kernel of a map connects."""
+
+    maps: int
+    rows: int  # of a map of the image, which has one more at the end
+    high: int  # rows of the gradient
+    blocks: int  # of a row of both
+    kernel: int  # rows of the kernel
+    threads: int
+    wants: frozenset[int] = frozenset()
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The image and the gradient."""
+        return SRC, WEIGHTS
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Nothing: there is no backward pass."""
+        return ()
+
+    @property
+    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+        """Nothing."""
+        return ()
+
+    def build(self, steps: Steps) -> None:
+        """Append SRC, WEIGHTS -> DST (maps, rows of the kernel, own and next block, columns, columns)."""
+        size, wide, length = _BLOCK * _BLOCK, self.blocks * _BLOCK, self.high * self.blocks
+        gradient = steps.array(WEIGHTS, [self.maps, length, _BLOCK])
+        layout = [self.maps, _BLOCK, length], [self.rows * wide, 1, _BLOCK]
+        for index in range(2 * self.kernel):
+            row, block = divmod(index, 2)
+            image = steps.array(SRC, *layout, row * wide + block * _BLOCK)
+            shape, strides = [self.maps, _BLOCK, _BLOCK], [2 * self.kernel * size, _BLOCK, 1]
+            steps.product(image, gradient, steps.array(DST, shape, strides, index * size))
+
+
+@lru_cache(maxsize=8)
+def _distances(width: int) -> np.ndarray:
+    """One where a pair of columns has the distance of a column of the kernel: (2 blocks^2, width)."""
+    first, second, distance = np.ogrid[: 2 * _BLOCK, :_BLOCK, :width]
+    return (first - second == distance).astype(np.float32).reshape(-1, width)
+
+
+def _weight_gradient(x: Tensor, grad: Tensor, conv: Convolution) -> Tensor:
+    (n, c, h, w), (_, _, tall, wide) = conv.x, conv.weight
+    top, bottom, left, right = conv.padding
+    blocks, rows = -(-(w + left + right) // _BLOCK), h + top + bottom + 1
+    image = F.pad(x, [left, blocks * _BLOCK - w - left, top, bottom + 1])
+    padded = F.pad(grad, [0, blocks * _BLOCK - grad.shape[3], 0, 0])
+    operation = _Pairs(n * c, rows, grad.shape[2], blocks, tall, runtime.threads())
+    pairs = runtime.compute(operation, [n * c * tall, 2 * _BLOCK * _BLOCK], image, padded)
+    if pairs is None:
+        raise RuntimeError(f"oneDNN refuses {operation}; PPSR_ACCELERATE=0 goes without")
+    sums = paddle.matmul(pairs, paddle.to_tensor(_distances(wide)))
+    return sums.reshape([n, c, tall * wide]).sum(0).reshape(list(conv.weight))
