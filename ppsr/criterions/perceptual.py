@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import paddle
 from paddle import Tensor, nn
@@ -48,6 +49,8 @@ class PerceptualLoss(nn.Layer):
     Raises:
         ConfigError: unknown layer or criterion, nothing to compute, or the weight file is absent.
     """
+
+    test_args: ClassVar[dict[str, Any]] = {"layer_weights": {"conv1_1": 1.0, "relu2_1": 0.5}}
 
     def __init__(
         self,

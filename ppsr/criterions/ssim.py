@@ -5,6 +5,8 @@ Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality ass
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 import paddle
 from paddle import Tensor, nn
@@ -41,6 +43,8 @@ class MSSSIMLoss(nn.Layer):
     """
 
     window: Tensor
+
+    test_args: ClassVar[dict[str, Any]] = {"scales": 1}
 
     def __init__(self, *, scales: int = 5) -> None:
         super().__init__()

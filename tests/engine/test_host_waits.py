@@ -26,16 +26,7 @@ GAN = {
     "gan_criterion": {"name": "GANLoss", "loss_weight": 0.1, "r1_reg_weight": 1.0, "net_d_reg_every": 1},
     "artifact_criterion": {"name": "ArtifactLoss"},
 }
-CRITERIONS = [
-    {"name": "ColorLoss", "space": "lab"},
-    {"name": "ColorLoss", "space": "oklab"},
-    {"name": "FocalFrequencyLoss"},
-    {"name": "GradientLoss"},
-    {"name": "HuberLoss"},
-    {"name": "MSSSIMLoss", "scales": 1},
-]
 MODELS = {
-    "criterions": {"name": "SRModel", "generator": SRRESNET, "criterions": CRITERIONS},
     "luma": {"name": "SRModel", "generator": {"name": "ESPCN", "scale": 2}, **PIXEL},
     "sr": {"name": "SRModel", "generator": SRRESNET, **PIXEL, **GAN},
     "cddnet": {
