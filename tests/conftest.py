@@ -49,14 +49,18 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrays take the way to a GPU that does not wait, with a copy on the CPU in place of Paddle's."""
+def like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Arrays take the way to a GPU that does not wait, with a copy on the CPU in place of Paddle's; nothing
+    is accelerated by oneDNN."""
     import paddle
 
+    from ppsr import accelerate
     from ppsr.compat import paddle as versions
 
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
     monkeypatch.setattr(versions, "copy_from_pinned", lambda v, make=paddle.to_tensor: make(v))
+    with accelerate.disabled():
+        yield
 
 
 @pytest.fixture
