@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import paddle
+from host_waits import HostWaits
 
 from ppsr.config.schema import Precision, StepOptions
 from ppsr.engine.distributed import Group
-from ppsr.engine.profiling import HostWaits
 from ppsr.engine.step import TrainStep
 from ppsr.models.base import Batch
 from ppsr.registry import build_model

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.host_waits import HostWaits
 from ppsr.config import check_config, load_config
 from ppsr.engine.distributed import Group
-from ppsr.engine.profiling import HostWaits
 from ppsr.engine.stages import load_stages
 from ppsr.engine.trainer import Trainer
 from ppsr.inference.backends.exported import BackendOptions

@@ -6,9 +6,9 @@ import numpy as np
 import paddle
 import pytest
 
+from benchmarks.host_waits import HostWaits
 from ppsr.criterions import dists, lpips, perceptual
 from ppsr.criterions.vgg import VGGFeatureExtractor
-from ppsr.engine.profiling import HostWaits
 from ppsr.registry import CRITERIONS
 
 OF_IMAGES = [name for name in CRITERIONS.names() if not hasattr(CRITERIONS.get(name), "of")]

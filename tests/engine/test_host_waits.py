@@ -9,9 +9,9 @@ import numpy as np
 import paddle
 import pytest
 
+from benchmarks.host_waits import HostWaits
 from ppsr.config.schema import StepOptions
 from ppsr.engine.distributed import Group
-from ppsr.engine.profiling import HostWaits
 from ppsr.engine.step import TooManySkipsError, TrainStep
 from ppsr.models.base import Batch, Phase
 from ppsr.registry import build_model
