@@ -61,14 +61,6 @@ class Run:
 
 RUNS = (
     Run("fsrcnn_x3", "FSRCNN x3", 3, 33.06, "FSRCNN's paper, T91"),
-    Run(
-        "fsrcnn_x3_continued",
-        "FSRCNN x3, begun anew from it",
-        3,
-        33.06,
-        "FSRCNN's paper, T91",
-        start="fsrcnn_x3",
-    ),
     Run("fsrcnn_x2", "FSRCNN x2", 2, 36.94, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
@@ -80,6 +72,13 @@ RUNS = (
             ("drct_small_x2_short", "DRCT x2, one group of width 32, 1200 steps"),
             ("mambadrct_small_x2", "MambaDRCT x2, one group of width 32"),
         )
+    ),
+    Run(
+        "drct_small_x4",
+        "DRCT x4, one group of width 32",
+        4,
+        start="drct_small_x2",
+        data="T91 and BSDS500",
     ),
     Run("drn_small_x4", "DRN x4, 3 blocks of width 8", 4, data="T91 and BSDS500"),
     *(

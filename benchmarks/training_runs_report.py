@@ -22,7 +22,6 @@ CHINESE = (
     (r", one group of width (\d+)", r"，1 组，宽 \1"),
     (r", (\d+) steps", r"，\1 步"),
     (r", (\d+) blocks of width (\d+)", r"，\1 块，宽 \2"),
-    (r", begun anew from it", "，从其权重重新开始"),
     (r"degradation \| bicubic", "退化 | 双三次"),
     (r"\| mean \|", "| 均值 |"),
     (r", dropout", "，dropout"),
