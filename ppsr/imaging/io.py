@@ -17,6 +17,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 from ppsr.files import walk_folders
+from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.reading import DecodedImage, read_content, read_file
 from ppsr.imaging.writing import Target, supported_dtype, write_rows
 
@@ -126,7 +127,7 @@ def read_image(path: str | Path, *, gray: bool = False) -> np.ndarray:
     """
     values = read_own(path)
     if gray:
-        plane = values if values.ndim == 2 else values @ np.array([0.299, 0.587, 0.114], np.float32)
+        plane = values if values.ndim == 2 else values @ GRAY_WEIGHTS
         return plane[..., None].astype(np.float32)
     return to_rgb(values)
 

@@ -14,16 +14,21 @@ import numpy as np
 
 from ppsr.imaging.resize import cubic_matrix
 
-__all__ = ["luma", "on_luma", "rgb_to_ycbcr"]
+__all__ = ["GRAY_WEIGHTS", "TO_YCBCR", "luma", "on_luma", "rgb_to_ycbcr"]
 
 Constant = Callable[[np.ndarray], Any]
 """Makes an array of constants what the images are, such as `paddle.to_tensor`."""
 
-_WEIGHTS = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+"""BT.601's shares of red, green and blue in gray."""
+
+TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+"""BT.601's Y in 16..235 and chroma in 16..240, without the shift."""
+
 _SHIFT = np.array([16.0, 128.0, 128.0]) / 255
-_TO = _WEIGHTS.astype(np.float32)
+_TO = TO_YCBCR.astype(np.float32)
 _OFFSET = _SHIFT.astype(np.float32)[:, None]
-_FROM = np.linalg.inv(_WEIGHTS)
+_FROM = np.linalg.inv(TO_YCBCR)
 _FROM_OFFSET = (-_FROM @ _SHIFT).astype(np.float32)[:, None]
 _FROM = _FROM.astype(np.float32)
 

@@ -15,6 +15,7 @@ from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import quantise
+from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.inference.backend import Backend, apply_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 TILE_MODES = ("blend", *PUBLISHED_MODES)
 _SMALLEST_OUTSCALE = 1 / 16
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _SMALL = 128 * 128  # pixels of an image that is never worth measuring for
 _PUBLISHED_PAD = 32
 _OVERSHOOT = 0.5  # of floats beside [0, 1]: resizing and networks stay below it, images in 0..255 do not
@@ -271,7 +271,7 @@ class Upscaler:
             sr = self._run(np.ascontiguousarray(lq), degradation, None if parts else on_tile)
             sr = (sr[:, 0] if batch else sr[0]).transpose(1, 2, 0)
             np.clip(sr, 0, 1, out=sr)
-            parts.append((sr @ _LUMA)[..., None] if part.shape[2] < sr.shape[2] else sr)
+            parts.append((sr @ GRAY_WEIGHTS)[..., None] if part.shape[2] < sr.shape[2] else sr)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _run(

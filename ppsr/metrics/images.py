@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from ppsr.errors import DataError
+from ppsr.imaging.luma import TO_YCBCR
 
 __all__ = ["checked_image", "checked_pair", "cropped_pair", "float_bands", "luma"]
 
-_TO_LUMA = np.array([[65.481 / 255, 128.553 / 255, 24.966 / 255, 16.0]])  # the last is added
+_TO_LUMA = np.array([[*TO_YCBCR[0], 16.0]])  # the last is added
 _BAND = 64
 
 

@@ -27,6 +27,7 @@ from ppsr.imaging.formats.common import (
     count_frames,
     in_strips,
 )
+from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.metadata import DAMAGED_EXIF, EXIF_HEADER, LAYOUT, Directories, Metadata, is_sound_exif
 
 __all__ = ["decode_tiff", "tiff_header", "write_tiff"]
@@ -37,7 +38,6 @@ _LEVEL = 4  # of zlib: beyond it time doubles for a few per cent
 
 _RATIO = 2000  # of unpacked to packed bytes; no codec does better on an image
 _JPEG = (6, 7, 33007, 34892)  # compressions whose decoder converts YCbCr to RGB
-_LUMA = (0.299, 0.587, 0.114)
 _LEVELS = (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)  # black and white of Y, Cb, Cr, as fractions
 _UNITS = {2: 1.0, 3: 2.54}  # of resolution -> per inch
 
@@ -167,7 +167,7 @@ def _meaning(page: Any, pixels: np.ndarray, warnings: list[str]) -> tuple[np.nda
 def _from_ycbcr(page: Any, pixels: np.ndarray) -> np.ndarray:
     """RGB of YCbCr of BT.601 with full-range levels, which are TIFF's defaults."""
     weights = page.tags.valueof(529, None)
-    same = weights is None or np.allclose(np.divide(weights[::2], weights[1::2]), _LUMA, atol=1e-3)
+    same = weights is None or np.allclose(np.divide(weights[::2], weights[1::2]), GRAY_WEIGHTS, atol=1e-3)
     levels = page.tags.valueof(532, _LEVELS)
     if pixels.dtype != np.uint8 or pixels.shape[2] < 3 or not same or levels != _LEVELS:
         raise DataError("YCbCr is supported with 8 bits, full range and BT.601; convert the image to RGB")
