@@ -24,6 +24,7 @@ __all__ = [
     "SHARE_OF_FREE",
     "available_memory",
     "bytes_per_pixel",
+    "default_device",
     "device_array",
     "gpu_free",
     "is_out_of_memory",
@@ -140,6 +141,13 @@ def _own_limit() -> int | None:
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if limit == resource.RLIM_INFINITY else limit - psutil.Process().memory_info().vms
+
+
+def default_device() -> str:
+    """gpu where this Paddle has one, else cpu."""
+    import paddle
+
+    return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
 
 
 def gpu_free() -> int | None:

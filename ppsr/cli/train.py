@@ -125,7 +125,7 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
         import paddle
 
         from ppsr.engine.distributed import start_distributed
-        from ppsr.inference.backends.exported import default_device
+        from ppsr.memory import default_device
 
         experiment = check_config(config)
         group = start_distributed(arguments.device or default_device())

@@ -167,7 +167,8 @@ def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
     if not tile or max(height, width) <= tile:
         return _as_array(run(paddle.to_tensor(lq[None])))
     if hasattr(net, "degradation_map"):  # the tiles share what the network predicts from the whole image
-        degradation = _predicted(net, lq)
+        with paddle.no_grad():
+            degradation = net.degradation_map(paddle.to_tensor(lq[None])).mean(axis=[2, 3])
         run = paddle.no_grad()(lambda part: net(part, degradation))
     multiple = int(getattr(net, "size_multiple", 1))
     radius = getattr(net, "receptive_radius", None)
@@ -191,11 +192,6 @@ def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
 
 def _as_array(sr: Tensor) -> np.ndarray:
     return sr.astype("float32").numpy()[0]
-
-
-@paddle.no_grad()
-def _predicted(net: Any, lq: np.ndarray) -> Tensor:
-    return net.degradation_map(paddle.to_tensor(lq[None])).mean(axis=[2, 3])
 
 
 def sample_label(sample: Mapping[str, Any], folders: Sequence[Path] = ()) -> str:

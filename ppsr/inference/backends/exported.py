@@ -15,8 +15,9 @@ from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs, tolerance
+from ppsr.memory import default_device
 
-__all__ = ["BackendOptions", "ExportedBackend", "default_device"]
+__all__ = ["BackendOptions", "ExportedBackend"]
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 
@@ -90,13 +91,6 @@ class BackendOptions:
         has_gpu = default_device() == "gpu"
         if self.on_gpu and not (has_gpu and self.gpu_index < paddle.device.cuda.device_count()):
             raise ConfigError(f"there is no {self.device} that this Paddle can use; use --device cpu")
-
-
-def default_device() -> str:
-    """gpu where this Paddle has one, else cpu."""
-    import paddle
-
-    return "gpu" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
 
 
 class ExportedBackend(ABC):
