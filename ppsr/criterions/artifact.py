@@ -12,8 +12,9 @@ from typing import ClassVar
 from paddle import Tensor
 from paddle.nn import functional as F
 
-from ppsr.criterions.pixel import charbonnier, safe_power
+from ppsr.criterions.pixel import charbonnier
 from ppsr.errors import ConfigError
+from ppsr.generators.blocks.powers import safe_power
 from ppsr.precision import in_float32
 
 __all__ = ["ArtifactLoss", "artifact_map", "local_variance"]

@@ -13,8 +13,8 @@ from typing import Any
 import paddle
 from paddle import Tensor
 
-from ppsr.criterions.pixel import safe_power
 from ppsr.errors import ConfigError, did_you_mean
+from ppsr.generators.blocks.powers import safe_power
 from ppsr.precision import in_float32
 
 __all__ = ["ColorLoss", "to_lab", "to_oklab"]

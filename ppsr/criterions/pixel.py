@@ -13,20 +13,9 @@ from paddle import Tensor
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.precision import in_float32
 
-__all__ = ["CharbonnierLoss", "GradientLoss", "HuberLoss", "L1Loss", "MSELoss", "charbonnier", "safe_power"]
+__all__ = ["CharbonnierLoss", "GradientLoss", "HuberLoss", "L1Loss", "MSELoss", "charbonnier"]
 
 _REDUCTIONS = ("mean", "sum", "none")
-
-
-def safe_power(x: Tensor, exponent: float) -> Tensor:
-    """x ** exponent for x >= 0 with gradient 0 at 0.
-
-    For exponents below 1 the true gradient at 0 is infinite; times a zero from the chain rule it would turn a
-    whole image's gradient into NaN.
-    """
-    positive = x > 0
-    power = paddle.where(positive, x, paddle.ones_like(x)) ** exponent
-    return paddle.where(positive, power, paddle.zeros_like(x))
 
 
 def charbonnier(x: Tensor, eps: float = 1e-12) -> Tensor:

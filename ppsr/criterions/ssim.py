@@ -12,8 +12,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ppsr.criterions.pixel import safe_power
 from ppsr.errors import ConfigError, DataError
+from ppsr.generators.blocks.powers import safe_power
 from ppsr.precision import in_float32
 
 __all__ = ["MSSSIMLoss"]

@@ -18,6 +18,7 @@ from paddle.nn import functional as F
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU
 from ppsr.generators.blocks.detection import count, square_root
+from ppsr.generators.blocks.powers import safe_power
 from ppsr.generators.variants import Variant
 from ppsr.weights.identify import State
 
@@ -170,17 +171,10 @@ class _ContrastAttention(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(axis=[2, 3], keepdim=True)
         variance = (x - mean).square().mean(axis=[2, 3], keepdim=True)
-        weight = mean + _safe_sqrt(variance)
+        weight = mean + safe_power(variance, 0.5)  # constant planes must not break a training
         for layer in self.conv_du:
             weight = layer(weight)
         return x * weight
-
-
-def _safe_sqrt(x: Tensor) -> Tensor:
-    """The root, whose derivative at 0 is 0 instead of infinite: constant planes must not break a training."""
-    positive = x > 0
-    root = paddle.sqrt(paddle.where(positive, x, paddle.ones_like(x)))
-    return paddle.where(positive, root, paddle.zeros_like(x))
 
 
 def _block_name(match: re.Match[str]) -> str:
