@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -14,6 +15,8 @@ from ppsr.cli.flags import ConfigFile, Device, Imports, Overrides, Trust, log_to
 from ppsr.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ppsr.config.loader import Config
     from ppsr.inference.backends.exported import BackendOptions
 
@@ -118,12 +121,12 @@ def _run(
     if len(experiment.dataset.test_sections) != 1:
         given = ", ".join(experiment.dataset.test_sections) or "nothing"
         raise ConfigError(f"{config.path}: 'dataset.test' must be one test set, got {given}")
-    from ppsr.engine.evaluator import section_folders
+    from ppsr.engine.evaluator import score_dataset, section_folders
     from ppsr.engine.loader import build_dataset
     from ppsr.engine.validation import build_metrics
-    from ppsr.evaluation.datasets import evaluate_backend
     from ppsr.evaluation.report import set_to_json
     from ppsr.files import atomic_write
+    from ppsr.inference.backend import apply_backend
     from ppsr.inference.choose import open_backend
 
     log_to_console()
@@ -132,7 +135,16 @@ def _run(
     dataset, _ = build_dataset(section, "dataset.test")
     folder = output_path / (model_type or backend.info.network)
     metrics, folders = build_metrics(experiment), section_folders(section)
-    score, seconds = evaluate_backend(backend, dataset, metrics, save_folder=folder, folders=folders)
+    seconds = 0.0
+
+    def enlarge(lq: np.ndarray) -> np.ndarray:
+        nonlocal seconds
+        started = time.perf_counter()
+        sr = apply_backend(backend, lq[None])[0]
+        seconds += time.perf_counter() - started
+        return sr
+
+    score = score_dataset(enlarge, dataset, metrics, backend.info.scale, save_folder=folder, folders=folders)
     lines = [f"Metric {key}: {value:.4f}" for key, value in score.means.items()]
     atomic_write(folder / "metric.txt", "".join(f"{line}\n" for line in lines))
     report = {"backend": backend.name, "seconds": seconds, **set_to_json(score)}

@@ -11,7 +11,7 @@ import yaml
 
 from ppsr.cli.train import main
 from ppsr.engine.distributed import Group
-from ppsr.engine.evaluator import validate
+from ppsr.engine.evaluator import score_dataset, validate
 from ppsr.errors import DataError
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.generators.msrresnet import MSRResNet
@@ -140,3 +140,11 @@ def test_without_truth_only_metrics_that_need_none_count(tmp_path):
     assert score.means["brightness"] == pytest.approx(np.mean([p.mean() for p in images]), rel=1e-5)
     assert [(p.name, p.reason) for p in score.problems] == [("00001", "two.png is truncated")]
     assert score.exit_code == 1
+
+
+def test_an_error_of_a_network_that_is_not_about_memory_ends_the_scoring():
+    def enlarge(lq):
+        raise RuntimeError("else")
+
+    with pytest.raises(RuntimeError, match="else"):
+        score_dataset(enlarge, [{"lq": np.zeros((3, 8, 8), np.float32), "lq_path": ""}], {}, 2)
