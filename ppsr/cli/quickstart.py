@@ -9,6 +9,7 @@ __all__ = ["quickstart"]
 
 def quickstart() -> None:
     """Upscale a photo with published weights, then train and score a small network in this folder."""
+    from ppsr.cli.train import main as train
     from ppsr.quickstart import main
 
-    raise typer.Exit(main())
+    raise typer.Exit(main(train))
