@@ -15,7 +15,7 @@ from ppsr.evaluation.compare import write_comparison
 from ppsr.evaluation.console import table_lines
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.evaluation.report import write_report
-from ppsr.imaging import read_image, to_uint8, write_image
+from ppsr.imaging import read_image, to_uint8
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler
 from ppsr.logs import setup_logging
@@ -93,8 +93,7 @@ def enlarge_photo() -> Path | None:
         print(f"    left out: {error}", flush=True)
         return None
     bicubic, sr = (to_uint8(image) for image in (matlab_resize(lq, upscaler.scale), upscaler(lq)))
-    write_image(OUTPUT / "photo.png", sr)
-    print(f"    {OUTPUT / 'photo.png'}: {sr.shape[1]} x {sr.shape[0]} pixels", flush=True)
     images = {f"bicubic x{upscaler.scale}": bicubic, Path(PUBLISHED).name: sr}
     page, *_ = write_comparison(images, OUTPUT / "photo", title="Published weights on a photo")
+    print(f"    {page}: {sr.shape[1]} x {sr.shape[0]} pixels", flush=True)
     return page

@@ -39,7 +39,7 @@ def test_everything_is_made_and_a_network_below_bicubic_fails(short, capsys):
     assert quickstart.main(main) == 1  # four steps do not suffice
     out = capsys.readouterr().out
     assert re.search(r"held-out +\d +bicubic +30\.76 +0\.8490", out)  # the samples are the same everywhere
-    assert read_image(short / "output/quickstart/photo.png").shape == (480, 640, 3)
+    assert read_image(short / "output/quickstart/photo/1_tiny.pdparams.png").shape == (480, 640, 3)
     assert (short / "output/quickstart/photo/index.html").is_file()
     assert len(list((short / "output/quickstart/report").glob("*best*.png"))) == 1
 
