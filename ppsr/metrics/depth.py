@@ -54,8 +54,6 @@ class _DepthMetric:
 class RMSE(_DepthMetric):
     """Root of the mean squared difference, in steps of 8 bit, at least 0."""
 
-    name = "rmse"
-
     def _error(self, difference: np.ndarray, gt: np.ndarray) -> float:
         return float(np.sqrt(np.mean(difference**2)))
 
@@ -63,16 +61,12 @@ class RMSE(_DepthMetric):
 class MAD(_DepthMetric):
     """Mean absolute difference, in steps of 8 bit, at least 0."""
 
-    name = "mad"
-
     def _error(self, difference: np.ndarray, gt: np.ndarray) -> float:
         return float(np.mean(np.abs(difference)))
 
 
 class PE(_DepthMetric):
     """Mean of |difference| / true depth, a ratio, at least 0; "safe" leaves out pixels of depth 0."""
-
-    name = "pe"
 
     def _error(self, difference: np.ndarray, gt: np.ndarray) -> float:
         if self.published:

@@ -80,7 +80,6 @@ class NIQE:
         ConfigError: the file is absent or holds something else; unknown conversion.
     """
 
-    name = "niqe"
     higher_is_better = False
     no_reference = True
 

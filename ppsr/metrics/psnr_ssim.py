@@ -119,16 +119,12 @@ class _ImageMetric:
 class PSNR(_ImageMetric):
     """Peak signal-to-noise ratio in dB, at least 0; infinite for equal images."""
 
-    name = "psnr"
-
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
         return psnr(sr, gt, **self.options)
 
 
 class SSIM(_ImageMetric):
     """Structural similarity, at most 1, for equal images."""
-
-    name = "ssim"
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray) -> float:
         return ssim(sr, gt, **self.options)

@@ -37,7 +37,6 @@ class MSSSIM:
         ConfigError: another number of scales.
     """
 
-    name = "ms_ssim"
     higher_is_better = True
 
     def __init__(self, *, crop_border: int = 0, test_y_channel: bool = False, scales: int = 5) -> None:
@@ -84,8 +83,6 @@ class DISTSMetric(_FeatureDistance):
         ConfigError: a file is absent.
     """
 
-    name = "dists"
-
     def __init__(
         self,
         *,
@@ -110,8 +107,6 @@ class LPIPSMetric(_FeatureDistance):
     Raises:
         ConfigError: unknown network, or the file is absent.
     """
-
-    name = "lpips"
 
     def __init__(self, *, net: str = "alex", weights: str | Path | None = None, crop_border: int = 0) -> None:
         distance: Any = build_lpips(net=net, weights=weights)

@@ -56,5 +56,4 @@ def test_an_unknown_definition_is_refused():
 
 @pytest.mark.parametrize(("name", "higher"), [("PSNR", True), ("SSIM", True), ("RMSE", False), ("PE", False)])
 def test_orientation_is_stated(name, higher):
-    metric = METRICS.build({"name": name})
-    assert (metric.name, metric.higher_is_better) == (name.lower(), higher)
+    assert METRICS.build({"name": name}).higher_is_better == higher
