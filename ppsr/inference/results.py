@@ -99,10 +99,10 @@ def existing_result(
         if job.is_video:
             found = check_video(target)
             whole = not found.faults and found.frames == check_video(job.source).frames
-        elif there[0] * there[1] <= _DECODED_PIXELS:
-            whole = bool(read_file(target, value_range=value_range))
-        else:
+        else:  # decoders take JPEG files without their end, whose last rows may be gray
             whole = _has_end(target)
+            if whole and there[0] * there[1] <= _DECODED_PIXELS:
+                read_file(target, value_range=value_range)
     except (DataError, OSError, ValueError):  # FFmpeg's among them; cut short, as by a broken copy
         return None
     return target if whole else None

@@ -131,9 +131,13 @@ def test_results_that_were_cut_short_are_made_again(upscaler, tmp_path, extensio
     options = {"extension": extension, "skip_existing": True}
     [first] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
     whole = Path(first["output"]).read_bytes()
-    Path(first["output"]).write_bytes(whole[: len(whole) // 2])
-    [again] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
-    assert again["status"] == "ok"
-    assert Path(first["output"]).read_bytes() == whole
+    half = whole[: len(whole) // 2]
+    for damaged in (half, whole[:-1], half.ljust(len(whole), b"\0")):
+        if extension in ("webp", "bmp") and len(damaged) == len(whole):
+            continue  # nothing in these files says what their pixels were
+        Path(first["output"]).write_bytes(damaged)
+        [again] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
+        assert again["status"] == "ok"
+        assert Path(first["output"]).read_bytes() == whole
     [kept] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
     assert kept["status"] == "skipped"
