@@ -56,6 +56,8 @@ class Steps:
         self._scratch: list[tuple[int, int]] = []  # memory object, offset
         self._scratch_at = 0
         self._constants: list[np.ndarray] = []
+        self._shifts: Sequence[Mapping[int, int]] = ({},)
+        self._once_until = 0  # steps that are not repeated
         self._made: dict[tuple, int] = {}  # descriptions and primitives by what they were made from
 
     def free(self, shape: Sequence[int]) -> int:
@@ -140,11 +142,19 @@ class Steps:
         """An array of the caller if it wants this gradient; a primitive computes it in any case."""
         return self.array(key, shape) if key in wants else self.scratch(shape)
 
+    def constant(self, values: np.ndarray) -> Array:
+        """An array of these float32 numbers."""
+        self._constants.append(values)
+        description = self.plain(values.shape)
+        return Array(self._memory(description, values.ctypes.data), description, None, 0)
+
     def ones(self, shape: Sequence[int]) -> Array:
         """An array of ones; a product with it sums along an axis faster than Paddle does."""
-        self._constants.append(np.ones(shape, np.float32))
-        description = self.plain(shape)
-        return Array(self._memory(description, self._constants[-1].ctypes.data), description, None, 0)
+        return self.constant(np.ones(shape, np.float32))
+
+    def repeat(self, shifts: Sequence[Mapping[int, int]]) -> None:
+        """Run what follows several times, with the caller's arrays moved by so many elements each time."""
+        self._shifts, self._once_until = shifts, len(self._steps)
 
     def product(
         self, left: Array, right: Array, result: Array, bias: Array | None = None, factor: float = 1.0
@@ -244,12 +254,13 @@ class Steps:
             for memory in self._pads:
                 lib.set_handle(memory, scratch_address + self._arrays_bytes)
             self._scratch_at = scratch_address
-        for memory, key, offset in self._views:
-            lib.set_handle(memory, addresses[key] + offset)
-        for primitive, count, arguments in self._steps:
-            status = lib.execute(primitive, lib.stream, count, arguments)
-            if status:
-                raise OneDnnError(f"oneDNN {lib.version}: a primitive returned status {status}")
+        for index, shifts in enumerate(self._shifts):
+            for memory, key, offset in self._views:
+                lib.set_handle(memory, addresses[key] + offset + 4 * shifts.get(key, 0))
+            for primitive, count, arguments in self._steps[self._once_until if index else 0 :]:
+                status = lib.execute(primitive, lib.stream, count, arguments)
+                if status:
+                    raise OneDnnError(f"oneDNN {lib.version}: a primitive returned status {status}")
         lib.wait(lib.stream)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import paddle
 from paddle import Tensor
 
@@ -85,7 +86,12 @@ class Attention(NamedTuple):
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS, BIAS, mask -> DST, or the gradients from DIFF_DST."""
-        (self._backward if self.wants else self._forward)(steps)
+        parts = list(self._parts())
+        if DIFF_BIAS in self.wants:
+            bias = [self.heads * self.tokens * self.others]
+            steps.copy(steps.constant(np.zeros(bias, np.float32)), steps.array(DIFF_BIAS, bias))
+        steps.repeat([self._shift(part) for part in parts])
+        (self._backward if self.wants else self._forward)(steps, parts[0])
 
     def _parts(self) -> Iterator[_Part]:
         pairs = self.tokens * self.others
@@ -98,70 +104,64 @@ class Attention(NamedTuple):
             for head in range(0, self.heads, heads):
                 yield _Part(window, windows, head, heads)
 
-    def _forward(self, steps: Steps) -> None:
-        pairs, scores = self.tokens * self.others, None
-        for part in self._parts():
-            q, k, v = self._places(SRC, WEIGHTS)
-            if self.recorded or scores is None:
-                scores = self._scores(steps, part)
-            queries, keys = self._heads(steps, part, q), self._heads(steps, part, k, turned=True)
-            steps.product(queries, keys, scores, factor=self.factor)
-            bias = steps.array(BIAS, [1, part.heads * pairs], offset=part.head * pairs)
-            steps.combine(ADD, steps.viewed(scores, [part.windows, part.heads * pairs]), bias)
-            if self.masks:
-                mask = steps.array(_MASK, [part.windows, 1, pairs], offset=part.window % self.masks * pairs)
-                steps.combine(ADD, steps.viewed(scores, [part.windows, part.heads, pairs]), mask)
-            steps.softmax(steps.viewed(scores, [part.windows * part.heads * self.tokens, self.others]))
-            steps.product(scores, self._heads(steps, part, v), self._heads(steps, part, self._result(DST)))
+    def _forward(self, steps: Steps, part: _Part) -> None:
+        pairs, (q, k, v) = self.tokens * self.others, self._places(SRC, WEIGHTS)
+        scores = self._scores(steps, part)
+        queries, keys = self._heads(steps, part, q), self._heads(steps, part, k, turned=True)
+        steps.product(queries, keys, scores, factor=self.factor)
+        bias = steps.array(BIAS, [1, part.heads * pairs])
+        steps.combine(ADD, steps.viewed(scores, [part.windows, part.heads * pairs]), bias)
+        if self.masks:
+            mask = steps.array(_MASK, [part.windows, 1, pairs])
+            steps.combine(ADD, steps.viewed(scores, [part.windows, part.heads, pairs]), mask)
+        steps.softmax(steps.viewed(scores, [part.windows * part.heads * self.tokens, self.others]))
+        steps.product(scores, self._heads(steps, part, v), self._heads(steps, part, self._result(DST)))
 
-    def _backward(self, steps: Steps) -> None:
+    def _backward(self, steps: Steps, part: _Part) -> None:
         q, k, v = self._places(SRC, WEIGHTS)
         grad_q, grad_k, grad_v = self._places(DIFF_SRC, DIFF_WEIGHTS)
         grad_queries = DIFF_SRC in self.wants
         grad_others = grad_queries if self.joint else DIFF_WEIGHTS in self.wants
-        scratch: tuple[Array, ...] = ()
-        output = self._result(DIFF_DST)
-        ones = steps.ones([self.others, 1])
-        for part in self._parts():
-            flat = [part.windows * part.heads * self.tokens, self.others]
-            scratch = scratch or (steps.scratch(flat), steps.scratch(flat), steps.scratch([flat[0], 1]))
-            grad, product, total = scratch
-            probabilities = self._scores(steps, part)
-            shape = [part.windows, part.heads, self.tokens, self.others]
-            grad_scores, upstream = (
-                steps.viewed(grad, shape),
-                self._heads(steps, part, output),
-            )
-            steps.product(upstream, self._heads(steps, part, v, turned=True), grad_scores)
-            if grad_others:
-                steps.product(
-                    _turned(steps, probabilities, shape), upstream, self._heads(steps, part, grad_v)
-                )
-            # of softmax: p (g - sum of p g); its own primitive is a plain loop on some processors
-            own = steps.viewed(probabilities, flat)
-            steps.combine(MULTIPLY, grad, own, product)
-            steps.product(product, ones, total, factor=-1.0)
-            steps.combine(ADD, grad, total)
-            steps.combine(MULTIPLY, grad, own)
-            if DIFF_BIAS in self.wants:
-                self._sum_windows(steps, part, grad)
-            if grad_queries:
-                result = self._heads(steps, part, grad_q)
-                steps.product(grad_scores, self._heads(steps, part, k), result, factor=self.factor)
-            if grad_others:
-                left, result = _turned(steps, grad_scores, shape), self._heads(steps, part, grad_k)
-                steps.product(left, self._heads(steps, part, q), result, factor=self.factor)
+        shape = [part.windows, part.heads, self.tokens, self.others]
+        flat = [part.windows * part.heads * self.tokens, self.others]
+        grad, product, total = steps.scratch(flat), steps.scratch(flat), steps.scratch([flat[0], 1])
+        probabilities, upstream = (
+            self._scores(steps, part),
+            self._heads(steps, part, self._result(DIFF_DST)),
+        )
+        grad_scores, own = steps.viewed(grad, shape), steps.viewed(probabilities, flat)
+        steps.product(upstream, self._heads(steps, part, v, turned=True), grad_scores)
+        if grad_others:
+            left, result = _turned(steps, probabilities, shape), self._heads(steps, part, grad_v)
+            steps.product(left, upstream, result)
+        # of softmax: p (g - sum of p g); its own primitive is a plain loop on some processors
+        steps.combine(MULTIPLY, grad, own, product)
+        steps.product(product, steps.ones([self.others, 1]), total, factor=-1.0)
+        steps.combine(ADD, grad, total)
+        steps.combine(MULTIPLY, grad, own)
+        if DIFF_BIAS in self.wants:
+            size = part.heads * self.tokens * self.others
+            target = steps.array(DIFF_BIAS, [size])
+            for index in range(part.windows):  # in the order of the windows
+                steps.combine(ADD, target, steps.viewed(grad, [size], offset=index * size))
+        if grad_queries:
+            result = self._heads(steps, part, grad_q)
+            steps.product(grad_scores, self._heads(steps, part, k), result, factor=self.factor)
+        if grad_others:
+            left, result = _turned(steps, grad_scores, shape), self._heads(steps, part, grad_k)
+            steps.product(left, self._heads(steps, part, q), result, factor=self.factor)
 
-    def _sum_windows(self, steps: Steps, part: _Part, grad: Array) -> None:
-        """Add the gradients of scores to that of the bias, in the order of the windows."""
-        size = part.heads * self.tokens * self.others
-        total = steps.array(DIFF_BIAS, [size], offset=part.head * self.tokens * self.others)
-        for index in range(part.windows):
-            scores = steps.viewed(grad, [size], offset=index * size)
-            if part.window + index:
-                steps.combine(ADD, total, scores)
-            else:
-                steps.copy(scores, total)
+    def _shift(self, part: _Part) -> dict[int, int]:
+        """How far a part lies behind the first one in each array."""
+        pairs, head, channels = self.tokens * self.others, part.head * self.width, self.heads * self.width
+        rows = {SRC: 3 * channels if self.joint else channels, DST: channels, DIFF_DST: channels}
+        rows[DIFF_SRC] = rows[SRC]
+        shifts = {key: part.window * self.tokens * row + head for key, row in rows.items()}
+        shifts |= dict.fromkeys((WEIGHTS, DIFF_WEIGHTS), part.window * self.others * 2 * channels + head)
+        shifts |= dict.fromkeys((BIAS, DIFF_BIAS), part.head * pairs)
+        shifts[_MASK] = part.window % (self.masks or 1) * pairs
+        shifts[_PROBABILITIES] = (part.window * self.heads + part.head) * pairs
+        return shifts
 
     def _places(self, first: int, second: int) -> tuple[_Place, _Place, _Place]:
         """Where queries, keys and values lie, or their gradients."""
@@ -180,15 +180,12 @@ class Attention(NamedTuple):
         strides = [window, self.width, place.row, 1]
         if turned:
             shape[2:], strides[2:] = shape[:1:-1], strides[:1:-1]
-        offset = part.window * window + place.offset + part.head * self.width
-        return steps.array(place.key, shape, strides, offset)
+        return steps.array(place.key, shape, strides, place.offset)
 
     def _scores(self, steps: Steps, part: _Part) -> Array:
         """A number for each pair of tokens: kept ones, or scratch memory."""
-        pairs, shape = self.tokens * self.others, [part.windows, part.heads, self.tokens, self.others]
-        if not self.recorded:
-            return steps.scratch(shape)
-        return steps.array(_PROBABILITIES, shape, offset=(part.window * self.heads + part.head) * pairs)
+        shape = [part.windows, part.heads, self.tokens, self.others]
+        return steps.array(_PROBABILITIES, shape) if self.recorded else steps.scratch(shape)
 
 
 def _turned(steps: Steps, scores: Array, shape: list[int]) -> Array:
