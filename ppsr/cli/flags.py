@@ -188,6 +188,16 @@ def comma_separated(option: str, text: str | None, convert: Callable[[str], Any]
     raise ConfigError(f"{option} takes comma-separated {kind}, got '{text}'")
 
 
+class _Leave:
+    """A handler that raises SystemExit, and keeps the signal in case a library swallows that."""
+
+    received: int | None = None
+
+    def __call__(self, number: int, _: object) -> None:
+        self.received = number
+        sys.exit(128 + number)
+
+
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
     """Exit with 128 + signal on SIGTERM and SIGHUP by an exception, so that unfinished files are removed.
@@ -196,14 +206,11 @@ def exit_on_signals() -> Iterator[None]:
     SIGHUP under nohup.
     """
 
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield
         return
     handled = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, leave) for number in handled}
+    previous = {number: signal.signal(number, _Leave()) for number in handled}
     try:
         yield
     finally:

@@ -35,7 +35,9 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         handled = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
         for number in (*handled, signal.SIGUSR1):
-            self._previous[number] = signal.signal(number, self._handle)
+            previous = self._previous[number] = signal.signal(number, self._handle)
+            # one that came before, whose exception some library has swallowed
+            self.signal = self.signal or getattr(previous, "received", None)
             signal.siginterrupt(number, False)  # Paddle's store for ranks repeats no interrupted call
         return self
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -143,3 +144,13 @@ def test_signals_that_are_ignored_stay_so():
                 os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGHUP, previous)
+
+
+def test_a_signal_whose_exception_was_swallowed_still_stops_the_training():
+    from ppsr.engine.signals import StopRequest
+
+    with unhandled(signal.SIGTERM), exit_on_signals():
+        with suppress(SystemExit):  # as a library that catches everything
+            signal.raise_signal(signal.SIGTERM)
+        with StopRequest() as stop:
+            assert stop.signal == signal.SIGTERM
