@@ -127,11 +127,10 @@ def report_csm(
         image: without a truth, PSNR is measured against the SR image of the whole network.
         names: layers; by default the deepest.
         ablation: remove channels one at a time, and one after the other by their attribution.
-        each_channel: also write what the released code does: every map and every feature as an image of
-            its own, attributions and PSNR as text.
+        each_channel: also write maps and features as images, attributions and PSNR as text, as published.
 
     Returns:
-        What to tell the user, a line per layer.
+        Summary lines, one per layer.
     """
     names = list(dict.fromkeys(names)) or [network.layers.deepest]
     show("saliency", network.label, 0, len(names))
@@ -148,12 +147,12 @@ def report_csm(
             "importance": layer.importance.tolist(),
         }
         settings = {"layer": name, "ablation": ablation, "each_channel": each_channel}
-        facts = {"image": image.origin, "settings": settings}
+        report = partial(_report, "csm", [network], image=image.origin, settings=settings)
         maps = stem.with_name(f"{stem.name}_maps")
         arrays = {"gradient": layer.gradient, "features": layer.features, "importance": layer.importance}
-        save_figure(draw_saliency(layer), maps, _report("csm", [network], **facts, results=found), arrays)
+        save_figure(draw_saliency(layer), maps, report(results=found), arrays)
         if each_channel:
-            _write_channels(layer, stem, _report("csm", [network], **facts, results=found))
+            _write_channels(layer, stem, report(results=found))
         line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
         if ablation:
             single, cumulative = _ablations(network, image.lq, truth, layer, memory_mib, show)
@@ -165,8 +164,7 @@ def report_csm(
                 "psnr_cumulative": {order: result.psnr.tolist() for order, result in cumulative.items()},
             }
             figure = draw_ablation(name, layer.importance, single, cumulative, intact)
-            report = _report("csm", [network], **facts, results=found)
-            save_figure(figure, stem.with_name(f"{stem.name}_ablation"), report)
+            save_figure(figure, stem.with_name(f"{stem.name}_ablation"), report(results=found))
             if each_channel:
                 _write_log(stem.with_name(f"{stem.name}_psnr.txt"), f"PSNR_{name}", single.psnr)
             worst = int(single.psnr.argmin())
@@ -179,8 +177,7 @@ def report_csm(
 def _write_channels(saliency: LayerSaliency, stem: Path, report: Mapping[str, Any]) -> None:
     """Images of every map and of every feature (clipped to [0, 1]), and the attributions."""
     name = saliency.layer.name
-    kinds = {"maps": map(seismic, saliency.maps), "features": saliency.features}
-    for kind, images in kinds.items():
+    for kind, images in {"maps": map(seismic, saliency.maps), "features": saliency.features}.items():
         folder = stem.with_name(f"{stem.name}_{kind}")
         for k, image in enumerate(images):
             write_image(folder / f"{file_name(name)}_channel_{k}.png", image)

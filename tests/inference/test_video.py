@@ -8,11 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ppsr.inference.files import FileOptions, upscale_files
-from ppsr.inference.inputs import plan_jobs
-from ppsr.inference.results import input_pixels
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat
 
@@ -343,14 +340,3 @@ def test_frames_are_decoded_and_encoded_while_the_network_computes(tmp_path):
         patch.setattr(video, "upright_pixels", counted)
         [report] = upscale_files(Upscaler(Waits()), tmp_path / "a.mkv", tmp_path / "out")
     assert report["status"] == "ok", report
-
-
-@pytest.mark.parametrize(("name", "counted"), [("a.mp4", 8), ("a.mkv", 13)], ids=["stated", "by time"])
-def test_the_pixels_of_a_run_are_those_of_all_images_and_frames(folder, name, counted):
-    _make(folder / name, height=48, width=64, sound=False)  # 8 frames within 13 periods
-    (folder / "broken.mp4").write_bytes(b"no video")
-    (folder / "notes.txt").write_text("no image")
-    jobs = plan_jobs(folder, folder.parent / "out")
-    images = [Image.open(job.source) for job in jobs if not job.is_video and job.skip is None]
-    assert len(images) == 4
-    assert input_pixels(jobs) == sum(i.width * i.height for i in images) + counted * 48 * 64
