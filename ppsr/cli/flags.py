@@ -146,7 +146,7 @@ class SeveralValues(TyperCommand):
 
 def run_alone(command: Callable[..., None], argv: Sequence[str] | None = None) -> int:
     """Run one command as its own program, such as tools/main.py, and return its exit code."""
-    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
     app.command(cls=SeveralValues)(command)
 
     def run() -> int:
