@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,10 @@ from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
-from ppsr.inference.graph_check import check_graph, check_parameters, unknown_operations
+from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.reference import REFERENCE_SUFFIX
 from tests.inference.exports import Doubling, network
+from tests.inference.test_parameter_files import saved_tensor
 
 HARMFUL_PADDLE = [
     "save", "load", "save_combine", "load_combine", "py_func", "print", "run_program", "pylayer", "custom_op",
@@ -241,32 +241,6 @@ def test_damaged_graphs_end_in_one_kind_of_error(exported: Path, tmp_path: Path)
             path.write_bytes(damaged[: draw.randrange(len(damaged))])
             with pytest.raises(DataError):
                 check_graph(path)
-
-
-def saved_tensor() -> bytes:
-    """A one, as Paddle saves tensors: versions, level of detail, description, values."""
-    description = pb.VarType.TensorDesc(data_type=pb.VarType.FP32, dims=[1]).SerializeToString()
-    return struct.pack("<IQIi", 0, 0, 0, len(description)) + description + struct.pack("<f", 1.0)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        saved_tensor()[:-1],
-        saved_tensor() + b"\0",
-        saved_tensor().replace(bytes(8), struct.pack("<Q", 2**62), 1),  # levels, which Paddle reads for hours
-        saved_tensor().replace(b"\x10\x01", b"\x10\x7f"),
-        saved_tensor().replace(b"\x10\x01", b"\x12\x00"),
-        struct.pack("<IQIi", 0, 0, 0, 2**31 - 1),
-    ],
-)
-def test_parameters_that_are_not_what_the_file_holds_are_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "net.pdiparams"
-    path.write_bytes(saved_tensor() * 3)
-    check_parameters(path)
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="does not hold the parameters"):
-        check_parameters(path)
 
 
 def writing_program(target: Path) -> bytes:
