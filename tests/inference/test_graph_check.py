@@ -42,12 +42,9 @@ def field(number: int, value: bytes | int) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    groups = []
-    while True:
+    groups = [value & 0x7F]
+    while value := value >> 7:
         groups.append(value & 0x7F)
-        value >>= 7
-        if not value:
-            break
     return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
 
 
