@@ -79,7 +79,6 @@ _FUNCTIONS: dict[str, list] = {
     "eltwise_forward_primitive_desc_create": [_PP, _P, c_int, c_int, _P, _P, c_float, c_float, _P],
     "eltwise_backward_primitive_desc_create": [_PP, _P, c_int, *[_P] * 3, c_float, c_float, _P, _P],
     "softmax_forward_primitive_desc_create": [_PP, _P, c_int, c_int, _P, _P, c_int, _P],
-    "softmax_backward_primitive_desc_create": [_PP, _P, c_int, *[_P] * 3, c_int, _P, _P],
     "layer_normalization_forward_primitive_desc_create": [
         *[_PP, _P, c_int],
         *[_P] * 3,
