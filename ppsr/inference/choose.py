@@ -6,7 +6,9 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
+from itertools import accumulate
 from pathlib import Path
 
 from paddle import nn
@@ -42,14 +44,18 @@ _REMEMBERED = 256  # choices
 _WORTH_EXPORTING = 64 * _SIDES[1] ** 2  # pixels; `auto` computes some 30 such tiles before the first image
 
 
-def default_backend(pixels: int, options: BackendOptions) -> str | None:
+def default_backend(pixels: Iterable[int], options: BackendOptions) -> str | None:
     """The backend for weights where none is asked for: "auto" if so many LR pixels on a CPU repay an export.
 
     The number of pixels alone decides, not what the cache has, so the same command gives the same result.
+
+    Args:
+        pixels: of each input, counted until there are enough of them.
+        options: how to compute.
     """
-    return (
-        "auto" if pixels >= _WORTH_EXPORTING and not options.on_gpu and options.precision == "fp32" else None
-    )
+    if options.on_gpu or options.precision != "fp32":
+        return None
+    return "auto" if any(total >= _WORTH_EXPORTING for total in accumulate(pixels)) else None
 
 
 def open_backend(

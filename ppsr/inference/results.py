@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -158,18 +158,16 @@ def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
     return (header.height, header.width), header.alpha
 
 
-def input_pixels(jobs: Iterable[Job]) -> int:
-    """Pixels of all images and frames of a run, as their headers say."""
-    total = 0
+def input_pixels(jobs: Iterable[Job]) -> Iterator[int]:
+    """Pixels of each image, or of all frames of a video, as the headers say; 0: it cannot be read."""
     for job in jobs:
         if job.skip is not None or job.problem is not None:
             continue
         if job.is_video:
-            total += video_pixels(job.source)
+            yield video_pixels(job.source)
         else:
             (height, width), _ = image_size(job.source) or ((0, 0), False)
-            total += height * width
-    return total
+            yield height * width
 
 
 def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:

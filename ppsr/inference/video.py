@@ -79,17 +79,19 @@ def video_size(path: Path) -> tuple[int, int] | None:
 
 def video_pixels(path: Path) -> int:
     """Pixels of all frames of a video, by its length and frame rate; 0: it cannot be read."""
+    if not path.is_file():  # opening a pipe waits for somebody who writes
+        return 0
     try:
-        size = video_size(path) if path.is_file() else None  # opening a pipe waits for somebody who writes
-        if size is None:
-            return 0
+        _require_pyav()
         with streams.open_video(path) as reader:
-            stream = reader.streams.video[0]
+            stream = next(iter(reader.streams.video), None)
+            if stream is None:
+                return 0
             seconds = (reader.duration or 0) / 1e6
             frames = stream.frames or round(seconds * float(stream.average_rate or 0))
-    except (ConfigError, OSError, ValueError):  # FFmpeg's errors among them; reported when its turn comes
+            return stream.height * stream.width * max(1, frames)
+    except (ConfigError, OSError, ValueError, AttributeError):  # FFmpeg's too; reported when its turn comes
         return 0
-    return size[0] * size[1] * max(1, frames)
 
 
 def fitting_container(path: Path) -> str:

@@ -65,10 +65,14 @@ def test_the_second_start_neither_exports_nor_times_whatever_came_between(done: 
 
 
 def test_input_that_repays_an_export_is_computed_by_the_fastest_backend() -> None:
-    assert choose.default_backend(1920 * 1080, OPTIONS) is None
-    assert choose.default_backend(1920 * 1080 * 2, OPTIONS) == "auto"
-    assert choose.default_backend(1920 * 1080 * 2, BackendOptions(device="cpu", precision="bf16")) is None
-    assert choose.default_backend(1920 * 1080 * 2, BackendOptions(device="gpu:0")) is None
+    pixels = [1920 * 1080] * 2
+    assert choose.default_backend(pixels[:1], OPTIONS) is None
+    assert choose.default_backend(pixels, OPTIONS) == "auto"
+    assert choose.default_backend(pixels, BackendOptions(device="cpu", precision="bf16")) is None
+    assert choose.default_backend(pixels, BackendOptions(device="gpu:0")) is None
+    further = iter([*pixels, 0])
+    choose.default_backend(further, OPTIONS)
+    assert next(further) == 0  # not counted, as there were enough
 
 
 def test_a_network_that_cannot_be_exported_runs_on_paddle(
