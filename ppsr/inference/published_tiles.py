@@ -15,18 +15,44 @@ A tile that fails fails the image; the published loops silently reuse the tile b
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.inference.backend import Backend, apply_backend
 from ppsr.inference.network_info import NetworkInfo
 
-__all__ = ["PUBLISHED_MODES", "count_tiles", "upscale_as_published"]
+__all__ = ["PUBLISHED_MODES", "PublishedTiles", "upscale_as_published"]
 
 PUBLISHED_MODES = ("published", "published-inference", "published-onnx")
 _ONNX_MULTIPLE = 16
 Run = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) -> (N, C, scale * H, scale * W), no padding
+
+
+class PublishedTiles:
+    """A backend that runs another one by a published tile loop; see `upscale_as_published`."""
+
+    def __init__(self, backend: Backend, mode: str, tile: int, overlap: int) -> None:
+        self.backend, self.mode, self.tile, self.overlap = backend, mode, tile, overlap
+        self.name, self.info = backend.name, replace(backend.info, size_multiple=1)  # the loop pads
+        self.note = f"{mode}, tiles of {tile} with overlap {overlap}" if tile else mode
+
+    def run(self, x: np.ndarray, degradation: np.ndarray | None = None) -> np.ndarray:
+        """See `Backend`."""
+        vector = None if degradation is None else degradation[0]  # one for all images
+        highest = np.float32(self.info.rgb_range)
+
+        def part(lq: np.ndarray) -> np.ndarray:
+            return apply_backend(self.backend, lq, vector)
+
+        info = self.backend.info
+        return upscale_as_published(self.mode, part, x / highest, info, self.tile, self.overlap) * highest
+
+    def degradation_map(self, x: np.ndarray) -> np.ndarray:
+        """See `Backend`."""
+        return self.backend.degradation_map(x)
 
 
 def _padded(length: int, mode: str, window: int) -> int:
@@ -43,15 +69,6 @@ def _corners(sides: list[int], mode: str, tile: int, overlap: int) -> list[tuple
     else:
         starts = [[*range(0, side, tile)] for side in sides]
     return list(product(*starts))
-
-
-def count_tiles(mode: str, height: int, width: int, window: int, tile: int, overlap: int) -> int:
-    """How often a mode runs the network for an image of this size; arguments as `upscale_as_published`."""
-    sides = [_padded(length, mode, window) for length in (height, width)]
-    if mode == "published-inference":
-        tile = min(tile, *sides)
-        overlap = min(overlap, tile - 1)
-    return len(_corners(sides, mode, tile, overlap)) if tile else 1
 
 
 def upscale_as_published(

@@ -9,6 +9,7 @@ shows. Only one row of tiles is held.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +21,7 @@ from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.transparent import AlphaFilledImage, filling_memory
 from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
-__all__ = ["TilePlan", "Tiler", "Tiles", "default_overlap", "largest_tiles", "make_tiles"]
+__all__ = ["TilePlan", "Tiler", "Tiles", "count_tiles", "default_overlap", "largest_tiles", "make_tiles"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,6 @@ class TilePlan:
     """How one image will be computed.
 
     Attributes:
-        tiles: how it is cut; in a published tile mode by the loop of that mode.
         count: number of tiles.
         memory: predicted additional bytes; None if not predicted.
     """
@@ -85,7 +85,6 @@ def make_tiles(info: NetworkInfo, size: int, overlap: int | None = None) -> Tile
     """Tiles of a wanted size, rounded up to the network's size multiple.
 
     Args:
-        info: properties of the network.
         size: side of a tile without its overlap; 0: do not cut.
         overlap: None: from the network.
 
@@ -114,7 +113,6 @@ def largest_tiles(
     """The whole image if it fits into memory, else the largest tiles that do.
 
     Args:
-        info: properties of the network.
         shape: height, width and channels of the LR image, alpha included.
         per_pixel: bytes that the network takes per LR pixel of a tile.
         budget: bytes to be used.
@@ -172,6 +170,11 @@ def _edges(length: int, tiles: Tiles, multiple: int) -> list[int]:
     return edges
 
 
+def count_tiles(height: int, width: int, tiles: Tiles, multiple: int) -> int:
+    """Number of tiles of an image; `multiple` as in `Tiler`."""
+    return math.prod(len(_edges(length, tiles, multiple)) - 1 for length in (height, width))
+
+
 def _rise(fade: int) -> np.ndarray:
     """Weights from 0 to 1 over 2 * fade pixels; with its mirror image it adds up to 1."""
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(2 * fade) + 0.5) / (2 * fade))).astype(np.float32)
@@ -191,13 +194,14 @@ def _ramp(first: int, last: int, length: int, fade: int) -> np.ndarray:
     return weights
 
 
+@dataclass
 class Tiler:
     """Applies a function to an image tile by tile.
 
     A tile for which memory is short is computed again in halves; once that happened, later tiles of that
     size are halved at once.
 
-    Args:
+    Attributes:
         run: LR tile (h, w, C) float32 in [0, 1] -> SR tile (scale * h, scale * w, C) float32.
         scale: SR size / LR size.
         multiple: tiles start at multiples of it, so that windows lie as in the whole image.
@@ -207,29 +211,14 @@ class Tiler:
         on_tile: called after each tile.
     """
 
-    def __init__(
-        self,
-        run: Callable[[np.ndarray], np.ndarray],
-        *,
-        scale: int,
-        multiple: int,
-        tiles: Tiles,
-        halves: bool = True,
-        limit_memory: bool = False,
-        on_tile: Callable[[], None] | None = None,
-    ) -> None:
-        self.run = run
-        self.scale = scale
-        self.multiple = multiple
-        self.tiles = tiles
-        self.halves = halves
-        self.limit_memory = limit_memory
-        self.on_tile = on_tile
-        self._too_large: float = float("inf")
-
-    def count(self, height: int, width: int) -> int:
-        """Number of tiles of an image."""
-        return (len(self._cut(height)) - 1) * (len(self._cut(width)) - 1)
+    run: Callable[[np.ndarray], np.ndarray]
+    scale: int
+    multiple: int
+    tiles: Tiles
+    halves: bool = True
+    limit_memory: bool = False
+    on_tile: Callable[[], None] = lambda: None
+    _too_large: float = math.inf
 
     def _cut(self, length: int) -> list[int]:
         return _edges(length, self.tiles, self.multiple)
@@ -262,8 +251,7 @@ class Tiler:
                 del sr
                 if self.limit_memory:
                     trim_heap()
-                if self.on_tile is not None:
-                    self.on_tile()
+                self.on_tile()
             if carry is not None:
                 band[: len(carry)] += carry
             kept = 2 * fade * scale if bottom < height else 0

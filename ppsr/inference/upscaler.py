@@ -23,10 +23,10 @@ from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.exported import Export
 from ppsr.inference.network import load_source
 from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.published_tiles import PUBLISHED_MODES, count_tiles, upscale_as_published
+from ppsr.inference.published_tiles import PUBLISHED_MODES, PublishedTiles
 from ppsr.inference.rows import resize_rows
 from ppsr.inference.tile_memory import TileMemory
-from ppsr.inference.tiling import TilePlan, Tiler, Tiles, make_tiles
+from ppsr.inference.tiling import TilePlan, Tiler, Tiles, count_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
 
 __all__ = ["TILE_MODES", "TilePlan", "Upscaler"]
@@ -95,8 +95,8 @@ class Upscaler:
                 raise ConfigError(f"{name} is a whole number of LR pixels, 0 or more, got {value!r}")
         if max_memory is not None and max_memory <= 0:
             raise ConfigError(f"max_memory is a positive number of bytes, got {max_memory}")
-        if tile_mode != "blend" and (ensemble or max_memory is not None):
-            raise ConfigError(f"tile mode {tile_mode} has no self-ensemble and no limit of memory; use blend")
+        if tile_mode != "blend" and max_memory is not None:
+            raise ConfigError(f"tile mode {tile_mode} has no limit of memory; use blend")
         if isinstance(network, (str, Path, list, tuple)):
             files = [network] if isinstance(network, (str, Path)) else list(network)
             network = load_source(None, [Path(file) for file in files], None)
@@ -110,12 +110,14 @@ class Upscaler:
             raise ConfigError("an open backend has its own precision and options; give those when opening it")
         else:
             self.backend = cast("Backend", network)
+        if tile_mode != "blend":  # the whole image goes to a backend that cuts it
+            pad = _PUBLISHED_PAD if overlap is None else overlap
+            self.backend = PublishedTiles(self.backend, tile_mode, tile or 0, pad)
         info = self.backend.info
         self.scale = info.scale
-        self.tile, self.overlap, self.tile_mode, self.halve = tile, overlap, tile_mode, halve
-        self.max_memory = max_memory
-        self.ensemble = ensemble
-        self.outscale = outscale
+        self.tile, self.overlap, self.tile_mode = tile, overlap, tile_mode
+        self.halve = halve and tile_mode == "blend"
+        self.max_memory, self.ensemble, self.outscale = max_memory, ensemble, outscale
         self.degradation: np.ndarray | None = None
         if degradation is not None:
             self.degradation = check_degradation(degradation, info.degradation_params, info.network)
@@ -164,19 +166,14 @@ class Upscaler:
         """
         info, memory = self.backend.info, None
         if self.tile_mode != "blend":
-            tiles = self._published_tiles()
-            count = count_tiles(self.tile_mode, height, width, info.size_multiple, tiles.size, tiles.overlap)
-            return TilePlan(tiles, count, None)
+            return TilePlan(Tiles(), 1, None)
         tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
             tiles, memory = self._memory.largest_tiles(
                 (height, width, channels), limit=self.max_memory, ensemble=self.ensemble, overlap=self.overlap
             )
         tiles = self._within_engine(tiles, max(height, width))
-        return TilePlan(tiles, self._tiler(tiles, None, None).count(height, width), memory)
-
-    def _published_tiles(self) -> Tiles:
-        return Tiles(self.tile or 0, _PUBLISHED_PAD if self.overlap is None else self.overlap)
+        return TilePlan(tiles, count_tiles(height, width, tiles, info.size_multiple), memory)
 
     def _within_engine(self, tiles: Tiles, longest: int) -> Tiles:
         """Smaller tiles where the backend was built for sides up to a limit."""
@@ -205,27 +202,13 @@ class Upscaler:
         readable = readable_pixels(pixels, info.channels)[0]
         return predict_degradation(self.backend, readable, pixels.shape[2] - has_alpha(pixels, info.channels))
 
-    def _tiler(
-        self, tiles: Tiles, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
-    ) -> Tiler:
-        blend = self.tile_mode == "blend"  # the other modes cut the whole image that they are given
-        return Tiler(
-            partial(self._tile, degradation=degradation, on_tile=None if blend else on_tile),
-            scale=self.scale,
-            multiple=self.backend.info.size_multiple,
-            tiles=tiles if blend else Tiles(),
-            halves=blend and self.halve,
-            limit_memory=self.max_memory is not None,
-            on_tile=on_tile if blend else None,
-        )
-
     def bands(
         self,
         pixels: np.ndarray,
         *,
         plan: TilePlan | None = None,
         degradation: np.ndarray | None = None,
-        on_tile: Callable[[], None] | None = None,
+        on_tile: Callable[[], None] = lambda: None,
     ) -> Iterator[np.ndarray]:
         """Finished rows of the result from top to bottom, (rows, W', C) float32 in [0, 1].
 
@@ -245,7 +228,9 @@ class Upscaler:
         readable, flat_alpha = readable_pixels(pixels, self.backend.info.channels)
         if degradation is None:
             degradation = self.predict_degradation(pixels)
-        bands = self._tiler(plan.tiles, degradation, on_tile).bands(readable)
+        run = partial(self._tile, degradation=degradation)
+        multiple, limited = self.backend.info.size_multiple, self.max_memory is not None
+        bands = Tiler(run, self.scale, multiple, plan.tiles, self.halve, limited, on_tile).bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
             if flat_alpha is None:
@@ -253,10 +238,8 @@ class Upscaler:
             else:
                 yield np.concatenate([band, np.full_like(band[..., :1], flat_alpha)], axis=2)
 
-    def _tile(
-        self, tile: np.ndarray, *, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
-    ) -> np.ndarray:
-        """(h, w, C) in [0, 1] -> (sh, sw, C) in [0, 1]; alpha in a pass of its own, not counted by `on_tile`.
+    def _tile(self, tile: np.ndarray, degradation: np.ndarray | None) -> np.ndarray:
+        """(h, w, C) in [0, 1] -> (sh, sw, C) in [0, 1]; alpha in a pass of its own.
 
         A network for RGB gets gray as three equal channels, one for gray gets colours as a batch. One for
         luma gets gray as RGB: its values are 16..235 of 255, those of a gray image 0..255.
@@ -268,27 +251,11 @@ class Upscaler:
             planes = part.transpose(2, 0, 1)
             wanted = max(3, info.channels) if part.shape[2] == 1 else part.shape[2]
             lq = planes[:, None] if batch else np.broadcast_to(planes[None], (1, wanted, *planes.shape[1:]))
-            sr = self._run(np.ascontiguousarray(lq), degradation, None if parts else on_tile)
+            sr = apply_backend(self.backend, np.ascontiguousarray(lq), degradation, ensemble=self.ensemble)
             sr = (sr[:, 0] if batch else sr[0]).transpose(1, 2, 0)
             np.clip(sr, 0, 1, out=sr)
             parts.append((sr @ GRAY_WEIGHTS)[..., None] if part.shape[2] < sr.shape[2] else sr)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-
-    def _run(
-        self, lq: np.ndarray, degradation: np.ndarray | None, on_tile: Callable[[], None] | None
-    ) -> np.ndarray:
-        """The network on (N, C, H, W), by the loop of a published tile mode where that is asked for."""
-        if self.tile_mode == "blend":
-            return apply_backend(self.backend, lq, degradation, ensemble=self.ensemble)
-
-        def run(part: np.ndarray) -> np.ndarray:
-            sr = apply_backend(self.backend, part, degradation)
-            if on_tile is not None:
-                on_tile()
-            return sr
-
-        tiles = self._published_tiles()
-        return upscale_as_published(self.tile_mode, run, lq, self.backend.info, tiles.size, tiles.overlap)
 
 
 def _check(pixels: np.ndarray, info: NetworkInfo) -> None:
