@@ -100,7 +100,7 @@ def draw_learning(results: dict[str, dict], target: Path | None = None) -> None:
     """A panel per recipe: validation PSNR by step, bicubic, and a published score where there is one."""
     from matplotlib.figure import Figure
 
-    from ppsr.analysis.figures.common import save_figure
+    from ppsr.analysis.figures import save_figure
 
     columns = 3
     rows = -(-len(results) // columns)
@@ -124,7 +124,7 @@ def draw_unseen(rows: list[Row]) -> None:
     """Gain over plain training by degradation: a dot per seed, a bar for the mean."""
     from matplotlib.figure import Figure
 
-    from ppsr.analysis.figures.common import save_figure
+    from ppsr.analysis.figures import save_figure
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     axes = figure.add_subplot()

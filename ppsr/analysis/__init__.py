@@ -3,11 +3,15 @@
 from ppsr.analysis.csm import ablate, channel_saliency, cumulative_gains, single_gains
 from ppsr.analysis.ddr import calinski_harabasz, degraded_patches, embed, layer_features, principal_components
 from ppsr.analysis.feature_maps import feature_maps, statistics
-from ppsr.analysis.figures.common import save_figure
-from ppsr.analysis.figures.csm import draw_ablation, draw_saliency
-from ppsr.analysis.figures.ddr import draw_ddr
-from ppsr.analysis.figures.feature_maps import draw_depth, draw_sheet
-from ppsr.analysis.figures.lam import draw_lam
+from ppsr.analysis.figures import (
+    draw_ablation,
+    draw_ddr,
+    draw_depth,
+    draw_lam,
+    draw_saliency,
+    draw_sheet,
+    save_figure,
+)
 from ppsr.analysis.lam import LamSettings, lam
 from ppsr.analysis.layers import inspect_layers
 from ppsr.analysis.srga import describe_features, srga

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
-from ppsr.analysis.figures.common import file_name
+from ppsr.analysis.figures import file_name
 from ppsr.analysis.layers import Layers, inspect_layers
 from ppsr.config import load_config
 from ppsr.degradations.reflash_benchmark import degrade

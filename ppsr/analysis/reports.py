@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ppsr import __version__
+from ppsr.analysis import figures
 from ppsr.analysis.batches import MEMORY_MIB
 from ppsr.analysis.csm import (
     Ablation,
@@ -32,11 +33,7 @@ from ppsr.analysis.ddr import (
     principal_components,
 )
 from ppsr.analysis.feature_maps import FeatureStatistics, feature_maps, statistics
-from ppsr.analysis.figures.common import file_name, save_figure, save_report, seismic
-from ppsr.analysis.figures.csm import draw_ablation, draw_saliency
-from ppsr.analysis.figures.ddr import draw_ddr
-from ppsr.analysis.figures.feature_maps import draw_depth, draw_sheet
-from ppsr.analysis.figures.lam import draw_lam
+from ppsr.analysis.figures import file_name, save_figure
 from ppsr.analysis.inputs import AnalyzedNetwork, Image
 from ppsr.analysis.lam import LamSettings, lam
 from ppsr.analysis.srga import describe_features, srga
@@ -51,16 +48,20 @@ _PCA_OF_INDEX = 50
 Show = Callable[[str, str, int, int], None]  # title, network or layer, finished steps, all steps
 
 
+def _hide(title: str, item: str, done: int, total: int) -> None:
+    """The default of `show`."""
+
+
 def _report(tool: str, networks: Sequence[AnalyzedNetwork], **parts: Any) -> dict[str, Any]:
     origins = [network.origin for network in networks]
     return _finite({"tool": f"ppsr analyze {tool}", "ppsr": __version__, "networks": origins, **parts})
 
 
 def _finite(value: Any) -> Any:
-    """JSON has neither NaN nor infinity: they become null."""
+    """JSON has neither arrays nor NaN nor infinity: the last two become null."""
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, np.ndarray)):
         return [_finite(entry) for entry in value]
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
@@ -74,7 +75,7 @@ def report_lam(
     settings: LamSettings | None = None,
     *,
     memory_mib: int = MEMORY_MIB,
-    show: Show = lambda title, item, done, total: None,
+    show: Show = _hide,
 ) -> list[str]:
     """LAM of each network on one window: `lam.png` with a row per network.
 
@@ -82,32 +83,29 @@ def report_lam(
         Summary lines, one per network.
     """
     settings = settings or LamSettings()
-    results = []
+    arrays: dict[str, np.ndarray] = {"lq": image.lq}
+    results, found, lines = [], {}, []
     for network in networks:
-        on_step = partial(show, "LAM", network.label)
+        label = network.label
+        on_step = partial(show, "LAM", label)
         result = lam(network.net, image.lq, settings, memory_mib=memory_mib, on_step=on_step)
-        results.append((network.label, result))
-    found = {
-        label: {
+        results.append((label, result))
+        found[label] = {
             "diffusion_index": result.diffusion_index,
             "contributing_pixels_95": result.contributing_pixels() if result.attributed else None,
             "objective_first": result.objectives[0],
             "objective_last": result.objectives[-1],
         }
-        for label, result in results
-    }
-    used = {**asdict(settings), **dict(zip(("top", "left"), results[0][1].window, strict=False))}
-    arrays: dict[str, np.ndarray] = {"lq": image.lq}
-    for label, result in results:
         arrays |= {f"{label}/gradient": result.gradient, f"{label}/sr": result.sr, f"{label}/map": result.map}
+        summary = "no attribution; the image is flat, or the window does not depend on it"
+        if result.attributed:
+            summary = f"diffusion index {result.diffusion_index:.3f}"
+        lines.append(f"{label}: {summary}")
+    top, left, _ = result.window
+    used = {**asdict(settings), "top": top, "left": left}
     report = _report("lam", networks, image=image.origin, settings=used, results=found)
-    save_figure(draw_lam(results), output / "lam", report, arrays)
-    return [
-        f"{label}: diffusion index {result.diffusion_index:.3f}"
-        if result.attributed
-        else f"{label}: no attribution; the image is flat, or the window does not depend on it"
-        for label, result in results
-    ]
+    save_figure(figures.draw_lam(results), output / "lam", report, arrays)
+    return lines
 
 
 def report_csm(
@@ -119,7 +117,7 @@ def report_csm(
     ablation: bool = True,
     each_channel: bool = False,
     memory_mib: int = MEMORY_MIB,
-    show: Show = lambda title, item, done, total: None,
+    show: Show = _hide,
 ) -> list[str]:
     """Channel saliency of layers: per layer `csm_<layer>_maps` and `csm_<layer>_ablation`.
 
@@ -137,52 +135,48 @@ def report_csm(
     saliency = channel_saliency(network.net, image.lq, names)
     truth = np.clip(saliency.sr, 0, 1) if image.gt is None else image.gt
     intact = None if image.gt is None else published_psnr(saliency.sr, truth)
+    whole = "against the SR image of all channels" if intact is None else f"{intact:.2f} dB"
     lines = []
     for name in names:
         layer = saliency.layers[name]
-        stem = output / f"csm_{file_name(name)}"
+        stem = f"csm_{file_name(name)}"
         found: dict[str, Any] = {
             "objective": saliency.objective,
             "peak": layer.peak,
-            "importance": layer.importance.tolist(),
+            "importance": layer.importance,
         }
         settings = {"layer": name, "ablation": ablation, "each_channel": each_channel}
         report = partial(_report, "csm", [network], image=image.origin, settings=settings)
-        maps = stem.with_name(f"{stem.name}_maps")
         arrays = {"gradient": layer.gradient, "features": layer.features, "importance": layer.importance}
-        save_figure(draw_saliency(layer), maps, report(results=found), arrays)
+        save_figure(figures.draw_saliency(layer), output / f"{stem}_maps", report(results=found), arrays)
         if each_channel:
-            _write_channels(layer, stem, report(results=found))
+            for kind, images in {
+                "maps": map(figures.seismic, layer.maps),
+                "features": layer.features,
+            }.items():
+                folder = output / f"{stem}_{kind}"
+                for k, channel in enumerate(images):
+                    write_image(folder / f"{file_name(name)}_channel_{k}.png", channel)
+                figures.save_report(folder / "channels.json", report(results=found))
+            _write_log(output / f"{stem}_attribution.txt", name, layer.importance)
         line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
         if ablation:
             single, cumulative = _ablations(network, image.lq, truth, layer, memory_mib, show)
             found |= {
                 "truth": "SR of the whole network" if image.gt is None else "HR",
                 "psnr_intact": intact,
-                "psnr_without": single.psnr.tolist(),
-                "change_without": single.change.tolist(),
-                "psnr_cumulative": {order: result.psnr.tolist() for order, result in cumulative.items()},
+                "psnr_without": single.psnr,
+                "change_without": single.change,
+                "psnr_cumulative": {order: result.psnr for order, result in cumulative.items()},
             }
-            figure = draw_ablation(name, layer.importance, single, cumulative, intact)
-            save_figure(figure, stem.with_name(f"{stem.name}_ablation"), report(results=found))
+            figure = figures.draw_ablation(name, layer.importance, single, cumulative, intact)
+            save_figure(figure, output / f"{stem}_ablation", report(results=found))
             if each_channel:
-                _write_log(stem.with_name(f"{stem.name}_psnr.txt"), f"PSNR_{name}", single.psnr)
+                _write_log(output / f"{stem}_psnr.txt", f"PSNR_{name}", single.psnr)
             worst = int(single.psnr.argmin())
-            whole = "against the SR image of all channels" if intact is None else f"{intact:.2f} dB"
             line += f"; PSNR {whole}, without channel {worst} {single.psnr[worst]:.2f} dB"
         lines.append(line)
     return lines
-
-
-def _write_channels(saliency: LayerSaliency, stem: Path, report: Mapping[str, Any]) -> None:
-    """Images of every map and of every feature (clipped to [0, 1]), and the attributions."""
-    name = saliency.layer.name
-    for kind, images in {"maps": map(seismic, saliency.maps), "features": saliency.features}.items():
-        folder = stem.with_name(f"{stem.name}_{kind}")
-        for k, image in enumerate(images):
-            write_image(folder / f"{file_name(name)}_channel_{k}.png", image)
-        save_report(folder / "channels.json", report)
-    _write_log(stem.with_name(f"{stem.name}_attribution.txt"), name, saliency.importance)
 
 
 def _write_log(path: Path, title: str, values: np.ndarray) -> None:
@@ -224,7 +218,7 @@ def report_ddr(
     perplexity: float = 30.0,
     seed: int = 0,
     memory_mib: int = MEMORY_MIB,
-    show: Show = lambda title, item, done, total: None,
+    show: Show = _hide,
 ) -> list[str]:
     """Deep degradation representation of each network: `ddr.png` with a panel per network.
 
@@ -256,27 +250,30 @@ def report_ddr(
     )
     shown = [VARIANTS[name] for name in patches.degradations]
     panels: list[tuple[str, np.ndarray]] = []
-    found: dict[str, Any] = {}
-    arrays = {"labels": patches.labels}
+    found, lines, arrays = {}, [], {"labels": patches.labels}
     for network in networks:
-        name = layer or network.layers.deepest
-        on_step = partial(show, "features", network.label)
+        name, label = layer or network.layers.deepest, network.label
+        on_step = partial(show, "features", label)
         features = layer_features(network.net, patches.lq, name, memory_mib=memory_mib, on_step=on_step)
-        show("t-SNE", network.label, len(panels), len(networks))
+        show("t-SNE", label, len(panels), len(networks))
         points = embed(features, perplexity=perplexity, seed=seed)
         scores = principal_components(features, _PCA_OF_INDEX).scores
-        index = calinski_harabasz(points, patches.labels)
+        chi_tsne, chi_pca = (calinski_harabasz(rows, patches.labels) for rows in (points, scores))
         described = [describe_features(features[patches.labels == k]) for k in range(len(shown))]
-        found[network.label] = {
+        indices = {kind: srga(described[0], other) for kind, other in zip(shown, described, strict=True)}
+        found[label] = {
             "layer": name,
             "features": features.shape[1],
-            "chi_tsne": index,
-            "chi_pca": calinski_harabasz(scores, patches.labels),
-            "srga": {label: srga(described[0], other) for label, other in zip(shown, described, strict=True)},
-            "distributions": {label: asdict(d) for label, d in zip(shown, described, strict=True)},
+            "chi_tsne": chi_tsne,
+            "chi_pca": chi_pca,
+            "srga": indices,
+            "distributions": {kind: asdict(d) for kind, d in zip(shown, described, strict=True)},
         }
-        arrays |= {f"{network.label}/points": points, f"{network.label}/scores": scores}
-        panels.append((f"{network.label}, {name}: CHI {index:.1f}", points))
+        arrays |= {f"{label}/points": points, f"{label}/scores": scores}
+        panels.append((f"{label}, {name}: CHI {chi_tsne:.1f}", points))
+        others = ", ".join(f"{kind} {indices[kind]:.2f}" for kind in shown[1:])
+        summary = f"CHI {chi_tsne:.1f} (t-SNE), {chi_pca:.1f} (PCA); SRGA against {shown[0]}: {others}"
+        lines.append(f"{label}: {summary}")
     settings = {
         "images": [{"path": str(path), "sha256": sha256(path)} for path in paths],
         "layer": layer,
@@ -287,12 +284,7 @@ def report_ddr(
         "seed": seed,
     }
     report = _report("ddr", networks, settings=settings, results=found)
-    save_figure(draw_ddr(panels, patches.labels, shown), output / "ddr", report, arrays)
-    lines = []
-    for label, values in found.items():
-        others = ", ".join(f"{name} {value:.2f}" for name, value in list(values["srga"].items())[1:])
-        indices = f"CHI {values['chi_tsne']:.1f} (t-SNE), {values['chi_pca']:.1f} (PCA)"
-        lines.append(f"{label}: {indices}; SRGA against {shown[0]}: {others}")
+    save_figure(figures.draw_ddr(panels, patches.labels, shown), output / "ddr", report, arrays)
     return lines
 
 
@@ -303,7 +295,7 @@ def report_features(
     names: Sequence[str] = (),
     *,
     channels: int = 64,
-    show: Show = lambda title, item, done, total: None,
+    show: Show = _hide,
 ) -> list[str]:
     """Feature maps: `features_depth.png` through all layers, and a sheet per layer and network.
 
@@ -322,23 +314,21 @@ def report_features(
     curves: dict[str, list[tuple[str, FeatureStatistics]]] = {}
     lines = []
     for network in networks:
-        show("features", network.label, 0, 1)
+        label = network.label
+        show("features", label, 0, 1)
         found = feature_maps(network.net, image.lq, list(names) or network.layers.outline)
-        curve = curves[network.label] = []
+        curve = curves[label] = []
         for name, (_, maps) in found.items():
-            show(f"sheets {network.label}", name, len(curve), len(found))
-            values = statistics(maps)
-            curve.append((name, values))
-            stem = output / f"features_{file_name(network.label)}_{file_name(name)}"
-            settings = {"layer": name, "channels": channels}
-            report = _report(
-                "features", [network], image=image.origin, settings=settings, results=asdict(values)
-            )
-            save_figure(draw_sheet(name, maps, channels=channels), stem, report)
-        lowest = min(curve, key=lambda entry: entry[1].rank_share)
+            show(f"sheets {label}", name, len(curve), len(found))
+            curve.append((name, statistics(maps)))
+            parts = {"settings": {"layer": name, "channels": channels}, "results": asdict(curve[-1][1])}
+            report = _report("features", [network], image=image.origin, **parts)
+            stem = output / f"features_{file_name(label)}_{file_name(name)}"
+            save_figure(figures.draw_sheet(name, maps, channels=channels), stem, report)
+        name, least = min(curve, key=lambda entry: entry[1].rank_share)
         lines.append(
-            f"{network.label}: {len(found)} layers; effective rank / channels is lowest in {lowest[0]}: "
-            f"{lowest[1].rank_share:.0%}, rank {lowest[1].rank:.1f}"
+            f"{label}: {len(found)} layers; effective rank / channels is lowest in {name}: "
+            f"{least.rank_share:.0%}, rank {least.rank:.1f}"
         )
     results = {
         label: [{"layer": name, **asdict(values)} for name, values in curve]
@@ -346,5 +336,5 @@ def report_features(
     }
     settings = {"layers": list(names) or "main stages", "channels": channels}
     report = _report("features", networks, image=image.origin, settings=settings, results=results)
-    save_figure(draw_depth(curves), output / "features_depth", report)
+    save_figure(figures.draw_depth(curves), output / "features_depth", report)
     return lines

@@ -10,11 +10,16 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 from ppsr.analysis.csm import Ablation
-from ppsr.analysis.figures.common import mosaic, save_figure, seismic
-from ppsr.analysis.figures.csm import draw_ablation
-from ppsr.analysis.figures.ddr import draw_ddr
-from ppsr.analysis.figures.feature_maps import draw_sheet
-from ppsr.analysis.figures.lam import contribution_density, draw_lam
+from ppsr.analysis.figures import (
+    contribution_density,
+    draw_ablation,
+    draw_ddr,
+    draw_lam,
+    draw_sheet,
+    mosaic,
+    save_figure,
+    seismic,
+)
 from ppsr.analysis.lam import Lam
 
 
