@@ -27,9 +27,6 @@ def fitting_batch(net: nn.Layer, lq: Tensor, *, memory_mib: int = MEMORY_MIB, mo
     """How many copies of an image (1, C, H, W) a forward and backward pass can take within a memory budget.
 
     An estimate: three times the outputs of all layers.
-
-    Raises:
-        ConfigError: the budget is not positive.
     """
     if memory_mib <= 0:
         raise ConfigError(f"memory must be a positive number of MiB, got {memory_mib}")
@@ -58,13 +55,9 @@ def in_batches(
 
     Args:
         work: what to do with the items start..stop-1.
-        on_step: called with the number of finished items and of all.
 
     Yields:
         start, stop and the result.
-
-    Raises:
-        MemoryError: a single item does not fit.
     """
     on_step = on_step or (lambda done, count: None)
     start = 0

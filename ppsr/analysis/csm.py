@@ -137,11 +137,7 @@ def single_gains(features: np.ndarray) -> np.ndarray:
 
 
 def cumulative_gains(features: np.ndarray, order: Sequence[int] | np.ndarray) -> np.ndarray:
-    """(C - 1, C) gains: row k removes the first k + 1 channels of `order`; the last channel is never removed.
-
-    Raises:
-        ConfigError: `order` does not name every channel once.
-    """
+    """(C - 1, C) gains: row k removes the first k + 1 channels of `order`; the last one always stays."""
     order = np.asarray(order, dtype=np.int64)
     count = len(features)
     if sorted(order.tolist()) != list(range(count)):
@@ -176,7 +172,6 @@ def ablate(
         lq: (C, H, W) in [0, 1].
         gt: (C, sH, sW) in [0, 1].
         gains: (K, channels), one row per run, of `single_gains` or `cumulative_gains`.
-        on_step: called with the number of finished runs and of all.
 
     Raises:
         ConfigError: the layer is unknown, or the gains do not fit it.
@@ -206,10 +201,6 @@ def ablate(
 def published_psnr(sr: np.ndarray, gt: np.ndarray) -> float:
     """PSNR in dB of the released code: clipped, cut (not rounded) to 8 bit, all channels, no border cut off;
     80 for equal images.
-
-    Args:
-        sr: (C, H, W).
-        gt: (C, H, W) in [0, 1].
     """
     pair = [(np.clip(p, 0, 1) * np.float32(255)).astype(np.uint8).transpose(1, 2, 0) for p in (sr, gt)]
     value = psnr(*pair)

@@ -93,7 +93,6 @@ def degraded_patches(
         degradations: names of `ppsr.degradations.reflash_benchmark.VARIANTS`.
         channels: 3, or 1 for images made gray (luma) before they are degraded.
         seed: seed of places and noise, which also depend on the degradation and the index of the window.
-        on_step: called with the number of finished windows and of all.
 
     Raises:
         ConfigError: no degradation, an unknown one or one twice, a side below 1, or a negative seed.
@@ -135,7 +134,6 @@ def layer_features(
 
     Args:
         lq: (N, C, H, W) in [0, 1].
-        on_step: called with the number of finished images and of all.
 
     Returns:
         (N, features) float32, in a temporary file that the system maps into memory.
@@ -166,7 +164,6 @@ def principal_components(samples: np.ndarray, count: int) -> Pca:
     """Centred PCA without whitening, in float64.
 
     Args:
-        samples: (N, features).
         count: components wanted; at most min(N, features) are there.
 
     Raises:
@@ -227,10 +224,6 @@ def calinski_harabasz(points: np.ndarray, labels: np.ndarray) -> float:
     """Dispersion between groups by that within them, each by its degrees of freedom; large when separable.
 
     Calinski, Harabasz, "A dendrite method for cluster analysis", 1974.
-
-    Args:
-        points: (N, D).
-        labels: (N,).
 
     Raises:
         DataError: fewer than two groups, or as many groups as points.

@@ -39,11 +39,7 @@ class LamSettings:
         top: its first row; None centres it.
         left: its first column; None centres it.
         sigma: deviation of the blur at the start of the path, in LR pixels.
-        fold: steps.
         kernel_size: side of the blur kernels, at least 3.
-
-    Raises:
-        ConfigError: a number is not possible.
     """
 
     window: int = 16
@@ -61,11 +57,7 @@ class LamSettings:
             raise ConfigError(f"LAM: sigma must be a positive number, got {self.sigma}")
 
     def place(self, height: int, width: int) -> tuple[int, int, int]:
-        """Top, left and side of the window in an SR image of this size.
-
-        Raises:
-            ConfigError: it does not lie inside.
-        """
+        """Top, left and side of the window in an SR image of this size."""
         top = (height - self.window) // 2 if self.top is None else self.top
         left = (width - self.window) // 2 if self.left is None else self.left
         if min(top, left) < 0 or top + self.window > height or left + self.window > width:
@@ -201,7 +193,6 @@ def path_steps(
 
     Args:
         lq: (C, H, W) in [0, 1].
-        on_step: called with the number of finished steps and of all.
 
     Raises:
         ConfigError: the window leaves the image.

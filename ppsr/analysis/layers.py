@@ -31,7 +31,6 @@ class MapLayer:
     """A layer that gives a feature map.
 
     Attributes:
-        name: name in `named_sublayers`.
         size: height and width of the map / those of the LR image.
         channels_last: (N, H, W, C) instead of (N, C, H, W).
     """
@@ -51,7 +50,6 @@ class Layers:
         outline: names of the main stages: the parts of the network, of its lists and sequences, and of a
             part that gives the whole network's result.
         deepest: the layer that feeds the last convolution, or the last stage that gives no image.
-        in_channels: channels of the images that the network takes.
         repeated: layers that run more than once.
     """
 

@@ -1,4 +1,7 @@
-"""Whole analyses: from networks and images to figures, arrays and a report to redo them by."""
+"""Whole analyses: from networks and images to figures, arrays and a report to redo them by.
+
+Each returns summary lines, one per network or layer.
+"""
 
 from __future__ import annotations
 
@@ -77,11 +80,7 @@ def report_lam(
     memory_mib: int = MEMORY_MIB,
     show: Show = _hide,
 ) -> list[str]:
-    """LAM of each network on one window: `lam.png` with a row per network.
-
-    Returns:
-        Summary lines, one per network.
-    """
+    """LAM of each network on one window: `lam.png` with a row per network."""
     settings = settings or LamSettings()
     arrays: dict[str, np.ndarray] = {"lq": image.lq}
     results, found, lines = [], {}, []
@@ -126,9 +125,6 @@ def report_csm(
         names: layers; by default the deepest.
         ablation: remove channels one at a time, and one after the other by their attribution.
         each_channel: also write maps and features as images, attributions and PSNR as text, as published.
-
-    Returns:
-        Summary lines, one per layer.
     """
     names = list(dict.fromkeys(names)) or [network.layers.deepest]
     show("saliency", network.label, 0, len(names))
@@ -227,9 +223,6 @@ def report_ddr(
         layer: by default the deepest of each network.
         degradations: names of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
 
-    Returns:
-        Summary lines, one per network.
-
     Raises:
         ConfigError: fewer than two degradations or patches, an unknown layer, or as `degraded_patches` and
             `check_embedding`.
@@ -302,9 +295,6 @@ def report_features(
     Args:
         names: layers of all networks; by default the main stages of each.
         channels: at most so many maps on a sheet.
-
-    Returns:
-        Summary lines, one per network.
 
     Raises:
         ConfigError: fewer than one channel, or an unknown layer.

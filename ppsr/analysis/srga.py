@@ -48,11 +48,7 @@ class GeneralisedGaussian:
 
 
 def fit(values: np.ndarray) -> GeneralisedGaussian:
-    """Moment matching: the shape, in steps of 0.001 from 0.2 to 10, whose ratio of moments is nearest.
-
-    Raises:
-        DataError: all values are equal.
-    """
+    """Moment matching: the shape, in steps of 0.001 from 0.2 to 10, whose ratio of moments is nearest."""
     square = float(np.mean(values**2))
     magnitude = float(np.mean(np.abs(values - values.mean())))
     if magnitude == 0:

@@ -28,10 +28,6 @@ _PROBE = 16  # side of the image by which the scale is found
 def component(kind: str, name: str) -> Callable[..., Any]:
     """A function that builds a component of PaddleGAN and takes the arguments of its constructor.
 
-    Args:
-        kind: "generator", "discriminator" or "criterion".
-        name: as PaddleGAN registers it.
-
     Raises:
         ConfigError: another kind, an unknown name (with the nearest), or PaddleGAN is not installed.
     """

@@ -58,9 +58,6 @@ class AlignmentLoss:
         num_features: frequencies per pair, averaged (1 as published).
         sigma: standard deviation of the frequencies.
         reduction: "sum" (as published) or "mean" over the pairs.
-
-    Raises:
-        ConfigError: an unknown reduction, or no frequency.
     """
 
     linear_weight: float = 1.0

@@ -55,9 +55,6 @@ class ArtifactLoss:
     Args:
         ksize: window of the map.
         detach: hold the map constant. The released code does not: gradients flow through the variances too.
-
-    Raises:
-        ConfigError: an even or too small window.
     """
 
     ksize: int = 7

@@ -130,9 +130,6 @@ class DISTSLoss(nn.Layer):
     Args:
         weights: VGG16's file; None means data/pretrained/<published name>.
         calibration: the file with alpha and beta; None means data/pretrained/dists_weights.pt.
-
-    Raises:
-        ConfigError: a file is absent.
     """
 
     def __init__(self, *, weights: str | Path | None = None, calibration: str | Path | None = None) -> None:

@@ -48,7 +48,6 @@ def drn_losses(
             the others `dual_loss_weight`.
         lq_loss_weight: weight of the smaller images in the primary loss; default 1 (original) or 0.1
             (paddledepth).
-        dual_loss_weight: see `style`.
         weights: factor (N) on every sample, 0 for those without targets.
 
     Raises:

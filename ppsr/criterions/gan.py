@@ -37,9 +37,6 @@ class GANLoss:
         r1_reg_weight: weight of the R1 penalty on real images (gamma); 0 disables it. Not supported with
             step.to_static, whose graphs have no second derivative.
         net_d_reg_every: steps from one R1 penalty to the next, which then counts that many times.
-
-    Raises:
-        ConfigError: another type, or an interval below 1.
     """
 
     gan_type: str = "vanilla"

@@ -72,9 +72,6 @@ class LPIPS(nn.Layer):
         version: "0.1", or "0.0", which lacks the input scaling.
         lpips: use the calibration; otherwise channels are summed.
         spatial: return a map instead of the mean.
-
-    Raises:
-        ConfigError: unknown network or version.
     """
 
     def __init__(
@@ -138,11 +135,7 @@ class LPIPS(nn.Layer):
         return image if self.version == "0.0" else self.scaling_layer(image)
 
     def load_published(self, features: Mapping[str, np.ndarray], lin: Mapping[str, np.ndarray]) -> None:
-        """Take torchvision's ``features.N.*`` and the calibration ``lin{i}.model.1.weight``.
-
-        Raises:
-            WeightError: an entry is missing or has another shape.
-        """
+        """Take torchvision's ``features.N.*`` and the calibration ``lin{i}.model.1.weight``."""
         own = {
             k: v.numpy()
             for k, v in self.scaling_layer.state_dict(structured_name_prefix="scaling_layer.").items()
@@ -160,11 +153,7 @@ def build_lpips(*, net: str = "alex", weights: str | Path | None = None) -> LPIP
     """LPIPS 0.1 with its published calibration and a backbone from torchvision's file.
 
     Args:
-        net: "alex" or "vgg".
         weights: the backbone's file; None means data/pretrained/<published name>.
-
-    Raises:
-        ConfigError: unknown network, or the file is absent.
     """
     layer = LPIPS(net=net)
     features = read_backbone(layer.backbone, weights, needed_by=f"LPIPS ({net})")
@@ -184,9 +173,6 @@ class LPIPSLoss(nn.Layer):
     Args:
         net: "alex" or "vgg".
         weights: the backbone's file; None means data/pretrained/<published name>.
-
-    Raises:
-        ConfigError: unknown network, or the file is absent.
     """
 
     def __init__(self, *, net: str = "vgg", weights: str | Path | None = None) -> None:

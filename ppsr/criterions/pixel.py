@@ -43,9 +43,6 @@ class _PixelLoss:
     Args:
         loss_weight: factor on the result.
         reduction: "mean", "sum" or "none" (a map of pred's shape).
-
-    Raises:
-        ConfigError: another reduction.
     """
 
     loss_weight: float = 1.0
@@ -87,9 +84,6 @@ class CharbonnierLoss(_PixelLoss):
 
     Args:
         eps: above 0, in squared units of the images.
-
-    Raises:
-        ConfigError: another reduction, or eps not above 0.
     """
 
     eps: float = 1e-12
@@ -111,9 +105,6 @@ class HuberLoss(_PixelLoss):
 
     Args:
         delta: error at which the square turns into the absolute value, in the unit of the images.
-
-    Raises:
-        ConfigError: another reduction, or delta not above 0.
 
     Example:
         >>> loss = HuberLoss(delta=0.05)(sr, gt)
@@ -142,9 +133,6 @@ class GradientLoss:
     Args:
         alpha: exponent, at least 1.
         signed: compare the differences themselves instead of their absolute values.
-
-    Raises:
-        ConfigError: alpha below 1.
 
     Example:
         >>> loss = GradientLoss()(sr, gt)

@@ -52,11 +52,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def vgg_names(vgg_type: str) -> list[str]:
-    """Names of the layers in order, conv1_1 relu1_1 ... pool5; the position is torchvision's index.
-
-    Raises:
-        ConfigError: unknown type.
-    """
+    """Names of the layers in order, conv1_1 relu1_1 ... pool5; the position is torchvision's index."""
     if vgg_type not in _CONVS_PER_BLOCK:
         raise ConfigError(f"unknown vgg_type '{vgg_type}'; {did_you_mean(vgg_type, _CONVS_PER_BLOCK)}")
     names = []
@@ -103,9 +99,7 @@ def read_backbone(backbone: str, weights: str | Path | None, *, needed_by: str) 
     """Read the feature part of a torchvision weight file.
 
     Args:
-        backbone: key of BACKBONE_FILES.
         weights: the file; None looks at data/pretrained/<published name>.
-        needed_by: what asks for it, for the message.
 
     Returns:
         ``features.N.weight`` and ``features.N.bias`` -> arrays.
@@ -142,10 +136,6 @@ class VGGFeatureExtractor(nn.Layer):
         use_input_norm: subtract ImageNet's mean and divide by its deviation.
         range_norm: images come in [-1, 1].
         remove_pooling: leave the pooling layers out.
-        pooling_stride: their stride.
-
-    Raises:
-        ConfigError: unknown type or layer, or no layer at all.
     """
 
     def __init__(
@@ -183,11 +173,7 @@ class VGGFeatureExtractor(nn.Layer):
             parameter.stop_gradient = True
 
     def load_torchvision(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take ``features.N.*`` of a torchvision state dict; deeper entries are ignored.
-
-        Raises:
-            WeightError: an entry is missing or has another shape.
-        """
+        """Take ``features.N.*`` of a torchvision state dict; deeper entries are ignored."""
         names = vgg_names(self.vgg_type)
         own = {"vgg_net." + k: v for k, v in rename_features(state, dict(enumerate(names))).items()}
         mine = self.state_dict()

@@ -29,7 +29,6 @@ class NLayerDiscriminator(nn.Layer):
     A logit sees 70x70 pixels with 3 layers, 34x34 with 2, 142x142 with 4.
 
     Args:
-        input_nc: channels of the image.
         ndf: width of the first layer; doubled by each further one, up to 8 times.
         n_layers: layers that halve the size.
         norm: "batch" as published, "instance", "spectral" or "none".
@@ -71,12 +70,8 @@ class MultiScaleDiscriminator(nn.Layer):
     """Image (N, C, H, W) -> a list of logits per patch: of the image, and of it at 1/2, 1/4, ... of its size.
 
     Args:
-        input_nc: channels of the image.
         ndf, n_layers, norm: see NLayerDiscriminator.
         num_d: number of image sizes, 3 as published.
-
-    Raises:
-        ConfigError: no size; see also NLayerDiscriminator.
     """
 
     test_args: ClassVar[dict[str, Any]] = {"input_nc": 3, "ndf": 4, "n_layers": 2, "num_d": 2}

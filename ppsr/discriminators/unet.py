@@ -26,7 +26,6 @@ class UNetDiscriminatorSN(nn.Layer):
     """Image (N, C, H, W) -> logits per pixel (N, 1, H, W); H and W: multiples of 8 with skip connections.
 
     Args:
-        num_in_ch: channels of the image.
         num_feat: width of the first level.
         skip_connection: adds encoder features to the decoder.
     """

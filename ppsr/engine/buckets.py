@@ -58,7 +58,6 @@ class GradientBuckets:
     Args:
         parameters: parameters of one phase; their dtypes are kept.
         reduce: starts a sum over ranks in place and returns a task with `wait`, or None when it is done.
-        size: bytes of a bucket.
     """
 
     def __init__(

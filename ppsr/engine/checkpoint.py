@@ -119,7 +119,6 @@ class CheckpointStore:
 
         Args:
             step: its number; one of the same number is replaced.
-            meta: facts for the manifest, as JSON holds them.
 
         Raises:
             CheckpointError: it could not be written (full disk, no permission); older ones are intact.
@@ -162,14 +161,7 @@ class CheckpointStore:
                 shutil.rmtree(old, ignore_errors=True)
 
     def record(self, validated: int, best: float | None, best_step: int | None) -> None:
-        """Note the outcome of a validation; the checkpoint of the best step outlives newer ones.
-
-        Args:
-            best: value of the best step so far.
-
-        Raises:
-            OSError: it could not be written.
-        """
+        """Note the outcome of a validation; the checkpoint of the best step outlives newer ones."""
         entry = {"step": best_step, "value": best, "validated": validated}
         atomic_write(self.folder / _BEST, json.dumps(entry))
         self._prune()
@@ -205,11 +197,7 @@ class CheckpointStore:
         return None
 
     def load(self, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
-        """Contents and meta data, after checking every byte.
-
-        Raises:
-            CheckpointError: a file is missing, shorter, or altered.
-        """
+        """Contents and meta data, after checking every byte."""
         try:
             manifest = json.loads(read_regular(folder / _MANIFEST))
             files = {}

@@ -143,14 +143,7 @@ def _set_device(device: str) -> None:
 
 
 def start_distributed(device: str) -> Group:
-    """Join the processes of `paddle.distributed.launch`; a plain process is a group of one.
-
-    Args:
-        device: as in `paddle.set_device`.
-
-    Raises:
-        ConfigError: this Paddle has no such device.
-    """
+    """Join the processes of `paddle.distributed.launch`; a plain process is a group of one."""
     _set_device(device)
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return Group()
@@ -166,9 +159,6 @@ def rank_settings(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn
     """Settings, training images, and names and shapes of parameters, which must be equal on all ranks.
 
     Folders and files of the config may differ; images are compared by name and order.
-
-    Returns:
-        Dotted name -> value as text, or digest of many values.
     """
     settings = _flat(config)
     items = (item if isinstance(item, tuple) else (item,) for item in getattr(dataset, "items", ()))

@@ -46,7 +46,6 @@ def build_dataset(section: Mapping[str, Any], key: str, **extra: Any) -> tuple[A
 
     Args:
         key: where the section is, such as "dataset.train"; errors begin with it.
-        extra: options that the section need not have.
 
     Raises:
         DataError: folders are missing or empty, or names do not pair.
@@ -137,12 +136,7 @@ def _make_batch(
     prepare: Callable[[dict[str, Any]], None] | None,
     keys: Sequence[Any],
 ) -> dict[str, Any]:
-    """One batch of arrays.
-
-    Args:
-        read: gives a sample, with the types of its files where the dataset can.
-        prepare: what the dataset does with a batch of arrays.
-    """
+    """One batch of arrays."""
     samples = [read(key) for key in keys]
     sizes = {np.shape(sample.get("gt", sample.get("lq"))) for sample in samples}
     if len(sizes) > 1:

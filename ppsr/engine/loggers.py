@@ -33,9 +33,6 @@ logger = logging.getLogger(__name__)
 class ScalarLog:
     """Every scalar of a run, one JSON object per line, and the same to further writers.
 
-    Args:
-        folder: run folder.
-
     Raises:
         ConfigError: a writer's package is missing, or it refuses to start.
     """

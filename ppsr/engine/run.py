@@ -52,10 +52,6 @@ def lock_run(folder: Path, *, new: bool) -> Iterator[None]:
 
     Where the block fails before there is anything to keep, a new folder is removed again.
 
-    Args:
-        folder: run folder.
-        new: whether it was made for this run.
-
     Raises:
         DataError: another process trains in it.
     """
@@ -113,9 +109,6 @@ def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None
 
     Returns:
         The run's folder; None when "auto" finds none, which starts a new run.
-
-    Raises:
-        DataError: there is no such run.
     """
     if resume != "auto":
         folder = Path(resume)
@@ -142,9 +135,6 @@ def newest_run(stem: str, output_dir: Path) -> Path:
 
     That is the one to which `latest` leads, whatever the clock said; without the link, the one whose newest
     checkpoint has the most recent time.
-
-    Raises:
-        DataError: there is no run with a checkpoint.
     """
     newest: dict[Path, int] = {}
     for step in output_dir.glob(f"{glob.escape(stem)}-[0-9]*/{CHECKPOINTS}/step_*"):

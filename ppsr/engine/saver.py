@@ -30,9 +30,6 @@ class Saver:
     and counted; any other error of the thread is raised by the next call.
 
     Args:
-        folder: run folder.
-        keep: how many of the newest checkpoints stay.
-        total: length of the run, for the manifest.
         background: False writes in the calling thread.
 
     Attributes:

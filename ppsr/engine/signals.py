@@ -91,11 +91,7 @@ class StopRequest:
         return bool(asked), bool(save)
 
     def check(self, group: Group) -> None:
-        """Stop on all ranks if one of them has a request.
-
-        Raises:
-            Stopped: one has.
-        """
+        """Stop on all ranks if one of them has a request."""
         stop, save = self.agree(group)
         self.save = self.save or save  # not here, in the middle of something
         if stop:

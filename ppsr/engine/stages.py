@@ -21,7 +21,6 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load], *, train: bool = T
 
     Args:
         stages: weights by the name of a network; "" means all networks.
-        train: as of `load_model`.
 
     Raises:
         ConfigError: the algorithm has no such network.
@@ -53,8 +52,6 @@ def load_model(
     tests do. A flat file belongs to the generator.
 
     Args:
-        path: see `read_file`.
-        partial: what need not fit, as of `load_state`.
         train: otherwise the networks must be those that the file states.
 
     Raises:

@@ -139,11 +139,7 @@ class State:
                 )
 
     def restore(self, files: dict[str, bytes]) -> None:
-        """Put a checkpoint back.
-
-        Raises:
-            WeightError: the checkpoint belongs to other networks or optimizers.
-        """
+        """Put a checkpoint back."""
         counters = json.loads(files["state.json"])
         if "built" in counters:
             self._check_built(counters["built"])
@@ -183,12 +179,7 @@ class State:
 
 
 def build_state(experiment: Experiment, model: BaseModel, group: Group, loading: LoaderOptions) -> State:
-    """Networks, optimizers, averages and pool at step 0, with the weights of rank 0 on all ranks.
-
-    Args:
-        experiment: with the sections `optimizer` and `lr_scheduler`.
-        loading: the loader's options of the training set.
-    """
+    """Networks, optimizers, averages and pool at step 0, with the weights of rank 0 on all ranks."""
     assert experiment.optimizer is not None and experiment.lr_scheduler is not None
     group.broadcast(model.nets.values())
     ema = None

@@ -142,7 +142,6 @@ class TrainStep:
         """Run all phases on the micro-batches of one step.
 
         Args:
-            batches: `accumulate` batches.
             seed: seed of the run; random numbers of a step depend only on (seed, step, rank).
             requests: flags of this rank, which are summed along with the step's own into `requested`.
 

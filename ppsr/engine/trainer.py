@@ -37,8 +37,6 @@ class Trainer:
 
     Args:
         model: the algorithm, with weights of earlier stages loaded.
-        folder: the run's folder.
-        profiler_options: see `StepProfiler`; None for no profiler.
 
     Raises:
         ConfigError: a section is missing, or does not fit another.

@@ -63,9 +63,6 @@ def _key(name: str) -> str:
 class Validator:
     """Scores a network on all validation sets.
 
-    Args:
-        experiment: with `dataset.test` and `validate`.
-
     Raises:
         DataError: folders of a set are missing or empty, or names do not pair.
     """
@@ -131,10 +128,7 @@ class Validator:
         """Scores of every set by its name, see `ppsr.engine.evaluator.validate`.
 
         Args:
-            net: LR -> SR network.
-            group: processes that share the work.
             save_folder: where images go if `validate.save_img` is set, those of a named set below its name.
-            on_round: called by all processes before each round of samples.
         """
         scores = {}
         if self.options.tile and group.is_main:

@@ -48,8 +48,6 @@ def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iter
 
     Args:
         make: keys of samples -> batch of arrays.
-        sampler: endless batches of keys.
-        options: number of workers, shared memory.
 
     Raises:
         DataError: raised by `make`, as without workers.

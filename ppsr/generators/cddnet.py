@@ -50,17 +50,12 @@ class CDDNet(nn.Layer):
 
     Args:
         num_in_ch: channels; the enlarged input is added, so input and output agree.
-        num_out_ch: the same.
         num_feat: width.
-        num_block: residual blocks.
         num_models: experts per convolution.
         upscale: 1, 2, 3 or 4.
         use_rc: the large-kernel attention before the last convolution (CDDNet); off for DASR.
         column_dropout: probability of dropping columns before the last convolution (CDDNet: 0.2).
         row_dropout: the same for rows (CDDNet: 0.01).
-
-    Raises:
-        ConfigError: another scale, or unequal channels.
     """
 
     fp16_safe: ClassVar[bool] = True
@@ -152,9 +147,6 @@ class CDDNet(nn.Layer):
 
         Only tensors that lack exactly the leading expert axis are repeated; all others pass through. The
         experts start equal and separate because samples mix them differently.
-
-        Args:
-            state: for example the weights of an MSRResNet.
         """
         shapes = {key: list(value.shape) for key, value in self.state_dict().items()}
         result = {}

@@ -24,9 +24,7 @@ class DegradationPredictor(nn.Layer):
     parameters: raw numbers, neither positive nor normalised.
 
     Args:
-        in_nc: channels of the image.
         nf: width.
-        num_params: degradation parameters.
         num_networks: experts of the generator.
         use_bias: bias of all convolutions but the first, which always has one.
     """

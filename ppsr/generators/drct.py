@@ -28,11 +28,7 @@ STAGES = 5  # blocks of a group
 
 
 def heads_for(width: int, num_heads: int) -> int:
-    """Heads of a block of some width, by the published rule: num_heads - width mod num_heads.
-
-    Raises:
-        ConfigError: the rule gives a number that does not divide the width.
-    """
+    """Heads of a block of some width, by the published rule: num_heads - width mod num_heads."""
     heads = num_heads - width % num_heads
     if width % heads:
         raise ConfigError(
@@ -50,11 +46,8 @@ def swin_stage(k: int, num_heads: int, gc: int, options: WindowOptions, drop_pat
     """Swin block k (from 1) of a group; the second and the fourth shift.
 
     Args:
-        k: its number.
         num_heads: number of heads in the first block; see `heads_for` for the others.
         gc: channels that each of the first four blocks adds.
-        options: options shared by all blocks.
-        drop_path: stochastic depth.
     """
     width, mlp_ratio = stage_shape(k, options.embed_dim, gc, options.mlp_ratio)
     heads = heads_for(width, num_heads) if k > 1 else num_heads
@@ -66,7 +59,6 @@ class RDG(nn.Layer):
     """Five blocks, each on all earlier outputs of the group; 0.2 times the last plus the input.
 
     Args:
-        dim: width of the group.
         gc: channels that each of the first four blocks adds.
         stages: the blocks by their names; block k is `stage_shape` wide.
     """

@@ -28,11 +28,7 @@ _REDUCTION = 16
 
 
 def parse_scale(scale: int | str | Sequence[int]) -> tuple[int, ...]:
-    """The intermediate factors: `4`, `(2, 4)`, `[2, 4]` and `"(2, 4)"` all mean (2, 4).
-
-    Raises:
-        ConfigError: not 2, 4, 8 reached by doubling.
-    """
+    """The intermediate factors: `4`, `(2, 4)`, `[2, 4]` and `"(2, 4)"` all mean (2, 4)."""
     value: Any = scale
     if isinstance(value, str):
         try:
@@ -53,10 +49,7 @@ class DRNDual(nn.Layer):
     """Halves an image: (N, in, H, W) -> (N, out, H / 2, W / 2), rounded up; the dual of one scale step.
 
     Args:
-        in_channels: channels of the image.
         n_feats: width in between.
-        out_channels: channels of the result.
-        negval: slope of LeakyReLU.
     """
 
     fp16_safe: ClassVar[bool] = True
@@ -97,12 +90,7 @@ class DRNGenerator(nn.Layer):
         n_feats: width at the SR size; it doubles with every step down.
         n_colors: 3, or 1.
         rgb_range: largest value of an image.
-        negval: slope of LeakyReLU, 0 to 1.
-        kernel_size: kernel size of the convolutions in blocks, head and tails.
         train_mean_shift: whether the mean shift is trained (the original trains it, PaddleGAN freezes it).
-
-    Raises:
-        ConfigError: an impossible scale, colour count, width (too narrow for the attention) or slope.
     """
 
     fp16_safe: ClassVar[bool] = True

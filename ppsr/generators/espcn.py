@@ -30,10 +30,6 @@ class ESPCN(nn.Layer):
 
     Args:
         scale: any whole factor.
-        num_channels: channels of the image.
-
-    Raises:
-        ConfigError: a scale below 1.
 
     Example:
         >>> net = ESPCN(scale=3)

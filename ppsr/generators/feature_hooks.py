@@ -14,11 +14,7 @@ __all__ = ["capture", "find_layer"]
 
 
 def find_layer(net: nn.Layer, name: str) -> nn.Layer:
-    """The sublayer of a dotted name.
-
-    Raises:
-        ConfigError: there is none; the message has the nearest.
-    """
+    """The sublayer of a dotted name."""
     layers = dict(net.named_sublayers())
     if name not in layers:
         raise ConfigError(f"{type(net).__name__} has no layer '{name}'; {did_you_mean(name, layers)}")
@@ -33,14 +29,10 @@ def capture(net: nn.Layer, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     Hooks exist inside the block alone, so that copies of the network carry none.
 
     Args:
-        net: any network.
         names: dotted layer names, see `named_sublayers`.
 
     Yields:
         Name -> output, filled by each forward pass.
-
-    Raises:
-        ConfigError: an unknown layer.
     """
     outputs: dict[str, Tensor] = {}
 

@@ -34,14 +34,10 @@ class FSRCNN(nn.Layer):
 
     Args:
         scale: any whole factor; weights of all scales have the same shapes.
-        num_channels: channels of the image.
         d: width of the first and the last layer.
         s: width of the middle.
         m: 3x3 convolutions in the middle.
         shared_slopes: one PReLU slope per layer instead of one per channel.
-
-    Raises:
-        ConfigError: a scale below 1.
 
     Example:
         >>> net = FSRCNN(scale=3)

@@ -34,15 +34,9 @@ class IMDN(nn.Layer):
     """LR image (N, in_nc, H, W) in [0, 1] -> SR image (N, out_nc, sH, sW).
 
     Args:
-        in_nc: channels of the input.
         nf: width, a multiple of 4, with attention at least 16.
         num_modules: blocks; 6 as published, 8 in KAIR's network.
-        out_nc: channels of the output.
-        upscale: any whole factor.
         attention: channel attention in the blocks and the fusion of all blocks; False is KAIR's network.
-
-    Raises:
-        ConfigError: a width that does not split, or a scale below 1.
 
     Example:
         >>> net = IMDN(upscale=4)

@@ -133,7 +133,6 @@ def count_macs(net: nn.Layer, *shapes: tuple[int, ...]) -> int:
 
     Args:
         net: a network whose convolutions are those of `ppsr.generators.blocks`.
-        shapes: input shapes.
     """
     with evaluating(net), products_replaced() as counter, paddle.no_grad():
         net(*(paddle.zeros(list(shape)) for shape in shapes))

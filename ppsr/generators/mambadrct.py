@@ -73,12 +73,8 @@ class MambaDRCT(SwinSkeleton):
         gc: channels that a block adds.
         mamba_blocks: five flags, for the five blocks of every group: 1 a state-space block, 0 DRCT's own.
         mamba_type: vss (MambaIR's block; width at least 30) or ssmlp (a scan and DRCT's MLP).
-        d_state: states of a channel.
         expand: inner width of the state-space layers / width.
         is_light_cab: light convolutions in the vss blocks.
-
-    Raises:
-        ConfigError: an argument has no valid value.
     """
 
     fp16_safe: ClassVar[bool] = False

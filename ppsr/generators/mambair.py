@@ -35,13 +35,9 @@ class MambaIR(SwinSkeleton):
     """LR image (N, C, H, W) in [0, 1] -> SR image (N, C, sH, sW).
 
     Args:
-        d_state: states of a channel.
         mlp_ratio: inner width of the state-space layer / width (the blocks have no MLP).
         upsampler: pixelshuffle, pixelshuffledirect (with light convolutions in every block), or '' or None
             (denoising, upscale 1).
-
-    Raises:
-        ConfigError: an argument has no valid value.
     """
 
     upsamplers: ClassVar[tuple[str, ...]] = ("pixelshuffle", "pixelshuffledirect", "")

@@ -39,10 +39,7 @@ class MSRResNet(nn.Layer):
     enters `upconv2`), `feat_hr` (enters `conv_hr`), `feat_last` (enters `conv_last`, before dropout).
 
     Args:
-        num_in_ch: channels of the input.
-        num_out_ch: channels of the output.
         num_feat: width.
-        num_block: residual blocks.
         upscale: 1, 2, 3 or 4; 1 has no `upconv1`, `feat_hr` is the output of the last block then.
         dropout: None, or `{type: channel|element, p: ..., positions: [...], residual_share: ...}`. Positions:
             `first` (after the first activation), `b1`, `b2`, ... (output of a block), `up1`, `up2`, `hr`,
@@ -50,9 +47,6 @@ class MSRResNet(nn.Layer):
             outputs before the shuffle). `residual_share` puts dropout inside the residual branch of this
             share of the blocks, counted from the end.
         global_residual: add the bilinearly enlarged input; off is the paper's "woGR".
-
-    Raises:
-        ConfigError: another scale, unequal channels with the global residual, or wrong dropout options.
     """
 
     fp16_safe: ClassVar[bool] = True

@@ -41,17 +41,11 @@ class RCAN(nn.Layer):
 
     Args:
         scale: 2, 3, 4 or 8.
-        n_resgroups: residual groups.
         n_resblocks: blocks per group.
-        n_feats: width.
         n_colors: 3, or 1.
-        rgb_range: largest value of an image.
         kernel_size: kernel size of the body convolutions, 3 as published.
         reduction: by how much channel attention narrows.
         train_mean_shift: whether the mean shift is trained (the released code's is not meant to be).
-
-    Raises:
-        ConfigError: an impossible scale, colour count or width.
     """
 
     fp16_safe: ClassVar[bool] = True

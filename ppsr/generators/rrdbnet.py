@@ -98,7 +98,6 @@ class RRDBNet(nn.Layer):
 
     Args:
         num_in_ch: channels of the input, before it is folded.
-        num_out_ch: channels of the output.
         scale: SR size / LR size: 1, 2, 4, 8 or 16.
         num_feat: width.
         num_block: residual-in-residual dense blocks.
@@ -108,9 +107,6 @@ class RRDBNet(nn.Layer):
         plus: ESRGAN+'s dense blocks.
         dropout: None, or `{type: channel|element, p: ..., positions: [first|b<k>|hr|last]}`: after the first
             convolution, the output of a block, the input of `conv_hr`, the input of `conv_last`.
-
-    Raises:
-        ConfigError: another scale or `unshuffle`, or wrong dropout options.
 
     >>> RRDBNet(scale=2, num_block=1).conv_first.weight.shape[1]
     12

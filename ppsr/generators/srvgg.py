@@ -29,16 +29,11 @@ class SRVGGNetCompact(nn.Layer):
 
     Args:
         num_in_ch: channels; the enlarged input is added, so input and output agree.
-        num_out_ch: the same.
         num_feat: width.
         num_conv: convolutions between the first and the last.
-        upscale: any whole factor.
         outscale: SR size / LR size where it is not `upscale`: the result is then resized bicubically, as in
             the ncnn files of realesr-animevideov3 x2 and x3, which are the x4 network.
         act_type: "prelu", "relu" or "leakyrelu" (slope 0.1).
-
-    Raises:
-        ConfigError: an unknown activation, unequal channels, or a scale below 1.
     """
 
     fp16_safe: ClassVar[bool] = True

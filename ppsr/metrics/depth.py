@@ -27,9 +27,6 @@ class _DepthMetric:
     Args:
         crop_border: pixels ignored on each side.
         definition: "safe" or "published".
-
-    Raises:
-        ConfigError: unknown definition.
     """
 
     higher_is_better: ClassVar[bool] = False

@@ -73,7 +73,6 @@ class NIQE:
     Args:
         parameters: `niqe_pris_params.npz`; None means data/pretrained/niqe_pris_params.npz, else the entry
             `niqe-parameters` of the catalogue, which is downloaded once.
-        crop_border: pixels ignored on each side.
         convert_to: "y" (BT.601, 16..235) or "gray" (0.299, 0.587, 0.114, rounded).
 
     Raises:

@@ -54,7 +54,6 @@ class SetScore:
     """Scores of one set.
 
     Attributes:
-        name: of the set.
         variant: degradation, or "".
         rows: image -> metric -> value; without truth, the metrics that need none.
         problems: images without a score.
@@ -105,11 +104,7 @@ class Source(Interface):
         """Images that are known to have no score."""
 
     def read(self, name: str) -> ImageTriplet:
-        """An image, by name.
-
-        Raises:
-            DataError: it cannot be had.
-        """
+        """An image, by name."""
 
 
 class ImageError(DataError):
@@ -138,12 +133,7 @@ def aligned(sr: np.ndarray, gt: np.ndarray | None, scale: int) -> tuple[np.ndarr
 
 
 def check_lr_size(lq: tuple[int, int], gt: tuple[int, int], scale: int) -> None:
-    """Check that an LR image is the HR image at 1 / scale, up to what cropping to multiples leaves out.
-
-    Args:
-        lq: height and width of the LR image.
-        gt: path of the HR image.
-        scale: upscaling factor.
+    """Check sizes (height, width): LR is HR at 1 / scale, up to what cropping to multiples leaves out.
 
     Raises:
         ImageError: it is not; the message has the scale that the sizes fit.
@@ -181,11 +171,8 @@ def score_set(
     minute behind.
 
     Args:
-        source: the images.
         metrics: name -> function of SR and HR, uint8 RGB.
-        name: of the set.
         variant: degradation, or "".
-        group: processes that share the work.
         on_round: called before each round, of one image per rank, with the number of finished images.
     """
     rank, world = (0, 1) if group is None else (group.rank, group.world)
@@ -209,9 +196,6 @@ def score_image(
     """Add the scores of one image, or why it has none.
 
     Args:
-        score: score of the data set.
-        name: image name.
-        read: gives it.
         metrics: see `score_set`. Without truth, only those with the attribute `no_reference` count.
     """
     try:

@@ -30,11 +30,7 @@ class MSSSIM:
 
     Args:
         crop_border: pixels ignored on each side, usually the scale.
-        test_y_channel: measure luma only.
         scales: see `MSSSIMLoss`; 5 scales need sides of 176 pixels inside the border.
-
-    Raises:
-        ConfigError: another number of scales.
     """
 
     higher_is_better = True
@@ -77,7 +73,6 @@ class DISTSMetric(_FeatureDistance):
     Args:
         weights: torchvision's VGG16; None means data/pretrained/<published name>.
         calibration: the file with alpha and beta; None means data/pretrained/dists_weights.pt.
-        crop_border: pixels ignored on each side.
 
     Raises:
         ConfigError: a file is absent.
@@ -102,7 +97,6 @@ class LPIPSMetric(_FeatureDistance):
     Args:
         net: "alex" (DASR, CDDNet) or "vgg" (BasicSR's script).
         weights: torchvision's file of the backbone; None means data/pretrained/<published name>.
-        crop_border: pixels ignored on each side.
 
     Raises:
         ConfigError: unknown network, or the file is absent.

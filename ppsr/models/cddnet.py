@@ -31,7 +31,6 @@ class CDDNetModel(SRModel):
     `params`, the predicted parameters, and `mixing`, the weights.
 
     Args:
-        predictor: network lq -> (parameters, mixing weights).
         regression_criterion: the same as an entry of [params, degradation_params].
     """
 

@@ -37,7 +37,6 @@ class DRNModel(BaseModel):
         dual: constructor arguments of `DRNDual`; by default those that belong to the generator.
         style: "original" or "paddledepth", see `drn_losses`.
         lq_loss_weight: weight of the smaller images; by default that of the style.
-        dual_loss_weight: weight of the way back.
         criterions: further losses of `sr` and `gt` in [0, 1], as in `SRModel`; without unpaired samples.
 
     Raises:

@@ -42,8 +42,6 @@ class SRModel(BaseModel):
     Options are fields, so that a subclass only lists its own.
 
     Args:
-        generator: LR -> SR network.
-        discriminator: needed with a GANLoss.
         teacher: a generator's name and options, and `weights`; it learns nothing.
         criterions: losses, each a criterion's name and options with the keys of `CriterionOptions`. One may
             be a GANLoss, of [generated, real]; its `loss_weight` counts for the generator only.

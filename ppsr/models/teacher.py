@@ -28,12 +28,6 @@ class Teacher:
 
     Args:
         cfg: a generator's name and options, and `weights`, its file.
-        layers: names of the layers whose outputs are wanted.
-        scale: upscaling factor of the student.
-
-    Raises:
-        ConfigError: no weights, an unknown layer, or another scale.
-        WeightError: the file does not fit.
     """
 
     def __init__(self, cfg: Mapping[str, Any], *, layers: Iterable[str], scale: int) -> None:

@@ -29,10 +29,8 @@ class Term:
     """One criterion of a model.
 
     Attributes:
-        label: its name in the log.
         criterion: called with the tensors of `of`; returns a scalar, or scalars by label.
         of: names of tensors, see `BaseModel.tensor`.
-        weight: factor on the result.
         start: steps without it at the beginning.
         warmup: steps over which its weight then rises linearly.
     """
@@ -67,23 +65,12 @@ Entry = Mapping[str, Any]
 
 
 def slot(cfg: Entry | None, label: str, *of: str, **options: Any) -> Entry | None:
-    """A fixed place for one criterion in a model's section, such as `pixel_criterion`, as an entry.
-
-    Args:
-        cfg: what the configuration has there; None for nothing.
-        label: see `Term`.
-        of: see `Term`.
-        options: further keys of `CriterionOptions`.
-    """
+    """A fixed place for one criterion in a model's section, such as `pixel_criterion`, as an entry."""
     return None if cfg is None else {"label": label, "of": of, **options, **cfg}
 
 
 def build_terms(entries: Iterable[Entry | None]) -> list[Term]:
-    """Build the criterions of `model.criterions`; null takes an entry of a base away.
-
-    Raises:
-        ConfigError: an entry has unknown options, or two have the same label.
-    """
+    """Build the criterions of `model.criterions`; null takes an entry of a base away."""
     terms: list[Term] = []
     for entry in filter(None, entries):
         terms.append(_term(entry, {term.label for term in terms}))

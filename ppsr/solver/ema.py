@@ -54,13 +54,8 @@ class EMA:
     evaluation mode and need no gradients.
 
     Args:
-        nets: networks by name.
         decay: weight of the average in an update, below 1.
-        net_names: networks to average.
         switch_every: steps after which the networks take over their averages; 0 for never.
-
-    Raises:
-        ConfigError: there is no network of that name.
     """
 
     def __init__(
@@ -86,7 +81,6 @@ class EMA:
         Args:
             master_weights: float32 values of parameters in half precision, by the parameters' names. They
                 contain the steps that are too small for the rounded parameter to change.
-            step: number of finished steps, this one included.
         """
         masters = master_weights or {}
         for group in self._groups:

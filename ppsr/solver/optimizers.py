@@ -131,10 +131,6 @@ def build_schedules(cfg: Mapping[str, Any], lr_scheduler: Mapping[str, Any]) -> 
     """The schedule of every optimizer: its own `lr_scheduler` or the common one, with its own `learning_rate`
     where it has one.
 
-    Args:
-        cfg: the section `optimizer`.
-        lr_scheduler: the common section.
-
     Example:
         >>> optimizer = {"optimG": {"name": "Adam"}, "optimD": {"name": "Adam", "learning_rate": 1e-5}}
         >>> schedules = build_schedules(optimizer, {"name": "ConstantLR", "learning_rate": 1e-4})
@@ -212,11 +208,7 @@ def optimizer_state(
 def load_optimizer_state(
     optimizer: paddle.optimizer.Optimizer, nets: Mapping[str, nn.Layer], state: Mapping[str, np.ndarray]
 ) -> None:
-    """Put back what `optimizer_state` gave.
-
-    Raises:
-        WeightError: the state belongs to other parameters than the optimizer updates.
-    """
+    """Put back what `optimizer_state` gave."""
     automatic = {structured: auto for auto, structured in _structured_names(nets).items()}
     updated = {p.name: p for p in optimizer._parameter_list if not p.stop_gradient}
     restored: dict[str, Any] = {}

@@ -30,16 +30,10 @@ class SOAP(paddle.optimizer.Optimizer):
     a parameter's sides.
 
     Args:
-        learning_rate: until one is set.
-        parameters: what it updates.
         beta1: decay rate of the mean of gradients.
         beta2: decay rate of second moments and bases.
-        epsilon: added to the root of second moments.
         precondition_frequency: steps between updates of the bases.
         max_precondition_dim: longest side that gets a basis.
-
-    Raises:
-        ConfigError: a rate outside [0, 1), or a frequency below 1.
     """
 
     def __init__(

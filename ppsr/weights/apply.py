@@ -48,7 +48,6 @@ def load_state(
     Args:
         net: the network; parameter names equal the published torch keys. It may define ``ignored_keys``,
             regular expressions for entries of published files that it derives itself (masks, indices).
-        state: key -> array.
         layout: "torch" transposes Linear weights.
         partial: True accepts missing, unexpected and mis-shaped keys and returns them, if at least half of
             the network's tensors are loaded. Regular expressions accept only keys that match one as a
@@ -140,9 +139,6 @@ def _other(net: nn.Layer, state: Mapping[str, np.ndarray]) -> str:
 
 def check_stated(net: nn.Layer, file: WeightFile, name: str) -> None:
     """Check what shapes do not show, such as FSRCNN's scale, for weights that are computed with as they are.
-
-    Args:
-        file: may state the constructor arguments of its network.
 
     Raises:
         WeightError: the file states other arguments.

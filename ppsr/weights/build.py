@@ -28,9 +28,6 @@ def build_found(found: Found, states: Iterable[Mapping[str, np.ndarray]], source
     A small file can name a network of any size. So building ends as soon as the network has more than twice
     the tensors or numbers of the file, before they take memory.
 
-    Args:
-        found: name and constructor arguments, from keys and shapes or as the file states them.
-
     Raises:
         WeightError: the network is far larger than the file, or cannot be built from these arguments.
     """

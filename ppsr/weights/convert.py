@@ -107,11 +107,7 @@ def _role_name(file: WeightFile, role: str) -> str:
 
 
 def own_state(file: WeightFile, role: str, layout: Layout) -> State:
-    """One network of a file under its own keys, without what it derives itself.
-
-    Raises:
-        WeightError: the network is not known.
-    """
+    """One network of a file under its own keys, without what it derives itself."""
     name = _role_name(file, role)
     found, state = _convert_net(file, name, layout, {}, [])
     if found is None:

@@ -36,9 +36,6 @@ def weight_folder() -> Path:
 def get_entry(entry: Entry, *, progress: bool = True) -> Path:
     """The weights of an entry as a local file, downloaded if they must be.
 
-    Args:
-        progress: show a bar on a terminal while downloading.
-
     Returns:
         The file; of an ncnn pair the .param.
 

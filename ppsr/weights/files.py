@@ -97,9 +97,6 @@ class WeightFile:
     def network(self, name: str = "generator") -> Found:
         """Registered name and constructor arguments of one network, as the file states them, else as its keys
         and shapes tell.
-
-        Raises:
-            WeightError: the network is not known, or the file has several and not this one.
         """
         return self.stated(name) or identify(self.state(name))
 
@@ -121,7 +118,6 @@ def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool
             network), .pth (params_ema, params, state_dict or flat), .safetensors, or an ncnn pair, .param and
             .bin, by either name. What trainers put before the keys (`module.`, ...) is taken off and noted.
         key: entry of a torch file to take instead of the preferred one.
-        allow_nonfinite: accept NaN and infinity.
 
     Raises:
         WeightError: missing, unsafe, damaged, or not a weight file.

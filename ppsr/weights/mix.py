@@ -27,12 +27,7 @@ def mix(a: str | Path, b: str | Path, target: str | Path, *, share: float) -> No
 
     Args:
         a: file, folder of a run, or name of the catalogue.
-        target: .pdparams, .pth, .safetensors or ncnn's .param, by the suffix.
         share: weight of `a`, from 0 to 1.
-
-    Raises:
-        ConfigError: another share.
-        WeightError: the files are of different networks, or cannot be read or written.
     """
     save_converted(mix_files(read_file(a), read_file(b), share), target)
 
@@ -79,10 +74,6 @@ def read_with_strength(name: str | Path, strength: float) -> WeightFile:
 
     Args:
         strength: denoising strength, from 0 (the partner alone) to 1 (this model alone).
-
-    Raises:
-        ConfigError: the model has no partner, or another strength.
-        WeightError: a file cannot be had.
     """
     partner = next((entry.partner for entry in entries() if entry.name == str(name)), "")
     if not partner:

@@ -51,7 +51,6 @@ def dump_record(state: Mapping[str, Any], networks: Mapping[str, Found | None], 
     Args:
         state: nested mappings of arrays, as the file holds them.
         networks: name and arguments by the name of the network in the file, "" in a file of one.
-        layout: array layout, "torch" or "paddle".
     """
     known = {name: {"name": found[0], **found[1]} for name, found in networks.items() if found}
     return json.dumps({"format": _FORMAT, "networks": known, "sha256": _digest(state, known, layout)})
@@ -76,11 +75,7 @@ def take_record(tree: dict[Any, Any], source: str, layout: str) -> dict[str, Fou
 
 
 def parse_record(text: Any, state: Mapping[str, Any], source: str, layout: str) -> dict[str, Found]:
-    """The networks that a file states, after its checksum was compared.
-
-    Raises:
-        CorruptFile: the text is damaged, or the arrays are not those that were written.
-    """
+    """The networks that a file states, after its checksum was compared."""
     try:
         if not isinstance(text, str) or len(text) > _LONGEST:
             raise ValueError("no text of at most 1 MB")
@@ -102,11 +97,7 @@ def parse_record(text: Any, state: Mapping[str, Any], source: str, layout: str) 
 
 
 def check_sizes(value: Any, key: str = "") -> None:
-    """Refuse constructor arguments that no network has, since they cost memory before anything is compared.
-
-    Raises:
-        ValueError: a number is too large.
-    """
+    """Refuse constructor arguments that no network has: they cost memory before anything is compared."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             check_sizes(item, name)

@@ -43,9 +43,6 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
     Returns:
         key -> array, or network -> (key -> array) of files whose keys are all `<network>/<key>`, with the
         texts of the metadata; the layout that these state, else torch's.
-
-    Raises:
-        CorruptFile: damaged, or with gaps or overlaps.
     """
     if len(content) < 8:
         raise CorruptFile(f"{source}: truncated header")
@@ -107,7 +104,6 @@ def dump_safetensors(state: Mapping[str, Any], metadata: dict[str, str]) -> byte
     """Bytes of a file.
 
     Args:
-        state: key -> array, or network -> (key -> array).
         metadata: texts by name; `layout` of the arrays, torch or paddle, is one.
     """
     from safetensors.numpy import save

@@ -97,9 +97,6 @@ def dump_torch(state: Mapping[str, Any]) -> bytes:
 
     Args:
         state: nested mappings of arrays in PyTorch's layout, and texts.
-
-    Raises:
-        WeightError: an array type without a counterpart in PyTorch.
     """
     pickled = _Pickle()
     pickled.mapping(state)

@@ -35,11 +35,7 @@ _SEVERAL = {"upconv12": ["upconv1", "upconv2", "up2"]}
 
 
 def convert_basicsr(options: Source, test_set: str | None) -> Conversion:
-    """Convert a training or test option file; `test_set` is a key or name, None takes the first.
-
-    Raises:
-        ConfigError: a part without which nothing runs is missing or has no counterpart.
-    """
+    """Convert a training or test option file; `test_set` is a key or name, None takes the first."""
     result = options.result
     model = options.choose("model_type", _TABLES["models"], "model_type")
     gan = "GAN" in options.peek("model_type") and model == "SRModel"

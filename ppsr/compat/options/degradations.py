@@ -56,11 +56,7 @@ _STAGES = (("weak", 0, "_weak1"), ("standard", 0, "_standard1"), ("severe", 0, "
 
 
 def convert_levels(options: Source) -> None:
-    """Write `dataset.train.level_prob`, and of `degradation` what differs from the published ranges.
-
-    Raises:
-        ConfigError: unknown levels, or not one probability for each.
-    """
+    """Write `dataset.train.level_prob`, and of `degradation` what differs from the published ranges."""
     changes: dict[str, dict[str, Any]] = {}
     for level, index, suffix in _STAGES:
         stages = LEVELS[level].stages

@@ -27,11 +27,7 @@ _RRDBNET = {
 
 
 def convert_paddlegan(options: Source, test_set: str | None) -> Conversion:
-    """Convert a configuration; it has one test set, so `test_set` must be None.
-
-    Raises:
-        ConfigError: a part has no counterpart.
-    """
+    """Convert a configuration; it has one test set, so `test_set` must be None."""
     result = options.result
     if test_set is not None:
         raise ConfigError(f"{result.source} has one test set; leave out --test-set")

@@ -57,11 +57,7 @@ class Conversion:
 
 
 class Source:
-    """An option file being converted.
-
-    Raises:
-        ConfigError: a key contains a dot, which separates sections here.
-    """
+    """An option file being converted."""
 
     def __init__(self, values: Mapping[str, Any], lines: Lines, path: Path, kind: str) -> None:
         self.values, self.places = values, lines
@@ -113,11 +109,7 @@ class Source:
         return value
 
     def choose(self, key: str, table: Mapping[str, Any], what: str) -> Any:
-        """The entry of a table that the value of a key names.
-
-        Raises:
-            ConfigError: the key is missing, or the table has no such entry.
-        """
+        """The entry of a table that the value of a key names."""
         name = str(self.read(key))
         if name not in table:
             raise ConfigError(

@@ -23,8 +23,6 @@ def bicubic_shrink(x: Tensor, numerator: int, denominator: int) -> Tensor:
 
     Args:
         x: (N, C, H, W); H and W multiples of the reduced denominator.
-        numerator: numerator of the resize factor, at most `denominator`.
-        denominator: denominator of the resize factor.
 
     Returns:
         (N, C, H * numerator / denominator, W * numerator / denominator).

@@ -15,11 +15,7 @@ __all__ = ["CAB", "ChannelAttention", "LightCAB"]
 
 
 class ChannelAttention(nn.Layer):
-    """Squeeze and excite, under the published keys attention.1 and attention.3.
-
-    Raises:
-        ConfigError: the squeezed width is zero.
-    """
+    """Squeeze and excite, under the published keys attention.1 and attention.3."""
 
     def __init__(self, num_feat: int, squeeze_factor: int) -> None:
         super().__init__()

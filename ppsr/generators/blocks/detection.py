@@ -37,11 +37,7 @@ def count(state: State, pattern: str) -> int:
 
 
 def square_root(value: float) -> int:
-    """The whole square root.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The whole square root."""
     found = math.isqrt(round(value))
     if found < 1 or found * found != value:
         raise ValueError(f"{value:g} is not a square")
@@ -49,11 +45,7 @@ def square_root(value: float) -> int:
 
 
 def ratio(widths: Iterable[tuple[int, int]]) -> float:
-    """The number of fewest decimals with `int(ratio * width) == inner` for every pair (width, inner).
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The number of fewest decimals with `int(ratio * width) == inner` for every pair (width, inner)."""
     pairs = list(widths)
     lowest = max(inner / width for width, inner in pairs)
     for digits in range(17):
@@ -99,7 +91,6 @@ def window_arguments(state: State, block: str, *, shifts: bool) -> dict[str, Any
     """Arguments that SwinIR, HAT and DRCT share.
 
     Args:
-        state: the weights.
         block: prefix of the first attention block.
         shifts: whether there are shifted blocks. Their stored masks show the training size, unless that is no
             larger than a window.

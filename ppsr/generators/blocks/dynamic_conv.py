@@ -25,19 +25,8 @@ class DynamicConv2D(nn.Layer):
     Sample n is convolved with ``sum_k weights[n, k] * weight[k]``; weights are raw numbers, without softmax.
 
     Args:
-        in_planes: input channels.
-        out_planes: output channels.
-        kernel_size: side of the kernel.
-        stride: of the convolution.
-        padding: zeros on each side.
-        dilation: of the kernel.
-        groups: of the convolution.
-        if_bias: whether experts have a bias.
         K: number of experts.
         init_scale: factor on the Kaiming-normal initialisation of the kernels.
-
-    Raises:
-        ConfigError: the groups do not divide the channels, or there is no expert.
     """
 
     def __init__(

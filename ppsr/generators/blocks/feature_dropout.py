@@ -26,9 +26,6 @@ class FeatureDropout(nn.Layer):
     Args:
         kind: "channel" drops whole maps, "element" single values.
         p: probability of dropping, 0 <= p < 1.
-
-    Raises:
-        ConfigError: another kind or probability.
     """
 
     def __init__(self, kind: str, p: float) -> None:
@@ -60,10 +57,6 @@ class DropoutPlaces(nn.Layer):
             `positions` defaults to [last], or to none where `residual_share` is given.
         valid: the names of places that the network has.
         residual: whether the network also accepts `residual_share`.
-        where: the network's name, for messages.
-
-    Raises:
-        ConfigError: an unknown option or place, or a value out of range.
     """
 
     def __init__(

@@ -55,11 +55,7 @@ class WindowOptions(TokenOptions):
         return (side, 0) if side <= self.window_size else (self.window_size, self.window_size // 2)
 
     def groups(self) -> list[tuple[int, int]]:
-        """Blocks and heads of each group.
-
-        Raises:
-            ConfigError: the lists have different lengths.
-        """
+        """Blocks and heads of each group."""
         if len(self.depths) != len(self.num_heads):
             raise ConfigError(
                 f"depths {list(self.depths)} and num_heads {list(self.num_heads)} must have one number for "
@@ -79,11 +75,7 @@ class WindowOptions(TokenOptions):
 
 
 def image_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width of an image size, which may be one number for both.
-
-    Raises:
-        ConfigError: more or fewer than two numbers.
-    """
+    """Height and width of an image size, which may be one number for both."""
     sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
     if len(sides) != 2:
         raise ConfigError(f"img_size is a side, or height and width; got {list(sides)}")

@@ -86,9 +86,7 @@ class MeanShift(Conv2D):
 
     Args:
         n_colors: 3, or 1 for the mean of the three.
-        rgb_range: largest value of an image.
         sign: -1 subtracts, 1 adds.
-        trainable: whether its numbers are parameters to be trained.
     """
 
     def __init__(self, n_colors: int, rgb_range: float, sign: int, trainable: bool) -> None:
@@ -100,11 +98,7 @@ class MeanShift(Conv2D):
 
 
 def upsampler(scale: int, n_feat: int, kernel_size: int = 3) -> nn.Sequential:
-    """Enlarge (N, C, H, W) by 3 or by a power of 2: convolution, pixel shuffle, one pair per factor 2.
-
-    Raises:
-        ConfigError: another scale.
-    """
+    """Enlarge (N, C, H, W) by 3 or by a power of 2: convolution, pixel shuffle, one pair per factor 2."""
     factors = [3] if scale == 3 else [2] * int(math.log2(scale)) if scale > 0 else []
     if math.prod(factors) != scale:
         raise ConfigError(f"upscale must be 3 or a power of two, got {scale}")

@@ -114,17 +114,11 @@ class SwinSkeleton(nn.Layer):
 
     Args:
         img_size: side, or height and width; only for `ape`, and whether it is larger than a window.
-        patch_size: 1.
-        in_chans: channels of the image.
         embed_dim: width of the tokens.
         depths: blocks of each group.
-        num_heads: attention heads of each group.
-        window_size: side of the windows.
         mlp_ratio: hidden width of the MLP / width.
-        qkv_bias: bias of query, key, value.
         qk_scale: factor on the query; by default (width / heads) ** -0.5.
         drop_rate: dropout of the tokens at the start and in the blocks.
-        attn_drop_rate: dropout of attention weights.
         drop_path_rate: stochastic depth of the last block; earlier ones have less.
         ape: absolute position embedding; only images of img_size then work.
         patch_norm: normalise the tokens at the start.
@@ -133,9 +127,6 @@ class SwinSkeleton(nn.Layer):
         img_range: the network works on (x - mean) * img_range.
         upsampler: tail of the network, one of `upsamplers`; '' or None is denoising, upscale 1.
         resi_connection: 1conv, 3conv (a bottleneck) or identity, at the end of a group and of the body.
-
-    Raises:
-        ConfigError: an argument has no valid value.
     """
 
     upsamplers: ClassVar[tuple[str, ...]] = ("pixelshuffle",)

@@ -42,11 +42,7 @@ class SS2D(nn.Layer):
 
     Args:
         d_model: width C.
-        d_state: states of a channel.
         expand: inner width / width.
-
-    Raises:
-        ConfigError: the inner width is zero.
     """
 
     def __init__(self, d_model: int, d_state: int = 16, expand: float = 2.0) -> None:
@@ -133,13 +129,7 @@ class VSSBlock(nn.Layer):
 
     Args:
         hidden_dim: width C, at least 30.
-        drop_path: stochastic depth of the first branch.
-        d_state: states of a channel of SS2D.
-        expand: inner width / width of SS2D.
         is_light_sr: pointwise and depthwise convolutions instead of full ones.
-
-    Raises:
-        ConfigError: the width is too small.
     """
 
     def __init__(

@@ -44,7 +44,6 @@ def relative_index(size: int, other: int | None = None) -> np.ndarray:
     are taken modulo the table's length, which is the same row.
 
     Args:
-        size: side of the window.
         other: side of the other window, at least as large; None is attention of the window to itself, whose
             table runs in the opposite direction.
     """
@@ -82,8 +81,6 @@ def shift_mask(x: Tensor, size: int, shift: int) -> Tensor:
 
     Args:
         x: token map (N, H, W, C) whose size counts.
-        size: side of a window.
-        shift: cyclic shift of the windows, in pixels.
     """
     _, h, w, _ = x.shape
     if paddle.in_dynamic_mode():
@@ -129,9 +126,6 @@ def attend(
         kv: keys and values (windows, M, 2 C), None where they are in `q`.
         bias: (heads, N, M).
         mask: (windows of an image, N, M), see `shift_mask`; None: nothing is masked.
-        heads: their number, which divides C.
-        factor: on the products.
-        dropout: of what softmax gives.
 
     Returns:
         (windows, N, C).
@@ -168,12 +162,7 @@ class WindowAttention(nn.Layer):
 
     Args:
         dim: channels, a multiple of num_heads.
-        window_size: side of a window.
-        num_heads: heads.
-        qkv_bias: bias of the projections to query, key and value.
         qk_scale: factor on the query; by default (dim / num_heads) ** -0.5.
-        attn_drop: dropout of the attention weights.
-        proj_drop: dropout of the result.
     """
 
     def __init__(

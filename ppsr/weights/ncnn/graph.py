@@ -141,9 +141,6 @@ def build_graph(layers: Sequence[Layer]) -> tuple[Graph, Node, list[Conv], list[
 
     Returns:
         The graph, its result, its convolutions and its PReLUs, both in the order of the file.
-
-    Raises:
-        UnknownGraph: a layer, or an option of one, that no known network has; not one input and one result.
     """
     graph, blobs = Graph(), dict[str, Node]()
     convs: list[Conv] = []

@@ -34,7 +34,6 @@ class Layer:
     """One line of a graph.
 
     Attributes:
-        kind: type of the layer, such as Convolution.
         options: by number; an array option is a list.
     """
 
@@ -62,11 +61,7 @@ class Layer:
 
 
 def parse_param(path: Path) -> list[Layer]:
-    """The layers of a text graph.
-
-    Raises:
-        CorruptFile: not such a text, or it contradicts itself.
-    """
+    """The layers of a text graph."""
     content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
     if content[:4] == struct.pack("<i", MAGIC):
         raise CorruptFile(f"{path} is a binary graph (.param.bin); give the text one (.param)")
@@ -134,12 +129,7 @@ class Numbers:
         return np.frombuffer(self._take(4 * count, what), "<f4")
 
     def tagged(self, count: int, what: str) -> np.ndarray:
-        """`count` float32 numbers in the storage that the four bytes before them name.
-
-        Raises:
-            CorruptFile: the file ends early.
-            UnsafeFile: a storage that is not read.
-        """
+        """`count` float32 numbers in the storage that the four bytes before them name."""
         (tag,) = struct.unpack("<I", self._take(4, what))
         if tag == FLOAT32:
             return self.bare(count, what)
@@ -155,11 +145,7 @@ class Numbers:
         return np.frombuffer(padded, "<f2").astype("f4")
 
     def finish(self) -> None:
-        """Check that the whole file was used.
-
-        Raises:
-            CorruptFile: bytes are left.
-        """
+        """Check that the whole file was used."""
         left = len(self.content) - self.position
         if left:
             raise CorruptFile(f"{self.path}: {left} bytes are left after the last layer")

@@ -31,7 +31,6 @@ class NcnnWeights:
 
     Attributes:
         state: key -> float32 array, with the keys and the layout of the published .pth.
-        network: name and constructor arguments.
         notes: what follows the network in the graph.
     """
 

@@ -24,10 +24,8 @@ def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: Found
     """Write a pair of files.
 
     Args:
-        path: path of either file; the other file gets the other suffix.
         state: key -> array with the network's own keys, in PyTorch's layout. Where all numbers are halves,
             as in published ncnn files, they are stored as float16, else as float32: nothing is lost.
-        network: name and constructor arguments.
 
     Returns:
         The .param file. Its input is `data`, its result `output`.
