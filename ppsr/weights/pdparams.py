@@ -1,48 +1,36 @@
 """Paddle's .pdparams and .pdopt without `paddle.load`, which would execute what a file asks for.
 
-Every callable that a genuine file names is replaced by a stub of our own that only assembles arrays; anything
-else is refused by its name. Genuine files of the static graph even contain `builtins.eval('data', {'data':
-array})`; that exact form is understood without evaluating anything.
+Every callable that a genuine file names is replaced by a builder of our own that only assembles arrays;
+anything else is refused by its name. Genuine files of the static graph even contain `builtins.eval('data',
+{'data': array})`; that exact form is understood without evaluating anything.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import mmap
 import pickle
-from collections.abc import Mapping
-from typing import IO, Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from typing import IO, Any, Protocol
 
 import numpy as np
 
-from ppsr.weights.opcodes import CorruptFile, UnsafeFile, is_plain_key, scan
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
+from ppsr.weights.unpickle import Builder, Part, Reader, mapping, plain
 
 __all__ = ["dump_state", "parse_pdparams", "stream_state"]
 
 _DTYPES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"))
 _BIG = "UnpackBigParamInfor@@"
 _NAMES = "StructuredToParameterName@@"
-_MAX_DEPTH = 64
-_MAX_NODES = 1_000_000
 
 
 class _Sink(Protocol):
     def write(self, content: Any, /) -> Any: ...
 
 
-class _Stub:
-    """A callable stand-in that a pickle cannot alter."""
-
-    __slots__ = ()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise UnsafeFile("refused: the file tries to change a builder")
-
-    def __setstate__(self, state: Any) -> None:
-        raise UnsafeFile("refused: the file tries to change a builder")
-
-
-class _Dtype:
+class _Dtype(Part):
     """numpy.dtype(text, align, copy), then its state (version, byte order, ...)."""
 
     __slots__ = ("code", "order")
@@ -59,16 +47,13 @@ class _Dtype:
         if any(part is not None for part in state[2:5]):
             raise UnsafeFile("refused: structured array type")
 
-    def numpy(self) -> np.dtype:
-        return np.dtype(self.order + self.code)
 
-
-class _Array:
+class _Array(Part):
     """numpy's _reconstruct(ndarray, (0,), b'b'), then its state (version, shape, dtype, fortran, bytes)."""
 
     __slots__ = ("value",)
 
-    def __init__(self) -> None:
+    def __init__(self, *_: Any) -> None:
         self.value: np.ndarray | None = None
 
     def __setstate__(self, state: Any) -> None:
@@ -85,115 +70,59 @@ def _from_bytes(shape: Any, dtype: Any, fortran: bool, content: Any) -> np.ndarr
         content = content.encode("latin1")
     if not isinstance(content, bytes) or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise CorruptFile("damaged array")
-    size = 1
-    for n in shape:
-        size *= n
-    kind = dtype.numpy()
-    if size * kind.itemsize != len(content):
+    kind = np.dtype(dtype.order + dtype.code)
+    if math.prod(shape) * kind.itemsize != len(content):
         raise CorruptFile(f"array of shape {shape} has {len(content)} bytes")
     return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
 
 
-class _Reconstruct(_Stub):
-    __slots__ = ()
-
-    def __call__(self, *_: Any) -> _Array:
-        return _Array()
+def _scalar(dtype: Any, content: Any) -> Any:
+    return _from_bytes((), dtype, False, content)[()]
 
 
-class _Scalar(_Stub):
-    __slots__ = ()
-
-    def __call__(self, dtype: Any, content: Any) -> Any:
-        return _from_bytes((), dtype, False, content)[()]
-
-
-class _Encode(_Stub):
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     """_codecs.encode(text, 'latin1'), how protocol 2 writes bytes."""
-
-    __slots__ = ()
-
-    def __call__(self, text: Any, encoding: Any = "latin1") -> bytes:
-        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise UnsafeFile("refused: encoding other than latin1")
-        return text.encode("latin1")
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise UnsafeFile("refused: encoding other than latin1")
+    return text.encode("latin1")
 
 
-class _Eval(_Stub):
+def _eval(*arguments: Any) -> Any:
     """The one form in which genuine files name `eval`; nothing is evaluated."""
-
-    __slots__ = ()
-
-    def __call__(self, *arguments: Any) -> Any:
-        known = len(arguments) == 2 and arguments[0] == "data" and isinstance(arguments[1], dict)
-        if known and set(arguments[1]) == {"data"}:
-            return arguments[1]["data"]
-        raise UnsafeFile("refused: builtins.eval")
+    known = len(arguments) == 2 and arguments[0] == "data" and isinstance(arguments[1], dict)
+    if known and set(arguments[1]) == {"data"}:
+        return arguments[1]["data"]
+    raise UnsafeFile("refused: builtins.eval")
 
 
-class _Sequence(_Stub):
-    __slots__ = ()
-
-    def __call__(self, items: Any = ()) -> tuple:
-        if not isinstance(items, (list, tuple, set)):
-            raise CorruptFile("damaged tuple")
-        return tuple(items)
+def _sequence(items: Any = ()) -> tuple:
+    if not isinstance(items, (list, tuple, set)):
+        raise CorruptFile("damaged tuple")
+    return tuple(items)
 
 
-class _Dict(_Stub):
-    __slots__ = ()
-
-    def __call__(self, items: Any = ()) -> dict:
-        try:
-            pairs = [(key, value) for key, value in (items.items() if isinstance(items, dict) else items)]
-        except (TypeError, ValueError):
-            raise CorruptFile("damaged dictionary") from None
-        if not all(is_plain_key(key) for key, _ in pairs):
-            raise UnsafeFile("refused: a dictionary with keys that are not texts or numbers")
-        return dict(pairs)
-
-
-class _Bytes(_Stub):
+def _bytes(*arguments: Any) -> bytes:
     """bytes() without arguments, how protocol 2 writes those of an empty array."""
-
-    __slots__ = ()
-
-    def __call__(self, *arguments: Any) -> bytes:
-        if arguments:
-            raise UnsafeFile("refused: bytes of something")
-        return b""
+    if arguments:
+        raise UnsafeFile("refused: bytes of something")
+    return b""
 
 
-class _NdarrayType(_Stub):
-    __slots__ = ()
-
-
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_GLOBALS: dict[tuple[str, str], Any] = {
-    **{(module, "_reconstruct"): _Reconstruct() for module in _MULTIARRAY},
-    **{(module, "scalar"): _Scalar() for module in _MULTIARRAY},
-    ("numpy", "ndarray"): _NdarrayType(),
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _Encode(),
-    ("collections", "OrderedDict"): _Dict(),
-    **{(module, "tuple"): _Sequence() for module in ("builtins", "__builtin__")},
-    **{(module, "set"): _Sequence() for module in ("builtins", "__builtin__")},
-    **{(module, "bytes"): _Bytes() for module in ("builtins", "__builtin__")},
-    **{(module, "eval"): _Eval() for module in ("builtins", "__builtin__")},
+_BUILTINS: dict[str, Callable[..., Any]] = {
+    "tuple": _sequence,
+    "set": _sequence,
+    "bytes": _bytes,
+    "eval": _eval,
 }
-
-
-class _Reader(pickle.Unpickler):
-    allowed: ClassVar[Mapping[tuple[str, str], Any]] = _GLOBALS
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.allowed[module, name]
-        except KeyError:
-            raise UnsafeFile(f"refused: the file asks for {module}.{name}") from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise UnsafeFile("refused: persistent object")
+_ARRAYS: dict[str, Callable[..., Any]] = {"_reconstruct": _Array, "scalar": _scalar}
+_TABLE = {
+    ("numpy", "ndarray"): Builder(),
+    ("numpy", "dtype"): Builder(_Dtype),
+    ("_codecs", "encode"): Builder(_encode),
+    ("collections", "OrderedDict"): Builder(mapping),
+    **{(m, n): Builder(f) for m in ("builtins", "__builtin__") for n, f in _BUILTINS.items()},
+    **{(f"numpy.{m}.multiarray", n): Builder(f) for m in ("core", "_core") for n, f in _ARRAYS.items()},
+}
 
 
 def parse_pdparams(
@@ -213,42 +142,25 @@ def parse_pdparams(
     if end != len(content):
         raise CorruptFile(f"{source}: {len(content) - end} bytes after the end of the data")
     try:
-        value = _merge_big(_plain(_Reader(stream or io.BytesIO(content), encoding="latin1").load()))
+        root = Reader(stream or io.BytesIO(content), _TABLE, encoding="latin1").load()
+        return _merge_big(plain(root, _finished))
     except (UnsafeFile, CorruptFile) as error:
         raise type(error)(f"{source}: {error}") from None
     except Exception as error:  # damaged pickles raise nearly every built-in class
         raise CorruptFile(f"{source}: damaged data: {type(error).__name__}: {error}") from None
+
+
+def _finished(value: Any) -> Any:
+    """Arrays for their stand-ins and for Paddle's (name, array) tensors; automatic names are left out."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+        value = value[1] if isinstance(value[1], _Array) else value
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if key != _NAMES}
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise CorruptFile("array without contents")
+        return value.value
     return value
-
-
-def _plain(root: Any) -> Any:
-    """Arrays out of their stand-ins, Paddle's (name, array) tensors to arrays.
-
-    Nodes are counted, since a small file can name one list very many times.
-    """
-    nodes = 0
-
-    def walk(value: Any, depth: int) -> Any:
-        nonlocal nodes
-        nodes += 1
-        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
-            raise UnsafeFile("refused: nested too deeply or too large")
-        if isinstance(value, _Array):
-            if value.value is None:
-                raise CorruptFile("array without contents")
-            return value.value
-        if isinstance(value, dict):
-            return {key: walk(item, depth + 1) for key, item in value.items() if key != _NAMES}
-        pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
-        if pair and isinstance(value[1], _Array):
-            return walk(value[1], depth + 1)
-        if isinstance(value, (list, tuple)):
-            return type(value)(walk(item, depth + 1) for item in value)
-        if isinstance(value, (_Stub, _Dtype)) or value is _Dtype:
-            raise UnsafeFile("refused: a builder stored as data")
-        return value
-
-    return walk(root, 0)
 
 
 def _merge_big(value: Any) -> Any:

@@ -11,7 +11,6 @@ import math
 import pickle
 import struct
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -19,57 +18,20 @@ from typing import Any
 import numpy as np
 
 from ppsr.weights.bfloat16 import from_bits
-from ppsr.weights.opcodes import CorruptFile, UnsafeFile, is_plain_key, scan
+from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 from ppsr.weights.torch_types import DTYPES, STORAGES
+from ppsr.weights.unpickle import Builder, Part, Reader, mapping, plain
 
 __all__ = ["is_torch_file", "parse_torch"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MAX_ENTRIES = 200_000
-_MAX_DEPTH = 64
-_MAX_NODES = 1_000_000
 _MAX_USES = 16  # how often tensors may show a storage in full; tied weights need two or three
 
 
-class _Token:
-    """A name of torch that carries a type and does nothing."""
-
-    __slots__ = ("kind",)
-    kind: str
-
-    def __init__(self, kind: str) -> None:
-        object.__setattr__(self, "kind", kind)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise UnsafeFile("refused: the file tries to change a builder")
-
-    def __setstate__(self, state: Any) -> None:
-        raise UnsafeFile("refused: the file tries to change a builder")
-
-
-class _Builder(_Token):
-    """A callable name of torch."""
-
-    __slots__ = ("function",)
-    function: Callable[..., Any]
-
-    def __init__(self, kind: str, function: Callable[..., Any]) -> None:
-        super().__init__(kind)
-        object.__setattr__(self, "function", function)
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.function(*arguments)
-
-
-class _Ordered(OrderedDict):
+class _Ordered(dict):
     """torch's state dicts; the only attribute they carry is `_metadata`, which is dropped."""
-
-    def __init__(self, items: Any = ()) -> None:
-        pairs = list(items)
-        if not all(is_plain_key(key) for key, _ in pairs):
-            raise UnsafeFile("refused: a dictionary with keys that are not texts or numbers")
-        super().__init__(pairs)
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict) or set(state) - {"_metadata"}:
@@ -98,7 +60,7 @@ def _strided(storage: Any, offset: Any, size: Any, stride: Any, kind: str) -> np
     return view
 
 
-class _Storage:
+class _Storage(Part):
     """Raw numbers of one storage and their type."""
 
     __slots__ = ("array", "kind", "left")
@@ -119,72 +81,50 @@ class _Storage:
             raise UnsafeFile("refused: a storage is shown by too many tensors")
 
 
-class _Absent:
-    """Stands for a storage whose numbers are not read yet; tensors of it are empty."""
-
-    __slots__ = ()
+_ABSENT = object()  # a storage whose numbers are not read yet; tensors of it are empty
 
 
-def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
-    if isinstance(storage, _Absent):
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, dtype: Any = None) -> np.ndarray:
+    """The tensor of `dtype`, by default that of its storage."""
+    if storage is _ABSENT:
         return np.zeros(0)
-    if not isinstance(storage, _Storage):
-        raise CorruptFile("tensor without storage")
-    view = _strided(storage.array, offset, size, stride, storage.kind)
-    storage.spend(size)
-    return view
-
-
-def _rebuild_v3(
-    storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
-) -> np.ndarray:
-    if isinstance(storage, _Absent):
-        return np.zeros(0)
-    if not isinstance(storage, _Storage) or not isinstance(dtype, _Token):
+    if not isinstance(storage, _Storage) or not isinstance(dtype, (Builder, type(None))):
         raise CorruptFile("tensor without storage or type")
-    kind = dtype.kind
-    array = storage.array.view(np.dtype("<u2" if kind == "bf16" else kind))
+    array, kind = storage.array, storage.kind
+    if dtype is not None:
+        kind = dtype.kind
+        array = array.view(np.dtype("<u2" if kind == "bf16" else kind))
     view = _strided(array, offset, size, stride, kind)
     storage.spend(size)
     return view
 
 
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
-    return data
+def _typed_tensor(
+    storage: Any, offset: Any, size: Any, stride: Any, _gradient: Any, _hooks: Any, dtype: Any, *_: Any
+) -> np.ndarray:
+    return _tensor(storage, offset, size, stride, dtype)
 
 
-_GLOBALS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _Ordered,
-    ("torch._utils", "_rebuild_tensor"): _Builder("tensor", _rebuild),
-    ("torch._utils", "_rebuild_tensor_v2"): _Builder("tensor", _rebuild),
-    ("torch._utils", "_rebuild_tensor_v3"): _Builder("tensor", _rebuild_v3),
-    ("torch._utils", "_rebuild_parameter"): _Builder("parameter", _rebuild_parameter),
-    ("torch", "Size"): _Builder("size", lambda items=(): tuple(items)),
-    ("torch", "device"): _Builder("device", lambda *_: None),
-    ("torch.storage", "UntypedStorage"): _Token("u1"),
-    **{("torch", name): _Token(kind) for name, kind in {**STORAGES, **DTYPES}.items()},
+_TABLE: dict[tuple[str, str], Builder] = {
+    ("collections", "OrderedDict"): Builder(lambda items=(): _Ordered(mapping(items))),
+    ("torch._utils", "_rebuild_tensor"): Builder(lambda *given: _tensor(*given[:4])),
+    ("torch._utils", "_rebuild_tensor_v2"): Builder(lambda *given: _tensor(*given[:4])),
+    ("torch._utils", "_rebuild_tensor_v3"): Builder(_typed_tensor),
+    ("torch._utils", "_rebuild_parameter"): Builder(lambda data, *_: data),
+    ("torch", "Size"): Builder(lambda items=(): tuple(items)),
+    ("torch", "device"): Builder(lambda *_: None),
+    ("torch.storage", "UntypedStorage"): Builder(kind="u1"),
+    **{("torch", name): Builder(kind=kind) for name, kind in {**STORAGES, **DTYPES}.items()},
 }
 
 
-class _Reader(pickle.Unpickler):
-    def __init__(self, content: bytes, load_storage: Callable[[Any], Any]) -> None:
-        super().__init__(io.BytesIO(content), encoding="utf-8")
-        self._load_storage = load_storage
-        self._whole_module = b"torch.nn.modules" in content
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _GLOBALS[module, name]
-        except KeyError:
-            if self._whole_module:
-                raise UnsafeFile(
-                    f"refused: it is a whole pickled module ({module}.{name}), which is a program. Save its "
-                    "weights where it was made: torch.save(module.state_dict(), 'weights.pth')"
-                ) from None
-            raise UnsafeFile(f"refused: the file asks for {module}.{name}") from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        return self._load_storage(pid)
+def _reader(content: bytes, load: Callable[[Any], Any]) -> Reader:
+    whole = (
+        ", as it is a whole pickled module, which is a program. Save its weights where it was made: "
+        "torch.save(module.state_dict(), 'weights.pth')"
+    )
+    hint = whole if b"torch.nn.modules" in content else ""
+    return Reader(io.BytesIO(content), _TABLE, encoding="utf-8", load=load, hint=hint)
 
 
 def is_torch_file(content: bytes) -> bool:
@@ -201,7 +141,7 @@ def parse_torch(content: bytes, source: str = "weights") -> Any:
     """
     try:
         value = _parse_zip(content, source) if content[:2] == b"PK" else _parse_legacy(content, source)
-        return _checked(value)
+        return plain(value)
     except (UnsafeFile, CorruptFile) as error:
         text = str(error)
         raise type(error)(text if text.startswith(source) else f"{source}: {text}") from None
@@ -238,7 +178,7 @@ def _parse_zip(content: bytes, source: str) -> Any:
 
         if scan(data, source) != len(data):
             raise CorruptFile("bytes after the end of the data")
-        return _Reader(data, load).load()
+        return _reader(data, load).load()
 
 
 def _persistent(pid: Any, length: int) -> tuple[str, str, int]:
@@ -246,7 +186,7 @@ def _persistent(pid: Any, length: int) -> tuple[str, str, int]:
     if not isinstance(pid, tuple) or len(pid) != length or pid[0] != "storage":
         raise UnsafeFile("refused: a persistent object that is not a storage")
     kind, key, count = pid[1], pid[2], pid[4]
-    if not isinstance(kind, _Token) or not isinstance(key, str) or type(count) is not int or count < 0:
+    if not isinstance(kind, Builder) or not isinstance(key, str) or type(count) is not int or count < 0:
         raise CorruptFile("damaged storage reference")
     return kind.kind, key, count
 
@@ -259,12 +199,12 @@ def _parse_legacy(content: bytes, source: str) -> Any:
     for _ in range(5):
         positions.append(scan(content, source, positions[-1]))
     parts = [content[a:b] for a, b in pairwise(positions)]
-    plain = [_Reader(part, _no_storage).load() for part in parts[:3]]
-    if plain[0] != _MAGIC or plain[1] != _PROTOCOL:
+    head = [_reader(part, _no_storage).load() for part in parts[:3]]
+    if head[0] != _MAGIC or head[1] != _PROTOCOL:
         raise CorruptFile("no legacy torch file; if it is older than PyTorch 0.1.10, re-save it with torch")
-    if not isinstance(plain[2], dict) or plain[2].get("little_endian") is not True:
+    if not isinstance(head[2], dict) or head[2].get("little_endian") is not True:
         raise UnsafeFile("refused: big-endian numbers")
-    keys = _Reader(parts[4], _no_storage).load()
+    keys = _reader(parts[4], _no_storage).load()
     sizes = _announced(parts[3])
     storages = _read_storages(content, positions[5], keys, sizes)
 
@@ -284,7 +224,7 @@ def _parse_legacy(content: bytes, source: str) -> Any:
         part.left = storage.left
         return part
 
-    return _Reader(parts[3], load).load()
+    return _reader(parts[3], load).load()
 
 
 def _no_storage(_: Any) -> Any:
@@ -295,13 +235,13 @@ def _announced(part: bytes) -> dict[str, tuple[str, int]]:
     """Type and size of each storage, from a first reading that replaces storages by single zeros."""
     found: dict[str, tuple[str, int]] = {}
 
-    def note(pid: Any) -> _Absent:
+    def note(pid: Any) -> object:
         kind, key, count = _persistent(pid, 6)
         if found.setdefault(key, (kind, count)) != (kind, count):
             raise CorruptFile("a storage is announced with two sizes")
-        return _Absent()
+        return _ABSENT
 
-    _Reader(part, note).load()
+    _reader(part, note).load()
     return found
 
 
@@ -323,23 +263,3 @@ def _read_storages(
     if position != len(content):
         raise CorruptFile(f"{len(content) - position} bytes after the last storage")
     return storages
-
-
-def _checked(value: Any) -> Any:
-    """The tree without stand-ins, of bounded depth and size."""
-    nodes = 0
-
-    def walk(node: Any, depth: int) -> Any:
-        nonlocal nodes
-        nodes += 1
-        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
-            raise UnsafeFile("refused: nested too deeply or too large")
-        if isinstance(node, dict):
-            return {key: walk(item, depth + 1) for key, item in node.items()}
-        if isinstance(node, (list, tuple)):
-            return type(node)(walk(item, depth + 1) for item in node)
-        if isinstance(node, (_Token, _Storage)) or node is _Ordered:
-            raise UnsafeFile("refused: a builder stored as data")
-        return node
-
-    return walk(value, 0)

@@ -15,10 +15,7 @@ ATTRIBUTES = {
     *("pickle.load", "pickle.loads", "paddle.load", "torch.load", "marshal.loads", "joblib.load"),
     *("os.system", "os.popen", "yaml.full_load", "yaml.unsafe_load", "numpy.fromregex"),
 }
-REVIEWED = {
-    "weights/pdparams.py",
-    "weights/torch_files.py",
-}  # subclasses of Unpickler with a table of their own
+REVIEWED = {"weights/unpickle.py"}  # a subclass of Unpickler with a table of its own
 
 
 def dotted(node: ast.AST) -> str:

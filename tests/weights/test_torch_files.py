@@ -96,5 +96,5 @@ def test_long_texts_of_old_files_are_read() -> None:
 
 def test_whole_module_is_named_as_one() -> None:
     data = b"\x80\x02cvdsr\nNet\n" + LONG + b"ctorch.nn.modules.conv\nConv2d\n\x87."
-    with pytest.raises(UnsafeFile, match=r"whole pickled module \(vdsr\.Net\).*state_dict"):
+    with pytest.raises(UnsafeFile, match=r"vdsr\.Net, as it is a whole pickled module.*state_dict"):
         parse_torch(legacy(data), "x.pth")
