@@ -27,9 +27,9 @@ from ppsr.inference.benchmark import (
     seconds_of,
     timed_image,
 )
-from ppsr.inference.export_cache import ExportCache, versions
+from ppsr.inference.export import ncnn_arguments
+from ppsr.inference.export_cache import cache_place, find_cached, make_export, versions
 from ppsr.inference.exported import Export
-from ppsr.inference.ncnn_graph import ncnn_arguments
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.memory import is_out_of_memory
 from ppsr.precision import half_dtype
@@ -108,15 +108,16 @@ def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) 
         raise ConfigError("backend paddle computes in fp32 on a CPU; use backend auto for bf16")
     if name == "paddle":
         return PaddleBackend(net, precision=options.precision)
-    cache = ExportCache(net, _formats(name, net, options))
-    if (kept := cache.find()) is not None:
+    formats = _formats(name, net, options)
+    place = cache_place(net, formats)
+    if (kept := find_cached(place)) is not None:
         try:
             return _open_made(kept, name, options, side, net)
         except DataError as error:
             logger.warning("%s: the cached export cannot be used, exporting again", error)
     started = time.perf_counter()
     try:
-        export, folder = cache.make()
+        export, folder = make_export(net, formats, place)
     except Exception as error:  # any of a network that cannot be traced
         if name != "auto" or options.precision == "bf16":
             raise

@@ -29,15 +29,16 @@ from ppsr.inference.backend import PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.benchmark import benchmark_backends
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
-from ppsr.inference.ncnn_graph import ncnn_arguments, write_graph
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.reference import REFERENCE_SUFFIX, compute_reference
+from ppsr.weights.ncnn import write_ncnn
 
-__all__ = ["FORMATS", "INPUT_NAME", "ExportError", "check_formats", "export_network"]
+__all__ = ["FORMATS", "ExportError", "check_formats", "export_network", "ncnn_arguments"]
 
 logger = logging.getLogger(__name__)
 
 FORMATS = ("paddle", "onnx", "ncnn")
+_ACTIVATIONS = {"PReLU": "prelu", "ReLU": "relu", "LeakyReLU": "leakyrelu"}
 Shape = Sequence[int | None]
 Show = Callable[[str, str, int, int], None]
 ANY_SIZE: Shape = (None, None, None, None)
@@ -130,7 +131,9 @@ def export_network(
         outputs.save(_with(temporary, REFERENCE_SUFFIX))
         if "ncnn" in formats:
             begin("ncnn graph")
-            write_graph(net, _with(temporary, ".ncnn.param"))
+            state = {key: value.numpy() for key, value in net.state_dict().items()}  # in PyTorch's layout
+            found = type(net).__name__, ncnn_arguments(net) or {}
+            write_ncnn(_with(temporary, ".ncnn.param"), state, found)
         for part, wrapper in wrappers.items():
             begin(f"Paddle graph{part}")
             graph = _trace(net, wrapper, _with(temporary, part), info, shape)
@@ -152,6 +155,21 @@ def export_network(
             "the graph has operations that ppsr does not know (%s); opening it needs --trust", unknown
         )
     return export
+
+
+def ncnn_arguments(net: Any) -> dict[str, Any] | None:
+    """The arguments of a network's constructor that its ncnn graph depends on; None: it has no such form.
+
+    They are read from the layers: keys and shapes of weights do not tell one activation from another.
+    """
+    name = type(net).__name__
+    if name == "SRVGGNetCompact":
+        act_type = _ACTIVATIONS[type(net.body[1]).__name__]
+        sizes = {"upscale": net.upscale, "outscale": net.scale, "num_conv": len(net.body) // 2 - 1}
+        return {**sizes, "act_type": act_type}
+    if name == "RRDBNet" and net.body[0].rdb1.conv1x1 is None:
+        return {"scale": net.scale, "unshuffle": net.size_multiple, "num_block": len(net.body)}
+    return None
 
 
 def _verify(

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from paddle import nn
@@ -27,7 +26,7 @@ from ppsr.inference.exported import Export
 from ppsr.inference.network_info import network_info
 from ppsr.weights.record import stated_network
 
-__all__ = ["ExportCache", "versions"]
+__all__ = ["cache_place", "find_cached", "make_export", "versions"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,81 +56,74 @@ def _own_code() -> str:
     return digest.hexdigest()
 
 
-class ExportCache:
-    """The export of one network with its present weights.
+def cache_place(net: nn.Layer, formats: Sequence[str]) -> Path | None:
+    """The folder for the export of a network with its present weights.
+
+    None where the arguments of its constructor are unknown, or where a layer is neither ppsr's nor Paddle's:
+    the code of others may change unnoticed.
 
     Args:
-        net: in dynamic mode. It is kept if all its layers are ppsr's and Paddle's, as the code of others may
-            change unnoticed.
         formats: see `export_network`.
-
-    Attributes:
-        folder: folder of the export; None if it is not cached.
     """
+    stated = [
+        stated_network(part)
+        for part in ([net.generator, net.predictor] if isinstance(net, BlindSR) else [net])
+    ]
+    own = all(type(part).__module__.startswith(("ppsr.", "paddle.")) for part in net.sublayers(True))
+    if None in stated or not own:
+        return None
+    facts = [stated, asdict(network_info(net)), list(formats), versions()]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for key, tensor in net.state_dict().items():
+        value = tensor.numpy()
+        digest.update(f"{key}{value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    return cache_folder() / "exports" / digest.hexdigest()[:32]
 
-    def __init__(self, net: nn.Layer, formats: Sequence[str]) -> None:
-        self.net, self.formats = net, formats
-        self.folder: Path | None = None
-        arguments = _arguments(net)
-        own = all(type(part).__module__.startswith(("ppsr.", "paddle.")) for part in net.sublayers(True))
-        if arguments is None or not own:
-            return
-        digest = hashlib.sha256()
-        facts = [arguments, asdict(network_info(net)), list(formats), versions()]
-        digest.update(json.dumps(facts, sort_keys=True).encode())
-        for key, tensor in net.state_dict().items():
-            value = tensor.numpy()
-            digest.update(f"{key}{value.dtype}{value.shape}".encode())
-            digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-        self.folder = cache_folder() / "exports" / digest.hexdigest()[:32]
 
-    def find(self) -> Export | None:
-        """The export of an earlier start."""
-        if self.folder is None:
+def find_cached(place: Path | None) -> Export | None:
+    """The export of an earlier start."""
+    try:
+        if place is None:
             return None
-        try:
-            export = Export(self.folder)
-            os.utime(self.folder)
-        except (DataError, OSError):
-            return None
-        return export
-
-    def make(self) -> tuple[Export, tempfile.TemporaryDirectory | None]:
-        """Export the network; returns also the temporary folder of an export that is not kept.
-
-        Raises:
-            ExportError, ConfigError: as `export_network`.
-        """
-        root = None if self.folder is None else self.folder.parent
-        try:
-            if root is not None:
-                root.mkdir(parents=True, exist_ok=True)
-            temporary = tempfile.TemporaryDirectory(prefix=".export-", dir=root)
-        except OSError as error:
-            logger.debug("exports are not kept: %s", error)
-            self.folder, temporary = None, tempfile.TemporaryDirectory(prefix="ppsr-export-")
-        made = Path(temporary.name, "made")
-        export = export_network(self.net, made / "net", formats=self.formats, verify=())
-        if self.folder is None or export.unknown_operations():
-            return export, temporary
-        shutil.rmtree(self.folder, ignore_errors=True)
-        try:
-            made.rename(self.folder)
-        except OSError as error:  # another process was faster
-            logger.debug("the export is not kept: %s", error)
-            return export, temporary
-        temporary.cleanup()
-        _remove_oldest(self.folder)
-        return Export(self.folder), None
+        export = Export(place)
+        os.utime(place)
+    except (DataError, OSError):
+        return None
+    return export
 
 
-def _arguments(net: nn.Layer) -> Any:
-    """The constructor arguments of a network that was built by its name; None where they are unknown."""
-    stated = stated_network(net)
-    if stated is None and isinstance(net, BlindSR):
-        parts = [stated_network(net.generator), stated_network(net.predictor)]
-        return None if None in parts else parts
-    return stated
+def make_export(
+    net: nn.Layer, formats: Sequence[str], place: Path | None
+) -> tuple[Export, tempfile.TemporaryDirectory | None]:
+    """Export a network, to be kept in a place of `cache_place` if the disk allows it.
+
+    Returns:
+        The export, and the temporary folder of one that is not kept.
+
+    Raises:
+        ExportError, ConfigError: as `export_network`.
+    """
+    try:
+        if place is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=".export-", dir=place and place.parent)
+    except OSError as error:
+        logger.debug("exports are not kept: %s", error)
+        place, temporary = None, tempfile.TemporaryDirectory(prefix="ppsr-export-")
+    made = Path(temporary.name, "made")
+    export = export_network(net, made / "net", formats=formats, verify=())
+    if place is None or export.unknown_operations():
+        return export, temporary
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        made.rename(place)
+    except OSError as error:  # another process was faster
+        logger.debug("the export is not kept: %s", error)
+        return export, temporary
+    temporary.cleanup()
+    _remove_oldest(place)
+    return Export(place), None
 
 
 def _remove_oldest(kept: Path) -> None:

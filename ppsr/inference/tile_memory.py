@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ppsr.accelerate.process import return_memory
@@ -15,17 +17,13 @@ _SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
 _SPARE = 1.25  # without a limit freed memory is kept, and large tiles leave more holes than small ones
 
 
+@dataclass
 class TileMemory:
-    """The memory of one backend, measured when it is first needed.
+    """The memory of one backend, measured when it is first needed."""
 
-    Args:
-        backend: computes the tiles.
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self._per_pixel: float | None = None
-        self._kept = 0  # bytes that measuring left behind and larger tiles use again
+    backend: Backend
+    _per_pixel: float | None = None
+    _kept: int = 0  # bytes that measuring left behind and larger tiles use again
 
     def largest_tiles(
         self, size: tuple[int, int, int], *, limit: int | None, ensemble: bool, overlap: int | None
@@ -34,10 +32,7 @@ class TileMemory:
 
         Args:
             size: height, width and channels of the image.
-            limit: bytes that the whole process may take, on a GPU those of its memory; None: 70 % of what is
-                free.
-            ensemble: whether results are the mean over the eight flips and turns.
-            overlap: LR pixels that a tile is read wider on each side; None: from the network.
+            limit, ensemble, overlap: `max_memory`, `ensemble` and `overlap` of `Upscaler`.
 
         Raises:
             DataError: memory is short even for the smallest tile, or the process already takes all of it.
