@@ -117,6 +117,11 @@ def multiscale(
 
 
 @app.command("meta-info")
+@app.command(
+    "imagenet-list",
+    help="Write a list of ImageNet images for ImageNetPairedDataset, which enlarges images that are smaller "
+    "than the training window; --smallest skips them.",
+)
 def meta_info(
     folder: Tree,
     output: ListFile,
@@ -132,25 +137,6 @@ def meta_info(
     done = make_list(
         folder, output, form=form, smallest=smallest, verify=verify, workers=workers, force=force
     )
-    _report(done, output)
-
-
-@app.command("imagenet-list")
-def imagenet_list(
-    folder: Tree,
-    output: ListFile,
-    smallest: Smallest = 1,
-    verify: Verify = False,
-    workers: Workers = None,
-    force: Force = False,
-) -> None:
-    """Write a list of ImageNet images ('n01440764/n01440764_10026.JPEG (h,w,c)') for ImageNetPairedDataset.
-
-    The data set enlarges images that are smaller than the training window; --smallest skips them.
-    """
-    from ppsr.prepare.lists import make_list
-
-    done = make_list(folder, output, smallest=smallest, verify=verify, workers=workers, force=force)
     _report(done, output)
 
 

@@ -37,8 +37,9 @@ from ppsr.inference.results import (
     open_report,
 )
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video import check_video_codec, upscale_video, video_size
+from ppsr.inference.video import check_video_codec, upscale_video
 from ppsr.inference.video_parts import remove_parts
+from ppsr.inference.video_streams import video_header
 
 __all__ = ["FileOptions", "upscale_files", "upscale_image", "upscale_jobs"]
 
@@ -237,8 +238,17 @@ class _Task:
     image: DecodedImage | None = None  # decoded ahead
     error: Exception | None = None
     written: Future[None] | None = None  # by the writer's thread
-    began: float = 0.0  # to be computed
-    seconds: float = 0.0  # of reading
+    seconds: float = 0.0
+
+    def attempt(self, work: Callable[[_Task], object]) -> None:
+        """Whatever is wrong with an input becomes its line; nothing of it ends the batch."""
+        began = time.perf_counter()
+        try:
+            work(self)
+        except Exception as error:
+            logger.debug("%s", self.job.source, exc_info=True)
+            self.error = error
+        self.seconds += time.perf_counter() - began
 
 
 @dataclass
@@ -260,26 +270,16 @@ class _Batch:
         ahead = 0 if self.upscaler.max_memory is not None else _AHEAD
         for task in read_ahead(map(self._prepare, jobs), ahead):
             if task.error is None and "status" not in task.line:
-                self._attempt(task, self._compute)
+                task.attempt(self._compute)
             pending.append(task)
             while pending and (len(pending) > 1 or (done := pending[0].written) is None or done.done()):
                 yield self._finish(pending.popleft())
         yield from map(self._finish, pending)
 
-    def _attempt(self, task: _Task, work: Callable[[_Task], object]) -> None:
-        """Whatever is wrong with an input becomes its line; nothing of it ends the batch."""
-        task.began = time.perf_counter()
-        try:
-            work(task)
-        except Exception as error:
-            logger.debug("%s", task.job.source, exc_info=True)
-            task.error = error
-
     def _prepare(self, job: Job) -> _Task:
         """In the reader's thread: is there something to do, and the decoded image if it is small."""
         task = _Task(job, {"path": str(job.source)})
-        self._attempt(task, self._check_and_read)
-        task.seconds, task.began = time.perf_counter() - task.began, 0.0
+        task.attempt(self._check_and_read)
         return task
 
     def _check_and_read(self, task: _Task) -> None:
@@ -288,7 +288,9 @@ class _Batch:
             raise DataError(job.problem)
         if job.skip is not None:
             task.line.update(status="skipped", reason=job.skip)
-        elif self.skip_existing and (there := self._existing(job)) is not None:
+        elif self.skip_existing and (
+            there := existing_result(self.upscaler, job, self.single, self.options.value_range)
+        ):
             task.line.update(status="skipped", reason="the result is there", output=str(there))
             if job.is_video:
                 remove_parts(there)
@@ -299,17 +301,14 @@ class _Batch:
             if header is not None and header[0][0] * header[0][1] <= _AHEAD_PIXELS:
                 task.image = _read(job.source, self.options)
 
-    def _existing(self, job: Job) -> Path | None:
-        return existing_result(self.upscaler, job, self.single, self.options.value_range)
-
     def _compute(self, task: _Task) -> None:
         job, options = task.job, self.options
         unit = "frame" if job.is_video else "tile"
         start = partial(self.progress.start, job.source.name, unit=unit)
         step = self.progress.step
         if job.is_video:
-            if (size := video_size(job.source)) is not None:
-                options.check_result(self.upscaler.size(*size))
+            if (header := video_header(job.source)) is not None:
+                options.check_result(self.upscaler.size(header.height, header.width))
             entries = upscale_video(self.upscaler, job.source, job.target, options, start=start, step=step)
         else:
             image, task.image = task.image or _read(job.source, options), None
@@ -327,9 +326,8 @@ class _Batch:
 
     def _finish(self, task: _Task) -> Report:
         """Wait until the result is written; returns the complete line."""
-        began = task.began or time.perf_counter()
         if task.written is not None:
-            self._attempt(task, lambda task: task.written and task.written.result())
+            task.attempt(lambda task: task.written and task.written.result())
         line = task.line
         warnings = line.pop("warnings", [])
         if task.error is not None:
@@ -339,5 +337,5 @@ class _Batch:
         elif "status" not in line:
             found = {"status": "warn", "reason": "; ".join(warnings)} if warnings else {"status": "ok"}
             line = {"path": line.pop("path"), **found, **line}
-        line["seconds"] = round(task.seconds + time.perf_counter() - began, 3)
+        line["seconds"] = round(task.seconds, 3)
         return line

@@ -15,8 +15,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import check_regular, walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
-from ppsr.inference.video import fitting_container
-from ppsr.inference.video_streams import TRANSPORT_PACKETS
+from ppsr.inference.video_streams import TRANSPORT_PACKETS, video_header
 
 __all__ = ["CONTAINERS", "Job", "find_jobs", "is_file_name", "plan_jobs"]
 
@@ -300,10 +299,11 @@ def _place_results(
 
 def _result_name(job: Job, suffix: str, ending: str) -> str:
     own = job.source.suffix.lower()
-    if job.is_video:
-        ending = (
-            own if own in CONTAINERS else ".mp4" if job.skip is not None else fitting_container(job.source)
-        )
+    if job.is_video and own in CONTAINERS:
+        ending = own
+    elif job.is_video:
+        header = None if job.skip is not None else video_header(job.source)
+        ending = ".mp4" if header is None or header.fits_mp4 else ".mkv"
     elif ending == ".same":
         ending = own if own in FORMATS else ".png"
     return f"{job.source.stem}{suffix}{ending}"

@@ -15,8 +15,7 @@ from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, re
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video import video_pixels, video_size
-from ppsr.inference.video_streams import check_video
+from ppsr.inference.video_streams import check_video, video_header
 
 __all__ = [
     "NO_ALPHA",
@@ -83,10 +82,9 @@ def existing_result(
     """The complete result of an earlier run with these options, judged by its name, size and contents."""
     target = job.target
     if job.is_video:
-        # opening a pipe waits for somebody who writes
-        size, there = (video_size(path) if path.is_file() else None for path in (job.source, target))
-    elif header := image_size(job.source):
-        size, alpha = header
+        size, there = ((header := video_header(path)) and header[:2] for path in (job.source, target))
+    elif found := image_size(job.source):
+        size, alpha = found
         if alpha and not single and FORMATS[target.suffix.lower()] in NO_ALPHA:
             target = target.with_suffix(".png")
         there, _ = image_size(target) or (None, False)
@@ -97,8 +95,8 @@ def existing_result(
         return None
     try:
         if job.is_video:
-            found = check_video(target)
-            whole = not found.faults and found.frames == check_video(job.source).frames
+            result = check_video(target)
+            whole = not result.faults and result.frames == check_video(job.source).frames
         else:  # decoders take JPEG files without their end, whose last rows may be gray
             whole = _has_end(target)
             if whole and there[0] * there[1] <= _DECODED_PIXELS:
@@ -164,7 +162,8 @@ def input_pixels(jobs: Iterable[Job]) -> Iterator[int]:
         if job.skip is not None or job.problem is not None:
             continue
         if job.is_video:
-            yield video_pixels(job.source)
+            header = video_header(job.source)
+            yield header.height * header.width * header.frames if header else 0
         else:
             (height, width), _ = image_size(job.source) or ((0, 0), False)
             yield height * width

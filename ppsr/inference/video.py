@@ -33,24 +33,15 @@ from ppsr.inference.video_parts import Frame, Parts, decoding_order
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
 
-__all__ = ["check_video_codec", "fitting_container", "upscale_video", "video_size"]
+__all__ = ["check_video_codec", "upscale_video"]
 
 logger = logging.getLogger(__name__)
 
 _CONTAINERS = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}  # FFmpeg's names; others: mp4
-# FFmpeg writes PCM into MP4 too, but few programs play it and not all that AVI files hold is accepted
-_SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _AHEAD = 2  # frames that wait on either side of the network
 _TRIED_PACKETS = 64  # of sound and subtitles
 _PROBE, _PROBE_STEP = 32, 8  # side of an image of noise; one of so many pixels of its result is kept
 _PROBE_TOLERANCE = 257  # one level of 8 bits
-
-
-def _require_pyav() -> None:
-    try:
-        import av  # noqa: F401 - whether it is there
-    except ImportError:
-        raise ConfigError("videos need PyAV: pip install 'ppsr[video]'") from None
 
 
 def check_video_codec(codec: str | None) -> None:
@@ -58,51 +49,6 @@ def check_video_codec(codec: str | None) -> None:
     with suppress(ImportError):
         if codec is not None:
             streams.pixel_formats(codec)
-
-
-def video_size(path: Path) -> tuple[int, int] | None:
-    """Height and width of a video as it is stored; None: it cannot be read.
-
-    Raises:
-        ConfigError: PyAV is missing.
-    """
-    _require_pyav()
-    import av
-
-    try:
-        with streams.open_video(path) as reader:
-            stream = next(iter(reader.streams.video), None)
-            return None if stream is None or not stream.height else (stream.height, stream.width)
-    except (av.error.FFmpegError, ValueError, AttributeError):  # codecs that FFmpeg lacks have no size
-        return None
-
-
-def video_pixels(path: Path) -> int:
-    """Pixels of all frames of a video, by its length and frame rate; 0: it cannot be read."""
-    if not path.is_file():  # opening a pipe waits for somebody who writes
-        return 0
-    try:
-        _require_pyav()
-        with streams.open_video(path) as reader:
-            stream = next(iter(reader.streams.video), None)
-            if stream is None:
-                return 0
-            seconds = (reader.duration or 0) / 1e6
-            frames = stream.frames or round(seconds * float(stream.average_rate or 0))
-            return stream.height * stream.width * max(1, frames)
-    except (ConfigError, OSError, ValueError, AttributeError):  # FFmpeg's too; reported when its turn comes
-        return 0
-
-
-def fitting_container(path: Path) -> str:
-    """The suffix of a container that holds a video's sound: .mp4 if it can, also for what cannot be read."""
-    try:
-        _require_pyav()
-        with streams.open_video(path) as reader:
-            contexts = [sound.codec_context for sound in reader.streams.audio]
-    except (ConfigError, OSError, ValueError):  # FFmpeg's errors among them; reported when its turn comes
-        return ".mp4"
-    return ".mp4" if all(c is not None and c.name.startswith(_SOUND_OF_MP4) for c in contexts) else ".mkv"
 
 
 def upscale_video(
@@ -129,8 +75,10 @@ def upscale_video(
         DataError: damaged, without frames, the container cannot hold the streams, or another run writes the
             same result.
     """
-    _require_pyav()
-    import av
+    try:
+        import av
+    except ImportError:
+        raise ConfigError("videos need PyAV: pip install 'ppsr[video]'") from None
 
     try:
         with streams.open_video(source) as reader:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ppsr.errors import ConfigError, DataError
 
 __all__ = [
     "VideoCheck",
+    "VideoHeader",
     "add_encoder",
     "check_video",
     "copied_packets",
@@ -25,6 +26,7 @@ __all__ = [
     "has_alpha",
     "lost_metadata",
     "pixel_formats",
+    "video_header",
 ]
 
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
@@ -63,6 +65,8 @@ _HDR10 = {
     "MASTERING_DISPLAY_METADATA": "the mastering display of HDR10",
     "CONTENT_LIGHT_LEVEL": "the light level of HDR10",
 }
+# FFmpeg writes PCM into MP4 too, but few programs play it and not all that AVI files hold is accepted
+_SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _QUIET_X265 = "log-level=error"
 _USUAL = ("libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "ffv1", "prores_ks")
 _STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there
@@ -75,6 +79,30 @@ def open_video(path: Path) -> Any:
     import av
 
     return av.open(str(path), metadata_errors="replace")
+
+
+class VideoHeader(NamedTuple):
+    """Size as it is stored, number of frames by length and rate, and whether MP4 can hold the sound."""
+
+    height: int
+    width: int
+    frames: int
+    fits_mp4: bool
+
+
+def video_header(path: Path) -> VideoHeader | None:
+    """Header of a video; None: it cannot be read, which is reported when its turn comes."""
+    if not path.is_file():  # opening a pipe waits for somebody who writes
+        return None
+    try:
+        with open_video(path) as reader:
+            stream, seconds = reader.streams.video[0], (reader.duration or 0) / 1e6
+            frames = stream.frames or round(seconds * float(stream.average_rate or 0))
+            sounds = [sound.codec_context for sound in reader.streams.audio]
+            fits = all(codec is not None and codec.name.startswith(_SOUND_OF_MP4) for codec in sounds)
+            return VideoHeader(stream.height, stream.width, max(1, frames), fits) if stream.height else None
+    except (ImportError, OSError, ValueError, IndexError, AttributeError):  # FFmpeg's errors among them
+        return None
 
 
 @dataclass(frozen=True)
