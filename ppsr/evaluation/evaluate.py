@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,47 +163,30 @@ def evaluate(
     if use_bicubic:
         method, upscale, published_as = "bicubic", bicubic(scale), frozenset({"bicubic"})
     elif load or config_file:
-        files = [load] if isinstance(load, (str, Path)) else list(load or ())
-        network = _network(config_file, files, scale, tile, backend, self_ensemble, options)
+        files = [Path(file) for file in ([load] if isinstance(load, (str, Path)) else load or ())]
+        if not files:
+            raise ConfigError("a network needs weights; give load")
+        found = load_source(config_file, files, None)
+        network = Upscaler(
+            found, backend=backend, options=options, tile=tile, ensemble=self_ensemble, halve=False
+        )
+        if network.scale != scale:
+            raise ConfigError(f"the network has scale {network.scale}, but the evaluation has scale {scale}")
         upscale, method = network, network_name(files)
         tiles = make_tiles(network.backend.info, tile)
         tiling = f"tiles of {tiles.size} with overlap {tiles.overlap}" if tile else "whole images"
         published_as = _published_as(network)
     if not tiling and (tile or backend or self_ensemble):
         raise ConfigError("tile, backend and self_ensemble have no effect without a network (load)")
-    sources = [
-        ImageSource(
-            task,
-            chosen,
-            scale=scale,
-            upscale=upscale,
-            seed=seed,
-            published=lq_script == "published",
-            value_range=value_range,
-        )
-        for task in tasks
-    ]
-    scores = [
-        score_set(
-            source,
-            built,
-            name=task.name,
-            variant=task.variant,
-            group=group,
-            on_round=partial(
-                _report_progress, on_image, f"{task.name} {task.variant}".strip(), len(source.names)
-            ),
-        )
-        for task, source in zip(tasks, sources, strict=True)
-    ]
-    is_main = group is None or group.rank == 0
+    is_published = lq_script == "published"
+    sources = [ImageSource(task, chosen, scale, upscale, seed, is_published, value_range) for task in tasks]
     return Evaluation(
         chosen,
         scale,
         method,
-        scores,
+        [_score(source, built, group, on_image) for source in sources],
         sources,
-        is_main=is_main,
+        is_main=group is None or group.rank == 0,
         absent=absent,
         options=metric_options or {},
         tiling=tiling,
@@ -213,8 +195,19 @@ def evaluate(
     )
 
 
-def _report_progress(on_image: Callable[[str, int, int], None], name: str, count: int, done: int) -> None:
-    on_image(name, done, count)
+def _score(
+    source: ImageSource,
+    metrics: dict[str, Any],
+    group: ProcessGroup | None,
+    on_image: Callable[[str, int, int], None],
+) -> SetScore:
+    name, variant, count = source.task.name, source.task.variant, len(source.names)
+    title = f"{name} {variant}".strip()
+
+    def on_round(done: int) -> None:
+        on_image(title, done, count)
+
+    return score_set(source, metrics, name=name, variant=variant, group=group, on_round=on_round)
 
 
 def network_name(files: Sequence[str | Path]) -> str:
@@ -248,24 +241,3 @@ def _published_as(network: Upscaler) -> frozenset[str]:
         return frozenset()
     count = sum(math.prod(parameter.shape) for parameter in net.parameters())
     return frozenset(method_names(network.backend.info.network, network.scale, count))
-
-
-def _network(
-    config_file: str | Path | None,
-    files: Sequence[str | Path],
-    scale: int,
-    tile: int,
-    backend: str | None,
-    self_ensemble: bool,
-    options: BackendOptions | None,
-) -> Upscaler:
-    """The upscaler of weights, with or without a config, or of an export."""
-    if not files:
-        raise ConfigError("a network needs weights; give load")
-    source = load_source(config_file, [Path(file) for file in files], None)
-    network = Upscaler(
-        source, backend=backend, options=options, tile=tile, ensemble=self_ensemble, halve=False
-    )
-    if network.scale != scale:
-        raise ConfigError(f"the network has scale {network.scale}, but the evaluation has scale {scale}")
-    return network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,41 +48,34 @@ def bicubic(scale: int) -> Upscale:
     return lambda image: matlab_resize(image, scale)
 
 
+@dataclass
 class ImageSource:
     """LR, SR and HR images of a set by name.
 
-    Args:
+    Attributes:
         protocol: generates LR images if none are given.
         upscale: LR -> SR in [0, 1]; not needed if SR is given.
         seed: seed of generated LR images.
         published: generate LR as the released script does, rather than with its bug fixed.
         value_range: the lowest and highest value of TIFF files of floats, which become 0 and 255.
+        files: name -> (HR, SR or LR).
 
     Raises:
         DataError: folders are missing or empty.
     """
 
-    def __init__(
-        self,
-        task: SetTask,
-        protocol: Protocol,
-        *,
-        scale: int,
-        upscale: Upscale | None,
-        seed: int,
-        published: bool,
-        value_range: tuple[float, float] | None = None,
-    ) -> None:
-        self.task = task
-        self.protocol = protocol
-        self.scale = scale
-        self.upscale = upscale
-        self.seed = seed
-        self.published = published
-        self.value_range = value_range
-        self.problems: list[FailedImage] = []
-        # name -> (HR, SR or LR)
-        self.files: dict[str, tuple[Path | None, Path | None]] = {}
+    task: SetTask
+    protocol: Protocol
+    scale: int
+    upscale: Upscale | None
+    seed: int
+    published: bool
+    value_range: tuple[float, float] | None = None
+    problems: list[FailedImage] = field(default_factory=list)
+    files: dict[str, tuple[Path | None, Path | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        task = self.task
         if task.absent:
             self.problems.append(FailedImage(task.variant or task.name, "missing", task.absent))
             return
