@@ -35,28 +35,12 @@ _WITH_CRF = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom
 # x265 refuses transparency, and VP9 has it beside its packets, where FFmpeg's own decoder does not look
 _WITH_ALPHA = ("ffv1", "png", "prores_ks", "qtrle")
 # beginnings of tags of the file, not of the film
-_WRITER_TAGS = (
-    "encoder",
-    "software",
-    "handler_name",
-    "vendor_id",
-    "major_",
-    "minor_",
-    "compatible_",
-    "alpha_mode",
-)
+_WRITER_TAGS = ("encoder", "software", "handler_name", "vendor_id", "alpha_mode")
+_WRITER_TAGS += ("major_", "minor_", "compatible_")
 _STATISTICS = ("duration", "bps", "number_of_", "_statistics")
+_BITMAP_SUBTITLES = {"dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle"}
 _SUBTITLES = {
-    "matroska": {
-        "subrip",
-        "srt",
-        "ass",
-        "ssa",
-        "webvtt",
-        "dvd_subtitle",
-        "hdmv_pgs_subtitle",
-        "dvb_subtitle",
-    },
+    "matroska": {"subrip", "srt", "ass", "ssa", "webvtt", *_BITMAP_SUBTITLES},
     "webm": {"webvtt"},
     "mp4": {"mov_text"},
     "mov": {"mov_text"},
