@@ -1,11 +1,17 @@
-"""Small networks for the tests of export and backends."""
+"""Small networks for the tests of export and backends, and exports that were changed."""
 
 from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from ppsr.files import sha256
 from ppsr.registry import GENERATORS
 
 
@@ -32,3 +38,21 @@ class Doubling(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.last(self.activation(self.first(x))), 2)
+
+
+def altered(prefix: Path, contents: Mapping[str, bytes], folder: Path | None = None, **entries) -> Path:
+    """An export with other files, by suffix, whose digests fit, and other entries; in a folder: a copy."""
+    if folder is not None:
+        for path in prefix.parent.glob(f"{prefix.name}.*"):
+            shutil.copy(path, folder / path.name)
+        prefix = folder / prefix.name
+    info = prefix.with_name(f"{prefix.name}.info.json")
+    found = json.loads(info.read_text())
+    if ".pdmodel" in contents:  # which a .json would precede
+        found["files"].pop(".json", None)
+    for suffix, content in contents.items():
+        path = prefix.with_name(prefix.name + suffix)
+        path.write_bytes(content)
+        found["files"][suffix] = sha256(path)
+    info.write_text(json.dumps({**found, **entries}))
+    return prefix

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,7 @@ from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export
 from ppsr.inference.network_info import network_info
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
-from tests.inference.exports import network
+from tests.inference.exports import altered, network
 
 pytestmark = pytest.mark.slow
 
@@ -108,15 +106,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prefix = tmp_path_factory.mktemp("export") / "net"
     export_network(network("MSRResNet"), prefix, formats=formats, verify=())
     return prefix
-
-
-def set_entries(prefix: Path, target: Path, **entries) -> Path:
-    """A copy of an export whose info file says something else."""
-    for path in prefix.parent.glob(f"{prefix.name}.*"):
-        shutil.copy(path, target / path.name)
-    info = target / f"{prefix.name}.info.json"
-    info.write_text(json.dumps({**json.loads(info.read_text()), **entries}))
-    return target / prefix.name
 
 
 @pytest.mark.parametrize("name", ["inference", "onnxruntime", "openvino"])
@@ -218,7 +207,7 @@ def test_auto_measures_what_is_installed(
 
 
 def test_crash_and_missing_answer_of_a_backend_are_results(exported: Path, tmp_path: Path) -> None:
-    incomplete = Export(set_entries(exported, tmp_path, files={}))
+    incomplete = Export(altered(exported, {}, tmp_path, files={}))
     for missing in benchmark_backends(incomplete, BackendOptions(), names=["onnxruntime", "inference"]):
         assert "was exported without" in missing.reason
     late = benchmark_backends(Export(exported), BackendOptions(), names=["inference"], timeout=0.05)
@@ -258,7 +247,7 @@ def test_backends_that_need_a_gpu_say_so_without_one(exported: Path) -> None:
 
 
 def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported: Path, tmp_path: Path) -> None:
-    copy = set_entries(exported, tmp_path, size_multiple=16)
+    copy = altered(exported, {}, tmp_path, size_multiple=16)
     backend = TensorRtBackend.__new__(TensorRtBackend)  # opening it needs a GPU; its options do not
     backend.export, backend.info = Export(copy), Export(copy).info
     backend.options = BackendOptions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from paddle import nn
 from paddle.base import core
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import sha256
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.inference import onnx_graph, reference
 from ppsr.inference.backend import PaddleBackend, apply_backend
@@ -32,7 +30,7 @@ from ppsr.inference.reference import (
     tolerance,
 )
 from ppsr.registry import GENERATORS
-from tests.inference.exports import Doubling, network
+from tests.inference.exports import Doubling, altered, network
 
 IMAGE_NETWORKS = [
     name
@@ -145,9 +143,7 @@ def test_files_whose_answers_changed_are_refused(tmp_path: Path) -> None:
     for suffix in (".json", ".pdmodel", ".pdiparams", ".info.json"):
         if other.with_name("other" + suffix).exists():
             other.with_name("other" + suffix).replace(one.with_name("one" + suffix))
-    info = json.loads((tmp_path / "one.info.json").read_text())
-    info["files"][".reference.npz"] = sha256(tmp_path / "one.reference.npz")
-    (tmp_path / "one.info.json").write_text(json.dumps(info))
+    altered(one, {REFERENCE_SUFFIX: (tmp_path / "one.reference.npz").read_bytes()})
     with pytest.raises(DataError, match="does not compute MSRResNet as it was exported"):
         open_backend(one, "inference")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,13 @@ import pytest
 from paddle.base.proto import framework_pb2 as pb
 
 from ppsr.errors import DataError
-from ppsr.files import sha256
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.reference import REFERENCE_SUFFIX
-from tests.inference.exports import Doubling, network
+from tests.inference.exports import Doubling, altered, network
 from tests.inference.test_parameter_files import saved_tensor
 
 HARMFUL_PADDLE = [
@@ -80,28 +79,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_network(
         Doubling(), tmp_path_factory.mktemp("export") / "net", formats=formats, verify=()
     ).prefix
-
-
-def copied(prefix: Path, folder: Path) -> Path:
-    """A copy of an export."""
-    for path in prefix.parent.glob(f"{prefix.name}.*"):
-        shutil.copy(path, folder / path.name)
-    return folder / prefix.name
-
-
-def replaced(prefix: Path, suffix: str, content: bytes) -> Path:
-    """The export with another graph, whose digest fits: both are of one origin."""
-    path = prefix.with_name(prefix.name + suffix)
-    path.write_bytes(content)
-    info = prefix.with_name(prefix.name + ".info.json")
-    entries = json.loads(info.read_text())
-    entries["files"] = {s: d for s, d in entries["files"].items() if s not in (".json", ".pdmodel")}
-    parameters = prefix.with_name(prefix.name + ".pdiparams")
-    if suffix == ".pdmodel":
-        parameters.write_bytes(saved_tensor())
-    entries["files"] |= {suffix: sha256(path), ".pdiparams": sha256(parameters)}
-    info.write_text(json.dumps(entries))
-    return prefix
 
 
 @pytest.mark.parametrize("name", HARMFUL_PADDLE)
@@ -272,7 +249,8 @@ def writing_program(target: Path) -> bytes:
 @pytest.mark.slow
 def test_program_that_writes_a_file_is_refused_before_paddle_opens_it(exported: Path, tmp_path: Path) -> None:
     target = tmp_path / "profile"
-    prefix = replaced(copied(exported, tmp_path), ".pdmodel", writing_program(target))
+    contents = {".pdmodel": writing_program(target), ".pdiparams": saved_tensor()}
+    prefix = altered(exported, contents, tmp_path)
     with pytest.raises(DataError, match=r"nothing is known of save, .*--trust"):
         open_backend(prefix, "inference", BackendOptions(threads=1))
     assert not target.exists()
@@ -300,7 +278,7 @@ def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
         core = type("Core", (), reads)
         monkeypatch.setattr(module, "Core", core)
         monkeypatch.setattr("ppsr.inference.backends.open_vino._core", core)  # kept from earlier backends
-    prefix = replaced(copied(exported, tmp_path), ".onnx", model(node("Conv", "evil.ops")))
+    prefix = altered(exported, {".onnx": model(node("Conv", "evil.ops"))}, tmp_path)
     with pytest.raises(DataError, match=r"domain evil\.ops"):
         open_backend(prefix, name, BackendOptions(threads=1))
 
@@ -311,12 +289,8 @@ def test_damaged_files_whose_digests_fit_end_in_one_line(
 ) -> None:
     if name == "onnxruntime" and onnx_graph.missing_packages():
         pytest.skip("the extra onnx is not installed")
-    prefix = copied(exported, tmp_path)
-    path, info = prefix.with_name("net" + suffix), prefix.with_name("net.info.json")
-    path.write_bytes(model(node("Conv")) if suffix == ".onnx" else b"\xff" * 40)
-    entries = json.loads(info.read_text())
-    entries["files"][suffix] = sha256(path)
-    info.write_text(json.dumps(entries))
+    content = model(node("Conv")) if suffix == ".onnx" else b"\xff" * 40
+    prefix = altered(exported, {suffix: content}, tmp_path)
     with pytest.raises(DataError, match=r"(cannot run|does not hold) .*; export again$"):
         open_backend(prefix, name, BackendOptions(threads=1))
 
@@ -324,13 +298,9 @@ def test_damaged_files_whose_digests_fit_end_in_one_line(
 def test_reference_file_that_grows_is_refused(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefix = copied(exported, tmp_path)
-    bomb = prefix.with_name("net" + REFERENCE_SUFFIX)
+    bomb = io.BytesIO()
     np.savez_compressed(bomb, inputs0=np.zeros(2**18, np.float32))
-    info = prefix.with_name("net.info.json")
-    entries = json.loads(info.read_text())
-    entries["files"][REFERENCE_SUFFIX] = sha256(bomb)
-    info.write_text(json.dumps(entries))
+    prefix = altered(exported, {REFERENCE_SUFFIX: bomb.getvalue()}, tmp_path)
     monkeypatch.setattr("ppsr.inference.reference._LARGEST", 2**20 - 1)
     with pytest.raises(DataError, match="its arrays take 1 MB"):
         open_backend(prefix, "inference", BackendOptions(threads=1))
