@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ppsr.inference.benchmark import BackendResult
     from ppsr.inference.exported import Export
 
-__all__ = ["backends", "export", "main", "parse_size"]
-
 
 def export(
     output: Annotated[

@@ -24,8 +24,6 @@ from ppsr.cli.flags import (
 )
 from ppsr.errors import ConfigError, printable
 
-__all__ = ["upscale"]
-
 
 def upscale(
     sources: Annotated[

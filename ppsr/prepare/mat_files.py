@@ -15,8 +15,6 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import check_regular
 
-__all__ = ["load_matrices", "read_mat"]
-
 _MOST_NUMBERS = 2**26  # of a matrix
 
 
