@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+__all__ = ["cache"]
+
 # part of the cache -> what it holds; downloaded weights may lie in the same folder and are kept
 _PARTS = {
     "exports": "networks exported for --backend",

@@ -10,6 +10,8 @@ import typer
 from ppsr.cli.flags import Backend, Device, NetworkConfig, NetworkLoads, Trust, log_to_console
 from ppsr.errors import ConfigError, printable
 
+__all__ = ["compare"]
+
 
 def compare(
     image: Annotated[Path, typer.Argument(help="LR image.", metavar="IMAGE")],

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ppsr.inference.benchmark import BackendResult
     from ppsr.inference.exported import Export
 
+__all__ = ["backends", "export", "main", "parse_size"]
+
 
 def export(
     output: Annotated[

@@ -14,6 +14,8 @@ import typer
 from ppsr.cli.flags import Backend, Half, MaxMemory, Trust, exit_on_signals, log_to_console
 from ppsr.errors import ConfigError
 
+__all__ = ["serve"]
+
 
 def serve(
     load: Annotated[

@@ -16,6 +16,8 @@ from ppsr.files import atomic_write
 from ppsr.imaging.captions import captioned, displayed
 from ppsr.imaging.io import write_image
 
+__all__ = ["choose_crops", "write_comparison"]
+
 
 def write_comparison(
     images: Mapping[str, np.ndarray], folder: str | Path, *, title: str, crops: int = 3, side: int = 128

@@ -8,6 +8,8 @@ from ppsr.evaluation.evaluate import Evaluation
 from ppsr.evaluation.published import Difference, differences
 from ppsr.metrics.scoring import SetScore
 
+__all__ = ["set_differences", "set_label", "table_lines"]
+
 _DIGITS = {"psnr": 2}
 
 

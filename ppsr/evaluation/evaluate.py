@@ -21,6 +21,8 @@ from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
 from ppsr.registry import METRICS
 
+__all__ = ["Evaluation", "evaluate", "network_labels", "network_name"]
+
 _OTHER_LABELS = ("bicubic", "HR")  # shown in addition to networks
 
 

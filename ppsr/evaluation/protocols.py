@@ -15,6 +15,8 @@ from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.resize import matlab_resize_integers
 from ppsr.registry import METRICS
 
+__all__ = ["PROTOCOLS", "Protocol", "find_protocol", "metric_key"]
+
 # (HR image uint8 H x W x 3, scale, variant, generator, published) -> LR image uint8
 Degrade = Callable[[np.ndarray, int, str, np.random.Generator, bool], np.ndarray]
 

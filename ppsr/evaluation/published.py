@@ -11,6 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+__all__ = [
+    "PUBLISHED",
+    "Difference",
+    "Reference",
+    "canonical_set",
+    "differences",
+    "method_names",
+    "references",
+]
+
+
 _METRICS = ("psnr", "ssim", "rmse", "mad")
 
 

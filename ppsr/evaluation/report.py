@@ -22,6 +22,16 @@ from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.scoring import ImageTriplet, SetScore
 
+__all__ = [
+    "check_folder",
+    "draw_grid",
+    "set_to_json",
+    "to_json",
+    "to_markdown",
+    "unused_folder",
+    "write_report",
+]
+
 _ERROR_GAIN = 4
 
 

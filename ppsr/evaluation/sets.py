@@ -10,6 +10,8 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.evaluation.protocols import Protocol
 from ppsr.evaluation.sources import SetTask
 
+__all__ = ["find_sets"]
+
 
 def find_sets(
     protocol: Protocol,

@@ -16,6 +16,8 @@ from ppsr.imaging.pairing import find_images, name_images, pair_images, root_of
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.scoring import FailedImage, ImageError, ImageTriplet, aligned, check_lr_size, size_text
 
+__all__ = ["ImageSource", "SetTask", "Upscale", "bicubic"]
+
 Upscale = Callable[[np.ndarray], np.ndarray]
 
 

@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 
+__all__ = ["mod_crop", "quantise", "seeded"]
+
 
 def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:
     """Cut the sides of an image (H, W, ...) to multiples, at the bottom and right.

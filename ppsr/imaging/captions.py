@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+__all__ = ["captioned", "displayed"]
+
 _HEIGHT = 24
 
 

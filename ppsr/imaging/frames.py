@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+__all__ = ["reformatted"]
+
 
 def reformatted(frame: Any, **options: Any) -> Any:
     """`VideoFrame.reformat` by one thread.

@@ -21,6 +21,19 @@ from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.reading import DecodedImage, read_content, read_file
 from ppsr.imaging.writing import Target, supported_dtype, write_rows
 
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "decode_content",
+    "decode_image",
+    "list_images",
+    "read_image",
+    "read_own",
+    "to_rgb",
+    "to_uint8",
+    "to_unit",
+    "write_image",
+]
+
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"})

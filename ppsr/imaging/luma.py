@@ -14,6 +14,8 @@ import numpy as np
 
 from ppsr.imaging.resize import cubic_matrix
 
+__all__ = ["GRAY_WEIGHTS", "TO_YCBCR", "luma", "on_luma", "rgb_to_ycbcr"]
+
 Constant = Callable[[np.ndarray], Any]
 """Makes an array of constants what the images are, such as `paddle.to_tensor`."""
 

@@ -13,6 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+__all__ = [
+    "DAMAGED_EXIF",
+    "EXIF_HEADER",
+    "LAYOUT",
+    "Directories",
+    "Metadata",
+    "exif_orientation",
+    "is_sound_exif",
+]
+
 DAMAGED_EXIF = "the EXIF is damaged and is left out"
 EXIF_HEADER = b"Exif\0\0"
 _ORIENTATION, _EXIF, _GPS, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0x8825, 0xA002, 0xA003

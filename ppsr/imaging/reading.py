@@ -23,6 +23,17 @@ from ppsr.imaging.formats.png import decode_png
 from ppsr.imaging.formats.tiff import decode_tiff, tiff_header
 from ppsr.imaging.metadata import Metadata, exif_orientation
 
+__all__ = [
+    "MAX_PIXELS",
+    "DecodedImage",
+    "Header",
+    "check_value_range",
+    "image_header",
+    "image_kind",
+    "read_content",
+    "read_file",
+]
+
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 MAX_PIXELS = 2**27  # 134 million
 _KINDS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif", "heic")

@@ -15,6 +15,8 @@ from scipy.sparse import csr_matrix
 
 from ppsr.errors import DataError
 
+__all__ = ["RESIZE_MODES", "cubic_matrix", "interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
+
 RESIZE_MODES = ("area", "bilinear", "bicubic", "nearest", "lanczos")
 
 

@@ -23,6 +23,8 @@ from ppsr.imaging.formats.png import write_png
 from ppsr.imaging.formats.tiff import write_tiff
 from ppsr.imaging.reading import image_header
 
+__all__ = ["FORMATS", "Target", "supported_dtype", "write_rows"]
+
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".bmp": "bmp"}
 FORMATS |= {".tif": "tiff", ".tiff": "tiff", ".avif": "avif"}
 _SIDES = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}

@@ -15,6 +15,8 @@ from ppsr.imaging.luma import on_luma
 from ppsr.inference.network_info import NetworkInfo, network_info
 from ppsr.precision import half_dtype
 
+__all__ = ["Backend", "PaddleBackend", "apply_backend"]
+
 logger = logging.getLogger(__name__)
 
 _DTYPES = {"fp16": "float16", "bf16": "bfloat16"}

@@ -27,6 +27,8 @@ from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
 from ppsr.inference.exported import Export
 from ppsr.inference.reference import example_images
 
+__all__ = ["BACKENDS", "BackendResult", "backend_class", "benchmark_backends", "installed", "seconds_of"]
+
 logger = logging.getLogger(__name__)
 
 _EXPORTED = (PaddleInferenceBackend, OnnxRuntimeBackend, OpenVinoBackend, TensorRtBackend, NcnnBackend)

@@ -35,6 +35,8 @@ from ppsr.memory import is_out_of_memory
 from ppsr.precision import half_dtype
 from ppsr.processor import has_bfloat16, processor_name
 
+__all__ = ["default_backend", "open_backend"]
+
 logger = logging.getLogger(__name__)
 
 _SIDES = 32, 192  # of the tile that `auto` times, at least and at most

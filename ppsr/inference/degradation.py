@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ppsr.inference.backend import Backend
     from ppsr.inference.transparent import AlphaFilledImage
 
+__all__ = ["check_degradation", "predict_degradation", "read_degradation"]
+
 _SIDE = 256  # pixels of a part; a multiple of the map's stride
 
 

@@ -33,6 +33,8 @@ from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.reference import REFERENCE_SUFFIX, compute_reference
 from ppsr.weights.ncnn import write_ncnn
 
+__all__ = ["FORMATS", "ExportError", "check_formats", "export_network", "ncnn_arguments"]
+
 logger = logging.getLogger(__name__)
 
 FORMATS = ("paddle", "onnx", "ncnn")

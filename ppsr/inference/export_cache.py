@@ -26,6 +26,8 @@ from ppsr.inference.exported import Export
 from ppsr.inference.network_info import network_info
 from ppsr.weights.record import stated_network
 
+__all__ = ["cache_place", "find_cached", "make_export", "versions"]
+
 logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 2**31  # of all exports; those that were not used for longest go first

@@ -12,6 +12,8 @@ from ppsr.files import sha256
 from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 
+__all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export"]
+
 INPUT_NAME = "image"
 DEGRADATION_NAME = "degradation"  # second input of networks that are steered by degradation parameters
 PREDICTOR_PART = ".predictor"  # between the prefix and the suffixes of the graph of degradation parameters

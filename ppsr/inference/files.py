@@ -41,6 +41,8 @@ from ppsr.inference.video import check_video_codec, upscale_video
 from ppsr.inference.video_parts import remove_parts
 from ppsr.inference.video_streams import video_header
 
+__all__ = ["FileOptions", "upscale_files", "upscale_image", "upscale_jobs"]
+
 logger = logging.getLogger(__name__)
 
 _CHUNK = 32  # rows that are rounded and packed at once

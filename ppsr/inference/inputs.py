@@ -17,6 +17,8 @@ from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.video_streams import TRANSPORT_PACKETS, video_header
 
+__all__ = ["CONTAINERS", "Job", "find_jobs", "is_file_name", "plan_jobs"]
+
 logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})

@@ -23,6 +23,8 @@ from ppsr.weights.fetch import get_entry
 from ppsr.weights.files import WeightFile
 from ppsr.weights.mix import read_with_strength
 
+__all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source", "split_networks"]
+
 DEFAULT_WEIGHTS = "realesrgan-x4plus"
 SHIPPED_WEIGHTS = "srvgg-8x32-x4"
 """A network shipped with ppsr, for machines that cannot download the default."""

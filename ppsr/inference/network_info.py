@@ -13,6 +13,8 @@ from pydantic.dataclasses import dataclass
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import read_regular
 
+__all__ = ["INFO_SUFFIX", "NetworkInfo", "network_info"]
+
 _LARGEST_FILE = 2**24  # bytes
 INFO_SUFFIX = ".info.json"  # not .json: that is the name of Paddle's own graph
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from ppsr.errors import ConfigError
 
+__all__ = ["OPSET", "convert", "missing_packages"]
+
 OPSET = 17
 
 

@@ -13,6 +13,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppsr.errors import printable
 
+__all__ = ["Progress", "progress_bar"]
+
 logger = logging.getLogger(__name__)
 
 _BAR = "{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}]"

@@ -24,6 +24,8 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.inference.backend import Backend, apply_backend
 from ppsr.inference.network_info import NetworkInfo
 
+__all__ = ["PUBLISHED_MODES", "PublishedTiles", "upscale_as_published"]
+
 PUBLISHED_MODES = ("published", "published-inference", "published-onnx")
 _ONNX_MULTIPLE = 16
 Run = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) -> (N, C, scale * H, scale * W), no padding

@@ -14,6 +14,16 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.inference.network_info import NetworkInfo
 
+__all__ = [
+    "REFERENCE_SUFFIX",
+    "ReferenceOutputs",
+    "Tolerance",
+    "compute_reference",
+    "example_images",
+    "relative_error",
+    "tolerance",
+]
+
 REFERENCE_SUFFIX = ".reference.npz"
 _LARGEST = 2**29  # bytes
 Run = Callable[[np.ndarray], np.ndarray]

@@ -8,6 +8,8 @@ import numpy as np
 
 from ppsr.imaging.resize import cubic_matrix
 
+__all__ = ["resize_rows"]
+
 _CHUNK = 64  # rows resized at once: what this takes beside the result stays small
 
 

@@ -11,6 +11,8 @@ from ppsr.inference.backend import Backend, PaddleBackend, apply_backend
 from ppsr.inference.tiling import Tiles, largest_tiles
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
 
+__all__ = ["TileMemory"]
+
 _SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
 _SPARE = 1.25  # without a limit freed memory is kept, and large tiles leave more holes than small ones
 

@@ -21,6 +21,8 @@ from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.transparent import AlphaFilledImage, filling_memory
 from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
+__all__ = ["TilePlan", "Tiler", "Tiles", "count_tiles", "default_overlap", "largest_tiles", "make_tiles"]
+
 logger = logging.getLogger(__name__)
 
 _LARGEST_OVERLAP = 64  # theoretical fields of deep networks are far wider than what their outputs depend on

@@ -8,6 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+__all__ = ["AlphaFilledImage", "filling_memory", "has_alpha", "readable_pixels"]
+
 _ROWS = 64  # filled at once
 _MARGIN = 64  # rows above and below in which the nearest visible pixel is sought; no tile is read wider
 _PER_PIXEL = 40  # bytes of the search: distances, labels, indices, colours

@@ -29,6 +29,8 @@ from ppsr.inference.tile_memory import TileMemory
 from ppsr.inference.tiling import TilePlan, Tiler, Tiles, count_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
 
+__all__ = ["TILE_MODES", "TilePlan", "Upscaler"]
+
 logger = logging.getLogger(__name__)
 
 TILE_MODES = ("blend", *PUBLISHED_MODES)

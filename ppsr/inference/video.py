@@ -33,6 +33,8 @@ from ppsr.inference.video_parts import Frame, Parts, decoding_order
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
 
+__all__ = ["check_video_codec", "upscale_video"]
+
 logger = logging.getLogger(__name__)
 
 _CONTAINERS = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}  # FFmpeg's names; others: mp4

@@ -19,6 +19,8 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import atomic_path, atomic_write
 
+__all__ = ["PART_FRAMES", "Parts", "decoding_order", "remove_parts"]
+
 logger = logging.getLogger(__name__)
 
 PART_FRAMES = 100  # each part begins with a keyframe, where encoders would put one every 250 frames or so

@@ -16,6 +16,8 @@ from ppsr.imaging.io import decode_image
 from ppsr.imaging.resize import matlab_resize_integers
 from ppsr.prepare.jobs import Recipe, SkipImageError
 
+__all__ = ["Bicubic", "MultiScale"]
+
 
 @dataclass(frozen=True)
 class Bicubic(Recipe):

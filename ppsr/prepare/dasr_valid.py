@@ -23,6 +23,8 @@ from ppsr.imaging.arrays import mod_crop
 from ppsr.imaging.io import read_image
 from ppsr.prepare.jobs import Recipe, SkipImageError, Summary
 
+__all__ = ["TYPES", "DASRValidation"]
+
 TYPES = {1: "weak", 2: "standard", 3: "severe"}
 
 

@@ -20,6 +20,8 @@ from ppsr.prepare.jobs import Recipe, SkipImageError, Summary, gather_flat
 from ppsr.prepare.mat_files import read_mat
 from ppsr.prepare.subimages import SubImages
 
+__all__ = ["DepthTest", "DepthTraining"]
+
 _LARGEST = 1.5  # of a map in [0, 1]; enlarging may overshoot
 
 

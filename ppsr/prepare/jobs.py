@@ -23,6 +23,8 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 from ppsr.imaging.io import write_image
 
+__all__ = ["Recipe", "SkipImageError", "Summary", "gather_flat", "note_options", "parallel_map"]
+
 T = TypeVar("T")
 
 _ITEMS_PER_WORKER = 16

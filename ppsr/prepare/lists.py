@@ -13,6 +13,8 @@ from ppsr.files import atomic_write
 from ppsr.imaging.io import decode_image
 from ppsr.prepare.jobs import Summary, parallel_map
 
+__all__ = ["FORMS", "check_listable", "make_list"]
+
 FORMS = ("shape", "name")
 # the only files that are read as gray; of others, such as gray JPEG or RGBA, every reader makes RGB
 _GRAY = ("1", "L", "LA", "I", "I;16", "I;16B")  # modes of Pillow

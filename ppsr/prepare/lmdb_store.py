@@ -26,6 +26,8 @@ from ppsr.imaging.io import decode_content, decode_image
 from ppsr.prepare.jobs import Summary, note_options, parallel_map
 from ppsr.prepare.lists import check_listable
 
+__all__ = ["make_lmdb", "verify_lmdb"]
+
 _FIRST_MAP = 64 << 20
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import check_regular
 
+__all__ = ["load_matrices", "read_mat"]
+
 _MOST_NUMBERS = 2**26  # of a matrix
 
 

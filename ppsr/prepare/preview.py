@@ -15,6 +15,8 @@ from ppsr.imaging.captions import captioned
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import interpolate
 
+__all__ = ["make_preview"]
+
 _TILE = 256
 _COLUMNS = 4
 

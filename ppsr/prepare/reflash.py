@@ -18,6 +18,8 @@ from ppsr.imaging.arrays import mod_crop, seeded
 from ppsr.imaging.io import decode_image
 from ppsr.prepare.jobs import Recipe, SkipImageError
 
+__all__ = ["ReflashBenchmark"]
+
 
 @dataclass(frozen=True)
 class ReflashBenchmark(Recipe):

@@ -13,6 +13,8 @@ from ppsr.errors import DataError
 from ppsr.imaging.io import read_image, to_uint8
 from ppsr.prepare.jobs import Recipe, Summary
 
+__all__ = ["TRAIN", "VALIDATION", "make_samples"]
+
 # no scene is in both lists
 TRAIN = (
     "astronaut.png",

@@ -16,6 +16,8 @@ from ppsr.imaging.arrays import mod_crop
 from ppsr.imaging.io import decode_image
 from ppsr.prepare.jobs import Recipe, SkipImageError
 
+__all__ = ["SubImages", "window_starts"]
+
 _SCALES = re.compile(r"([_-]?x[2348])+$")
 
 

@@ -10,6 +10,8 @@ from starlette.requests import Request
 
 from ppsr.serve.limits import RequestError
 
+__all__ = ["check_request", "is_loopback"]
+
 
 def is_loopback(host: str) -> bool:
     """Whether an address is reachable only from this machine."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ppsr.errors import ConfigError, PpsrError
 
+__all__ = ["Limits", "RequestError"]
+
 
 class RequestError(PpsrError):
     """A request is not served; the client can do something about it.

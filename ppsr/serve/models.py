@@ -12,6 +12,8 @@ from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import local_path
 from ppsr.weights.resolve import resolve_weights
 
+__all__ = ["ModelSource", "catalogue_models", "named_models"]
+
 
 @dataclass(frozen=True)
 class ModelSource:

@@ -16,6 +16,8 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+__all__ = ["bind", "make_server", "run_until_signal"]
+
 _CONNECTIONS = 64
 _HEADER_SECONDS = 10.0  # for the lines of a request
 _STALLED_SECONDS = 20.0  # in which a client must take what it was sent, about 256 kB

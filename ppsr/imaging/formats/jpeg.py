@@ -21,6 +21,8 @@ from ppsr.imaging.formats.common import Decoded, Target, by_opencv, check_size, 
 from ppsr.imaging.formats.others import eight_bit
 from ppsr.imaging.metadata import EXIF_HEADER, Metadata
 
+__all__ = ["decode_jpeg", "jpeg_size", "write_jpeg"]
+
 _MOST_SCANS = 256  # of a progressive file; encoders write about ten
 _SEGMENT = 65_533  # bytes that a segment holds
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"

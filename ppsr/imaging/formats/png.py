@@ -25,6 +25,8 @@ from ppsr.imaging.formats.common import (
 from ppsr.imaging.formats.others import eight_bit, open_image
 from ppsr.imaging.metadata import EXIF_HEADER, Metadata
 
+__all__ = ["decode_png", "write_png"]
+
 _LARGEST_TEXT = 2**20  # unpacked bytes of a profile or a packet
 _LEVEL = 4  # of zlib: beyond it time doubles for a few per cent
 _IDAT = 2**20

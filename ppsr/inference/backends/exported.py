@@ -17,6 +17,8 @@ from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
 from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs, tolerance
 from ppsr.memory import default_device
 
+__all__ = ["BackendOptions", "ExportedBackend"]
+
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 

@@ -11,6 +11,8 @@ from ppsr.files import cache_folder, sha256
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
 
+__all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
+
 
 class OnnxRuntimeBackend(ExportedBackend):
     """See `ExportedBackend`."""
