@@ -4,10 +4,10 @@ import numpy as np
 import paddle
 import pytest
 
+from ppsr.criterions import lpips
 from ppsr.criterions.perceptual import PerceptualLoss
 from ppsr.criterions.vgg import VGGFeatureExtractor
 from ppsr.errors import ConfigError
-from ppsr.registry import CRITERIONS
 
 _LAYERS = {"conv1_1": 0.5, "relu1_2": 2.0}
 
@@ -47,15 +47,6 @@ def test_equal_images_have_a_finite_gradient(rng, criterion):
     assert np.isfinite(sr.grad.numpy()).all()
 
 
-def test_a_config_without_the_weight_file_says_how_to_train_without(tmp_path):
-    cfg = {"name": "PerceptualLoss", "layer_weights": _LAYERS, "weights": str(tmp_path / "vgg.pth")}
-    with pytest.raises(ConfigError) as error:
-        CRITERIONS.build(cfg)
-    text = str(error.value)
-    assert "vgg19-dcbb9e9d.pth" in text
-    assert "perceptual_criterion" in text
-
-
 def test_nothing_to_compute_is_refused():
     with pytest.raises(ConfigError, match="both 0"):
         _loss(perceptual_weight=0.0)
@@ -64,3 +55,10 @@ def test_nothing_to_compute_is_refused():
 def test_gray_images_are_refused():
     with pytest.raises(ConfigError, match="1 channel"):
         _loss()(paddle.zeros([1, 1, 4, 4]), paddle.zeros([1, 1, 4, 4]))
+
+
+def test_an_unknown_network_and_an_absent_file_of_lpips_are_explained(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'alex'"):
+        lpips.LPIPS(net="alexnet")
+    with pytest.raises(ConfigError, match=r"alexnet-owt-7be5be79\.pth"):
+        lpips.build_lpips(weights=tmp_path / "none.pth")

@@ -52,8 +52,3 @@ def test_only_the_first_channel_counts():
 def test_an_unknown_definition_is_refused():
     with pytest.raises(ConfigError, match="safe, published"):
         METRICS.build({"name": "RMSE", "definition": "exact"})
-
-
-@pytest.mark.parametrize(("name", "higher"), [("PSNR", True), ("SSIM", True), ("RMSE", False), ("PE", False)])
-def test_orientation_is_stated(name, higher):
-    assert METRICS.build({"name": name}).higher_is_better == higher

@@ -7,11 +7,10 @@ import paddle
 import pytest
 
 from ppsr.criterions.lpips import LPIPS
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import DataError
 from ppsr.metrics import similarity
 from ppsr.metrics.psnr_ssim import SSIM
 from ppsr.metrics.similarity import MSSSIM
-from ppsr.registry import METRICS
 
 
 def pair(rng, *shape):
@@ -32,11 +31,6 @@ def test_equal_images_score_one_and_small_ones_are_refused(rng):
     assert MSSSIM()(gt, gt) == pytest.approx(1, abs=1e-9)
     with pytest.raises(DataError, match="176 pixels"):
         MSSSIM(crop_border=1)(gt, gt)
-
-
-def test_absent_weights_say_which_file_is_needed(tmp_path):
-    with pytest.raises(ConfigError, match="alexnet-owt"):
-        METRICS.build({"name": "LPIPSMetric", "weights": str(tmp_path / "none.pth")})
 
 
 def test_the_metric_is_the_distance_of_the_cropped_images_in_unit_range(monkeypatch, rng):

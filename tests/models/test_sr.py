@@ -31,9 +31,3 @@ def test_the_r1_penalty_counts_for_the_steps_that_go_without(rng):
             plain = float(r1_penalty(model.nets["discriminator"], images[0]))
             assert first == pytest.approx(plain * 10 / 2 * 4, rel=1e-5)
     assert seen == [True, False, False, False] * 2
-
-
-def test_without_a_weight_there_is_no_r1_penalty(rng):
-    model = SRModel(**NETS)
-    image = paddle.to_tensor(rng.random((1, 3, 16, 16), dtype=np.float32))
-    assert set(model.discriminator_losses(Batch(gt=image, sr=image))) == {"l_d_real", "l_d_fake"}

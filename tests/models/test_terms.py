@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
 import paddle
 import pytest
 
 from ppsr.config import check_config, load_config
-from ppsr.engine.step import TrainStep
 from ppsr.errors import ConfigError
 from ppsr.models.base import Batch
 from ppsr.models.drn import DRNModel
 from ppsr.models.sr import SRModel
 from ppsr.registry import CRITERIONS, build_model
 from ppsr.solver.ema import EMA
-from ppsr.solver.optimizers import build_optimizers
-from ppsr.solver.schedules import ConstantLR
 from tests.engine.helpers import write_config
 from tests.models.test_align import batch_of as views_of
 from tests.models.test_align import make as align_model
@@ -199,35 +194,3 @@ def test_an_entry_is_overridden_by_its_place(tmp_path):
     model = build_model(config["model"])
     assert [term.label for term in model.terms][-2:] == ["l_l1", "l_mse"]
     assert model.terms[-1].criterion.loss_weight == 2
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"name": "L1Loss"},
-        {"name": "MSELoss"},
-        {"name": "CharbonnierLoss"},
-        {"name": "HuberLoss", "delta": 0.1},
-        {"name": "GradientLoss"},
-        {"name": "FocalFrequencyLoss"},
-        {"name": "MSSSIMLoss", "scales": 1},
-        {"name": "ColorLoss"},
-        {"name": "ColorLoss", "space": "lab"},
-    ],
-    ids=lambda entry: "-".join(map(str, entry.values())),
-)
-def test_every_loss_of_two_images_learns_by_itself(entry):
-    paddle.seed(1)
-    model = SRModel(generator=GENERATOR, criterions=[entry])
-    optimizer = {"name": "Adam", "net_names": ["generator"]}
-    step = TrainStep(
-        model=model,
-        optimizers=build_optimizers(optimizer, model.nets),
-        schedules=defaultdict(lambda: ConstantLR(learning_rate=3e-3)),
-    )
-    rows = np.linspace(0.1, 0.9, 16, dtype=np.float32)
-    gt = np.stack([rows[:, None] * rows, rows[:, None] + 0 * rows, (rows[:, None] + rows) / 2])[None]
-    lq = gt.reshape(1, 3, 8, 2, 8, 2).mean(axis=(3, 5))
-    batch = {"gt": paddle.to_tensor(gt), "lq": paddle.to_tensor(lq / 2)}  # an input far from its target
-    values = [next(iter(step.run([Batch(batch)], index, seed=0).values())) for index in range(40)]
-    assert np.mean(values[-3:]) < 0.7 * np.mean(values[:3])

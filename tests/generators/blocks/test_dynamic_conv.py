@@ -4,7 +4,6 @@ import numpy as np
 import paddle
 import pytest
 from paddle.nn import functional as F
-from paddle.static import InputSpec
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
@@ -36,19 +35,6 @@ def test_output_is_the_weighted_sum_of_the_experts_convolutions(rng, case):
         y = F.conv2d(x, conv.weight[k], bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         expected = expected + weights[:, k].reshape([3, 1, 1, 1]) * y
     np.testing.assert_allclose(conv(x, weights).numpy(), expected.numpy(), atol=2e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("case", _CASES[:3])
-def test_an_exported_convolution_takes_other_batches_and_sizes(rng, tmp_path, case):
-    conv = DynamicConv2D(4, 8, K=3, **case)
-    conv.eval()
-    spec = [InputSpec([None, 4, None, None], "float32"), InputSpec([None, 3], "float32")]
-    paddle.jit.save(conv, str(tmp_path / "conv"), input_spec=spec)
-    loaded = paddle.jit.load(str(tmp_path / "conv"))
-    for n, h, w in ((1, 6, 7), (3, 9, 5)):
-        x, weights = _inputs(rng, n, h, w)
-        np.testing.assert_allclose(loaded(x, weights).numpy(), conv(x, weights).numpy(), atol=1e-5)
 
 
 def test_experts_start_different_with_the_asked_deviation():
