@@ -113,14 +113,6 @@ def _two_nodes(config, folder, options=()):
 
 
 @pytest.mark.slow
-def test_two_nodes_on_loopback_equal_one_process(tmp_path):
-    config = _config(tmp_path)
-    codes, outputs = _two_nodes(config, tmp_path)
-    assert codes == [0, 0], outputs[0][-3000:]
-    _assert_equal_to_one_process(config, tmp_path)
-
-
-@pytest.mark.slow
 def test_a_node_with_another_batch_size_is_refused_at_start(tmp_path):
     codes, _ = _two_nodes(_config(tmp_path), tmp_path, ["dataset.train.batch_size=3"])
     assert 0 not in codes

@@ -56,16 +56,6 @@ def test_a_network_of_one_channel_is_measured(depth, capsys):
     assert f"{9 * (4 + 16 + 4) * 64**2 / 1e9:.3f} G" in printed
 
 
-def test_a_step_that_does_not_fit_into_memory_is_one_line(depth, capsys, monkeypatch):
-    def limited(*_):
-        raise MemoryError("(ResourceExhausted) Fail to alloc memory")
-
-    monkeypatch.setattr("ppsr.engine.step.TrainStep.run", limited)
-    assert main(["-c", str(depth), "--dry-run", "--no-cuda"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "not enough memory after step 0: lower dataset.train.batch_size" in line
-
-
 def test_the_peak_is_asked_of_the_device_that_trains(monkeypatch):
     asked = []
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:1")

@@ -15,7 +15,6 @@ import paddle
 import pytest
 
 from ppsr.cli.train import main
-from ppsr.engine.checkpoint import CheckpointStore
 from ppsr.weights import read_file
 from tests.engine.helpers import fingerprint, make_trainer, write_config
 
@@ -67,34 +66,6 @@ def test_accumulating_two_batches_equals_one_of_twice_the_size(tmp_path):
         np.testing.assert_allclose(a[key].numpy(), b[key].numpy(), atol=2e-5, err_msg=key)
 
 
-def test_averages_follow_their_formula(tmp_path):
-    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["total_iters=1", "ema.decay=0.75"])
-    net, ema = trainer.state.model.nets["generator"], trainer.state.model.ema["generator"]
-    start = {k: v.numpy().copy() for k, v in net.named_parameters()}
-    trainer.train()
-    for (key, p), (_, e) in zip(net.named_parameters(), ema.named_parameters(), strict=True):
-        np.testing.assert_allclose(e.numpy(), 0.75 * start[key] + 0.25 * p.numpy(), atol=1e-7)
-
-
-def test_a_full_disk_leaves_the_run_going_and_the_old_checkpoint_intact(tmp_path, monkeypatch):
-    trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
-    real = CheckpointStore.save
-    calls = []
-
-    def save(self, step, files, meta=None, **options):
-        calls.append(step)
-        if step == 20:
-            monkeypatch.setattr("ppsr.engine.checkpoint._write", _no_space)
-        return real(self, step, files, meta, **options)
-
-    monkeypatch.setattr(CheckpointStore, "save", save)
-    assert trainer.train() == 1  # the last steps are not on the disk
-    assert calls == [10, 20]
-    assert trainer.saver.failed == 1
-    store = CheckpointStore(tmp_path / "run" / "checkpoints")
-    assert store.latest().name == "step_000000010"
-
-
 @pytest.mark.slow
 def test_sigusr1_saves_and_the_run_goes_on(tmp_path):
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["snapshot_config.interval=100"])
@@ -142,10 +113,6 @@ def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
     trainer.profiler.step = lambda: signal.raise_signal(signal.SIGTERM)
     assert trainer.train() == 143
     assert len(closed) == 1
-
-
-def _no_space(*_, **__):
-    raise OSError(28, "No space left on device")
 
 
 def _environment():

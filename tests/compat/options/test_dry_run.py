@@ -16,7 +16,7 @@ from ppsr.config.yaml_tree import parse_yaml
 from ppsr.imaging import write_image
 from ppsr.registry import GENERATORS
 from ppsr.weights import write_state
-from tests.compat.options import files, paddle_files
+from tests.compat.options import files
 from tests.engine.helpers import make_images
 
 SCALE = 2
@@ -30,6 +30,8 @@ PREDICTOR = {"nf": 4, "num_networks": 2}
 BLIND = {f"network_g.{key}": value for key, value in DYNAMIC.items()} | {
     f"network_p.{key}": value for key, value in PREDICTOR.items()
 }
+RRDB = {"name": "RRDBNet", "in_nc": 3, "out_nc": 3, "nf": 4, "nb": 1, "gc": 4}
+FOLDERS = {"gt_folder": "hr", "lq_folder": "x4"}
 # The degraded window is 400 pixels wide in the released code, and no key of the files changes it.
 QUICK = ("dataset.train.crop_pad_size=128", "dataset.test=null")
 
@@ -62,7 +64,7 @@ def _vgg11():
 def _convert(options):
     """Convert as the command does; returns the file written."""
     source, target = Path("options.yml"), Path("converted.yaml")
-    source.write_text(options if isinstance(options, str) else yaml.safe_dump(options))
+    source.write_text(yaml.safe_dump(options))
     conversion = convert_options(source)
     target.write_text(to_text(conversion, target))
     assert parse_yaml(target.read_text(), "converted")[0] == conversion.config
@@ -94,20 +96,29 @@ def test_dasr_starts_from_a_static_network():
     assert _run(_convert(options), *QUICK) == 0
 
 
-def test_networks_of_paddlegan_train_a_step(capsys):
-    rrdb = {"name": "RRDBNet", "in_nc": 3, "out_nc": 3, "nf": 4, "nb": 1, "gc": 4}
-    drn = paddle_files.drn_generator(n_blocks=1, n_feats=4)
-    for model, generator, std, loss in (("BaseSRModel", rrdb, 255.0, "l_pix"), ("DRN", drn, 1.0, "l_dual")):
-        text = paddle_files.config(
-            model, generator, total=20, size=16, batch=2, folders=("hr", "x4", "hr", "x4"), std=std, workers=0
-        )
-        assert _run(_convert(text)) == 0
-        assert loss in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("name", "values", "loss"),
+    [
+        ("rcan_dsr", {"model.name": "BaseSRModel", "model.generator": RRDB, **files.STD_255}, "l_pix"),
+        ("drn_dsr", {"model.generator.n_blocks": 1, "model.generator.n_feats": 4}, "l_dual"),
+    ],
+)
+def test_networks_of_paddlegan_train_a_step(capsys, name, values, loss):
+    train = {"num_workers": 0, "batch_size": 2, "preprocess.2.pipeline.0.gt_patch_size": 16}
+    values |= {f"dataset.train.{key}": value for key, value in train.items()}
+    values |= {f"dataset.{k}.{f}": v for k in ("train", "test") for f, v in FOLDERS.items()}
+    assert _run(_convert(files.read(name, values))) == 0
+    assert loss in capsys.readouterr().out
 
 
 def test_a_test_file_of_a_transformer_is_evaluated(tmp_path):
     _save("DRCT", "drct.pdparams", upscale=SCALE, upsampler="pixelshuffle", mlp_ratio=2, **VIT)
-    _convert(files.transformer_test("DRCT", SCALE, "drct.pdparams", "hr", "x2", squeeze_factor=6, **VIT))
+    values = {"scale": SCALE, "path.pretrain_network_g": "drct.pdparams"}
+    values |= {
+        f"network_g.{key}": value for key, value in {**VIT, "upscale": SCALE, "squeeze_factor": 6}.items()
+    }
+    values |= {"datasets.test_1.dataroot_gt": "hr", "datasets.test_1.dataroot_lq": "x2"}
+    _convert(files.read("transformer_test", values))
     assert _run("converted.yaml", mode="--evaluate-only") == 0
     (written,) = tmp_path.glob("**/metrics.json")
     found = json.loads(written.read_text())

@@ -10,11 +10,12 @@ import yaml
 from ppsr.compat.options import convert_options, notes_of, to_text
 from ppsr.config import check_config, load_config
 from ppsr.errors import ConfigError
-from tests.compat.options import files, paddle_files
+from tests.compat.options import files
 
 DRCT = files.transformer_train("DRCT", 4, "scratch")
 REFLASH = files.reflash_train("MSRResNet_details")
 DASR = files.dasr_train(cddnet=False)
+PADDLE = files.read("rcan_dsr")
 TRAIN = "datasets.train"
 
 
@@ -146,8 +147,7 @@ def test_alignment_is_on_only_by_the_name_of_the_experiment(convert):
 
 
 def test_one_of_several_test_sets_is_chosen_by_name(convert):
-    sets = {"Set5": ("a", "b"), "Set14": ("c", "d"), "B100": ("e", "f")}
-    options = files.reflash_test("MSRResNet_details", "w.pth", sets)
+    options = files.read("reflash_test")
     by_default, chosen = convert(options), convert(options, test_set="B100")
     assert by_default.config["dataset"]["test"]["gt_folder"] == "a"
     assert chosen.config["dataset"]["test"]["gt_folder"] == "e"
@@ -170,7 +170,7 @@ def test_folders_templates_and_stores_are_kept(convert):
 
 def test_mambair_is_converted_with_its_network(convert):
     sizes = {"upscale": 2, "d_state": 10, "depths": [6, 6], "embed_dim": 60, "mlp_ratio": 1.2}
-    options = files.transformer_train("SwinIR", 2, "scratch")
+    options = files.transformer_train("DRCT", 2, "scratch")
     options |= {"model_type": "MambaIRModel", "network_g": {"type": "MambaIR", **sizes}}
     config = convert(options).config
     assert config["model"]["name"] == "SRModel"
@@ -219,81 +219,78 @@ def test_a_wrong_value_names_the_line_of_the_option_file(convert):
 
 
 SWINIR = {"name": "SwinIR", "upscale": 4, "window_size": 8, "upsampler": "pixelshuffle"}
-RCAN = {"name": "RCAN", "scale": 4, "n_resgroups": 1, "n_resblocks": 1}
-
-
-def _paddle(model="RCANModel", generator=RCAN, **options):
-    return paddle_files.config(model, generator, **{"total": 20, "size": 48, "batch": 2, **options})
+CLIPPED = {
+    "optimizer.weight_decay": {"name": "L2", "value": 1e-4},
+    "optimizer.grad_clip": {"name": "ClipGradByGlobalNorm", "value": 0.4},
+}
 
 
 def test_clipping_and_decay_of_paddlegan_become_ours(convert):
-    extra = "  weight_decay:\n    name: L2\n    value: 0.0001\n"
-    extra += "  grad_clip:\n    name: ClipGradByGlobalNorm\n    value: 0.4\n"
-    conversion = convert(_paddle(optimizer_extra=extra))
+    conversion = convert(PADDLE, CLIPPED)
     assert conversion.config["step"] == {"clip_norm": 0.4}
     assert conversion.config["optimizer"]["weight_decay"] == 1e-4
 
 
 def test_networks_of_paddlegan_become_ours_and_charbonnier_is_a_sum(convert):
-    criterion = "  char_criterion:\n    name: CharbonnierLoss\n    eps: 1e-9\n"
-    model = convert(_paddle("SwinIRModel", SWINIR, criterion=criterion, std=255.0)).config["model"]
+    theirs = {"name": "SwinIRModel", "generator": SWINIR}
+    theirs["char_criterion"] = {"name": "CharbonnierLoss", "eps": 1e-9}
+    model = convert(PADDLE, {"model": theirs, **files.STD_255}).config["model"]
     assert model["name"] == "SRModel"
     assert model["generator"] == SWINIR
     assert model["pixel_criterion"] == {"name": "CharbonnierLoss", "eps": 1e-9, "reduction": "sum"}
 
 
 def test_ppsr_train_reads_what_is_converted(convert, tmp_path):
-    criterion = "  char_criterion:\n    name: CharbonnierLoss\n"
-    extra = "  weight_decay:\n    name: L2\n    value: 0.0001\n"
-    extra += "  grad_clip:\n    name: ClipGradByGlobalNorm\n    value: 0.4\n"
-    text = _paddle("SwinIRModel", SWINIR, criterion=criterion, std=255.0, optimizer_extra=extra)
-    values = yaml.safe_load(text)
-    inner = {key: values["dataset"]["train"].pop(key) for key in ("name", "gt_folder", "preprocess", "scale")}
-    values["dataset"]["train"] |= {"name": "RepeatDataset", "times": 2, "dataset": inner}
-    converted = convert(yaml.safe_dump(values))
+    theirs = {"name": "SwinIRModel", "generator": SWINIR, "char_criterion": {"name": "CharbonnierLoss"}}
+    options = files.changed(PADDLE, {"model": theirs, **files.STD_255, **CLIPPED})
+    plain = convert(options).config
+    train = options["dataset"]["train"]
+    inner = {key: train.pop(key) for key in ("name", "gt_folder", "preprocess", "scale")}
+    train |= {"name": "RepeatDataset", "times": 2, "dataset": inner}
+    converted = convert(options)
     assert any("without RepeatDataset" in line for line in converted.added)
     config = load_config(tmp_path / "options.yml")
     check_config(config)
-    assert config == converted.config == convert(text).config
+    assert config == converted.config == plain
     assert config["step"] == {"clip_norm": 0.4}
 
 
-def _changed(place, value):
-    """A file with another value at a place."""
-    values = yaml.safe_load(_paddle())
-    node = values
-    for key in place[:-1]:
-        node = node[key]
-    node[place[-1]] = value
-    return yaml.safe_dump(values)
-
-
 def test_an_optimizer_without_value_is_left_to_the_training(convert):
-    assert convert(_changed(("optimizer",), {"optimG": None})).config["optimizer"] == {"optimG": None}
+    assert convert(PADDLE, {"optimizer": {"optimG": None}}).config["optimizer"] == {"optimG": None}
+
+
+PIPELINE = PADDLE["dataset"]["train"]["preprocess"][2]["pipeline"]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("values", "message"),
     [
-        (_paddle(std=255.0), "the network expects images in 0..255"),
-        (_paddle(flips=paddle_files.FLIPS[:2]), "come together here"),
-        (_paddle("PMBAModel"), "model 'PMBAModel' has no counterpart"),
-        (_paddle().replace("name: SRDataset", "name: HDF5Dataset"), "'HDF5Dataset' has no"),
-        (_paddle().replace("name: Adam", "name: Lamb"), "unknown optimizer 'Lamb'"),
-        (_paddle(optimizer_extra="  weight_decay:\n    name: L1\n    value: 1\n"), "'L1' has no"),
-        (_changed(("dataset", "train"), {"name": "RepeatDataset", "times": 2}), "train.dataset: a mapping"),
-        (_changed(("dataset",), 5), "'dataset' is 5"),
-        (_changed(("dataset", "train", "scale"), "x"), "dataset.train.scale: a number is needed"),
-        (_changed(("model", "generator", "rgb_range"), "x"), "model.generator.rgb_range: a number is needed"),
-        (_changed(("model", "pixel_criterion", "loss_weight"), "x"), "loss_weight: a number is needed"),
-        (_paddle("DRN", {"scale": 4}), "'model.generator' lacks the key 'name'"),
-        (_paddle("DRN", {"name": "x"}, criterion="  pixel_criterion: 5\n"), "plain L1 means"),
-        (_paddle("BaseSRModel", {"scale": 4}, std=255.0), "'model.generator' lacks the key 'name'"),
-        (_changed(("optimizer",), 5), "'optimizer' is 5"),
-        (_changed(("optimizer",), {"optimG": 5}), "'optimizer.optimG'"),
+        (files.STD_255, "the network expects images in 0..255"),
+        ({"dataset.train.preprocess.2.pipeline": [*PIPELINE[:3], *PIPELINE[4:]]}, "come together here"),
+        ({"model.name": "PMBAModel"}, "model 'PMBAModel' has no counterpart"),
+        ({"dataset.train.name": "HDF5Dataset"}, "'HDF5Dataset' has no"),
+        ({"optimizer.name": "Lamb"}, "unknown optimizer 'Lamb'"),
+        ({"optimizer.weight_decay": {"name": "L1", "value": 1}}, "'L1' has no"),
+        ({"dataset.train": {"name": "RepeatDataset", "times": 2}}, "train.dataset: a mapping"),
+        ({"dataset": 5}, "'dataset' is 5"),
+        ({"dataset.train.scale": "x"}, "dataset.train.scale: a number is needed"),
+        ({"model.generator.rgb_range": "x"}, "model.generator.rgb_range: a number is needed"),
+        ({"model.pixel_criterion.loss_weight": "x"}, "loss_weight: a number is needed"),
+        ({"model.name": "DRN", "model.pixel_criterion": 5}, "plain L1 means"),
+        (
+            {"model.name": "BaseSRModel", "model.generator": {"scale": 4}, **files.STD_255},
+            "'model.generator' lacks the key 'name'",
+        ),
+        ({"optimizer": 5}, "'optimizer' is 5"),
+        ({"optimizer": {"optimG": 5}}, "'optimizer.optimG'"),
     ],
 )
-def test_a_wrong_paddlegan_file_is_answered_clearly(convert, text, message):
+def test_a_wrong_paddlegan_file_is_answered_clearly(convert, values, message):
     with pytest.raises(ConfigError, match=r"options\.yml") as error:
-        convert(text)
+        convert(PADDLE, values)
     assert message in str(error.value)
+
+
+def test_a_drn_file_without_the_name_of_its_network_is_answered_clearly(convert):
+    with pytest.raises(ConfigError, match=r"options\.yml.*'model\.generator' lacks the key 'name'"):
+        convert(files.read("drn_dsr"), {"model.generator": {"scale": 4}})

@@ -9,11 +9,10 @@ import yaml
 
 from ppsr.compat.options import convert_options
 from ppsr.config import load_config
-from tests.compat.options import files, paddle_files, resolved
+from tests.compat.options import files, resolved
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-RCAN = {"name": "RCAN", "scale": 4, "n_resgroups": 10, "n_resblocks": 20}
-HAT_S = {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24, "every": 2e4}
+HAT_S = {"sizes": {"embed_dim": 144, "compress_ratio": 24, "squeeze_factor": 24}, "every": 2e4}
 
 
 def _transformers():
@@ -37,7 +36,7 @@ def _others():
         ("hat_x4", "HAT", {}),
         ("hat_s_x4", "HAT", HAT_S),
     ):
-        yield name, files.transformer_train(net, 4, "from_x2", load="x2.pth", strict=False, **sizes)
+        yield name, files.transformer_train(net, 4, "from_x2", load="x2.pth", **sizes)
     for scale in (2, 3):
         yield f"hat_s_x{scale}", files.transformer_train("HAT", scale, "scratch", **HAT_S)
     for net in ("DRCT", "HAT"):
@@ -55,9 +54,8 @@ def _others():
     blocks50 = {"network_g.num_block": 50, "train.total_iter": 50_001}
     yield "cddnet_x4_50blocks", files.changed(files.dasr_train(cddnet=True), blocks50)
     yield "dasr_x4", files.dasr_train(cddnet=False)
-    drn = paddle_files.drn_generator()
-    yield "drn_dsr_x4", paddle_files.config("DRN", drn, total=110_000, size=360, batch=24, depth=True)
-    yield "rcan_dsr_x4", paddle_files.config("RCANModel", RCAN, total=166_250, size=192, batch=16, beta2=0.99)
+    yield "drn_dsr_x4", files.read("drn_dsr")
+    yield "rcan_dsr_x4", files.read("rcan_dsr")
 
 
 PUBLISHED = dict([*_transformers(), *_others()])
@@ -66,8 +64,7 @@ PUBLISHED = dict([*_transformers(), *_others()])
 @pytest.fixture
 def converted(tmp_path, request):
     path = tmp_path / "options.yml"
-    options = PUBLISHED[request.param]
-    path.write_text(options if isinstance(options, str) else yaml.safe_dump(options))
+    path.write_text(yaml.safe_dump(PUBLISHED[request.param], sort_keys=False))
     return load_config(CONFIGS / f"{request.param}.yaml"), convert_options(path)
 
 
