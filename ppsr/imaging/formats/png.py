@@ -28,7 +28,7 @@ from ppsr.imaging.metadata import EXIF_HEADER, Metadata
 __all__ = ["decode_png", "write_png"]
 
 _LARGEST_TEXT = 2**20  # unpacked bytes of a profile or a packet
-_LEVEL = 4  # of zlib: beyond it time doubles for a few per cent
+_LEVEL = 1  # of zlib: level 4 takes 1.45 times as long for files 8 % smaller
 _IDAT = 2**20
 _LARGEST_SIDE = 2**20  # of OpenCV
 
