@@ -1,7 +1,9 @@
 """Verifying backends against a network's reference outputs, and timing them.
 
-On a CPU Paddle Inference is tried in a process of its own: with oneDNN, Paddle 3.3 ends the process on some
-graphs, such as a convolution followed by LeakyReLU. Run as a program this module is that process.
+Exports that were not made here are tried in a process of their own, as malformed graphs of operations that
+only compute still end the process of any runtime. So is Paddle Inference on a CPU: with oneDNN, Paddle 3.3
+ends the process on some graphs, such as a convolution followed by LeakyReLU. Run as a program this module is
+that process.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppsr.errors import ConfigError, did_you_mean, first_line
+from ppsr.errors import ConfigError, DataError, did_you_mean, first_line
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.backends.ncnn_cpu import NcnnBackend
 from ppsr.inference.backends.onnx_runtime import OnnxRuntimeBackend, TensorRtBackend
@@ -27,7 +29,15 @@ from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
 from ppsr.inference.exported import Export
 from ppsr.inference.reference import example_images
 
-__all__ = ["BACKENDS", "BackendResult", "backend_class", "benchmark_backends", "installed", "seconds_of"]
+__all__ = [
+    "BACKENDS",
+    "BackendResult",
+    "backend_class",
+    "benchmark_backends",
+    "installed",
+    "seconds_of",
+    "try_backend",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -102,15 +112,16 @@ def benchmark_backends(
     Args:
         names: None: those of `installed`.
         side: side of the square image that is timed, in LR pixels, for exports of dynamic size.
-        timeout: seconds after which Paddle Inference counts as failed.
+        timeout: seconds after which a backend in a process of its own counts as failed.
         on_step: called before each backend with its name, the number of finished ones and of all.
     """
     results: list[BackendResult] = []
     names = installed(export, options) if names is None else names
     for name in names:
         on_step(name, len(results), len(names))
-        if name == "inference" and not options.on_gpu:
-            result = _in_a_process(export, options, side, timeout)
+        crashes = name == "inference" and not options.on_gpu
+        if crashes or not (options.trust or export.made_here):
+            result = _in_a_process(name, export, options, side, timeout)
         else:
             result = _benchmark(name, export, options, side)
         if result.passed:
@@ -119,6 +130,24 @@ def benchmark_backends(
             logger.warning("%s: not usable: %s", name, result.reason)
         results.append(result)
     return results
+
+
+def try_backend(name: str, export: Export, options: BackendOptions) -> None:
+    """Open and verify a backend in a process of its own.
+
+    Raises:
+        ConfigError: a missing package, or an option that the backend lacks.
+        DataError: an incomplete export, one that is computed wrongly, or one that ends the process.
+    """
+    export.graph(*backend_class(name).graphs, trust=False)  # without starting a process
+    reason = _in_a_process(name, export, options, _SIDE, _TIMEOUT).reason
+    if not reason:
+        return
+    kind, _, text = reason.partition(": ")
+    for known in (ConfigError, DataError):
+        if kind == known.__name__:
+            raise known(text)
+    raise DataError(f"backend {name} cannot run {export.prefix}: {reason}; export again")
 
 
 def seconds_of(run: Callable[[np.ndarray], object], x: np.ndarray) -> float:
@@ -152,9 +181,11 @@ def _benchmark(name: str, export: Export, options: BackendOptions, side: int) ->
         return BackendResult(name, reason=f"{type(error).__name__}: {first_line(error)}")
 
 
-def _in_a_process(export: Export, options: BackendOptions, side: int, timeout: float) -> BackendResult:
-    """`_benchmark` of Paddle Inference; a process that ends is a result."""
-    request = json.dumps([str(export.prefix.resolve()), asdict(options), side])
+def _in_a_process(
+    name: str, export: Export, options: BackendOptions, side: int, timeout: float
+) -> BackendResult:
+    """`_benchmark` in a process; one that ends early is a result."""
+    request = json.dumps([name, str(export.prefix.resolve()), asdict(options), side])
     path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
     try:
         done = subprocess.run(
@@ -168,12 +199,12 @@ def _in_a_process(export: Export, options: BackendOptions, side: int, timeout: f
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return BackendResult("inference", reason=f"no answer within {timeout:g} s")
+        return BackendResult(name, reason=f"no answer within {timeout:g} s")
     for line in done.stdout.splitlines():
         if line.startswith(_RESULT):
             return BackendResult(**json.loads(line.removeprefix(_RESULT)))
     ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    return BackendResult("inference", reason=": ".join([ended, *done.stderr.strip().splitlines()[-1:]]))
+    return BackendResult(name, reason=": ".join([ended, *done.stderr.strip().splitlines()[-1:]]))
 
 
 def _main(request: str) -> None:
@@ -181,10 +212,10 @@ def _main(request: str) -> None:
 
     from ppsr import accelerate
 
-    prefix, options, side = json.loads(request)
+    name, prefix, options, side = json.loads(request)
     accelerate.enable()
     paddle.disable_signal_handler()  # it tries to print a stack after a crash, and can hang in that for ever
-    result = _benchmark("inference", Export(prefix), BackendOptions(**options), side)
+    result = _benchmark(name, Export(prefix), BackendOptions(**options), side)
     print(_RESULT + json.dumps(asdict(result)), flush=True)
 
 

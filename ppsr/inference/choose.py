@@ -26,6 +26,7 @@ from ppsr.inference.benchmark import (
     installed,
     seconds_of,
     timed_image,
+    try_backend,
 )
 from ppsr.inference.export import ncnn_arguments
 from ppsr.inference.export_cache import cache_place, find_cached, make_export, versions
@@ -99,6 +100,8 @@ def open_backend(
     options = _safe(options, export.info)
     if name in (None, "auto"):
         name, note = _fastest(export, options, side, {})
+    elif not (options.trust or export.made_here):
+        _try_once(export, name, options)
     return _open_export(export, name, options, note)
 
 
@@ -187,6 +190,14 @@ def _safe(options: BackendOptions, info: NetworkInfo) -> BackendOptions:
     return replace(options, precision=precision)
 
 
+def _try_once(export: Export, name: str, options: BackendOptions) -> None:
+    """Refuse a graph of others that ends the process of its runtime; what passed is remembered."""
+    memory, key = cache_folder() / "backends.json", _key(export, options, 0, [name])
+    if key not in _choices(memory):
+        try_backend(name, export, options)
+        _remember(memory, key, name, "")
+
+
 def _fastest(
     export: Export, options: BackendOptions, side: int, opened: dict[str, PaddleBackend]
 ) -> tuple[str, str]:
@@ -208,12 +219,16 @@ def _fastest(
     times += [f"{r.backend} not usable" for r in results if not r.passed]
     name, note = passed[0].backend, f"the fastest of {', '.join(times)}"
     logger.info("backend %s: %s", name, note)
+    _remember(memory, key, name, note)
+    return name, note
+
+
+def _remember(memory: Path, key: str, name: str, note: str) -> None:
     try:
         latest = [*_choices(memory).items(), (key, [name, note])][-_REMEMBERED:]
         atomic_write(memory, json.dumps(dict(latest), indent=1))
     except OSError as error:
         logger.debug("the choice is not remembered: %s", error)
-    return name, note
 
 
 def _choices(memory: Path) -> dict[str, list[str]]:

@@ -150,6 +150,7 @@ def export_network(
         _write_info(temporary, info, entries)
         _verify(temporary, info, entries, replace(options, trust=True), verify, partial(show, "compare"))
     export = Export(prefix)
+    export.remember()
     if unknown := ", ".join(export.unknown_operations()):
         logger.warning(
             "the graph has operations that ppsr does not know (%s); opening it needs --trust", unknown

@@ -260,6 +260,20 @@ def test_program_that_writes_a_file_is_refused_before_paddle_opens_it(exported: 
     assert target.exists(), "the attack is real"
 
 
+@pytest.mark.slow
+def test_malformed_graph_of_known_operations_ends_another_process(exported: Path, tmp_path: Path) -> None:
+    prefix = copied(exported, tmp_path)
+    path = prefix.with_name("net.json")
+    if not path.is_file():
+        pytest.skip("this Paddle writes .pdmodel")
+    tree = json.loads(path.read_text())
+    del tree["program"]["regions"][0]["blocks"][0]["ops"][0]["OA"]
+    replaced(prefix, ".json", json.dumps(tree).encode())
+    assert unknown_operations(path) == []
+    with pytest.raises(DataError, match="backend inference cannot run"):
+        open_backend(prefix, "inference", BackendOptions(threads=1))
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
     name: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -303,7 +317,7 @@ def test_reference_file_that_grows_is_refused(
     prefix = altered(exported, {REFERENCE_SUFFIX: bomb.getvalue()}, tmp_path)
     monkeypatch.setattr("ppsr.inference.reference._LARGEST", 2**20 - 1)
     with pytest.raises(DataError, match="its arrays take 1 MB"):
-        open_backend(prefix, "inference", BackendOptions(threads=1))
+        open_backend(prefix, "inference", BackendOptions(threads=1, trust=True))
 
 
 def test_own_network_with_other_operations_is_exported_with_a_warning(
