@@ -39,6 +39,18 @@ KINDS: dict[str, tuple[str, str, dict]] = {  # name: Pillow's mode, suffix, opti
     "gif": ("P", "gif", {}),
 }
 
+VIDEOS = {  # name: encoders of the frames and of the sound
+    "a.mp4": ("libx264", "aac"),
+    "b.mp4": ("libx265", "aac"),
+    "a.mkv": ("libx264", "libopus"),
+    "a.webm": ("libvpx-vp9", "libopus"),
+    "a.avi": ("mpeg4", "mp3"),
+    "a.mov": ("mpeg4", "pcm_s16le"),
+    "a.mpg": ("mpeg2video", "mp2"),
+    "a.ts": ("libx264", "mp2"),
+    "a.wmv": ("wmv2", "mp3"),
+}
+
 
 def intact() -> dict[str, bytes]:
     """A small image of every kind."""
@@ -51,6 +63,25 @@ def intact() -> dict[str, bytes]:
         image.save(stream, Image.registered_extensions()[f".{suffix}"], **options)
         found[f"{name}.{suffix}"] = stream.getvalue()
     return found
+
+
+def _video(path: Path, codec: str, sound: str) -> bytes:
+    """Eight frames of 32 x 24 pixels."""
+    av = pytest.importorskip("av")
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as writer:
+        stream = writer.add_stream(codec, rate=12)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        audio = writer.add_stream(sound, rate=48000)
+        for _ in range(8):
+            frame = av.VideoFrame.from_ndarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+            writer.mux(stream.encode(frame.reformat(format="yuv420p")))
+        writer.mux(stream.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 9600), np.int16), format="s16", layout="mono")
+        silence.sample_rate = 48000
+        writer.mux(audio.encode(silence))
+        writer.mux(audio.encode(None))
+    return path.read_bytes()
 
 
 def _decoded(content: bytes) -> np.ndarray | None:
@@ -76,6 +107,7 @@ def _upscale(weights: Path, folder: Path) -> tuple[int, list[dict], float]:
         text=True,
         check=False,
     )
+    assert done.returncode in (0, 1), done.stderr[-3000:]
     assert "Traceback" not in done.stderr, done.stderr[-3000:]
     lines = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
     return done.returncode, lines, time.monotonic() - began
@@ -93,6 +125,27 @@ def test_damaged_images_never_end_a_batch(tmp_path: Path, bar: Bar, weights: Pat
     slowest = max(line.get("seconds") or 0 for line in lines)
     bar.report(
         f"I1 damaged images of {len(whole)} kinds, by the command",
+        f"{count} files: a line each, none above 10 s, exit code 1",
+        f"{len(lines)} lines {dict(outcomes)}, slowest {slowest:.2f} s, {seconds:.0f} s in all, code {code}",
+    )
+    assert len(lines) == len({line["path"] for line in lines}) == count
+    assert code == 1
+    assert slowest < 10
+    assert len(outcomes) > 1
+
+
+def test_damaged_videos_never_end_a_batch(tmp_path: Path, bar: Bar, weights: Path) -> None:
+    rng, count, folder = bar.rng(), bar.count(2400), tmp_path / "in"
+    folder.mkdir()
+    whole = {name: _video(tmp_path / name, *codecs) for name, codecs in VIDEOS.items()}
+    for index in range(count):
+        name = list(whole)[index % len(whole)]
+        (folder / f"{index:04d}_{name}").write_bytes(mutate(whole[name], rng))
+    code, lines, seconds = _upscale(weights, folder)
+    outcomes = Counter(line["status"] for line in lines)
+    slowest = max(line.get("seconds") or 0 for line in lines)
+    bar.report(
+        f"I1 damaged videos of {len(whole)} kinds, by the command",
         f"{count} files: a line each, none above 10 s, exit code 1",
         f"{len(lines)} lines {dict(outcomes)}, slowest {slowest:.2f} s, {seconds:.0f} s in all, code {code}",
     )
