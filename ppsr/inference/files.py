@@ -26,7 +26,7 @@ from ppsr.imaging.reading import DecodedImage, read_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
 from ppsr.inference.inputs import Job, is_file_name, plan_jobs
 from ppsr.inference.pipeline import WriteBehind, read_ahead
-from ppsr.inference.progress import Progress
+from ppsr.inference.progress import Progress, progress_bar
 from ppsr.inference.results import (
     NO_ALPHA,
     FileOptions,
@@ -218,7 +218,8 @@ def upscale_jobs(
     path = report or (place.parent if single else place) / "report.jsonl"
     handle = open_report(path, [job.target for job in jobs] if report is None else ())
     lines = []
-    with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, Progress(len(jobs)) as progress:
+    with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, progress_bar() as show:
+        progress = Progress(len(jobs), show)
         batch = _Batch(upscaler, options, pool, progress, single, skip_existing, inputs)
         for line in batch.run(jobs):
             entry = {**line, **{key: str(Path(line[key]).absolute()) for key in _PATHS if key in line}}

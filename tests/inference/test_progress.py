@@ -18,14 +18,14 @@ class Terminal(StringIO):
 def test_a_terminal_shows_name_count_steps_and_the_remaining_time(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with Progress(4) as progress:
-        progress._bar.mininterval = 0
+    with progress_bar() as show:
+        progress = Progress(4, show)
         progress.finish({"path": "0.png", "status": "skipped", "reason": "it is there"})
         progress.start("a.png", 10, unit="tile")
         for _ in range(5):
             progress.step()
     shown = terminal.getvalue()
-    assert re.search(r"38% \|.*2 of 4: a.png, tile 5 of 10 \[00:00<", shown)  # 1.5 of 4
+    assert re.search(r"2 of 4: a.png, tile 5 of 10: +38%\|.*1.5/4 \[00:00<", shown)
     assert "2 of 4: a.png, tile 1 of 10" in shown
 
 
@@ -42,9 +42,6 @@ def test_steps_without_files_show_title_item_count_and_the_remaining_time(monkey
 
 def test_elsewhere_there_is_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", StringIO())
-    with Progress(2) as progress:
-        progress.start("a.png", 10, unit="tile")
-        progress.step()
     with progress_bar() as show:
         show("LAM", "net", 1, 5)
     assert sys.stderr.getvalue() == ""
@@ -57,8 +54,8 @@ def test_log_lines_stay_whole(monkeypatch):
     logger = logging.getLogger("ppsr")
     logger.addHandler(handler)
     try:
-        with Progress(2) as progress:
-            progress.start("a.png", 10, unit="tile")
+        with progress_bar() as show:
+            show("1 of 2", "a.png", 0, 2)
             logger.warning("a line")
     finally:
         logger.removeHandler(handler)

@@ -10,7 +10,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ from ppsr.imaging.metadata import EXIF_HEADER, Metadata
 __all__ = ["decode_jpeg", "jpeg_size", "write_jpeg"]
 
 _MOST_SCANS = 256  # of a progressive file; encoders write about ten
-_SEGMENT = 65_533  # bytes that a segment holds
+_MOST_DPI = 65_535
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -180,25 +180,17 @@ def _marks(jpeg: bytes) -> tuple[int, int]:
 
 
 def _with_metadata(jpeg: bytes, metadata: Metadata) -> bytes:
-    """Insert metadata behind the first segment, which states the resolution."""
-    density = [1, *(min(65_535, round(side)) for side in metadata.dpi)] if metadata.dpi else [0, 1, 1]
-    first = (
-        b"JFIF\0\1\2" + density[0].to_bytes(1, "big") + b"".join(d.to_bytes(2, "big") for d in density[1:])
-    )
-    segments = _segment(0xE0, first + b"\0\0")
-    if metadata.exif is not None:
-        segments += _segment(0xE1, EXIF_HEADER + metadata.exif)
-    if metadata.xmp is not None:
-        segments += _segment(0xE1, _XMP + metadata.xmp)
-    icc, room = metadata.icc or b"", _SEGMENT - 14
-    parts = [icc[start : start + room] for start in range(0, len(icc), room)]
-    for number, part in enumerate(parts, 1):
-        segments += _segment(0xE2, b"ICC_PROFILE\0" + bytes([number, len(parts)]) + part)
+    """A JPEG with the metadata segments that Pillow writes, in place of its own first one."""
+    options: dict[str, Any] = {"icc_profile": metadata.icc, "xmp": metadata.xmp}
+    options["exif"] = None if metadata.exif is None else EXIF_HEADER + metadata.exif
+    options["dpi"] = metadata.dpi and tuple(min(_MOST_DPI, side) for side in metadata.dpi)
+    buffer = io.BytesIO()
+    try:
+        given = {key: value for key, value in options.items() if value is not None}
+        Image.new("L", (1, 1)).save(buffer, "JPEG", **given)
+    except ValueError as error:
+        raise DataError(f"JPEG has no room for the metadata: {error}; use png") from None
+    other = buffer.getvalue()
+    segments = b"".join(other[a:b] for marker, a, b in _segments(other) if 0xE0 <= marker <= 0xEF)
     at = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
     return jpeg[:2] + segments + jpeg[at:]
-
-
-def _segment(marker: int, content: bytes) -> bytes:
-    if len(content) > _SEGMENT:
-        raise DataError(f"JPEG holds {_SEGMENT} bytes of EXIF or XMP, this has {len(content)}; use png")
-    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
