@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _ERROR_GAIN = 4
+_LARGEST_GRID = 512  # pixels a side
 
 
 def set_to_json(score: SetScore) -> dict[str, Any]:
@@ -198,10 +199,10 @@ def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:
     return [("best", ordered[0]), ("worst", ordered[-1])] if len(ordered) > 1 else [("only", ordered[0])]
 
 
-def draw_grid(triple: ImageTriplet, scale: int, *, limit: int = 512) -> np.ndarray:
+def draw_grid(triple: ImageTriplet, scale: int) -> np.ndarray:
     """LR (enlarged by repetition), bicubic, SR, HR and the error map side by side, uint8.
 
-    Large images show their centre of `limit` pixels, multispectral ones their first three bands. The map is
+    Large images show their centre of 512 pixels, multispectral ones their first three bands. The map is
     the absolute error, mean over channels, four times as strong, from black to yellow.
     """
     tiles = {}
@@ -215,7 +216,7 @@ def draw_grid(triple: ImageTriplet, scale: int, *, limit: int = 512) -> np.ndarr
         difference = np.abs(triple.sr.astype(int) - triple.gt.astype(int)).mean(axis=2) * _ERROR_GAIN
         colored = cv2.applyColorMap(np.clip(difference, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         tiles[f"error x{_ERROR_GAIN}"] = np.ascontiguousarray(colored[..., ::-1])
-    height, width = (min(side, limit) for side in triple.sr.shape[:2])
+    height, width = (min(side, _LARGEST_GRID) for side in triple.sr.shape[:2])
     top, left = (triple.sr.shape[0] - height) // 2, (triple.sr.shape[1] - width) // 2
     return np.concatenate(
         [captioned(tile[top : top + height, left : left + width], text) for text, tile in tiles.items()],

@@ -63,27 +63,25 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     )
 
 
-def decode_image(
-    path: str | Path, *, keep_alpha: bool = False, value_range: Sequence[float] | None = None
-) -> np.ndarray:
-    """Read a file in its own sample type: H x W (gray) or H x W x C (RGB, with `keep_alpha` RGBA, or bands),
-    upright; floats of a TIFF as float32 in [0, 1] of `value_range`.
+def decode_image(path: str | Path, *, value_range: Sequence[float] | None = None) -> np.ndarray:
+    """Read a file in its own sample type: H x W (gray) or H x W x C (RGB or bands), upright, without alpha;
+    floats of a TIFF as float32 in [0, 1] of `value_range`.
 
     Raises:
         DataError: missing, not an image, damaged, or of a sample type other than 8 or 16 bit.
     """
-    return _plain(read_file(path, value_range=value_range), str(path), keep_alpha)
+    return _plain(read_file(path, value_range=value_range), str(path))
 
 
 def decode_content(content: bytes, where: str | Path) -> np.ndarray:
     """Like `decode_image`, for the bytes of a file."""
-    return _plain(read_content(content, where), str(where), False)
+    return _plain(read_content(content, where), str(where))
 
 
-def _plain(image: DecodedImage, where: str, keep_alpha: bool) -> np.ndarray:
+def _plain(image: DecodedImage, where: str) -> np.ndarray:
     for warning in image.warnings:
         _warn_once(where, warning)
-    pixels = image.pixels if keep_alpha or not image.alpha else image.pixels[..., :-1]
+    pixels = image.pixels[..., :-1] if image.alpha else image.pixels
     return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
 
 

@@ -24,7 +24,7 @@ from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.reading import DecodedImage, read_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
-from ppsr.inference.inputs import Job, is_file_name, plan_jobs
+from ppsr.inference.inputs import Job, is_file_name
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress, progress_bar
 from ppsr.inference.results import (
@@ -165,42 +165,6 @@ def _write(
     write_rows(target, wanted, rows)
 
 
-def upscale_files(
-    upscaler: Upscaler,
-    source: str | Path | Sequence[str | Path],
-    target: str | Path,
-    *,
-    suffix: str = "",
-    extension: str = "png",
-    recursive: bool = True,
-    skip_existing: bool = False,
-    options: FileOptions | None = None,
-    report: Path | None = None,
-) -> list[Report]:
-    """Upscale images and videos.
-
-    Args:
-        source: a file, a folder or a pattern, or several of them. Folders keep their structure.
-        target: folder, or a file name for a single input. A name that ends in a slash is a folder's.
-        suffix: appended to the names.
-        extension: format of images, or "same".
-        skip_existing: leave out inputs whose result exists and has its size, as after an interruption.
-        report: file of the report; None: `report.jsonl` in the output folder.
-
-    Returns:
-        One report per input: path, status (ok, warn, error, skipped), reason, error (its class), output,
-        size, seconds. Paths are absolute. The lines are appended to the report file, each when its input is
-        done.
-
-    Raises:
-        DataError: the only source does not exist, or there is no place for the report.
-        ConfigError: one file name for several inputs or for another kind of input, an unknown format or video
-            codec, or a suffix with slashes.
-    """
-    jobs = plan_jobs(source, target, suffix=suffix, extension=extension, recursive=recursive)
-    return upscale_jobs(upscaler, jobs, target, skip_existing=skip_existing, options=options, report=report)
-
-
 def upscale_jobs(
     upscaler: Upscaler,
     jobs: Sequence[Job],
@@ -210,7 +174,23 @@ def upscale_jobs(
     options: FileOptions | None = None,
     report: Path | None = None,
 ) -> list[Report]:
-    """`upscale_files` for inputs that `plan_jobs` has found."""
+    """Upscale images and videos.
+
+    Args:
+        jobs: from `plan_jobs`.
+        target: folder, or a file name for a single input, as `plan_jobs` got it.
+        skip_existing: leave out inputs whose result exists and has its size, as after an interruption.
+        report: file of the report; None: `report.jsonl` in the output folder.
+
+    Returns:
+        One report per input: path, status (ok, warn, error, skipped), reason, error (its class), output,
+        size, seconds. Paths are absolute. The lines are appended to the report file, each when its input is
+        done.
+
+    Raises:
+        DataError: there is no place for the report.
+        ConfigError: an unknown video codec.
+    """
     options, single, place = options or FileOptions(), is_file_name(target), Path(target)
     if any(job.is_video for job in jobs):
         check_video_codec(options.video_codec)

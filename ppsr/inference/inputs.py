@@ -70,7 +70,13 @@ def plan_jobs(
     extension: str = "png",
     recursive: bool = True,
 ) -> list[Job]:
-    """The inputs of a run and where their results go, as `upscale_files` describes it.
+    """The inputs of a run and where their results go.
+
+    Args:
+        source: a file, a folder or a pattern, or several of them. Folders keep their structure.
+        target: folder, or a file name for a single input. A name that ends in a slash is a folder's.
+        suffix: appended to the names.
+        extension: format of images, or "same".
 
     Raises:
         DataError: the only source does not exist.

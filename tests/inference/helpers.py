@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from paddle import nn
 
+from ppsr.inference.files import upscale_jobs
+from ppsr.inference.inputs import plan_jobs
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.registry import GENERATORS
 
@@ -65,3 +67,9 @@ def list_files(folder):
     """Names of all files below a folder but for reports, relative to it, in order."""
     found = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
     return sorted(str(path.relative_to(folder)) for path in found)
+
+
+def upscale_files(upscaler, source, target, *, suffix="", extension="png", recursive=True, **options):
+    """The inputs that a source names, upscaled."""
+    jobs = plan_jobs(source, target, suffix=suffix, extension=extension, recursive=recursive)
+    return upscale_jobs(upscaler, jobs, target, **options)

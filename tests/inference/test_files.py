@@ -14,11 +14,11 @@ import pytest
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.reading import read_file
 from ppsr.inference import files as files_module
-from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, exif, packed
-from tests.inference.helpers import Repeat, list_files
+from tests.inference.helpers import Repeat, list_files, upscale_files
 
 
 def test_folders_keep_their_structure(folder, upscaler, tmp_path):

@@ -8,9 +8,9 @@ import tifffile
 
 from ppsr.errors import ConfigError
 from ppsr.evaluation.evaluate import evaluate
-from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.files import FileOptions
 from ppsr.inference.upscaler import Upscaler
-from tests.inference.helpers import Repeat
+from tests.inference.helpers import Repeat, upscale_files
 
 LOW, HIGH = -40.0, 160.0
 

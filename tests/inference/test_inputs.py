@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference.files import upscale_files
 from ppsr.inference.inputs import find_jobs, is_video_head, plan_jobs
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, packed
-from tests.inference.helpers import Repeat
+from tests.inference.helpers import Repeat, upscale_files
 
 IMAGE = packed(colours(), "PNG")
 TRANSPORT = (b"\x47" + bytes(187)) * 6

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from ppsr.imaging.reading import read_file
-from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import HEIGHT, WIDTH, colours, half, packed, write_kinds
-from tests.inference.helpers import Repeat, small_network
+from tests.inference.helpers import Repeat, small_network, upscale_files
 
 WARN = {
     "no_end_marker.jpg": "end marker is missing",

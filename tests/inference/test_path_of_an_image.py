@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 import ppsr
-from ppsr.inference.files import upscale_files
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, packed
-from tests.inference.helpers import small_network
+from tests.inference.helpers import small_network, upscale_files
 
 PACKAGE = Path(ppsr.__file__).parent
 DOCS = PACKAGE.parent / "docs"

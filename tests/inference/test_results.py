@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ppsr.inference.files import upscale_files
 from ppsr.inference.inputs import plan_jobs
 from ppsr.inference.results import exit_code, input_pixels
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import HEIGHT, WIDTH, colours, packed
-from tests.inference.helpers import Repeat, list_files
+from tests.inference.helpers import Repeat, list_files, upscale_files
 
 
 def _names(reports, status="ok"):

@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.files import FileOptions
 from ppsr.inference.upscaler import Upscaler
-from tests.inference.helpers import Repeat
+from tests.inference.helpers import Repeat, upscale_files
 
 av = pytest.importorskip("av")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
-from tests.inference.helpers import Repeat
+from tests.inference.helpers import Repeat, upscale_files
 from tests.inference.test_video import STAMPS, _images, _make
 
 av = pytest.importorskip("av")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ppsr.inference import video_parts
-from ppsr.inference.files import FileOptions, upscale_files
+from ppsr.inference.files import FileOptions
 from ppsr.inference.upscaler import Upscaler
-from tests.inference.helpers import Repeat
+from tests.inference.helpers import Repeat, upscale_files
 from tests.inference.test_video import STAMPS, _make, _read
 
 av = pytest.importorskip("av")
