@@ -32,7 +32,6 @@ class Protocol:
         border: pixels cropped from each side; None: the scale.
         metrics: names in `METRICS`, as `metric_key` gives them; the first one orders the images.
         rounding: rounding of the images before they are compared.
-        pairing: how LR or SR images are matched with HR images.
         gt_layout: path of the HR images in the data folder; None if there is no ground truth.
         lq_layout: path of the LR images.
         variants: degradations -> their names in the table.
@@ -56,7 +55,6 @@ class Protocol:
     lq_command: str = ""
     has_fixed_script: bool = False
     rounding: str = "8 bit, half to even"
-    pairing: str = "exact stem, then stem without suffix, then HR stem as prefix"
 
     def metric_configs(
         self, scale: int, names: Sequence[str] | None, options: Mapping[str, Mapping[str, Any]]
@@ -98,11 +96,6 @@ class Protocol:
                 **options.get(key, {}),
             }
         return configs
-
-    @property
-    def border_text(self) -> str:
-        """For the table."""
-        return "scale" if self.border is None else f"{self.border} px"
 
 
 def _bicubic_lq(
@@ -189,7 +182,6 @@ PROTOCOLS = {
             border=0,
             scales=(1, 2, 3, 4, 8),
             metrics=("niqe",),
-            pairing="none (no ground truth)",
             gt_layout=None,
             lq_layout="LR",
             sets=("real",),

@@ -66,12 +66,10 @@ class DecodedImage:
     Attributes:
         pixels: H x W x C, uint8 or uint16 (float32 of a stated range), upright. C is 1 (gray), 2 (gray,
             alpha), 3 (RGB), 4 (RGB, alpha), or the number of bands.
-        kind: png, jpeg, webp, bmp, tiff, gif, avif or heic.
         alpha: whether the last channel is alpha.
     """
 
     pixels: np.ndarray
-    kind: str
     metadata: Metadata
     warnings: tuple[str, ...] = ()
     alpha: bool = False
@@ -192,7 +190,7 @@ def _decode(
         stored = exif_orientation(metadata.exif)
     turn = _TURNS.get(stored)
     upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
-    return DecodedImage(upright, kind, metadata, tuple(warnings), alpha)
+    return DecodedImage(upright, metadata, tuple(warnings), alpha)
 
 
 class Header(NamedTuple):

@@ -7,31 +7,22 @@ from collections.abc import Iterable
 from ppsr.evaluation.protocols import PROTOCOLS, Protocol
 from ppsr.evaluation.published import PUBLISHED
 
-__all__ = ["protocol_table", "published_table"]
+PAIRING = "exact stem, then stem without suffix, then HR stem as prefix"
 
 
 def protocol_table() -> str:
     """One line of Markdown per protocol: what, colours, border, rounding, pairing, scales, metrics,
     sources."""
-    header = (
-        "protocol",
-        "what",
-        "PSNR and SSIM on",
-        "border",
-        "rounding of SR",
-        "pairing",
-        "scales",
-        "metrics",
-        "published numbers: source",
-    )
+    header = ("protocol", "what", "PSNR and SSIM on", "border", "rounding of SR", "pairing", "scales")
+    header += ("metrics", "published numbers: source")
     rows = [
         (
             p.name,
             p.about,
             p.color,
-            p.border_text,
+            "scale" if p.border is None else f"{p.border} px",
             p.rounding,
-            p.pairing,
+            "none (no ground truth)" if p.gt_layout is None else PAIRING,
             ", ".join(map(str, p.scales)),
             ", ".join(p.metrics),
             _sources(p),
