@@ -41,7 +41,7 @@ from ppsr.inference.video import check_video_codec, upscale_video
 from ppsr.inference.video_parts import remove_parts
 from ppsr.inference.video_streams import video_header
 
-__all__ = ["FileOptions", "upscale_files", "upscale_image", "upscale_jobs"]
+__all__ = ["FileOptions", "upscale_image", "upscale_jobs"]
 
 logger = logging.getLogger(__name__)
 
