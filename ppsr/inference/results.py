@@ -101,7 +101,7 @@ def existing_result(
             whole = _has_end(target)
             if whole and there[0] * there[1] <= _DECODED_PIXELS:
                 read_file(target, value_range=value_range)
-    except (DataError, OSError, ValueError):  # FFmpeg's among them; cut short, as by a broken copy
+    except (DataError, OSError, ValueError, EOFError):  # FFmpeg's among them; cut short, as by a broken copy
         return None
     return target if whole else None
 

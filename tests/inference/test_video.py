@@ -182,6 +182,14 @@ def _damaged(path):
     return cut, spoilt
 
 
+def test_a_video_without_frames_does_not_end_the_batch(tmp_path):
+    """FFmpeg's error for it is Python's EOFError, by which commands end."""
+    for name in ("a.mpg", "b.mpg"):
+        (tmp_path / name).write_bytes(bytes.fromhex("000001ba2100010001a1a1ad000001bb000ca1a1ad0421ffe0"))
+    reports = upscale_files(Upscaler(Repeat()), [tmp_path / "a.mpg", tmp_path / "b.mpg"], tmp_path / "out")
+    assert [report["status"] for report in reports] == ["error", "error"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec", "reasons"),
