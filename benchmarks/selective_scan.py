@@ -9,9 +9,10 @@ One JSON line per form, pass and length:
      "microseconds_per_token": ..., "backward_cpu_seconds": ..., "backward_faster_than_plain": ...}
 
 plain is the recurrence as it is written, token after token, differentiated by Paddle; sequential and chunked
-are the two forms of `ppsr.generators.blocks.selective_scan`, chosen is what it takes by itself. Each
-case has a process of its own: `memory_mb` is what the passes add to the largest memory of the process. The
-inputs are those of the four directions of a state-space layer with an inner width of 120: 480 channels of 16
+are the forms of `ppsr.generators.blocks.selective_scan` by tensor operations, and chosen is what it takes by
+itself, oneDNN where that can be used. Each case has a process of its own: `memory_mb` is what the passes add
+to the largest memory of the process. The inputs are those of the four directions of a state-space layer with
+an inner width of 120: 480 channels of 16
 states, one image. Ratios and microseconds are of processor time, which a busy machine disturbs less than it
 does the clock.
 """

@@ -10,6 +10,7 @@ from ppsr.accelerate.conv import conv2d
 from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
 from ppsr.accelerate.runtime import disabled, is_enabled
+from ppsr.accelerate.scan import selective_scan
 from ppsr.accelerate.tokens import gelu, layer_norm
 from ppsr.accelerate.windows import attention
 
@@ -24,4 +25,5 @@ __all__ = [
     "layer_norm",
     "linear",
     "matmul",
+    "selective_scan",
 ]

@@ -23,11 +23,27 @@ from ppsr.accelerate.onednn import (
     dims,
 )
 
-__all__ = ["ADD", "MULTIPLY", "Array", "Steps"]
+__all__ = [
+    "ABS",
+    "ADD",
+    "DIVIDE",
+    "EXP",
+    "GELU",
+    "LINEAR",
+    "LOGISTIC",
+    "MULTIPLY",
+    "RELU",
+    "Array",
+    "PostOp",
+    "Steps",
+    "largest_divisor",
+]
 
 _ALIGNMENT = 64
-_F32, _ANY, _LINEAR, _SOFTMAX = 3, 1, 0x26, 0x30000  # of the enumerations of oneDNN 3
-ADD, MULTIPLY = 0x1FFF0, 0x1FFF1
+_POST_OP = 1 << 15
+_F32, _ANY, _SOFTMAX = 3, 1, 0x30000  # of the enumerations of oneDNN 3
+ADD, MULTIPLY, DIVIDE = 0x1FFF0, 0x1FFF1, 0x1FFF4
+RELU, ABS, LINEAR, LOGISTIC, EXP, GELU = 0x20, 0x24, 0x26, 0x29, 0x2A, 0x31
 
 
 class Array(NamedTuple):
@@ -37,6 +53,23 @@ class Array(NamedTuple):
     description: int
     key: int | None  # of the caller's array; None: the scratch area
     offset: int  # in bytes
+
+
+class PostOp(NamedTuple):
+    """What a primitive does with its result before it writes it: a function of one number, or ADD or MULTIPLY
+    with an array; ADD without one adds what was in the place of the result."""
+
+    kind: int
+    other: Array | None = None
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+class _Segment(NamedTuple):
+    """Primitives that run one after another."""
+
+    steps: list[tuple[int, int, ctypes.Array]]
+    views: list[tuple[int, int, int]]  # memory object, key of an array of the caller, offset in bytes
 
 
 class Steps:
@@ -50,14 +83,12 @@ class Steps:
         self._arrays_bytes = self._pad_bytes = 0
         self._pads: list[int] = []  # memory objects of what primitives use while they run
         self._owned: list[tuple[str, int]] = []  # handles to destroy, with the kind of each
-        self._steps: list[tuple[int, int, ctypes.Array]] = []
-        self._views: list[tuple[int, int, int]] = []  # memory object, key of an array, offset in bytes
+        self._segments = [_Segment([], [])]
+        self.order: list[tuple[int, Mapping[int, int]]] = [(0, {})]
         self._staged: list[tuple[int, Array]] = []  # memory object, its values in another layout
         self._scratch: list[tuple[int, int]] = []  # memory object, offset
         self._scratch_at = 0
         self._constants: list[np.ndarray] = []
-        self._shifts: Sequence[Mapping[int, int]] = ({},)
-        self._once_until = 0  # steps that are not repeated
         self._made: dict[tuple, int] = {}  # descriptions and primitives by what they were made from
 
     def free(self, shape: Sequence[int]) -> int:
@@ -92,14 +123,21 @@ class Steps:
             self._made[known] = self._own(kind, self.library.create(function, *arguments))
         return self._made[known]
 
-    def _multiplied(self, factor: float) -> int:
-        """Attributes of a primitive whose result is multiplied."""
-        library, known = self.library, ("factor", factor)
-        if factor == 1:
+    def _attributes(self, then: Sequence[PostOp]) -> int:
+        """Attributes of a primitive with operations on its result."""
+        library = self.library
+        known = ("then", *((x.kind, x.other and x.other.description, x.alpha, x.beta) for x in then))
+        if not then:
             return library.attributes
         if known not in self._made:
             operations = self._own("post_ops", library.create("post_ops_create"))
-            library.call("post_ops_append_eltwise", operations, _LINEAR, factor, 0.0)
+            for kind, other, alpha, beta in then:
+                if other is not None:
+                    library.call("post_ops_append_binary", operations, kind, other.description)
+                elif kind == ADD:
+                    library.call("post_ops_append_sum", operations, 1.0, 0, 0)
+                else:
+                    library.call("post_ops_append_eltwise", operations, kind, alpha, beta)
             self._made[known] = self._own("primitive_attr", library.new_attributes())
             library.call("primitive_attr_set_post_ops", self._made[known], operations)
         return self._made[known]
@@ -125,7 +163,7 @@ class Steps:
         if key is None:
             self._scratch.append((memory, offset))
         else:
-            self._views.append((memory, key, offset))
+            self._segments[-1].views.append((memory, key, offset))
         return Array(memory, description, key, offset)
 
     def _temporary(self, description: int) -> Array:
@@ -152,33 +190,40 @@ class Steps:
         """An array of ones; a product with it sums along an axis faster than Paddle does."""
         return self.constant(np.ones(shape, np.float32))
 
-    def repeat(self, shifts: Sequence[Mapping[int, int]]) -> None:
-        """Run what follows several times, with the caller's arrays moved by so many elements each time."""
-        self._shifts, self._once_until = shifts, len(self._steps)
+    def segment(self) -> int:
+        """Begin another group of primitives, with views of the caller's arrays of its own. `order` says what
+        runs when: a segment, and by how many elements the caller's arrays are moved."""
+        self._segments.append(_Segment([], []))
+        return len(self._segments) - 1
 
     def product(
         self, left: Array, right: Array, result: Array, bias: Array | None = None, factor: float = 1.0
     ) -> None:
         """Append factor * (left @ right + bias)."""
         extra = None if bias is None else bias.description
+        attributes = self._attributes([] if factor == 1 else [PostOp(LINEAR, alpha=factor)])
         operands = (left.description, right.description, extra, result.description)
-        desc = self.primitive("matmul_primitive_desc_create", *operands, self._multiplied(factor))
+        desc = self.primitive("matmul_primitive_desc_create", *operands, attributes)
         arrays = {SRC: left, WEIGHTS: right, DST: result} | ({} if bias is None else {BIAS: bias})
         self._append(desc, {argument: array.memory for argument, array in arrays.items()})
 
-    def combine(self, kind: int, target: Array, other: Array, into: Array | None = None) -> None:
-        """Append the sum or product of two arrays, the second one repeated to the shape of the first.
+    def combine(
+        self, kind: int, target: Array, other: Array, into: Array | None = None, then: Sequence[PostOp] = ()
+    ) -> None:
+        """Append the sum, product or quotient of two arrays, the second repeated to the shape of the first.
 
         Args:
-            kind: ADD or MULTIPLY.
+            kind: ADD, MULTIPLY or DIVIDE.
             target: the first array, which is overwritten without `into`.
             other: the second array.
             into: the result.
+            then: operations on the result.
         """
         into = into or target
-        operands = (target.description, other.description, into.description)
-        desc = self.primitive("binary_primitive_desc_create", kind, *operands, self.library.attributes)
-        self._append(desc, {SRC: target.memory, OTHER: other.memory, DST: into.memory})
+        operands = (target.description, other.description, into.description, self._attributes(then))
+        desc = self.primitive("binary_primitive_desc_create", kind, *operands)
+        arguments = {SRC: target.memory, OTHER: other.memory, DST: into.memory}
+        self._append(desc, arguments | _operands(then))
 
     def softmax(self, rows: Array) -> None:
         """Append softmax along the second axis, in place."""
@@ -235,7 +280,7 @@ class Steps:
         known = ("run", primitive_desc)
         primitive = self._once(known, "primitive", "primitive_create", primitive_desc)
         packed = (Argument * len(arguments))(*(Argument(*item) for item in arguments.items()))
-        self._steps.append((primitive, len(arguments), packed))
+        self._segments[-1].steps.append((primitive, len(arguments), packed))
 
     def _memory(self, description: int, address: int | None = None) -> int:
         lib = self.library
@@ -254,10 +299,11 @@ class Steps:
             for memory in self._pads:
                 lib.set_handle(memory, scratch_address + self._arrays_bytes)
             self._scratch_at = scratch_address
-        for index, shifts in enumerate(self._shifts):
-            for memory, key, offset in self._views:
+        for index, shifts in self.order:
+            steps, views = self._segments[index]
+            for memory, key, offset in views:
                 lib.set_handle(memory, addresses[key] + offset + 4 * shifts.get(key, 0))
-            for primitive, count, arguments in self._steps[self._once_until if index else 0 :]:
+            for primitive, count, arguments in steps:
                 status = lib.execute(primitive, lib.stream, count, arguments)
                 if status:
                     raise OneDnnError(f"oneDNN {lib.version}: a primitive returned status {status}")
@@ -268,4 +314,15 @@ class Steps:
         for kind, handle in reversed(self._owned):
             self.library.call(f"{kind}_destroy", handle)
         self._owned.clear()
-        self._steps.clear()
+        self._segments.clear()
+
+
+def _operands(then: Sequence[PostOp]) -> dict[int, int]:
+    """Memory objects of operations on a result, by their number."""
+    others = [post.other for post in then]
+    return {_POST_OP * (i + 1) | OTHER: x.memory for i, x in enumerate(others) if x is not None}
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor that is not above a limit, at least 1."""
+    return next(k for k in range(max(1, min(number, limit)), 0, -1) if number % k == 0)

@@ -26,12 +26,12 @@ from ppsr.accelerate.onednn import (
     TRAINING,
     VARIANCE,
 )
-from ppsr.accelerate.steps import Steps
+from ppsr.accelerate.steps import GELU, Steps
 
 __all__ = ["Gelu", "LayerNorm", "gelu", "layer_norm"]
 
 _WORTHWHILE = 1 << 14  # elements; below, the calls cost more than they save
-_BACKWARD, _USE_SCALE_AND_SHIFT, _GELU = 128, 6, 0x31
+_BACKWARD, _USE_SCALE_AND_SHIFT = 128, 6
 
 
 class LayerNorm(NamedTuple):
@@ -111,7 +111,7 @@ class Gelu(NamedTuple):
         x, attributes = steps.array(SRC, [self.elements]), steps.library.attributes
         forward = steps.primitive(
             "eltwise_forward_primitive_desc_create",
-            *(TRAINING, _GELU, x.description, x.description),
+            *(TRAINING, GELU, x.description, x.description),
             *(0.0, 0.0, attributes),
         )
         if not self.wants:
@@ -119,7 +119,7 @@ class Gelu(NamedTuple):
             return
         desc = steps.primitive(
             "eltwise_backward_primitive_desc_create",
-            *(_GELU, x.description, x.description, x.description),
+            *(GELU, x.description, x.description, x.description),
             *(0.0, 0.0, forward, attributes),
         )
         grad, result = (steps.array(key, [self.elements]) for key in (DIFF_DST, DIFF_SRC))

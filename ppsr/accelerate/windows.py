@@ -26,7 +26,7 @@ from ppsr.accelerate.onednn import (
     SRC,
     WEIGHTS,
 )
-from ppsr.accelerate.steps import ADD, MULTIPLY, Array, Steps
+from ppsr.accelerate.steps import ADD, MULTIPLY, Array, Steps, largest_divisor
 
 __all__ = ["Attention", "attention"]
 
@@ -90,7 +90,8 @@ class Attention(NamedTuple):
         if DIFF_BIAS in self.wants:
             bias = [self.heads * self.tokens * self.others]
             steps.copy(steps.constant(np.zeros(bias, np.float32)), steps.array(DIFF_BIAS, bias))
-        steps.repeat([self._shift(part) for part in parts])
+        part = steps.segment()
+        steps.order += [(part, self._shift(place)) for place in parts]
         (self._backward if self.wants else self._forward)(steps, parts[0])
 
     def _parts(self) -> Iterator[_Part]:
@@ -98,8 +99,8 @@ class Attention(NamedTuple):
         # oneDNN 3.6 reads all windows but the first wrongly where as many as 2 or 3 times `others` (the parts
         # of a row) are taken at once with AVX-512
         limit = min(self.at_once // (self.heads * pairs), self.others)
-        windows = _divisor(self.masks or self.windows, limit)
-        heads = _divisor(self.heads, self.at_once // pairs)  # all of them, where windows fit
+        windows = largest_divisor(self.masks or self.windows, limit)
+        heads = largest_divisor(self.heads, self.at_once // pairs)  # all of them, where windows fit
         for window in range(0, self.windows, windows):
             for head in range(0, self.heads, heads):
                 yield _Part(window, windows, head, heads)
@@ -192,11 +193,6 @@ def _turned(steps: Steps, scores: Array, shape: list[int]) -> Array:
     windows, heads, tokens, others = shape
     pairs = tokens * others
     return steps.viewed(scores, [windows, heads, others, tokens], [heads * pairs, pairs, 1, others])
-
-
-def _divisor(number: int, limit: int) -> int:
-    """The largest divisor that is not above a limit, at least 1."""
-    return next(k for k in range(max(1, min(number, limit)), 0, -1) if number % k == 0)
 
 
 def attention(

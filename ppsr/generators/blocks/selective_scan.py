@@ -1,7 +1,8 @@
 """Selective scan: a recurrence whose coefficients depend on the input, as a function with its own gradient.
 
 Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", COLM 2024, arXiv:2312.00752;
-github.com/state-spaces/mamba has it as a CUDA kernel, here `recurrence` computes it with tensor operations.
+github.com/state-spaces/mamba has it as a CUDA kernel. Here `ppsr.accelerate` computes it on a CPU, and
+`recurrence` everywhere else, with tensor operations.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 from paddle.nn import functional as F
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import recurrence
 from ppsr.generators.blocks.recurrence import ScanInputs, ScanLayout
@@ -34,23 +36,26 @@ class _Scan(PyLayer):
         B: Tensor,
         C: Tensor,
         layout: ScanLayout,
-    ) -> tuple[Tensor, Tensor]:
+        with_last: bool,
+    ) -> Any:
         ctx.layout = layout
         ctx.wanted = [not x.stop_gradient for x in (dt, u, A, B, C)]
-        y, last, starts = recurrence.forward(ScanInputs(dt, dt * u, B, C), A, layout)
-        ctx.save_for_backward(dt, u, A, B, C, *(starts if layout.chunk is None else ()))
-        return y, last
+        ctx.save_for_backward(dt, u, A, B, C)
+        y, last = recurrence.forward(ScanInputs(dt, dt * u, B, C), A, layout)
+        ctx.last_shape = last.shape
+        return (y, last) if with_last else y  # Paddle 2.6 fails where a result is not used
 
     @staticmethod
     def backward(
-        ctx: paddle.autograd.PyLayerContext, grad_y: Tensor, grad_last: Tensor
+        ctx: paddle.autograd.PyLayerContext, grad_y: Tensor, grad_last: Tensor | None = None
     ) -> tuple[Tensor | None, ...]:
         if paddle.is_grad_enabled():  # only under create_graph: the result would count as a constant
             raise RuntimeError("selective_scan has no second derivative")
-        dt, u, A, B, C, *starts = ctx.saved_tensor()
-        grads, grad_a = recurrence.backward(
-            ScanInputs(dt, dt * u, B, C), A, ctx.layout, grad_y, grad_last, starts
-        )
+        dt, u, A, B, C = ctx.saved_tensor()
+        if grad_last is None:
+            grad_last = paddle.zeros(ctx.last_shape, A.dtype)
+        steps = ScanInputs(dt, dt * u, B, C)
+        grads, grad_a = recurrence.backward(steps, A, ctx.layout, grad_y, grad_last)
         found = (grads.dt + grads.inflow * u, grads.inflow * dt, grad_a, grads.B, grads.C)
         # Paddle refuses the gradient of an input that asks for none, such as a frozen weight
         return tuple(x if wanted else None for x, wanted in zip(found, ctx.wanted, strict=True))
@@ -141,7 +146,7 @@ def selective_scan(
         delta_bias: (D,).
         delta_softplus: dt = softplus(delta + delta_bias) instead of the sum.
         return_last_state: also return the state after the last token (R, D, N), in the computing precision.
-        chunk: tokens of a chunk; 0: sequential. None chooses by device, length and width.
+        chunk: tokens of a chunk of the form by tensor operations; 0: one chunk. None chooses the fastest.
 
     Returns:
         (R, D, L) in the type of u, and the last state if wanted.
@@ -153,41 +158,53 @@ def selective_scan(
     if chunk is not None and chunk < 0:
         raise ConfigError(f"selective_scan: chunk is 0, a number of tokens, or None to choose; got {chunk}")
     dtype = precision(u)
-    rows, channels, length = u.shape
-    states = A.shape[1]
+    rows, _, length = u.shape
     groups = _count_groups(A.shape[0], B, C)
-    per_group = A.shape[0] // groups
     values, dt = u.astype(dtype), delta.astype(dtype)
     if delta_bias is not None:
         dt = dt + delta_bias.astype(dtype).unsqueeze(-1)
-    if delta_softplus:
-        dt = softplus(dt)
+    B, C = (_grouped(x.astype(dtype), groups, rows, length) for x in (B, C))
+    y = last = None
+    if delta_softplus and not return_last_state and chunk is None:
+        y = accelerate.selective_scan(dt, values, A.astype(dtype), B, C)
+    if y is None:
+        dt = softplus(dt) if delta_softplus else dt
+        y, last = _by_tensor_operations(dt, values, A.astype(dtype), B, C, chunk, return_last_state)
+    if D is not None:
+        y = y + values * D.astype(dtype).unsqueeze(-1)
+    if z is not None:
+        y = y * F.silu(z.astype(dtype))
+    y = y.astype(u.dtype)
+    return (y, last) if return_last_state else y
+
+
+def _by_tensor_operations(
+    dt: Tensor, u: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int | None, with_last: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Outputs (R, D, L), and the last state (R, D, N) where it is asked for."""
+    rows, channels, length = u.shape
+    groups, states = B.shape[1:3]
+    per_group = channels // groups
 
     def time_first(x: Tensor, m: int, n: int) -> Tensor:
         return x.reshape([rows, groups, m, n, length]).transpose([4, 0, 1, 2, 3])
 
-    B, C = (_grouped(x.astype(dtype), groups, rows, length) for x in (B, C))
-    A = A.astype(dtype).reshape([groups, per_group, states]).transpose([0, 2, 1])
     tensors = (
         time_first(dt, 1, per_group),
-        time_first(values, 1, per_group),
-        A,
+        time_first(u, 1, per_group),
+        A.reshape([groups, per_group, states]).transpose([0, 2, 1]),
         time_first(B, states, 1),
         time_first(C, 1, states),
     )
     if paddle.in_dynamic_mode():
         layout = recurrence.choose_layout(tensors[0], rows * A.size, chunk)
         with paddle.amp.auto_cast(enable=False):
-            y, last = _Scan.apply(*tensors, layout)
+            result = _Scan.apply(*tensors, layout, with_last)
+            y, last = result if with_last else (result, None)
     else:
         steps = ScanInputs(tensors[0], tensors[0] * tensors[1], *tensors[3:])
-        y, last, _ = recurrence.forward(steps, tensors[2], recurrence.TRACED)
+        y, last = recurrence.forward(steps, tensors[2], recurrence.TRACED)
     y = y.transpose([1, 2, 4, 0, 3]).reshape([rows, channels, length])
-    if D is not None:
-        y = y + values * D.astype(dtype).unsqueeze(-1)
-    if z is not None:
-        y = y * F.silu(z.astype(dtype))
-    y = y.astype(u.dtype)
-    if return_last_state:
-        return y, last.transpose([0, 1, 3, 2]).reshape([rows, channels, states])
-    return y
+    if last is not None:
+        last = last.transpose([0, 1, 3, 2]).reshape([rows, channels, states])
+    return y, last

@@ -1,4 +1,4 @@
-"""The selective scan: its two forms, the traced one, and what they refuse."""
+"""The selective scan: its forms on a CPU and by tensor operations, the traced one, and what they refuse."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.selective_scan import selective_scan, softplus
 
@@ -113,6 +114,50 @@ def test_frozen_inputs_leave_the_gradients_of_the_others_as_they_are(frozen):
             np.testing.assert_allclose(tensor.grad.numpy(), expected[name], rtol=1e-12)
 
 
+def _scan(arrays, dtype, frozen=()):
+    """Outputs, and gradients of a weighted sum, without the last state: oneDNN in float32."""
+    tensors = {k: paddle.to_tensor(a.astype(dtype), stop_gradient=k in frozen) for k, a in arrays.items()}
+    y = selective_scan(**tensors, delta_softplus=True)
+    weight = np.random.default_rng(9).normal(size=y.shape).astype(dtype)
+    (y * paddle.to_tensor(weight)).sum().backward()
+    with paddle.no_grad():
+        assert selective_scan(**tensors, delta_softplus=True).numpy().tobytes() == y.numpy().tobytes()
+    return y.numpy(), {k: t.grad.numpy() for k, t in tensors.items() if k not in frozen}
+
+
+@pytest.mark.skipif(not accelerate.is_enabled(), reason="needs oneDNN")
+@pytest.mark.parametrize(
+    ("sizes", "length"),
+    [
+        ({}, 1),
+        ({"rows": 1, "groups": 1, "per_group": 1, "states": 1}, 50),
+        (
+            {"rows": 3, "groups": 4, "per_group": 30, "states": 16},
+            37,
+        ),  # a part and a shorter one
+        ({"rows": 1, "groups": 3, "per_group": 520, "states": 16}, 33),  # a block per group
+    ],
+)
+@pytest.mark.parametrize("size_of_steps", [1, 30])
+def test_single_precision_equals_the_double_precision_of_tensor_operations(sizes, length, size_of_steps):
+    arrays = inputs(7, length, **sizes)
+    arrays["delta"] *= size_of_steps  # softplus of very negative numbers, and factors that underflow
+    expected, exact = _scan(arrays, "float64")
+    y, gradients = _scan(arrays, "float32")
+    assert relative(y, expected) <= 2e-6
+    for name, gradient in gradients.items():
+        # sums over all tokens cancel, so their rounding shows
+        assert np.abs(gradient - exact[name]).max() <= 1e-5 * max(1e-3, np.abs(exact[name]).max()), name
+
+
+@pytest.mark.parametrize("frozen", [{"A"}, {"u", "C"}, {"delta", "B", "delta_bias"}])
+def test_single_precision_leaves_frozen_inputs_alone(frozen):
+    arrays = inputs(5, 40)
+    _, expected = _scan(arrays, "float32")
+    for name, gradient in _scan(arrays, "float32", frozen)[1].items():
+        np.testing.assert_array_equal(gradient, expected[name])
+
+
 @pytest.mark.parametrize("chunk", [None, 0, 16])
 def test_long_sequences_with_large_steps_stay_finite(chunk):
     """exp(dt A) underflows to zero here; nothing may divide by it."""
@@ -143,8 +188,9 @@ def test_softplus_and_its_gradient_hold_for_very_negative_numbers():
     np.testing.assert_allclose(tensor.grad.numpy(), 1 / (1 + np.exp(-x.astype(np.float64))), rtol=1e-6)
 
 
-def test_a_second_derivative_is_refused():
-    tensors = {k: paddle.to_tensor(a, stop_gradient=False) for k, a in inputs(0, 5).items()}
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_second_derivative_is_refused(dtype):
+    tensors = {k: paddle.to_tensor(a.astype(dtype), stop_gradient=False) for k, a in inputs(0, 5).items()}
     y = selective_scan(**tensors, delta_softplus=True)
     # Paddle wraps the error in an OSError
     with pytest.raises((RuntimeError, OSError), match="no second derivative"):
