@@ -8,8 +8,6 @@ import numpy as np
 import paddle
 import pytest
 from scipy import integrate, stats
-from sklearn.decomposition import PCA
-from sklearn.metrics import calinski_harabasz_score
 
 from ppsr.analysis.ddr import calinski_harabasz, degraded_patches, embed, layer_features, principal_components
 from ppsr.analysis.srga import GeneralisedGaussian, describe_features, fit, srga
@@ -26,23 +24,6 @@ def images(tmp_path, rng):
     for path, side in zip(paths, (40, 33, 12), strict=True):
         write_image(path, rng.integers(0, 256, (side, side + 3, 3), dtype=np.uint8))
     return paths
-
-
-@pytest.mark.parametrize("shape", [(30, 200), (60, 7)])
-def test_components_equal_those_of_scikit_learn(shape, rng):
-    samples = rng.normal(3, 2, shape) * np.linspace(1, 5, shape[1])
-    ours, theirs = principal_components(samples.astype(np.float32), 6), PCA(6, svd_solver="full")
-    expected = theirs.fit_transform(samples.astype(np.float32).astype(np.float64))
-    np.testing.assert_allclose(np.abs(ours.scores), np.abs(expected), atol=1e-8 * np.abs(expected).max())
-    np.testing.assert_allclose(ours.variance_ratio, theirs.explained_variance_ratio_, rtol=1e-8)
-
-
-def test_index_equals_that_of_scikit_learn(rng):
-    points, labels = rng.normal(size=(50, 3)), rng.integers(0, 4, 50)
-    points[labels == 2] += 2
-    assert calinski_harabasz(points, labels) == pytest.approx(
-        calinski_harabasz_score(points, labels), rel=1e-10
-    )
 
 
 def test_groups_that_cannot_be_compared_are_errors(rng):

@@ -8,7 +8,6 @@ import pytest
 from ppsr.datasets.depth import DepthDataset
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
-from ppsr.registry import DATASETS
 
 
 def _folders(tmp_path, gt):
@@ -51,9 +50,3 @@ def test_training_windows_belong_together(tmp_path, rng):
 def test_other_numbers_of_channels_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="got 2"):
         DepthDataset(gt_folder="x", lq_folder="y", channels=2)
-
-
-def test_new_datasets_are_built_by_name(tmp_path):
-    assert {"DepthDataset", "GTDataset", "ImageNetPairedDataset"} <= set(DATASETS.names())
-    folders = _folders(tmp_path, np.zeros((24, 32), np.uint8))
-    assert len(DATASETS.build({"name": "DepthDataset", **folders})) == 1

@@ -74,10 +74,6 @@ def test_show_names_sums_and_pages() -> None:
     assert "a3f5eb53906ef54d5c5d125b2c9dd5f570d9dbb779e3d934df14b5375fd923c1" in shown
 
 
-def test_networks_are_listed_with_their_costs() -> None:
-    assert re.search(r"Real-RRDB_x4 +RRDBNet +x4 +16,697,987", run("networks", "--like", "rrdb").stdout)
-
-
 @pytest.mark.parametrize("name", ["realesrgan-x4pluss", "RealESRGAN_x4plus", "real_esrgan_x4plus"])
 def test_unknown_name_has_the_nearest(name: str) -> None:
     with pytest.raises(WeightError, match="did you mean 'realesrgan-x4plus'"):

@@ -49,13 +49,6 @@ def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
     assert name == "plain" and any(prefix.split(".", maxsplit=1)[0] in note for note in notes)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("prefix", ["_orig_mod.", "_orig_mod.module."])
-def test_prefix_is_taken_off_when_a_file_is_read(prefix: str, suffix: str, tmp_path: Path) -> None:
-    write_state(tmp_path / f"a{suffix}", under(prefix, PLAIN), layout="torch")
-    assert read_file(tmp_path / f"a{suffix}").state("generator").keys() == PLAIN.keys()
-
-
 def test_compiled_parts_and_averages_that_never_began_are_plain_networks() -> None:
     parts = {key.replace("body.", "body._orig_mod."): value for key, value in PLAIN.items()}
     for tree in (
