@@ -105,7 +105,6 @@ class CDDNet(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         first = state.get("conv_first.weight")
         if first is None or first.ndim != 5 or "body.0.conv1.weight" not in state:
             return None  # without an axis for the experts it is MSRResNet
@@ -201,7 +200,6 @@ class BlindSR(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "predictor.ConvNet.0.weight" not in state:
             return None
         arguments = {}

@@ -69,7 +69,6 @@ class DegradationPredictor(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "ConvNet.0.weight" not in state:
             return None
         width, channels = state["ConvNet.0.weight"].shape[:2]

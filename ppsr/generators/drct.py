@@ -145,7 +145,6 @@ class DRCT(SwinSkeleton):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         first = "layers.0.swin1.norm1.weight" in state
         if not first or any(key.startswith("layers.0.mamba") for key in state):
             return None

@@ -69,7 +69,6 @@ class DRNDual(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "dual_module.0.0.weight" not in state:
             return None
         width, channels = state["dual_module.0.0.weight"].shape[:2]
@@ -174,7 +173,6 @@ class DRNGenerator(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "up_blocks.0.0.body.0.weight" not in state:
             return None
         width, colors, kernel = state["head.weight"].shape[:3]

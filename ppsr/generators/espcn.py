@@ -59,7 +59,6 @@ class ESPCN(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "first_part.2.weight" not in state:
             return None
         channels = state["first_part.0.weight"].shape[1]

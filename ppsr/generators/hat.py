@@ -6,7 +6,6 @@ https://github.com/XPixelGroup/HAT.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import paddle
@@ -30,12 +29,11 @@ from ppsr.generators.blocks.transformer import (
     Mlp,
     SwinSkeleton,
     TokenLinear,
-    residual_conv,
     to_map,
     to_tokens,
 )
 from ppsr.generators.blocks.window_attention import attend, merge_windows, relative_index, split_windows
-from ppsr.generators.swinir import SwinBlock
+from ppsr.generators.swinir import RSTB, SwinBlock
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import State
 
@@ -137,32 +135,6 @@ class OCAB(nn.Layer):
         return wide.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, far * far, c])
 
 
-class _AttenBlocks(nn.Layer):
-    """The blocks of a group, under the published names."""
-
-    def __init__(self, blocks: Sequence[nn.Layer], overlap_attn: nn.Layer) -> None:
-        super().__init__()
-        self.blocks = nn.LayerList(blocks)
-        self.overlap_attn = overlap_attn
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            x = block(x)
-        return self.overlap_attn(x)
-
-
-class RHAG(nn.Layer):
-    """Residual group: hybrid blocks, one overlapping attention, a convolution, the input."""
-
-    def __init__(self, group: nn.Layer, dim: int, resi_connection: str) -> None:
-        super().__init__()
-        self.residual_group = group
-        self.conv = residual_conv(dim, resi_connection)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return to_tokens(self.conv(to_map(self.residual_group(x)))) + x
-
-
 class HAT(SwinSkeleton):
     """LR image (N, C, H, W) in [0, 1], H and W multiples of window_size -> SR image (N, C, sH, sW).
 
@@ -243,11 +215,10 @@ class HAT(SwinSkeleton):
             overlap = OCAB(
                 embed_dim, window, overlap_ratio, heads, options.qkv_bias, options.qk_scale, mlp_ratio
             )
-            self.layers.append(RHAG(_AttenBlocks(blocks, overlap), embed_dim, options.resi_connection))
+            self.layers.append(RSTB(blocks, embed_dim, options.resi_connection, overlap_attn=overlap))
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         group = "layers.0.residual_group."
         if f"{group}overlap_attn.norm1.weight" not in state:
             return None

@@ -94,7 +94,6 @@ class IMDN(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "IMDB1.c1.weight" in state:
             first, block, last = "fea_conv.weight", r"IMDB(\d+)\.", "upsampler.0.weight"
         elif "model.1.sub.0.conv1x1.weight" in state:

@@ -72,7 +72,6 @@ class MambaIR(SwinSkeleton):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         layer = "layers.0.residual_group.blocks.0.self_attention."
         if f"{layer}A_logs" not in state:
             return None

@@ -114,7 +114,6 @@ class MSRResNet(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         first = state.get("conv_first.weight")
         if first is None or first.ndim != 4 or not _FIRST_BLOCKS & state.keys():
             return None

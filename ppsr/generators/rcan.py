@@ -95,7 +95,6 @@ class RCAN(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "body.0.body.0.body.3.conv_du.0.weight" not in state:
             return None
         width, colors, kernel = state["head.0.weight"].shape[:3]

@@ -84,7 +84,6 @@ class SRVGGNetCompact(nn.Layer):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         if "body.0.weight" not in state:
             return None
         width, channels = state["body.0.weight"].shape[:2]

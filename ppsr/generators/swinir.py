@@ -72,21 +72,27 @@ class SwinBlock(nn.Layer):
 
 
 class _Stage(nn.Layer):
-    """The blocks of a group, under the published name."""
+    """The blocks of a group and HAT's attention after them, under the published names."""
 
-    def __init__(self, blocks: Sequence[nn.Layer]) -> None:
+    def __init__(self, blocks: Sequence[nn.Layer], overlap_attn: nn.Layer | None) -> None:
         super().__init__()
         self.blocks = nn.LayerList(blocks)
+        self.overlap_attn = overlap_attn
 
 
 class RSTB(nn.Layer):
-    """Residual group: blocks, a convolution, the input."""
+    """Residual group: blocks, in HAT an overlapping attention, a convolution, the input."""
 
     def __init__(
-        self, blocks: Sequence[nn.Layer], dim: int, resi_connection: str, use_checkpoint: bool
+        self,
+        blocks: Sequence[nn.Layer],
+        dim: int,
+        resi_connection: str,
+        use_checkpoint: bool = False,
+        overlap_attn: nn.Layer | None = None,
     ) -> None:
         super().__init__()
-        self.residual_group = _Stage(blocks)
+        self.residual_group = _Stage(blocks, overlap_attn)
         self.conv = residual_conv(dim, resi_connection)
         self.use_checkpoint = use_checkpoint
 
@@ -94,6 +100,8 @@ class RSTB(nn.Layer):
         y = x
         for block in self.residual_group.blocks:
             y = recompute(block, y) if self.use_checkpoint and self.training else block(y)
+        if self.residual_group.overlap_attn is not None:
+            y = self.residual_group.overlap_attn(y)
         return to_tokens(self.conv(to_map(y))) + x
 
 
@@ -185,7 +193,6 @@ class SwinIR(SwinSkeleton):
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
-        """Constructor arguments, if these are the weights of this network; see `ppsr.weights.identify`."""
         block = "layers.0.residual_group.blocks.0."
         hat = "layers.0.residual_group.overlap_attn.norm1.weight" in state
         if f"{block}attn.proj.weight" not in state or hat:
