@@ -1,4 +1,4 @@
-"""Reference pages of Python names: each module's `__all__`, or its names without an underscore."""
+"""Reference pages of Python names, from each module's `__all__`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["api_pages"]
 
 
 def api_pages(package: Path) -> dict[str, str]:
-    """One page per sub-package, and one of the names in `ppsr` itself."""
+    """One page per sub-package from the modules' `__all__`, and one of the names in `ppsr` itself."""
     modules: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).parts
@@ -65,8 +65,7 @@ def _all_of(tree: ast.Module) -> set[str]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             return set(ast.literal_eval(node.value))
-    defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    return {name for name in defined if not name.startswith("_")}
+    return set()
 
 
 def _definition(node: ast.FunctionDef | ast.ClassDef, module: str) -> Iterator[str]:

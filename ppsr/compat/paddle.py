@@ -13,6 +13,18 @@ from paddle.base import core
 from paddle.base.framework import default_main_program
 from paddle.base.layer_helper import LayerHelper
 
+__all__ = [
+    "copy_from_pinned",
+    "create_accumulators",
+    "full_precision",
+    "gpu_memory_free",
+    "half_types",
+    "keeps_master_weight",
+    "scale_tensors",
+    "seeded",
+    "shared_counters",
+]
+
 
 def copy_from_pinned(values: np.ndarray) -> paddle.Tensor:
     """An array on the current GPU, by a copy that the host does not wait for.

@@ -29,6 +29,8 @@ from ppgan.models.generators.builder import GENERATORS as PPGAN_GENERATORS  # no
 
 from ppsr.compat.ppgan_model import build_model  # noqa: E402
 
+__all__ = ["PREFIX", "main", "register_all"]
+
 PREFIX = "PPSR_"
 
 _KINDS = (

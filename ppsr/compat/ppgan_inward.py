@@ -18,6 +18,8 @@ from paddle import Tensor, nn
 from ppsr.compat.ppgan_import import load_ppgan
 from ppsr.errors import ConfigError, did_you_mean
 
+__all__ = ["component"]
+
 _KINDS = {"generator": "generators", "discriminator": "discriminators", "criterion": "criterions"}
 _PROBE = 16  # side of the image by which the scale is found
 

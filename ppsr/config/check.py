@@ -26,6 +26,8 @@ from ppsr.registry import (
     check_arguments,
 )
 
+__all__ = ["check_config", "component_kind"]
+
 Section = typing.TypeVar("Section", bound=BaseModel)
 Path = tuple[str, ...]
 # where the `name` of a component is looked up, and the keys that its section has in addition to its options

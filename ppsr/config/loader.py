@@ -11,6 +11,8 @@ from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import import_modules
 
+__all__ = ["Config", "find_config", "load_config", "merge", "read_base", "shipped_configs"]
+
 
 class Config(dict[str, Any]):
     """A plain nested dictionary that remembers the file it came from and where each key was written."""

@@ -12,6 +12,8 @@ from paddle import Tensor
 
 from ppsr.memory import device_array
 
+__all__ = ["GradientBuckets"]
+
 Reduce = Callable[[Tensor], Any]
 
 

@@ -18,6 +18,8 @@ from typing import IO, Any
 
 from ppsr.files import atomic_write, read_regular
 
+__all__ = ["CheckpointError", "CheckpointStore", "Content"]
+
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"

@@ -29,6 +29,8 @@ from ppsr.metrics.scoring import (
     score_set,
 )
 
+__all__ = ["sample_label", "score_dataset", "section_folders", "validate"]
+
 logger = logging.getLogger(__name__)
 
 Write = Callable[[Path, np.ndarray], None]

@@ -10,6 +10,8 @@ import paddle
 
 from ppsr.errors import ConfigError, did_you_mean
 
+__all__ = ["StepProfiler"]
+
 logger = logging.getLogger(__name__)
 
 _KEYS = ("batch_range", "profile_path", "exit_on_finished")

@@ -18,6 +18,8 @@ from ppsr.files import atomic_path
 from ppsr.weights import stream_state, write_state
 from ppsr.weights.identify import Found
 
+__all__ = ["Saver"]
+
 logger = logging.getLogger(__name__)
 
 

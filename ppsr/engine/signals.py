@@ -10,6 +10,8 @@ from types import FrameType
 
 from ppsr.engine.distributed import Group
 
+__all__ = ["StopRequest", "Stopped"]
+
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

@@ -11,6 +11,8 @@ from ppsr.models.base import BaseModel
 from ppsr.weights import apply_state, read_file
 from ppsr.weights.apply import check_stated
 
+__all__ = ["load_model", "load_stages"]
+
 logger = logging.getLogger(__name__)
 
 

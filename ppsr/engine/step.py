@@ -30,6 +30,8 @@ from ppsr.solver.gradients import scale_gradients, squared_norm
 from ppsr.solver.loss_scale import LossScale
 from ppsr.solver.schedules import Schedule
 
+__all__ = ["TooManySkipsError", "TrainStep"]
+
 logger = logging.getLogger(__name__)
 
 Optimizers = Mapping[str, tuple[paddle.optimizer.Optimizer, tuple[str, ...]]]

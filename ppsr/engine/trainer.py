@@ -27,6 +27,8 @@ from ppsr.imaging.io import write_image
 from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel, Batch
 
+__all__ = ["OutOfMemoryError", "Trainer"]
+
 logger = logging.getLogger(__name__)
 
 

@@ -19,6 +19,8 @@ from ppsr.weights.files import WeightFile, read_file
 from ppsr.weights.identify import identify
 from ppsr.weights.record import stated_network
 
+__all__ = ["apply_state", "check_stated", "load_state", "load_weights", "transposed_keys"]
+
 _OF_TRAINING = frozenset(  # arguments that results do not depend on
     {"img_size", "use_checkpoint", "drop_rate", "attn_drop_rate", "drop_path_rate", "dropout"}
     | {"column_dropout", "row_dropout", "train_mean_shift"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__ = ["from_bits"]
+
 
 def from_bits(bits: np.ndarray) -> np.ndarray:
     """uint16 of any shape -> the float32 of the same value, which every bfloat16 has."""

@@ -16,6 +16,8 @@ from ppsr.registry import GENERATORS
 from ppsr.weights.identify import Found
 from ppsr.weights.record import check_sizes
 
+__all__ = ["build_found"]
+
 _SPARE_TENSORS, _SPARE_NUMBERS = 1000, 1 << 20
 _lock = threading.Lock()
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from ppsr.errors import WeightError, did_you_mean
 
+__all__ = ["Entry", "Source", "SourceFile", "entries", "find_entry"]
+
 _FILE = Path(__file__).with_name("catalogue.json")
 
 

@@ -17,6 +17,8 @@ from ppsr.weights.files import Layout, State, WeightFile, read_file, write_state
 from ppsr.weights.identify import Found
 from ppsr.weights.ncnn import write_ncnn
 
+__all__ = ["TensorReport", "convert", "own_state", "save_converted"]
+
 _LAYOUTS: dict[str, Layout] = {
     ".pdparams": "paddle",
     ".safetensors": "paddle",

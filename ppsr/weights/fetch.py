@@ -18,6 +18,8 @@ from ppsr.errors import WeightError
 from ppsr.files import sha256
 from ppsr.weights.catalogue import Entry, Source, SourceFile
 
+__all__ = ["get_entry", "local_path", "weight_folder"]
+
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS, _SILENT_SECONDS = 10.0, 30.0

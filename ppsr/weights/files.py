@@ -27,6 +27,8 @@ from ppsr.weights.torch_files import is_torch_file, parse_torch
 from ppsr.weights.torch_writer import dump_torch
 from ppsr.weights.unwrap import unwrap
 
+__all__ = ["WeightFile", "read_file", "read_state", "write_state"]
+
 logger = logging.getLogger(__name__)
 
 State = dict[str, np.ndarray]

@@ -13,6 +13,8 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.registry import GENERATORS
 
+__all__ = ["Found", "State", "identify", "open_choices"]
+
 State = Mapping[str, np.ndarray]
 Found = tuple[str, dict[str, Any]]
 """Registered name of a generator, and arguments for `build_generator`."""

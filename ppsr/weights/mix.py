@@ -17,6 +17,8 @@ from ppsr.weights.catalogue import entries
 from ppsr.weights.convert import own_state, save_converted
 from ppsr.weights.files import WeightFile, read_file
 
+__all__ = ["mix", "mix_files", "read_with_strength"]
+
 _SHOWN = 5
 
 

@@ -9,6 +9,8 @@ from ppsr.errors import WeightError
 from ppsr.weights.catalogue import find_entry
 from ppsr.weights.fetch import get_entry
 
+__all__ = ["resolve_weights"]
+
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 _SUFFIXES = (".pdparams", ".pth", ".safetensors", ".param")
 _STEP = re.compile(r"iter_(\d+)_weight\.(?:pdparams|safetensors|pth)")

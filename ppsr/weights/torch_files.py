@@ -22,6 +22,8 @@ from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 from ppsr.weights.torch_types import DTYPES, STORAGES
 from ppsr.weights.unpickle import Builder, Part, Reader, mapping, plain
 
+__all__ = ["is_torch_file", "parse_torch"]
+
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MAX_ENTRIES = 200_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["DTYPES", "STORAGES"]
+
 STORAGES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",

@@ -16,6 +16,8 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.weights.torch_types import STORAGES
 
+__all__ = ["dump_torch"]
+
 _TOP = "archive"
 _ALIGNMENT = 64
 _STORAGES = {code: name for name, code in STORAGES.items() if name != "UntypedStorage"}

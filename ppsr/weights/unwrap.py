@@ -14,6 +14,8 @@ import numpy as np
 
 from ppsr.errors import WeightError
 
+__all__ = ["Unwrapped", "unwrap"]
+
 State = dict[str, np.ndarray]
 
 _ENTRIES = ("params", "model_state_dict", "state_dict", "model", "net", "net_g", "netG", "G")

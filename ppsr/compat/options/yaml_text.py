@@ -11,6 +11,8 @@ import yaml
 
 from ppsr.compat.options.source import Conversion
 
+__all__ = ["notes_of", "to_text"]
+
 _WIDTH = 110
 _STYLE: dict[str, Any] = {  # sections of plain values on one line, all others as blocks
     "default_flow_style": None,
