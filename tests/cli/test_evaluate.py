@@ -90,15 +90,6 @@ def test_the_network_of_lpips_is_chosen(folders, net, file):
     assert file in str(done.exception)
 
 
-def test_options_reach_a_metric_that_is_named_by_its_class(folders):
-    done = _run(
-        folders, "--bicubic", "--metrics", "PSNR,LPIPSMetric", "--lpips-weights", str(folders / "none.pth")
-    )
-    assert isinstance(done.exception, ConfigError)
-    assert "LPIPS (alex)" in str(done.exception)
-    assert "none.pth" in str(done.exception)
-
-
 def test_chosen_options_of_metrics_stand_in_every_output(folders):
     done = _run(
         folders, "--bicubic", "--protocol", "dsr", "--metrics", "psnr,rmse", "--definition", "published"
@@ -163,21 +154,6 @@ def test_several_networks_are_one_table_with_a_report_each(weights):
     assert _table(alone, "amsel") == _table(done, "amsel")
 
 
-def test_networks_of_one_file_name_are_told_apart_by_their_folders(weights):
-    for name in ("amsel", "drossel"):
-        (weights / name).mkdir()
-        shutil.move(weights / f"{name}.pdparams", weights / name / "best.pdparams")
-    loads = [
-        option
-        for name in ("amsel", "drossel")
-        for option in ("--load", str(weights / name / "best.pdparams"))
-    ]
-    done = _run(weights, *loads, "--no-grid", "--no-bicubic")
-    assert done.exit_code == 0, done.output
-    assert _table(done, "amsel/best") != _table(done, "drossel/best")
-    assert (weights / "out" / "amsel_best" / "metrics.json").is_file()
-
-
 def test_a_report_replaces_no_earlier_one_without_a_word(weights, monkeypatch):
     monkeypatch.chdir(weights)
     given = ["evaluate", "--gt", "gt", "--load", "amsel.pdparams", "--no-grid", "--no-bicubic"]
@@ -237,13 +213,3 @@ def test_networks_of_one_name_and_folder_get_a_report_each(weights):
     reports = [json.loads(path.read_text()) for path in (weights / "out").glob("*/metrics.json")]
     assert sorted(report["method"] for report in reports) == sorted(map(str, paths))
     assert reports[0]["mean"] != reports[1]["mean"]
-
-
-def test_a_network_named_as_what_is_shown_beside_it_keeps_its_report(weights):
-    shutil.move(weights / "amsel.pdparams", weights / "bicubic.pdparams")
-    shutil.copy(weights / "drossel.pdparams", weights / f"{weights.name}_bicubic.pdparams")
-    files = [weights / "bicubic.pdparams", weights / f"{weights.name}_bicubic.pdparams"]
-    done = _run(weights, "--load", str(files[0]), "--load", str(files[1]), "--no-grid")
-    assert done.exit_code == 0, done.output
-    methods = [json.loads(path.read_text())["method"] for path in (weights / "out").glob("*/metrics.json")]
-    assert sorted(methods) == sorted([f"{weights.name}/bicubic", files[1].stem])

@@ -47,43 +47,58 @@ def test_an_output_that_cannot_be_written_is_one_line(place, arguments, monkeypa
 EVIL, SHOWN = "a\n\x1b[31mb\u2028.png", r"a\n\x1b[31mb\u2028.png"
 
 
-@pytest.mark.parametrize(
-    ("error", "lines"),
-    [
-        (ConfigError(f"{EVIL} is wrong"), f"ppsr: {SHOWN} is wrong\n"),
-        (ConfigError("wrong:", EVIL, "more"), f"ppsr: wrong:\n  {SHOWN}\n  more\n"),
-        (PermissionError(13, "Permission denied", EVIL), f"ppsr: {SHOWN}: Permission denied\n"),
-    ],
-)
-def test_control_characters_are_escaped(error, lines, capsys):
+def _raising(error):
     def run():
         raise error
 
-    assert run_command(run, name="ppsr") == 2
-    assert capsys.readouterr().err == lines
+    return run
+
+
+MEMORY = "error: not enough memory: "
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ConfigError(f"{EVIL} is wrong"), 2, f"error: {SHOWN} is wrong\n"),
+        (ConfigError("wrong:", EVIL, "more"), 2, f"error: wrong:\n  {SHOWN}\n  more\n"),
+        (PermissionError(13, "Permission denied", EVIL), 2, f"error: {SHOWN}: Permission denied\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (MemoryError(), 1, MEMORY + "no details\n"),
+        (RuntimeError("ResourceExhaustedError: out of memory\non GPU 0"), 1, MEMORY),
+        (
+            ModuleNotFoundError("", name="paddle"),
+            2,
+            "error: PaddlePaddle is not installed: pip install paddle",
+        ),
+    ],
+)
+def test_what_a_user_can_act_on_is_one_line_with_an_exit_code(error, code, line, capsys):
+    assert run_command(_raising(error)) == code
+    shown = capsys.readouterr().err
+    assert shown.startswith(line)
+    assert (
+        shown.count("\n") == len(getattr(error, "args", ())[1:] if isinstance(error, ConfigError) else ()) + 1
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("(External) a kernel failed"),
+        RuntimeError("a mistake"),
+        ModuleNotFoundError("", name="nowhere"),
+    ],
+)
+def test_mistakes_of_the_program_are_not_hidden(error):
+    with pytest.raises(type(error)):
+        run_command(_raising(error))
 
 
 def test_names_with_control_characters_are_logged_in_one_line(capsys):
     setup_logging(None)
     logging.getLogger("ppsr.x").warning("%s: skipped", EVIL)
     assert capsys.readouterr().out.partition(" ppsr.x ")[2] == f"WARNING: {SHOWN}: skipped\n"
-
-
-def test_errors_of_the_system_interruptions_and_others():
-    def refused():
-        raise PermissionError(13, "Permission denied", "a.png")
-
-    def interrupted():
-        raise KeyboardInterrupt
-
-    def broken():
-        raise OSError("(External) a kernel failed")
-
-    assert run_command(refused) == 2
-    assert run_command(interrupted) == 130
-    assert run_command(lambda: 0) == 0
-    with pytest.raises(OSError, match="kernel"):
-        run_command(broken)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -94,44 +109,6 @@ def test_names_that_are_no_text_are_printed(capsys):
 
     assert run_command(names) == 0
     assert capsys.readouterr().out == "bad\\udcff.png\n"
-
-
-@pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("ResourceExhaustedError: out of memory\non GPU 0")]
-)
-def test_memory_that_runs_out_is_one_line(error, capsys):
-    def run():
-        raise error
-
-    assert run_command(run) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: not enough memory: ")
-
-
-def test_an_error_of_the_program_itself_is_not_hidden():
-    def run():
-        raise RuntimeError("a mistake")
-
-    with pytest.raises(RuntimeError, match="a mistake"):
-        run_command(run)
-
-
-def test_a_missing_paddle_is_one_line(capsys):
-    def run():
-        raise ModuleNotFoundError("No module named 'paddle'", name="paddle")
-
-    assert run_command(run) == 2
-    error = capsys.readouterr().err
-    assert "pip install paddlepaddle" in error
-    assert error.count("\n") == 1
-
-
-def test_other_missing_modules_are_not_hidden():
-    def run():
-        raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
-
-    with pytest.raises(ModuleNotFoundError):
-        run_command(run)
 
 
 def test_signals_that_are_ignored_stay_so():

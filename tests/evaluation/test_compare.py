@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import numpy as np
 import paddle
@@ -75,19 +74,6 @@ def test_labels_cannot_break_out_of_the_page(tmp_path):
     assert "<b>" not in page
     with pytest.raises(ConfigError, match="one size"):
         write_comparison({"a": image, "b": image[:10]}, tmp_path, title="x")
-
-
-def test_networks_of_one_label_are_all_compared(work):
-    shutil.copy(work / "b.pdparams", work / "a.pth")
-    shutil.copy(work / "b.pdparams", work / "HR.pdparams")
-    more = ("--load", work / "a.pth", "--load", work / "HR.pdparams", "--gt", work / "hr.png")
-    done = _run(work, "a", more=(*more, "--crop-size", 16))
-    assert done.exit_code == 0, done.output
-    files = json.loads(re.search(r"const images = (.*);", (work / "out" / "index.html").read_text())[1])
-    full = [str(work / "a.pdparams"), str(work / "a.pth")]
-    assert list(files) == ["bicubic", *full, f"{work.name}/HR", "HR"]
-    a, b = (read_image(work / "out" / files[label]) for label in full)
-    assert not np.array_equal(a, b)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ppsr.evaluation.console import table_lines
-from ppsr.evaluation.evaluate import evaluate, network_name
+from ppsr.evaluation.evaluate import evaluate, network_labels, network_name
 from ppsr.evaluation.published import differences, method_names
 from ppsr.evaluation.report import to_json, to_markdown, write_report
 from ppsr.imaging.io import read_image, write_image
@@ -65,6 +66,19 @@ def test_published_names_of_a_network_are_found_by_its_parameters():
     assert method_names("SwinIR", 4, 11_900_199) == {"SwinIR"}
     assert method_names("SwinIR", 4, 1) == set()
     assert network_name(["runs/a", "x/predictor.pth"]) == "a+predictor"
+
+
+@pytest.mark.parametrize(
+    ("files", "labels"),
+    [
+        (["r/a.pth", "r/b.pth"], ["a", "b"]),
+        (["r/best.pth", "s/best.pth"], ["r/best", "s/best"]),
+        (["a/x/n.pth", "b/x/n.pth"], ["/a/x/n.pth", "/b/x/n.pth"]),
+        (["r/bicubic.pth", "r/HR.pth"], ["r/bicubic", "r/HR"]),  # shown in addition to networks
+    ],
+)
+def test_networks_of_one_name_are_told_apart_by_their_folders(files, labels):
+    assert network_labels([[Path("/", file)] for file in files]) == labels
 
 
 def test_json_holds_every_image_and_the_mean(result, tmp_path):

@@ -159,12 +159,6 @@ def test_results_have_the_wanted_format(ext, folder, upscaler, tmp_path):
     assert [r["output"].rpartition(".")[2] for r in reports] == expected
 
 
-def test_an_unknown_format_is_refused_before_anything_is_done(folder, upscaler, tmp_path):
-    with pytest.raises(ConfigError, match="'jp2' is unknown; valid: avif, bmp, jpeg"):
-        upscale_files(upscaler, folder, tmp_path / "out", extension="jp2")
-    assert not (tmp_path / "out").exists()
-
-
 def test_alpha_becomes_png_in_a_folder_and_an_error_by_name(upscaler, tmp_path):
     source = tmp_path / "a.png"
     source.write_bytes(packed(np.dstack([colours(), colours()[..., 0]]), "PNG"))

@@ -247,16 +247,6 @@ def test_weights_are_all_that_an_upscaler_needs(tmp_path, rng, monkeypatch):
         np.testing.assert_array_equal(ppsr.Upscaler(source)(image), expected)
 
 
-def test_a_generator_and_its_predictor_are_two_weight_files(tmp_path, rng):
-    blind = small_network("BlindSR")
-    files = []
-    for part in ("generator", "predictor"):
-        files.append(tmp_path / f"{part}.pdparams")
-        _save(getattr(blind, part), files[-1])
-    image = rng.integers(0, 256, (13, 17, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(Upscaler(files)(image), Upscaler(blind)(image))
-
-
 @pytest.mark.parametrize("name", ["missing.pth", "folder"])
 def test_what_is_no_weights_is_named(tmp_path, name):
     (tmp_path / "folder").mkdir()
