@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ppsr.inference.inputs import plan_jobs
@@ -98,12 +99,10 @@ def test_results_of_another_run_in_a_folder_below_are_no_inputs(folder, upscaler
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"], ids=["frames are stated", "by time and rate"])
 def test_the_pixels_of_a_run_are_those_of_all_images_and_frames(folder, name):
     av = pytest.importorskip("av")
+    from tests.inference.videos import add_video, encode
+
     with av.open(str(folder / name), "w") as writer:
-        stream = writer.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for _ in range(8):
-            writer.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
-        writer.mux(stream.encode())
+        encode(writer, add_video(writer, rate=10), [np.zeros((48, 64, 3), np.uint8)] * 8, rate=10)
     (folder / "broken.mp4").write_bytes(b"no video")
     jobs = plan_jobs(folder, folder.parent / "out")
     assert sum(input_pixels(jobs)) == 4 * HEIGHT * WIDTH + 8 * 48 * 64

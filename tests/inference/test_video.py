@@ -12,92 +12,30 @@ import pytest
 from ppsr.inference.files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, upscale_files
+from tests.inference.videos import (
+    STAMPS,
+    add_video,
+    encode,
+    encode_sound,
+    frame_rgb,
+    make_video,
+    read_video,
+    video_images,
+)
 
 av = pytest.importorskip("av")
-
-STAMPS = [0, 1, 2, 5, 6, 10, 11, 12]  # uneven, as telephones record
-FLAT = [(200, 60, 40), (40, 180, 70), (30, 60, 210), (120, 120, 120)]
-
-
-def _images(height, width):
-    y, x = np.mgrid[:height, :width]
-    for index in range(len(STAMPS)):
-        colour = np.array(FLAT[index % len(FLAT)])
-        yield np.clip(colour + (x[..., None] + y[..., None]) * 0.3, 0, 255).astype(np.uint8)
-
-
-def _make(
-    path,
-    *,
-    height=48,
-    width=64,
-    sound=True,
-    codec=None,
-    layout="yuv420p",
-    aspect=None,
-    late=0,
-    rotation=0,
-    matrix=5,
-    wide=False,
-    **options,
-):
-    with av.open(str(path), "w", options=options) as writer:
-        codec = codec or ("libvpx-vp9" if path.suffix == ".webm" else "libx264")
-        stream = writer.add_stream(codec, rate=12, options={"crf": "4"})
-        if aspect is not None:
-            stream.codec_context.sample_aspect_ratio = aspect
-        stream.width, stream.height, stream.pix_fmt = width, height, layout
-        stream.codec_context.time_base = Fraction(1, 12)
-        stream.codec_context.colorspace = matrix
-        stream.codec_context.color_range = 2 if wide else 1
-        if rotation:
-            stream.set_display_rotation(rotation)
-        speech = "aac" if path.suffix == ".mp4" else "libopus"
-        audio = writer.add_stream(speech, rate=48000) if sound else None
-        for stamp, image in zip(STAMPS, _images(height, width), strict=True):
-            frame = av.VideoFrame.from_ndarray(image.astype(np.uint16) * 257, format="rgb48le")
-            frame = frame.reformat(format="yuv444p10le", dst_colorspace=matrix)
-            frame = frame.reformat(format=layout, src_color_range=1, dst_color_range=2 if wide else 1)
-            frame.pts, frame.time_base = stamp + late, Fraction(1, 12)
-            writer.mux(stream.encode(frame))
-        writer.mux(stream.encode(None))
-        if audio is not None:
-            tone = np.sin(np.arange(48000) / 20).astype(np.float32)[None] * 0.3
-            for start in range(0, 48000, 960):
-                part = av.AudioFrame.from_ndarray(tone[:, start : start + 960], format="fltp", layout="mono")
-                part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
-                writer.mux(audio.encode(part))
-            writer.mux(audio.encode(None))
-    return path
-
-
-def _rgb(frame):
-    """FFmpeg's scaler rounds down when it leaves 8 bits of subsampled colours directly."""
-    wide = int(frame.color_range) == 2
-    exact = frame.reformat(format="yuv444p10le", src_color_range=2 if wide else 1, dst_color_range=1)
-    matrix = 1 if int(frame.colorspace) == 1 else 5
-    return exact.reformat(format="rgb48le", src_colorspace=matrix, dst_colorspace=5).to_ndarray() / 257.0
-
-
-def _read(path):
-    """Frames as (seconds, RGB), packets of sound as (seconds, bytes)."""
-    with av.open(str(path)) as reader:
-        frames = [(frame.time, _rgb(frame)) for frame in reader.decode(video=0)]
-    with av.open(str(path)) as reader:
-        packets = reader.demux(audio=0) if reader.streams.audio else []
-        return frames, [(float(p.pts * p.time_base), bytes(p)) for p in packets if p.size]
 
 
 @pytest.mark.parametrize("late", [0, 9])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 def test_frames_stamps_and_sound_arrive(suffix, late, tmp_path):
-    source = _make(tmp_path / f"a{suffix}", late=late)
+    source = make_video(tmp_path / f"a{suffix}", late=late)
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
     assert report["status"] == "ok", report
     assert report["frames"] == len(STAMPS)
     assert report["output_size"] == [128, 96]
-    before, sound_before = _read(source)
-    after, sound_after = _read(tmp_path / "out" / f"a{suffix}")
+    before, sound_before = read_video(source)
+    after, sound_after = read_video(tmp_path / "out" / f"a{suffix}")
     assert before[0][0] == pytest.approx(late / 12, abs=2e-3)
     assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-3)
     assert [content for _, content in sound_after] == [content for _, content in sound_before]
@@ -110,27 +48,27 @@ def test_frames_stamps_and_sound_arrive(suffix, late, tmp_path):
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("matrix", [1, 5])
 def test_colours_stay(matrix, wide, tmp_path):
-    source = _make(tmp_path / "a.mp4", matrix=matrix, sound=False, wide=wide)
+    source = make_video(tmp_path / "a.mp4", matrix=matrix, sound=False, wide=wide)
     upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as reader:
         assert int(next(reader.decode(video=0)).colorspace) == matrix
-    truth = list(_images(48, 64))
+    truth = list(video_images(48, 64))
     for path in (source, tmp_path / "b.mp4"):
-        for (_, frame), expected in zip(_read(path)[0], truth, strict=True):
+        for (_, frame), expected in zip(read_video(path)[0], truth, strict=True):
             shift = frame.mean((0, 1)) - expected.mean((0, 1))
             # FFmpeg's scaler loses a level between the ranges; one taken for the other would cost ten
             assert np.abs(shift).max() < (3 if wide else 1), (path, shift)
 
 
 def test_pixels_that_are_not_square_stay_so(tmp_path):
-    source = _make(tmp_path / "a.mp4", sound=False, aspect=Fraction(16, 15))
+    source = make_video(tmp_path / "a.mp4", sound=False, aspect=Fraction(16, 15))
     upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as reader:
         assert reader.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
 
 
 def test_ten_bits_stay_ten_bits(tmp_path):
-    source = _make(tmp_path / "a.mp4", layout="yuv420p10le", sound=False)
+    source = make_video(tmp_path / "a.mp4", layout="yuv420p10le", sound=False)
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
     assert report["status"] == "ok", report
     with av.open(str(tmp_path / "b.mp4")) as reader:
@@ -144,15 +82,15 @@ def test_ten_bits_stay_ten_bits(tmp_path):
 )
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_turned_recordings_become_upright(rotation, tmp_path):
-    source = _make(tmp_path / "a.mp4", rotation=rotation, sound=False)
+    source = make_video(tmp_path / "a.mp4", rotation=rotation, sound=False)
     with av.open(str(source)) as reader:
         turned = next(reader.decode(video=0)).rotation
     upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as reader:
         frame = next(reader.decode(video=0))
         assert frame.rotation == 0
-        got = _rgb(frame)
-    expected = np.rot90(next(_images(48, 64)), turned // 90).repeat(2, 0).repeat(2, 1)
+        got = frame_rgb(frame)
+    expected = np.rot90(next(video_images(48, 64)), turned // 90).repeat(2, 0).repeat(2, 1)
     assert got.shape == expected.shape
     assert np.abs(got - expected).mean() < 4
 
@@ -162,13 +100,8 @@ def _noise(path, codec):
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     options = {"crf": "18"} if codec == "libx264" else {"b": "2000000"}
     with av.open(str(path), "w") as writer:
-        stream = writer.add_stream(codec, rate=20, options=options)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
-        for stamp in range(30):
-            frame = av.VideoFrame.from_ndarray(np.roll(image, 3 * stamp, 1), format="rgb24")
-            frame.pts, frame.time_base = stamp, Fraction(1, 20)
-            writer.mux(stream.encode(frame.reformat(format="yuv420p")))
-        writer.mux(stream.encode(None))
+        stream = add_video(writer, codec, rate=20, size=(128, 96), **options)
+        encode(writer, stream, (np.roll(image, 3 * stamp, 1) for stamp in range(30)), rate=20)
     return path
 
 
@@ -221,7 +154,7 @@ def test_avi_files_whose_frames_are_stored_in_another_order_keep_theirs(tmp_path
     source = _noise(tmp_path / "a.avi", "libx264")
     [report] = upscale_files(Upscaler(Repeat(scale=1)), source, tmp_path / "out")
     assert report["status"] == "ok", report
-    before, after = _read(source)[0], _read(tmp_path / "out" / "a.mp4")[0]
+    before, after = read_video(source)[0], read_video(tmp_path / "out" / "a.mp4")[0]
     assert [np.abs(b - a).mean() < 12 for (_, b), (_, a) in zip(before, after, strict=True)] == [True] * 30
     steps = np.diff([time for time, _ in after])
     np.testing.assert_allclose(steps, 1 / 20, atol=1e-3)
@@ -237,7 +170,7 @@ def test_avi_files_whose_frames_are_stored_in_another_order_keep_theirs(tmp_path
 
 
 def test_a_cut_mp4_whose_index_stands_first_is_refused(tmp_path):
-    source = _make(tmp_path / "b.mp4", sound=False, movflags="faststart")
+    source = make_video(tmp_path / "b.mp4", sound=False, movflags="faststart")
     content = source.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(content[:-100])
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
@@ -249,26 +182,18 @@ def test_a_cut_mp4_whose_index_stands_first_is_refused(tmp_path):
 def test_sound_that_mp4_does_not_hold_goes_to_matroska(tmp_path):
     for codec, suffix in (("pcm_s16le", ".mkv"), ("libmp3lame", ".mp4")):
         with av.open(str(tmp_path / "a.avi"), "w") as writer:
-            stream = writer.add_stream("mpeg4", rate=12)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            stream = add_video(writer, "mpeg4", rate=12)
             sound = writer.add_stream(codec, rate=48000)
             sound.codec_context.layout = "stereo"
+            encode(writer, stream, video_images(48, 64), rate=12)
             planar = codec == "libmp3lame"
-            for stamp, image in enumerate(_images(48, 64)):
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                frame.pts, frame.time_base = stamp, Fraction(1, 12)
-                writer.mux(stream.encode(frame))
-            tone = np.zeros((2, 1152) if planar else (1, 2304), np.int16)
-            for start in range(0, 9 * 1152, 1152):
-                part = av.AudioFrame.from_ndarray(tone, format="s16p" if planar else "s16", layout="stereo")
-                part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
-                writer.mux(sound.encode(part))
-            writer.mux(stream.encode(None))
-            writer.mux(sound.encode(None))
+            shape, part, kind = ((2, 9 * 1152), 1152, "s16p") if planar else ((1, 9 * 2304), 2304, "s16")
+            samples = np.zeros(shape, np.int16)
+            encode_sound(writer, sound, samples, part, rate=48000, kind=kind, layout="stereo")
         [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.avi", tmp_path / "out")
         assert report["status"] == "ok", report
         assert report["output"] == str(tmp_path / "out" / f"a{suffix}")
-        assert len(_read(tmp_path / "out" / f"a{suffix}")[1]) >= 8
+        assert len(read_video(tmp_path / "out" / f"a{suffix}")[1]) >= 8
         [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.avi", tmp_path / "b.webm")
         assert "the container cannot hold these streams" in report["reason"]
         assert "use .mkv" in report["reason"]
@@ -278,7 +203,7 @@ def test_sound_that_mp4_does_not_hold_goes_to_matroska(tmp_path):
 
 
 def test_videos_are_done_once_in_each_size(tmp_path):
-    source = _make(tmp_path / "a.mp4", sound=False)
+    source = make_video(tmp_path / "a.mp4", sound=False)
     for scale, status in ((2, "ok"), (2, "skipped"), (3, "ok")):
         upscaler = Upscaler(Repeat(), outscale=scale)
         [report] = upscale_files(upscaler, source, tmp_path / "out", skip_existing=True)
@@ -290,7 +215,7 @@ def test_videos_are_done_once_in_each_size(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm"])
 def test_videos_that_were_cut_short_are_made_again(tmp_path, suffix):
-    source = _make(tmp_path / f"a{suffix}", sound=False)
+    source = make_video(tmp_path / f"a{suffix}", sound=False)
     result = tmp_path / "out" / f"a{suffix}"
     upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
     result.write_bytes(result.read_bytes()[: result.stat().st_size // 2])
@@ -301,7 +226,7 @@ def test_videos_that_were_cut_short_are_made_again(tmp_path, suffix):
 
 def test_a_result_of_fewer_frames_is_made_again(tmp_path):
     """Such as one that was cut where it still states no other length."""
-    source = _make(tmp_path / "a.webm", sound=False)
+    source = make_video(tmp_path / "a.webm", sound=False)
     result = tmp_path / "out" / "a.webm"
     upscale_files(Upscaler(Repeat()), source, tmp_path / "out")
     short = tmp_path / "short.webm"
@@ -313,11 +238,11 @@ def test_a_result_of_fewer_frames_is_made_again(tmp_path):
     short.replace(result)
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out", skip_existing=True)
     assert report["status"] == "ok", report
-    assert len(_read(result)[0]) == len(STAMPS)
+    assert len(read_video(result)[0]) == len(STAMPS)
 
 
 def test_without_pyav_the_message_says_what_to_install(tmp_path, monkeypatch):
-    source = _make(tmp_path / "a.mp4", sound=False)
+    source = make_video(tmp_path / "a.mp4", sound=False)
     monkeypatch.setitem(sys.modules, "av", None)
     [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "b.mp4")
     assert "pip install 'ppsr[video]'" in report["reason"]
@@ -329,7 +254,7 @@ def test_frames_are_decoded_and_encoded_while_the_network_computes(tmp_path):
 
     from ppsr.inference import video
 
-    _make(tmp_path / "a.mkv", sound=False)
+    make_video(tmp_path / "a.mkv", sound=False)
     decoded = threading.Event()
     pixels, count = video.upright_pixels, []
 

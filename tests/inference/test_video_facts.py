@@ -12,7 +12,7 @@ from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, upscale_files
-from tests.inference.test_video import STAMPS, _images, _make
+from tests.inference.videos import STAMPS, add_video, encode, encode_sound, make_video, video_images
 
 av = pytest.importorskip("av")
 
@@ -38,36 +38,26 @@ def _film(path, codec="libx264", parameters=""):
             [
                 {
                     "id": k,
-                    "start": 300 * k,
-                    "end": 300 * k + 300,
-                    "time_base": Fraction(1, 1000),
+                    "start": 3 * k,
+                    "end": 3 * k + 3,
+                    "time_base": Fraction(1, 10),
                     "metadata": {"title": f"part {k}"},
                 }
                 for k in range(2)
             ]
         )
         name = {"libx265": "x265-params", "libx264": "x264-params"}[codec]
-        video = writer.add_stream(codec, rate=10, options={name: parameters} if parameters else {})
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p10le" if parameters else "yuv420p"
+        layout, options = ("yuv420p10le", {name: parameters}) if parameters else ("yuv420p", {})
+        video = add_video(writer, codec, rate=10, layout=layout, **options)
         sounds = []
         for language, title in (("deu", "Kommentar"), ("eng", "main")):
             sound = writer.add_stream("aac", rate=44100)
             sound.layout = "mono"
             sound.metadata.update(language=language, title=title)
             sounds.append(sound)
-        for stamp, image in enumerate(_images(48, 64)):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=video.pix_fmt)
-            frame.pts, frame.time_base = stamp, Fraction(1, 10)
-            writer.mux(video.encode(frame))
-        writer.mux(video.encode(None))
+        encode(writer, video, video_images(48, 64), rate=10)
         for sound in sounds:
-            for start in range(0, 30 * 1024, 1024):
-                frame = av.AudioFrame.from_ndarray(
-                    np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
-                )
-                frame.sample_rate, frame.pts = 44100, start
-                writer.mux(sound.encode(frame))
-            writer.mux(sound.encode(None))
+            encode_sound(writer, sound, np.zeros((1, 30 * 1024), np.float32), 1024, rate=44100)
 
 
 def _info(path):
@@ -98,12 +88,9 @@ def test_titles_languages_and_chapters_are_carried_over(tmp_path):
 
 def test_sound_without_packets_is_named_where_a_container_leaves_it_out(tmp_path):
     with av.open(str(tmp_path / "silent.mkv"), "w") as writer:
-        video = writer.add_stream("libx264", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video = add_video(writer, rate=10)
         writer.add_stream("aac", rate=44100)
-        for image in _images(48, 64):
-            writer.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        writer.mux(video.encode(None))
+        encode(writer, video, video_images(48, 64), rate=10)
     report = _one(tmp_path, "silent.mkv", "film.mp4")
     assert (report["status"], report["reason"]) == ("warn", "the result does not have: audio 1")
 
@@ -129,7 +116,7 @@ def test_hdr10_that_is_lost_is_named(tmp_path):
 
 
 def test_an_encoder_and_its_options_can_be_chosen(tmp_path):
-    _make(tmp_path / "a.mkv", sound=False)
+    make_video(tmp_path / "a.mkv", sound=False)
     report = _one(tmp_path, "a.mkv", video_codec="libvpx-vp9", video_options={"crf": "40"})
     assert report["status"] == "ok", report
     with av.open(str(tmp_path / "out" / "a.mkv")) as reader:
@@ -147,7 +134,7 @@ def test_an_encoder_and_its_options_can_be_chosen(tmp_path):
     ],
 )
 def test_an_unknown_encoder_is_wrong_usage(codec, message, tmp_path):
-    _make(tmp_path / "a.mkv", sound=False)
+    make_video(tmp_path / "a.mkv", sound=False)
     with pytest.raises(ConfigError, match=message):
         _one(tmp_path, "a.mkv", video_codec=codec)
     assert not (tmp_path / "out").exists()
@@ -155,7 +142,7 @@ def test_an_unknown_encoder_is_wrong_usage(codec, message, tmp_path):
 
 @_needs_x265
 def test_x265_prints_nothing(tmp_path, capfd):
-    _make(tmp_path / "a.mkv", sound=False)
+    make_video(tmp_path / "a.mkv", sound=False)
     options = {"x265-params": "aq-mode=1"}
     assert _one(tmp_path, "a.mkv", video_codec="libx265", video_options=options)["status"] == "ok"
     assert "x265 [" not in capfd.readouterr().err
@@ -180,7 +167,7 @@ def test_x265_prints_nothing(tmp_path, capfd):
     ],
 )
 def test_options_that_the_encoder_does_not_take_are_named(tmp_path, codec, option, message):
-    _make(tmp_path / "a.mp4", sound=False)
+    make_video(tmp_path / "a.mp4", sound=False)
     report = _one(tmp_path, "a.mp4", video_codec=codec, video_options=option)
     assert (report["status"], report["error"], exit_code([report])) == ("error", "ConfigError", 2)
     assert message in report["reason"]
@@ -198,15 +185,10 @@ def test_options_that_the_encoder_does_not_take_are_named(tmp_path, codec, optio
 )
 def test_transparency_that_is_lost_is_named(source, codec, target, options, tmp_path):
     with av.open(str(tmp_path / source), "w") as writer:
-        stream = writer.add_stream(codec, rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba" if codec == "png" else "yuva420p"
+        stream = add_video(writer, codec, rate=10, layout="rgba" if codec == "png" else "yuva420p")
         if codec != "png":
             stream.metadata["alpha_mode"] = "1"
-        for stamp in range(3):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 4), 90, np.uint8), format="rgba")
-            frame.pts, frame.time_base = stamp, Fraction(1, 10)
-            writer.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
-        writer.mux(stream.encode(None))
+        encode(writer, stream, [np.full((48, 64, 4), 90, np.uint8)] * 3, rate=10, layout="rgba")
     report = _one(tmp_path, source, target, **options)
     assert report["status"] == "warn"
     assert "transparency is left out" in report["reason"]
@@ -215,13 +197,7 @@ def test_transparency_that_is_lost_is_named(source, codec, target, options, tmp_
 def test_a_title_that_is_no_text_ends_nothing(tmp_path):
     with av.open(str(tmp_path / "a.avi"), "w") as writer:
         writer.metadata["title"] = "ABCDEFG"
-        stream = writer.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for stamp, image in enumerate(_images(48, 64)):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = stamp, Fraction(1, 10)
-            writer.mux(stream.encode(frame))
-        writer.mux(stream.encode(None))
+        encode(writer, add_video(writer, "mpeg4", rate=10), video_images(48, 64), rate=10)
     content = (tmp_path / "a.avi").read_bytes()
     assert b"ABCDEFG" in content
     (tmp_path / "a.avi").write_bytes(content.replace(b"ABCDEFG", "Caf\xe9 \xfc!".encode("latin-1")))
@@ -235,7 +211,7 @@ def _subtitles(reader):
 
 
 def test_subtitles_are_copied_where_the_container_takes_them(tmp_path):
-    _make(tmp_path / "plain.mp4")
+    make_video(tmp_path / "plain.mp4")
     (tmp_path / "a.srt").write_text("1\n00:00:00,100 --> 00:00:00,500\nGuten Tag\n\n")
     with (
         av.open(str(tmp_path / "plain.mp4")) as film,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from ppsr.inference import video_parts
 from ppsr.inference.files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, upscale_files
-from tests.inference.test_video import STAMPS, _make, _read
+from tests.inference.videos import STAMPS, add_video, encode, make_video, read_video
 
 av = pytest.importorskip("av")
 
@@ -47,8 +45,8 @@ def _short_parts(monkeypatch):
 
 
 def _is_equal(one, other):
-    frames, sound = _read(one)
-    expected, expected_sound = _read(other)
+    frames, sound = read_video(one)
+    expected, expected_sound = read_video(other)
     assert [time for time, _ in frames] == pytest.approx([time for time, _ in expected], abs=2e-3)
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(frames, expected, strict=True))
     assert sound == expected_sound
@@ -58,7 +56,7 @@ def _is_equal(one, other):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 def test_an_interrupted_video_goes_on_and_is_equal(suffix, tmp_path):
-    source = _make(tmp_path / f"a{suffix}", late=2)
+    source = make_video(tmp_path / f"a{suffix}", late=2)
     _upscale(_Counts(), source, tmp_path / f"whole{suffix}")
     target = tmp_path / f"b{suffix}"
     _end(source, target)
@@ -73,7 +71,7 @@ def test_an_interrupted_video_goes_on_and_is_equal(suffix, tmp_path):
 
 
 def test_parts_have_the_time_stamps_of_a_video_that_was_encoded_at_once(tmp_path, monkeypatch):
-    source = _make(tmp_path / "a.mp4")
+    source = make_video(tmp_path / "a.mp4")
     _upscale(_Counts(), source, tmp_path / "parts.mp4", crf=0)
     monkeypatch.setattr(video_parts, "PART_FRAMES", 100)
     _upscale(_Counts(), source, tmp_path / "one.mp4", crf=0)
@@ -82,7 +80,7 @@ def test_parts_have_the_time_stamps_of_a_video_that_was_encoded_at_once(tmp_path
 
 @pytest.mark.parametrize("change", ["network", "crf", "source", "tiles", "damaged"])
 def test_parts_of_other_settings_are_not_used(change, tmp_path):
-    source, target = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
+    source, target = make_video(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
     _end(source, target)
     network, crf, tiles = _Counts(), 18, {}
     if change == "network":
@@ -92,7 +90,7 @@ def test_parts_of_other_settings_are_not_used(change, tmp_path):
     elif change == "tiles":
         tiles = {"tile": 64}
     elif change == "source":
-        _make(source, sound=False, matrix=1)
+        make_video(source, sound=False, matrix=1)
     else:
         (tmp_path / ".b.mkv.parts" / "settings.json").write_text("{")
     [report] = upscale_files(Upscaler(network, **tiles), source, target, options=FileOptions(crf=crf))
@@ -102,7 +100,7 @@ def test_parts_of_other_settings_are_not_used(change, tmp_path):
 
 @pytest.mark.parametrize(("suffix", "size"), [("json", 0), ("json", 9), ("bin", 10)])
 def test_damaged_parts_are_made_again(suffix, size, tmp_path):
-    source, target = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
+    source, target = make_video(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
     _end(source, target)
     part = tmp_path / ".b.mkv.parts" / f"000000.{suffix}"
     part.write_bytes(part.read_bytes()[:size])
@@ -115,13 +113,13 @@ def test_damaged_parts_are_made_again(suffix, size, tmp_path):
 
 
 def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path):
-    source = _make(tmp_path / "a.mkv", sound=False)
+    source = make_video(tmp_path / "a.mkv", sound=False)
     report = _upscale(_Counts(), source, tmp_path / f"{'电' * 83}.mkv")
     assert report["status"] == "ok", report
 
 
 def test_a_run_that_ends_before_its_first_part_leaves_nothing(tmp_path):
-    source = _make(tmp_path / "a.mkv", sound=False)
+    source = make_video(tmp_path / "a.mkv", sound=False)
     with pytest.raises(KeyboardInterrupt):
         _upscale(_Counts(2), source, tmp_path / "b.mkv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "report.jsonl"]
@@ -132,13 +130,7 @@ def test_transparency_stays_where_the_codec_has_it(codec, suffix, tmp_path):
     y, x = np.mgrid[:48, :64]
     image = np.stack([x * 4, y * 5, 255 - x * 2, np.minimum(x * 6, 255)], axis=-1).astype(np.uint8)
     with av.open(str(tmp_path / "a.mov"), "w") as writer:
-        stream = writer.add_stream("png", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba"
-        for stamp in range(4):
-            frame = av.VideoFrame.from_ndarray(image, format="rgba")
-            frame.pts, frame.time_base = stamp, Fraction(1, 10)
-            writer.mux(stream.encode(frame))
-        writer.mux(stream.encode(None))
+        encode(writer, add_video(writer, "png", rate=10, layout="rgba"), [image] * 4, rate=10, layout="rgba")
     report = _upscale(Repeat(), tmp_path / "a.mov", tmp_path / f"b{suffix}", video_codec=codec)
     assert report["status"] == "ok", report
     with av.open(str(tmp_path / f"b{suffix}")) as reader:
@@ -166,7 +158,7 @@ class _Meanwhile(Repeat):
 
 
 def test_a_second_run_of_a_video_into_the_same_place_is_refused(tmp_path):
-    source, target, refused = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv", []
+    source, target, refused = make_video(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv", []
     network = _Meanwhile(lambda: refused.append(_upscale(_Counts(), source, target)))
     assert _upscale(network, source, target)["status"] == "ok"
     [report] = refused
@@ -177,7 +169,7 @@ def test_a_second_run_of_a_video_into_the_same_place_is_refused(tmp_path):
 
 
 def test_what_a_run_left_that_was_killed_after_its_last_frame_is_removed(tmp_path):
-    source, target = _make(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
+    source, target = make_video(tmp_path / "a.mkv", sound=False), tmp_path / "b.mkv"
     _end(source, target)
     _upscale(_Counts(), source, tmp_path / "whole.mkv")
     (tmp_path / "whole.mkv").rename(target)
