@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,38 +35,37 @@ ListLayers = Annotated[bool, typer.Option("--list-layers", help="Print the layer
 Memory = Annotated[int, typer.Option("--memory", help="Memory limit of a batch in MiB.")]
 
 
-def _load_networks(configs: list[Path], loads: list[Path], labels: list[str]) -> list[AnalyzedNetwork]:
+def _begin(
+    tool: str,
+    output: Path | None,
+    configs: list[Path],
+    loads: list[Path],
+    labels: Sequence[str] = (),
+    list_layers: bool = False,
+) -> tuple[Path, list[AnalyzedNetwork]]:
+    """The output folder and the networks, or their layers and the end of the command."""
     from ppsr import accelerate
+    from ppsr.evaluation.report import check_folder
 
+    folder = output or Path(f"output/analyze-{tool}")
+    check_folder(folder)  # before anything is computed
     accelerate.enable()
     from ppsr.analysis.inputs import load_networks
 
     log_to_console()
-    return load_networks(configs, loads, labels)
+    networks = load_networks(configs, loads, labels)
+    if list_layers:
+        _print_layers(networks)
+        raise typer.Exit()
+    return folder, networks
 
 
-def _image(
-    source: Path | None,
-    networks: list[AnalyzedNetwork],
-    *,
-    gt: Path | None = None,
-    from_hr: bool = False,
-    crop: int | None = None,
-) -> Image:
+def _image(source: Path | None, networks: list[AnalyzedNetwork], **options: Any) -> Image:
     from ppsr.analysis.inputs import load_image
 
     if source is None:
         raise ConfigError("give an image: ppsr analyze COMMAND IN ...")
-    return load_image(source, networks[0], gt=gt, from_hr=from_hr, crop=crop)
-
-
-def _folder(output: Path | None, tool: str) -> Path:
-    """The output folder; a wrong one is an error before anything is computed."""
-    from ppsr.evaluation.report import check_folder
-
-    folder = output or Path(f"output/analyze-{tool}")
-    check_folder(folder)
-    return folder
+    return load_image(source, networks[0], **options)
 
 
 def _finish(lines: list[str], folder: Path) -> None:
@@ -110,8 +110,7 @@ def local_attribution(
 
     Several networks are drawn on one sheet.
     """
-    folder = _folder(output, "lam")
-    networks = _load_networks(config_file, load, label)
+    folder, networks = _begin("lam", output, config_file, load, label)
     image = _image(source, networks, from_hr=from_hr, crop=crop)
     from ppsr.analysis.lam import LamSettings
     from ppsr.analysis.reports import report_lam
@@ -144,16 +143,15 @@ def channel_saliency(
     memory: Memory = 512,
 ) -> None:
     """Channel saliency maps (CSM) of layers, by default the deepest, and PSNR without channels."""
-    folder = _folder(output, "csm")
-    networks = _load_networks(config_file, load, [])
-    if list_layers:
-        _print_layers(networks)
-        return
+    folder, networks = _begin("csm", output, config_file, load, list_layers=list_layers)
     image = _image(source, networks, gt=gt, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_csm
+    from ppsr.evaluation.report import check_folder
     from ppsr.inference.progress import progress_bar
 
-    folders = [_folder(folder / s.label, "csm") if len(networks) > 1 else folder for s in networks]
+    folders = [folder / network.label if len(networks) > 1 else folder for network in networks]
+    for own in folders:
+        check_folder(own)
     for network, own in zip(networks, folders, strict=True):
         with progress_bar() as show:
             lines = report_csm(
@@ -191,11 +189,7 @@ def degradation_representation(
 
     Several networks, such as one with and one without dropout, are drawn side by side.
     """
-    folder = _folder(output, "ddr")
-    networks = _load_networks(config_file, load, label)
-    if list_layers:
-        _print_layers(networks)
-        return
+    folder, networks = _begin("ddr", output, config_file, load, label, list_layers)
     from ppsr.analysis.ddr import DEGRADATIONS
     from ppsr.analysis.reports import report_ddr
     from ppsr.imaging.io import list_images
@@ -234,11 +228,7 @@ def feature_maps(
     list_layers: ListLayers = False,
 ) -> None:
     """Feature maps of layers, by default the main stages, with energy and effective rank over depth."""
-    folder = _folder(output, "features")
-    networks = _load_networks(config_file, load, label)
-    if list_layers:
-        _print_layers(networks)
-        return
+    folder, networks = _begin("features", output, config_file, load, label, list_layers)
     image = _image(source, networks, from_hr=from_hr, crop=crop)
     from ppsr.analysis.reports import report_features
     from ppsr.inference.progress import progress_bar
