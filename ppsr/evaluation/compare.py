@@ -47,7 +47,8 @@ def write_comparison(
     rows = []
     for top, left in choose_crops(images, crops, side):
         tiles = {label: image[top : top + side, left : left + side] for label, image in images.items()}
-        captions = [captioned(_enlarged(tile), label) for label, tile in tiles.items()]
+        # twice the size, so that single pixels can be seen
+        captions = [captioned(tile.repeat(2, 0).repeat(2, 1), label) for label, tile in tiles.items()]
         rows.append(np.concatenate(captions, axis=1))
     write_image(folder / "sheet.png", np.concatenate(rows, axis=0))
     page = Template(Path(__file__).with_name("compare.html").read_text(encoding="utf-8"))
@@ -80,8 +81,3 @@ def choose_crops(images: Mapping[str, np.ndarray], count: int, side: int) -> lis
         if len(chosen) < count and all(abs(top - t) >= side or abs(left - x) >= side for t, x in chosen):
             chosen.append((top, left))
     return chosen
-
-
-def _enlarged(crop: np.ndarray) -> np.ndarray:
-    """Twice the size, so that single pixels can be seen."""
-    return crop.repeat(2, axis=0).repeat(2, axis=1)

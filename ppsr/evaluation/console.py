@@ -30,14 +30,6 @@ def set_differences(evaluation: Evaluation, score: SetScore) -> list[Difference]
     )
 
 
-def _options_text(evaluation: Evaluation) -> str:
-    """`lpips net=vgg; rmse definition=published`."""
-    return "; ".join(
-        f"{name} " + ", ".join(f"{key}={value}" for key, value in arguments.items())
-        for name, arguments in evaluation.options.items()
-    )
-
-
 def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> Iterator[str]:
     """The scores of several methods on the same sets, and the images without a score.
 
@@ -54,10 +46,12 @@ def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> I
     tilings = dict.fromkeys(evaluation.tiling for evaluation in evaluations if evaluation.tiling)
     head = [first.protocol.name, f"x{first.scale}", *(f"network on {tiling}" for tiling in tilings)]
     yield ", ".join(head)
-    if first.options:
-        yield f"options: {_options_text(first)}"
+    if first.options:  # lpips net=vgg; rmse definition=published
+        options = {m: ", ".join(f"{k}={v}" for k, v in given.items()) for m, given in first.options.items()}
+        yield "options: " + "; ".join(f"{metric} {text}" for metric, text in options.items())
     metrics = list(dict.fromkeys(m for e in evaluations for score in e.sets for m in score.means))
-    rows = [["set", "images", "method", *(_titled(metric, first) for metric in metrics)]]
+    titles = [f"{metric} {'↑' if first.higher_is_better[metric] else '↓'}" for metric in metrics]
+    rows = [["set", "images", "method", *titles]]
     for index, score in enumerate(first.sets):
         label = set_label(score)
         for name, method, values in _set_rows(evaluations, index, images=images):
@@ -94,10 +88,6 @@ def _set_rows(
         for method, values in published.items():
             yield "", f"published: {method}", values
             yield "", f"{e.method} - published", differences[method]
-
-
-def _titled(metric: str, evaluation: Evaluation) -> str:
-    return f"{metric} {'↑' if evaluation.higher_is_better[metric] else '↓'}"
 
 
 def _number(metric: str, value: float | None, *, signed: bool) -> str:

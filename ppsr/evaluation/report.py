@@ -181,12 +181,8 @@ def write_report(evaluation: Evaluation, folder: str | Path, *, grid: bool = Tru
                 image = draw_grid(source.read(name), evaluation.scale)
             except DataError:
                 continue  # it was readable a moment ago; the scores stand without the grid
-            write_image(folder / f"{_file_name(f'{set_label(score)} {kind} {name}')}.png", image)
-
-
-def _file_name(text: str) -> str:
-    """Names of images in sub-folders as names of files."""
-    return text.replace("/", "_").replace(" ", "_")
+            title = f"{set_label(score)} {kind} {name}"  # the name may be a path
+            write_image(folder / f"{title.replace('/', '_').replace(' ', '_')}.png", image)
 
 
 def _extremes(evaluation: Evaluation, score: SetScore) -> list[tuple[str, str]]:

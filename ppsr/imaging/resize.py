@@ -122,10 +122,15 @@ def resize_separable(image: np.ndarray, rows: csr_matrix, columns: csr_matrix) -
     planes = planes[..., None] if planes.ndim == 2 else planes
     height, width, channels = planes.shape
     tall = (rows @ planes.reshape(height, width * channels)).reshape(-1, width, channels)
-    turned = np.ascontiguousarray(tall.transpose(1, 0, 2)).reshape(width, -1)
-    wide = (columns @ turned).reshape(-1, tall.shape[0], channels)
-    resized = np.ascontiguousarray(wide.transpose(1, 0, 2))
+    resized = resize_columns(tall, columns)
     return resized[..., 0] if image.ndim == 2 else resized
+
+
+def resize_columns(image: np.ndarray, columns: csr_matrix) -> np.ndarray:
+    """Apply a (W', W) matrix to an H x W x C image."""
+    turned = np.ascontiguousarray(image.transpose(1, 0, 2))
+    wide = (columns @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])
+    return np.ascontiguousarray(wide.transpose(1, 0, 2), dtype=np.float32)
 
 
 @lru_cache(maxsize=512)

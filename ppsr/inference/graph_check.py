@@ -77,7 +77,10 @@ def check_graph(path: Path) -> None:
         >>> check_graph(Path("exported/net.onnx"))
     """
     if path.suffix == ".param":
-        _check_ncnn(path)
+        try:
+            read_ncnn(path)
+        except (OSError, WeightError) as error:
+            raise DataError(f"{path} is refused: {error}; if you trust who made it, use --trust") from None
         return
     unknown = unknown_operations(path)
     if unknown:
@@ -86,13 +89,6 @@ def check_graph(path: Path) -> None:
             f"{path} is refused: nothing is known of {', '.join(unknown[:_SHOWN])}{more}, and a graph is a "
             "program that may write files or run code; if you trust who made it, use --trust"
         )
-
-
-def _check_ncnn(path: Path) -> None:
-    try:
-        read_ncnn(path)
-    except (OSError, WeightError) as error:
-        raise DataError(f"{path} is refused: {error}; if you trust who made it, use --trust") from None
 
 
 def unknown_operations(path: Path) -> list[str]:

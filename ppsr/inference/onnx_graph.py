@@ -32,6 +32,9 @@ def convert(graph: Path, parameters: Path, target: Path) -> None:
     Raises:
         ConfigError: an operation has no ONNX form.
     """
+    import onnx
+    import onnxslim
+
     with tempfile.TemporaryDirectory(prefix="ppsr-onnx-") as folder:
         narrow = Path(folder, graph.name)
         content = graph.read_bytes()
@@ -50,14 +53,7 @@ def convert(graph: Path, parameters: Path, target: Path) -> None:
         if done.returncode or not raw.is_file():
             said = (done.stdout + done.stderr).strip()[-2000:]
             raise ConfigError(f"paddle2onnx cannot convert {graph}:", *said.splitlines())
-        _simplify(raw, target)
-
-
-def _simplify(raw: Path, target: Path) -> None:
-    import onnx
-    import onnxslim
-
-    model = onnxslim.slim(onnx.load(str(raw)))
+        model = onnxslim.slim(onnx.load(str(raw)))
     onnx.checker.check_model(model)
     onnx.save(model, str(target))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ppsr.imaging.resize import cubic_matrix
+from ppsr.imaging.resize import cubic_matrix, resize_columns
 
 __all__ = ["resize_rows"]
 
@@ -25,17 +25,13 @@ def resize_rows(
         Rows from top to bottom, (rows, W', C) float32 in [0, 1].
     """
     down, across = cubic_matrix(old[0], new[0]), cubic_matrix(old[1], new[1])
-    last_tap = np.array([down.indices[a:b].max() for a, b in zip(down.indptr, down.indptr[1:], strict=False)])
-    first_tap = np.array(
-        [down.indices[a:b].min() for a, b in zip(down.indptr, down.indptr[1:], strict=False)]
-    )
-    last_tap = np.maximum.accumulate(last_tap)
-    first_tap = np.minimum.accumulate(first_tap[::-1])[::-1]
+    last_tap = np.maximum.accumulate(np.maximum.reduceat(down.indices, down.indptr[:-1]))
+    first_tap = np.minimum.accumulate(np.minimum.reduceat(down.indices, down.indptr[:-1])[::-1])[::-1]
     held: np.ndarray | None = None
     base = done = 0
     for band in bands:
         for start in range(0, len(band), _CHUNK):
-            rows = _across(band[start : start + _CHUNK], across)
+            rows = resize_columns(band[start : start + _CHUNK], across)
             held = rows if held is None else np.concatenate([held, rows])
             ready = int(np.searchsorted(last_tap, base + len(held), side="left"))
             if ready == done:
@@ -46,10 +42,3 @@ def resize_rows(
             done = ready
             kept = int(first_tap[done]) if done < new[0] else base + len(held)
             held, base = held[max(0, kept - base) :], max(base, kept)
-
-
-def _across(rows: np.ndarray, matrix: object) -> np.ndarray:
-    """Resize along the second axis."""
-    turned = np.ascontiguousarray(rows.transpose(1, 0, 2))
-    resized = (matrix @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])  # type: ignore[operator]
-    return np.ascontiguousarray(resized.transpose(1, 0, 2), dtype=np.float32)

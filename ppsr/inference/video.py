@@ -41,7 +41,6 @@ _CONTAINERS = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}  # FFmpeg's n
 _AHEAD = 2  # frames that wait on either side of the network
 _TRIED_PACKETS = 64  # of sound and subtitles
 _PROBE, _PROBE_STEP = 32, 8  # side of an image of noise; one of so many pixels of its result is kept
-_PROBE_TOLERANCE = 257  # one level of 8 bits
 
 
 def check_video_codec(codec: str | None) -> None:
@@ -92,7 +91,7 @@ def upscale_video(
                 )
             job = _Job(upscaler, reader, source, target, found, options)
             job.check_container()
-            with Parts(target, job.settings(), _are_same) as parts:
+            with Parts(target, job.settings()) as parts:
                 start(max(0, found.frames - parts.frames))
                 job.compute(parts, step)
                 with atomic_path(target) as temporary:
@@ -165,7 +164,11 @@ class _Job:
                     writer.mux(packet)
                 writer.close()
             except (ValueError, av.error.FFmpegError) as error:
-                raise _unsupported_streams(reader, error) from None
+                codecs = [s.codec_context for s in reader.streams if s.type in ("audio", "subtitle")]
+                names = ", ".join(codec.name for codec in codecs if codec is not None) or "no sound"
+                raise DataError(
+                    f"the container cannot hold these streams ({names}): {error}; use .mkv"
+                ) from None
             self.alpha = streams.has_alpha(av.VideoFormat(encoder.pix_fmt))
 
     @cached_property
@@ -269,16 +272,3 @@ class _Job:
         if self.first.interlaced_frame:
             warnings.append("its frames are interlaced and were upscaled as they are; deinterlace it first")
         return warnings
-
-
-def _are_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether settings are the same; a GPU may give slightly other values for the noise."""
-    old, new = np.array(before["network"]), np.array(now["network"])
-    near = old.shape == new.shape and bool(np.all(np.abs(old - new) <= _PROBE_TOLERANCE))
-    return near and all(before[key] == value for key, value in now.items() if key != "network")
-
-
-def _unsupported_streams(reader: Any, error: Exception) -> DataError:
-    found = [s for s in reader.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
-    names = ", ".join(stream.codec_context.name for stream in found) or "no sound"
-    return DataError(f"the container cannot hold these streams ({names}): {error}; use .mkv")

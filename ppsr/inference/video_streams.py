@@ -36,8 +36,7 @@ _WITH_CRF = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom
 _WITH_ALPHA = ("ffv1", "png", "prores_ks", "qtrle")
 # beginnings of tags of the file, not of the film
 _WRITER_TAGS = ("encoder", "software", "handler_name", "vendor_id", "alpha_mode")
-_WRITER_TAGS += ("major_", "minor_", "compatible_")
-_STATISTICS = ("duration", "bps", "number_of_", "_statistics")
+_FILE_TAGS = ("major_", "minor_", "compatible_", "duration", "bps", "number_of_", "_statistics")
 _BITMAP_SUBTITLES = {"dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle"}
 _SUBTITLES = {
     "matroska": {"subrip", "srt", "ass", "ssa", "webvtt", *_BITMAP_SUBTITLES},
@@ -315,7 +314,7 @@ def copy_metadata(reader: Any, writer: Any, encoder: Any) -> None:
 
 def _tags(place: Any) -> dict[str, str]:
     """Tags of a container or stream that hold for the result as well; statistics of the file do not."""
-    skipped = _WRITER_TAGS + _STATISTICS
+    skipped = _WRITER_TAGS + _FILE_TAGS
     return {key: value for key, value in place.metadata.items() if not key.lower().startswith(skipped)}
 
 

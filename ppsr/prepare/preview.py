@@ -43,15 +43,14 @@ def make_preview(config_file: str | Path, output: str | Path, *, index: int = 0)
     for part in degrading:
         count = 0
         for degradation, stages in part.previews(index).items():
-            tiles = [_tile(image, f"{degradation}: {name}") for name, image in stages]
+            tiles = []
+            for name, image in stages:
+                mode = "area" if min(image.shape[:2]) > _TILE else "bicubic"
+                tile = to_uint8(interpolate(image, mode=mode, size=(_TILE, _TILE)))
+                tiles.append(captioned(tile, f"{degradation}: {name}"))
             count += len(tiles)
             tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % _COLUMNS)
             rows += [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
         counts.append(f"{count} stages of {part.items[index % len(part)]}")
     write_image(output, np.concatenate(rows, axis=0))
     return f"{output}: {', '.join(counts)}"
-
-
-def _tile(image: np.ndarray, text: str) -> np.ndarray:
-    mode = "area" if min(image.shape[:2]) > _TILE else "bicubic"
-    return captioned(to_uint8(interpolate(image, mode=mode, size=(_TILE, _TILE))), text)

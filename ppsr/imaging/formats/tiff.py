@@ -71,7 +71,9 @@ def decode_tiff(
             assert value_range is not None
             pixels = _scaled(pixels, value_range, warnings)
         pixels, alpha = _meaning(page, pixels, warnings)
-        return (np.ascontiguousarray(pixels), _metadata(page, content, warnings), alpha), _orientation(page)
+        orientation = page.tags.valueof(274, 1)
+        orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+        return (np.ascontiguousarray(pixels), _metadata(page, content, warnings), alpha), orientation
 
 
 def _pages(content: bytes) -> int:
@@ -180,11 +182,6 @@ def _straight(pixels: np.ndarray, top: int) -> np.ndarray:
     alpha = pixels[..., -1:].astype(np.float64)
     colours = np.minimum(np.rint(pixels[..., :-1] * (top / np.maximum(alpha, 1))), top)
     return np.concatenate([colours.astype(pixels.dtype), pixels[..., -1:]], axis=2)
-
-
-def _orientation(page: Any) -> int:
-    value = page.tags.valueof(274, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _metadata(page: Any, content: bytes, warnings: list[str]) -> Metadata:
