@@ -31,9 +31,6 @@ class DASRDataset(DegradingDataset):
     Args:
         level_prob: probabilities of weak, standard and severe degradation.
         published_description: the released code's index 9 of the parameters.
-
-    Raises:
-        ConfigError: wrong probabilities or ranges.
     """
 
     keep_gt: bool = field(default=False, init=False)

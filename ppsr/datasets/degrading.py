@@ -36,11 +36,7 @@ BACKENDS = ("host", "device")
 
 
 def choose_backend(backend: str | None) -> str:
-    """The backend of a configuration; by default the training device where that is not a CPU, else the host.
-
-    Raises:
-        ConfigError: neither "host" nor "device" nor None.
-    """
+    """The backend of a configuration; by default the training device unless that is a CPU, else the host."""
     if backend is None:
         return "host" if paddle.get_device() == "cpu" else "device"
     if backend not in BACKENDS:
@@ -53,10 +49,8 @@ class BatchParams:
     """Random choices for a batch that is degraded on the device.
 
     Attributes:
-        noise_seed: seed of the noise tensors.
         views: for each view, the operations of every sample.
         corners: row and column of every sample's LR window.
-        entries: further entries of the batch.
     """
 
     noise_seed: int
@@ -79,9 +73,6 @@ class DegradingDataset(TrainingDataset):
         degradation: `backend`, "host" or "device" (default: "device" unless that is a CPU), and options of
             the degradation.
         views: 2 adds `lq_view2`, the same window degraded anew, for `AlignModel`.
-
-    Raises:
-        ConfigError: sizes that do not fit together.
     """
 
     gt_size: int = 256
@@ -135,7 +126,6 @@ class DegradingDataset(TrainingDataset):
         """Operations for one window, and further entries of its item.
 
         Args:
-            rng: generator that draws the window.
             shared_rng: generator that draws sizes and order.
         """
         raise NotImplementedError

@@ -25,9 +25,6 @@ class DepthDataset(SRDataset):
 
     Args:
         channels: 1, or 3 equal ones.
-
-    Raises:
-        ConfigError: another number of channels.
     """
 
     channels: int = 3

@@ -181,14 +181,8 @@ def gather_shares(
     """Images of one or several folders, those of some folders repeated where shares ask for it.
 
     Args:
-        gt_folder: a folder, or a list of folders.
-        meta_info: list of names, for one folder.
         shares: parts of the samples that come from each folder, in any unit; by default each image counts
             once.
-
-    Raises:
-        ConfigError: wrong folders or shares, or a list for several folders.
-        DataError: see `gather_images`.
     """
     folders = _gt_folders(gt_folder, meta_info)
     return _shared([gather_images(folder, meta_info) for folder in folders], shares)
@@ -213,12 +207,8 @@ def gather_pairs(
     """Like `gather_shares`, with LR images from the same number of folders.
 
     Args:
-        gt_folder: a folder of HR images, or a list of folders.
-        lq_folder: the same number of LR folders.
         template: base name of the LR image, `{}` standing for the HR one. With "{}" names that differ pair
             too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
-        meta_info: list of HR names, for one folder.
-        shares: parts of the samples that come from each folder.
 
     Raises:
         ConfigError: folders or shares that do not fit together, or a template without `{}`.

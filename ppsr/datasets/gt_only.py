@@ -37,9 +37,6 @@ class GTDataset(TrainingDataset):
 
     Args:
         degradation: "matlab_bicubic", one of the eight of Reflash Dropout's benchmark, or None for no LR.
-
-    Raises:
-        ConfigError: unknown degradation.
     """
 
     degradation: str | None = None

@@ -31,10 +31,6 @@ class MixedDataset(ImageDataset):
             to those below.
         shares: share of samples from each data set; the sum is 1.
         scale: HR size / LR size, of all of them.
-        seed: seed of all random choices.
-
-    Raises:
-        ConfigError: fewer than two data sets, other shares, different scales, or the backend "device".
     """
 
     datasets: Sequence[Mapping[str, Any]]

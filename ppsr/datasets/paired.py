@@ -30,9 +30,6 @@ class SRDataset(TrainingDataset):
         filename_tmpl: base name of the LR image, `{}` standing for the HR one.
         cache: keep decoded images in memory, a copy per loader worker: for small sets and small windows, of
             which decoding takes most of the time.
-
-    Raises:
-        DataError: names do not pair.
     """
 
     lq_folder: Folders

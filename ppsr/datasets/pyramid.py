@@ -28,11 +28,7 @@ _SOURCES = ("matlab", "opencv")
 
 
 def middle_sizes(scale: int) -> tuple[int, ...]:
-    """The doublings strictly between LR and HR: 8 -> (2, 4).
-
-    Raises:
-        ConfigError: not a power of two.
-    """
+    """The doublings strictly between LR and HR: 8 -> (2, 4)."""
     if scale < 2 or scale & (scale - 1):
         raise ConfigError(f"scale must be 2, 4, 8, ..., got {scale}")
     return tuple(2**k for k in range(1, scale.bit_length() - 1))
@@ -43,10 +39,6 @@ def opencv_level(gt: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Args:
         gt: H x W x C, 8 or 16 bit.
-        size: (height, width).
-
-    Returns:
-        8 bit.
     """
     shrunk = cv2.resize(to_uint8(to_unit(gt)), size[::-1], interpolation=cv2.INTER_CUBIC)
     return shrunk.reshape(*size, gt.shape[2])
@@ -65,9 +57,6 @@ class PyramidDataset(SRDataset):
             the window).
         unpaired_folder: real LR images without ground truth, taken as they are.
         unpaired_ratio: share of samples that come from there (the paper uses about 0.3).
-
-    Raises:
-        ConfigError: an impossible scale, source or share.
     """
 
     level_folders: Mapping[int, Folders] | None = None

@@ -20,12 +20,7 @@ class EpochBatchSampler(BatchSampler):
     also with another batch size or number of ranks.
 
     Args:
-        length: samples in the dataset.
-        batch_size: samples per rank and batch.
-        seed: seed of the run.
         shuffle: off keeps the dataset's order.
-        rank: this process.
-        world: number of processes.
         start: samples that all ranks together have already taken.
     """
 

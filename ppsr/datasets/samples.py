@@ -119,10 +119,6 @@ class TrainingDataset(ImageDataset):
 
     Attributes:
         items: what samples are read from: paths of HR images, or pairs of paths.
-
-    Raises:
-        ConfigError: a window that is not a multiple of the scale, or a range that is not two rising numbers.
-        DataError: folders are missing or empty.
     """
 
     gt_folder: Folders

@@ -40,11 +40,7 @@ _LINE = re.compile(r"(?P<key>.+)\.\w+ \((?P<shape>\d+,\d+,\d+)\)( \d+)?")
 
 
 def load_lmdb() -> ModuleType:
-    """The optional library.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+    """The optional library."""
     try:
         import lmdb
     except ImportError:
@@ -54,12 +50,7 @@ def load_lmdb() -> ModuleType:
 
 @cache
 def open_store(folder: Path) -> Any:
-    """A store to read from, opened once: LMDB forbids a second opening in a process and in its copies.
-
-    Raises:
-        ConfigError: the library is missing.
-        DataError: there is no store, or it is broken.
-    """
+    """A store to read from, opened once: LMDB forbids a second opening in a process and in its copies."""
     lmdb = load_lmdb()
     if not (folder / "data.mdb").is_file():
         raise DataError(f"there is no LMDB store {folder}")
@@ -81,11 +72,7 @@ def close_stores() -> None:
 
 
 def read_store_list(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes (height, width, channels) by the list in a store.
-
-    Raises:
-        DataError: the list is missing or broken.
-    """
+    """Keys and shapes (height, width, channels) by the list in a store."""
     try:
         lines = read_regular(folder / STORE_LIST).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -100,22 +87,14 @@ def read_store_list(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def list_source(folder: Path) -> list[Path]:
-    """Images of a store in the order of its list, or of a folder, recursively, sorted.
-
-    Raises:
-        DataError: no such folder, or a store without a list.
-    """
+    """Images of a store in the order of its list, or of a folder, recursively, sorted."""
     if folder.suffix == STORE_SUFFIX:
         return [folder / f"{key}.png" for key in read_store_list(folder)]
     return imaging.list_images(folder, recursive=True)
 
 
 def read_samples(path: Path, value_range: Sequence[float] | None = None) -> np.ndarray:
-    """An image of a folder or store in its own sample type: H x W, or H x W x C; see `decode_image`.
-
-    Raises:
-        DataError: missing or broken.
-    """
+    """An image of a folder or store in its own sample type: H x W, or H x W x C; see `decode_image`."""
     if path.parent.suffix != STORE_SUFFIX:
         return decode_image(path, value_range=value_range)
     with open_store(path.parent).begin() as read:
@@ -123,16 +102,7 @@ def read_samples(path: Path, value_range: Sequence[float] | None = None) -> np.n
 
 
 def with_channels(image: np.ndarray, channels: int, path: Path) -> np.ndarray:
-    """An image as H x W x `channels`; gray is repeated for three, and nothing else is converted.
-
-    Args:
-        image: H x W, or H x W x C.
-        channels: number of channels of the network.
-        path: named in the error.
-
-    Raises:
-        DataError: it has another number of channels.
-    """
+    """An image as H x W x `channels`; gray is repeated for three, and nothing else is converted."""
     own = 1 if image.ndim == 2 else image.shape[2]
     if own == channels:
         return image[..., None] if image.ndim == 2 else image
@@ -150,11 +120,7 @@ def _store_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image of a folder or store as they are stored, from its header.
-
-    Raises:
-        DataError: missing, or not an image.
-    """
+    """Height and width of an image of a folder or store as they are stored, from its header."""
     if path.parent.suffix == STORE_SUFFIX:
         height, width, *_ = _store_shapes(path.parent)[path.stem]
         return height, width

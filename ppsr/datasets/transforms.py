@@ -36,11 +36,7 @@ def random_crop_or_pad(image: np.ndarray, size: int, rng: np.random.Generator) -
 
 
 def check_window(gt_size: int | None, scale: int) -> None:
-    """Check the side of a training window in HR pixels; None means whole images.
-
-    Raises:
-        ConfigError: it is not a multiple of the scale, or one of them is not above 0.
-    """
+    """Check the side of a training window in HR pixels; None means whole images."""
     if scale < 1:
         raise ConfigError(f"scale must be 1 or more, got {scale}")
     if gt_size is not None and (gt_size < 1 or gt_size % scale):
@@ -51,9 +47,7 @@ def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:
     """An image without the up to `factor` - 1 rows and columns that its shrunk version cannot show.
 
     Args:
-        large: H x W x C.
         small: h x w x C, made of the first h * factor rows and w * factor columns.
-        factor: size of the one / size of the other.
 
     Returns:
         h * factor x w * factor x C; images that do not belong together as they are.
@@ -67,11 +61,7 @@ def cut_excess(large: np.ndarray, small: np.ndarray, factor: int) -> np.ndarray:
 def paired_crop(
     gt: np.ndarray, lq: np.ndarray, *, gt_size: int, scale: int, rng: np.random.Generator, where: Any = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same random window of both images.
-
-    Raises:
-        DataError: the images are smaller than the window or do not belong together.
-    """
+    """The same random window of both images."""
     side = gt_size // scale
     check_pair(gt, lq, scale=scale, side=side, where=where)
     top, left = crop_window(lq.shape[:2], side, rng)
@@ -82,13 +72,6 @@ def paired_crop(
 
 def check_pair(gt: np.ndarray, lq: np.ndarray, *, scale: int, side: int, where: Any = "") -> None:
     """Raise where two images cannot give a training window.
-
-    Args:
-        gt: H x W x C.
-        lq: h x w x C.
-        scale: HR size / LR size.
-        side: side of the LR window.
-        where: named in the error.
 
     Raises:
         DataError: LR is smaller than the window, or HR is not `scale` times LR.

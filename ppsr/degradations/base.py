@@ -34,9 +34,7 @@ class Operation:
         """The same for a batch on its device.
 
         Args:
-            x: (N, C, H, W).
             operations: N of this class and of one `batch_group`.
-            draws: random tensors.
         """
         raise NotImplementedError
 
@@ -99,9 +97,7 @@ class Step:
         """Operations with their choices made; as many, of the same kinds, for equal `shared_rng`.
 
         Args:
-            rng: of the image.
             shared_rng: of what decides sizes and order.
-            sizes: of the HR and the LR image.
         """
         raise NotImplementedError
 

@@ -42,9 +42,6 @@ def apply_to_batch(
         x: (N, C, H, W) in [0, 1].
         operations: N lists of the same kinds in the same order; resizes are equal in all.
         draws: random tensors of the noise; default: Paddle's generator.
-
-    Raises:
-        DataError: the lists do not go together.
     """
     draws = TensorDraws() if draws is None else draws
     if len(operations) != x.shape[0] or len({len(own) for own in operations}) > 1:

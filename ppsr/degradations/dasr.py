@@ -35,11 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(BlurStep):
-    """Ranges of one round of blur, resize, noise and JPEG. Names are those of the published options.
-
-    Raises:
-        ConfigError: an impossible range or probability.
-    """
+    """Ranges of one round of blur, resize, noise and JPEG. Names are those of the published options."""
 
     resize_prob: Sequence[float]
     resize_range: Sequence[float]
@@ -93,11 +89,7 @@ LEVELS: dict[str, Level] = {
 
 
 def levels_with(changes: Mapping[str, Any] | None) -> dict[str, Level]:
-    """The published levels with some options changed: `{severe: {stages: [{jpeg_range: [20, 95]}, {}]}}`.
-
-    Raises:
-        ConfigError: an unknown level or option, more stages than the level has, or an impossible value.
-    """
+    """The published levels with some options changed: `{severe: {stages: [{jpeg_range: [20, 95]}, {}]}}`."""
     levels = dict(LEVELS)
     for name, change in (changes or {}).items():
         if name not in levels:
@@ -179,8 +171,6 @@ def draw_params(
     """Draw everything but the noise itself.
 
     Args:
-        rng: generator of the image.
-        level: ranges.
         shared_rng: generator of sizes and order, shared by the images of a batch; default: `rng`.
     """
     shared_rng = rng if shared_rng is None else shared_rng
@@ -233,8 +223,6 @@ def describe(params: DegradationParams, level: Level, *, published_description: 
     mode of the final resize.
 
     Args:
-        params: what was drawn.
-        level: the ranges it was drawn from.
         published_description: overwrite index 9 by 1 when the second blur acts, as the released code does.
     """
     vector = np.zeros(33, np.float32)

@@ -52,7 +52,6 @@ def benchmark_lr_from_upsampled(
 
     Args:
         upsampled: H x W in [0, 1].
-        scale: HR size / LR size.
         published: shrink bilinearly, as the released script does, not cubically, as it intends.
     """
     size = (upsampled.shape[1] // scale, upsampled.shape[0] // scale)

@@ -107,11 +107,7 @@ def filter2d(x: Tensor, kernels: np.ndarray) -> Tensor:
     """Cross-correlation of every image with its own kernel, borders by reflection.
 
     Args:
-        x: (N, C, H, W).
         kernels: (N, k, k), k odd.
-
-    Raises:
-        DataError: the kernels are even or larger than the images allow.
     """
     if kernels.shape[1] % 2 == 0:
         raise DataError(f"a filter kernel has an odd side, got {kernels.shape}")
@@ -147,17 +143,7 @@ def usm_sharpen(
 def interpolate(
     x: Tensor, *, mode: str, scale: float | None = None, size: tuple[int, int] | None = None
 ) -> Tensor:
-    """Resize as `ppsr.imaging.resize.interpolate`.
-
-    Args:
-        x: (N, C, H, W).
-        mode: one of `ppsr.imaging.resize.RESIZE_MODES`.
-        scale: factor; see `ppsr.imaging.resize.interpolate`.
-        size: (height, width) instead of a factor.
-
-    Raises:
-        DataError: unknown mode, or neither scale nor size.
-    """
+    """Resize (N, C, H, W) as `ppsr.imaging.resize.interpolate`."""
     if mode not in RESIZE_MODES:
         raise DataError(f"resize mode '{mode}' is unknown; valid: {', '.join(RESIZE_MODES)}")
     old = list(x.shape[2:])
@@ -191,10 +177,8 @@ def gaussian_noise(x: Tensor, *, sigma: np.ndarray, gray: np.ndarray, draws: Ten
     """Noise for (N, C, H, W) of deviation sigma / 255; one pattern for all channels where gray.
 
     Args:
-        x: its shape is taken.
         sigma: (N,).
         gray: (N,) flags.
-        draws: random tensors.
     """
     drawn = draws.normal(x.shape)
     return _where(gray, drawn[:, :1], drawn) * _per_sample(sigma / 255)
@@ -234,10 +218,8 @@ def poisson_noise(x: Tensor, *, scale: np.ndarray, gray: np.ndarray, draws: Tens
     """Signal-dependent noise for (N, C, H, W): (Poisson(rate) - rate) / photons, times scale.
 
     Args:
-        x: images in [0, 1].
         scale: (N,).
         gray: (N,) flags: noise of the luma for all channels.
-        draws: random tensors.
     """
     rate, photons = poisson_rate(x, gray=gray)
     noise = draws.poisson(rate) - rate
@@ -266,7 +248,6 @@ def jpeg(x: Tensor, quality: np.ndarray, subsampling: str = "4:2:0") -> Tensor:
     Args:
         x: (N, C, H, W) in [0, 1]: RGB, or other channels, each of which is compressed as gray.
         quality: (N,), 0 < q < 100.
-        subsampling: chroma subsampling, a key of `ppsr.degradations.jpeg.SUBSAMPLING`.
     """
     down, across = SUBSAMPLING[subsampling]
     factor = device_array(np.array([[[quality_factor(float(q))]] for q in quality], np.float32))

@@ -107,7 +107,6 @@ def circular_lowpass(cutoff: float, kernel_size: int, pad_to: int = 0) -> np.nda
 
     Args:
         cutoff: radians per pixel, up to pi.
-        kernel_size: odd side.
         pad_to: side to pad to with zeros; 0 for none.
     """
     axis = np.arange(kernel_size) - (kernel_size - 1) / 2
@@ -144,9 +143,6 @@ def mixed_kernel(
 
     The order of the draws is that of the published code: family, sigma_x, then sigma_y and rotation if
     anisotropic, then whether beta is below 1, beta, and the multiplicative noise.
-
-    Raises:
-        ConfigError: an unknown family.
     """
     shape = str(rng.choice(kernel_list, p=kernel_prob))
     if shape not in KERNEL_SHAPES:

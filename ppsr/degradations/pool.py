@@ -29,7 +29,6 @@ class TrainingPairPool:
 
     Args:
         queue_size: stored pairs; a multiple of the batch size.
-        seed: seed of the permutations.
         queue_params: store `degradation_params` with the images; off reproduces the published code.
     """
 
@@ -44,11 +43,7 @@ class TrainingPairPool:
 
     @paddle.no_grad()
     def __call__(self, batch: Any) -> Any:
-        """Swap the pairs of a batch: all its tensors, whose leading axis is that of the samples.
-
-        Raises:
-            ConfigError: the pool holds no whole number of batches.
-        """
+        """Swap the pairs of a batch: all its tensors, whose leading axis is that of the samples."""
         tensors = {
             name: value
             for name, value in batch.items()

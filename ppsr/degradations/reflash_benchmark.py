@@ -40,14 +40,9 @@ def degrade(
         image: H x W x 3 RGB or H x W, uint8.
         variant: key of VARIANTS.
         scale: HR size / LR size; fractions of pixels are cut off.
-        rng: generator of the noise.
 
     Returns:
         h x w x 3 uint8; h x w for gray images unless JPEG made them RGB.
-
-    Raises:
-        ConfigError: unknown variant, or one with noise and no generator.
-        DataError: the image is not 8 bit, or smaller than the scale.
     """
     if variant not in VARIANTS:
         raise ConfigError(f"the benchmark has no degradation '{variant}'; {did_you_mean(variant, VARIANTS)}")

@@ -50,13 +50,6 @@ SECOND_ORDER: tuple[dict[str, Any], ...] = (
 def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations") -> tuple[Step, ...]:
     """Make the steps that a configuration lists, each a mapping of `name`, the step's options and `prob`, the
     probability that it acts (1).
-
-    Args:
-        entries: the list.
-        where: its key, for messages.
-
-    Raises:
-        ConfigError: unknown step or option, a missing one, or a value out of its limits, with its place.
     """
     if not isinstance(entries, (list, tuple)):
         raise ConfigError(f"{where}: a list of degradation steps is needed, got {entries!r}")
@@ -111,10 +104,7 @@ def draw_operations(
     """The operations that lead from one HR image to its LR version.
 
     Args:
-        steps: made by `build_steps`.
-        rng: generator of the image.
         size: height and width of the HR image, multiples of `scale`.
-        scale: HR size / LR size.
         shared_rng: generator of sizes and order; generators in equal states give images of one batch equal
             sizes. Default: `rng`.
     """
@@ -125,11 +115,6 @@ def draw_operations(
 
 def smallest_filtered(steps: Sequence[Step], side: float, lq_side: float) -> float:
     """The smallest side of an image that a filter can meet.
-
-    Args:
-        steps: made by `build_steps`.
-        side: side of the HR image.
-        lq_side: side of the LR image.
 
     Raises:
         ConfigError: the steps may not end at the size of the LR image.
