@@ -74,11 +74,11 @@ def by_opencv(content: bytes, *, gray: bool) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise DataError("cannot decode the image: its data is damaged")
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    order = {1: [0], 2: [0, 1], 3: [0] if gray else [2, 1, 0], 4: [0, 3] if gray else [2, 1, 0, 3]}[
-        pixels.shape[2]
-    ]
-    return np.ascontiguousarray(pixels[..., order])
+    if pixels.ndim == 2:
+        return pixels[..., None]
+    if gray:
+        return np.ascontiguousarray(pixels[..., [0] if pixels.shape[2] == 3 else [0, -1]])
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
 def in_strips(rows: Iterator[np.ndarray], target: Target) -> Iterator[np.ndarray]:
