@@ -66,5 +66,12 @@ def usm_sharpen(
         raise DataError(f"sharpening needs sides above {len(kernel) // 2} pixels, got {image.shape[:2]}")
     detail = image - smooth(image)
     soft = smooth((np.abs(detail) * 255 > threshold).astype(np.float32))
-    sharp = np.clip(image + weight * detail, 0, 1)
-    return soft * sharp + (1 - soft) * image
+    sharp = detail  # computed in place, as each array of this size costs as much as two of these operations
+    sharp *= weight
+    sharp += image
+    np.clip(sharp, 0, 1, out=sharp)
+    sharp *= soft
+    np.subtract(1, soft, out=soft)
+    soft *= image
+    sharp += soft
+    return sharp

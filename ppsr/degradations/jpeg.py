@@ -6,6 +6,7 @@ published networks learned with it), tables neither rounded nor clamped, no entr
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from ppsr.errors import DataError
@@ -92,8 +93,9 @@ def jpeg(image: np.ndarray, quality: float, subsampling: str = "4:2:0") -> np.nd
         rows, columns = padded.shape[:2]
         down, across = SUBSAMPLING[subsampling]
         for channel in (1, 2):  # zero without colour, so the 128 that is added and subtracted is left out
-            parts = ycc[..., channel].reshape(rows // down, down, columns // across, across)
-            coded = _compressed(parts.mean(axis=(1, 3)), CHROMA * factor)
-            planes.append(coded.repeat(down, axis=0).repeat(across, axis=1))
-        decoded = np.stack(planes, axis=-1) @ TO_RGB.T
-    return (np.clip(decoded, 0, 255) / np.float32(255))[:height, :width].astype(np.float32)
+            size = columns // across, rows // down
+            means = cv2.resize(ycc[..., channel], size, interpolation=cv2.INTER_AREA)
+            coded = _compressed(means, CHROMA * factor)
+            planes.append(cv2.resize(coded, (columns, rows), interpolation=cv2.INTER_NEAREST))
+        decoded = cv2.transform(cv2.merge(planes), TO_RGB)
+    return np.clip(decoded[:height, :width], 0, 255) / np.float32(255)

@@ -11,7 +11,10 @@ LUMA_WEIGHTS = np.array([0.2989, 0.587, 0.114], np.float32)
 
 def quantise(image: np.ndarray) -> np.ndarray:
     """To the 256 levels of an 8-bit file, still float32 in [0, 1]."""
-    return np.clip(np.rint(image * 255), 0, 255).astype(np.float32) / np.float32(255)
+    levels = np.rint(image * 255).astype(np.float32, copy=False)
+    np.clip(levels, 0, 255, out=levels)
+    levels /= np.float32(255)
+    return levels
 
 
 def gaussian_noise(
@@ -34,7 +37,8 @@ def poisson_rate(image: np.ndarray, *, gray: bool) -> tuple[np.ndarray, float]:
         plane = image @ LUMA_WEIGHTS if image.shape[2] == 3 else image.mean(axis=2)
         plane = plane[..., None]
     plane = quantise(plane)
-    photons = float(2 ** np.ceil(np.log2(len(np.unique(plane)))))
+    levels = np.unique(np.rint(plane * 255).astype(np.uint8))  # bytes are sorted faster than floats
+    photons = float(2 ** np.ceil(np.log2(len(levels))))
     return (plane * photons).astype(np.float32), photons
 
 
