@@ -186,15 +186,12 @@ def _start(steps: ScanInputs, A: Tensor) -> Tensor:
 
 def _chunk_starts(steps: ScanInputs, A: Tensor, repeated: Tensor, layout: ScanLayout) -> list[Tensor]:
     """The states before each part of all chunks."""
-    zero = end = _start(steps, A)
-    starts = []
-    for _, start, states in _walk(steps, repeated, zero, layout.part):
-        starts.append(start)
-        end = states[-1]
-    if layout.chunk is None:
-        return starts
-    before = _carry(_chunk_decay(steps, A), end, zero[0])
-    return [start for _, start, _ in _walk(steps, repeated, before, layout.part)]
+    first = end = _start(steps, A)
+    if layout.chunk is not None:
+        for _, _, states in _walk(steps, repeated, first, layout.part):
+            end = states[-1]
+        first = _carry(_chunk_decay(steps, A), end, first[0])
+    return [start for _, start, _ in _walk(steps, repeated, first, layout.part)]
 
 
 def forward(steps: ScanInputs, A: Tensor, layout: ScanLayout) -> tuple[Tensor, Tensor]:
