@@ -76,6 +76,22 @@ NARROW = {
         "upscale": 4,
         "upsampler": "pixelshuffledirect",
     },
+    "FSRCNN": {"scale": 4},
+    "ESPCN": {"scale": 4},
+    "IMDN": {"upscale": 4},
+    "MambaDRCT": {
+        "embed_dim": 60,
+        "depths": [6] * 2,
+        "num_heads": [6] * 2,
+        "window_size": 16,
+        "gc": 16,
+        "mlp_ratio": 2,
+        "upscale": 4,
+        "upsampler": "pixelshuffle",
+        "mamba_blocks": [0, 1, 0, 1, 0],
+        "d_state": 4,
+        "expand": 1.2,
+    },
 }
 MEMORY = (
     ("SRVGGNetCompact", 600, 400, 700),
@@ -96,6 +112,13 @@ MEMORY = (
     ("SRVGGNetCompact", 160, 120, 700),
     ("RCAN", 200, 240, 700),
     ("SwinIR", 64, 48, 700),
+    ("FSRCNN", 500, 400, 700),
+    ("ESPCN", 600, 400, 700),
+    ("IMDN", 240, 200, 800),
+    ("MambaDRCT", 96, 128, 900),
+    ("SwinIR", 128, 160, 2500),  # ample: freed memory is kept
+    ("RRDBNet", 200, 300, 2500),
+    ("HAT", 96, 144, 4000),
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ppsr.accelerate.process import return_memory
+from ppsr.errors import DataError
 from ppsr.inference.backend import Backend, PaddleBackend, apply_backend
 from ppsr.inference.tiling import Tiles, largest_tiles
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
@@ -14,6 +15,7 @@ from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget,
 __all__ = ["TileMemory"]
 
 _SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
+_AMPLE = 2  # kept memory has been up to so many times what the arrays need
 _SPARE = 1.25  # without a limit freed memory is kept, and large tiles leave more holes than small ones
 
 
@@ -23,6 +25,7 @@ class TileMemory:
 
     backend: Backend
     _per_pixel: float | None = None
+    _returns: bool = False  # memory is given back to the system as soon as it is free
     _kept: int = 0  # bytes that measuring left behind and larger tiles use again
 
     def largest_tiles(
@@ -42,6 +45,30 @@ class TileMemory:
         if free is not None:
             share = SHARE_OF_FREE if limit is None else _SHARE_OF_GPU
             device = round(share * min(limit or free, free))
+        if limit is not None and device is None and not self._returns:
+            if self._is_ample(size, limit, ensemble, overlap):
+                return self._fit(size, limit, ensemble, overlap)
+            return_memory()
+            self._returns, self._per_pixel = True, None
+        return self._fit(size, limit, ensemble, overlap, device)
+
+    def _is_ample(self, size: tuple[int, int, int], limit: int, ensemble: bool, overlap: int | None) -> bool:
+        """Whether a limit leaves room to compute the whole image without giving memory back, which would take
+        up to twice the time."""
+        try:
+            tiles, memory = self._fit(size, limit, ensemble, overlap)
+            return not tiles.size and _AMPLE * memory <= memory_budget(limit)
+        except DataError:
+            return False
+
+    def _fit(
+        self,
+        size: tuple[int, int, int],
+        limit: int | None,
+        ensemble: bool,
+        overlap: int | None,
+        device: int | None = None,
+    ) -> tuple[Tiles, int]:
         # before the budget: it leaves memory behind
         per_pixel = self.per_pixel(limit=limit, ensemble=ensemble, gpu=device is not None)
         tiles, memory = largest_tiles(
@@ -61,13 +88,12 @@ class TileMemory:
             info, budget = self.backend.info, None
             batch = info.channels == 1 and not info.luma  # as an RGB image is handed over
             if limit is not None and not gpu:
-                return_memory()
-                budget = memory_budget(limit)
+                budget = memory_budget(limit) // (1 if self._returns else _AMPLE)
 
             def run(side: int) -> None:
                 self._kept = resident_memory()
                 shape = (3, 1) if batch else (1, max(3, info.channels))
-                for _ in range(1 if limit is None else 2):  # a first pass lacks what it leaves behind
+                for _ in range(2 if self._returns else 1):  # a first pass lacks what it leaves behind
                     apply_backend(self.backend, np.zeros((*shape, side, side), np.float32))
 
             self._per_pixel = bytes_per_pixel(run, info.size_multiple, gpu=gpu, budget=budget)

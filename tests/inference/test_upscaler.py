@@ -161,13 +161,25 @@ def test_memory_decides_about_tiles(rng):
     net = small_network()
     image = rng.random((96, 128, 3), dtype=np.float32)
     upscaler = Upscaler(net, max_memory=resident_memory() + 400_000_000)
-    upscaler._memory._per_pixel = 200_000.0
+    upscaler._memory._per_pixel, upscaler._memory._returns = 200_000.0, True
     plan = upscaler.plan(*image.shape)
     assert 0 < plan.tiles.size < 96
     assert plan.count > 1
     assert plan.memory <= 400_000_000
     assert "predicted" in str(plan)
     np.testing.assert_allclose(upscaler(image), Upscaler(net, tile=0)(image), atol=1e-5)
+
+
+def test_memory_is_given_back_only_where_a_limit_is_near(monkeypatch):
+    returned = []
+    monkeypatch.setattr("ppsr.inference.tile_memory.return_memory", lambda: returned.append(True))
+    upscaler = Upscaler(Repeat(), max_memory=resident_memory() * 2 + 2**30)
+    upscaler.plan(96, 128)
+    assert not returned
+    upscaler._memory._per_pixel = 1e6
+    upscaler.plan(96, 128)
+    upscaler.plan(96, 128)
+    assert returned == [True]
 
 
 def test_memory_is_measured_on_single_passes():
