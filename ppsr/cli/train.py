@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,19 +34,6 @@ class AmpLevel(str, Enum):
 
     O1 = "O1"
     O2 = "O2"
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options that are not config keys."""
-
-    resume: str | None
-    load: str | None
-    load_partial: list[str]
-    evaluate_only: bool
-    dry_run: bool
-    device: str | None
-    profiler: str | None
 
 
 def train(
@@ -101,18 +87,6 @@ def train(
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += ["precision.amp=true", f"precision.level={amp_level.value}"] if amp else []
     overrides += ["snapshot_config.sync=true"] if sync_checkpoints else []
-    options = Options(
-        resume, load, load_partial, evaluate_only, dry_run, "cpu" if no_cuda else device, profiler_options
-    )
-    raise typer.Exit(_run(config_file, overrides, imports, options))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`tools/main.py`; returns the exit code."""
-    return run_alone(train, argv)
-
-
-def _run(config_file: str, overrides: list[str], imports: list[str], arguments: Options) -> int:
     if threading.current_thread() is threading.main_thread():
         # until the trainer handles it there is nothing to save; the imports below take seconds
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -125,41 +99,51 @@ def _run(config_file: str, overrides: list[str], imports: list[str], arguments: 
         import paddle
 
         from ppsr.engine.distributed import start_distributed
+        from ppsr.logs import setup_logging
         from ppsr.memory import default_device
 
         experiment = check_config(config)
-        group = start_distributed(arguments.device or default_device())
+        group = start_distributed("cpu" if no_cuda else device or default_device())
         paddle.seed(experiment.seed)
-        return _run_model(arguments, config, experiment, group)
+        setup_logging(None, group.rank)  # a run adds its folder
+        model = _build_model(config, experiment, load, load_partial, evaluate_only)
+        if evaluate_only:
+            code = _evaluate(config, experiment, model, group)
+        elif dry_run:
+            from ppsr.engine.dry_run import dry_run as run_dry
+
+            code = run_dry(config, experiment, model, group)
+        else:
+            code = _train(config, experiment, model, group, resume, load, profiler_options)
+    raise typer.Exit(code)
 
 
-def _run_model(arguments: Options, config: Config, experiment: Experiment, group: Group) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """`tools/main.py`; returns the exit code."""
+    return run_alone(train, argv)
+
+
+def _build_model(
+    config: Config, experiment: Experiment, load: str | None, load_partial: list[str], evaluate_only: bool
+) -> BaseModel:
+    """The model of a config with the weights to start from or to evaluate."""
     from ppsr.config.schema import Load
     from ppsr.engine.stages import load_stages
-    from ppsr.logs import setup_logging
     from ppsr.registry import build_model
 
-    setup_logging(None, group.rank)  # a run adds its folder
     model = build_model(config["model"])
     stages = experiment.load
-    if arguments.load:
-        patterns = [pattern for pattern in arguments.load_partial if pattern]  # the flag alone is ""
-        partial = patterns or bool(arguments.load_partial)
-        stages = {**stages, "": Load(path=arguments.load, partial=partial)}
-    elif arguments.load_partial:
+    if load:
+        patterns = [pattern for pattern in load_partial if pattern]  # the flag alone is ""
+        stages = {**stages, "": Load(path=load, partial=patterns or bool(load_partial))}
+    elif load_partial:
         raise ConfigError(
             "--load-partial needs --load; for the load section of a config set load.<net>.partial"
         )
-    load_stages(model, stages, train=not arguments.evaluate_only)
-    if arguments.evaluate_only:
-        if not stages:
-            logger.warning("no --load and no load section: scoring random weights")
-        return _evaluate(config, experiment, model, group)
-    if arguments.dry_run:
-        from ppsr.engine.dry_run import dry_run
-
-        return dry_run(config, experiment, model, group)
-    return _train(arguments, config, experiment, model, group)
+    load_stages(model, stages, train=not evaluate_only)
+    if evaluate_only and not stages:
+        logger.warning("no --load and no load section: scoring random weights")
+    return model
 
 
 def _common_folder(group: Group, config: Config, experiment: Experiment) -> Path:
@@ -200,24 +184,31 @@ def _evaluate(config: Config, experiment: Experiment, model: BaseModel, group: G
     return codes.pop() if len(codes) == 1 else 1
 
 
-def _train(arguments: Options, config: Config, experiment: Experiment, model: BaseModel, group: Group) -> int:
+def _train(
+    config: Config,
+    experiment: Experiment,
+    model: BaseModel,
+    group: Group,
+    resume: str | None,
+    load: str | None,
+    profiler_options: str | None,
+) -> int:
     from ppsr.engine.run import find_run, lock_run, named_checkpoint
     from ppsr.engine.trainer import Trainer
     from ppsr.logs import setup_logging
 
-    found = find_run(config, experiment, arguments.resume) if arguments.resume else None
+    found = find_run(config, experiment, resume) if resume else None
     folder = found or _common_folder(group, config, experiment)
     with lock_run(folder, new=found is None) if group.is_main else nullcontext():
         setup_logging(folder, group.rank)
-        options = arguments.profiler
-        trainer = Trainer(config, experiment, model, group, folder, profiler_options=options)
-        wanted = named_checkpoint(arguments.resume) if arguments.resume else None
+        trainer = Trainer(config, experiment, model, group, folder, profiler_options=profiler_options)
+        wanted = named_checkpoint(resume) if resume else None
         resumed = found is not None and trainer.resume(wanted)
         if found is not None and not resumed:
             logger.warning("%s holds no valid checkpoint; starting from scratch", found)
-        elif found is None and arguments.resume:
+        elif found is None and resume:
             logger.info("starting anew: no checkpoint of %s in %s", config.stem, experiment.output_dir)
-        if arguments.resume and arguments.load:
-            what = f"--load is not used, {found} goes on" if resumed else f"starting from {arguments.load}"
+        if resume and load:
+            what = f"--load is not used, {found} goes on" if resumed else f"starting from {load}"
             logger.info("--resume with --load: %s", what)
         return trainer.train()
