@@ -87,8 +87,11 @@ def plan_jobs(
     single, place = is_file_name(target), Path(target)
     jobs = find_jobs(sources, place, recursive=recursive)
     several = len(jobs) > 1 or Path(sources[0]).is_dir()
-    if not several:
-        _check_place(target)
+    if not several and not single and _suffix(target):
+        raise ConfigError(
+            f"{target}: {_suffix(target)} cannot be written; images: {_listed(FORMATS)}; videos: "
+            f"{_listed(CONTAINERS)}; for a folder of this name, end it with /"
+        )
     if single and several:
         raise ConfigError(f"{target} is the name of one file and the inputs are several; name a folder")
     for job in jobs if single else ():
@@ -98,7 +101,21 @@ def plan_jobs(
                 f"{job.source} is {kinds[0]} and cannot become {kinds[1]}, {target}; name "
                 f"{_listed(CONTAINERS if job.is_video else FORMATS)}, or a folder"
             )
-    return _place_results(jobs, place, single=single, suffix=suffix, extension=extension)
+    if "/" in suffix or "\\" in suffix or "\0" in suffix:
+        raise ConfigError(f"the suffix {suffix!r} of names leads to another folder; leave out slashes")
+    if single:
+        return [replace(job, target=place) for job in jobs]
+    ending = f".{extension.lower().lstrip('.')}"
+    if ending not in FORMATS and ending != ".same":
+        raise ConfigError(f"the format '{extension}' is unknown; valid: {_listed(FORMATS)}, same")
+    placed = [replace(job, target=place / job.folder / _result_name(job, suffix, ending)) for job in jobs]
+    counts = Counter(str(job.target).lower() for job in placed if job.skip is None)
+    return [  # inputs whose results would collide keep their format in the name
+        replace(job, target=job.target.with_name(f"{job.source.name}{suffix}{job.target.suffix}"))
+        if counts[str(job.target).lower()] > 1
+        else job
+        for job in placed
+    ]
 
 
 def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = True) -> list[Job]:
@@ -279,30 +296,6 @@ def _suffix(target: str | Path) -> str:
     return "" if is_folder or suffix[1:].isdigit() else suffix
 
 
-def _place_results(
-    jobs: Iterable[Job], output: Path, *, single: bool, suffix: str = "", extension: str = "png"
-) -> list[Job]:
-    """The jobs with their targets; inputs whose results would collide keep their format in the name.
-
-    `single`: the output is the file of the only input.
-    """
-    if "/" in suffix or "\\" in suffix or "\0" in suffix:
-        raise ConfigError(f"the suffix {suffix!r} of names leads to another folder; leave out slashes")
-    if single:
-        return [replace(job, target=output) for job in jobs]
-    ending = f".{extension.lower().lstrip('.')}"
-    if ending not in FORMATS and ending != ".same":
-        raise ConfigError(f"the format '{extension}' is unknown; valid: {_listed(FORMATS)}, same")
-    placed = [replace(job, target=output / job.folder / _result_name(job, suffix, ending)) for job in jobs]
-    counts = Counter(str(job.target).lower() for job in placed if job.skip is None)
-    return [
-        replace(job, target=job.target.with_name(f"{job.source.name}{suffix}{job.target.suffix}"))
-        if counts[str(job.target).lower()] > 1
-        else job
-        for job in placed
-    ]
-
-
 def _result_name(job: Job, suffix: str, ending: str) -> str:
     own = job.source.suffix.lower()
     if job.is_video and own in CONTAINERS:
@@ -313,16 +306,6 @@ def _result_name(job: Job, suffix: str, ending: str) -> str:
     elif ending == ".same":
         ending = own if own in FORMATS else ".png"
     return f"{job.source.stem}{suffix}{ending}"
-
-
-def _check_place(output: str | Path) -> None:
-    """Raises ConfigError where a single result would go to a new folder whose name looks like a file's."""
-    suffix = _suffix(output)
-    if suffix and not is_file_name(output):
-        raise ConfigError(
-            f"{output}: {suffix} cannot be written; images: {_listed(FORMATS)}; videos: "
-            f"{_listed(CONTAINERS)}; for a folder of this name, end it with /"
-        )
 
 
 def _listed(suffixes: Iterable[str]) -> str:

@@ -134,16 +134,8 @@ class _Job:
         self.format = _CONTAINERS.get(self.target.suffix.lower(), "mp4")
 
     def _encoder(self, writer: Any) -> Any:
-        options = self.options
-        return streams.add_encoder(
-            writer,
-            self.stream,
-            self.first,
-            self.upscaler.size(*self.size),
-            codec=options.video_codec,
-            crf=options.crf,
-            options=options.video_options,
-        )
+        size = self.upscaler.size(*self.size)
+        return streams.add_encoder(writer, self.stream, self.first, size, self.options)
 
     def check_container(self) -> None:
         """Before anything is computed, write a file of the kind of the result, to memory.

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ppsr.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from ppsr.inference.results import FileOptions
 
 __all__ = [
     "VideoCheck",
@@ -159,34 +162,25 @@ def check_video(source: Path) -> VideoCheck:
     return VideoCheck(first, count, found, (f"{count} of {expected} frames are there",) * missing)
 
 
-def add_encoder(
-    writer: Any,
-    stream: Any,
-    first: Any,
-    size: tuple[int, int],
-    *,
-    codec: str | None,
-    crf: int,
-    options: Mapping[str, str],
-) -> Any:
-    """The video stream of the result.
+def add_encoder(writer: Any, stream: Any, first: Any, size: tuple[int, int], options: FileOptions) -> Any:
+    """The video stream of the result: by default VP9 for WebM, else H.264.
 
     Args:
-        codec: FFmpeg's name of an encoder; None: VP9 for WebM, else H.264.
-        crf: constant rate factor, for encoders that have one.
-        options: encoder options, which override the defaults.
+        stream: the source's.
+        first: its first frame.
+        size: height and width of the result.
 
     Raises:
         ConfigError: there is no such encoder, it does not take the options, or the container not its stream.
     """
-    codec = codec or ("libvpx-vp9" if writer.format.name == "webm" else "libx264")
+    codec = options.video_codec or ("libvpx-vp9" if writer.format.name == "webm" else "libx264")
     layouts = pixel_formats(codec)
-    chosen = {"crf": str(crf)} if codec in _WITH_CRF else {}
+    chosen = {"crf": str(options.crf)} if codec in _WITH_CRF else {}
     if codec.startswith("libvpx"):
         chosen["b"] = "0"
-    given = dict(options)
+    given = dict(options.video_options)
     if codec == "libx265":  # which prints its settings for every part of a video
-        given["x265-params"] = ":".join(filter(None, [_QUIET_X265, options.get("x265-params")]))
+        given["x265-params"] = ":".join(filter(None, [_QUIET_X265, given.get("x265-params")]))
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     try:
         encoder = writer.add_stream(codec, rate=rate, options={**chosen, **given})
@@ -212,7 +206,7 @@ def add_encoder(
     if aspect:  # pixels that are not square stay so, as on DVDs
         turned = round(first.rotation / 90) % 2 == 1
         context.sample_aspect_ratio = 1 / aspect if turned else aspect
-    _open_encoder(context, codec, options)
+    _open_encoder(context, codec, options.video_options)
     return encoder
 
 
