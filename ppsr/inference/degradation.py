@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ppsr.inference.backend import Backend
-    from ppsr.inference.transparent import AlphaFilledImage
 
 __all__ = ["check_degradation", "predict_degradation", "read_degradation"]
 
 _SIDE = 256  # pixels of a part; a multiple of the map's stride
 
 
-def predict_degradation(backend: Backend, pixels: np.ndarray | AlphaFilledImage, colours: int) -> np.ndarray:
+def predict_degradation(backend: Backend, pixels: np.ndarray, colours: int) -> np.ndarray:
     """The parameters that the predictor finds in a whole image, computed in parts.
 
     Every part is read as far as the predictor's convolutions see, so that the result is that of the image at

@@ -18,7 +18,6 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.transparent import AlphaFilledImage, filling_memory
 from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
 __all__ = ["TilePlan", "Tiler", "Tiles", "count_tiles", "default_overlap", "largest_tiles", "make_tiles"]
@@ -138,7 +137,7 @@ def largest_tiles(
         rows = min(parts[0] + 4 * tiles.fade, height)
         network = per_pixel * read * across
         others = rows * width * info.scale**2 * channels * 4  # finished SR values
-        others += filling_memory(read, width, channels) if channels in (2, 4) else 0
+        others += height * width * channels * 2 if channels in (2, 4) else 0  # `fill_hidden`, of 16 bits
         needed = round(network + others)
         if device_budget is None:
             fits = network + others <= budget
@@ -223,7 +222,7 @@ class Tiler:
     def _cut(self, length: int) -> list[int]:
         return _edges(length, self.tiles, self.multiple)
 
-    def bands(self, image: np.ndarray | AlphaFilledImage) -> Iterator[np.ndarray]:
+    def bands(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """Finished SR rows from top to bottom: (up to 64 rows, scale * W, C) float32.
 
         They are copies, so that the row of tiles they come from is gone before the next one is computed.
@@ -262,7 +261,7 @@ class Tiler:
             if bottom < height:
                 trim_heap()  # holes between what stays would add up over a tall image
 
-    def _solve(self, image: np.ndarray | AlphaFilledImage, region: Region) -> np.ndarray:
+    def _solve(self, image: np.ndarray, region: Region) -> np.ndarray:
         """The SR of a region."""
         top, bottom, left, right = region
         rows = self._read(top, bottom, image.shape[0])
@@ -292,7 +291,7 @@ class Tiler:
         start = max(0, first - reach) // self.multiple * self.multiple
         return slice(start, min(length, _up(last + reach, self.multiple)))
 
-    def _halved(self, image: np.ndarray | AlphaFilledImage, region: Region) -> np.ndarray:
+    def _halved(self, image: np.ndarray, region: Region) -> np.ndarray:
         """The SR of a region from its halves across the longer side, which are mixed like tiles.
 
         Raises:

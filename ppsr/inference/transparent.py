@@ -1,4 +1,4 @@
-"""Colours for what is fully transparent, found while an image is read, so that memory does not grow with it.
+"""Colours for what is fully transparent.
 
 Editors leave any colour there, often black; a network would spread it into the visible edge as a halo.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["AlphaFilledImage", "filling_memory", "has_alpha", "readable_pixels"]
+__all__ = ["fill_hidden", "has_alpha", "readable_pixels"]
 
-_ROWS = 64  # filled at once
+_ROWS = 64  # filled at once: the search takes some 40 bytes a pixel
 _MARGIN = 64  # rows above and below in which the nearest visible pixel is sought; no tile is read wider
-_PER_PIXEL = 40  # bytes of the search: distances, labels, indices, colours
-_LARGEST_SAMPLE = 4  # bytes
 
 
 def has_alpha(pixels: np.ndarray, channels: int) -> bool:
@@ -21,7 +19,7 @@ def has_alpha(pixels: np.ndarray, channels: int) -> bool:
     return pixels.shape[2] in (2, 4) and channels in (1, 3)
 
 
-def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray | AlphaFilledImage, float | None]:
+def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray, float | None]:
     """An image as tiles read it, and its alpha where that is the same everywhere and needs no network."""
     if not has_alpha(pixels, channels):
         return pixels, None
@@ -29,63 +27,37 @@ def readable_pixels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray | Alp
     if alpha.min() == alpha.max():  # nothing to compute, and it stays exact
         largest = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
         return pixels[..., :-1], float(np.float32(alpha.flat[0]) / np.float32(largest))
-    return (pixels if alpha.min() else AlphaFilledImage(pixels)), None
+    return (pixels if alpha.min() else fill_hidden(pixels)), None
 
 
-def filling_memory(rows: int, width: int, channels: int) -> int:
-    """Bytes that `AlphaFilledImage` takes while a number of rows is read at once."""
-    return width * (2 * (rows + 2 * _ROWS) * channels * _LARGEST_SAMPLE + (_ROWS + 2 * _MARGIN) * _PER_PIXEL)
-
-
-class AlphaFilledImage:
-    """An image whose fully transparent pixels have the colour of the nearest visible one.
+def fill_hidden(pixels: np.ndarray) -> np.ndarray:
+    """A copy whose fully transparent pixels have the colour of the nearest visible one.
 
     The nearest is sought among 64 rows above and below each 64 rows; where nothing there is visible, the mean
-    of all that is takes its place. Results do not depend on how the image is cut when it is read.
+    of all that is takes its place.
 
     Args:
         pixels: H x W x 2 or 4, alpha last, not constant.
     """
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.shape = pixels.shape
-        self._pixels = pixels
-        self._mean = _mean(pixels)
-        self._blocks: dict[int, np.ndarray] = {}
-
-    def __getitem__(self, region: tuple[slice, slice]) -> np.ndarray:
-        """A copy of a region."""
-        rows, columns = region
-        first, last = rows.start // _ROWS, -(-rows.stop // _ROWS)
-        self._blocks = {number: block for number, block in self._blocks.items() if first <= number < last}
-        parts = []
-        for number in range(first, last):
-            if number not in self._blocks:
-                self._blocks[number] = self._block(number * _ROWS)
-            top = number * _ROWS
-            parts.append(self._blocks[number][max(0, rows.start - top) : rows.stop - top, columns])
-        return np.concatenate(parts)
-
-    def _block(self, top: int) -> np.ndarray:
-        """Filled rows."""
-        own = self._pixels[top : top + _ROWS]
+    filled, mean = pixels.copy(), _mean(pixels)
+    for top in range(0, len(pixels), _ROWS):
+        own = filled[top : top + _ROWS]
         if own[..., -1].min() > 0:
-            return own
+            continue
         start = max(0, top - _MARGIN)
-        around = self._pixels[start : top + _ROWS + _MARGIN]
+        around = pixels[start : top + _ROWS + _MARGIN]
         hidden = around[..., -1] == 0
-        inner = slice(top - start, top - start + len(own))
-        filled = own.copy()
         if hidden.all():
-            filled[..., :-1] = self._mean
-            return filled
+            own[..., :-1] = mean
+            continue
         _, nearest = cv2.distanceTransformWithLabels(
             hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )
         colours = np.zeros((int(nearest.max()) + 1, own.shape[2] - 1), own.dtype)
         colours[nearest[~hidden]] = around[~hidden][:, :-1]
-        filled[hidden[inner], :-1] = colours[nearest[inner][hidden[inner]]]
-        return filled
+        inner = slice(top - start, top - start + len(own))
+        own[hidden[inner], :-1] = colours[nearest[inner][hidden[inner]]]
+    return filled
 
 
 def _mean(pixels: np.ndarray) -> np.ndarray:
