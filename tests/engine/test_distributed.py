@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -75,23 +76,36 @@ def _psnr(run):
     return value
 
 
-def _assert_equal_to_one_process(config, folder):
+def _differences(config, folder):
+    """Largest differences of weights and of PSNR to one process with the whole batch."""
     one = make_trainer(config, folder / "one", [*OPTIONS, "dataset.train.batch_size=4"])
     assert one.train() == 0
     ours = _weights(config)
-    run = newest_run(config.stem, config.parent / "output")
-    assert _psnr(run) == pytest.approx(_psnr(folder / "one"), abs=1e-4)  # the weights differ by rounding
-    for key, value in one.state.model.nets["generator"].state_dict().items():
-        np.testing.assert_allclose(ours[key], value.numpy(), atol=1e-6, err_msg=key)
+    state = one.state.model.nets["generator"].state_dict()
+    weights = max(float(np.abs(ours[key] - value.numpy()).max()) for key, value in state.items())
+    return weights, abs(_psnr(newest_run(config.stem, config.parent / "output")) - _psnr(folder / "one"))
 
 
 @pytest.mark.slow
-def test_two_ranks_equal_one_process_with_twice_the_batch(tmp_path):
+@pytest.mark.reliability
+def test_two_ranks_equal_one_process_with_twice_the_batch(tmp_path, bar):
     config = _config(tmp_path)
     process = _launch(config, tmp_path / "log", "--nproc_per_node", "2")
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0, output[-3000:]
-    _assert_equal_to_one_process(config, tmp_path)
+    weights, psnr = _differences(config, tmp_path)
+    assert weights <= 1e-6
+    assert psnr < 1e-4  # the weights differ by rounding
+    nodes = ""
+    if bar.full:
+        ours = _weights(config)
+        shutil.rmtree(config.parent / "output")
+        codes, outputs = _two_nodes(config, tmp_path)
+        assert codes == [0, 0], outputs[0][-3000:]
+        assert all(np.array_equal(ours[key], value) for key, value in _weights(config).items())
+        nodes = ", two nodes equal bit by bit"
+    required = "2 ranks equal 1 process within 1e-6, 2 nodes equal 1 node"
+    bar.report("D1 ranks", required, f"{weights:.1e}{nodes}")
 
 
 def _two_nodes(config, folder, options=()):
@@ -181,7 +195,7 @@ from ppsr.engine.distributed import start_distributed
 
 group = start_distributed("cpu")
 if group.rank == 1:
-    time.sleep(32)
+    time.sleep(SECONDS)
 assert group.maximum(float(group.rank)) == 1.0
 assert group.gather(group.rank) == [0, 1]
 """
@@ -206,6 +220,9 @@ def test_two_ranks_average_many_buckets_while_backward_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_rank_may_come_later_than_gloo_waits(tmp_path):
-    result = _run_ranks(tmp_path, LATE)
+@pytest.mark.reliability
+def test_a_rank_may_come_later_than_gloo_waits(tmp_path, bar):
+    seconds = 45 if bar.full else 32
+    result = _run_ranks(tmp_path, LATE.replace("SECONDS", str(seconds)))
+    bar.report("D2 slow rank", f"others wait for {seconds} s", f"exit code {result.returncode}")
     assert result.returncode == 0, result.stdout[-3000:]

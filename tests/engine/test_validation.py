@@ -166,8 +166,9 @@ class _Folders:
         return {"lq": gt[:, ::2, ::2], "gt": gt, "lq_path": f"set/{index}/same.png"}
 
 
+@pytest.mark.reliability
 @pytest.mark.parametrize("world", [2, 4])
-def test_the_mean_does_not_depend_on_the_number_of_ranks(world):
+def test_the_mean_does_not_depend_on_the_number_of_ranks(world, bar):
     nets = [MSRResNet(num_feat=4, num_block=1, upscale=2) for _ in range(world)]
     for net in nets:
         net.set_state_dict(nets[0].state_dict())
@@ -191,7 +192,10 @@ def test_the_mean_does_not_depend_on_the_number_of_ranks(world):
         thread.join(60)
     assert set(one.rows) == {f"{index}/same" for index in range(5)}
     assert [scores[rank].rows for rank in range(world)] == [one.rows] * world
-    assert scores[0].means == one.means
+    difference = abs(scores[0].means["psnr"] - one.means["psnr"])
+    required = "each image once, its mean within 1e-9 dB of one process"
+    bar.report(f"D2 validation by {world} ranks", required, f"{difference:.0e} dB")
+    assert difference < 1e-9
 
 
 class _Large:

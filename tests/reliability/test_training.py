@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from ppsr.engine.run import newest_run
 from tests.bars import Bar
 from tests.engine.helpers import fingerprint, make_trainer, write_config
-from tests.engine.test_distributed import OPTIONS, _launch
+from tests.engine.test_distributed import OPTIONS, _config, _launch
+from tests.engine.test_host_waits import _batch, _parameters, _step
 
 pytestmark = [pytest.mark.reliability, pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
@@ -79,6 +82,45 @@ def test_resuming_at_any_step_of_an_epoch_changes_nothing(
         f"{equal} equal",
     )
     assert equal == len(steps)
+
+
+def _steps(name: str, broken: int, fault: str) -> tuple[dict[str, np.ndarray], int]:
+    """Everything that five steps learn, one of them broken or left out, and how many were skipped."""
+    step = _step(name)
+    for number in range(5):
+        batch = _batch(number)
+        if number != broken:
+            step.run([batch], number, 0)
+        elif fault == "loss":
+            batch["gt"] = batch["gt"] * float("inf")
+            step.run([batch], number, 0)
+        elif fault == "gradient":
+            hook = step.model.nets["generator"].parameters()[0].register_hook(lambda grad: grad * np.nan)
+            step.run([batch], number, 0)
+            hook.remove()
+    learnt = _parameters(step.model)
+    learnt |= {f"ema.{k}": v.numpy() for k, v in step.ema.nets["generator"].state_dict().items()}
+    for optimizer, _ in step.optimizers.values():
+        learnt |= {k: v.numpy() for k, v in optimizer.state_dict().items() if hasattr(v, "numpy")}
+    return learnt, step.skipped
+
+
+def test_steps_that_are_not_finite_leave_no_trace(tmp_path: Path, bar: Bar) -> None:
+    """An infinite loss or a gradient of NaN; and a score of NaN is never the best."""
+    cases, equal = list(product(("luma", "drn", "align"), range(1, 5), ("loss", "gradient"))), 0
+    for name, broken, fault in cases:
+        (learnt, skipped), (expected, _) = _steps(name, broken, fault), _steps(name, broken, "left out")
+        same = len(learnt) == len(expected) and all(map(np.array_equal, learnt.values(), expected.values()))
+        equal += same and skipped == 1
+    trainer = make_trainer(_config(tmp_path), tmp_path / "run", OPTIONS)
+    assert trainer.validator.quality({"psnr": 30.0}) == 30
+    assert trainer.validator.quality({"psnr": float("nan")}) is None
+    bar.report(
+        "R5 steps that are not finite",
+        f"{len(cases)} infinite losses and NaN gradients: skipped, counted, equal to a run without the step",
+        f"{equal} equal bit by bit",
+    )
+    assert equal == len(cases)
 
 
 def _of_the_run(folder: Path) -> list[psutil.Process]:
