@@ -5,29 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ppsr.evaluation.evaluate import Evaluation
-from ppsr.evaluation.published import Difference, differences
+from ppsr.evaluation.published import differences
 from ppsr.metrics.scoring import SetScore
 
-__all__ = ["set_differences", "set_label", "table_lines"]
+__all__ = ["set_label", "table_lines"]
 
 _DIGITS = {"psnr": 2}
 
 
 def set_label(score: SetScore) -> str:
     return f"{score.name} {score.variant}".strip()
-
-
-def set_differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
-    """Compare the means of a set with published scores."""
-    return differences(
-        evaluation.protocol.name,
-        score.name,
-        evaluation.scale,
-        score.variant,
-        score.means,
-        methods=evaluation.published_as,
-        count=len(score.rows),
-    )
 
 
 def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> Iterator[str]:
@@ -80,14 +67,14 @@ def _set_rows(
         yield str(len(e.sets[index].rows)), e.method, e.sets[index].means
     for e in evaluations:
         published: dict[str, dict[str, float]] = {}
-        differences: dict[str, dict[str, float]] = {}
-        for d in set_differences(e, e.sets[index]):
+        beside: dict[str, dict[str, float]] = {}
+        for d in differences(e, e.sets[index]):
             if d.difference is not None:
                 published.setdefault(d.method, {})[d.metric] = d.published
-                differences.setdefault(d.method, {})[d.metric] = d.difference
+                beside.setdefault(d.method, {})[d.metric] = d.difference
         for method, values in published.items():
             yield "", f"published: {method}", values
-            yield "", f"{e.method} - published", differences[method]
+            yield "", f"{e.method} - published", beside[method]
 
 
 def _number(metric: str, value: float | None, *, signed: bool) -> str:

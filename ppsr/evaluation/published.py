@@ -6,10 +6,14 @@ The file lists only numbers that were checked against a release page or a second
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ppsr.evaluation.evaluate import Evaluation
+    from ppsr.metrics.scoring import SetScore
 
 __all__ = [
     "PUBLISHED",
@@ -84,33 +88,19 @@ def references(protocol: str, dataset: str, scale: int, variant: str = "") -> li
     return [r for r in PUBLISHED if (r.protocol, r.dataset, r.scale, r.variant) == wanted]
 
 
-def differences(
-    protocol: str,
-    dataset: str,
-    scale: int,
-    variant: str,
-    means: Mapping[str, float],
-    *,
-    methods: Collection[str],
-    count: int,
-) -> list[Difference]:
-    """Compare measured means of a set with the published scores of that set.
+def differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
+    """Compare the means of a set with published scores of that set.
 
     Only scores of the same method on the whole set are comparable; other methods are listed for reference.
-
-    Args:
-        variant: degradation, or "".
-        means: metric -> measured mean.
-        methods: names under which the scored method was published; see `method_names`.
     """
     found = []
-    complete = _SET_SIZES.get(canonical_set(dataset), count) == count
-    for r in references(protocol, dataset, scale, variant):
-        same = r.comparable and complete and _base(r.method) in methods
+    complete = _SET_SIZES.get(canonical_set(score.name), len(score.rows)) == len(score.rows)
+    for r in references(evaluation.protocol.name, score.name, evaluation.scale, score.variant):
+        same = r.comparable and complete and _base(r.method) in evaluation.published_as
         found += [
-            Difference(r.method, metric, value, means[metric] - value if same else None, r.source)
+            Difference(r.method, metric, value, score.means[metric] - value if same else None, r.source)
             for metric, value in r.scores.items()
-            if metric in means
+            if metric in score.means
         ]
     return found
 

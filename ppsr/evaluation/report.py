@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.evaluation.console import set_differences, set_label, table_lines
+from ppsr.evaluation.console import set_label, table_lines
 from ppsr.evaluation.evaluate import Evaluation
+from ppsr.evaluation.published import differences
 from ppsr.files import atomic_write, json_number
 from ppsr.imaging.captions import captioned, displayed
 from ppsr.imaging.io import to_uint8, write_image
@@ -58,7 +59,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             **set_to_json(score),
             "published": [
                 {**d._asdict(), "difference": None if d.difference is None else json_number(d.difference)}
-                for d in set_differences(evaluation, score)
+                for d in differences(evaluation, score)
             ],
         }
         for score in evaluation.sets
@@ -88,7 +89,7 @@ def to_csv(evaluation: Evaluation) -> str:
     writer.writerow(["set", "variant", "picture", *metrics])
     for score in evaluation.sets:
         rows = {**score.rows, f"mean of {len(score.rows)}": score.means}
-        for d in set_differences(evaluation, score):
+        for d in differences(evaluation, score):
             rows.setdefault(f"published: {d.method}", {})[d.metric] = d.published
             if d.difference is not None:
                 rows.setdefault(f"mean minus published: {d.method}", {})[d.metric] = d.difference
@@ -120,7 +121,7 @@ def to_markdown(evaluation: Evaluation) -> str:
             d.source,
         ]
         for score in evaluation.sets
-        for d in set_differences(evaluation, score)
+        for d in differences(evaluation, score)
     ]
     if rows:
         header = ["set", "published", "metric", "value", "measured minus published", "source"]

@@ -8,6 +8,7 @@ degradation pipelines use.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import cv2
@@ -16,8 +17,17 @@ from scipy.sparse import csr_matrix
 
 from ppsr.errors import DataError
 
-__all__ = ["RESIZE_MODES", "cubic_matrix", "interpolate", "matlab_resize", "resize_separable", "torch_matrix"]
+__all__ = [
+    "RESIZE_MODES",
+    "cubic_matrix",
+    "interpolate",
+    "matlab_resize",
+    "resize_rows",
+    "resize_separable",
+    "torch_matrix",
+]
 
+_CHUNK = 64  # rows resized at once: what this takes beside the result stays small
 RESIZE_MODES = ("area", "bilinear", "bicubic", "nearest", "lanczos")
 
 
@@ -140,6 +150,37 @@ def _turned(image: np.ndarray) -> np.ndarray:
     if channels <= 4:
         return cv2.transpose(image).reshape(width, height, channels)
     return np.ascontiguousarray(image.transpose(1, 0, 2))
+
+
+def resize_rows(
+    bands: Iterable[np.ndarray], old: tuple[int, int], new: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """Bicubic resizing with antialiasing, equal to that of the whole image.
+
+    Args:
+        bands: rows from top to bottom, (rows, W, C) float32.
+
+    Yields:
+        Rows from top to bottom, (rows, W', C) float32 in [0, 1].
+    """
+    down, across = cubic_matrix(old[0], new[0]), cubic_matrix(old[1], new[1])
+    last_tap = np.maximum.accumulate(np.maximum.reduceat(down.indices, down.indptr[:-1]))
+    first_tap = np.minimum.accumulate(np.minimum.reduceat(down.indices, down.indptr[:-1])[::-1])[::-1]
+    held: np.ndarray | None = None
+    base = done = 0
+    for band in bands:
+        for start in range(0, len(band), _CHUNK):
+            rows = resize_columns(band[start : start + _CHUNK], across)
+            held = rows if held is None else np.concatenate([held, rows])
+            ready = int(np.searchsorted(last_tap, base + len(held), side="left"))
+            if ready == done:
+                continue
+            part = down[done:ready, base : base + len(held)]
+            finished = (part @ held.reshape(len(held), -1)).reshape(ready - done, new[1], -1)
+            yield np.clip(finished, 0, 1)
+            done = ready
+            kept = int(first_tap[done]) if done < new[0] else base + len(held)
+            held, base = held[max(0, kept - base) :], max(base, kept)
 
 
 @lru_cache(maxsize=512)

@@ -16,6 +16,7 @@ from paddle import nn
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.luma import GRAY_WEIGHTS
+from ppsr.imaging.resize import resize_rows
 from ppsr.inference.backend import Backend, apply_backend
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
@@ -24,7 +25,6 @@ from ppsr.inference.exported import Export
 from ppsr.inference.network import load_source
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.published_tiles import PUBLISHED_MODES, PublishedTiles
-from ppsr.inference.rows import resize_rows
 from ppsr.inference.tile_memory import TileMemory
 from ppsr.inference.tiling import TilePlan, Tiler, Tiles, count_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ppsr.evaluation.console import table_lines
 from ppsr.evaluation.evaluate import evaluate, network_labels, network_name
+from ppsr.evaluation.protocols import PROTOCOLS
 from ppsr.evaluation.published import differences, method_names
 from ppsr.evaluation.report import to_json, to_markdown, write_report
 from ppsr.imaging.io import read_image, write_image
@@ -52,7 +54,9 @@ def test_a_row_for_every_image_stands_above_the_mean(result):
 
 def test_scores_are_compared_with_published_ones_of_the_same_method_on_the_whole_set():
     def compared(protocol, dataset, methods, count):
-        found = differences(protocol, dataset, 4, "", {"psnr": 30.0}, methods=methods, count=count)
+        evaluation = SimpleNamespace(protocol=PROTOCOLS[protocol], scale=4, published_as=methods)
+        score = SimpleNamespace(name=dataset, variant="", means={"psnr": 30.0}, rows=range(count))
+        found = differences(evaluation, score)
         return {d.method for d in found if d.difference is not None}
 
     assert compared("classic", "Set5", {"HAT-L"}, 5) == {"HAT-L (ImageNet)"}
