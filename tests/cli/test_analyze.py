@@ -62,14 +62,7 @@ def test_lam_compares_networks_and_can_be_redone(work, shown):
     assert _files(work) == {"lam.png", "lam.svg", "lam.json", "lam.npz"}
     assert shown == [("LAM", name, done, 3) for name in "ab" for done in (0, 3)]
     report = _report(work, "lam")
-    assert report["settings"] == {
-        "window": 8,
-        "top": 5,
-        "left": 18,
-        "sigma": 1.2,
-        "fold": 3,
-        "kernel_size": 9,
-    }
+    assert list(report["settings"].values()) == [8, 5, 18, 1.2, 3, 9]
     assert [network["label"] for network in report["networks"]] == ["a", "b"]
     assert f"a: diffusion index {report['results']['a']['diffusion_index']:.3f}\n" in done.output
     arrays = np.load(work / "out" / "lam.npz")
@@ -101,17 +94,9 @@ def test_csm_measures_against_the_truth(work):
     shown = read_image(work / "out" / "csm_feat_last_features" / "feat_last_channel_3.png")
     expected = np.load(work / "out" / "csm_feat_last_maps.npz")["features"][3]
     np.testing.assert_allclose(shown[..., 0], np.clip(expected, 0, 1), atol=0.5 / 255 + 1e-6)
-    for log, values in (
-        (
-            "attribution.txt",
-            [f"feat_last_channel_{k}: {v}" for k, v in enumerate(report["results"]["importance"])],
-        ),
-        (
-            "psnr.txt",
-            [f"PSNR_feat_last_channel_{k}: {v}" for k, v in enumerate(report["results"]["psnr_without"])],
-        ),
-    ):
-        assert (work / "out" / f"csm_feat_last_{log}").read_text().splitlines() == values
+    for log, begin, key in (("attribution", "", "importance"), ("psnr", "PSNR_", "psnr_without")):
+        values = [f"{begin}feat_last_channel_{k}: {v}" for k, v in enumerate(report["results"][key])]
+        assert (work / "out" / f"csm_feat_last_{log}.txt").read_text().splitlines() == values
 
 
 def test_csm_without_truth_compares_with_the_whole_network(work, shown):
@@ -135,16 +120,7 @@ def test_csm_without_truth_compares_with_the_whole_network(work, shown):
 
 @pytest.mark.slow
 def test_ddr_compares_two_checkpoints(work, shown):
-    arguments = (
-        "--count",
-        "6",
-        "--side",
-        "8",
-        "--degradations",
-        "bicubic,bicubic_noise20",
-        "--perplexity",
-        "4",
-    )
+    arguments = ("--count=6", "--side=8", "--degradations=bicubic,bicubic_noise20", "--perplexity=4")
     done = _run(work, "ddr", str(work / "hr"), *arguments, networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert _files(work) == {"ddr.png", "ddr.svg", "ddr.json", "ddr.npz"}
@@ -174,12 +150,8 @@ def test_features_draw_the_main_stages_and_the_depth(work):
     assert {"features_depth.png", "features_weights_body.1.svg"} <= _files(work)
     curve = _report(work, "features_depth")["results"]["weights"]
     order = [entry["layer"] for entry in curve]
-    assert [name for name in order if name in ("conv_first", "body.0", "body.1", "feat_last")] == [
-        "conv_first",
-        "body.0",
-        "body.1",
-        "feat_last",
-    ]
+    stages = ["conv_first", "body.0", "body.1", "feat_last"]
+    assert [name for name in order if name in stages] == stages
     assert all(0 < entry["rank_share"] <= 1 for entry in curve)
     lowest = min(curve, key=lambda entry: entry["rank_share"])
     told = f"effective rank / channels is lowest in {lowest['layer']}: {lowest['rank_share']:.0%}, rank "

@@ -23,7 +23,7 @@ def colours(seed=0):
     return np.rint(np.stack(planes, -1) * 110 + 127).astype(np.uint8)
 
 
-def packed(image, kind, **options):
+def packed(image, kind="PNG", **options):
     """Bytes of an image as Pillow writes it."""
     buffer = io.BytesIO()
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
@@ -45,7 +45,8 @@ def by_opencv(suffix, image, options=()):
     return content.tobytes()
 
 
-def _chunk(kind, data):
+def chunk(kind, data):
+    """A chunk of a PNG."""
     return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
 
@@ -53,8 +54,8 @@ def png(width, height, depth, colour, content, *, end=True, before=b""):
     """A PNG from its parts; the sizes may lie."""
 
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([depth, colour, 0, 0, 0])
-    body = _chunk(b"IHDR", header) + before + _chunk(b"IDAT", content)
-    return b"\x89PNG\r\n\x1a\n" + body + (_chunk(b"IEND", b"") if end else b"")
+    body = chunk(b"IHDR", header) + before + chunk(b"IDAT", content)
+    return b"\x89PNG\r\n\x1a\n" + body + (chunk(b"IEND", b"") if end else b"")
 
 
 def tiff(image, *, order="<", planar=False, tile=None, rows=7, deflate=False, big=False, tags=None):
@@ -143,7 +144,7 @@ def write_kinds(folder: Path) -> dict[str, np.ndarray | None]:
     see_through_16 = {}
     for colour, pixels, value in ((0, deep[..., :1], key[..., :1]), (2, deep, key)):
         rows = b"".join(b"\0" + row.tobytes() for row in pixels.astype(">u2"))
-        made = png(WIDTH, HEIGHT, 16, colour, zlib.compress(rows), before=_chunk(b"tRNS", value.tobytes()))
+        made = png(WIDTH, HEIGHT, 16, colour, zlib.compress(rows), before=chunk(b"tRNS", value.tobytes()))
         alpha = np.where((pixels == value).all(axis=2, keepdims=True), 0, 65_535).astype(np.uint16)
         see_through_16[colour] = made, np.concatenate([pixels, alpha], axis=2)
     bad = bytearray(plain)

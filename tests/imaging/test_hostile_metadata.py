@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import time
 import tracemalloc
@@ -15,6 +14,8 @@ from PIL import Image
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import is_sound_exif
 from ppsr.imaging.reading import image_header, read_file
+from tests.imaging.kinds import chunk as _chunk
+from tests.imaging.kinds import packed
 
 PIXELS = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 DEEP = PIXELS.astype(np.uint16) * 257
@@ -57,22 +58,14 @@ FINE = {
 }
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def _png(*chunks: bytes, deep: bool = False) -> bytes:
     """A PNG with chunks behind its header."""
-    memory = io.BytesIO()
-    Image.fromarray(DEEP if deep else PIXELS).save(memory, "png")
-    plain = memory.getvalue()
+    plain = packed(DEEP if deep else PIXELS)
     return plain[:33] + b"".join(chunks) + plain[33:]
 
 
 def _jpeg(*segments: tuple[int, bytes]) -> bytes:
-    memory = io.BytesIO()
-    Image.fromarray(PIXELS).save(memory, "jpeg", quality=95)
-    plain = memory.getvalue()
+    plain = packed(PIXELS, "JPEG", quality=95)
     made = [bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body for marker, body in segments]
     return plain[:2] + b"".join(made) + plain[2:]
 
@@ -82,9 +75,7 @@ def _exif_segments(block: bytes) -> list[tuple[int, bytes]]:
 
 
 def _webp(block: bytes) -> bytes:
-    memory = io.BytesIO()
-    Image.fromarray(PIXELS).convert("RGB").save(memory, "webp", lossless=True, exif=block)
-    return memory.getvalue()
+    return packed(Image.fromarray(PIXELS).convert("RGB"), "WEBP", lossless=True, exif=block)
 
 
 @pytest.fixture
@@ -209,9 +200,7 @@ def test_metadata_that_no_decoder_takes_is_left_out_with_a_warning(chunk, what, 
 
 
 def _gif(frames: int, before: bytes = b"") -> bytes:
-    memory = io.BytesIO()
-    Image.fromarray(PIXELS).save(memory, "gif")
-    one = memory.getvalue()
+    one = packed(PIXELS, "GIF")
     start = one.index(b",", 13 + 3 * 256)
     return one[:start] + before + one[start:-1] * frames + b";"
 

@@ -9,7 +9,6 @@ import pytest
 from ppsr.generators.apply import super_resolve
 from ppsr.imaging.luma import luma, on_luma, rgb_to_ycbcr
 from ppsr.imaging.resize import matlab_resize
-from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.upscaler import Upscaler
 from ppsr.models.base import Batch
 from ppsr.registry import build_generator, build_model
@@ -89,10 +88,3 @@ def test_training_sees_y_alone(image):
     assert [batch[name].shape[1] for name in ("lq", "gt")] == [1, 1]
     np.testing.assert_allclose(batch["gt"].numpy()[0, 0, :9, :7], rgb_to_y(image), atol=1e-6)
     assert np.isfinite(float(model.generator_losses(batch)["l_pix"]))
-
-
-def test_facts_of_earlier_exports_have_no_luma(tmp_path):
-    path = tmp_path / "x.info.json"
-    path.write_text(NetworkInfo("Net", 2).to_json().replace(',\n "luma": false', ""), encoding="utf-8")
-    assert "luma" not in path.read_text(encoding="utf-8")
-    assert NetworkInfo.read(path)[0].luma is False

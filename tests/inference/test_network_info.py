@@ -87,7 +87,8 @@ def test_files_that_are_endless_are_refused(tmp_path: Path) -> None:
             Export(tmp_path / "net")
 
 
-def test_an_export_of_a_former_version_takes_no_parameters(tmp_path):
+@pytest.mark.parametrize("name", ["degradation_params", "luma"])
+def test_an_export_of_a_former_version_lacks_later_properties(tmp_path, name):
     text = NetworkInfo("BlindSR", 2).to_json()
-    (tmp_path / "x.info.json").write_text(text.replace("degradation_params", "unknown"))
-    assert NetworkInfo.read(tmp_path / "x.info.json")[0].degradation_params == 0
+    (tmp_path / "x.info.json").write_text(text.replace(name, "unknown"))
+    assert NetworkInfo.read(tmp_path / "x.info.json")[0] == NetworkInfo("BlindSR", 2)

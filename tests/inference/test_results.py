@@ -19,36 +19,25 @@ def _names(reports, status="ok"):
     return sorted(Path(r["path"]).name for r in reports if r["status"] == status)
 
 
-class SecondRun(Repeat):
-    """Another run into the same folder begins and ends while the third image of the first is computed."""
+class WhileRunning(Repeat):
+    """Calls a function while an image is computed, by default the first."""
 
-    def __init__(self, source, target):
+    def __init__(self, action, number=0):
         super().__init__()
-        self.source, self.target = source, target
+        self.action, self.number = action, number
 
     def run(self, x):
-        if len(self.seen) == 2:
-            upscale_files(Upscaler(Repeat()), self.source, self.target)
+        if len(self.seen) == self.number:
+            self.action()
         return super().run(x)
 
 
 def test_runs_into_one_folder_keep_all_lines_of_their_report(folder, tmp_path):
-    reports = upscale_files(Upscaler(SecondRun(folder, tmp_path / "out")), folder, tmp_path / "out")
-    assert exit_code(reports) == 0
+    """The second one begins and ends while the third image of the first is computed."""
+    second = WhileRunning(lambda: upscale_files(Upscaler(Repeat()), folder, tmp_path / "out"), 2)
+    assert exit_code(upscale_files(Upscaler(second), folder, tmp_path / "out")) == 0
     lines = (tmp_path / "out" / "report.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["ok"] * 8
-
-
-class WhileRunning(Repeat):
-    """Calls a function while its image is computed."""
-
-    def __init__(self, action):
-        super().__init__()
-        self.action = action
-
-    def run(self, x):
-        self.action()
-        return super().run(x)
 
 
 def test_what_killed_runs_left_is_removed_unless_another_run_works_there(folder, tmp_path, caplog):

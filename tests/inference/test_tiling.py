@@ -101,15 +101,10 @@ def test_a_tile_without_memory_is_halved_and_right(error, tile, rng):
     assert max(shape[2] * shape[3] for shape in backend.seen) <= 300
 
 
-def test_halves_are_mixed_where_the_network_sees_without_bound(rng):
-    """A cut without mixing would show as a step; a tile too large for memory must not."""
-    net = small_network("SwinIR", upscale=2)
-    image = np.repeat(np.repeat(rng.random((12, 12, 3), dtype=np.float32), 8, 0), 8, 1)
-    multiple = net.size_multiple
-    whole = Upscaler(net, tile=0)(image)
+def _limited(net, limit):
+    """A backend that has no memory for more pixels."""
     backend = Upscaler(net).backend
     run = backend.run
-    limit = (96 * 96) * 3 // 4
 
     def limited(x):
         if x.shape[2] * x.shape[3] > limit:
@@ -117,6 +112,16 @@ def test_halves_are_mixed_where_the_network_sees_without_bound(rng):
         return run(x)
 
     backend.run = limited
+    return backend
+
+
+def test_halves_are_mixed_where_the_network_sees_without_bound(rng):
+    """A cut without mixing would show as a step; a tile too large for memory must not."""
+    net = small_network("SwinIR", upscale=2)
+    image = np.repeat(np.repeat(rng.random((12, 12, 3), dtype=np.float32), 8, 0), 8, 1)
+    multiple = net.size_multiple
+    whole = Upscaler(net, tile=0)(image)
+    backend = _limited(net, (96 * 96) * 3 // 4)
     errors = {}
     for overlap in (0, 2 * multiple):
         errors[overlap] = np.abs(Upscaler(backend, tile=0, overlap=overlap)(image) - whole)
@@ -130,16 +135,7 @@ def test_halves_of_an_uncut_image_have_the_default_overlap(size, rng):
     net = small_network()
     image = rng.random((*size, 3), dtype=np.float32)
     whole = Upscaler(net, tile=0)(image)
-    backend = Upscaler(net).backend
-    run = backend.run
-    limit = size[0] * size[1] * 4 // 5
-
-    def limited(x):
-        if x.shape[2] * x.shape[3] > limit:
-            raise MemoryError
-        return run(x)
-
-    backend.run = limited
+    backend = _limited(net, size[0] * size[1] * 4 // 5)
     np.testing.assert_allclose(Upscaler(backend)(image), whole, atol=1e-5)
 
 

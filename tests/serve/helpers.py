@@ -156,10 +156,3 @@ def served(folder, limits):
             thread.join(20)
             worker.close()
         assert not thread.is_alive()
-
-
-def encoded(pixels, kind="PNG", **options):
-    """The bytes of an image file."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, **options)
-    return stream.getvalue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -23,8 +22,10 @@ pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from ppsr.inference.upscaler import Upscaler
 from ppsr.serve import api
+from tests.imaging.kinds import packed as encoded
+from tests.imaging.kinds import png
 from tests.inference.helpers import Repeat
-from tests.serve.helpers import MODELS, encoded, network
+from tests.serve.helpers import MODELS, network
 
 
 def _doubled(pixels):
@@ -105,14 +106,7 @@ def test_wrong_options_are_answered(site, pixels, query, status, code, message):
 
 def _bomb(side):
     """A PNG of 1 bit that claims a size and holds nothing."""
-
-    def chunk(kind, content):
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return png(side, side, 1, 0, zlib.compress(b""))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
+from tests.imaging.kinds import packed as encoded
 from tests.serve.command import Command
-from tests.serve.helpers import Client, encoded
+from tests.serve.helpers import Client
 
 
 def _children(pid):

@@ -14,7 +14,7 @@ pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
 from ppsr.serve import server
-from tests.serve.helpers import encoded
+from tests.imaging.kinds import packed as encoded
 
 
 @pytest.fixture
