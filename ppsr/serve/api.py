@@ -151,7 +151,7 @@ async def _receive(request: Request, target: Path, limits: Limits) -> None:
         raise RequestError(415, "form", text)
     count, begun, blocks = 0, time.monotonic(), request.stream()
     with target.open("wb") as handle:
-        while count <= 8 * limits.max_bytes:  # a little too much is read, or the client gets no answer
+        while count <= limits.max_bytes:
             left = begun + limits.upload_seconds + count / limits.MIN_RATE - time.monotonic()
             try:
                 block = await asyncio.wait_for(anext(blocks), left)
@@ -163,8 +163,7 @@ async def _receive(request: Request, target: Path, limits: Limits) -> None:
                 text = f"the file comes at less than {limits.MIN_RATE:,} bytes per second"
                 raise RequestError(408, "slow_upload", text) from None
             count += len(block)
-            if count <= limits.max_bytes:
-                handle.write(block)
+            handle.write(block)
     if count > limits.max_bytes:
         text = f"the file has more bytes than the limit of {limits.max_bytes:,}"
         raise RequestError(413, "too_many_bytes", text)

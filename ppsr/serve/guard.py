@@ -49,7 +49,7 @@ def check_request(request: Request, *, loopback: bool, hosts: Collection[str], m
     if "transfer-encoding" in headers:  # chunks of a byte cost more time than they take to send
         raise RequestError(411, "no_length", "send the length of the file (Content-Length), not chunks")
     length = headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > 8 * max_bytes:  # a little more is read for the answer
+    if length.isdecimal() and int(length) > max_bytes:
         raise RequestError(
             413, "too_many_bytes", f"{length} bytes were announced, the limit is {max_bytes:,}"
         )

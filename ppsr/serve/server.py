@@ -20,6 +20,7 @@ __all__ = ["bind", "make_server", "run_until_signal"]
 
 _CONNECTIONS = 64
 _HEADER_SECONDS = 10.0  # for the lines of a request
+_UNREAD = 2**28  # bytes after which a client must have noticed that it was answered
 _STALLED_SECONDS = 20.0  # in which a client must take what it was sent, about 256 kB
 _HEADERS = [
     # The page loads nothing from elsewhere, and no other page may show it in a frame.
@@ -32,6 +33,24 @@ _HEADERS = [
 ]
 
 
+class _Transport:
+    """A transport whose `close` is that of its connection."""
+
+    def __init__(self, transport: asyncio.Transport, connection: _Connection) -> None:
+        self._transport, self._connection = transport, connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether the connection is, or will be."""
+        return self._connection.closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        """See `_Connection.close`."""
+        self._connection.close(self._transport)
+
+
 class _Connection(H11Protocol):
     """A connection whose client must send and read within some time.
 
@@ -41,6 +60,8 @@ class _Connection(H11Protocol):
     """
 
     _timer: asyncio.TimerHandle | None = None
+    closing = False
+    _unread = _UNREAD
 
     @property
     def waits(self) -> bool:
@@ -50,7 +71,7 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _Transport(transport, self)))
         self.opened, self.address = self.loop.time(), self.client and self.client[0]
         self._limit(_HEADER_SECONDS)
         others = [cast("_Connection", other) for other in self.connections if other is not self]
@@ -61,6 +82,11 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request; its headers must be complete in time, its body is the application's matter."""
+        if self.closing:
+            self._unread -= len(data)
+            if self._unread < 0:
+                self.transport.abort()
+            return
         super().data_received(data)
         if self.cycle is None or self.cycle.response_complete:
             if not self._timer:
@@ -76,12 +102,21 @@ class _Connection(H11Protocol):
     def resume_writing(self) -> None:
         """The client has read."""
         super().resume_writing()
-        self._limit(None)
+        if not self.closing:
+            self._limit(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._limit(None)
         super().connection_lost(exc)
+
+    def close(self, transport: asyncio.Transport) -> None:
+        """Close when the client has: closing while bytes still come would lose the answer that was sent."""
+        if not self.closing and not transport.is_closing():
+            self.closing = True
+            self.flow.resume_reading()
+            transport.write_eof()
+            self._limit(_STALLED_SECONDS)
 
     def shutdown(self) -> None:
         """The server ends: results that are being sent have a second, everything else ends now."""

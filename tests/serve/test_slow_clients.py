@@ -63,6 +63,29 @@ def test_uploads_in_chunks_which_may_be_of_a_byte_are_not_read(site):
     client.close()
 
 
+@pytest.mark.parametrize(("chunked", "status"), [(True, 411), (False, 413)])
+def test_a_client_that_sends_all_before_it_reads_gets_the_answer(site, chunked, status):
+    for _ in range(5):
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+        body = (bytes(2**16) for _ in range(200))
+        headers = {} if chunked else {"Content-Length": str(200 * 2**16)}
+        connection.request("POST", "/api/upscale", body, headers, encode_chunked=chunked)
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+def test_a_client_that_sends_for_ever_after_its_answer_is_cut_off(site, monkeypatch):
+    monkeypatch.setattr(server, "_STALLED_SECONDS", 0.3)
+    client = _connect(site, HEAD.replace(b"40000", b"4000000000"))
+    assert client.recv(4096).startswith(b"HTTP/1.1 413")
+    started = time.monotonic()
+    with pytest.raises(OSError, match=r"reset|pipe"):
+        while time.monotonic() - started < 5:
+            client.sendall(bytes(1000))
+            time.sleep(0.01)
+    assert time.monotonic() - started < 2
+
+
 def test_a_connection_that_does_not_finish_its_headers_is_closed(site, monkeypatch):
     monkeypatch.setattr(server, "_HEADER_SECONDS", 0.3)
     client = _connect(site, b"GET / HTTP/1.1\r\n")
