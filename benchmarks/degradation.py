@@ -1,141 +1,251 @@
-"""Degradation: images per second of ours against a plain transcription with large dense convolutions.
+"""Degrading while training: pairs per second of ppsr's data sets against the published code, on this CPU.
 
-    python benchmarks/degradation.py [--rounds 3] [--batch 6] [--size 400] [--device cpu]
+    git clone https://github.com/XPixelGroup/BasicSR SOURCES/BasicSR
+    git clone https://github.com/xinntao/Real-ESRGAN SOURCES/Real-ESRGAN
+    git clone https://github.com/csjliang/DASR SOURCES/DASR
+    python benchmarks/degradation.py IMAGES --torch-python PYTHON_WITH_TORCH --published SOURCES
+    python benchmarks/degradation.py IMAGES --busy ...   # processor time: where other programs run as well
 
-DASR's three levels and the second-order list, each preceded by USM sharpening: 21x21 blur, resize, noise,
-JPEG, once or twice, at last a sinc filter. "host" is NumPy and OpenCV, one image after the other;
-"device" is the same operations on a batch of tensors on --device; the transcription runs on --device too.
-All see one batch in one process with all cores and take turns; medians are compared. One JSON line per
-case; `ratio_vs_dense` above 1 means that ours makes more images per second.
+From HR images in files to batches of pairs, by the published options: windows of 400 pixels, crops of 256,
+x4, the same ranges and probabilities. Both have two loader workers. ppsr degrades in them; the published data
+sets draw kernels there, and `feed_data` of their models sharpens and degrades the batch on the CPU that would
+train. The pool of training pairs is left out on both sides. The processes take turns of some batches each,
+the workers' start included. The published code needs torch, OpenCV, SciPy, PyYAML, tqdm and requests. One
+JSON line per data set; `ratio` above 1 means that ppsr makes more pairs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import itertools
 import json
-import statistics
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
 
-import numpy as np
-import paddle
-from paddle.nn import functional as F
+from cpu_training import cores
+from interleaved import take_calls, take_turns
 
-from ppsr import accelerate
-from ppsr.compat.paddle import seeded
-from ppsr.degradations import device
-from ppsr.degradations import jpeg as jpeg_module
-from ppsr.degradations.batches import apply_to_batch
-from ppsr.degradations.blur import usm_kernel, usm_sharpen
-from ppsr.degradations.dasr import LEVELS, build_operations, draw_params
-from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, apply_operations, quantise
-from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
+_WORKERS = 2
+_OURS, _PUBLISHED = "ppsr", "published"
 
 
-def dense_filter(x, kernel):
-    """Depthwise convolution of the whole batch with a dense kernel, reflection at the border."""
-    channels, side = x.shape[1], kernel.shape[0]
-    weight = paddle.to_tensor(np.tile(kernel.astype(np.float32)[None, None], (channels, 1, 1, 1)))
-    padded = F.pad(x, [side // 2] * 4, mode="reflect")
-    return F.conv2d(padded, weight, groups=channels)
+class Case(NamedTuple):
+    """A data set of ours and the published one.
+
+    Attributes:
+        ours: name of our data set.
+        repository: with the package `package`, which has the published data set and model.
+        basicsr: the repository whose BasicSR it uses.
+        dataset: module and class.
+        model: module and class.
+        options: file of the published options.
+    """
+
+    ours: str
+    batch: int
+    repository: str
+    package: str
+    basicsr: str
+    dataset: tuple[str, str]
+    model: tuple[str, str]
+    options: str
 
 
-def dense_usm(x):
-    """Unsharp mask by two 51x51 convolutions."""
-    line = usm_kernel()
-    kernel = np.outer(line, line)
-    residual = x - dense_filter(x, kernel)
-    soft = dense_filter((residual.abs() * 255 > 10).astype("float32"), kernel)
-    return soft * paddle.clip(x + 0.5 * residual, 0, 1) + (1 - soft) * x
+CASES = {
+    "dasr": Case(
+        "DASRDataset", 6, "DASR", "dasr", "DASR",
+        ("DASR_dataset", "DASRDataset"), ("DASR_model", "DASRModel"), "options/train/DASR/train_DASR.yml",
+    ),
+    "realesrgan": Case(
+        "RealESRGANDataset", 12, "Real-ESRGAN", "realesrgan", "BasicSR",
+        ("realesrgan_dataset", "RealESRGANDataset"), ("realesrnet_model", "RealESRNetModel"),
+        "options/train_realesrnet_x4plus.yml",
+    ),
+}  # fmt: skip
 
 
-def dense_jpeg(x, quality):
-    """Block DCT as the published code writes it: a tensor product with all 64 basis images."""
-    basis = np.einsum("ux,vy->xyuv", jpeg_module._DCT, jpeg_module._DCT)
-    basis = paddle.to_tensor(basis.reshape(64, 64))
-    n, c, h, w = x.shape
-    x = F.pad(x, [0, -w % 8, 0, -h % 8])
-    h2, w2 = x.shape[2:]
-    blocks = (x * 255 - 128).reshape([n, c, h2 // 8, 8, w2 // 8, 8]).transpose([0, 1, 2, 4, 3, 5])
-    table = paddle.to_tensor(jpeg_module.LUMA * jpeg_module.quality_factor(quality)).reshape([64])
-    coefficients = paddle.matmul(blocks.reshape([-1, 64]), basis) / table
-    restored = paddle.matmul(paddle.round(coefficients) * table, basis.T)
-    restored = restored.reshape([n, c, h2 // 8, w2 // 8, 8, 8]).transpose([0, 1, 2, 4, 3, 5])
-    return paddle.clip((restored.reshape([n, c, h2, w2]) + 128) / 255, 0, 1)[:, :, :h, :w]
+def our_call(case: Case, images: Path, batches: int) -> Callable[[], None]:
+    """Batches of our data set."""
+    import paddle
+    from paddle.io.dataloader.collate import default_collate_fn
+
+    from ppsr import accelerate
+    from ppsr.config.schema import LoaderOptions
+    from ppsr.engine.workers import batches_of_workers
+    from ppsr.registry import DATASETS
+
+    paddle.set_device("cpu")
+    accelerate.enable()
+    dataset = DATASETS.build({"name": case.ours, "gt_folder": str(images)})
+    options = LoaderOptions(batch_size=case.batch, num_workers=_WORKERS)
+    keys = ((epoch, index) for epoch in itertools.count() for index in range(len(dataset)))
+
+    def make(chosen: list[tuple[int, int]]) -> dict[str, Any]:
+        return default_collate_fn([dataset.sample(key) for key in chosen])
+
+    def call() -> None:
+        chosen = [list(itertools.islice(keys, case.batch)) for _ in range(batches)]
+        assert len(list(batches_of_workers(make, chosen, options))) == batches
+
+    return call
 
 
-def dense_pipeline(batch, operations, rng):
-    """The same operations on tensors."""
-    x = dense_usm(batch)
-    for operation in operations:
-        if isinstance(operation, Blur):
-            x = dense_filter(x, operation.kernel)
-        elif isinstance(operation, Resize):
-            size = operation.size or [int(side * operation.scale) for side in x.shape[2:]]
-            mode = {"area": "area", "bilinear": "bilinear", "bicubic": "bicubic"}[operation.mode]
-            x = F.interpolate(x, size=list(size), mode=mode)
-        elif isinstance(operation, Noise):
-            drawn = paddle.to_tensor(rng.standard_normal(x.shape, dtype=np.float32))
-            x = paddle.clip(x + drawn * operation.level / 255, 0, 1)
-        elif isinstance(operation, Jpeg):
-            x = dense_jpeg(paddle.clip(x, 0, 1), operation.quality)
-    return paddle.round(x * 255) / 255
+def _package(name: str, folder: Path | None = None) -> ModuleType:
+    """A package of which only what is asked for is imported; without a folder, an empty one."""
+    module: Any = ModuleType(name)
+    module.__path__ = [] if folder is None else [str(folder)]
+    sys.modules[name] = module
+    return module
 
 
-def _cases(size):
-    """Names of the degradations and the operations that one draw of each gives."""
-    rng = np.random.default_rng
-    cases = {
-        name: build_operations(draw_params(rng(1), level), (size, size), 4) for name, level in LEVELS.items()
-    }
-    steps = build_steps(SECOND_ORDER)
-    return {**cases, "second_order": draw_operations(steps, rng(1), size=(size, size), scale=4)}
+def _published_classes(case: Case, sources: Path) -> tuple[Any, Any, Any]:
+    """Data set, model, and BasicSR's tools, without the training code around them and without torchvision."""
+    import torch
+
+    def gray(image: torch.Tensor, num_output_channels: int = 1) -> torch.Tensor:
+        red, green, blue = image.unbind(dim=-3)
+        return (0.2989 * red + 0.587 * green + 0.114 * blue).unsqueeze(dim=-3)
+
+    for name in ("torchvision", "torchvision.transforms"):
+        _package(name)
+    for name in ("functional", "functional_tensor"):
+        _package(f"torchvision.transforms.{name}").rgb_to_grayscale = gray
+    _package("torchvision.utils").make_grid = None
+    basicsr = sources / case.basicsr / "basicsr"
+    _package("basicsr", basicsr)
+    _package("basicsr.data", basicsr / "data")
+    _package("basicsr.models")
+    for name, base in (("sr_model", "SRModel"), ("srgan_dynamic_model", "SRGANDynamicModel")):
+        setattr(_package(f"basicsr.models.{name}"), base, object)
+    tools = _package("basicsr.utils", basicsr / "utils")
+    for name in ("file_client", "img_util", "img_process_util", "diffjpeg", "logger", "registry"):
+        module = importlib.import_module(f"basicsr.utils.{name}")
+        vars(tools).update({key: value for key, value in vars(module).items() if not key.startswith("_")})
+    own = sources / case.repository / case.package
+    _package(case.package, own)
+    classes = []
+    for kind, (module_name, name) in (("data", case.dataset), ("models", case.model)):
+        _package(f"{case.package}.{kind}", own / kind)
+        classes.append(getattr(importlib.import_module(f"{case.package}.{kind}.{module_name}"), name))
+    return classes[0], classes[1], tools
 
 
-def _runs(images, operations):
-    """The three ways of degrading the same images."""
-    rng = np.random.default_rng(0)
-    batch = paddle.to_tensor(images.transpose(0, 3, 1, 2))
+def published_call(case: Case, images: Path, batches: int, sources: Path, folder: Path) -> Callable[[], None]:
+    """Batches of the published data set, degraded by the published model."""
+    import torch
+    import yaml
 
-    def host():
-        for image in images:
-            quantise(apply_operations(usm_sharpen(image), operations, rng))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores())))
+    dataset_class, model_class, tools = _published_classes(case, sources)
+    options = yaml.safe_load((sources / case.repository / case.options).read_text())
+    own = options["datasets"]["train"]
+    names = [path.name for path in sorted(images.iterdir())]
+    repeated = itertools.islice(itertools.cycle(names), batches * case.batch)
+    listed = folder / "names.txt"
+    listed.write_text("\n".join(repeated))
+    own |= {"dataroot_gt": str(images), "meta_info": str(listed), "batch_size_per_gpu": case.batch}
+    module = sys.modules[model_class.__module__]
+    filter2d = module.filter2D
+    # newer versions of torch hand over layouts that its `view` refuses
+    module.filter2D = lambda image, kernel: filter2d(image.contiguous(), kernel)
+    model = SimpleNamespace(
+        opt=options, opt_train=own, is_train=True, device="cpu", _dequeue_and_enqueue=lambda: None,
+        jpeger=tools.DiffJPEG(differentiable=False), usm_sharpener=tools.USMSharp(),
+        # of the description of DASR's degradations
+        num_degradation_params=33, road_map=[0, 10, 18, 26, 33],
+        resize_mode_list=["area", "bilinear", "bicubic"],
+    )  # fmt: skip
+    dataset = dataset_class(own)
 
-    def on_device():
-        with seeded(0):
-            sharp = device.usm_sharpen(batch)
-            device.quantise(apply_to_batch(sharp, [operations] * len(images))).numpy()
+    def call() -> None:
+        loader = torch.utils.data.DataLoader(
+            dataset, batch_size=case.batch, shuffle=True, num_workers=_WORKERS, drop_last=True
+        )
+        for batch in loader:
+            model_class.feed_data(model, batch)
+        assert model.lq.shape == (case.batch, 3, 64, 64)
+        assert model.gt.shape == (case.batch, 3, 256, 256)
 
-    def dense():
-        dense_pipeline(batch, operations, rng).numpy()
-
-    return {"host": host, "device": on_device, "dense": dense}
+    return call
 
 
-def main():
+def _processor_seconds() -> float:
+    """Of this process and of those of its workers that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def work(options: argparse.Namespace) -> None:
+    """A worker of `take_turns`."""
+    random.seed(0)
+    case = CASES[options.only]
+    with tempfile.TemporaryDirectory() as folder:
+        if options.worker == _OURS:
+            call = our_call(case, options.images, options.batches)
+        else:
+            call = published_call(case, options.images, options.batches, options.published, Path(folder))
+        call()
+        take_calls(call, _processor_seconds if options.busy else time.perf_counter)
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Both in turns."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1" if options.busy else str(cores())}
+
+    def start(variant: str) -> subprocess.Popen:
+        command = [
+            sys.executable if variant == _OURS else options.torch_python,
+            str(Path(__file__).resolve()),
+        ]
+        command += [str(options.images), "--only", name, "--worker", variant]
+        command += ["--batches", str(options.batches), *(["--busy"] if options.busy else [])]
+        command += ["--published", str(options.published)] if options.published else []
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=environment, **pipes)
+
+    variants = [_OURS, *([_PUBLISHED] if options.published else [])]
+    turns = take_turns(variants, start, options.repeats)
+    pairs = CASES[name].batch * options.batches
+    speed = {variant: pairs / seconds for variant, seconds in turns.seconds.items()}
+    line = {"name": "degradation", "case": name, "value": round(speed[_OURS], 2)}
+    line["unit"] = "pairs per processor second" if options.busy else "pairs/s"
+    if _PUBLISHED in speed:
+        line |= {
+            "published": round(speed[_PUBLISHED], 2),
+            "ratio": round(speed[_OURS] / speed[_PUBLISHED], 1),
+        }
+    line |= {"pairs": pairs, "repeats": options.repeats, "cores": cores(), "load": round(turns.load, 2)}
+    return line
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--size", type=int, default=400)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("images", type=Path, help="folder of HR images")
+    parser.add_argument("--only", choices=CASES)
+    parser.add_argument("--batches", type=int, default=4, help="of a turn")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--torch-python", default=os.environ.get("PPSR_TORCH_PYTHON", sys.executable))
+    parser.add_argument("--published", type=Path, help="folder of the clones; without it, ppsr alone")
+    parser.add_argument("--busy", action="store_true", help="processor time instead of wall time")
+    parser.add_argument("--worker", choices=(_OURS, _PUBLISHED), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    accelerate.enable()
-    paddle.set_device(options.device)
-    images = np.random.default_rng(0).random((options.batch, options.size, options.size, 3), dtype=np.float32)
-    for case, operations in _cases(options.size).items():
-        runs = _runs(images, operations)
-        times = {name: [] for name in runs}
-        for _ in range(options.rounds):
-            for name, run in runs.items():
-                started = time.perf_counter()
-                run()
-                times[name].append(time.perf_counter() - started)
-        speed = {name: options.batch / statistics.median(seconds) for name, seconds in times.items()}
-        for name in ("host", "device"):
-            line = {"name": "degradation", "case": f"{case} {name}", "value": round(speed[name], 2)}
-            line |= {"unit": "images/s", "dense": round(speed["dense"], 2)}
-            print(json.dumps({**line, "ratio_vs_dense": round(speed[name] / speed["dense"], 2)}))
+    if options.worker:
+        work(options)
+        return
+    for name in [options.only] if options.only else CASES:
+        print(json.dumps(measure(name, options)), flush=True)
 
 
 if __name__ == "__main__":
