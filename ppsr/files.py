@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ppsr.errors import DataError
 
@@ -26,11 +28,15 @@ __all__ = [
     "json_number",
     "read_regular",
     "readable_size",
+    "recall",
+    "remember",
     "sha256",
     "walk_folders",
 ]
 
 logger = logging.getLogger(__name__)
+
+_REMEMBERED = 256  # entries of a file
 
 _LONGEST_SUFFIX = 16
 TEMPORARY = re.compile(r"\.tmp-\d+-[0-9a-f]{12}(\.\w+)?")
@@ -110,6 +116,24 @@ def read_regular(path: Path, most: int = 64 << 20) -> bytes:
     if status.st_size > most:
         raise OSError(errno.EFBIG, f"it has more than {most >> 20} MB", str(path))
     return path.read_bytes()
+
+
+def recall(name: str) -> dict[str, Any]:
+    """What `remember` has kept in a file of the cache; empty where it cannot be read."""
+    try:
+        found = json.loads((cache_folder() / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember(name: str, key: str, value: Any) -> None:
+    """Keep a value, with the latest others, in a file of the cache if that can be written."""
+    latest = [*recall(name).items(), (key, value)][-_REMEMBERED:]
+    try:
+        atomic_write(cache_folder() / name, json.dumps(dict(latest), indent=1))
+    except OSError as error:
+        logger.debug("%s is not remembered: %s", key, error)
 
 
 def sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean, first_line
-from ppsr.files import atomic_write, cache_folder
+from ppsr.files import recall, remember
 from ppsr.inference import onnx_graph
 from ppsr.inference.backend import Backend, PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
@@ -41,7 +41,7 @@ __all__ = ["default_backend", "open_backend"]
 logger = logging.getLogger(__name__)
 
 _SIDES = 32, 192  # of the tile that `auto` times, at least and at most
-_REMEMBERED = 256  # choices
+_CHOICES = "backends.json"
 _WORTH_EXPORTING = 64 * _SIDES[1] ** 2  # pixels; `auto` computes some 30 such tiles before the first image
 
 
@@ -192,22 +192,21 @@ def _safe(options: BackendOptions, info: NetworkInfo) -> BackendOptions:
 
 def _try_once(export: Export, name: str, options: BackendOptions) -> None:
     """Refuse a graph of others that ends the process of its runtime; what passed is remembered."""
-    memory, key = cache_folder() / "backends.json", _key(export, options, 0, [name])
-    if key not in _choices(memory):
+    key = _key(export, options, 0, [name])
+    if key not in recall(_CHOICES):
         try_backend(name, export, options)
-        _remember(memory, key, name, "")
+        remember(_CHOICES, key, [name, ""])
 
 
 def _fastest(
     export: Export, options: BackendOptions, side: int, opened: dict[str, PaddleBackend]
 ) -> tuple[str, str]:
     """Name of the fastest right backend, and what was found; remembered for this export and machine."""
-    memory, key = cache_folder() / "backends.json", _key(export, options, side, list(opened))
-    choices = _choices(memory)
-    name, note = choices.get(key, ("", ""))
-    if name in opened or name in installed(export, options):
-        logger.info("backend %s: %s (measured before)", name, note)
-        return name, note
+    key = _key(export, options, side, list(opened))
+    match recall(_CHOICES).get(key):
+        case [str(name), str(note)] if name in opened or name in installed(export, options):
+            logger.info("backend %s: %s (measured before)", name, note)
+            return name, note
     x = timed_image(export, side)
     results = [BackendResult(name, 0.0, seconds=seconds_of(b.run, x)) for name, b in opened.items()]
     results += benchmark_backends(export, options, side=side)
@@ -219,25 +218,8 @@ def _fastest(
     times += [f"{r.backend} not usable" for r in results if not r.passed]
     name, note = passed[0].backend, f"the fastest of {', '.join(times)}"
     logger.info("backend %s: %s", name, note)
-    _remember(memory, key, name, note)
+    remember(_CHOICES, key, [name, note])
     return name, note
-
-
-def _remember(memory: Path, key: str, name: str, note: str) -> None:
-    try:
-        latest = [*_choices(memory).items(), (key, [name, note])][-_REMEMBERED:]
-        atomic_write(memory, json.dumps(dict(latest), indent=1))
-    except OSError as error:
-        logger.debug("the choice is not remembered: %s", error)
-
-
-def _choices(memory: Path) -> dict[str, list[str]]:
-    """The remembered choices by what they depend on."""
-    try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-        return {key: [str(name), str(note)] for key, (name, note) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
 
 
 def _key(export: Export, options: BackendOptions, side: int, more: list[str]) -> str:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import atomic_write, cache_folder, sha256
+from ppsr.files import recall, remember, sha256
 from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 
 __all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export"]
 
-logger = logging.getLogger(__name__)
-
 INPUT_NAME = "image"
 DEGRADATION_NAME = "degradation"  # second input of networks that are steered by degradation parameters
 PREDICTOR_PART = ".predictor"  # between the prefix and the suffixes of the graph of degradation parameters
 _MADE_HERE = "exports.json"
-_REMEMBERED = 256  # exports that were made here
 _FILE_SUFFIXES = (INFO_SUFFIX, ".json", ".pdmodel", ".pdiparams", ".onnx", ".ncnn.param", ".ncnn.bin")
 
 
@@ -118,15 +114,14 @@ class Export:
     @property
     def made_here(self) -> bool:
         """Whether ppsr made these very files on this machine, for this user."""
-        return self.entries.get("files") in _made_here()
+        return self._digests() in recall(_MADE_HERE)
 
     def remember(self) -> None:
         """Note in the user's cache that it was made here."""
-        latest = [*_made_here(), self.entries["files"]][-_REMEMBERED:]
-        try:
-            atomic_write(cache_folder() / _MADE_HERE, json.dumps(latest))
-        except OSError as error:
-            logger.debug("the export is not remembered: %s", error)
+        remember(_MADE_HERE, self._digests(), True)
+
+    def _digests(self) -> str:
+        return json.dumps(self.entries.get("files"), sort_keys=True)
 
     def require_open_sizes(self) -> None:
         """Raises ConfigError for an export that takes images of one size alone."""
@@ -140,12 +135,3 @@ class Export:
     def shape(self) -> Sequence[int | None]:
         """The input shape; None means any size."""
         return self.entries.get("input_shape") or (None, None, None, None)
-
-
-def _made_here() -> list[dict[str, str]]:
-    """Digests of the files of exports that were made here."""
-    try:
-        found = json.loads((cache_folder() / _MADE_HERE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return found if isinstance(found, list) else []
