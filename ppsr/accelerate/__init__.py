@@ -7,6 +7,7 @@ no call. The environment variable PPSR_ACCELERATE=0, read at the first use, swit
 from __future__ import annotations
 
 from ppsr.accelerate.conv import conv2d
+from ppsr.accelerate.dense import dense_block
 from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
 from ppsr.accelerate.runtime import disabled, is_enabled
@@ -18,6 +19,7 @@ __all__ = [
     "attention",
     "conv2d",
     "cpu_threads",
+    "dense_block",
     "disabled",
     "enable",
     "gelu",

@@ -28,11 +28,11 @@ from ppsr.accelerate.onednn import (
 )
 from ppsr.accelerate.steps import Steps
 
-__all__ = ["Convolution", "Operation", "Plan", "Plans"]
+__all__ = ["DIRECT", "Convolution", "Operation", "Plan", "Plans"]
 
 logger = logging.getLogger(__name__)
 
-_DIRECT = 1  # algorithm of oneDNN
+DIRECT = 1  # algorithm of oneDNN
 _ALIGNMENT = 64
 
 
@@ -149,11 +149,11 @@ def _forward_desc(steps: Steps, conv: Convolution) -> int:
     return steps.primitive(
         "convolution_forward_primitive_desc_create",
         TRAINING,
-        _DIRECT,
-        steps.free(conv.x),
-        steps.free(_weight_shape(conv)),
+        DIRECT,
+        steps.any_layout(conv.x),
+        steps.any_layout(_weight_shape(conv)),
         steps.plain(conv.weight[:1]) if conv.bias else None,
-        steps.free(conv.y),
+        steps.any_layout(conv.y),
         *_geometry(conv),
         steps.library.attributes,
     )
@@ -173,8 +173,8 @@ def _backward(steps: Steps, plan: Plan) -> None:
     grad = steps.array(DIFF_DST, conv.y)
     last = (*_geometry(conv), hint, steps.library.attributes)
     if DIFF_SRC in wants:
-        free = [steps.free(shape) for shape in (conv.x, _weight_shape(conv), conv.y)]
-        desc = steps.primitive("convolution_backward_data_primitive_desc_create", _DIRECT, *free, *last)
+        layouts = [steps.any_layout(shape) for shape in (conv.x, _weight_shape(conv), conv.y)]
+        desc = steps.primitive("convolution_backward_data_primitive_desc_create", DIRECT, *layouts, *last)
         inputs = {DIFF_DST: grad, WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
         steps.add(desc, inputs, {DIFF_SRC: steps.array(DIFF_SRC, conv.x)})
     if wants & {DIFF_WEIGHTS, DIFF_BIAS}:
@@ -183,11 +183,11 @@ def _backward(steps: Steps, plan: Plan) -> None:
             outputs[DIFF_BIAS] = steps.array(DIFF_BIAS, conv.weight[:1])
         desc = steps.primitive(
             "convolution_backward_weights_primitive_desc_create",
-            _DIRECT,
-            steps.free(conv.x),
-            steps.free(_weight_shape(conv)),
+            DIRECT,
+            steps.any_layout(conv.x),
+            steps.any_layout(_weight_shape(conv)),
             steps.plain(conv.weight[:1]) if DIFF_BIAS in wants else None,
-            steps.free(conv.y),
+            steps.any_layout(conv.y),
             *last,
         )
         steps.add(desc, {SRC: steps.array(SRC, conv.x), DIFF_DST: grad}, outputs)

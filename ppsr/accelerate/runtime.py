@@ -37,6 +37,7 @@ __all__ = [
     "autocast",
     "compute",
     "disabled",
+    "gradient_of",
     "is_enabled",
     "keep",
     "kept",
@@ -49,7 +50,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-GRADIENTS = {
+_GRADIENTS = {
     SRC: DIFF_SRC,
     WEIGHTS: DIFF_WEIGHTS,
     BIAS: DIFF_BIAS,
@@ -58,6 +59,11 @@ GRADIENTS = {
 }
 _FORWARD: frozenset[int] = frozenset()
 _disabled: ContextVar[bool] = ContextVar("disabled", default=False)
+
+
+def gradient_of(key: int) -> int:
+    """Key of the gradient of an input; the negative key for those beside oneDNN's own."""
+    return _GRADIENTS.get(key, -key)
 
 
 @contextlib.contextmanager
@@ -134,7 +140,7 @@ def compute(operation: Operation, shape: Sequence[int], *tensors: Tensor | None)
     if not any(wanted):
         return _forward(operation, shape, given)[0]
     keys = operation.inputs
-    wants = frozenset(GRADIENTS[key] for key, needed in zip(keys, wanted, strict=True) if needed)
+    wants = frozenset(gradient_of(key) for key, needed in zip(keys, wanted, strict=True) if needed)
     backward = operation._replace(wants=wants)
     return _Recorded.apply(operation, backward, shape, *given) if plans.can(backward) else None
 
@@ -202,9 +208,9 @@ class _Recorded(PyLayer):
         gradients = {
             role: paddle.empty(shape, paddle.float32)
             for key, shape in zip(operation.inputs, ctx.shapes, strict=True)
-            if (role := GRADIENTS.get(key)) in operation.wants
+            if (role := gradient_of(key)) in operation.wants
         }
         read = [key for key in operation.inputs if key in operation.kept]
         keys = [*read, *(key for key, _ in operation.extras), DIFF_DST, *gradients]
         run(operation, keys, [*tensors, grad, *gradients.values()])
-        return tuple(gradients.get(GRADIENTS.get(key, 0)) for key in operation.inputs)
+        return tuple(gradients.get(gradient_of(key)) for key in operation.inputs)

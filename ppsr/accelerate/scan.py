@@ -14,7 +14,7 @@ import paddle
 from paddle import Tensor
 
 from ppsr.accelerate import runtime
-from ppsr.accelerate.onednn import BIAS, DIFF_DST, DST, SCALE, SHIFT, SRC, WEIGHTS
+from ppsr.accelerate.onednn import DIFF_DST, DST
 from ppsr.accelerate.steps import (
     ABS,
     ADD,
@@ -32,9 +32,8 @@ from ppsr.accelerate.steps import (
 
 __all__ = ["Scan", "selective_scan"]
 
-_DELTA, _U, _A, _B, _C = SRC, WEIGHTS, BIAS, SCALE, SHIFT  # keys that have gradients
-_D_DELTA, _D_U, _D_A, _D_B, _D_C = (runtime.GRADIENTS[key] for key in (_DELTA, _U, _A, _B, _C))
-_STARTS = 1003
+_DELTA, _U, _A, _B, _C, _STARTS = range(1010, 1016)
+_D_DELTA, _D_U, _D_A, _D_B, _D_C = -_DELTA, -_U, -_A, -_B, -_C
 _PER_CHANNEL, _PER_HEAD = (_DELTA, _U, DST, DIFF_DST, _D_DELTA, _D_U), (_B, _C, _D_B, _D_C)
 _WIDE = 1 << 14  # states of a token; more are cut into blocks of heads
 _CACHED = 1 << 17  # numbers of an array that stays in the cache

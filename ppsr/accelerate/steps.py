@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 _ALIGNMENT = 64
-_POST_OP = 1 << 15
+_POST_OP, _TAGS = 1 << 15, 1000
 _F32, _ANY, _SOFTMAX = 3, 1, 0x30000  # of the enumerations of oneDNN 3
 ADD, MULTIPLY, DIVIDE = 0x1FFF0, 0x1FFF1, 0x1FFF4
 RELU, ABS, LINEAR, LOGISTIC, EXP, GELU = 0x20, 0x24, 0x26, 0x29, 0x2A, 0x31
@@ -91,10 +92,23 @@ class Steps:
         self._constants: list[np.ndarray] = []
         self._made: dict[tuple, int] = {}  # descriptions and primitives by what they were made from
 
-    def free(self, shape: Sequence[int]) -> int:
+    def any_layout(self, shape: Sequence[int]) -> int:
         """Description of a float32 array whose layout the primitive may choose."""
-        arguments = (len(shape), dims(shape), _F32, _ANY)
-        return self._once((_ANY, *shape), "memory_desc", "memory_desc_create_with_tag", *arguments)
+        return self.layout(shape, _ANY)
+
+    def layout(self, shape: Sequence[int], tag: int) -> int:
+        """Description of a float32 array in a layout from `find_tag`."""
+        arguments = (len(shape), dims(shape), _F32, tag)
+        return self._once((tag, *shape), "memory_desc", "memory_desc_create_with_tag", *arguments)
+
+    def find_tag(self, primitive_desc: int, argument: int, shape: Sequence[int]) -> int:
+        """Number of the layout that a primitive chose for an argument, for arrays of other shapes as well."""
+        wanted = self.library.wanted(primitive_desc, argument)
+        for tag in range(_ANY + 1, _TAGS):
+            with contextlib.suppress(OneDnnError):  # of another rank
+                if self.library.same_desc(self.layout(shape, tag), wanted):
+                    return tag
+        raise OneDnnError(f"oneDNN {self.library.version} chose a layout without a number")
 
     def plain(self, shape: Sequence[int], strides: Sequence[int] | None = None) -> int:
         """Description of a float32 array, contiguous unless `strides` tell otherwise."""
@@ -123,7 +137,7 @@ class Steps:
             self._made[known] = self._own(kind, self.library.create(function, *arguments))
         return self._made[known]
 
-    def _attributes(self, then: Sequence[PostOp]) -> int:
+    def attributes(self, then: Sequence[PostOp]) -> int:
         """Attributes of a primitive with operations on its result."""
         library = self.library
         known = ("then", *((x.kind, x.other and x.other.description, x.alpha, x.beta) for x in then))
@@ -148,15 +162,21 @@ class Steps:
         """A view of the array whose address `run` takes under a key; `offset` and `strides` in elements."""
         return self._view(self.plain(shape, strides), key, 4 * offset)
 
-    def scratch(self, shape: Sequence[int]) -> Array:
+    def scratch(self, shape: Sequence[int], tag: int = 0) -> Array:
         """An array for what one primitive leaves to the next."""
-        return self._temporary(self.plain(shape))
+        return self._temporary(self.layout(shape, tag) if tag else self.plain(shape))
 
     def viewed(
-        self, array: Array, shape: Sequence[int], strides: Sequence[int] | None = None, offset: int = 0
+        self,
+        array: Array,
+        shape: Sequence[int],
+        strides: Sequence[int] | None = None,
+        offset: int = 0,
+        tag: int = 0,
     ) -> Array:
-        """The same numbers, from `offset` on, in another shape."""
-        return self._view(self.plain(shape, strides), array.key, array.offset + 4 * offset)
+        """The same numbers, from `offset` on, in another shape; `tag`: in a layout from `find_tag`."""
+        description = self.layout(shape, tag) if tag else self.plain(shape, strides)
+        return self._view(description, array.key, array.offset + 4 * offset)
 
     def _view(self, description: int, key: int | None, offset: int) -> Array:
         memory = self._memory(description)
@@ -201,7 +221,7 @@ class Steps:
     ) -> None:
         """Append factor * (left @ right + bias)."""
         extra = None if bias is None else bias.description
-        attributes = self._attributes([] if factor == 1 else [PostOp(LINEAR, alpha=factor)])
+        attributes = self.attributes([] if factor == 1 else [PostOp(LINEAR, alpha=factor)])
         operands = (left.description, right.description, extra, result.description)
         desc = self.primitive("matmul_primitive_desc_create", *operands, attributes)
         arrays = {SRC: left, WEIGHTS: right, DST: result} | ({} if bias is None else {BIAS: bias})
@@ -220,7 +240,7 @@ class Steps:
             then: operations on the result.
         """
         into = into or target
-        operands = (target.description, other.description, into.description, self._attributes(then))
+        operands = (target.description, other.description, into.description, self.attributes(then))
         desc = self.primitive("binary_primitive_desc_create", kind, *operands)
         arguments = {SRC: target.memory, OTHER: other.memory, DST: into.memory}
         self._append(desc, arguments | _operands(then))
@@ -234,7 +254,7 @@ class Steps:
     def add(self, primitive_desc: int, inputs: Mapping[int, Array], outputs: Mapping[int, Array]) -> None:
         """Append a primitive, with changes of layout where it wants others than those of the arrays; a layout
         made for an earlier primitive is used again, so that no array may have changed since."""
-        arguments = {argument: self._input(primitive_desc, argument, own) for argument, own in inputs.items()}
+        arguments = {argument: self.stage(primitive_desc, argument, own) for argument, own in inputs.items()}
         afterwards = []
         for argument, own in outputs.items():
             arguments[argument] = own.memory
@@ -252,7 +272,8 @@ class Steps:
         wanted = self.library.wanted(primitive_desc, argument)
         return 0 if not wanted or self.library.same_desc(own.description, wanted) else wanted
 
-    def _input(self, primitive_desc: int, argument: int, own: Array) -> int:
+    def stage(self, primitive_desc: int, argument: int, own: Array) -> int:
+        """Append a change of layout where a primitive wants another one of an input, unless there was one."""
         wanted = self._wanted(primitive_desc, argument, own)
         if not wanted:
             return own.memory

@@ -27,10 +27,12 @@ from typing import Any, ClassVar
 import paddle
 from paddle import Tensor, nn
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsample, pixel_unshuffle
 from ppsr.generators.blocks.detection import count
 from ppsr.generators.blocks.feature_dropout import DropoutPlaces
+from ppsr.generators.blocks.layers import has_hooks
 from ppsr.generators.blocks.residual import scale_initialisation
 from ppsr.generators.variants import Variant
 from ppsr.weights.identify import State
@@ -65,8 +67,14 @@ class ResidualDenseBlock(nn.Layer):
         self.conv1x1 = Conv2D(num_feat, num_grow_ch, 1, bias=False) if plus else None
 
     def forward(self, x: Tensor) -> Tensor:
+        convs = [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5]
+        if self.conv1x1 is None and not any(has_hooks(conv) for conv in convs):
+            weights, biases = [conv.weight for conv in convs], [conv.bias for conv in convs]
+            y = accelerate.dense_block(x, weights, biases, _SLOPE, _RESIDUAL_SCALE)
+            if y is not None:
+                return y
         dense = [x]
-        for k, conv in enumerate((self.conv1, self.conv2, self.conv3, self.conv4), 1):
+        for k, conv in enumerate(convs[:4], 1):
             features = leaky_relu(conv(paddle.concat(dense, axis=1)), _SLOPE)
             if self.conv1x1 is not None and k in (2, 4):
                 features = features + (self.conv1x1(x) if k == 2 else dense[2])

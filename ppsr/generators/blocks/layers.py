@@ -22,6 +22,7 @@ __all__ = [
     "Linear",
     "PReLU",
     "bilinear_upsample",
+    "has_hooks",
     "leaky_relu",
     "nearest_upsample",
     "pixel_unshuffle",
@@ -90,6 +91,11 @@ class GELU(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return accelerate.gelu(x)
+
+
+def has_hooks(layer: nn.Layer) -> bool:
+    """Whether something waits for the calls of a layer, so that none may be left out."""
+    return bool(layer._forward_pre_hooks or layer._forward_post_hooks)
 
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
