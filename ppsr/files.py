@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ppsr.errors import DataError
 
@@ -26,6 +26,7 @@ __all__ = [
     "cache_folder",
     "check_regular",
     "json_number",
+    "lock_file",
     "read_regular",
     "readable_size",
     "recall",
@@ -116,6 +117,24 @@ def read_regular(path: Path, most: int = 64 << 20) -> bytes:
     if status.st_size > most:
         raise OSError(errno.EFBIG, f"it has more than {most >> 20} MB", str(path))
     return path.read_bytes()
+
+
+def lock_file(handle: IO[Any], *, shared: bool = False) -> bool | None:
+    """Lock an open file until it is closed, a shared one after waiting for it.
+
+    Returns:
+        False: another process has it. None: this system or disk has no locks.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError) as error:
+        logger.debug("no locks: %s", error)
+        return None
+    return True
 
 
 def recall(name: str) -> dict[str, Any]:

@@ -1,14 +1,58 @@
-"""Frames of PyAV in other layouts of pixels."""
+"""Frames of videos as arrays and back, with exact colours, and in other layouts of pixels."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["reformatted"]
+import numpy as np
+
+__all__ = ["make_frame", "reformatted", "upright_pixels"]
+
+# matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
+_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_BT601 = 5  # also stands for RGB, which has no matrix: otherwise versions of PyAV take the frame's
+# FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not on this way;
+# by number of channels: layout on the way, and of arrays
+_LAYOUTS = {3: ("yuv444p10le", "rgb48le"), 4: ("yuva444p10le", "rgba64le")}
+_NARROW, _WIDE = 1, 2  # luma from 16 to 235 (also what results have), or from 0 to 255
+
+
+def upright_pixels(frame: Any, *, alpha: bool = False) -> np.ndarray:
+    """H x W x 3 or 4 RGB (and alpha) uint16, turned as the recording asks for."""
+    spread = _WIDE if int(frame.color_range) == _WIDE else _NARROW
+    matrix = _matrix(frame)
+    exact, layout = _LAYOUTS[4 if alpha else 3]
+    converted = reformatted(
+        frame,
+        format=exact,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=spread,
+        dst_color_range=_NARROW,
+    )
+    rgb = reformatted(converted, format=layout, src_colorspace=matrix, dst_colorspace=_BT601)
+    return np.ascontiguousarray(
+        np.rot90(rgb.to_ndarray(), round(frame.rotation / 90) % 4)
+    )  # against the clock
+
+
+def make_frame(sr: np.ndarray, source: Any, layout: str) -> Any:
+    """A frame in an encoder's layout and in the matrix of its source, from an array of `upright_pixels`."""
+    import av
+
+    matrix = _matrix(source)
+    exact, own = _LAYOUTS[sr.shape[2]]
+    frame = av.VideoFrame.from_ndarray(sr, format=own)
+    converted = reformatted(frame, format=exact, src_colorspace=_BT601, dst_colorspace=matrix)
+    return reformatted(converted, format=layout, src_colorspace=matrix, dst_colorspace=matrix)
+
+
+def _matrix(frame: Any) -> int:
+    return _MATRICES.get(int(frame.colorspace), _BT601)
 
 
 def reformatted(frame: Any, **options: Any) -> Any:
-    """`VideoFrame.reformat` by one thread.
+    """PyAV's `VideoFrame.reformat` by one thread.
 
     With several, FFmpeg's scaler gives some wrong pixels at random where a width is not a multiple of 16.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import TEMPORARY, check_regular
+from ppsr.files import TEMPORARY, check_regular, lock_file
 from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_file
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
@@ -130,19 +130,14 @@ def open_report(path: Path, targets: Iterable[Path]) -> TextIO:
         report = path.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
-    try:
-        import fcntl
-
-        try:
-            fcntl.flock(report, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in (left for folder in {t.parent for t in targets} for left in folder.glob(".tmp-*")):
-                if TEMPORARY.fullmatch(left.name):
-                    left.unlink(missing_ok=True)
-        except BlockingIOError:
-            logger.info("another run writes to %s too", path.parent)
-        fcntl.flock(report, fcntl.LOCK_SH)
-    except (ImportError, OSError) as error:  # of systems and disks without locks
-        logger.debug("unfinished files are kept: %s", error)
+    locked = lock_file(report)
+    if locked:
+        for left in (left for folder in {t.parent for t in targets} for left in folder.glob(".tmp-*")):
+            if TEMPORARY.fullmatch(left.name):
+                left.unlink(missing_ok=True)
+    elif locked is False:
+        logger.info("another run writes to %s too", path.parent)
+    lock_file(report, shared=True)
     return report
 
 

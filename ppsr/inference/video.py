@@ -23,11 +23,11 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
+from ppsr.imaging.frames import make_frame, upright_pixels
 from ppsr.inference import video_streams as streams
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.tiling import TilePlan
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video_frames import make_frame, upright_pixels
 from ppsr.inference.video_parts import Frame, Parts, decoding_order
 
 if TYPE_CHECKING:

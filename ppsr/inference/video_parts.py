@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +16,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.files import atomic_path, atomic_write
+from ppsr.files import atomic_path, atomic_write, lock_file
 
 __all__ = ["PART_FRAMES", "Parts", "decoding_order", "remove_parts"]
-
-logger = logging.getLogger(__name__)
 
 PART_FRAMES = 100  # each part begins with a keyframe, where encoders would put one every 250 frames or so
 _SETTINGS, _LOCK = "settings.json", "lock"
@@ -161,16 +158,9 @@ def _lock(folder: Path) -> TextIO | None:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # removed by a run that has just ended, as below
             lock = path.open("w")
-            try:
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if lock_file(lock) is False:
                 lock.close()
                 return None
-            except (ImportError, OSError) as error:  # of systems and disks without locks
-                logger.debug("parts of videos are not locked: %s", error)
-                return lock
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 return lock
             lock.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.inference.video_frames import make_frame, upright_pixels
+from ppsr.imaging.frames import make_frame, upright_pixels
 
 av = pytest.importorskip("av")
 
