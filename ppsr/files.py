@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import logging
 import math
 import os
@@ -23,32 +22,19 @@ __all__ = [
     "TEMPORARY",
     "atomic_path",
     "atomic_write",
-    "cache_folder",
     "check_regular",
     "json_number",
     "lock_file",
     "read_regular",
-    "readable_size",
-    "recall",
-    "remember",
     "sha256",
     "walk_folders",
 ]
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED = 256  # entries of a file
-
 _LONGEST_SUFFIX = 16
 TEMPORARY = re.compile(r"\.tmp-\d+-[0-9a-f]{12}(\.\w+)?")
 """Names of what `atomic_path` has not moved into place."""
-
-
-def cache_folder() -> Path:
-    """The user's folder for what can be made again; it need not exist."""
-    if home := os.environ.get("PPSR_HOME"):
-        return Path(home) / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppsr"
 
 
 @contextmanager
@@ -88,17 +74,6 @@ def json_number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def readable_size(size: int) -> str:
-    """A number of bytes in a unit that leaves some digits.
-
-    >>> readable_size(1_400_000), readable_size(27_706), readable_size(0)
-    ('1.4 MB', '27.7 kB', '0 bytes')
-    """
-    if size < 1000:
-        return f"{size} bytes"
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
 def check_regular(path: Path) -> None:
     """Raises DataError for a pipe, a socket or a device: opening a pipe waits for somebody who writes."""
     if path.exists() and not path.is_file():
@@ -135,24 +110,6 @@ def lock_file(handle: IO[Any], *, shared: bool = False) -> bool | None:
         logger.debug("no locks: %s", error)
         return None
     return True
-
-
-def recall(name: str) -> dict[str, Any]:
-    """What `remember` has kept in a file of the cache; empty where it cannot be read."""
-    try:
-        found = json.loads((cache_folder() / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def remember(name: str, key: str, value: Any) -> None:
-    """Keep a value, with the latest others, in a file of the cache if that can be written."""
-    latest = [*recall(name).items(), (key, value)][-_REMEMBERED:]
-    try:
-        atomic_write(cache_folder() / name, json.dumps(dict(latest), indent=1))
-    except OSError as error:
-        logger.debug("%s is not remembered: %s", key, error)
 
 
 def sha256(path: Path) -> str:

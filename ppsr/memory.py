@@ -30,6 +30,7 @@ __all__ = [
     "is_out_of_memory",
     "memory_budget",
     "parse_size",
+    "readable_size",
     "release_memory",
     "resident_memory",
     "trim_heap",
@@ -65,6 +66,17 @@ def parse_size(text: str) -> int:
     if size <= 0:
         raise ConfigError(f"'{text}' is not an amount of memory; write for example 2GB, 800MB or 1.5GiB")
     return size
+
+
+def readable_size(size: int) -> str:
+    """A number of bytes in a unit that leaves some digits.
+
+    >>> readable_size(1_400_000), readable_size(27_706), readable_size(0)
+    ('1.4 MB', '27.7 kB', '0 bytes')
+    """
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def resident_memory() -> int:

@@ -23,7 +23,8 @@ def cache(
     ] = False,
 ) -> None:
     """List what --backend keeps between runs: exported networks, engines, and choices of `auto`."""
-    from ppsr.files import cache_folder, readable_size
+    from ppsr.cache import cache_folder
+    from ppsr.memory import readable_size
 
     print(cache_folder())
     for name, about in _PARTS.items():

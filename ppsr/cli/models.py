@@ -33,7 +33,7 @@ def list_weights(
     """List published weights. --load accepts each name."""
     from dataclasses import asdict
 
-    from ppsr.files import readable_size
+    from ppsr.memory import readable_size
     from ppsr.weights.catalogue import entries
 
     chosen = [

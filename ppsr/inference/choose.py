@@ -13,8 +13,8 @@ from pathlib import Path
 
 from paddle import nn
 
+from ppsr.cache import cache_get, cache_put
 from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean, first_line
-from ppsr.files import recall, remember
 from ppsr.inference import onnx_graph
 from ppsr.inference.backend import Backend, PaddleBackend
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
@@ -193,9 +193,9 @@ def _safe(options: BackendOptions, info: NetworkInfo) -> BackendOptions:
 def _try_once(export: Export, name: str, options: BackendOptions) -> None:
     """Refuse a graph of others that ends the process of its runtime; what passed is remembered."""
     key = _key(export, options, 0, [name])
-    if key not in recall(_CHOICES):
+    if key not in cache_get(_CHOICES):
         try_backend(name, export, options)
-        remember(_CHOICES, key, [name, ""])
+        cache_put(_CHOICES, key, [name, ""])
 
 
 def _fastest(
@@ -203,7 +203,7 @@ def _fastest(
 ) -> tuple[str, str]:
     """Name of the fastest right backend, and what was found; remembered for this export and machine."""
     key = _key(export, options, side, list(opened))
-    match recall(_CHOICES).get(key):
+    match cache_get(_CHOICES).get(key):
         case [str(name), str(note)] if name in opened or name in installed(export, options):
             logger.info("backend %s: %s (measured before)", name, note)
             return name, note
@@ -218,7 +218,7 @@ def _fastest(
     times += [f"{r.backend} not usable" for r in results if not r.passed]
     name, note = passed[0].backend, f"the fastest of {', '.join(times)}"
     logger.info("backend %s: %s", name, note)
-    remember(_CHOICES, key, [name, note])
+    cache_put(_CHOICES, key, [name, note])
     return name, note
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from paddle import nn
 
+from ppsr.cache import cache_folder
 from ppsr.errors import DataError
-from ppsr.files import cache_folder
 from ppsr.generators.cddnet import BlindSR
 from ppsr.inference.export import export_network
 from ppsr.inference.exported import Export

@@ -8,8 +8,9 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+from ppsr.cache import cache_get, cache_put
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import recall, remember, sha256
+from ppsr.files import sha256
 from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 
@@ -114,11 +115,11 @@ class Export:
     @property
     def made_here(self) -> bool:
         """Whether ppsr made these very files on this machine, for this user."""
-        return self._digests() in recall(_MADE_HERE)
+        return self._digests() in cache_get(_MADE_HERE)
 
     def remember(self) -> None:
         """Note in the user's cache that it was made here."""
-        remember(_MADE_HERE, self._digests(), True)
+        cache_put(_MADE_HERE, self._digests(), True)
 
     def _digests(self) -> str:
         return json.dumps(self.entries.get("files"), sort_keys=True)

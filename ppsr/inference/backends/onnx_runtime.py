@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ppsr.cache import cache_folder
 from ppsr.errors import ConfigError
-from ppsr.files import cache_folder, sha256
+from ppsr.files import sha256
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
 
