@@ -189,30 +189,35 @@ def comma_separated(option: str, text: str | None, convert: Callable[[str], Any]
 
 
 class _Leave:
-    """A handler that raises SystemExit, and keeps the signal in case a library swallows that."""
+    """A handler that raises SystemExit or KeyboardInterrupt, and keeps the signal in case a library swallows
+    that."""
 
     received: int | None = None
 
     def __call__(self, number: int, _: object) -> None:
         self.received = number
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         sys.exit(128 + number)
 
 
 @contextmanager
-def exit_on_signals() -> Iterator[None]:
-    """Exit with 128 + signal on SIGTERM and SIGHUP by an exception, so that unfinished files are removed.
+def exit_on_signals(*numbers: int) -> Iterator[_Leave]:
+    """Exit with 128 + signal on SIGTERM and SIGHUP, or others, by an exception, so that unfinished files are
+    removed.
 
     Enter it after importing Paddle, which installs its own handlers. Signals that are ignored stay so, as
     SIGHUP under nohup.
     """
-
+    leave = _Leave()
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
-        yield
+        yield leave
         return
-    handled = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, _Leave()) for number in handled}
+    numbers = numbers or (signal.SIGTERM, signal.SIGHUP)
+    handled = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, leave) for number in handled}
     try:
-        yield
+        yield leave
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -230,6 +235,11 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
     )  # from Paddle, which compiles nothing here
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
+    with exit_on_signals(signal.SIGINT) as leave:
+        return _run(run, name, leave)
+
+
+def _run(run: Callable[[], int], name: str, leave: _Leave) -> int:
     try:
         return run()
     except PpsrError as error:
@@ -245,9 +255,12 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
         )
         return 2
     except Exception as error:
+        logger.debug("the command failed", exc_info=True)
+        if leave.received is not None:  # importing Paddle makes an ImportError of it
+            print(f"{name}: interrupted", file=sys.stderr)
+            return 128 + leave.received
         from ppsr.memory import is_out_of_memory  # imports NumPy, which --help does without
 
-        logger.debug("the command failed", exc_info=True)
         if isinstance(error, OSError) and error.errno is not None:  # Paddle's own errors are OSErrors too
             where = "" if error.filename is None else f"{error.filename}: "
             print(f"{name}: {printable(where)}{error.strerror}", file=sys.stderr)

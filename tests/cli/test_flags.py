@@ -131,3 +131,19 @@ def test_a_signal_whose_exception_was_swallowed_still_stops_the_training():
             signal.raise_signal(signal.SIGTERM)
         with StopRequest() as stop:
             assert stop.signal == signal.SIGTERM
+
+
+def test_an_interruption_that_an_import_swallowed_is_one(capsys: pytest.CaptureFixture) -> None:
+    """As importing Paddle's library does."""
+
+    def run() -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+        return 0
+
+    previous = signal.getsignal(signal.SIGINT)
+    assert run_command(run) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is previous
