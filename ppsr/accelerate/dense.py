@@ -70,7 +70,7 @@ class DenseBlock(NamedTuple):
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS, BIASES -> DST, FEATURES, or the gradients from DIFF_DST."""
-        block = _Block(self, steps)
+        block = _DenseSteps(self, steps)
         block.begin()
         image = steps.segment()
         (block.backward if self.wants else block.forward)()
@@ -80,7 +80,7 @@ class DenseBlock(NamedTuple):
         steps.order += [(image, {key: row * k for key, row in rows.items()}) for k in range(self.images)]
 
 
-class _Block:
+class _DenseSteps:
     """Steps for one image."""
 
     def __init__(self, block: DenseBlock, steps: Steps) -> None:

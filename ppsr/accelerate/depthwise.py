@@ -104,7 +104,7 @@ class _Depthwise(PyLayer):
         return gradients if plan.convolution.bias else gradients[:2]
 
 
-class _Pairs(NamedTuple):
+class _ColumnProducts(NamedTuple):
     """Sums over all pairs of columns of an image and of a gradient that a kernel of a map connects."""
 
     maps: int
@@ -155,7 +155,7 @@ def _weight_gradient(x: Tensor, grad: Tensor, conv: Convolution) -> Tensor:
     blocks, rows = -(-(w + left + right) // _BLOCK), h + top + bottom + 1
     image = F.pad(x, [left, blocks * _BLOCK - w - left, top, bottom + 1])
     padded = F.pad(grad, [0, blocks * _BLOCK - grad.shape[3], 0, 0])
-    operation = _Pairs(n * c, rows, grad.shape[2], blocks, tall, runtime.threads())
+    operation = _ColumnProducts(n * c, rows, grad.shape[2], blocks, tall, runtime.threads())
     pairs = runtime.compute(operation, [n * c * tall, 2 * _BLOCK * _BLOCK], image, padded)
     if pairs is None:
         raise RuntimeError(f"oneDNN refuses {operation}; PPSR_ACCELERATE=0 goes without")

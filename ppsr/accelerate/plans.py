@@ -215,11 +215,6 @@ class Plans:
     def __len__(self) -> int:
         return len(self._known)
 
-    @property
-    def kept_bytes(self) -> int:
-        """Size of the scratch area that is kept."""
-        return self._scratch.nbytes
-
     def can(self, plan: Operation) -> bool:
         """Prepare a plan; False where the library refuses it, which is logged once."""
         with self._lock:

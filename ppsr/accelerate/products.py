@@ -1,7 +1,7 @@
 """Matrix products and linear layers through oneDNN, else Paddle's own.
 
-The matrix product inside Paddle's wheel is made for one maker's processors: on an AMD EPYC the oneDNN library
-beside it is three to four times faster. Guards and limits are those of `ppsr.accelerate.conv`.
+The matrix product inside Paddle's wheel is tuned for Intel CPUs: on an AMD EPYC the oneDNN library beside it
+is three to four times faster. Guards and limits are those of `ppsr.accelerate.conv`.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class Product(NamedTuple):
         # z = x y: dx = dz y', dy = x' dz; the gradient of what is given transposed is the transpose of that
         z = (DIFF_DST, m, n, False)
         if DIFF_SRC in self.wants:
-            left, right = (y, _turned(z)) if self.transpose_x else (z, _turned(y))
+            left, right = (y, _transposed(z)) if self.transpose_x else (z, _transposed(y))
             self._multiply(steps, left, right, (DIFF_SRC, left[1], right[2]))
         if DIFF_WEIGHTS in self.wants:
-            left, right = (_turned(z), x) if self.transpose_y else (_turned(x), z)
+            left, right = (_transposed(z), x) if self.transpose_y else (_transposed(x), z)
             self._multiply(steps, left, right, (DIFF_WEIGHTS, left[1], right[2]))
         if DIFF_BIAS in self.wants:
             ones, total = steps.ones([1, m]), steps.array(DIFF_BIAS, [1, n])
@@ -104,7 +104,7 @@ class Product(NamedTuple):
         return steps.array(key, [self.batch, rows, columns], [rows * columns, *strides])
 
 
-def _turned(matrix: tuple[int, int, int, bool]) -> tuple[int, int, int, bool]:
+def _transposed(matrix: tuple[int, int, int, bool]) -> tuple[int, int, int, bool]:
     """The transpose of a matrix: the same numbers, read the other way round."""
     key, rows, columns, transposed = matrix
     return key, columns, rows, not transposed

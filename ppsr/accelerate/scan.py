@@ -90,7 +90,7 @@ class Scan(NamedTuple):
 
     def build(self, steps: Steps) -> None:
         """Append the pass: DELTA, U, A, B, C -> DST, STARTS, or the gradients from DIFF_DST."""
-        block = _Block(self, steps)
+        block = _ScanSteps(self, steps)
         begin = steps.segment()
         block.begin()
         parts = []
@@ -116,7 +116,7 @@ class Scan(NamedTuple):
         return shifts
 
 
-class _Block:
+class _ScanSteps:
     """Steps for some heads of one part of the sequence. Arrays of states are (tokens, N, channels), those of
     channels (tokens, channels), B and C (tokens, heads, N)."""
 
@@ -126,10 +126,9 @@ class _Block:
         shape = [scan.tokens, *self.state]
         self.decays = steps.scratch(self.state)
         all_states = steps.scratch([scan.tokens + 1, *self.state])
-        self.before = steps.viewed(
-            all_states, shape
-        )  # the states before each token; first those before the part
-        self.h = steps.viewed(all_states, shape, offset=scan.states * scan.channels)  # and after each
+        # the states before each token, first those before the part, and after each
+        self.before = steps.viewed(all_states, shape)
+        self.h = steps.viewed(all_states, shape, offset=scan.states * scan.channels)
         if scan.wants:
             self.factors, self.grads = steps.scratch(shape), steps.scratch(shape)
             self.carry, self.grad_decays = steps.scratch(self.state), steps.scratch(self.state)
@@ -270,16 +269,16 @@ class _Block:
         shape, strides = [*self._shape(_B), width], [n * channels, width, channels, 1]
         return self.steps.viewed(states, shape, strides)
 
-    def _rows(self, rows: Array, turned: bool = False) -> Array:
-        """(tokens, heads, 1, width); `turned`: (tokens, heads, width, 1)."""
+    def _rows(self, rows: Array, transposed: bool = False) -> Array:
+        """(tokens, heads, 1, width); `transposed`: (tokens, heads, width, 1)."""
         channels, width = self.scan.channels, self.scan.width
-        shape = [self.tokens, self.scan.together, *((width, 1) if turned else (1, width))]
-        return self.steps.viewed(rows, shape, [channels, width, *((1, 1) if turned else (width, 1))])
+        shape = [self.tokens, self.scan.together, *((width, 1) if transposed else (1, width))]
+        return self.steps.viewed(rows, shape, [channels, width, *((1, 1) if transposed else (width, 1))])
 
-    def _shared(self, array: Array, turned: bool = False) -> Array:
-        """(tokens, heads, N, 1); `turned`: (tokens, heads, 1, N)."""
+    def _shared(self, array: Array, transposed: bool = False) -> Array:
+        """(tokens, heads, N, 1); `transposed`: (tokens, heads, 1, N)."""
         tokens, heads, n = self._shape(_B)
-        return self.steps.viewed(array, [tokens, heads, *((1, n) if turned else (n, 1))])
+        return self.steps.viewed(array, [tokens, heads, *((1, n) if transposed else (n, 1))])
 
 
 def selective_scan(delta: Tensor, u: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor | None:

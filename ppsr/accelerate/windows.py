@@ -43,7 +43,7 @@ class _Part(NamedTuple):
     heads: int
 
 
-class _Place(NamedTuple):
+class _Layout(NamedTuple):
     """Vectors of tokens inside an array: `row` numbers from one token to the next."""
 
     key: int
@@ -106,9 +106,9 @@ class Attention(NamedTuple):
                 yield _Part(window, windows, head, heads)
 
     def _forward(self, steps: Steps, part: _Part) -> None:
-        pairs, (q, k, v) = self.tokens * self.others, self._places(SRC, WEIGHTS)
+        pairs, (q, k, v) = self.tokens * self.others, self._layouts(SRC, WEIGHTS)
         scores = self._scores(steps, part)
-        queries, keys = self._heads(steps, part, q), self._heads(steps, part, k, turned=True)
+        queries, keys = self._heads(steps, part, q), self._heads(steps, part, k, transposed=True)
         steps.product(queries, keys, scores, factor=self.factor)
         bias = steps.array(BIAS, [1, part.heads * pairs])
         steps.combine(ADD, steps.viewed(scores, [part.windows, part.heads * pairs]), bias)
@@ -119,8 +119,8 @@ class Attention(NamedTuple):
         steps.product(scores, self._heads(steps, part, v), self._heads(steps, part, self._result(DST)))
 
     def _backward(self, steps: Steps, part: _Part) -> None:
-        q, k, v = self._places(SRC, WEIGHTS)
-        grad_q, grad_k, grad_v = self._places(DIFF_SRC, DIFF_WEIGHTS)
+        q, k, v = self._layouts(SRC, WEIGHTS)
+        grad_q, grad_k, grad_v = self._layouts(DIFF_SRC, DIFF_WEIGHTS)
         grad_queries = DIFF_SRC in self.wants
         grad_others = grad_queries if self.joint else DIFF_WEIGHTS in self.wants
         shape = [part.windows, part.heads, self.tokens, self.others]
@@ -131,9 +131,9 @@ class Attention(NamedTuple):
             self._heads(steps, part, self._result(DIFF_DST)),
         )
         grad_scores, own = steps.viewed(grad, shape), steps.viewed(probabilities, flat)
-        steps.product(upstream, self._heads(steps, part, v, turned=True), grad_scores)
+        steps.product(upstream, self._heads(steps, part, v, transposed=True), grad_scores)
         if grad_others:
-            left, result = _turned(steps, probabilities, shape), self._heads(steps, part, grad_v)
+            left, result = _transposed(steps, probabilities, shape), self._heads(steps, part, grad_v)
             steps.product(left, upstream, result)
         # of softmax: p (g - sum of p g); its own primitive is a plain loop on some processors
         steps.combine(MULTIPLY, grad, own, product)
@@ -149,7 +149,7 @@ class Attention(NamedTuple):
             result = self._heads(steps, part, grad_q)
             steps.product(grad_scores, self._heads(steps, part, k), result, factor=self.factor)
         if grad_others:
-            left, result = _turned(steps, grad_scores, shape), self._heads(steps, part, grad_k)
+            left, result = _transposed(steps, grad_scores, shape), self._heads(steps, part, grad_k)
             steps.product(left, self._heads(steps, part, q), result, factor=self.factor)
 
     def _shift(self, part: _Part) -> dict[int, int]:
@@ -164,24 +164,24 @@ class Attention(NamedTuple):
         shifts[_PROBABILITIES] = (part.window * self.heads + part.head) * pairs
         return shifts
 
-    def _places(self, first: int, second: int) -> tuple[_Place, _Place, _Place]:
-        """Where queries, keys and values lie, or their gradients."""
+    def _layouts(self, first: int, second: int) -> tuple[_Layout, _Layout, _Layout]:
+        """Layouts of queries, keys and values, or of their gradients."""
         n, m, c = self.tokens, self.others, self.heads * self.width
         if self.joint:
-            return _Place(first, n, 3 * c, 0), _Place(first, m, 3 * c, c), _Place(first, m, 3 * c, 2 * c)
-        return _Place(first, n, c, 0), _Place(second, m, 2 * c, 0), _Place(second, m, 2 * c, c)
+            return _Layout(first, n, 3 * c, 0), _Layout(first, m, 3 * c, c), _Layout(first, m, 3 * c, 2 * c)
+        return _Layout(first, n, c, 0), _Layout(second, m, 2 * c, 0), _Layout(second, m, 2 * c, c)
 
-    def _result(self, key: int) -> _Place:
-        return _Place(key, self.tokens, self.heads * self.width, 0)
+    def _result(self, key: int) -> _Layout:
+        return _Layout(key, self.tokens, self.heads * self.width, 0)
 
-    def _heads(self, steps: Steps, part: _Part, place: _Place, turned: bool = False) -> Array:
-        """A matrix of (tokens, width) for each window and head; `turned`: (width, tokens)."""
-        window = place.tokens * place.row
-        shape = [part.windows, part.heads, place.tokens, self.width]
-        strides = [window, self.width, place.row, 1]
-        if turned:
+    def _heads(self, steps: Steps, part: _Part, layout: _Layout, transposed: bool = False) -> Array:
+        """A matrix of (tokens, width) for each window and head; `transposed`: (width, tokens)."""
+        window = layout.tokens * layout.row
+        shape = [part.windows, part.heads, layout.tokens, self.width]
+        strides = [window, self.width, layout.row, 1]
+        if transposed:
             shape[2:], strides[2:] = shape[:1:-1], strides[:1:-1]
-        return steps.array(place.key, shape, strides, place.offset)
+        return steps.array(layout.key, shape, strides, layout.offset)
 
     def _scores(self, steps: Steps, part: _Part) -> Array:
         """A number for each pair of tokens: kept ones, or scratch memory."""
@@ -189,7 +189,7 @@ class Attention(NamedTuple):
         return steps.array(_PROBABILITIES, shape) if self.recorded else steps.scratch(shape)
 
 
-def _turned(steps: Steps, scores: Array, shape: list[int]) -> Array:
+def _transposed(steps: Steps, scores: Array, shape: list[int]) -> Array:
     windows, heads, tokens, others = shape
     pairs = tokens * others
     return steps.viewed(scores, [windows, heads, others, tokens], [heads * pairs, pairs, 1, others])

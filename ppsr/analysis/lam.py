@@ -39,6 +39,7 @@ class LamSettings:
         top: its first row; None centres it.
         left: its first column; None centres it.
         sigma: deviation of the blur at the start of the path, in LR pixels.
+        fold: number of steps from the blurred image to the image, over which gradients are integrated.
         kernel_size: side of the blur kernels, at least 3.
     """
 

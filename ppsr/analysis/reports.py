@@ -51,8 +51,8 @@ _PCA_OF_INDEX = 50
 Show = Callable[[str, str, int, int], None]  # title, network or layer, finished steps, all steps
 
 
-def _hide(title: str, item: str, done: int, total: int) -> None:
-    """The default of `show`."""
+def _show_nothing(title: str, item: str, done: int, total: int) -> None:
+    pass
 
 
 def _report(tool: str, networks: Sequence[AnalyzedNetwork], **parts: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def report_lam(
     settings: LamSettings | None = None,
     *,
     memory_mib: int = MEMORY_MIB,
-    show: Show = _hide,
+    show: Show = _show_nothing,
 ) -> list[str]:
     """LAM of each network on one window: `lam.png` with a row per network."""
     settings = settings or LamSettings()
@@ -116,7 +116,7 @@ def report_csm(
     ablation: bool = True,
     each_channel: bool = False,
     memory_mib: int = MEMORY_MIB,
-    show: Show = _hide,
+    show: Show = _show_nothing,
 ) -> list[str]:
     """Channel saliency of layers: per layer `csm_<layer>_maps` and `csm_<layer>_ablation`.
 
@@ -214,7 +214,7 @@ def report_ddr(
     perplexity: float = 30.0,
     seed: int = 0,
     memory_mib: int = MEMORY_MIB,
-    show: Show = _hide,
+    show: Show = _show_nothing,
 ) -> list[str]:
     """Deep degradation representation of each network: `ddr.png` with a panel per network.
 
@@ -288,7 +288,7 @@ def report_features(
     names: Sequence[str] = (),
     *,
     channels: int = 64,
-    show: Show = _hide,
+    show: Show = _show_nothing,
 ) -> list[str]:
     """Feature maps: `features_depth.png` through all layers, and a sheet per layer and network.
 

@@ -230,9 +230,8 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
         The exit code: that of the `PpsrError`, 1 if memory runs out, 2 if the system refuses a file, 130 if
         interrupted.
     """
-    warnings.filterwarnings(
-        "ignore", "No ccache found", UserWarning
-    )  # from Paddle, which compiles nothing here
+    # from Paddle, which compiles nothing here
+    warnings.filterwarnings("ignore", "No ccache found", UserWarning)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
     with exit_on_signals(signal.SIGINT) as leave:

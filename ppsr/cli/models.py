@@ -160,7 +160,6 @@ def identify_file(
 
 
 def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    """Print aligned columns."""
     lines = list(rows)
     widths = [max(len(row[column]) for row in lines) for column in range(len(lines[0]) - 1)]
     for row in lines:

@@ -44,7 +44,6 @@ def _accept_any_size(net: nn.Layer) -> None:
 
 
 def build_discriminator(name: str, options: Options) -> nn.Layer:
-    """A discriminator as it is."""
     return DISCRIMINATORS.build({"name": name, **options})
 
 

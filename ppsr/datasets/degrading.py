@@ -246,6 +246,5 @@ def _stages(
 
 
 def _crops(x: paddle.Tensor, corners: Sequence[tuple[int, int]], side: int) -> paddle.Tensor:
-    """A window of every image."""
     windows = zip(x, corners, strict=True)
     return paddle.stack([one[:, top : top + side, left : left + side] for one, (top, left) in windows])

@@ -255,9 +255,8 @@ class JpegStep(Step):
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         quality = float(rng.uniform(self.jpeg_range[0], self.jpeg_range[1]))
         several = len(self.subsampling_list) > 1
-        return [
-            Jpeg(quality, str(rng.choice(self.subsampling_list)) if several else self.subsampling_list[0])
-        ]
+        subsampling = str(rng.choice(self.subsampling_list)) if several else self.subsampling_list[0]
+        return [Jpeg(quality, subsampling)]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Enlarging colour images by a network for luma: it sees Y of YCbCr, bicubic interpolation Cb and Cr.
 
 That is how SRCNN, FSRCNN and ESPCN are published. YCbCr is ITU-R BT.601 as in MATLAB: Y in 16..235, chroma in
-16..240. One program for NumPy arrays and for tensors, which keep
-their gradients.
+16..240. The same code runs on NumPy arrays and on tensors, which keep their gradients.
 """
 
 from __future__ import annotations

@@ -116,11 +116,11 @@ def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
         raise DataError(f"whole numbers of 8 or 16 bit are needed, got {image.dtype}")
     resized = image
     for axis in (0, 1):
-        turned = np.moveaxis(resized, axis, 0)
-        matrix = _matlab_matrix(len(turned), float(scale), True)
-        values = matrix @ turned.reshape(len(turned), -1).astype(np.float64)
+        transposed = np.moveaxis(resized, axis, 0)
+        matrix = _matlab_matrix(len(transposed), float(scale), True)
+        values = matrix @ transposed.reshape(len(transposed), -1).astype(np.float64)
         rounded = np.clip(np.floor(values + 0.5), 0, np.iinfo(image.dtype).max).astype(image.dtype)
-        resized = np.moveaxis(rounded.reshape(-1, *turned.shape[1:]), 0, axis)
+        resized = np.moveaxis(rounded.reshape(-1, *transposed.shape[1:]), 0, axis)
     return np.ascontiguousarray(resized)
 
 
@@ -139,12 +139,12 @@ def resize_separable(image: np.ndarray, rows: csr_matrix, columns: csr_matrix) -
 
 def resize_columns(image: np.ndarray, columns: csr_matrix) -> np.ndarray:
     """Apply a (W', W) matrix to an H x W x C image."""
-    turned = _turned(image)
-    wide = (columns @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])
-    return _turned(wide).astype(np.float32, copy=False)
+    transposed = _transposed(image)
+    wide = (columns @ transposed.reshape(len(transposed), -1)).reshape(-1, *transposed.shape[1:])
+    return _transposed(wide).astype(np.float32, copy=False)
 
 
-def _turned(image: np.ndarray) -> np.ndarray:
+def _transposed(image: np.ndarray) -> np.ndarray:
     """(H, W, C) -> contiguous (W, H, C); OpenCV is four times as fast as NumPy where it knows the pixel."""
     height, width, channels = image.shape
     if channels <= 4:

@@ -219,9 +219,6 @@ class Tiler:
     on_tile: Callable[[], None] = lambda: None
     _too_large: float = math.inf
 
-    def _cut(self, length: int) -> list[int]:
-        return _edges(length, self.tiles, self.multiple)
-
     def bands(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """Finished SR rows from top to bottom: (up to 64 rows, scale * W, C) float32.
 
@@ -236,11 +233,11 @@ class Tiler:
         height, width, channels = image.shape
         scale, fade = self.scale, self.tiles.fade
         carry: np.ndarray | None = None
-        for top, bottom in pairwise(self._cut(height)):
+        for top, bottom in pairwise(_edges(height, self.tiles, self.multiple)):
             first, last = max(0, top - fade), min(height, bottom + fade)
             band = np.zeros(((last - first) * scale, width * scale, channels), np.float32)
             down = _ramp(top * scale, bottom * scale, height * scale, fade * scale)[:, None, None]
-            for left, right in pairwise(self._cut(width)):
+            for left, right in pairwise(_edges(width, self.tiles, self.multiple)):
                 start, stop = max(0, left - fade), min(width, right + fade)
                 sr = self._solve(image, (first, last, start, stop))
                 if fade:

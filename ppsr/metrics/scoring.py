@@ -97,7 +97,7 @@ class Source(Interface):
 
     @property
     def names(self) -> Sequence[str]:
-        """Scores of the images, in processing order."""
+        """Names of the images, in processing order."""
 
     @property
     def problems(self) -> Sequence[FailedImage]:

@@ -129,7 +129,6 @@ def _by_hand(entry: Entry) -> str:
 
 
 def _download(file: SourceFile, url: str, progress: bool) -> Path:
-    """One file from one address."""
     import pooch
 
     folder = weight_folder()

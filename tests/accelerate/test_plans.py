@@ -68,7 +68,7 @@ def test_large_scratch_areas_are_not_kept(library):
     plans = Plans(library, scratch_bytes=1 << 16)
     small, large = _plan(5), _plan(500)
     assert np.isfinite(_run(plans, large)).all()
-    assert plans.kept_bytes <= (1 << 16) + 64
+    assert plans._scratch.nbytes <= (1 << 16) + 64
     first = _run(plans, small)
     assert np.array_equal(first, _run(plans, small))
 

@@ -142,9 +142,8 @@ class Source:
             raise ConfigError(f"{self.where(f'{source}.type')}: {error}") from None
         self.put(f"{target}.name", name, f"{source}.type")
         unread = [key for key in self.keys(source) if not self._is_settled(f"{source}.{key}")]
-        known = (
-            {*parameters, "loss_weight"} if registry is CRITERIONS else set(parameters)
-        )  # any loss has one
+        # any loss has a weight
+        known = {*parameters, "loss_weight"} if registry is CRITERIONS else set(parameters)
         self.move({key: key for key in unread if key in known and key != "name"}, source, target)
 
     def note(self, key: str, reason: str) -> None:
