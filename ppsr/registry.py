@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NAMESPACES = {"ppgan": "ppsr.compat.ppgan_inward:component"}
+NAMESPACES = {"ppgan": "ppsr.compat.paddlegan.components:component"}
 """Names of other projects: prefix, as in `ppgan.LESRCNNGenerator` -> function of (kind, name)."""
 
 _NETWORK_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError)  # by Paddle's layers, for sizes

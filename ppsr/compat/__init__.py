@@ -1,1 +1,1 @@
-"""Differences between Paddle versions, and the bridge to PaddleGAN."""
+"""Differences between Paddle versions, the bridge to PaddleGAN, and converters of option files."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ppsr.compat import ppgan_outward as outward
-from ppsr.compat.ppgan_import import load_ppgan
+from ppsr.compat.paddlegan import adapters
+from ppsr.compat.paddlegan.loading import load_ppgan
 from ppsr.registry import CRITERIONS, DATASETS, DISCRIMINATORS, GENERATORS, METRICS, MODELS
 
 load_ppgan()
@@ -27,18 +27,18 @@ from ppgan.models.criterions.builder import CRITERIONS as PPGAN_CRITERIONS  # no
 from ppgan.models.discriminators.builder import DISCRIMINATORS as PPGAN_DISCRIMINATORS  # noqa: E402
 from ppgan.models.generators.builder import GENERATORS as PPGAN_GENERATORS  # noqa: E402
 
-from ppsr.compat.ppgan_model import build_model  # noqa: E402
+from ppsr.compat.paddlegan.model import build_model  # noqa: E402
 
 __all__ = ["PREFIX", "main", "register_all"]
 
 PREFIX = "PPSR_"
 
 _KINDS = (
-    (GENERATORS, PPGAN_GENERATORS, outward.build_generator),
-    (DISCRIMINATORS, PPGAN_DISCRIMINATORS, outward.build_discriminator),
-    (CRITERIONS, PPGAN_CRITERIONS, outward.build_criterion),
-    (DATASETS, PPGAN_DATASETS, outward.build_dataset),
-    (METRICS, PPGAN_METRICS, outward.build_metric),
+    (GENERATORS, PPGAN_GENERATORS, adapters.build_generator),
+    (DISCRIMINATORS, PPGAN_DISCRIMINATORS, adapters.build_discriminator),
+    (CRITERIONS, PPGAN_CRITERIONS, adapters.build_criterion),
+    (DATASETS, PPGAN_DATASETS, adapters.build_dataset),
+    (METRICS, PPGAN_METRICS, adapters.build_metric),
     (MODELS, PPGAN_MODELS, build_model),
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.compat.ppgan_outward import PpganDataset, build_criterion, build_dataset
+from ppsr.compat.paddlegan.adapters import PpganDataset, build_criterion, build_dataset
 from ppsr.criterions.perceptual import PerceptualLoss
 from ppsr.errors import ConfigError
 from ppsr.metrics.psnr_ssim import PSNR

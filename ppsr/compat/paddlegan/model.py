@@ -1,5 +1,4 @@
-"""Training algorithms of ppsr under PaddleGAN's Trainer. Importable only where ppgan is, see
-`ppgan_import`."""
+"""Training algorithms of ppsr under PaddleGAN's Trainer; importable after `load_ppgan`."""
 
 from __future__ import annotations
 

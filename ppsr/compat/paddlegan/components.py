@@ -15,7 +15,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.compat.ppgan_import import load_ppgan
+from ppsr.compat.paddlegan.loading import load_ppgan
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = ["component"]
