@@ -7,7 +7,7 @@ compared. All use every core. One JSON line per name and case: seconds of the ac
 (below 1 is faster), peak memory of each process in MiB, and the largest difference from stock relative to the
 largest value (for `train_step`: of the losses of three steps). Torch workers run under `--torch-python` (or
 PPSR_TORCH_PYTHON), by default this interpreter, and are left out where it has no torch. Run it on a quiet
-machine: `load` tells.
+machine; `load` shows the load.
 """
 
 from __future__ import annotations

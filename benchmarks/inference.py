@@ -16,7 +16,7 @@ One JSON line per network and backend, first the times:
 accelerated, `auto` what `--backend auto` takes, named by `"backend"`. Ratios below 1 are faster. One process
 per variant; they take turns, one call each, the matrix product (2048 x 2048 in float32, the faster of
 Paddle's and numpy's) among them. Torch runs under `--torch-python` and is left out where that has none. Run
-it on a quiet machine: `load` tells.
+it on a quiet machine; `load` shows the load.
 
 Then the memory, each case in a process of its own:
     {"name": "inference", "case": "srresnet 256x256 openvino memory", "value": <MiB>, "unit": "MiB",
@@ -239,7 +239,7 @@ def measure_memory(
 
 
 def work(options: argparse.Namespace) -> None:
-    """A worker's job, told by its name."""
+    """A worker's job, by its name."""
     variant, name, size = options.worker, options.name[0], options.size
     prefix = str(options.folder / "net")
     if variant.startswith("export"):

@@ -1,6 +1,6 @@
 """Every recipe learns: small runs on a CPU, and the experiment on degradations that were never trained.
 
-Each run is what `tools/main.py` does, in a folder of its own; a run that was stopped goes on where it
+Each run is what `tools/main.py` does, in a folder of its own; a stopped run resumes where it
 was, a finished one is left as it is. Then the curves are drawn and the tables of docs/recipes.md filled,
 which `--report` does alone.
 
@@ -138,7 +138,7 @@ def perform(run: Run, arguments: argparse.Namespace) -> None:
     command += ["--device", "cpu", "--resume", "auto", "-o", *options]
     code = subprocess.run(command, check=False).returncode
     if code:
-        sys.exit(f"{run.name} ended with {code}; run this again to go on")
+        sys.exit(f"{run.name} ended with {code}; run this again to resume")
     result = {
         "seed": run.seed,
         "config": config,

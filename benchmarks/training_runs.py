@@ -1,6 +1,6 @@
-"""The trainings behind docs/results.md: starts them, goes on with them, reports them.
+"""The trainings behind docs/results.md: start, resume and report them.
 
-A run that was stopped goes on exactly where it was; a finished one is left as it is. Data lie in data/, see
+A stopped run resumes exactly where it was; a finished one is left as it is. Data are in data/, see
 data/README.md; `--prepare` makes the rest of T91, Set5 and BSDS500.
 
     python benchmarks/training_runs.py --list
@@ -161,7 +161,7 @@ def perform(run: Run, output: Path) -> None:
     """
     code = subprocess.run([sys.executable, "-u", *command(run, output)], check=False).returncode
     if code:
-        sys.exit(f"{run.name} ended with {code}; run this again to go on")
+        sys.exit(f"{run.name} ended with {code}; run this again to resume")
 
 
 def newest_weights(folder: Path) -> Path:
@@ -229,7 +229,7 @@ def result_of(run: Run, output: Path) -> dict:
     """All that is reported of a run, scored with its newest averaged weights; kept beside them."""
     from ppsr.files import atomic_write
 
-    weights = newest_weights(output / run.name)  # once, since a run that goes on writes others meanwhile
+    weights = newest_weights(output / run.name)  # once, since a running one writes others meanwhile
     kept = weights.with_suffix(".json")
     if not kept.exists():
         atomic_write(kept, json.dumps(scored(run, output, weights)))

@@ -43,7 +43,7 @@ def parse_docstring(docstring: str | None) -> Doc:
 
 
 def _add_line(entries: list[tuple[str, str]], line: str, indent: int) -> None:
-    """A line of a section begins an entry, or goes on with the last one."""
+    """A line of a section begins an entry, or continues the last one."""
     found = _ENTRY.match(line.strip()) if len(line) - len(line.lstrip()) == indent else None
     if found:
         entries.append((found[1], found[2]))

@@ -67,7 +67,7 @@ def _cores() -> int:
 
 
 def _local_ranks() -> int:
-    """Processes of this job on this machine, as paddle.distributed.launch tells."""
+    """Processes of this job on this machine, as set by paddle.distributed.launch."""
     return max(1, int(os.environ.get("PADDLE_LOCAL_SIZE") or os.environ.get("PADDLE_TRAINERS_NUM") or 1))
 
 

@@ -111,7 +111,7 @@ class Steps:
         raise OneDnnError(f"oneDNN {self.library.version} chose a layout without a number")
 
     def plain(self, shape: Sequence[int], strides: Sequence[int] | None = None) -> int:
-        """Description of a float32 array, contiguous unless `strides` tell otherwise."""
+        """Description of a float32 array, contiguous unless `strides` are given."""
         if strides is None:
             strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
         known, arguments = (tuple(shape), tuple(strides)), (len(shape), dims(shape), _F32, dims(strides))

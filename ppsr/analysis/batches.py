@@ -70,7 +70,7 @@ def in_batches(
             if batch == 1:
                 raise
             batch = max(1, (stop - start) // 2)
-            logger.warning("memory ran out; going on with batches of %d", batch)
+            logger.warning("memory ran out; continuing with batches of %d", batch)
             continue
         yield start, stop, result
         on_step(stop, count)

@@ -1,4 +1,4 @@
-"""Deep degradation representation: do the features of a network tell degradations apart?
+"""Deep degradation representation: do the features of a network separate degradations?
 
 Liu et al., "Discovering Distinctive Semantics in Super-Resolution Networks", arXiv:2108.00406, used by
 Reflash Dropout (Kong et al., CVPR 2022, arXiv:2112.12089): features of one layer over images and

@@ -61,7 +61,7 @@ def load_networks(
     """Networks by configs and weight files: one config for all files, one file for each config, or as pairs.
 
     Args:
-        configs: training configs; none where the weights tell.
+        configs: training configs; none to infer the networks from the weights.
         loads: weight files, folders of runs, or published names; none for networks as they are initialised.
         labels: names in figures; by default those of the files.
 

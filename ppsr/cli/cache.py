@@ -9,7 +9,7 @@ import typer
 
 __all__ = ["cache"]
 
-# part of the cache -> what it holds; downloaded weights may lie in the same folder and are kept
+# part of the cache -> what it holds; downloaded weights may be in the same folder and are kept
 _PARTS = {
     "exports": "networks exported for --backend",
     "tensorrt": "engines of TensorRT",

@@ -207,8 +207,8 @@ def _train(
         if found is not None and not resumed:
             logger.warning("%s holds no valid checkpoint; starting from scratch", found)
         elif found is None and resume:
-            logger.info("starting anew: no checkpoint of %s in %s", config.stem, experiment.output_dir)
+            logger.info("starting a new run: no checkpoint of %s in %s", config.stem, experiment.output_dir)
         if resume and load:
-            what = f"--load is not used, {found} goes on" if resumed else f"starting from {load}"
+            what = f"--load is not used, {found} is resumed" if resumed else f"starting from {load}"
             logger.info("--resume with --load: %s", what)
         return trainer.train()

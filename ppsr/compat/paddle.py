@@ -75,7 +75,7 @@ def shared_counters() -> Any:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from Paddle's generators as if seeded anew inside; afterwards they go on where they were.
+    """Draw from Paddle's generators as if newly seeded inside; afterwards their former state is restored.
 
     Paddle's operators draw from one generator per device and take no other; seeding one seeds the CPU's too.
     """

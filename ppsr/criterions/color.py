@@ -52,7 +52,7 @@ def _mixed(x: Tensor, matrix: tuple[Any, ...]) -> Tensor:
 
 
 def _linear(rgb: Tensor) -> Tensor:
-    """sRGB values as intensities; values below 0 go on along the straight part."""
+    """sRGB values as intensities; values below 0 continue the linear part."""
     curve = ((paddle.clip(rgb, min=0.04045) + 0.055) / 1.055) ** 2.4
     return paddle.where(rgb > 0.04045, curve, rgb / 12.92)
 

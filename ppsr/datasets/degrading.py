@@ -72,7 +72,7 @@ class DegradingDataset(TrainingDataset):
         keep_gt: give the plain target as `gt` and the sharpened one as `gt_usm`, so each loss can choose.
         degradation: `backend`, "host" or "device" (default: "device" unless that is a CPU), and options of
             the degradation.
-        views: 2 adds `lq_view2`, the same window degraded anew, for `AlignModel`.
+        views: 2 adds `lq_view2`, the same window degraded again, for `AlignModel`.
     """
 
     gt_size: int = 256

@@ -16,7 +16,7 @@ class EpochBatchSampler(BatchSampler):
 
     The global order of an epoch is a permutation drawn from (seed, epoch). Batch k of the run takes the next
     world x batch_size entries of the concatenated epochs, of which rank r gets every world-th. So the samples
-    of a step do not depend on how many ranks share them, and a run goes on exactly after `start` samples,
+    of a step do not depend on how many ranks share them, and a run resumes exactly after `start` samples,
     also with another batch size or number of ranks.
 
     Args:

@@ -1,4 +1,4 @@
-"""Averages of gradients over ranks, in buckets, while the backward pass goes on."""
+"""Averages of gradients over ranks, in buckets, during the backward pass."""
 
 from __future__ import annotations
 

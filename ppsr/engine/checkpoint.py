@@ -107,7 +107,7 @@ class CheckpointStore:
 
     Args:
         folder: parent of the folders `step_000000123`.
-        keep: how many of the newest stay, at least one; the best stays besides.
+        keep: number of newest checkpoints to keep, at least one; the best is always kept.
     """
 
     def __init__(self, folder: str | Path, keep: int = 2) -> None:
@@ -185,13 +185,13 @@ class CheckpointStore:
         return sorted(p for p in self.folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name))
 
     def latest(self) -> Path | None:
-        """The checkpoint that was written last and verifies; damaged ones are named and passed over."""
+        """The checkpoint that was written last and verifies; damaged ones are logged and skipped."""
         replaced = [p for p in self.folder.glob(f"step_*{_REPLACED}") if p.with_suffix("") not in self.all()]
         for folder in sorted([*self.all(), *replaced], key=_age, reverse=True):
             try:
                 self.load(folder)
             except CheckpointError as error:
-                logger.warning("checkpoint passed over: %s", error)
+                logger.warning("checkpoint skipped: %s", error)
                 continue
             return folder
         return None

@@ -101,7 +101,7 @@ def check_samples(dataset: Any, key: str, *, limit: int | None = _CHECKED) -> No
 def build_stream(
     dataset: Any, options: LoaderOptions, group: Group, *, seed: int, samples_done: int
 ) -> Iterator[Batch]:
-    """Endless training batches, going on after the `samples_done` samples of all ranks.
+    """Endless training batches, starting after the `samples_done` samples of all ranks.
 
     Raises:
         DataError: the dataset has fewer samples than all ranks take together in one batch.

@@ -97,7 +97,7 @@ def log_errors(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # Paddle's own errors are OSErrors too
             raise
-        logger.error("%s not written, training goes on: %s", what, error.strerror)
+        logger.error("%s not written, training continues: %s", what, error.strerror)
 
 
 def _open_writers(folder: Path, experiment: Experiment) -> list[Any]:

@@ -79,7 +79,7 @@ def lock_run(folder: Path, *, new: bool) -> Iterator[None]:
 
 
 def mark_latest(folder: Path) -> None:
-    """Let the link `<output_dir>/<config stem>/latest` lead to a run, where its name says which config."""
+    """Point the link `<output_dir>/<config stem>/latest` at a run; other folders are ignored."""
     match = _RUN.fullmatch(folder.name)
     if match is None:
         return
@@ -101,7 +101,7 @@ def mark_latest(folder: Path) -> None:
 
 
 def find_run(config: Config, experiment: Experiment, resume: str) -> Path | None:
-    """The folder of the run to go on with.
+    """The folder of the run to resume.
 
     Args:
         resume: "auto" for the newest run of this config that has a checkpoint, or a run's or checkpoint's
@@ -141,8 +141,8 @@ def newest_run(stem: str, output_dir: Path) -> Path:
         run = step.parent.parent
         match = _RUN.fullmatch(run.name)
         if match is None or match["stem"] != stem:
-            continue  # of another config, whose name goes on with a number
-        with suppress(FileNotFoundError):  # a run that goes on replaces and deletes them
+            continue  # of another config, whose name continues with a number
+        with suppress(FileNotFoundError):  # a running one replaces and deletes them
             newest[run] = max(newest.get(run, 0), step.stat().st_mtime_ns)
     if not newest:
         raise DataError(f"{output_dir} holds no run of '{stem}' with a checkpoint")

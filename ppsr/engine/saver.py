@@ -1,4 +1,4 @@
-"""Saving a run while it goes on: checkpoints and weight files are written in a thread."""
+"""Saving a run in the background: checkpoints and weight files are written in a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Saver:
     """Writes what it is given in order, at most one checkpoint at a time.
 
-    The caller hands over copies of the state, so training may go on at once. An error of the disk is logged
+    The caller hands over copies of the state, so training continues at once. An error of the disk is logged
     and counted; any other error of the thread is raised by the next call.
 
     Args:
@@ -101,7 +101,7 @@ class Saver:
             self.written = step
         except (CheckpointError, OSError) as error:
             self.failed += 1
-            logger.error("checkpoint of step %d not written, training goes on: %s", step, error)
+            logger.error("checkpoint of step %d not written, training continues: %s", step, error)
 
     def _drop_old_weights(self) -> None:
         """Keep the weight files of those steps whose checkpoint is kept."""

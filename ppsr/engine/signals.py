@@ -20,7 +20,7 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Set by signals: SIGTERM, SIGINT and SIGHUP end the run after its step, SIGUSR1 saves and goes on.
+    """Set by signals: SIGTERM, SIGINT and SIGHUP end the run after its step, SIGUSR1 saves and continues.
 
     A second SIGINT ends the process at once. Those that end the run stay ignored where they are, as SIGHUP
     under nohup.

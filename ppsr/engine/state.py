@@ -121,7 +121,7 @@ class State:
         return json.loads(json.dumps(built))
 
     def _check_built(self, stored: dict[str, Any]) -> None:
-        """Refuse what training cannot go on with; warn of what it can."""
+        """Refuse differences that training cannot resume with; warn of the others."""
         own = self._built()
         pairs = [("precision", stored["precision"], own["precision"])]
         for kind in ("optimizers", "networks"):

@@ -87,7 +87,7 @@ class Trainer:
         self.scalars: ScalarLog | None = None  # of the main process, while it trains
 
     def resume(self, checkpoint: Path | None = None) -> bool:
-        """Go on from a checkpoint of the run's folder, by default the newest valid one; False when there is
+        """Resume from a checkpoint of the run's folder, by default the newest valid one; False when there is
         none.
 
         Raises:
@@ -100,7 +100,7 @@ class Trainer:
         try:
             files, _ = store.load(found)
         except CheckpointError as error:
-            raise DataError(f"{error}; name the run instead to go on from its newest valid one") from None
+            raise DataError(f"{error}; name the run instead to resume from its newest valid one") from None
         state.restore(files)
         self.saved_step = state.step
         recorded = store.recorded()
@@ -194,7 +194,7 @@ class Trainer:
             self.save(alone=True)
         self.saver.wait()
         if self.saver.written == state.step:
-            logger.info("the %d finished steps are saved; go on with --resume auto", state.step)
+            logger.info("the %d finished steps are saved; resume with --resume auto", state.step)
 
     def _save_stopped(self, stop: StopRequest) -> None:
         step = self.state.step

@@ -1,4 +1,4 @@
-"""The validation sets of a run: built and checked at its start, scored while it goes on."""
+"""The validation sets of a run: built and checked at its start, scored during training."""
 
 from __future__ import annotations
 

@@ -27,9 +27,7 @@ def find_sets(
     """Find the sets and degradations to score, and the protocol's sets that are missing from `data`."""
     if data is None:
         if sets:
-            raise ConfigError(
-                "sets selects from data; without data give gt, and name for the name of the set"
-            )
+            raise ConfigError("'sets' requires 'data'; for a single set pass 'gt' and optionally 'name'")
         if protocol.gt_layout is not None and gt is None:
             raise ConfigError(f"protocol '{protocol.name}' needs HR images: give gt or data")
         if protocol.gt_layout is None and sr is None and lq is None:

@@ -144,7 +144,7 @@ class DRNGenerator(nn.Layer):
                 f"use at least {-(-_REDUCTION * n_feats // min(widths))}"
             )
         if not 0 <= negval <= 1:
-            raise ConfigError(f"DRNGenerator: negval must lie in 0..1, got {negval}")
+            raise ConfigError(f"DRNGenerator: negval must be in [0, 1], got {negval}")
 
         def conv(width_in: int, width_out: int) -> Conv2D:
             return Conv2D(width_in, width_out, kernel_size, padding=kernel_size // 2)

@@ -1,4 +1,4 @@
-"""Opening a backend by name, or the fastest that is installed and right."""
+"""Opening a backend by name, or the fastest installed one that passes verification."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def open_backend(
     Args:
         source: a network in dynamic mode, or the prefix or folder of an exported one.
         name: "paddle" runs a network as it is; "inference", "onnxruntime", "openvino", "tensorrt" and "ncnn"
-            run an export (a network is exported to a temporary folder first); "auto" takes the fastest that
-            is installed and right, and its `note` and the log say which. None: a network as it is, an export
-            by "auto".
+            run an export (a network is exported to a temporary folder first); "auto" takes the fastest
+            installed one that passes verification; its `note` and the log say which. None: a network as it
+            is, an export by "auto".
         tile: side of the tiles to come, in LR pixels, on which "auto" times the backends (at most 192).
 
     Raises:
@@ -191,7 +191,7 @@ def _safe(options: BackendOptions, info: NetworkInfo) -> BackendOptions:
 
 
 def _try_once(export: Export, name: str, options: BackendOptions) -> None:
-    """Refuse a graph of others that ends the process of its runtime; what passed is remembered."""
+    """Refuse an untrusted graph that crashes another process; the result is remembered."""
     key = _key(export, options, 0, [name])
     if key not in cache_get(_CHOICES):
         try_backend(name, export, options)

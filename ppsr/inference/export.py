@@ -161,7 +161,7 @@ def export_network(
 def ncnn_arguments(net: Any) -> dict[str, Any] | None:
     """The arguments of a network's constructor that its ncnn graph depends on; None: it has no such form.
 
-    They are read from the layers: keys and shapes of weights do not tell one activation from another.
+    They are read from the layers: keys and shapes of weights are the same with every activation.
     """
     name = type(net).__name__
     if name == "SRVGGNetCompact":

@@ -60,7 +60,7 @@ def cache_place(net: nn.Layer, formats: Sequence[str]) -> Path | None:
     """The folder for the export of a network with its present weights.
 
     None where the arguments of its constructor are unknown, or where a layer is neither ppsr's nor Paddle's:
-    the code of others may change unnoticed.
+    the code of third-party layers is no part of the key.
 
     Args:
         formats: see `export_network`.

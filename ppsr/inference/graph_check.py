@@ -34,7 +34,7 @@ _LONGEST_DESCRIPTION = 256  # bytes, of one tensor's type and sides
 # Control flow is left out, with all that reads or writes files, prints, runs code or communicates.
 _KNOWN = json.loads(Path(__file__).with_name("known_operations.json").read_text(encoding="utf-8"))
 _PROGRAM = frozenset({*_KNOWN["paddle"], "feed", "fetch"})
-# builtin operations are 0, those of Paddle 1; `p` is a parameter, whose value lies in .pdiparams
+# builtin operations are 0, those of Paddle 1; `p` is a parameter, whose value is in .pdiparams
 _PIR = frozenset({f"1.{name}" for name in _PROGRAM} | {"0.combine", "0.slice", "0.split", "p"})
 _PIR_OTHERS = re.compile(r"[01]\.[at]_[a-z0-9_]+|(region|block)_[0-9]+")  # attributes, types, containers
 

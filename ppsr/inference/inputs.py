@@ -51,7 +51,7 @@ class Job:
         folder: folder of the result, relative to the output folder.
         skip: why nothing is done; None: it is to be upscaled.
         problem: why it cannot be upscaled; None: it may be.
-        is_video: by its contents, by its name where they do not tell.
+        is_video: by its contents, or by its name where they are ambiguous.
     """
 
     source: Path

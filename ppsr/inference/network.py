@@ -41,7 +41,7 @@ def load_network(
     """Build the inference network of a config, with weights.
 
     Args:
-        config_file: a training config; only its `model` section is used. None: the weights tell.
+        config_file: a training config; only its `model` section is used. None: inferred from the weights.
         load: weight file; several where the published files hold one network each, such as CDDNet's generator
             and its predictor.
         overrides: texts `a.b=value`.
@@ -176,7 +176,7 @@ def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
-    """The network that weight files alone tell."""
+    """The network inferred from weight files alone."""
     named = {role: file.network(role) for role, file in parts.items()}
     for role, file in parts.items():
         for choice in file.open_choices(role):

@@ -108,7 +108,7 @@ class WriteBehind(Generic[T]):
         return self.future
 
     def abort(self) -> None:
-        """Make the consumer end by an exception, and wait for it; its own error is passed over."""
+        """End the consumer by an exception and wait for it; its own error is ignored."""
         with contextlib.suppress(queue.Empty):  # what waits need not be written any more
             while True:
                 self._items.get_nowait()

@@ -52,7 +52,7 @@ class Upscaler:
             generator and predictor are apart), an exported network (prefix or folder), a network, or an open
             backend.
         backend: "paddle", "inference", "onnxruntime", "openvino", "tensorrt", "ncnn", or "auto" for the
-            fastest that is installed and right; None: a network as it is, an export by "auto".
+            fastest installed one that passes verification; None: a network as it is, an export by "auto".
         options: device, precision and threads of the backend.
         tile: side of a tile in LR pixels; 0: never cut; None: as large as memory allows.
         overlap: LR pixels that a tile is read wider on each side; None: from the network.

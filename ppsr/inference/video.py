@@ -2,7 +2,7 @@
 
 PyAV (the extra `video`) brings FFmpeg's libraries along. Frames of more than 8 bits are written with 10 where
 the encoder has them; rotated recordings of phones are turned upright. While a frame is computed, the next
-ones are decoded and the last ones encoded. An interrupted run goes on where its last part ends.
+ones are decoded and the last ones encoded. An interrupted run resumes where its last part ends.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class _Job:
                 yield from encoder.encode(None)
 
         if parts.frames:
-            logger.info("%s: going on after frame %d of %d", self.source, parts.frames, self.found.frames)
+            logger.info("%s: resuming after frame %d of %d", self.source, parts.frames, self.found.frames)
         ahead = 0 if self.upscaler.max_memory is not None else _AHEAD
         with ThreadPoolExecutor(1, "ppsr-encoder") as pool:
             writing: WriteBehind[Frame] = WriteBehind(pool, lambda frames: parts.write(frames, encode), ahead)

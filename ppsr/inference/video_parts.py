@@ -1,4 +1,4 @@
-"""The encoded frames of a video in parts, so that an interrupted run goes on after the last whole one."""
+"""The encoded frames of a video in parts, so that an interrupted run resumes after the last whole one."""
 
 from __future__ import annotations
 

@@ -73,14 +73,14 @@ def make_lmdb(
         summary = Summary(present=len(listed & images.keys()))
         differing = {name: "is in the store, not in the source" for name in sorted(listed - images.keys())}
         differing |= {name: "is in the source, not in the store" for name in sorted(images.keys() - listed)}
-        summary.failed = {name: f"{text}; --force makes the store anew" for name, text in differing.items()}
+        summary.failed = {name: f"{text}; --force recreates the store" for name, text in differing.items()}
         return summary
     growing = target.with_name(f".{target.name}.growing")
     shutil.rmtree(growing, ignore_errors=True)
     growing.mkdir(parents=True)
     summary, lines = Summary(), {}
     try:
-        # one fsync at the end: what is interrupted is begun anew
+        # one fsync at the end: an interrupted store is written again
         with lmdb.open(str(growing), map_size=_FIRST_MAP, meminit=False, sync=False) as store:
             encode = partial(_encoded, level=level)
             for path, (content, shape, trouble) in parallel_map(encode, paths, workers, title="lmdb"):

@@ -181,7 +181,7 @@ async def _finished(running: asyncio.Task[dict[str, Any]], job: Job, request: Re
         return running.result()
     finally:
         if job.stage in ("waiting", "downloading"):
-            running.cancel()  # the worker is told by `job.stopped`
+            running.cancel()  # `job.stopped` stops the worker
 
 
 def _gone() -> RequestError:

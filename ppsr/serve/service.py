@@ -41,7 +41,9 @@ class Service:
         self.jobs: dict[str, Job] = {}
         self._turn = asyncio.Lock()
         self._download = asyncio.Lock()
-        self._downloads: dict[str, asyncio.Future[object]] = {}  # a thread goes on when its request has gone
+        self._downloads: dict[
+            str, asyncio.Future[object]
+        ] = {}  # a thread continues after its request is gone
 
     @property
     def admitted(self) -> list[Job]:

@@ -13,7 +13,7 @@ class _MultiTensor(paddle.optimizer.Optimizer):
     """An optimizer of Paddle with `use_multi_tensor=True`, for parameters of which some may have no gradient.
 
     Paddle lists the parameters at the first step, and from then on pairs the first gradient with the first of
-    them, whichever parameters have one. Here they are listed anew when others have a gradient, and when a
+    them, whichever parameters have one. Here they are listed again when others have a gradient, and when a
     state was loaded.
     """
 

@@ -123,7 +123,7 @@ for _factory in (Adam, AdamW, SGD, Momentum, RMSProp, SOAP):
 
 
 def _sections(cfg: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """One optimizer, called "optim", or several by name; null ones were taken away from a base."""
+    """One optimizer, called "optim", or several by name; None disables one inherited from `base`."""
     return {"optim": cfg} if "name" in cfg else {k: v for k, v in cfg.items() if v is not None}
 
 

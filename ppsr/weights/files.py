@@ -35,7 +35,7 @@ State = dict[str, np.ndarray]
 Layout = Literal["torch", "paddle"]
 
 _SHARED, _SPARE = 32, 1 << 20  # how many times the size of the file all entries may have, and bytes more
-_HEAD = 64  # bytes that tell the kind of a file
+_HEAD = 64  # bytes by which the kind of a file is recognised
 
 
 @dataclass
@@ -211,7 +211,7 @@ def _refuse_nonfinite(file: WeightFile) -> None:
 
 
 def _all_finite(value: np.ndarray) -> bool:
-    """Whether there is no NaN or infinity; the sum tells at once, unless it overflows by itself."""
+    """Whether there is no NaN or infinity; the sum shows it at once, unless it overflows by itself."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(value.sum())) or bool(np.isfinite(value).all())
 

@@ -57,7 +57,7 @@ def test_a_broken_image_is_exit_code_1_and_named(folders):
         (("--lpips-net", "vgg"), "--lpips-net applies to lpips"),
         (("--niqe-parameters", "x.npz"), "--niqe-parameters applies to niqe"),
         (("--metrics", "psnr,,ssim"), "--metrics takes comma-separated names"),
-        (("--sets", "Set5"), "sets selects from data"),
+        (("--sets", "Set5"), "'sets' requires 'data'"),
     ],
 )
 def test_an_option_without_effect_is_refused(folders, arguments, message):

@@ -80,7 +80,7 @@ def test_a_full_disk_at_the_images_of_a_validation_loses_no_score(tmp_path, monk
     monkeypatch.setattr("ppsr.engine.trainer.write_image", _full)
     assert trainer.validate()["psnr"] > 0
     trainer.saver.close()
-    assert "not written, training goes on: No space left on device" in caplog.text
+    assert "not written, training continues: No space left on device" in caplog.text
 
 
 def _full(*_, **__):

@@ -87,14 +87,14 @@ def test_resuming_says_where_a_run_begins(tmp_path, capsys):
     config = write_config(tmp_path)
     given = ["-c", str(config), "--device", "cpu", "--resume", "auto"]
     assert main([*given, "-o", *SHORT, "total_iters=1"]) == 0
-    assert f"starting anew: no checkpoint of tiny in {tmp_path / 'output'}" in capsys.readouterr().out
+    assert f"starting a new run: no checkpoint of tiny in {tmp_path / 'output'}" in capsys.readouterr().out
     (run,) = (tmp_path / "output").glob("tiny-*")
     weights = str(run / "iter_1_weight.pdparams")
     with_weights = [*given, "--load", weights, "-o", *SHORT, "total_iters=1"]
     assert main(with_weights) == 0
     printed = capsys.readouterr().out
-    assert f"--resume with --load: --load is not used, {run} goes on" in printed
-    assert "starting anew" not in printed
+    assert f"--resume with --load: --load is not used, {run} is resumed" in printed
+    assert "starting a new run" not in printed
     assert main([*with_weights, f"output_dir={tmp_path / 'other'}"]) == 0
     assert f"--resume with --load: starting from {weights}" in capsys.readouterr().out
 

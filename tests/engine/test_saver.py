@@ -53,7 +53,7 @@ def test_an_error_between_two_steps_saves_the_finished_ones(tmp_path, caplog):
     with caplog.at_level("INFO", "ppsr"), pytest.raises(DataError, match="broken images"):
         trainer.train()
     assert _steps(tmp_path / "run") == [3]
-    assert "3 finished steps are saved; go on with --resume auto" in caplog.text
+    assert "3 finished steps are saved; resume with --resume auto" in caplog.text
     again = make_trainer(tmp_path / "tiny.yaml", tmp_path / "run", SHORT)
     assert again.resume()
     assert again.train() == 0
@@ -176,7 +176,7 @@ def test_a_failed_save_is_followed_by_one_that_works(tmp_path, monkeypatch, capl
     assert saver.store.load(saver.store.latest())[0]["weights.pdparams"] == dump_state(
         STATE["weights.pdparams"]
     )
-    assert "step 1 not written, training goes on" in caplog.text
+    assert "step 1 not written, training continues" in caplog.text
 
 
 def test_a_copy_of_the_state_is_what_is_written(tmp_path, monkeypatch):

@@ -227,7 +227,7 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"protocol": "dasr"}, "needs LR images.*dasr-valid"),
         ({"data": "x"}, "either data or gt and lq"),
         ({"seed": -1}, "seed is at least 0, got -1"),
-        ({"sets": ["Set5"]}, "sets selects from data"),
+        ({"sets": ["Set5"]}, "'sets' requires 'data'"),
         ({"gt": None, "data": "x", "name": "foo"}, "name applies to a set"),
         ({"lq_script": "fixed"}, "applies to protocol .dsr. only"),
         ({"use_bicubic": False, "sr": "x", "lq": "y"}, "lq has no effect"),

@@ -105,8 +105,8 @@ def test_a_store_that_is_there_stays_unless_forced(store, source):
     again = make_lmdb(source, store)
     assert (again.present, again.exit_code) == (2, 1)
     assert again.failed == {
-        "a": "is in the store, not in the source; --force makes the store anew",
-        "new": "is in the source, not in the store; --force makes the store anew",
+        "a": "is in the store, not in the source; --force recreates the store",
+        "new": "is in the source, not in the store; --force recreates the store",
     }
     after = (store / "data.mdb").stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)

@@ -129,7 +129,7 @@ def test_plain_http_and_pages_are_refused(server) -> None:
     file = replace(made.sources[0].files[0], urls=("http://example.org/w.pth",))
     with pytest.raises(WeightError, match="not an https address"):
         get_entry(replace(made, sources=(Source((file,)),)))
-    with pytest.raises(WeightError, match=r"cannot be downloaded by a program.*drive"):
+    with pytest.raises(WeightError, match=r"has no automatic download.*drive"):
         get_entry(replace(find_entry("drct-l-x4")))
 
 

@@ -68,8 +68,8 @@ class PpganDataset(paddle.io.Dataset):
     """A data set of ppsr behind plain indices, which is how PaddleGAN asks.
 
     ppsr draws windows and degradations from (seed, epoch, index); the epoch of an index is how often it was
-    asked for. The counts lie in memory that loader workers share, so each epoch has windows of its own also
-    where PaddleGAN starts its workers anew.
+    asked for. The counts are in memory that loader workers share, so each epoch has windows of its own also
+    where PaddleGAN restarts its workers.
 
     Args:
         rgb_range: factor on all images; PaddleGAN's DRN works in 0..255.

@@ -120,7 +120,7 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, begin and end of the segments of a JPEG; the pixels of a scan are passed over."""
+    """Marker, begin and end of the segments of a JPEG; the pixels of a scan are skipped."""
     at = 2
     while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
         marker = content[at + 1]
