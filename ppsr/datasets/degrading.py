@@ -25,7 +25,7 @@ from ppsr.degradations.base import Operation
 from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
-from ppsr.degradations.operations import apply_operations, quantise
+from ppsr.degradations.operations import apply_operations, round_to_8bit
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.io import to_unit
 from ppsr.memory import device_array
@@ -156,7 +156,7 @@ class DegradingDataset(TrainingDataset):
         further: dict[str, np.ndarray] = {}
         for _ in range(self.views):
             operations, description = self.draw(rng, rng)
-            views.append(quantise(apply_operations(gt, operations, rng)))
+            views.append(round_to_8bit(apply_operations(gt, operations, rng)))
             further = further or description
         targets = np.concatenate([window, gt], axis=2) if self.keep_gt else gt
         stacked = np.concatenate(views, axis=2)  # cut at one place, as channels of one image
@@ -214,7 +214,7 @@ class DegradingDataset(TrainingDataset):
             if self.gt_usm:
                 gt = device.usm_sharpen(windows)
             for operations in choices.views:
-                views.append(device.quantise(apply_to_batch(gt, operations)))
+                views.append(device.round_to_8bit(apply_to_batch(gt, operations)))
         for name, lq in zip(("lq", "lq_view2"), views, strict=False):
             batch[name] = _crops(lq, choices.corners, self.gt_size // self.scale)
         targets = {"gt": windows, "gt_usm": gt} if self.keep_gt else {"gt": gt}
@@ -242,7 +242,7 @@ def _stages(
     stages = [("target", gt)]
     for operation in operations:
         stages.append((type(operation).__name__.lower(), operation.apply(stages[-1][1], rng)))
-    return [*stages, ("8 bit", quantise(stages[-1][1]))]
+    return [*stages, ("8 bit", round_to_8bit(stages[-1][1]))]
 
 
 def _crops(x: paddle.Tensor, corners: Sequence[tuple[int, int]], side: int) -> paddle.Tensor:

@@ -35,7 +35,7 @@ __all__ = [
     "jpeg",
     "poisson_noise",
     "poisson_rate",
-    "quantise",
+    "round_to_8bit",
     "seeded",
     "to_unit",
     "usm_sharpen",
@@ -168,7 +168,7 @@ def interpolate(
     return F.interpolate(x, mode=mode, align_corners=False, **by_size)
 
 
-def quantise(x: Tensor) -> Tensor:
+def round_to_8bit(x: Tensor) -> Tensor:
     """To the 256 levels of an 8-bit file, still float32 in [0, 1]."""
     return paddle.clip(paddle.round(x * 255), 0, 255) / 255
 
@@ -200,7 +200,7 @@ def poisson_rate(x: Tensor, *, gray: np.ndarray) -> tuple[Tensor, Tensor]:
     if np.any(gray) and x.shape[1] != 1:
         weighted = x * _constant("luma_weights") if x.shape[1] == 3 else x / x.shape[1]
         luma = weighted.sum(axis=1, keepdim=True)
-    levels = _where(gray, quantise(luma), quantise(x))
+    levels = _where(gray, round_to_8bit(luma), round_to_8bit(x))
     count = x.shape[0]
     codes = paddle.round(levels * 255).astype("int64").reshape([count, -1])
     codes = codes + 256 * paddle.arange(count, dtype="int64").unsqueeze(1)

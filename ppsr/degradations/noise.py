@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LUMA_WEIGHTS", "add_noise", "gaussian_noise", "poisson_noise", "poisson_rate", "quantise"]
+__all__ = ["LUMA_WEIGHTS", "add_noise", "gaussian_noise", "poisson_noise", "poisson_rate", "round_to_8bit"]
 
 LUMA_WEIGHTS = np.array([0.2989, 0.587, 0.114], np.float32)
 
 
-def quantise(image: np.ndarray) -> np.ndarray:
+def round_to_8bit(image: np.ndarray) -> np.ndarray:
     """To the 256 levels of an 8-bit file, still float32 in [0, 1]."""
     levels = np.rint(image * 255).astype(np.float32, copy=False)
     np.clip(levels, 0, 255, out=levels)
@@ -36,7 +36,7 @@ def poisson_rate(image: np.ndarray, *, gray: bool) -> tuple[np.ndarray, float]:
     if gray:
         plane = image @ LUMA_WEIGHTS if image.shape[2] == 3 else image.mean(axis=2)
         plane = plane[..., None]
-    plane = quantise(plane)
+    plane = round_to_8bit(plane)
     levels = np.unique(np.rint(plane * 255).astype(np.uint8))  # bytes are sorted faster than floats
     photons = float(2 ** np.ceil(np.log2(len(levels))))
     return (plane * photons).astype(np.float32), photons

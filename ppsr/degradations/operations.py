@@ -10,7 +10,7 @@ import numpy as np
 
 from ppsr.degradations import blur, jpeg, noise
 from ppsr.degradations.base import Operation
-from ppsr.degradations.noise import quantise
+from ppsr.degradations.noise import round_to_8bit
 from ppsr.errors import DataError
 from ppsr.imaging.resize import interpolate
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ppsr.degradations.device import TensorDraws
 
-__all__ = ["MODES", "Blur", "Jpeg", "Noise", "Resize", "Skipped", "apply_operations", "quantise"]
+__all__ = ["MODES", "Blur", "Jpeg", "Noise", "Resize", "Skipped", "apply_operations", "round_to_8bit"]
 
 MODES = ("area", "bilinear", "bicubic")  # of published degradations
 

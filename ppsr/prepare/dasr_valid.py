@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_params
-from ppsr.degradations.operations import apply_operations, quantise
+from ppsr.degradations.operations import apply_operations, round_to_8bit
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 from ppsr.imaging.arrays import mod_crop
@@ -60,7 +60,7 @@ class DASRValidation(Recipe):
             raise SkipImageError(f"is smaller than {self.scale} pixels")
         params, rng = self._drawn(path.stem)
         operations = build_operations(params, image.shape[:2], self.scale)
-        yield self.files(path)[0], quantise(apply_operations(image, operations, rng))
+        yield self.files(path)[0], round_to_8bit(apply_operations(image, operations, rng))
 
     def make_each(self, images: Sequence[Path], root: Path, *, workers: int | None, force: bool) -> Summary:
         summary = super().make_each(images, root, workers=workers, force=force)

@@ -14,7 +14,7 @@ from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.jpeg import jpeg
 from ppsr.degradations.kernels import unit_pulse
 from ppsr.degradations.noise import poisson_rate
-from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, Skipped, apply_operations, quantise
+from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, Skipped, apply_operations, round_to_8bit
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
 from ppsr.errors import DataError
 from ppsr.imaging.resize import RESIZE_MODES, interpolate
@@ -96,8 +96,10 @@ def test_a_whole_list_of_operations_equals_that_of_the_host(rng):
             for i in range(3)
         ]
         batch = [[op for op in own if not isinstance(op, Noise)] for own in batch]
-        ours = _arrays(device.quantise(apply_to_batch(_tensor(images), batch)))
-        host = [quantise(apply_operations(one, own, rng)) for one, own in zip(images, batch, strict=True)]
+        ours = _arrays(device.round_to_8bit(apply_to_batch(_tensor(images), batch)))
+        host = [
+            round_to_8bit(apply_operations(one, own, rng)) for one, own in zip(images, batch, strict=True)
+        ]
         error = np.abs(ours - np.stack(host))
         assert (error <= 1 / 255 + 1e-6).mean() > 0.99
         assert error.mean() < 1e-3

@@ -15,7 +15,7 @@ from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.dasr import LEVELS, DegradationParams, StageParams, build_operations, describe
 from ppsr.degradations.kernels import Kernel, sinc_kernel
 from ppsr.degradations.noise import add_noise
-from ppsr.degradations.operations import Noise, apply_operations, quantise
+from ppsr.degradations.operations import Noise, apply_operations, round_to_8bit
 from tests.golden.files import Golden, assert_close, golden
 from tests.golden.published_draws import PublishedDraws
 from tests.golden.ties import usm_tolerance
@@ -95,7 +95,7 @@ def test_feed_data_from_recorded_choices(path):
         ops = build_operations(choices, gt.shape[:2], scale)
         recorded = iter(g[f"output/noise{n + 1}"][i].transpose(1, 2, 0) for n in range(len(level.stages)))
         ops = [RecordedNoise(next(recorded)) if isinstance(op, Noise) else op for op in ops]
-        lq = quantise(apply_operations(gt, ops, np.random.default_rng(0)))
+        lq = round_to_8bit(apply_operations(gt, ops, np.random.default_rng(0)))
         full.append(lq.transpose(2, 0, 1))
         crops.append(lq[top : top + gt_size // scale, left : left + gt_size // scale].transpose(2, 0, 1))
         high = gt[top * scale : top * scale + gt_size, left * scale : left * scale + gt_size]
@@ -134,7 +134,7 @@ def test_feed_data_on_the_device_from_recorded_choices(path):
             x = paddle.clip(x + paddle.to_tensor(next(recorded)), 0, 1)
         else:
             x = apply_to_batch(x, [[operation] for operation in together])
-    _assert_close_levels(device.quantise(x).numpy(), g["output/lq_full"])
+    _assert_close_levels(device.round_to_8bit(x).numpy(), g["output/lq_full"])
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 from ppsr.config import load_config
 from ppsr.degradations import blur, device, jpeg, kernels, noise
-from ppsr.degradations.operations import quantise
+from ppsr.degradations.operations import round_to_8bit
 from ppsr.degradations.pool import TrainingPairPool
 from ppsr.imaging.io import to_uint8
 from ppsr.imaging.resize import interpolate
@@ -196,8 +196,8 @@ def test_rounding_to_8_bit(path):
     expected = g["output/quantised"]
     height, width = expected.shape[2:]
     filtered = np.ascontiguousarray(g["output/filter2d"][:, :, :height, :width])
-    assert_close(quantise(filtered), expected, atol=1e-6, what="host")
-    assert_close(_on_device(device.quantise, filtered), expected, atol=1e-6, what="device")
+    assert_close(round_to_8bit(filtered), expected, atol=1e-6, what="host")
+    assert_close(_on_device(device.round_to_8bit, filtered), expected, atol=1e-6, what="device")
 
 
 @golden("functions_reflash_training*")
