@@ -18,7 +18,7 @@ from ppsr.datasets.sources import read_size, with_channels
 from ppsr.datasets.transforms import paired_crop, random_crop_or_pad
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import ConfigError, DataError, did_you_mean
-from ppsr.imaging.arrays import mod_crop, seeded
+from ppsr.imaging.arrays import image_rng, mod_crop
 from ppsr.imaging.io import to_uint8, to_unit
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 
@@ -52,7 +52,7 @@ class GTDataset(TrainingDataset):
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):
             gt, path = self._read(key if isinstance(key, int) else key[1])
-            gt, lq = self._pair(gt, seeded(self.seed, self.degradation or "", path.stem))
+            gt, lq = self._pair(gt, image_rng(self.seed, self.degradation or "", path.stem))
             if lq is not None:
                 gt = gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale]
             return self._item(gt, lq, path)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 from ppsr.evaluation.protocols import Protocol
-from ppsr.imaging.arrays import mod_crop, seeded
+from ppsr.imaging.arrays import image_rng, mod_crop
 from ppsr.imaging.io import read_own, to_rgb, to_uint8
 from ppsr.imaging.pairing import find_images, name_images, pair_images, root_of
 from ppsr.imaging.resize import matlab_resize
@@ -139,7 +139,7 @@ class ImageSource:
             raise ImageError("missing", "has no LR image")
         if min(gt.shape[:2]) < self.scale:
             raise ImageError("wrong size", f"HR is {size_text(gt)}, too small to downscale by {self.scale}")
-        rng = seeded(self.seed, self.task.variant, name)
+        rng = image_rng(self.seed, self.task.variant, name)
         return self.protocol.make_lq(
             mod_crop(gt, self.scale), self.scale, self.task.variant, rng, self.published
         )

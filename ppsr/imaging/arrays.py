@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-__all__ = ["mod_crop", "quantise", "seeded"]
+__all__ = ["image_rng", "mod_crop", "quantise"]
 
 
 def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def quantise(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
 
 
-def seeded(seed: int, variant: str, name: str) -> np.random.Generator:
+def image_rng(seed: int, variant: str, name: str) -> np.random.Generator:
     """The random generator of one image, which is the same on every machine and for every order of images.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ppsr.degradations.depth import benchmark_lr, benchmark_lr_from_upsampled, lr_of_training, to_png
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.arrays import mod_crop, seeded
+from ppsr.imaging.arrays import image_rng, mod_crop
 from ppsr.imaging.io import decode_image
 from ppsr.prepare.jobs import Recipe, SkipImageError, Summary, gather_flat
 from ppsr.prepare.mat_files import read_mat
@@ -56,7 +56,7 @@ class DepthTraining(Recipe):
 
     def _pair(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         depth = _read_depth(path, self.scale)
-        rng = seeded(self.seed, "training", path.stem)
+        rng = image_rng(self.seed, "training", path.stem)
         return depth, lr_of_training(depth, scale=self.scale, rng=rng)
 
     def crop(
@@ -108,7 +108,7 @@ class DepthTest(DepthTraining):
             lr = benchmark_lr_from_upsampled(upsampled, scale=self.scale, published=self.published)
             return to_png(gt), lr
         depth = _read_depth(path, self.scale)
-        rng = seeded(self.seed, "", path.stem)
+        rng = image_rng(self.seed, "", path.stem)
         return depth, benchmark_lr(depth, scale=self.scale, rng=rng, published=self.published)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ppsr.degradations.reflash_benchmark import VARIANTS, degrade
 from ppsr.errors import DataError
-from ppsr.imaging.arrays import mod_crop, seeded
+from ppsr.imaging.arrays import image_rng, mod_crop
 from ppsr.imaging.io import decode_image
 from ppsr.prepare.jobs import Recipe, SkipImageError
 
@@ -48,6 +48,9 @@ class ReflashBenchmark(Recipe):
             raise SkipImageError(f"{image.shape[1]} x {image.shape[0]} is too small")
         image, files = mod_crop(image, self.scale), self.files(path)
         for variant, file in zip(VARIANTS, files, strict=False):
-            yield file, degrade(image, variant, scale=self.scale, rng=seeded(self.seed, variant, path.stem))
+            yield (
+                file,
+                degrade(image, variant, scale=self.scale, rng=image_rng(self.seed, variant, path.stem)),
+            )
         for file in files[len(VARIANTS) :]:
             yield file, image
