@@ -105,8 +105,9 @@ def read_own(path: str | Path, *, value_range: Sequence[float] | None = None) ->
 def to_unit(image: np.ndarray) -> np.ndarray:
     """uint8 or uint16 -> float32 in [0, 1]; the range follows the sample type, so 16 bits lose nothing.
 
-    Floats stay as they are."""
-    return image if image.dtype.kind == "f" else image.astype(np.float32) / _MAX[image.dtype]
+    Floats keep their values."""
+    values = image.astype(np.float32, copy=False)
+    return values if image.dtype.kind == "f" else values / np.float32(_MAX[image.dtype])
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:

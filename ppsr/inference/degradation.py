@@ -12,7 +12,7 @@ import numpy as np
 from ppsr.errors import ConfigError
 from ppsr.files import read_regular
 from ppsr.generators.degradation_predictor import DegradationPredictor
-from ppsr.inference.tiling import as_float
+from ppsr.imaging.io import to_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def predict_degradation(backend: Backend, pixels: np.ndarray, colours: int) -> n
         first, before = max(0, top - radius), max(0, left - radius)
         bottom, right = min(top + _SIDE, height), min(left + _SIDE, width)
         region = slice(first, min(bottom + radius, height)), slice(before, min(right + radius, width))
-        planes = as_float(pixels[region])[..., :colours].transpose(2, 0, 1)[None] * np.float32(info.rgb_range)
+        planes = to_unit(pixels[region])[..., :colours].transpose(2, 0, 1)[None] * np.float32(info.rgb_range)
         part = np.ascontiguousarray(np.broadcast_to(planes, (1, info.channels, *planes.shape[2:])))
         values = backend.degradation_map(part)[0]
         rows = slice((top - first) // stride, -(-(bottom - first) // stride))

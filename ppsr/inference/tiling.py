@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.imaging.io import to_unit
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
@@ -266,7 +267,7 @@ class Tiler:
         area = (rows.stop - rows.start) * (columns.stop - columns.start)
         if area < self._too_large:
             try:
-                sr = self.run(as_float(image[rows, columns]))
+                sr = self.run(to_unit(image[rows, columns]))
                 y, x = (top - rows.start) * self.scale, (left - columns.start) * self.scale
                 return sr[y : y + (bottom - top) * self.scale, x : x + (right - left) * self.scale]
             except Exception as error:
@@ -316,10 +317,3 @@ class Tiler:
             joined = np.concatenate([one[:-width], mixed, two[width:]])
             return joined if down else joined.swapaxes(0, 1)
         return np.concatenate(halves, axis=0 if down else 1)
-
-
-def as_float(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 by the range of the type, floats as they are -> float32 in [0, 1]."""
-    if pixels.dtype.kind == "f":
-        return pixels.astype(np.float32)
-    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
