@@ -29,7 +29,7 @@ __all__ = [
     "gpu_free",
     "is_out_of_memory",
     "memory_budget",
-    "parse_size",
+    "parse_bytes",
     "readable_size",
     "release_memory",
     "resident_memory",
@@ -59,7 +59,7 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
-def parse_size(text: str) -> int:
+def parse_bytes(text: str) -> int:
     """Bytes from a text such as "2GB", "1.5g", "800 MB" or "2GiB"; ConfigError for any other."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmg]i?)?b?\s*", text, re.I)
     size = round(float(match[1]) * _UNITS[(match[2] or "").lower()]) if match else 0

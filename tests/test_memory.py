@@ -12,7 +12,7 @@ import pytest
 from ppsr import memory
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.upscaler import Upscaler
-from ppsr.memory import available_memory, bytes_per_pixel, is_out_of_memory, parse_size
+from ppsr.memory import available_memory, bytes_per_pixel, is_out_of_memory, parse_bytes
 from tests.inference.helpers import Repeat, ShortOfMemory
 
 
@@ -21,13 +21,13 @@ from tests.inference.helpers import Repeat, ShortOfMemory
     [("2GB", 2 * 10**9), ("1.5g", 1_500_000_000), ("800 MB", 8 * 10**8), ("2GiB", 2**31), ("5000", 5000)],
 )
 def test_amounts_are_read(text, size):
-    assert parse_size(text) == size
+    assert parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-2GB", "0", "2 TB", "1e9"])
 def test_other_texts_are_refused(text):
     with pytest.raises(ConfigError, match="not an amount of memory"):
-        parse_size(text)
+        parse_bytes(text)
 
 
 def test_a_container_limits_what_is_free(tmp_path):

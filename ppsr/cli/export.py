@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ppsr.inference.benchmark import BackendResult
     from ppsr.inference.exported import Export
 
-__all__ = ["backends", "export", "main", "parse_size"]
+__all__ = ["backends", "export", "main", "parse_shape"]
 
 
 def export(
@@ -53,7 +53,7 @@ def export(
     """
     from ppsr import accelerate
 
-    shape, names = parse_size(size), comma_separated("--formats", formats) or []
+    shape, names = parse_shape(size), comma_separated("--formats", formats) or []
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.export import check_formats
@@ -118,7 +118,7 @@ def export_model(
     sizes = [text for text in inputs_size.removeprefix("=").split(";") if text]
     if len(sizes) != 1:
         raise ConfigError(f"the inference network has one input, but --inputs_size names {len(sizes)}")
-    shape, names = parse_size(sizes[0]), comma_separated("--formats", formats)
+    shape, names = parse_shape(sizes[0]), comma_separated("--formats", formats)
     accelerate.enable()
     from ppsr.config import load_config
     from ppsr.inference import onnx_graph
@@ -153,7 +153,7 @@ def _export(
     _print_results(made, [BackendResult(**entry) for entry in made.entries["verified"]])
 
 
-def parse_size(text: str) -> list[int | None]:
+def parse_shape(text: str) -> list[int | None]:
     """`1,3,-1,-1` as numbers, with None for -1.
 
     Raises:

@@ -64,7 +64,7 @@ def serve(
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"ppsr serve needs {', '.join(missing)}: pip install 'ppsr[serve]'")
-    from ppsr.memory import parse_size
+    from ppsr.memory import parse_bytes
     from ppsr.serve.api import create_app
     from ppsr.serve.guard import is_loopback
     from ppsr.serve.limits import Limits
@@ -81,13 +81,13 @@ def serve(
     if not models:
         raise ConfigError("--no-catalogue leaves no model; give some by --load")
     limits = Limits(
-        max_bytes=parse_size(max_upload),
+        max_bytes=parse_bytes(max_upload),
         max_pixels=max_pixels,
         max_output_pixels=max_output_pixels,
         max_seconds=max_seconds,
         max_requests=max_requests,
     )
-    memory = None if max_memory is None else parse_size(max_memory)
+    memory = None if max_memory is None else parse_bytes(max_memory)
     opener = partial(open_model, backend=backend, half=half, trust=trust)
     with (
         exit_on_signals(),  # the server has handlers of its own while it runs

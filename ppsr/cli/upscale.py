@@ -125,7 +125,7 @@ def upscale(
     from ppsr.inference.results import exit_code, input_pixels
     from ppsr.inference.upscaler import Upscaler
     from ppsr.inference.video import check_video_codec
-    from ppsr.memory import parse_size
+    from ppsr.memory import parse_bytes
 
     log_to_console()
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
@@ -150,7 +150,7 @@ def upscale(
             options=options,
             tile=tile,
             overlap=overlap,
-            max_memory=None if max_memory is None else parse_size(max_memory),
+            max_memory=None if max_memory is None else parse_bytes(max_memory),
             tile_mode=tile_mode,
             ensemble=self_ensemble,
             outscale=outscale,

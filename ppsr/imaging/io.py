@@ -18,7 +18,7 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import walk_folders
 from ppsr.imaging.luma import GRAY_WEIGHTS
-from ppsr.imaging.reading import DecodedImage, read_content, read_file
+from ppsr.imaging.reading import DecodedImage, read_content, read_image_file
 from ppsr.imaging.writing import Target, supported_dtype, write_rows
 
 __all__ = [
@@ -70,7 +70,7 @@ def decode_image(path: str | Path, *, value_range: Sequence[float] | None = None
     Raises:
         DataError: missing, not an image, damaged, or of a sample type other than 8 or 16 bit.
     """
-    return _plain(read_file(path, value_range=value_range), str(path))
+    return _plain(read_image_file(path, value_range=value_range), str(path))
 
 
 def decode_content(content: bytes, where: str | Path) -> np.ndarray:

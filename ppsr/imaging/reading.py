@@ -31,7 +31,7 @@ __all__ = [
     "image_header",
     "image_kind",
     "read_content",
-    "read_file",
+    "read_image_file",
 ]
 
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
@@ -111,7 +111,7 @@ def check_value_range(value_range: Sequence[float] | None) -> None:
             )
 
 
-def read_file(
+def read_image_file(
     path: str | Path,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -131,7 +131,7 @@ def read_file(
         DataError: missing, not an image, damaged, too large, or of a sample type other than 8 or 16 bit.
 
     Example:
-        >>> read_file("photo.png").pixels.shape  # doctest: +SKIP
+        >>> read_image_file("photo.png").pixels.shape  # doctest: +SKIP
         (480, 640, 3)
     """
     path = Path(path)
@@ -152,7 +152,7 @@ def read_content(
     allow_truncated: bool = False,
     value_range: Sequence[float] | None = None,
 ) -> DecodedImage:
-    """Like `read_file`, for bytes that were read from `path`, which errors name."""
+    """Like `read_image_file`, for bytes that were read from `path`, which errors name."""
     kind = image_kind(content[:32])
     if kind is None and Path(path).suffix.lower() == ".tga":  # which begins as anything may
         kind = "tga"
@@ -227,6 +227,6 @@ def image_header(path: Path) -> Header:
                 return Header(width, height, has_alpha(image))
     except DataError:
         raise
-    except Exception as error:  # see read_file
+    except Exception as error:  # see read_image_file
         raise DataError(f"the header of {path} is damaged ({error})") from None
     raise DataError(f"{path} is not an image")

@@ -22,7 +22,7 @@ from ppsr.errors import DataError
 from ppsr.files import check_regular
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
-from ppsr.imaging.reading import DecodedImage, read_file
+from ppsr.imaging.reading import DecodedImage, read_image_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
 from ppsr.inference.inputs import Job, is_file_name
 from ppsr.inference.pipeline import WriteBehind, read_ahead
@@ -87,7 +87,7 @@ def upscale_image(
 
 
 def _read(source: Path, options: FileOptions) -> DecodedImage:
-    return read_file(
+    return read_image_file(
         source,
         max_pixels=options.max_pixels,
         allow_truncated=options.allow_truncated,

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import TEMPORARY, check_regular, lock_file
-from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_file
+from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_image_file
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
 from ppsr.inference.upscaler import Upscaler
@@ -100,7 +100,7 @@ def existing_result(
         else:  # decoders take JPEG files without their end, whose last rows may be gray
             whole = _has_end(target)
             if whole and there[0] * there[1] <= _DECODED_PIXELS:
-                read_file(target, value_range=value_range)
+                read_image_file(target, value_range=value_range)
     except (DataError, OSError, ValueError, EOFError):  # FFmpeg's among them; cut short, as by a broken copy
         return None
     return target if whole else None

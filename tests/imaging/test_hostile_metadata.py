@@ -13,7 +13,7 @@ from PIL import Image
 
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import is_sound_exif
-from ppsr.imaging.reading import image_header, read_file
+from ppsr.imaging.reading import image_header, read_image_file
 from tests.imaging.kinds import chunk as _chunk
 from tests.imaging.kinds import packed
 
@@ -86,7 +86,7 @@ def read(tmp_path):
         path = tmp_path / "image"
         path.write_bytes(content)
         started = time.perf_counter()
-        image = read_file(path)
+        image = read_image_file(path)
         assert time.perf_counter() - started < 5
         return image
 
@@ -112,7 +112,7 @@ def test_memory_is_that_of_the_file(tmp_path):
     (tmp_path / "image").write_bytes(content)
     tracemalloc.start()
     try:
-        read_file(tmp_path / "image")
+        read_image_file(tmp_path / "image")
         assert tracemalloc.get_traced_memory()[1] < 8 * len(content)
     finally:
         tracemalloc.stop()

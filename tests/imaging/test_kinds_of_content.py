@@ -8,7 +8,7 @@ from PIL import Image
 
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import exif_orientation
-from ppsr.imaging.reading import image_header, read_file
+from ppsr.imaging.reading import image_header, read_image_file
 from tests.optional import needed
 
 
@@ -26,13 +26,13 @@ from tests.optional import needed
 def test_what_is_not_supported_is_called_by_its_name(tmp_path, name, content, kind):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"is {kind}, which is not supported; supported are png"):
-        read_file(tmp_path / name)
+        read_image_file(tmp_path / name)
 
 
 def test_text_that_begins_as_a_format_is_no_image(tmp_path):
     (tmp_path / "a.png").write_bytes(b"P5 is a name, not a header")
     with pytest.raises(DataError, match="not an image"):
-        read_file(tmp_path / "a.png")
+        read_image_file(tmp_path / "a.png")
 
 
 def test_heic_is_read_with_what_it_carries(tmp_path):
@@ -42,7 +42,7 @@ def test_heic_is_read_with_what_it_carries(tmp_path):
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Maker"
     Image.fromarray(smooth).save(tmp_path / "a.heic", quality=100, exif=exif, icc_profile=b"x" * 200)
-    image = read_file(tmp_path / "a.heic")
+    image = read_image_file(tmp_path / "a.heic")
     assert image.pixels.shape == (40, 56, 3)  # a viewer turns HEIC by its own boxes, not by EXIF
     assert np.abs(image.pixels.astype(int) - smooth).mean() < 4
     assert image.metadata.exif is not None and b"Maker" in image.metadata.exif
@@ -55,4 +55,4 @@ def test_heic_without_its_library_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     with pytest.raises(DataError, match="pip install pillow-heif"):
-        read_file(tmp_path / "a.heic")
+        read_image_file(tmp_path / "a.heic")

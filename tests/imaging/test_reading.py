@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps, features
 
 from ppsr.errors import DataError
-from ppsr.imaging.reading import read_file
+from ppsr.imaging.reading import read_image_file
 from tests.imaging.kinds import HEIGHT, WIDTH, colours, packed
 
 
@@ -17,7 +17,7 @@ def test_16_bit_tiff_files_are_turned_once(orientation, tmp_path):
     """OpenCV decodes these; it must not leave the turn to us, nor we to it."""
     deep = colours()[..., 0].astype(np.uint16) * 257
     (tmp_path / "a.tif").write_bytes(packed(deep, "TIFF", tiffinfo={274: orientation}))
-    pixels = read_file(tmp_path / "a.tif").pixels
+    pixels = read_image_file(tmp_path / "a.tif").pixels
     assert pixels.dtype == np.uint16
     np.testing.assert_array_equal(pixels[..., 0], np.rot90(deep, {3: 2, 6: -1, 8: 1}[orientation]))
 
@@ -29,10 +29,10 @@ def test_a_jpeg_is_complete_exactly_if_its_image_is(progressive, cut, tmp_path):
     content = packed(colours(), "JPEG", quality=92, progressive=progressive)
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    whole = read_file(path).pixels
+    whole = read_image_file(path).pixels
     path.write_bytes(content[:-cut])
     try:
-        image = read_file(path)
+        image = read_image_file(path)
     except DataError as error:
         assert cut > 2
         assert "truncated" in str(error)
@@ -45,7 +45,7 @@ def test_a_progressive_jpeg_that_lacks_its_last_scan_is_truncated(tmp_path):
     content = packed(colours(), "JPEG", quality=92, progressive=True)
     (tmp_path / "a.jpg").write_bytes(content[: content.rindex(b"\xff\xda")])
     with pytest.raises(DataError, match="truncated"):
-        read_file(tmp_path / "a.jpg")
+        read_image_file(tmp_path / "a.jpg")
 
 
 def test_fill_bytes_before_the_scans_of_a_progressive_jpeg_are_passed_over(tmp_path):
@@ -53,20 +53,20 @@ def test_fill_bytes_before_the_scans_of_a_progressive_jpeg_are_passed_over(tmp_p
     filled = content.replace(b"\xff\xda", b"\xff\xff\xff\xda")
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    whole = read_file(path).pixels
+    whole = read_image_file(path).pixels
     path.write_bytes(filled[:-2])
-    image = read_file(path)
+    image = read_image_file(path)
     np.testing.assert_array_equal(image.pixels, whole)
     assert image.warnings == ("the JPEG's end marker is missing, its data is complete",)
     path.write_bytes(filled[: filled.rindex(b"\xff\xff\xff\xda")])
     with pytest.raises(DataError, match="truncated"):
-        read_file(path)
+        read_image_file(path)
 
 
 def test_cmyk_is_converted_by_its_profile_or_without_it(tmp_path):
     cmyk = Image.fromarray(colours()).convert("CMYK")
     (tmp_path / "a.jpg").write_bytes(packed(cmyk, "JPEG", icc_profile=b"not a profile"))
-    image = read_file(tmp_path / "a.jpg")
+    image = read_image_file(tmp_path / "a.jpg")
     assert image.metadata.icc is None
     assert "ignored" in image.warnings[0]
     assert image.pixels.shape == (HEIGHT, WIDTH, 3)
@@ -75,8 +75,8 @@ def test_cmyk_is_converted_by_its_profile_or_without_it(tmp_path):
 def test_the_limit_of_pixels_can_be_raised_and_lowered(tmp_path):
     (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
     with pytest.raises(DataError, match="864 pixels, allowed are 863"):
-        read_file(tmp_path / "a.png", max_pixels=863)
-    assert read_file(tmp_path / "a.png", max_pixels=864).pixels.shape == (24, 36, 3)
+        read_image_file(tmp_path / "a.png", max_pixels=863)
+    assert read_image_file(tmp_path / "a.png", max_pixels=864).pixels.shape == (24, 36, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -86,7 +86,7 @@ def test_every_orientation_is_the_one_of_another_decoder(orientation, tmp_path):
     content = packed(colours(), "JPEG", quality=95, exif=tags)
     (tmp_path / "a.jpg").write_bytes(content)
     upright = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    pixels = read_file(tmp_path / "a.jpg").pixels
+    pixels = read_image_file(tmp_path / "a.jpg").pixels
     assert pixels.shape == upright.shape
     assert np.abs(pixels.astype(int) - upright).max() <= 3
 
@@ -101,7 +101,7 @@ def test_avif_is_turned_as_its_boxes_say(orientation, tmp_path):
     (tmp_path / "a.avif").write_bytes(packed(image, "AVIF", quality=95, exif=tags))
     image.getexif()[0x0112] = orientation
     upright = np.asarray(ImageOps.exif_transpose(image))
-    pixels = read_file(tmp_path / "a.avif").pixels
+    pixels = read_image_file(tmp_path / "a.avif").pixels
     assert pixels.shape == upright.shape
     assert np.abs(pixels.astype(int) - upright).mean() <= 3  # AVIF halves the chroma; another turn: over 30
 
@@ -110,4 +110,4 @@ def test_a_damaged_chunk_of_a_png_is_named_in_printable_characters(tmp_path):
     content = packed(colours(), "PNG").replace(b"IDAT", b"I\nA\x1b")
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"checksum of the PNG's I\\nA\\x1b chunk is wrong$"):
-        read_file(tmp_path / "a.png")
+        read_image_file(tmp_path / "a.png")

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from ppsr.errors import DataError
-from ppsr.imaging.reading import read_file
+from ppsr.imaging.reading import read_image_file
 from tests.imaging.kinds import colours, packed, tiff
 
 
 def _read(path, content):
     path.write_bytes(content)
-    return read_file(path)
+    return read_image_file(path)
 
 
 def _samples(rng, channels, height=45, width=37):
@@ -219,4 +219,4 @@ def test_ycbcr_of_other_standards_is_refused(tag, tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "a.tif", colours(), photometric="ycbcr", extratags=[(*tag, True)])
     with pytest.raises(DataError, match=r"BT\.601; convert the image to RGB"):
-        read_file(tmp_path / "a.tif")
+        read_image_file(tmp_path / "a.tif")

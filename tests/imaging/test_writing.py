@@ -16,7 +16,7 @@ from ppsr.imaging.formats import tiff
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.io import decode_image, write_image
 from ppsr.imaging.metadata import Metadata
-from ppsr.imaging.reading import read_file
+from ppsr.imaging.reading import read_image_file
 from ppsr.imaging.writing import supported_dtype, write_rows
 from tests.imaging.kinds import colours, exif, profile
 
@@ -61,7 +61,7 @@ def test_png_and_tiff_are_exact(suffix, dtype, channels, tmp_path, rng):
             np.testing.assert_array_equal(np.asarray(opened), image)
     else:
         np.testing.assert_array_equal(_decoded(tmp_path / f"a{suffix}"), image)
-    ours = read_file(tmp_path / f"a{suffix}").pixels
+    ours = read_image_file(tmp_path / f"a{suffix}").pixels
     np.testing.assert_array_equal(ours[..., 0] if channels == 1 else ours, image)
 
 
@@ -79,7 +79,7 @@ def test_gray_with_alpha_of_16_bits_is_exact(suffix, tmp_path, rng):
     """Pillow opens no such TIFF, OpenCV takes it for one of 8 bits."""
     image = _image(2, np.uint16, rng)
     _write(tmp_path / f"a{suffix}", image, exif=_exif(image))
-    read = read_file(tmp_path / f"a{suffix}")
+    read = read_image_file(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(read.pixels, image)
     tags = Image.Exif()
     tags.load(read.metadata.exif)
@@ -202,7 +202,7 @@ def test_tiff_files_over_four_gigabytes_are_bigtiff(tmp_path, monkeypatch, rng):
     image = rng.integers(0, 256, (50, 37, 3), dtype=np.uint8)
     _write(tmp_path / "a.tif", image)
     assert (tmp_path / "a.tif").read_bytes()[:4] == b"II+\0"
-    np.testing.assert_array_equal(read_file(tmp_path / "a.tif").pixels, image)
+    np.testing.assert_array_equal(read_image_file(tmp_path / "a.tif").pixels, image)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
@@ -210,7 +210,7 @@ def test_the_resolution_arrives(suffix, tmp_path):
     _write(tmp_path / f"a{suffix}", colours(), dpi=(300.0, 150.0))
     with Image.open(tmp_path / f"a{suffix}") as opened:
         assert opened.info["dpi"] == pytest.approx((300, 150), abs=0.5)
-    assert read_file(tmp_path / f"a{suffix}").metadata.dpi == pytest.approx((300, 150), abs=0.5)
+    assert read_image_file(tmp_path / f"a{suffix}").metadata.dpi == pytest.approx((300, 150), abs=0.5)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
@@ -220,13 +220,13 @@ def test_xmp_arrives_upright(suffix, tmp_path):
     _write(tmp_path / f"a{suffix}", colours(), xmp=kept)
     with Image.open(tmp_path / f"a{suffix}") as opened:
         assert opened.info["xmp"] == packet.replace(b'"6"', b'"1"')
-    assert read_file(tmp_path / f"a{suffix}").metadata.xmp == packet.replace(b'"6"', b'"1"')
+    assert read_image_file(tmp_path / f"a{suffix}").metadata.xmp == packet.replace(b'"6"', b'"1"')
 
 
 def test_colour_chunks_of_png_arrive(tmp_path):
     chunks = {b"gAMA": (45455).to_bytes(4, "big"), b"cICP": bytes([9, 16, 0, 1])}
     _write(tmp_path / "a.png", colours(), chunks=chunks)
-    assert read_file(tmp_path / "a.png").metadata.chunks == chunks
+    assert read_image_file(tmp_path / "a.png").metadata.chunks == chunks
     with Image.open(tmp_path / "a.png") as opened:
         assert opened.info["gamma"] == 0.45455
 
@@ -249,7 +249,7 @@ def test_what_a_format_cannot_hold_is_named(kind, metadata, word):
 def test_bands_are_exact_in_tiff(bands, dtype, tmp_path, rng):
     image = rng.integers(0, np.iinfo(dtype).max, (70, 9, bands), dtype=dtype)
     _write(tmp_path / "a.tif", image)
-    read = read_file(tmp_path / "a.tif")
+    read = read_image_file(tmp_path / "a.tif")
     np.testing.assert_array_equal(read.pixels, image)
     assert not read.alpha
 

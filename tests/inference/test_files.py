@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.imaging.reading import read_file
+from ppsr.imaging.reading import read_image_file
 from ppsr.inference import files as files_module
 from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
@@ -185,11 +185,11 @@ def test_any_error_of_one_input_is_its_line(upscaler, tmp_path, monkeypatch):
     def fails(source, **options):
         if Path(source).name == "b.png":
             raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
-        return read_file(source, **options)
+        return read_image_file(source, **options)
 
     for name in "abc":
         (tmp_path / f"{name}.png").write_bytes(packed(colours(), "PNG"))
-    monkeypatch.setattr("ppsr.inference.files.read_file", fails)
+    monkeypatch.setattr("ppsr.inference.files.read_image_file", fails)
     reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
     assert [r["status"] for r in reports] == ["ok", "error", "ok"]
     assert "invalid continuation byte" in reports[1]["reason"]
@@ -234,12 +234,12 @@ def test_reading_and_writing_go_on_while_the_network_computes(tmp_path):
     def reads(source, **options):
         if Path(source).name == "b.png":
             later.set()
-        return read_file(source, **options)
+        return read_image_file(source, **options)
 
     for name in "ab":
         (tmp_path / f"{name}.png").write_bytes(packed(colours(), "PNG"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files_module, "read_file", reads)
+        patch.setattr(files_module, "read_image_file", reads)
         reports = upscale_files(Upscaler(Waits()), tmp_path, tmp_path / "out")
     assert [r["status"] for r in reports] == ["ok", "ok"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ppsr.imaging.reading import read_file
+from ppsr.imaging.reading import read_image_file
 from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
@@ -77,7 +77,7 @@ def test_each_kind_gives_what_is_stated(run, name):
     assert report["status"] == ("warn" if name in WARN else "ok"), report
     assert WARN.get(name, "") in report.get("reason", "")
     expected = kinds[name]
-    written = read_file(report["output"], max_pixels=2**28)
+    written = read_image_file(report["output"], max_pixels=2**28)
     pixels = written.pixels[..., 0] if expected.ndim == 2 else written.pixels
     assert pixels.dtype == expected.dtype
     large = expected.repeat(2, 0).repeat(2, 1)

@@ -33,12 +33,12 @@ READ = """
 import json, sys, time
 from pathlib import Path
 from ppsr.errors import DataError
-from ppsr.imaging.reading import read_file
+from ppsr.imaging.reading import read_image_file
 slowest = refused = 0
 for path in sorted(Path(sys.argv[1]).iterdir()):
     began = time.perf_counter()
     try:
-        read_file(path)
+        read_image_file(path)
     except DataError as error:
         refused += "allowed are" in str(error)
     slowest = max(slowest, time.perf_counter() - began)
