@@ -178,9 +178,9 @@ def newest_weights(folder: Path) -> Path:
 
 def state_of(run: Run, weights: Path) -> dict:
     """The weights that count of a file."""
-    from ppsr.weights import read_file
+    from ppsr.weights import read_weight_file
 
-    file = read_file(weights)
+    file = read_weight_file(weights)
     if "predictor" in file.nets:
         parts = {name: file.state(name) for name in ("generator", "predictor")}
         return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from ppsr.weights import read_file, write_state
+from ppsr.weights import read_weight_file, write_state
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
         write_state(path, state)
         readers = {
             "paddle.load": lambda: paddle.load(str(path), return_numpy=True),
-            "safe reader": lambda: read_file(path, allow_nonfinite=True),
-            "safe reader, numbers checked": lambda: read_file(path),
+            "safe reader": lambda: read_weight_file(path, allow_nonfinite=True),
+            "safe reader, numbers checked": lambda: read_weight_file(path),
         }
         seconds: dict[str, list[float]] = {name: [] for name in readers}
         for _ in range(7):

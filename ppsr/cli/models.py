@@ -145,10 +145,10 @@ def identify_file(
     file: Annotated[Path, typer.Argument(help=".pdparams, .pth, .safetensors or ncnn.", metavar="FILE")],
 ) -> None:
     """Identify the network of a weight file and its arguments from keys and shapes."""
-    from ppsr.weights import read_file
+    from ppsr.weights import read_weight_file
 
     log_to_console()
-    weights = read_file(file)
+    weights = read_weight_file(file)
     print(printable(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}"))
     for note in weights.notes:
         print(f"  {printable(note)}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.models.base import BaseModel
-from ppsr.weights import apply_state, read_file
+from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.apply import check_stated
 
 __all__ = ["load_model", "load_stages"]
@@ -33,7 +33,7 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load], *, train: bool = T
         if name not in model.nets:
             raise ConfigError(f"load: the model has no net '{name}'; {did_you_mean(name, model.nets)}")
         net = model.nets[name]
-        file = read_file(stage.path)
+        file = read_weight_file(stage.path)
         state = file.state(name)
         if stage.expand_experts:
             if not hasattr(net, "adapt_state"):
@@ -57,7 +57,7 @@ def load_model(
     Raises:
         WeightError: the file fits no network, or states another one.
     """
-    file = read_file(path)
+    file = read_weight_file(path)
     parts = file.parts(model.nets)
     for name, state in parts.items():
         if not train and not partial:

@@ -15,7 +15,7 @@ from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.exported import Export, find_export
 from ppsr.registry import MODELS, build_model
-from ppsr.weights import apply_state, read_file
+from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.apply import check_stated
 from ppsr.weights.build import build_found
 from ppsr.weights.catalogue import find_entry
@@ -139,7 +139,7 @@ def split_networks(paths: Sequence[Path]) -> list[list[Path]]:
     networks: list[list[Path]] = []
     predictors: list[Path] = []
     for path in paths:
-        if len(paths) > 1 and find_export(path) is None and _roles(read_file(path)) == ("predictor",):
+        if len(paths) > 1 and find_export(path) is None and _roles(read_weight_file(path)) == ("predictor",):
             (networks[-1] if networks else predictors).append(path)
         else:
             networks.append([path])
@@ -152,7 +152,7 @@ def _parts(paths: Sequence[str | Path]) -> dict[str, WeightFile]:
     """Which file holds the generator, and which the predictor where there is one."""
     parts: dict[str, WeightFile] = {}
     for path in paths:
-        file = read_file(path)
+        file = read_weight_file(path)
         for role in _roles(file):
             if role in parts:
                 raise WeightError(f"{path} is the second file with a {role}; give one of them")

@@ -18,7 +18,7 @@ from ppsr.generators.apply import super_resolve
 from ppsr.generators.feature_hooks import capture, find_layer
 from ppsr.precision import autocast_off
 from ppsr.registry import GENERATORS
-from ppsr.weights import apply_state, read_file
+from ppsr.weights import apply_state, read_weight_file
 
 __all__ = ["Teacher"]
 
@@ -36,7 +36,7 @@ class Teacher:
         self.net = GENERATORS.build({key: value for key, value in cfg.items() if key not in own})
         if self.net.scale != scale:
             raise ConfigError(f"model.teacher enlarges {self.net.scale} times, model.generator {scale} times")
-        file = read_file(options.weights)
+        file = read_weight_file(options.weights)
         apply_state(self.net, file.state("generator"), layout=file.layout)
         self.net.eval()
         for parameter in self.net.parameters():

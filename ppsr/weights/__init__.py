@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ppsr.weights.files import WeightFile, read_file, read_state, write_state
+from ppsr.weights.files import WeightFile, read_state, read_weight_file, write_state
 from ppsr.weights.pdparams import dump_state, parse_pdparams, stream_state
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "load_state",
     "load_weights",
     "parse_pdparams",
-    "read_file",
     "read_state",
+    "read_weight_file",
     "stream_state",
     "write_state",
 ]

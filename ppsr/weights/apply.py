@@ -15,7 +15,7 @@ from paddle import nn
 from ppsr.errors import ConfigError, WeightError
 from ppsr.registry import GENERATORS
 from ppsr.weights.bfloat16 import from_bits
-from ppsr.weights.files import WeightFile, read_file
+from ppsr.weights.files import WeightFile, read_weight_file
 from ppsr.weights.identify import identify
 from ppsr.weights.record import stated_network
 
@@ -196,5 +196,5 @@ def load_weights(
         ConfigError: ``partial`` holds something that is not a regular expression.
         WeightError: unreadable, unsafe, or it does not fit.
     """
-    file = read_file(path, key=key)
+    file = read_weight_file(path, key=key)
     return apply_state(net, file.state(net_name), layout=file.layout, partial=partial)

@@ -13,7 +13,7 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.weights.apply import transposed_keys
 from ppsr.weights.build import build_found
-from ppsr.weights.files import Layout, State, WeightFile, read_file, write_state
+from ppsr.weights.files import Layout, State, WeightFile, read_weight_file, write_state
 from ppsr.weights.identify import Found
 from ppsr.weights.ncnn import write_ncnn
 
@@ -64,7 +64,7 @@ def convert(
         WeightError: unreadable, unsafe, an unknown suffix, or a network that must be known and is not: the
             weights of Linear layers are transposed between the layouts, those of other layers are not.
     """
-    return save_converted(read_file(source, key=key), target, options=options)
+    return save_converted(read_weight_file(source, key=key), target, options=options)
 
 
 def save_converted(

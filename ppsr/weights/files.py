@@ -27,7 +27,7 @@ from ppsr.weights.torch_files import is_torch_file, parse_torch
 from ppsr.weights.torch_writer import dump_torch
 from ppsr.weights.unwrap import unwrap
 
-__all__ = ["WeightFile", "read_file", "read_state", "write_state"]
+__all__ = ["WeightFile", "read_state", "read_weight_file", "write_state"]
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,9 @@ class WeightFile:
         return next(filter(None, stated), None)
 
 
-def read_file(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> WeightFile:
+def read_weight_file(
+    path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False
+) -> WeightFile:
     """Read a weight file; nothing in it is executed.
 
     Args:
@@ -164,8 +166,8 @@ def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightF
 
 
 def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> State:
-    """The state of the only (or generator) network of a file; see `read_file`."""
-    return read_file(path, key=key, allow_nonfinite=allow_nonfinite).state("generator")
+    """The state of the only (or generator) network of a file; see `read_weight_file`."""
+    return read_weight_file(path, key=key, allow_nonfinite=allow_nonfinite).state("generator")
 
 
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:

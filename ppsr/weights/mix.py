@@ -15,7 +15,7 @@ import numpy as np
 from ppsr.errors import ConfigError, WeightError
 from ppsr.weights.catalogue import entries
 from ppsr.weights.convert import own_state, save_converted
-from ppsr.weights.files import WeightFile, read_file
+from ppsr.weights.files import WeightFile, read_weight_file
 
 __all__ = ["mix", "mix_files", "read_with_strength"]
 
@@ -29,7 +29,7 @@ def mix(a: str | Path, b: str | Path, target: str | Path, *, share: float) -> No
         a: file, folder of a run, or name of the catalogue.
         share: weight of `a`, from 0 to 1.
     """
-    save_converted(mix_files(read_file(a), read_file(b), share), target)
+    save_converted(mix_files(read_weight_file(a), read_weight_file(b), share), target)
 
 
 def mix_files(a: WeightFile, b: WeightFile, share: float) -> WeightFile:
@@ -79,4 +79,8 @@ def read_with_strength(name: str | Path, strength: float) -> WeightFile:
     if not partner:
         names = ", ".join(entry.name for entry in entries() if entry.partner)
         raise ConfigError(f"'{name}' has no second file to mix with; those that have one: {names}")
-    return read_file(name) if strength == 1 else mix_files(read_file(name), read_file(partner), strength)
+    return (
+        read_weight_file(name)
+        if strength == 1
+        else mix_files(read_weight_file(name), read_weight_file(partner), strength)
+    )

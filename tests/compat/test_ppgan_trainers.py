@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from ppsr.cli.train import main
-from ppsr.weights import read_file
+from ppsr.weights import read_weight_file
 from tests.compat.images import make_pairs
 from tests.optional import needed
 
@@ -101,7 +101,7 @@ def test_their_trainer_trains_our_network_and_our_evaluation_agrees(tmp_path, lo
     assert "Iter: 10/10" in log.text
     assert theirs["psnr"] == pytest.approx(theirs["theirs"], abs=2e-4)  # theirs computes in float32
     weights = tmp_path / "ppgan" / "iter_10_weight.pdparams"
-    after = read_file(weights).state("generator")
+    after = read_weight_file(weights).state("generator")
     assert set(after) == set(before)
     assert all(np.abs(after[key] - before[key]).max() > 0 for key in before)
 

@@ -17,7 +17,7 @@ from paddle.distributed import parallel
 
 from ppsr.engine import distributed
 from ppsr.engine.run import newest_run
-from ppsr.weights import read_file
+from ppsr.weights import read_weight_file
 from tests.engine.helpers import make_images, make_trainer, write_config
 
 MAIN = Path(__file__).parents[2] / "tools" / "main.py"
@@ -48,7 +48,7 @@ def _launch(config, folder, *arguments, options=()):
 
 def _weights(config):
     run = newest_run(config.stem, config.parent / "output")
-    return read_file(run / "iter_5_weight.pdparams").nets["generator"]
+    return read_weight_file(run / "iter_5_weight.pdparams").nets["generator"]
 
 
 def _config(folder):

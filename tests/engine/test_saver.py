@@ -19,7 +19,7 @@ from ppsr.engine.trainer import OutOfMemoryError
 from ppsr.errors import DataError, WeightError
 from ppsr.memory import resident_memory
 from ppsr.solver.ema import EMA
-from ppsr.weights import dump_state, read_file
+from ppsr.weights import dump_state, read_weight_file
 from tests.engine.helpers import before_steps, fingerprint, make_trainer, validated_trainer, write_config
 
 STATE = {"weights.pdparams": {"generator": {"w": np.arange(6, dtype="f4")}}, "state.json": b"{}"}
@@ -101,8 +101,10 @@ def test_the_checkpoint_of_the_best_step_stays(tmp_path, values, interval, steps
     assert trainer.train() == 0
     assert _steps(tmp_path / "run") == steps
     assert trainer.saver.store.best().name == f"step_{best:09d}"
-    marked = read_file(tmp_path / "run" / "best_weight.pdparams").nets["generator"]
-    for key, value in read_file(tmp_path / "run" / f"iter_{best}_weight.pdparams").nets["generator"].items():
+    marked = read_weight_file(tmp_path / "run" / "best_weight.pdparams").nets["generator"]
+    for key, value in (
+        read_weight_file(tmp_path / "run" / f"iter_{best}_weight.pdparams").nets["generator"].items()
+    ):
         np.testing.assert_array_equal(marked[key], value)
 
 
@@ -190,7 +192,7 @@ def test_a_copy_of_the_state_is_what_is_written(tmp_path, monkeypatch):
         parameter.set_value(parameter * 0)
     go.set()
     trainer.saver.close()
-    stored = read_file(tmp_path / "run" / "iter_0_weight.pdparams").nets["generator"]
+    stored = read_weight_file(tmp_path / "run" / "iter_0_weight.pdparams").nets["generator"]
     for key, value in before.items():
         np.testing.assert_array_equal(stored[key], value)
 

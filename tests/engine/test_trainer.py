@@ -15,7 +15,7 @@ import paddle
 import pytest
 
 from ppsr.cli.train import main
-from ppsr.weights import read_file
+from ppsr.weights import read_weight_file
 from tests.engine.helpers import fingerprint, make_trainer, write_config
 
 MAIN = Path(__file__).parents[2] / "tools" / "main.py"
@@ -47,7 +47,7 @@ def test_a_run_writes_logs_scalars_weights_and_images(tmp_path):
     assert [line["step"] for line in lines] == [5, 10, 15, 20]
     assert {"l_pix", "l_regression", "lr"} <= set(lines[0])
     assert (tmp_path / "run" / "visual_train" / "iter10.png").exists()
-    weights = read_file(tmp_path / "run" / "iter_20_weight.pdparams")
+    weights = read_weight_file(tmp_path / "run" / "iter_20_weight.pdparams")
     assert set(weights.nets) == {"generator", "predictor", "generator_ema"}
 
 

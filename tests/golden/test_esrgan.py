@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ppsr.generators.rrdbnet import esrgan_keys, esrgan_layout
-from ppsr.weights import read_file
+from ppsr.weights import read_weight_file
 from tests.golden.files import CLAIMED, DATA, Golden, golden
 
 WRAPPED = sorted(DATA.glob("esrgan_wrapped*.npz"))
@@ -34,7 +34,7 @@ def test_keys_are_mapped_as_recorded(path: Path) -> None:
 @pytest.mark.parametrize(("path", "file"), FILES, ids=lambda path: path.stem)
 def test_wrapped_files_yield_the_same_state(path: Path, file: Path) -> None:
     case = Golden(path)
-    state = read_file(file).state("generator")
+    state = read_weight_file(file).state("generator")
     assert state.keys() == case.params.keys()
     for key, expected in case.params.items():
         np.testing.assert_array_equal(state[key].astype(np.float32), expected, err_msg=key)

@@ -13,7 +13,7 @@ from paddle.nn import functional as F
 
 from ppsr.errors import WeightError
 from ppsr.registry import build_generator
-from ppsr.weights import apply_state, read_file
+from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.mix import mix_files
 from tests.golden.files import DATA, Golden, assert_close, golden
 
@@ -64,7 +64,7 @@ def found(name: str):
     for place in places():
         for path in (place / name, place / f"{IN_PACKAGES.get(Path(name).stem)}.bin"):
             if path.is_file() and path.with_suffix(".param").is_file():
-                return read_file(path)
+                return read_weight_file(path)
     return pytest.skip(f"{name} is not here")
 
 
@@ -116,10 +116,10 @@ def test_outputs_equal_those_of_ncnn(path: Path) -> None:
 def test_pairs_of_other_networks_and_damaged_ones_are_refused(name: str) -> None:
     path = REFUSED.parent / f"refuse_{name}.param"
     if name in LEGAL:
-        assert read_file(path).network()[0] == "SRVGGNetCompact"
+        assert read_weight_file(path).network()[0] == "SRVGGNetCompact"
         return
     with pytest.raises(WeightError, match=f"(?s){path.stem}.*{REASONS.get(name, '')}"):
-        read_file(path)
+        read_weight_file(path)
 
 
 @golden("mix_srvgg_*")

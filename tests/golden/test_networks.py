@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 
 from ppsr.generators.apply import apply_generator, pad_to_multiple
 from ppsr.registry import build_generator
-from ppsr.weights import apply_state, read_file
+from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.apply import transposed_keys
 from ppsr.weights.identify import identify
 from tests.golden.files import DATA, Golden, assert_close, golden, with_values
@@ -31,7 +31,7 @@ def published_state(case: Golden) -> dict[str, np.ndarray]:
         path = next((p for p in WEIGHTS if (p / case.meta["weights_file"]).is_file()), None)
         if path is None:
             pytest.skip(f"{case.meta['weights_file']} is in none of {', '.join(map(str, WEIGHTS))}")
-        return dict(read_file(path / case.meta["weights_file"]).state())
+        return dict(read_weight_file(path / case.meta["weights_file"]).state())
     return case.params or {
         key: hash_array(k, tuple(shape), _bound(key, shape))
         for k, (key, shape) in enumerate(case.meta["keys"].items())

@@ -14,7 +14,7 @@ import pytest
 
 from ppsr.config import load_config
 from ppsr.errors import PpsrError
-from ppsr.weights import read_file, write_state
+from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from ppsr.weights.safetensors_files import dump_safetensors
 from tests.bars import Bar
@@ -76,7 +76,7 @@ def damage(folder: Path, kind: str, count: int, seed: int) -> dict[str, float]:
         start = time.process_time()
         with watch.watching() as events:
             try:
-                read_file(path, allow_nonfinite=True)
+                read_weight_file(path, allow_nonfinite=True)
                 counts["loaded"] += 1
             except PpsrError as error:
                 assert str(path.with_suffix("")) in str(error)
@@ -155,7 +155,7 @@ def test_flipped_bits_are_detected(tmp_path: Path, bar: Bar, kind: str) -> None:
         changed[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
         path.write_bytes(changed)
         try:
-            nets = read_file(path).nets
+            nets = read_weight_file(path).nets
         except PpsrError:
             detected += 1
             continue

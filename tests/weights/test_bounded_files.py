@@ -15,7 +15,7 @@ import pytest
 
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
-from ppsr.weights import read_file, write_state
+from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.build import build_found
 from ppsr.weights.pdparams import parse_pdparams
 
@@ -28,7 +28,7 @@ def refused(path: Path, content: bytes, reason: str) -> None:
     started = time.process_time()
     try:
         with pytest.raises(WeightError, match=reason):
-            read_file(path, allow_nonfinite=True)
+            read_weight_file(path, allow_nonfinite=True)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -76,7 +76,7 @@ def test_one_array_under_very_many_names_is_refused(tmp_path: Path) -> None:
 def test_tied_weights_are_read(tmp_path: Path) -> None:
     array = np.arange(1000, dtype="f4")
     (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"a": array, "b": array, "c": array}, protocol=4))
-    assert len(read_file(tmp_path / "a.pdparams").state()) == 3
+    assert len(read_weight_file(tmp_path / "a.pdparams").state()) == 3
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])

@@ -13,7 +13,7 @@ from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.generators.variants import find_variant
 from ppsr.registry import GENERATORS, check_arguments
-from ppsr.weights import read_file
+from ppsr.weights import read_weight_file
 from ppsr.weights.catalogue import entries
 from ppsr.weights.resolve import resolve_weights
 
@@ -85,4 +85,4 @@ def test_parameters_of_a_metric_are_refused_as_weights_before_a_download(
 ) -> None:
     monkeypatch.setattr("ppsr.weights.resolve.get_entry", lambda entry: pytest.fail("a download"))
     with pytest.raises(WeightError, match="niqe-parameters holds parameters of a metric, not a network"):
-        read_file("niqe-parameters")
+        read_weight_file("niqe-parameters")

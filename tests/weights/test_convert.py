@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.registry import build_generator
-from ppsr.weights import load_weights, read_file, read_state, write_state
+from ppsr.weights import load_weights, read_state, read_weight_file, write_state
 from ppsr.weights.convert import convert
 
 
@@ -57,7 +57,7 @@ def test_bfloat16_weights_of_paddle_become_float32(tmp_path: Path, suffix: str) 
     half[key] = half[key] * float("nan")
     paddle.save({"generator": half}, str(tmp_path / "half.pdparams"))
     with pytest.raises(WeightError, match=f"'generator.{key}' has NaN"):
-        read_file(tmp_path / "half.pdparams")
+        read_weight_file(tmp_path / "half.pdparams")
 
 
 def test_only_linear_weights_are_transposed_and_the_report_says_so(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_networks_of_a_nested_file_keep_their_names(tmp_path: Path) -> None:
     nets = {"generator": {"w": np.ones((2, 2, 1, 1), "f4")}, "netD": {"w": np.zeros(3, "f4")}}
     write_state(tmp_path / "a.pdparams", nets)
     convert(tmp_path / "a.pdparams", tmp_path / "b.pth")
-    assert read_file(tmp_path / "b.pth").nets.keys() == nets.keys()
+    assert read_weight_file(tmp_path / "b.pth").nets.keys() == nets.keys()
 
 
 def test_matrices_of_an_unknown_network_are_not_guessed(tmp_path: Path) -> None:
@@ -88,9 +88,9 @@ def test_file_of_paddlegan_and_list_of_dual_models_are_read_by_name(tmp_path: Pa
     (tmp_path / "a.pdparams").write_bytes(
         pickle.dumps({"generator": state, "dual_model_0": state, "epoch": 3}, 4)
     )
-    assert read_file(tmp_path / "a.pdparams").nets.keys() == {"generator", "dual_model_0"}
+    assert read_weight_file(tmp_path / "a.pdparams").nets.keys() == {"generator", "dual_model_0"}
     data = Path(__file__).parent / "data"
-    assert read_file(data / "list_zip.pth").nets.keys() == {"dual_model_0", "dual_model_1"}
+    assert read_weight_file(data / "list_zip.pth").nets.keys() == {"dual_model_0", "dual_model_1"}
 
 
 def test_entry_of_a_torch_file_is_preferred_averaged_and_can_be_chosen() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ppsr.weights import read_file
+from ppsr.weights import read_weight_file
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from tests.weights.hostile import DANGEROUS, Watch, files
 
@@ -27,7 +27,7 @@ def watch() -> Watch:
 def outcome(path: Path) -> str:
     """How reading ends; anything but these three is a failure of the reader."""
     try:
-        read_file(path, allow_nonfinite=True)
+        read_weight_file(path, allow_nonfinite=True)
     except UnsafeFile as error:
         assert str(path) in str(error)
         return "refused"
@@ -71,4 +71,4 @@ def test_error_names_the_foreign_global(tmp_path: Path, path: str) -> None:
     wanted = f"{path} global reduce in bare"
     file.write_bytes(next(content for name, _, content in files() if name == wanted))
     with pytest.raises(UnsafeFile, match=path):
-        read_file(file)
+        read_weight_file(file)

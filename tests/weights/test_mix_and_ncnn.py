@@ -15,7 +15,7 @@ from ppsr.cli import build_app
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
-from ppsr.weights import read_file, write_state
+from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.mix import mix, read_with_strength
 from ppsr.weights.record import stated_network
 
@@ -59,7 +59,9 @@ def test_written_pair_is_read_back_exactly(tmp_path: Path, name: str, arguments:
     x = paddle.rand([1, arguments.get("num_in_ch", 3), 12, 8])
     again = load_network(load=tmp_path / "a.bin")
     assert np.array_equal(again(x).numpy(), net(x).numpy())
-    weights = sum(value.size for value in read_file(tmp_path / "a.bin").state().values() if value.ndim == 4)
+    weights = sum(
+        value.size for value in read_weight_file(tmp_path / "a.bin").state().values() if value.ndim == 4
+    )
     assert (tmp_path / "a.bin").stat().st_size < weights * (3.6 if half else 6)
 
 

@@ -15,7 +15,7 @@ from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
-from ppsr.weights import read_file, write_state
+from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.convert import convert
 from ppsr.weights.record import ENTRY, stated_network
 
@@ -38,14 +38,14 @@ def test_what_shapes_do_not_show_is_written_and_read(tmp_path: Path, suffix: str
     again = load_network(load=tmp_path / f"a{suffix}")
     x = paddle.rand([1, 3, 9, 7])
     assert np.array_equal(again(x).numpy(), net(x).numpy())
-    assert read_file(tmp_path / f"a{suffix}").network() == ("SRVGGNetCompact", LEAKY)
+    assert read_weight_file(tmp_path / f"a{suffix}").network() == ("SRVGGNetCompact", LEAKY)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_converting_keeps_it_and_adds_what_is_said(tmp_path: Path, suffix: str) -> None:
     net = saved(tmp_path / "a.pdparams", "SRVGGNetCompact", **LEAKY)
     convert(tmp_path / "a.pdparams", tmp_path / f"b{suffix}")
-    assert read_file(tmp_path / f"b{suffix}").network()[1]["act_type"] == "leakyrelu"
+    assert read_weight_file(tmp_path / f"b{suffix}").network()[1]["act_type"] == "leakyrelu"
     foreign = {key: value.numpy() for key, value in net.state_dict().items()}
     write_state(tmp_path / "foreign.pth", {"params": foreign})
     args = [
@@ -76,14 +76,14 @@ def test_paddle_reads_the_file_into_a_network(tmp_path: Path) -> None:
 def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     saved(path, "SRVGGNetCompact", **LEAKY)
-    good, content, rng = read_file(path), path.read_bytes(), np.random.default_rng(0)
+    good, content, rng = read_weight_file(path), path.read_bytes(), np.random.default_rng(0)
     noticed = 0
     for place in rng.integers(0, len(content), 400):
         flipped = bytearray(content)
         flipped[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(flipped)
         try:
-            file = read_file(path, allow_nonfinite=True)
+            file = read_weight_file(path, allow_nonfinite=True)
         except WeightError:
             noticed += 1
             continue
@@ -135,4 +135,4 @@ def test_damaged_record_is_named(tmp_path: Path, text: str) -> None:
 
     (tmp_path / "a.pdparams").write_bytes(dump_state({"w": np.zeros(2, "f4"), ENTRY: text}))
     with pytest.raises(WeightError, match="damaged entry 'ppsr'"):
-        read_file(tmp_path / "a.pdparams")
+        read_weight_file(tmp_path / "a.pdparams")

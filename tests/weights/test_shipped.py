@@ -15,7 +15,7 @@ from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import local_path
-from ppsr.weights.files import read_file
+from ppsr.weights.files import read_weight_file
 
 SHIPPED = [entry for entry in entries() if entry.shipped]
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def test_every_file_is_listed_and_together_they_are_small():
 def test_a_name_gives_the_network_of_its_row(entry, rng):
     path = local_path(entry)
     assert path is not None
-    file = read_file(path)
+    file = read_weight_file(path)
     name, arguments = file.network("")
     assert {"name": name, **arguments} == entry.network
     assert all(value.dtype == np.float16 for value in file.state().values())

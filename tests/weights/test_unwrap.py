@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ppsr.errors import WeightError
-from ppsr.weights import read_file, write_state
+from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.unwrap import unwrap
 
 PLAIN = {"conv_first.weight": np.zeros(2, "f4"), "body.0.weight": np.zeros(3, "f4")}
@@ -111,7 +111,7 @@ def test_safetensors_whose_header_length_begins_with_0x80_is_read(tmp_path: Path
     padded = struct.pack("<Q", length + more) + content[8 : 8 + length] + b" " * more + content[8 + length :]
     (tmp_path / "b.safetensors").write_bytes(padded)
     assert padded[0] == 0x80
-    assert read_file(tmp_path / "b.safetensors").nets[""].keys() == PLAIN.keys()
+    assert read_weight_file(tmp_path / "b.safetensors").nets[""].keys() == PLAIN.keys()
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
@@ -122,4 +122,4 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         (tmp_path, "no weight files"),
     ):
         with pytest.raises(WeightError, match=kind):
-            read_file(path)
+            read_weight_file(path)
