@@ -96,18 +96,14 @@ def differences(evaluation: Evaluation, score: SetScore) -> list[Difference]:
     found = []
     complete = _SET_SIZES.get(canonical_set(score.name), len(score.rows)) == len(score.rows)
     for r in references(evaluation.protocol.name, score.name, evaluation.scale, score.variant):
-        same = r.comparable and complete and _base(r.method) in evaluation.published_as
+        base = r.method.partition(" (")[0].partition(" + ")[0]  # without notes: `HAT-L (ImageNet)`
+        same = r.comparable and complete and base in evaluation.published_as
         found += [
             Difference(r.method, metric, value, score.means[metric] - value if same else None, r.source)
             for metric, value in r.scores.items()
             if metric in score.means
         ]
     return found
-
-
-def _base(method: str) -> str:
-    """A method without notes on its training, such as those of `HAT-L (ImageNet)`."""
-    return method.partition(" (")[0].partition(" + ")[0]
 
 
 def method_names(network: str, scale: int, parameters: int) -> set[str]:

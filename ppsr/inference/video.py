@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from heapq import merge
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from ppsr.inference import video_streams as streams
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.tiling import TilePlan
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video_parts import Frame, Parts, decoding_order
+from ppsr.inference.video_parts import Frame, Parts
 
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
@@ -219,7 +220,8 @@ class _Job:
         number, last = 0, None
         for packet in self.reader.demux(stream):
             for frame in streams.decoded(packet) or ():  # those that cannot be are among the faults
-                pts = streams.time_stamp(frame, self.reader)
+                # AVI states the order of decoding alone, from which FFmpeg guesses times that do not rise
+                pts = frame.dts if self.reader.format.name == "avi" else frame.pts
                 if pts is None:
                     pts = 0 if last is None else last + frame_time
                 if last is not None and pts <= last:
@@ -245,7 +247,8 @@ class _Job:
             streams.copy_metadata(reader, writer, video)
             writer.start_encoding()
             own = parts.packets(video, self.stream.time_base)
-            for packet in decoding_order(own, streams.copied_packets(reader, copies)):
+            copied = streams.copied_packets(reader, copies)
+            for packet in merge(own, copied, key=lambda packet: packet.dts * packet.time_base):
                 writer.mux(packet)
             return {number: copy.index for number, copy in copies.items()}
 

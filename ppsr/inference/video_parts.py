@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from heapq import merge
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +17,7 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import atomic_path, atomic_write, lock_file
 
-__all__ = ["PART_FRAMES", "Parts", "decoding_order", "remove_parts"]
+__all__ = ["PART_FRAMES", "Parts", "remove_parts"]
 
 PART_FRAMES = 100  # each part begins with a keyframe, where encoders would put one every 250 frames or so
 _SETTINGS, _LOCK = "settings.json", "lock"
@@ -168,8 +167,3 @@ def _lock(folder: Path) -> TextIO | None:
 
 def _index(file: Path) -> Path:
     return file.with_suffix(".json")
-
-
-def decoding_order(*packets: Iterator[Any]) -> Iterator[Any]:
-    """Packets of several sources in the order in which they are decoded."""
-    return merge(*packets, key=lambda packet: packet.dts * packet.time_base)

@@ -111,14 +111,6 @@ def decoded(packet: Any) -> list[Any] | None:
         return None
 
 
-def time_stamp(frame: Any, reader: Any) -> int | None:
-    """When a frame is shown, in the stream's unit of time; None: unknown.
-
-    AVI states the order of decoding alone, from which FFmpeg guesses times that do not rise.
-    """
-    return frame.dts if reader.format.name == "avi" else frame.pts
-
-
 def check_video(source: Path) -> VideoCheck:
     """Decode all frames of a video once, which takes far less time than computing them.
 
