@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import struct
 import zlib
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import Image, ImageCms
 
 HEIGHT, WIDTH = 24, 36
@@ -59,47 +59,31 @@ def png(width, height, depth, colour, content, *, end=True, before=b""):
 
 
 def tiff(image, *, order="<", planar=False, tile=None, rows=7, deflate=False, big=False, tags=None):
-    """A TIFF from its parts, H x W or H x W x C of any integer type; `tags` replace or add some."""
-    image = image[..., None] if image.ndim == 2 else image
-    height, width, samples = image.shape
-    image = image.astype(image.dtype.newbyteorder(order))
-    parts, block = [], (tile, tile) if tile else (rows, width)
-    for plane in np.split(image, samples, axis=2) if planar else [image]:
-        for top in range(0, height, block[0]):
-            for left in range(0, width, block[1]):
-                part = plane[top : top + block[0], left : left + block[1]]
-                if tile:
-                    part = np.pad(
-                        part, [(0, tile - part.shape[0]), (0, tile - part.shape[1]), (0, 0)], "edge"
-                    )
-                if deflate:  # with differences to the pixel on the left
-                    part = np.concatenate([part[:, :1], part[:, 1:] - part[:, :-1]], axis=1)
-                plain = part.astype(image.dtype).tobytes()
-                parts.append(zlib.compress(plain) if deflate else plain)
-    start = 16 if big else 8
-    places = [start + sum(map(len, parts[:number])) for number in range(len(parts))]
-    entries = {256: [width], 257: [height], 258: [8 * image.dtype.itemsize] * samples}
-    entries |= {259: [8 if deflate else 1], 262: [1 if samples < 3 else 2], 277: [samples]}
-    entries |= {284: [2 if planar else 1], 317: [2 if deflate else 1]}
-    if samples in (2, 4):
-        entries[338] = [2]
-    entries |= {322: [tile], 323: [tile]} if tile else {278: [rows]}
-    longs = {324 if tile else 273: places, 325 if tile else 279: [len(part) for part in parts]}
-    entries |= longs | (tags or {})
-    at, word = start + sum(map(len, parts)), 8 if big else 4
-    behind = at + (8 if big else 2) + len(entries) * (20 if big else 12) + word
-    count, offset = ("Q", "Q") if big else ("H", "I")
-    directory, lists = struct.pack(order + count, len(entries)), b""
-    for tag, values in sorted(entries.items()):
-        long = tag in longs or max(values) > 65_535
-        packed = struct.pack(f"{order}{len(values)}{'I' if long else 'H'}", *values)
-        kind = struct.pack(order + "HH" + offset, tag, 4 if long else 3, len(values))
-        if len(packed) > word:
-            packed, lists = struct.pack(order + offset, behind + len(lists)), lists + packed
-        directory += kind + packed.ljust(word, b"\0")
-    letters = b"II" if order == "<" else b"MM"
-    head = letters + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, at) if big else (42, at)))
-    return b"".join([head, *parts, directory, bytes(word), lists])
+    """A TIFF of H x W or H x W x C integers; `tags` replace or add some, whatever they claim."""
+    image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    samples = image.shape[2] if image.ndim == 3 else 1
+    added, stream = dict(tags or {}), io.BytesIO()
+    extra = added.pop(338, [2] if samples in (2, 4) else None)
+    new = [(274, 3, 1, *added.pop(274), True)] if 274 in added else []
+    with tifffile.TiffWriter(stream, bigtiff=big, byteorder=order) as file:
+        file.write(
+            np.moveaxis(image, 2, 0) if planar and samples > 1 else image,
+            photometric="minisblack" if samples < 3 else "rgb",
+            planarconfig=None if samples == 1 else "separate" if planar else "contig",
+            extrasamples=extra,
+            tile=(tile, tile) if tile else None,
+            rowsperstrip=None if tile else rows,
+            compression="zlib" if deflate else None,
+            predictor=deflate,
+            metadata=None,
+            software=False,
+            extratags=new,
+        )
+    stream.seek(0)
+    with tifffile.TiffFile(stream, mode="r+") as file:
+        for tag, values in added.items():
+            file.pages[0].tags[tag].overwrite(values, dtype=4 if max(values) > 65_535 else None)
+    return stream.getvalue()
 
 
 def exif(orientation=6):
