@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ validate:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workshop(tmp_path_factory):
     """A config, weights that fit it, and four images, three of which have one size."""
     root = tmp_path_factory.mktemp("cli")
     (root / "net.yaml").write_text(CONFIG.format(root=root))
@@ -61,9 +60,7 @@ def printed_metrics(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-def test_exported_network_scores_as_the_network_does(
-    workshop: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_exported_network_scores_as_the_network_does(workshop, capsys):
     """The export is made by the fixture; its name is PaddleGAN's."""
     assert (workshop / "exported" / "srmodel_generator.pdiparams").is_file()
     config, weights = f"{workshop}/net.yaml", f"{workshop}/net.pdparams"
@@ -84,9 +81,7 @@ def test_exported_network_scores_as_the_network_does(
         assert read_image(output / "srresnet" / f"{name}.png").shape[1] == 28
 
 
-def test_images_without_a_score_are_named_and_decide_the_exit_code(
-    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_without_a_score_are_named_and_decide_the_exit_code(workshop, tmp_path, capsys):
     for name in "abcd":
         for kind in ("gt", "lq"):
             write_image(tmp_path / kind / f"{name}.png", read_image(workshop / kind / f"{name}.png"))
@@ -106,9 +101,7 @@ def test_images_without_a_score_are_named_and_decide_the_exit_code(
     assert "sample 00001 is not scored" in capsys.readouterr().out
 
 
-def test_export_command_verifies_and_backends_command_compares(
-    workshop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_command_verifies_and_backends_command_compares(workshop, monkeypatch):
     steps: list[tuple[str, str, int, int]] = []
     bar = contextmanager(lambda: (yield lambda *step: steps.append(step)))
     monkeypatch.setattr("ppsr.inference.progress.progress_bar", bar)
@@ -139,9 +132,7 @@ def test_export_command_verifies_and_backends_command_compares(
         (["-o", "model.generator.num_feet=8"], "did you mean"),
     ],
 )
-def test_wrong_export_flags_are_answered(
-    workshop: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
+def test_wrong_export_flags_are_answered(workshop, capsys, arguments, message):
     given = ["-c", f"{workshop}/net.yaml", "--load", f"{workshop}/net.pdparams", *arguments]
     assert export_model([*given, "--output_dir", f"{workshop}/wrong"]) == 2
     assert message in capsys.readouterr().err
@@ -158,15 +149,13 @@ def test_wrong_export_flags_are_answered(
         (["-o", "dataset.test=null"], "dataset.test"),
     ],
 )
-def test_wrong_inference_flags_are_answered(
-    workshop: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
+def test_wrong_inference_flags_are_answered(workshop, capsys, arguments, message):
     given = ["-c", f"{workshop}/net.yaml", "--model_path", f"{workshop}/exported/srmodel_generator"]
     assert run_inference([*given, *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_backends_command_refuses_what_is_no_export(tmp_path: Path) -> None:
+def test_backends_command_refuses_what_is_no_export(tmp_path):
     done = CliRunner().invoke(build_app(), ["backends", str(tmp_path / "net")])
     assert isinstance(done.exception, PpsrError)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import paddle
 import pytest
@@ -28,7 +26,7 @@ class CentredMean(nn.Layer):
 
 
 @pytest.fixture
-def wide_network(monkeypatch: pytest.MonkeyPatch):
+def wide_network(monkeypatch):
     """A network that sees without bound, as HAT and CDDNet do."""
     net = CentredMean()
     monkeypatch.setattr(network_module, "load_network", lambda *_: net)
@@ -36,16 +34,14 @@ def wide_network(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def images(tmp_path: Path, rng: np.random.Generator) -> Path:
+def images(tmp_path, rng):
     for name in "ab":
         write_image(tmp_path / "gt" / f"{name}.png", rng.integers(0, 256, (200, 150, 3), dtype=np.uint8))
     return tmp_path / "gt"
 
 
 @pytest.mark.parametrize("free", [None, 100_000, 10**12])
-def test_scores_are_equal_for_any_free_memory(
-    free: int | None, images: Path, wide_network, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_are_equal_for_any_free_memory(free, images, wide_network, monkeypatch):
     whole = evaluate(gt=images, load="weights", scale=wide_network.scale)
     assert whole.tiling == "whole images"
     monkeypatch.setattr("ppsr.inference.upscaler._SMALL", 0)  # else these are too small to be measured
@@ -53,7 +49,7 @@ def test_scores_are_equal_for_any_free_memory(
     assert evaluate(gt=images, load="weights", scale=wide_network.scale).sets[0].rows == whole.sets[0].rows
 
 
-def test_tiles_are_those_asked_for_and_the_report_names_them(images: Path, wide_network) -> None:
+def test_tiles_are_those_asked_for_and_the_report_names_them(images, wide_network):
     scale = wide_network.scale
     whole, cut = (evaluate(gt=images, load="weights", scale=scale, tile=tile) for tile in (0, 16))
     assert cut.tiling == "tiles of 32 with overlap 32"  # not smaller than where neighbours are mixed
@@ -64,9 +60,7 @@ def test_tiles_are_those_asked_for_and_the_report_names_them(images: Path, wide_
         evaluate(gt=images, use_bicubic=True, tile=16)
 
 
-def test_image_that_does_not_fit_into_memory_is_named_and_left_out(
-    images: Path, wide_network, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_image_that_does_not_fit_into_memory_is_named_and_left_out(images, wide_network, monkeypatch):
     forward = type(wide_network).forward
 
     def short(self, x):

@@ -15,7 +15,7 @@ from ppsr.registry import build_generator, build_model
 
 
 @pytest.fixture
-def image(rng) -> np.ndarray:
+def image(rng):
     return rng.random((9, 7, 3), dtype=np.float32)
 
 

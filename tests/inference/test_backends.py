@@ -6,7 +6,6 @@ import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", ["MSRResNet", "DRNGenerator", "SwinIR"])
-def test_dygraph_backend_equals_the_network(name: str, rng: np.random.Generator) -> None:
+def test_dygraph_backend_equals_the_network(name, rng):
     net = network(name)
     lq = rng.random((2, 3, 9, 13), dtype=np.float32)
     backend = PaddleBackend(net)
@@ -40,9 +39,7 @@ def test_dygraph_backend_equals_the_network(name: str, rng: np.random.Generator)
     np.testing.assert_allclose(apply_backend(backend, lq), expected, atol=1e-6)
 
 
-def test_half_precision_where_there_is_none_is_refused_with_a_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_half_precision_where_there_is_none_is_refused_with_a_warning(caplog):
     paddle.set_device("cpu")
     for name in ("MSRResNet", "HAT"):
         with caplog.at_level(logging.WARNING):
@@ -59,14 +56,7 @@ def test_half_precision_where_there_is_none_is_refused_with_a_warning(
         ("MSRResNet", "bf16", ["float16"], "float16"),
     ],
 )
-def test_half_precision_is_the_safe_type_that_the_device_has(
-    name: str,
-    wanted: str,
-    has: list[str],
-    dtype: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_half_precision_is_the_safe_type_that_the_device_has(name, wanted, has, dtype, monkeypatch, caplog):
     monkeypatch.setattr("ppsr.precision.half_types", lambda device: has)
     with caplog.at_level(logging.INFO):
         backend = PaddleBackend(network(name), precision=wanted)
@@ -88,8 +78,8 @@ def test_half_precision_is_the_safe_type_that_the_device_has(
 
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_export_that_is_not_safe_in_float16_takes_bfloat16_where_the_processor_has_it(
-    has: bool, precision: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+    has, precision, monkeypatch, caplog
+):
     monkeypatch.setattr(choose, "has_bfloat16", lambda: has)
     options = BackendOptions(device="cpu", precision="fp16")
     with caplog.at_level(logging.INFO):
@@ -100,7 +90,7 @@ def test_export_that_is_not_safe_in_float16_takes_bfloat16_where_the_processor_h
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory):
     """An export with all formats that can be made here, that no backend was compared with."""
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
     prefix = tmp_path_factory.mktemp("export") / "net"
@@ -109,9 +99,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["inference", "onnxruntime", "openvino"])
-def test_backend_equals_the_network_at_other_sizes(
-    name: str, exported: Path, rng: np.random.Generator
-) -> None:
+def test_backend_equals_the_network_at_other_sizes(name, exported, rng):
     if name != "inference":
         pytest.importorskip(name)
     net = network("MSRResNet")
@@ -127,7 +115,7 @@ def test_backend_equals_the_network_at_other_sizes(
 
 
 @pytest.mark.parametrize("name", ["inference", "openvino"])
-def test_calls_of_several_threads_do_not_mix(name: str, exported: Path, rng: np.random.Generator) -> None:
+def test_calls_of_several_threads_do_not_mix(name, exported, rng):
     if name != "inference":
         pytest.importorskip(name)
     backend = open_backend(exported, name, BackendOptions(threads=1))
@@ -139,7 +127,7 @@ def test_calls_of_several_threads_do_not_mix(name: str, exported: Path, rng: np.
         np.testing.assert_allclose(x, y, atol=1e-6)
 
 
-def test_full_precision_is_verified_and_not_opened_twice(exported: Path) -> None:
+def test_full_precision_is_verified_and_not_opened_twice(exported):
     opened = []
 
     class Broken(ExportedBackend):
@@ -162,9 +150,7 @@ def test_full_precision_is_verified_and_not_opened_twice(exported: Path) -> None
             reduced.run_float32(x)
 
 
-def test_auto_takes_the_fastest_that_is_right_and_remembers_it(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_takes_the_fastest_that_is_right_and_remembers_it(exported, tmp_path, monkeypatch):
     monkeypatch.setenv("PPSR_HOME", str(tmp_path))
     asked = []
 
@@ -196,9 +182,7 @@ def test_auto_takes_the_fastest_that_is_right_and_remembers_it(
         open_backend(exported, "auto", BackendOptions(threads=3))
 
 
-def test_auto_measures_what_is_installed(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_auto_measures_what_is_installed(exported, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("PPSR_HOME", str(tmp_path))
     with caplog.at_level(logging.INFO):
         backend = open_backend(exported, "auto", BackendOptions(threads=1))
@@ -206,7 +190,7 @@ def test_auto_measures_what_is_installed(
     assert f"backend {backend.name}: the fastest of {backend.name}" in caplog.text
 
 
-def test_crash_and_missing_answer_of_a_backend_are_results(exported: Path, tmp_path: Path) -> None:
+def test_crash_and_missing_answer_of_a_backend_are_results(exported, tmp_path):
     incomplete = Export(altered(exported, {}, tmp_path, files={}))
     for missing in benchmark_backends(incomplete, BackendOptions(), names=["onnxruntime", "inference"]):
         assert "was exported without" in missing.reason
@@ -214,7 +198,7 @@ def test_crash_and_missing_answer_of_a_backend_are_results(exported: Path, tmp_p
     assert late[0].reason == "no answer within 0.05 s"
 
 
-def test_process_that_a_backend_ends_is_a_result(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_that_a_backend_ends_is_a_result(exported, monkeypatch):
     command = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"]
     run = subprocess.run
     monkeypatch.setattr(benchmark.subprocess, "run", lambda _, **options: run(command, **options))
@@ -223,7 +207,7 @@ def test_process_that_a_backend_ends_is_a_result(exported: Path, monkeypatch: py
     assert crashed.reason == "signal 11"
 
 
-def test_names_and_options_that_do_not_exist_are_refused(exported: Path) -> None:
+def test_names_and_options_that_do_not_exist_are_refused(exported):
     with pytest.raises(ConfigError, match="did you mean 'openvino'"):
         open_backend(exported, "openvin")
     with pytest.raises(ConfigError, match="runs networks from weights"):
@@ -237,7 +221,7 @@ def test_names_and_options_that_do_not_exist_are_refused(exported: Path) -> None
             BackendOptions(**options)
 
 
-def test_backends_that_need_a_gpu_say_so_without_one(exported: Path) -> None:
+def test_backends_that_need_a_gpu_say_so_without_one(exported):
     onnxruntime = pytest.importorskip("onnxruntime")
     with pytest.raises(ConfigError, match="give --device gpu"):
         open_backend(exported, "tensorrt", BackendOptions(device="cpu"))
@@ -246,7 +230,7 @@ def test_backends_that_need_a_gpu_say_so_without_one(exported: Path) -> None:
             open_backend(exported, "tensorrt", BackendOptions(device="gpu"))
 
 
-def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported: Path, tmp_path: Path) -> None:
+def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported, tmp_path):
     copy = altered(exported, {}, tmp_path, size_multiple=16)
     backend = TensorRtBackend.__new__(TensorRtBackend)  # opening it needs a GPU; its options do not
     backend.export, backend.info = Export(copy), Export(copy).info
@@ -267,9 +251,7 @@ def test_tensorrt_profile_covers_the_sizes_in_multiples_of_the_window(exported: 
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_runtimes_without_a_gpu_compute_on_the_cpu_where_paddle_has_one(
-    name: str, exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runtimes_without_a_gpu_compute_on_the_cpu_where_paddle_has_one(name, exported, monkeypatch):
     module = pytest.importorskip(name)
     if name == "onnxruntime":
         monkeypatch.setattr(module, "get_available_providers", lambda: ["CPUExecutionProvider"])
@@ -279,9 +261,7 @@ def test_runtimes_without_a_gpu_compute_on_the_cpu_where_paddle_has_one(
     assert backend.run(np.zeros((1, 3, 6, 6), np.float32)).shape == (1, 3, 12, 12)
 
 
-def test_backends_without_a_device_are_those_that_have_one(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_backends_without_a_device_are_those_that_have_one(exported, monkeypatch):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
     monkeypatch.setattr("ppsr.inference.backends.exported.default_device", lambda: "gpu")
@@ -298,15 +278,13 @@ CONVOLUTION = b"\x0a\x06Filter\x12\x05w.w_0"
 @pytest.mark.parametrize(
     ("name", "convolutions", "left_out"), [("a.pdmodel", 351, 2), ("a.pdmodel", 817, 10), ("a.json", 817, 0)]
 )
-def test_more_passes_are_left_out_the_more_convolutions_a_graph_has(
-    tmp_path: Path, name: str, convolutions: int, left_out: int
-) -> None:
+def test_more_passes_are_left_out_the_more_convolutions_a_graph_has(tmp_path, name, convolutions, left_out):
     graph = tmp_path / name
     graph.write_bytes(b"\x0a\x05Input".join([CONVOLUTION] * convolutions))
     assert len(paddle_inference._hopeless_passes(graph)) == left_out
 
 
-def test_the_constants_of_a_huge_graph_are_not_folded(tmp_path: Path) -> None:
+def test_the_constants_of_a_huge_graph_are_not_folded(tmp_path):
     graph = tmp_path / "a.pdmodel"
     graph.write_bytes(bytes(5_000_000))
     assert "constant_folding_pass" in paddle_inference._hopeless_passes(graph)
@@ -314,9 +292,7 @@ def test_the_constants_of_a_huge_graph_are_not_folded(tmp_path: Path) -> None:
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("onednn", [True, False])
-def test_a_network_gives_the_same_without_these_passes(
-    tmp_path: Path, onednn: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_gives_the_same_without_these_passes(tmp_path, onednn, monkeypatch):
     export = export_network(network("RCAN"), tmp_path / "net", formats=["paddle"], verify=())
     monkeypatch.setattr(paddle_inference, "_MANY_CONVOLUTIONS", 1)
     monkeypatch.setattr(paddle_inference, "_LARGE_GRAPH", 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import paddle
 import pytest
@@ -47,7 +45,7 @@ def formats() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGE_NETWORKS)
-def test_every_network_is_exported_and_right_on_every_installed_backend(name: str, tmp_path: Path) -> None:
+def test_every_network_is_exported_and_right_on_every_installed_backend(name, tmp_path):
     """Paddle Inference with oneDNN and without; at two sizes and two batch sizes other than the traced
     ones."""
     net = network(name)
@@ -62,7 +60,7 @@ def test_every_network_is_exported_and_right_on_every_installed_backend(name: st
 
 
 @pytest.mark.slow
-def test_network_of_several_images_exports_the_last(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_network_of_several_images_exports_the_last(tmp_path, rng):
     net = network("DRNGenerator")
     export_network(net, tmp_path / "net", formats=["paddle"], verify=())
     lq = rng.random((1, 3, 9, 6), dtype=np.float32)
@@ -71,7 +69,7 @@ def test_network_of_several_images_exports_the_last(tmp_path: Path, rng: np.rand
 
 
 @pytest.mark.smoke
-def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+def test_exporting_leaves_the_network_as_it_was(tmp_path):
     net = network("MSRResNet")
     x = paddle.rand([1, 3, 8, 8])
     before = net(x).numpy()
@@ -85,9 +83,7 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
 
 @needs_onnx
 @pytest.mark.slow
-def test_wrong_backend_writes_nothing_and_keeps_the_previous_export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_backend_writes_nothing_and_keeps_the_previous_export(tmp_path, monkeypatch):
     """paddle2onnx writes the exact GELU in place of the approximation: an error of about 1e-3."""
     prefix = tmp_path / "net"
     export_network(Doubling(), prefix, formats=["paddle"], verify=())
@@ -100,7 +96,7 @@ def test_wrong_backend_writes_nothing_and_keeps_the_previous_export(
 
 @needs_onnx
 @pytest.mark.slow
-def test_activation_that_breaks_paddles_passes_is_still_exported_right(tmp_path: Path) -> None:
+def test_activation_that_breaks_paddles_passes_is_still_exported_right(tmp_path):
     """With Paddle 3.3 this graph crashes Paddle Inference under oneDNN, and its plain ONNX form is wrong."""
     net = Doubling(nn.LeakyReLU(0.2))
     export = export_network(net, tmp_path / "net")
@@ -112,7 +108,7 @@ def test_activation_that_breaks_paddles_passes_is_still_exported_right(tmp_path:
     np.testing.assert_allclose(backend.run(x), net(paddle.to_tensor(x)).numpy(), atol=1e-5)
 
 
-def test_new_export_replaces_every_file_of_the_previous_one(tmp_path: Path) -> None:
+def test_new_export_replaces_every_file_of_the_previous_one(tmp_path):
     prefix = tmp_path / "net"
     export_network(network("MSRResNet"), prefix, formats=["paddle"], verify=())
     (tmp_path / "net.onnx").write_bytes(b"of the previous export")
@@ -122,7 +118,7 @@ def test_new_export_replaces_every_file_of_the_previous_one(tmp_path: Path) -> N
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-def test_altered_or_incomplete_files_are_refused(tmp_path: Path) -> None:
+def test_altered_or_incomplete_files_are_refused(tmp_path):
     prefix = tmp_path / "net"
     export_network(network("MSRResNet"), prefix, formats=["paddle"], verify=())
     parameters = tmp_path / "net.pdiparams"
@@ -135,7 +131,7 @@ def test_altered_or_incomplete_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_files_whose_answers_changed_are_refused(tmp_path: Path) -> None:
+def test_files_whose_answers_changed_are_refused(tmp_path):
     """Digests that fit, but another network: the reference outputs decide."""
     one, other = tmp_path / "one", tmp_path / "other"
     export_network(network("MSRResNet", 0), one, formats=["paddle"], verify=())
@@ -148,7 +144,7 @@ def test_files_whose_answers_changed_are_refused(tmp_path: Path) -> None:
         open_backend(one, "inference")
 
 
-def test_prefix_is_found_from_any_file_of_the_export(tmp_path: Path) -> None:
+def test_prefix_is_found_from_any_file_of_the_export(tmp_path):
     export = export_network(network("MSRResNet"), tmp_path / "net.x4", formats=["paddle"], verify=())
     for path in tmp_path.iterdir():
         if path.suffix in (".pdiparams", ".json", ".pdmodel"):
@@ -159,7 +155,7 @@ def test_prefix_is_found_from_any_file_of_the_export(tmp_path: Path) -> None:
         Export(tmp_path)
 
 
-def test_fixed_shape_takes_that_shape_alone(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_fixed_shape_takes_that_shape_alone(tmp_path, rng):
     net = network("MSRResNet")
     export_network(net, tmp_path / "net", formats=["paddle"], shape=(1, 3, 6, 8), verify=())
     backend = open_backend(tmp_path / "net", "inference")
@@ -171,13 +167,13 @@ def test_fixed_shape_takes_that_shape_alone(tmp_path: Path, rng: np.random.Gener
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 8), (1, 3, 8), (1, 3, 8, 0), (1, 3, 9, 8)])
-def test_shape_that_the_network_does_not_take_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_shape_that_the_network_does_not_take_is_refused(shape, tmp_path):
     with pytest.raises(ConfigError):
         export_network(network("SwinIR"), tmp_path / "net", shape=shape, formats=["paddle"], verify=())
     assert not list(tmp_path.iterdir())
 
 
-def test_formats_and_networks_that_cannot_be_exported_are_named(tmp_path: Path) -> None:
+def test_formats_and_networks_that_cannot_be_exported_are_named(tmp_path):
     with pytest.raises(ConfigError, match="formats are paddle, onnx, ncnn; got caffe"):
         export_network(network("MSRResNet"), tmp_path / "net", formats=["caffe"])
     with pytest.raises(ConfigError, match="more than an image"):
@@ -186,7 +182,7 @@ def test_formats_and_networks_that_cannot_be_exported_are_named(tmp_path: Path) 
         export_network(network("DegradationPredictor"), tmp_path / "net")
 
 
-def test_missing_package_for_onnx_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_for_onnx_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_graph, "missing_packages", lambda: ["paddle2onnx"])
     with pytest.raises(ConfigError, match=r"ONNX needs paddle2onnx.*ppsr\[onnx\]"):
         export_network(network("MSRResNet"), tmp_path / "net")
@@ -194,7 +190,7 @@ def test_missing_package_for_onnx_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 @needs_onnx
-def test_graph_that_cannot_be_converted_says_why(tmp_path: Path) -> None:
+def test_graph_that_cannot_be_converted_says_why(tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     (tmp_path / "bad.pdiparams").write_bytes(b"")
     with pytest.raises(ConfigError, match="paddle2onnx cannot convert"):
@@ -202,7 +198,7 @@ def test_graph_that_cannot_be_converted_says_why(tmp_path: Path) -> None:
     assert not (tmp_path / "bad.onnx").exists()
 
 
-def test_broken_weights_are_not_exported(tmp_path: Path) -> None:
+def test_broken_weights_are_not_exported(tmp_path):
     net = Doubling()
     net.last.bias.set_value(np.full(net.last.bias.shape, np.nan, np.float32))
     with pytest.raises(DataError, match="not finite"):
@@ -210,7 +206,7 @@ def test_broken_weights_are_not_exported(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_error_is_relative_and_infinite_for_another_shape_or_nan() -> None:
+def test_error_is_relative_and_infinite_for_another_shape_or_nan():
     y = np.array([[1.0, -4.0]], np.float32)
     assert relative_error(y + np.float32(0.5), y) == pytest.approx(0.125)
     assert relative_error(y[:, :1], y) == np.inf
@@ -218,7 +214,7 @@ def test_error_is_relative_and_infinite_for_another_shape_or_nan() -> None:
     assert relative_error(np.full((1, 2), 1e-3, np.float32), np.zeros((1, 2), np.float32)) == pytest.approx(1)
 
 
-def test_reference_survives_its_file_and_knows_other_answers(tmp_path: Path) -> None:
+def test_reference_survives_its_file_and_knows_other_answers(tmp_path):
     info = network_info(network("DRNGenerator"))
     compute_reference(lambda x: x.repeat(2, 2), info).save(tmp_path / "a.reference.npz")
     read = ReferenceOutputs.load(tmp_path / "a.reference.npz")
@@ -232,7 +228,7 @@ def test_reference_survives_its_file_and_knows_other_answers(tmp_path: Path) -> 
         ReferenceOutputs.load(tmp_path / "a.reference.npz")
 
 
-def test_example_images_differ_in_every_open_size() -> None:
+def test_example_images_differ_in_every_open_size():
     for name in ("MSRResNet", "HAT"):
         info = network_info(network(name))
         first, second = example_images(info)
@@ -252,9 +248,7 @@ def rounded(x: np.ndarray, bits: int) -> np.ndarray:
     return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits).astype(np.float32)
 
 
-def test_reference_of_an_export_is_computed_without_tf32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reference_of_an_export_is_computed_without_tf32(tmp_path, monkeypatch):
     """Of a GPU with TF32: where the switches are on, the network's input is rounded."""
     switches = {"cublas": True, "cudnn": True}
     for name in ("cublas", "cudnn"):
@@ -279,9 +273,7 @@ def test_reference_of_an_export_is_computed_without_tf32(
 @pytest.mark.parametrize(
     ("device", "precision", "bits"), [("gpu", "fp32", 11), ("gpu", "fp16", 11), ("gpu", "bf16", 8)]
 )
-def test_tolerances_hold_products_of_rounded_factors_and_no_wrong_network(
-    device: str, precision: str, bits: int
-) -> None:
+def test_tolerances_hold_products_of_rounded_factors_and_no_wrong_network(device, precision, bits):
     """As tensor cores multiply; a network whose last bias is off by a tenth of the range is wrong."""
     net = network("RRDBNet")
     expected = compute_reference(PaddleBackend(net).run, network_info(net))

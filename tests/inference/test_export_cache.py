@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -29,7 +28,7 @@ def _network(seed: int = 0, **changes: int):
 
 
 @pytest.fixture
-def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def done(tmp_path, monkeypatch):
     """What is exported and timed, in an empty cache; Paddle Inference is always the fastest."""
     monkeypatch.setenv("PPSR_HOME", str(tmp_path))
     monkeypatch.setattr(choose.onnx_graph, "missing_packages", lambda: ["paddle2onnx"])
@@ -49,7 +48,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def test_the_second_start_neither_exports_nor_times_whatever_came_between(done: list[str]) -> None:
+def test_the_second_start_neither_exports_nor_times_whatever_came_between(done):
     networks = [_network(), _network(seed=1), _network(upscale=3)]
     for net in networks:
         open_backend(net, "auto", OPTIONS)
@@ -64,7 +63,7 @@ def test_the_second_start_neither_exports_nor_times_whatever_came_between(done: 
     assert done == [*["export", "time"] * 3, "time"]
 
 
-def test_input_that_repays_an_export_is_computed_by_the_fastest_backend() -> None:
+def test_input_that_repays_an_export_is_computed_by_the_fastest_backend():
     pixels = [1920 * 1080] * 2
     assert choose.default_backend(pixels[:1], OPTIONS) is None
     assert choose.default_backend(pixels, OPTIONS) == "auto"
@@ -75,9 +74,7 @@ def test_input_that_repays_an_export_is_computed_by_the_fastest_backend() -> Non
     assert next(further) == 0  # not counted, as there were enough
 
 
-def test_a_network_that_cannot_be_exported_runs_on_paddle(
-    done: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_network_that_cannot_be_exported_runs_on_paddle(done, monkeypatch, caplog):
     def refused(*_: object, **__: object) -> Export:
         raise ValueError("loops are not supported")
 
@@ -89,7 +86,7 @@ def test_a_network_that_cannot_be_exported_runs_on_paddle(
         open_backend(_network(), "inference", OPTIONS)
 
 
-def test_a_damaged_export_is_made_again(done: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_export_is_made_again(done, caplog):
     first = open_backend(_network(), "auto", OPTIONS)
     assert isinstance(first, ExportedBackend)
     first.export.path(".pdiparams").write_bytes(b"")
@@ -100,7 +97,7 @@ def test_a_damaged_export_is_made_again(done: list[str], caplog: pytest.LogCaptu
     assert done.count("export") == 2
 
 
-def test_a_network_of_other_code_is_not_kept(done: list[str], tmp_path: Path) -> None:
+def test_a_network_of_other_code_is_not_kept(done, tmp_path):
     for _ in range(2):
         backend = open_backend(Doubling(), "auto", OPTIONS)
         assert isinstance(backend, ExportedBackend)
@@ -109,16 +106,14 @@ def test_a_network_of_other_code_is_not_kept(done: list[str], tmp_path: Path) ->
     assert not (tmp_path / "cache" / "exports").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(done: list[str], tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(done, tmp_path):
     (tmp_path / "cache").write_text("")
     for _ in range(2):
         assert open_backend(_network(), "auto", OPTIONS).name == "inference"
     assert done == ["export", "time"] * 2
 
 
-def test_exports_unused_for_longest_and_those_of_killed_processes_are_removed(
-    done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exports_unused_for_longest_and_those_of_killed_processes_are_removed(done, tmp_path, monkeypatch):
     old = open_backend(_network(), "auto", OPTIONS)
     assert isinstance(old, ExportedBackend)
     folder = old.export.prefix.parent
@@ -136,9 +131,7 @@ def test_exports_unused_for_longest_and_those_of_killed_processes_are_removed(
     assert len([path for path in folder.parent.glob("[0-9a-f]*")]) == 2
 
 
-def test_bf16_by_another_backend_gives_no_warning_of_paddle(
-    done: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_bf16_by_another_backend_gives_no_warning_of_paddle(done, monkeypatch, caplog):
     monkeypatch.setattr(choose, "_open_export", lambda export, name, *_: name)
     options = BackendOptions(device="cpu", threads=1, precision="bf16")
     assert open_backend(_network(), "auto", options) == "inference"

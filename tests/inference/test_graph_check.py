@@ -74,7 +74,7 @@ EXTERNAL_BY_PLACE = field(2, 1) + field(14, 1)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory):
     formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
     return export_network(
         Doubling(), tmp_path_factory.mktemp("export") / "net", formats=formats, verify=()
@@ -82,7 +82,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", HARMFUL_PADDLE)
-def test_operations_of_a_program_that_do_more_than_compute_are_named(name: str, tmp_path: Path) -> None:
+def test_operations_of_a_program_that_do_more_than_compute_are_named(name, tmp_path):
     path = tmp_path / "net.pdmodel"
     path.write_bytes(program(["feed", "conv2d", "fetch"]))
     assert unknown_operations(path) == []
@@ -94,7 +94,7 @@ def test_operations_of_a_program_that_do_more_than_compute_are_named(name: str, 
 
 
 @pytest.mark.parametrize("name", HARMFUL_PIR)
-def test_operations_of_a_new_program_that_do_more_than_compute_are_named(name: str, tmp_path: Path) -> None:
+def test_operations_of_a_new_program_that_do_more_than_compute_are_named(name, tmp_path):
     path = tmp_path / "net.json"
 
     def write(operations: list[dict]) -> None:
@@ -119,7 +119,7 @@ def test_operations_of_a_new_program_that_do_more_than_compute_are_named(name: s
 
 
 @pytest.mark.parametrize("name", HARMFUL_ONNX)
-def test_operations_of_an_onnx_graph_that_are_not_known_are_named(name: str, tmp_path: Path) -> None:
+def test_operations_of_an_onnx_graph_that_are_not_known_are_named(name, tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(model(node("Conv"), node("Relu", "ai.onnx")))
     assert unknown_operations(path) == []
@@ -138,7 +138,7 @@ def test_operations_of_an_onnx_graph_that_are_not_known_are_named(name: str, tmp
 
 
 @pytest.mark.parametrize("tensor", [EXTERNAL, EXTERNAL_BY_PLACE, field(2, 1) + field(14, 2**32 + 1)])
-def test_onnx_graph_never_names_another_file(tensor: bytes, tmp_path: Path) -> None:
+def test_onnx_graph_never_names_another_file(tensor, tmp_path):
     path = tmp_path / "net.onnx"
     for content in (
         model(node("Conv"), graph=field(5, tensor)),
@@ -150,7 +150,7 @@ def test_onnx_graph_never_names_another_file(tensor: bytes, tmp_path: Path) -> N
         assert unknown_operations(path) == ["'data in another file'"]
 
 
-def test_operations_of_other_makers_are_named(tmp_path: Path) -> None:
+def test_operations_of_other_makers_are_named(tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(model(node("Conv", "com.microsoft")))
     assert unknown_operations(path) == ["'domain com.microsoft'"]
@@ -159,7 +159,7 @@ def test_operations_of_other_makers_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_graphs_of_paddle_are_read_as_they_are(exported: Path) -> None:
+def test_graphs_of_paddle_are_read_as_they_are(exported):
     for path in exported.parent.iterdir():
         if path.suffix in (".pdmodel", ".onnx") or path.name == "net.json":
             assert unknown_operations(path) == []
@@ -185,14 +185,14 @@ def test_graphs_of_paddle_are_read_as_they_are(exported: Path) -> None:
     ],
     ids=[str(number) for number in range(14)],
 )
-def test_what_is_no_graph_is_refused(suffix: str, content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_graph_is_refused(suffix, content, tmp_path):
     path = tmp_path / f"net{suffix}"
     path.write_bytes(content)
     with pytest.raises(DataError, match="is not a graph"):
         check_graph(path)
 
 
-def test_deeply_nested_onnx_graphs_are_refused(tmp_path: Path) -> None:
+def test_deeply_nested_onnx_graphs_are_refused(tmp_path):
     inner = node("Conv")
     for _ in range(100):
         inner = node("Conv", attribute=field(5, field(6, field(1, inner))))
@@ -202,7 +202,7 @@ def test_deeply_nested_onnx_graphs_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_damaged_graphs_end_in_one_kind_of_error(exported: Path, tmp_path: Path) -> None:
+def test_damaged_graphs_end_in_one_kind_of_error(exported, tmp_path):
     draw = random.Random(0)
     graphs = [p for p in exported.parent.iterdir() if p.suffix == ".onnx" or p.name == "net.json"]
     for graph in graphs:
@@ -247,7 +247,7 @@ def writing_program(target: Path) -> bytes:
 
 
 @pytest.mark.slow
-def test_program_that_writes_a_file_is_refused_before_paddle_opens_it(exported: Path, tmp_path: Path) -> None:
+def test_program_that_writes_a_file_is_refused_before_paddle_opens_it(exported, tmp_path):
     target = tmp_path / "profile"
     contents = {".pdmodel": writing_program(target), ".pdiparams": saved_tensor()}
     prefix = altered(exported, contents, tmp_path)
@@ -261,7 +261,7 @@ def test_program_that_writes_a_file_is_refused_before_paddle_opens_it(exported: 
 
 
 @pytest.mark.slow
-def test_malformed_graph_of_known_operations_ends_another_process(exported: Path, tmp_path: Path) -> None:
+def test_malformed_graph_of_known_operations_ends_another_process(exported, tmp_path):
     graph = exported.with_name("net.json")
     if not graph.is_file():
         pytest.skip("this Paddle writes .pdmodel")
@@ -274,9 +274,7 @@ def test_malformed_graph_of_known_operations_ends_another_process(exported: Path
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
-    name: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(name, exported, tmp_path, monkeypatch):
     module = pytest.importorskip(name)
     if onnx_graph.missing_packages():
         pytest.skip("the extra onnx is not installed")
@@ -297,9 +295,7 @@ def test_onnx_graph_with_an_unknown_operation_reaches_no_runtime(
 
 
 @pytest.mark.parametrize(("name", "suffix"), [("inference", ".pdiparams"), ("onnxruntime", ".onnx")])
-def test_damaged_files_whose_digests_fit_end_in_one_line(
-    name: str, suffix: str, exported: Path, tmp_path: Path
-) -> None:
+def test_damaged_files_whose_digests_fit_end_in_one_line(name, suffix, exported, tmp_path):
     if name == "onnxruntime" and onnx_graph.missing_packages():
         pytest.skip("the extra onnx is not installed")
     content = model(node("Conv")) if suffix == ".onnx" else b"\xff" * 40
@@ -308,9 +304,7 @@ def test_damaged_files_whose_digests_fit_end_in_one_line(
         open_backend(prefix, name, BackendOptions(threads=1))
 
 
-def test_reference_file_that_grows_is_refused(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reference_file_that_grows_is_refused(exported, tmp_path, monkeypatch):
     bomb = io.BytesIO()
     np.savez_compressed(bomb, inputs0=np.zeros(2**18, np.float32))
     prefix = altered(exported, {REFERENCE_SUFFIX: bomb.getvalue()}, tmp_path)
@@ -319,9 +313,7 @@ def test_reference_file_that_grows_is_refused(
         open_backend(prefix, "inference", BackendOptions(threads=1, trust=True))
 
 
-def test_own_network_with_other_operations_is_exported_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_network_with_other_operations_is_exported_with_a_warning(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("ppsr.inference.graph_check._PIR", frozenset({"p"}))
     monkeypatch.setattr("ppsr.inference.graph_check._PROGRAM", frozenset({"feed", "fetch"}))
     export_network(network("MSRResNet"), tmp_path / "net", formats=["paddle"], verify=())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from ppsr.registry import GENERATORS
 from tests.inference.exports import network
 
 
-def test_channels_of_a_gray_network_are_found() -> None:
+def test_channels_of_a_gray_network_are_found():
     gray = GENERATORS.build(
         {"name": "MSRResNet", "num_in_ch": 1, "num_out_ch": 1, "num_feat": 4, "num_block": 1}
     )
@@ -23,20 +22,20 @@ def test_channels_of_a_gray_network_are_found() -> None:
     assert network_info(drn(**{**drn.test_args, "n_colors": 1})).channels == 1
 
 
-def test_a_steered_network_has_the_field_of_its_generator() -> None:
+def test_a_steered_network_has_the_field_of_its_generator():
     net = network("BlindSR")
     info = network_info(net)
     assert info.degradation_params == net.degradation_params > 0
     assert info.receptive_radius == net.generator.receptive_radius
 
 
-def test_info_of_a_network_that_makes_no_image_are_refused() -> None:
+def test_info_of_a_network_that_makes_no_image_are_refused():
     predictor = GENERATORS.get("DegradationPredictor")
     with pytest.raises(ConfigError, match="does not turn LR images"):
         network_info(predictor(**predictor.test_args))
 
 
-def test_info_survives_their_file(tmp_path: Path) -> None:
+def test_info_survives_their_file(tmp_path):
     info = NetworkInfo("HAT", 4, channels=1, rgb_range=255.0, size_multiple=16, receptive_radius=None)
     path = tmp_path / "x.info.json"
     path.write_text(info.to_json(paddle="3.3.1"))
@@ -46,7 +45,7 @@ def test_info_survives_their_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"network": 1}'])
-def test_file_that_describes_no_network_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_that_describes_no_network_is_refused(tmp_path, text):
     path = tmp_path / "x.info.json"
     path.write_text(text)
     with pytest.raises(DataError, match="does not describe"):
@@ -72,14 +71,14 @@ def test_file_that_describes_no_network_is_refused(tmp_path: Path, text: str) ->
         {"input_shape": {"a": 1}},
     ],
 )
-def test_values_that_no_network_has_are_refused(entries: dict, tmp_path: Path) -> None:
+def test_values_that_no_network_has_are_refused(entries, tmp_path):
     info = tmp_path / "net.info.json"
     info.write_text(json.dumps({**json.loads(NetworkInfo("Net", 2).to_json()), **entries}))
     with pytest.raises(DataError, match=r"net\.info\.json"):
         Export(tmp_path / "net")
 
 
-def test_files_that_are_endless_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_endless_are_refused(tmp_path):
     info = tmp_path / "net.info.json"
     for content in ("[" * 200_000, " " * (2**24 + 1)):
         info.write_text(content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +30,7 @@ os.kill(os.getpid(), signal.SIGUSR2)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory):
     if onnx_graph.missing_packages():
         pytest.skip("the extra onnx is not installed")
     prefix = tmp_path_factory.mktemp("export") / "net"
@@ -39,9 +38,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_result_that_openvino_left_from_the_call_before_is_no_result(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_result_that_openvino_left_from_the_call_before_is_no_result(exported, monkeypatch):
     """Short of memory it may end without an exception, and hand out its old result, of the same shape
     even."""
     backend = open_backend(exported, "openvino", BackendOptions(threads=1))
@@ -61,7 +58,7 @@ def test_result_that_openvino_left_from_the_call_before_is_no_result(
 
 
 @pytest.mark.slow
-def test_signals_are_handled_after_several_openvino_backends(exported: Path) -> None:
+def test_signals_are_handled_after_several_openvino_backends(exported):
     command = [sys.executable, "-c", SIGNALLED, str(exported)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["handled"]), done.stderr[-2000:]

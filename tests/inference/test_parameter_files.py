@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import pytest
 from paddle.base.proto import framework_pb2 as pb
@@ -29,7 +28,7 @@ def saved_tensor() -> bytes:
         struct.pack("<IQIi", 0, 0, 0, 2**31 - 1),
     ],
 )
-def test_parameters_that_are_not_what_the_file_holds_are_refused(content: bytes, tmp_path: Path) -> None:
+def test_parameters_that_are_not_what_the_file_holds_are_refused(content, tmp_path):
     path = tmp_path / "net.pdiparams"
     path.write_bytes(saved_tensor() * 3)
     check_parameters(path)
