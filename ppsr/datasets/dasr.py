@@ -43,7 +43,7 @@ class DASRDataset(DegradingDataset):
                 f"level_prob holds three probabilities that sum to 1, got {list(self.level_prob)}"
             )
         self.levels = levels_with(options)
-        smallest = [min(1.0, level.stages[0].resize_range[0]) for level in self.levels.values()]
+        smallest = [min(1.0, level.stages[0].resize.resize_range[0]) for level in self.levels.values()]
         return int(self.crop_pad_size * min(1 / self.scale, *smallest))
 
     def draw(

@@ -8,7 +8,7 @@ gives that back).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from ppsr.degradations.base import Operation
 from ppsr.degradations.kernels import Kernel, sinc_kernel
 from ppsr.degradations.operations import MODES, Blur, Jpeg, Noise, Resize
-from ppsr.degradations.steps import BlurStep, JpegStep, NoiseStep, ResizeStep, SincStep
+from ppsr.degradations.steps import BlurStep, JpegStep, NoiseStep, ResizeStep, check_probability
 from ppsr.errors import ConfigError, did_you_mean
 
 __all__ = [
@@ -33,23 +33,41 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stage(BlurStep):
-    """Ranges of one round of blur, resize, noise and JPEG. Names are those of the published options."""
+# Options of a stage by step; other options of the steps have no place among the 33 numbers.
+_OPTIONS = {
+    "blur": [field.name for field in fields(BlurStep)],
+    "resize": ["resize_prob", "resize_range"],
+    "noise": [field.name for field in fields(NoiseStep)],
+    "jpeg": ["jpeg_range"],
+}
 
-    resize_prob: Sequence[float]
-    resize_range: Sequence[float]
-    noise_range: Sequence[float]
-    poisson_scale_range: Sequence[float]
-    jpeg_range: Sequence[float]
-    gaussian_noise_prob: float = 0.5
-    gray_noise_prob: float = 0.4
 
-    def __post_init__(self) -> None:
-        super().__post_init__()  # the steps check their ranges
-        ResizeStep(self.resize_prob, self.resize_range)
-        NoiseStep(self.noise_range, self.poisson_scale_range, self.gaussian_noise_prob, self.gray_noise_prob)
-        JpegStep(self.jpeg_range)
+@dataclass(frozen=True)
+class Stage:
+    """Ranges of one round of blur, resize, noise and JPEG."""
+
+    blur: BlurStep
+    resize: ResizeStep
+    noise: NoiseStep
+    jpeg: JpegStep
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of all steps by their published names."""
+        return {key: getattr(getattr(self, step), key) for step, keys in _OPTIONS.items() for key in keys}
+
+    def changed(self, options: Mapping[str, Any]) -> Stage:
+        """This stage with other values of some options.
+
+        Raises:
+            ConfigError: an unknown option, or a value out of its limits.
+        """
+        _check_options(options, self.options)
+        steps = {
+            step: replace(getattr(self, step), **{key: options[key] for key in keys if key in options})
+            for step, keys in _OPTIONS.items()
+        }
+        return Stage(**steps)
 
 
 @dataclass(frozen=True)
@@ -60,18 +78,14 @@ class Level:
     final_sinc_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        SincStep(self.final_sinc_prob)  # which checks it
+        check_probability("sinc", final_sinc_prob=self.final_sinc_prob)
 
 
-def _stage(sigma: Any, prob: Any, resize: Any, noise: Any, poisson: Any, jpeg: Any, **options: Any) -> Stage:
+def _stage(
+    sigma: Any, prob: Any, resize: Any, noise: Any, poisson: Any, jpeg: Any, blur_prob: float = 1.0
+) -> Stage:
     return Stage(
-        blur_sigma=sigma,
-        resize_prob=prob,
-        resize_range=resize,
-        noise_range=noise,
-        poisson_scale_range=poisson,
-        jpeg_range=jpeg,
-        **options,
+        BlurStep(sigma, blur_prob), ResizeStep(prob, resize), NoiseStep(noise, poisson), JpegStep(jpeg)
     )
 
 
@@ -103,19 +117,17 @@ def levels_with(changes: Mapping[str, Any] | None) -> dict[str, Level]:
 
 def _changed_level(level: Level, change: Any) -> Level:
     """A level with the options of a configuration."""
-    _check_options(change, Level)
+    _check_options(change, [field.name for field in fields(Level)])
     given = change.get("stages", ())
     if not isinstance(given, (list, tuple)) or len(given) > len(level.stages):
         raise ConfigError(f"stages is a list of options for up to {len(level.stages)} stages, got {given!r}")
     stages = list(level.stages)
     for index, options in enumerate(given):
-        _check_options(options, Stage)
-        stages[index] = replace(stages[index], **options)
+        stages[index] = stages[index].changed(options)
     return replace(level, **{**change, "stages": tuple(stages)})
 
 
-def _check_options(options: Any, of: type) -> None:
-    names = [field.name for field in fields(of)]
+def _check_options(options: Any, names: Collection[str]) -> None:
     if not isinstance(options, Mapping):
         raise ConfigError(f"a mapping of {', '.join(names)} is needed, got {options!r}")
     for key in options:
@@ -131,9 +143,7 @@ class StageParams:
     blurred: bool
     scale: float
     mode: str
-    noise_kind: str
-    noise_level: float
-    gray: bool
+    noise: Noise
     quality: float
 
 
@@ -148,21 +158,15 @@ class DegradationParams:
 
 
 def _draw_stage(rng: np.random.Generator, stage: Stage, shared_rng: np.random.Generator) -> StageParams:
-    low, high = stage.resize_range
-    direction = shared_rng.choice(3, p=stage.resize_prob)
-    scale = (shared_rng.uniform(1, high), shared_rng.uniform(low, 1), 1.0)[direction]
-    gaussian = rng.random() < stage.gaussian_noise_prob
-    limits = stage.noise_range if gaussian else stage.poisson_scale_range
-    return StageParams(
-        kernel=stage.draw_kernel(rng),
-        blurred=bool(shared_rng.random() < stage.blur_prob),
-        scale=float(scale),
-        mode=str(shared_rng.choice(MODES)),
-        noise_kind="gaussian" if gaussian else "poisson",
-        noise_level=float(rng.uniform(limits[0], limits[1])),
-        gray=bool(rng.random() < stage.gray_noise_prob),
-        quality=float(rng.uniform(stage.jpeg_range[0], stage.jpeg_range[1])),
-    )
+    """The order of the draws is part of the result, as one generator may serve both streams."""
+    scale = stage.resize.draw_factor(shared_rng)
+    kind = stage.noise.draw_kind(rng)
+    kernel = stage.blur.draw_kernel(rng)
+    blurred = bool(shared_rng.random() < stage.blur.blur_prob)
+    mode = str(shared_rng.choice(MODES))
+    noise = stage.noise.draw_noise(rng, kind)
+    low, high = stage.jpeg.jpeg_range
+    return StageParams(kernel, blurred, scale, mode, noise, float(rng.uniform(low, high)))
 
 
 def draw_params(
@@ -177,7 +181,7 @@ def draw_params(
     stages = tuple(_draw_stage(rng, stage, shared_rng) for stage in level.stages)
     sinc = None
     if level.final_sinc_prob or len(stages) == 2:  # the published levels of one stage draw none
-        sinc = sinc_kernel(rng, sizes=level.stages[0].kernel_sizes, probability=level.final_sinc_prob)
+        sinc = sinc_kernel(rng, sizes=level.stages[0].blur.kernel_sizes, probability=level.final_sinc_prob)
     mode = str(shared_rng.choice(MODES))
     return DegradationParams(stages, mode, sinc, len(stages) == 1 or bool(shared_rng.random() < 0.5))
 
@@ -191,7 +195,7 @@ def build_operations(params: DegradationParams, size: tuple[int, int], scale: in
     operations: list[Operation] = [Blur(first.kernel.values)] if first.blurred else []
     operations += [
         Resize(first.mode, scale=first.scale),
-        Noise(first.noise_kind, first.noise_level, first.gray),
+        first.noise,
         Jpeg(first.quality),
     ]
     if not rest:
@@ -200,10 +204,7 @@ def build_operations(params: DegradationParams, size: tuple[int, int], scale: in
     if second.blurred:
         operations.append(Blur(second.kernel.values))
     between = int(height / scale * second.scale), int(width / scale * second.scale)
-    operations += [
-        Resize(second.mode, size=between),
-        Noise(second.noise_kind, second.noise_level, second.gray),
-    ]
+    operations += [Resize(second.mode, size=between), second.noise]
     compress = Jpeg(second.quality)
     return [*operations, *shrink, compress] if params.resize_first else [*operations, compress, *shrink]
 
@@ -230,18 +231,17 @@ def describe(params: DegradationParams, level: Level, *, published_description: 
         kernel = drawn.kernel
         vector[4 * index : 4 * index + 4] = (
             (kernel.size - 7) / 14,
-            _unit(kernel.sigma_x, stage.blur_sigma),
-            _unit(kernel.sigma_y, stage.blur_sigma),
+            _unit(kernel.sigma_x, stage.blur.blur_sigma),
+            _unit(kernel.sigma_y, stage.blur.blur_sigma),
             (kernel.rotation + np.pi) / (2 * np.pi),
         )
-        vector[10 + 4 * index] = _unit(drawn.scale, stage.resize_range)
+        vector[10 + 4 * index] = _unit(drawn.scale, stage.resize.resize_range)
         vector[11 + 4 * index + MODES.index(drawn.mode)] = 1
-        gaussian = drawn.noise_kind == "gaussian"
-        limits = stage.noise_range if gaussian else stage.poisson_scale_range
-        vector[18 + 4 * index] = _unit(drawn.noise_level, limits)
-        vector[19 + 4 * index] = drawn.gray
-        vector[20 + 4 * index + (not gaussian)] = 1
-        vector[26 + index] = _unit(drawn.quality, stage.jpeg_range)
+        noise = drawn.noise
+        vector[18 + 4 * index] = _unit(noise.level, stage.noise.level_range(noise.kind))
+        vector[19 + 4 * index] = noise.gray
+        vector[20 + 4 * index + (noise.kind != "gaussian")] = 1
+        vector[26 + index] = _unit(drawn.quality, stage.jpeg.jpeg_range)
     if params.sinc is not None:
         vector[8] = (params.sinc.size - 7) / 14
         vector[9] = (params.sinc.cutoff - np.pi / 3) / (2 * np.pi / 3)

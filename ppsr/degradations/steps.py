@@ -44,6 +44,7 @@ __all__ = [
     "are_shares",
     "bounds_after",
     "check_names",
+    "check_probability",
     "check_range",
 ]
 
@@ -60,7 +61,8 @@ def check_range(step: str, key: str, value: Sequence[float], low: float, high: f
         raise ConfigError(f"{step}: {key} must be [low, high], numbers {limits}, got {value}")
 
 
-def _check_probability(step: str, **values: float) -> None:
+def check_probability(step: str, **values: float) -> None:
+    """Raise a ConfigError unless all options, by name, of a step are between 0 and 1."""
     for key, value in values.items():
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise ConfigError(f"{step}: {key} is between 0 and 1, got {value}")
@@ -112,7 +114,7 @@ class BlurStep(Step):
         check_range("blur", "blur_sigma", self.blur_sigma, 1e-3)
         check_range("blur", "betag_range", self.betag_range, 0)
         check_range("blur", "betap_range", self.betap_range, 0)
-        _check_probability("blur", blur_prob=self.blur_prob, sinc_prob=self.sinc_prob)
+        check_probability("blur", blur_prob=self.blur_prob, sinc_prob=self.sinc_prob)
         check_names("blur", "kernel_list", self.kernel_list, KERNEL_SHAPES)
         check_shares("blur", "kernel_prob", self.kernel_prob, len(self.kernel_list))
         _odd_sides("blur", self.kernel_range)
@@ -160,7 +162,7 @@ class SincStep(Step):
     kernel_range: Sequence[int] = (7, 21)
 
     def __post_init__(self) -> None:
-        _check_probability("sinc", final_sinc_prob=self.final_sinc_prob)
+        check_probability("sinc", final_sinc_prob=self.final_sinc_prob)
         _odd_sides("sinc", self.kernel_range)
 
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
@@ -202,13 +204,17 @@ class ResizeStep(Step):
         if self.relative_to not in ("image", "lq"):
             raise ConfigError(f"resize: relative_to is 'image' or 'lq', got '{self.relative_to}'")
 
-    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+    def draw_factor(self, shared_rng: Rng) -> float:
+        """A factor: the direction, then one number for enlarging and one for shrinking, used or not."""
         low, high = self.resize_range
         direction = int(shared_rng.choice(3, p=self.resize_prob))
-        factor = (shared_rng.uniform(1, high), shared_rng.uniform(low, 1), 1.0)[direction]
+        return float((shared_rng.uniform(1, high), shared_rng.uniform(low, 1), 1.0)[direction])
+
+    def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
+        factor = self.draw_factor(shared_rng)
         mode = str(shared_rng.choice(self.resize_mode_list, p=self.resize_mode_prob))
         if self.relative_to == "image":
-            return [Resize(mode, scale=float(factor))]
+            return [Resize(mode, scale=factor)]
         height, width = (int(side / sizes.scale * factor) for side in sizes.size)
         return [Resize(mode, size=(height, width))]
 
@@ -230,15 +236,25 @@ class NoiseStep(Step):
     def __post_init__(self) -> None:
         check_range("noise", "noise_range", self.noise_range, 0)
         check_range("noise", "poisson_scale_range", self.poisson_scale_range, 0)
-        _check_probability(
+        check_probability(
             "noise", gaussian_noise_prob=self.gaussian_noise_prob, gray_noise_prob=self.gray_noise_prob
         )
 
+    def draw_kind(self, rng: Rng) -> str:
+        """Kind of noise, "gaussian" or "poisson"."""
+        return "gaussian" if rng.random() < self.gaussian_noise_prob else "poisson"
+
+    def level_range(self, kind: str) -> Sequence[float]:
+        """Range of the level of one kind of noise."""
+        return self.noise_range if kind == "gaussian" else self.poisson_scale_range
+
+    def draw_noise(self, rng: Rng, kind: str) -> Noise:
+        """Noise of a kind: its level, then whether it is gray."""
+        low, high = self.level_range(kind)
+        return Noise(kind, float(rng.uniform(low, high)), bool(rng.random() < self.gray_noise_prob))
+
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
-        gaussian = rng.random() < self.gaussian_noise_prob
-        low, high = self.noise_range if gaussian else self.poisson_scale_range
-        kind = "gaussian" if gaussian else "poisson"
-        return [Noise(kind, float(rng.uniform(low, high)), bool(rng.random() < self.gray_noise_prob))]
+        return [self.draw_noise(rng, self.draw_kind(rng))]
 
 
 @dataclass(frozen=True)
@@ -288,7 +304,7 @@ class Sometimes(Step):
     prob: float
 
     def __post_init__(self) -> None:
-        _check_probability("degradation", prob=self.prob)
+        check_probability("degradation", prob=self.prob)
 
     def draw(self, rng: Rng, shared_rng: Rng, sizes: ImageSizes) -> list[Operation]:
         operations = self.step.draw(rng, shared_rng, sizes)

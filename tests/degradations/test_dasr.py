@@ -12,7 +12,7 @@ from ppsr.errors import ConfigError
 
 def test_options_of_one_stage_leave_all_others_as_published():
     levels = levels_with({"severe": {"stages": [{}, {"jpeg_range": [20, 60]}], "final_sinc_prob": 0.5}})
-    assert levels["severe"].stages[1].jpeg_range == [20, 60]
+    assert levels["severe"].stages[1].jpeg.jpeg_range == [20, 60]
     assert levels["severe"].stages[0] == LEVELS["severe"].stages[0]
     assert levels["severe"].final_sinc_prob == 0.5
     assert levels["weak"] is LEVELS["weak"]

@@ -63,9 +63,11 @@ def _choices(g, level, i, height, width):
                 blurred=blurred,
                 scale=_scale(g, level, i) if scale is None else scale,
                 mode=resizes[n]["mode"],
-                noise_kind=noises[n]["kind"],
-                noise_level=float(g[f"output/noise{n + 1}_level"][i]),
-                gray=bool(g[f"output/noise{n + 1}_gray"][i]),
+                noise=Noise(
+                    noises[n]["kind"],
+                    float(g[f"output/noise{n + 1}_level"][i]),
+                    bool(g[f"output/noise{n + 1}_gray"][i]),
+                ),
                 quality=float(g[f"output/jpeg{n + 1}_quality"][i]),
             )
         )
@@ -78,7 +80,7 @@ def _choices(g, level, i, height, width):
 
 def _scale(g, level, i):
     """The second scale is recorded through its normalised value only."""
-    low, high = level.stages[1].resize_range
+    low, high = level.stages[1].resize.resize_range
     return float(g["output/params"][i, 14]) * (high - low) + low
 
 
@@ -149,7 +151,7 @@ class _Integers:
 
 def _drawn(level, index, draws):
     """The released code never draws the smallest side of its range."""
-    return replace(level.stages[index], kernel_range=(9, 21)).draw_kernel(draws)
+    return replace(level.stages[index].blur, kernel_range=(9, 21)).draw_kernel(draws)
 
 
 @golden("functions_dataset*")

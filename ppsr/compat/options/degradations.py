@@ -7,7 +7,6 @@ ECCV 2022, arXiv:2203.14216.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from ppsr.compat.options.source import Source
@@ -85,8 +84,7 @@ def convert_levels(options: Source) -> None:
 
 def _changed_stage(options: Source, stage: Stage, suffix: str) -> dict[str, Any]:
     changed = {}
-    for option in (entry.name for entry in fields(Stage)):
-        published = getattr(stage, option)
+    for option, published in stage.options.items():
         if option == "kernel_range":
             smallest = "blur_kernel_size2_minimum" if suffix == "2" else f"blur_kernel_size_minimum{suffix}"
             keys = (smallest, f"blur_kernel_size{suffix}")
