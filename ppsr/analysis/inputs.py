@@ -147,7 +147,7 @@ def load_image(
     if gt is not None and from_hr:
         raise ConfigError("with --from-hr the image is its own truth; leave --gt out")
     if crop is not None and crop < 1:
-        raise ConfigError(f"a crop has a side of at least one pixel, got {crop}")
+        raise ConfigError(f"a crop must have a side of at least one pixel, got {crop}")
     gray, scale = network.layers.in_channels == 1, int(network.net.scale)
     image = read_image(path, gray=gray)
     truth = image if from_hr else read_image(gt, gray=gray) if gt else None

@@ -224,7 +224,7 @@ def dsr_test(
     from ppsr.prepare.depth import DepthTest
 
     if lq_script not in ("published", "fixed"):
-        raise ConfigError(f"--lq-script is published or fixed, got '{lq_script}'")
+        raise ConfigError(f"--lq-script must be published or fixed, got '{lq_script}'")
     _make(DepthTest(output, scale, seed, lq_script == "published"), source, workers, force)
 
 

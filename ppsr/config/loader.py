@@ -111,7 +111,7 @@ def _import(values: dict[str, Any], lines: Lines, further: Iterable[str]) -> Non
     """Import what the config and the command line name, and keep all of it in the config."""
     named = values.get("imports") or []
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        raise ConfigError(f"{lines[('imports',)]}: 'imports' is a list of modules, got {named!r}")
+        raise ConfigError(f"{lines[('imports',)]}: 'imports' must be a list of modules, got {named!r}")
     for index, name in enumerate(named):
         try:
             import_modules([name])
@@ -127,7 +127,7 @@ def _import(values: dict[str, Any], lines: Lines, further: Iterable[str]) -> Non
 def _read_mapping(path: Path) -> tuple[dict[str, Any], Lines]:
     values, lines = read_yaml(path)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: a configuration is a mapping of keys, not {type(values).__name__}")
+        raise ConfigError(f"{path}: a configuration must be a mapping of keys, not {type(values).__name__}")
     return values, lines
 
 

@@ -217,7 +217,7 @@ class _Pipeline:
 
     def _name(self, place: Place, step: Any) -> str:
         named = isinstance(step, Mapping) and isinstance(step.get("name"), str)
-        self._require(named, place, f"a step is a mapping with a 'name', got {step!r}")
+        self._require(named, place, f"a step must be a mapping with a 'name', got {step!r}")
         keys = step.get("keys", [])
         self._require(isinstance(keys, list), (*place, "keys"), f"a list is needed, got {keys!r}")
         return step["name"]

@@ -48,7 +48,7 @@ class GANLoss:
 
     def __post_init__(self) -> None:
         if self.net_d_reg_every < 1:
-            raise ConfigError(f"net_d_reg_every is 1 or more, got {self.net_d_reg_every}")
+            raise ConfigError(f"net_d_reg_every must be 1 or more, got {self.net_d_reg_every}")
         if self.gan_type not in _TYPES:
             raise ConfigError(f"unknown gan_type '{self.gan_type}'; {did_you_mean(self.gan_type, _TYPES)}")
 

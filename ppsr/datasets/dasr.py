@@ -40,7 +40,7 @@ class DASRDataset(DegradingDataset):
     def _configure(self, options: dict[str, Any]) -> float:
         if len(self.level_prob) != 3 or abs(sum(self.level_prob) - 1) > 1e-6:
             raise ConfigError(
-                f"level_prob holds three probabilities that sum to 1, got {list(self.level_prob)}"
+                f"level_prob must hold three probabilities that sum to 1, got {list(self.level_prob)}"
             )
         self.levels = levels_with(options)
         smallest = [min(1.0, level.stages[0].resize.resize_range[0]) for level in self.levels.values()]

@@ -31,7 +31,7 @@ class DepthDataset(SRDataset):
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
-            raise ConfigError(f"depth maps have 1 channel or 3 equal ones, got {self.channels}")
+            raise ConfigError(f"depth maps must have 1 channel or 3 equal ones, got {self.channels}")
         super().__post_init__()
 
     def _read_image(self, path: Path) -> np.ndarray:

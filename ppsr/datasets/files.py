@@ -151,9 +151,9 @@ def _several(key: str, folders: Folders) -> list[Path]:
     """The folders of an option that takes one or several."""
     several = [folders] if isinstance(folders, (str, Path)) else folders
     if not isinstance(several, (list, tuple)) or not several:
-        raise ConfigError(f"{key} is a folder, or a list of folders, got {folders!r}")
+        raise ConfigError(f"{key} must be a folder, or a list of folders, got {folders!r}")
     if wrong := [folder for folder in several if not isinstance(folder, (str, Path))]:
-        raise ConfigError(f"{key} is a folder, or a list of folders, and holds {wrong[0]!r}")
+        raise ConfigError(f"{key} must hold folders, got {wrong[0]!r}")
     return [Path(folder) for folder in several]
 
 
@@ -166,7 +166,9 @@ def _shared(groups: Sequence[Sequence[T]], shares: Sequence[float] | None) -> li
         return [item for group in groups for item in group]
     fits = isinstance(shares, (list, tuple)) and len(shares) == len(groups)
     if not fits or not all(isinstance(share, (int, float)) and share > 0 for share in shares):
-        raise ConfigError(f"shares holds a number above 0 for each of {len(groups)} folders, got {shares!r}")
+        raise ConfigError(
+            f"shares must hold a number above 0 for each of {len(groups)} folders, got {shares!r}"
+        )
     unit = max(len(group) / share for group, share in zip(groups, shares, strict=True))
     return [
         group[place % len(group)]
@@ -216,7 +218,7 @@ def gather_pairs(
             template that fits.
     """
     if "{}" not in str(template):
-        raise ConfigError(f"filename_tmpl holds {{}} for the name of the HR image, got {template!r}")
+        raise ConfigError(f"filename_tmpl must hold {{}} for the name of the HR image, got {template!r}")
     gt_folders, lq_folders = _gt_folders(gt_folder, meta_info), _several("lq_folder", lq_folder)
     if len(gt_folders) != len(lq_folders):
         raise ConfigError(

@@ -24,7 +24,7 @@ def filter2d(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """
     reach = kernel.shape[0] // 2
     if kernel.shape[0] % 2 == 0:
-        raise DataError(f"a filter kernel has an odd side, got {kernel.shape}")
+        raise DataError(f"a filter kernel must have an odd side, got {kernel.shape}")
     if min(image.shape[:2]) <= reach:
         raise DataError(f"a {kernel.shape[0]} pixel filter needs sides above {reach}, got {image.shape[:2]}")
     blurred = cv2.filter2D(image, cv2.CV_32F, trimmed(kernel), borderType=cv2.BORDER_REFLECT_101)

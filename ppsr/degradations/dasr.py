@@ -120,7 +120,9 @@ def _changed_level(level: Level, change: Any) -> Level:
     _check_options(change, [field.name for field in fields(Level)])
     given = change.get("stages", ())
     if not isinstance(given, (list, tuple)) or len(given) > len(level.stages):
-        raise ConfigError(f"stages is a list of options for up to {len(level.stages)} stages, got {given!r}")
+        raise ConfigError(
+            f"stages must be a list of options for up to {len(level.stages)} stages, got {given!r}"
+        )
     stages = list(level.stages)
     for index, options in enumerate(given):
         stages[index] = stages[index].changed(options)

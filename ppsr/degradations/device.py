@@ -110,7 +110,7 @@ def filter2d(x: Tensor, kernels: np.ndarray) -> Tensor:
         kernels: (N, k, k), k odd.
     """
     if kernels.shape[1] % 2 == 0:
-        raise DataError(f"a filter kernel has an odd side, got {kernels.shape}")
+        raise DataError(f"a filter kernel must have an odd side, got {kernels.shape}")
     kernels = blur.trimmed(kernels)
     count, channels, height, width = x.shape
     reach = kernels.shape[1] // 2

@@ -58,7 +58,7 @@ def quality_factor(quality: float) -> float:
         DataError: outside 0 < q < 100; at 100 the tables would be zero.
     """
     if not 0 < quality < 100:
-        raise DataError(f"a JPEG quality is between 0 and 100, both excluded; got {quality}")
+        raise DataError(f"a JPEG quality must be between 0 and 100, both excluded; got {quality}")
     return 50 / quality if quality < 50 else 2 - quality * 0.02
 
 

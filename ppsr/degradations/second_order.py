@@ -58,7 +58,7 @@ def build_steps(entries: Sequence[Mapping[str, Any]], where: str = "operations")
 
 def _build_step(entry: Mapping[str, Any], where: str) -> Step:
     if not isinstance(entry, Mapping) or "name" not in entry:
-        raise ConfigError(f"{where}: a degradation step is a mapping with the key 'name', got {entry!r}")
+        raise ConfigError(f"{where}: a degradation step must be a mapping with the key 'name', got {entry!r}")
     name = str(entry["name"])
     options = {key: value for key, value in entry.items() if key not in ("name", "prob")}
     try:
@@ -76,7 +76,7 @@ def _build_step(entry: Mapping[str, Any], where: str) -> Step:
 
 def _build_groups(groups: Any) -> tuple[tuple[Step, ...], ...]:
     if not isinstance(groups, (list, tuple)):
-        raise ConfigError(f"groups is a list of lists of steps, got {groups!r}")
+        raise ConfigError(f"groups must be a list of lists of steps, got {groups!r}")
     return tuple(build_steps(group, f"groups.{index}") for index, group in enumerate(groups))
 
 

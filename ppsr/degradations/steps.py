@@ -65,7 +65,7 @@ def check_probability(step: str, **values: float) -> None:
     """Raise a ConfigError unless all options, by name, of a step are between 0 and 1."""
     for key, value in values.items():
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ConfigError(f"{step}: {key} is between 0 and 1, got {value}")
+            raise ConfigError(f"{step}: {key} must be between 0 and 1, got {value}")
 
 
 def are_shares(value: Any, count: int) -> bool:
@@ -84,7 +84,7 @@ def check_shares(step: str, key: str, value: Sequence[float], count: int) -> Non
 def check_names(step: str, key: str, value: Sequence[str], valid: Collection[str]) -> None:
     """Raise a ConfigError unless the option of a step is a list of valid names."""
     if not isinstance(value, (list, tuple)) or not value:
-        raise ConfigError(f"{step}: {key} is a list of names of {', '.join(valid)}, got {value!r}")
+        raise ConfigError(f"{step}: {key} must be a list of names of {', '.join(valid)}, got {value!r}")
     for name in value:
         if name not in valid:
             raise ConfigError(f"{step}: {key} has the unknown '{name}'; {did_you_mean(name, valid)}")
@@ -93,7 +93,7 @@ def check_names(step: str, key: str, value: Sequence[str], valid: Collection[str
 def _odd_sides(step: str, limits: Sequence[int]) -> list[int]:
     check_range(step, "kernel_range", limits, 1, 21)
     if not all(isinstance(side, int) and side % 2 for side in limits):
-        raise ConfigError(f"{step}: kernel_range is two odd numbers, got {list(limits)}")
+        raise ConfigError(f"{step}: kernel_range must be two odd numbers, got {list(limits)}")
     return list(range(limits[0], limits[1] + 1, 2))
 
 
@@ -200,9 +200,9 @@ class ResizeStep(Step):
             check_shares("resize", "resize_mode_prob", self.resize_mode_prob, len(self.resize_mode_list))
         check_range("resize", "resize_range", self.resize_range, 1e-3)
         if not self.resize_range[0] <= 1 <= self.resize_range[1]:
-            raise ConfigError(f"resize: resize_range holds 1, got {list(self.resize_range)}")
+            raise ConfigError(f"resize: resize_range must hold 1, got {list(self.resize_range)}")
         if self.relative_to not in ("image", "lq"):
-            raise ConfigError(f"resize: relative_to is 'image' or 'lq', got '{self.relative_to}'")
+            raise ConfigError(f"resize: relative_to must be 'image' or 'lq', got '{self.relative_to}'")
 
     def draw_factor(self, shared_rng: Rng) -> float:
         """A factor: the direction, then one number for enlarging and one for shrinking, used or not."""

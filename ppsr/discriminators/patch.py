@@ -60,7 +60,7 @@ class NLayerDiscriminator(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         if 0 < min(x.shape[2:]) < self.min_side:
             raise DataError(
-                f"NLayerDiscriminator: sides are {self.min_side} pixels or more, got {list(x.shape[2:])}; "
+                f"NLayerDiscriminator: sides must be at least {self.min_side}, got {list(x.shape[2:])}; "
                 "take fewer `n_layers` or a larger dataset.train.gt_size"
             )
         return self.model(x)

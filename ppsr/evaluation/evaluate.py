@@ -139,14 +139,14 @@ def evaluate(
     """
     chosen = find_protocol(protocol, scale)
     if lq_script not in ("published", "fixed"):
-        raise ConfigError(f"lq_script is published or fixed, got {lq_script!r}")
+        raise ConfigError(f"lq_script must be published or fixed, got {lq_script!r}")
     if lq_script == "fixed" and not chosen.has_fixed_script:
         raise ConfigError(f"lq_script=fixed applies to protocol 'dsr' only, got '{protocol}'")
     if sr is not None and lq is not None:
         raise ConfigError("sr images are scored directly, so lq has no effect; give only one of them")
     check_value_range(value_range)
     if seed < 0:
-        raise ConfigError(f"seed is at least 0, got {seed}")
+        raise ConfigError(f"seed must be at least 0, got {seed}")
     configs = chosen.metric_configs(scale, metrics or None, metric_options or {})
     ways = {"sr": sr, "upscale": upscale, "use_bicubic": use_bicubic or None, "load": load or config_file}
     given = [way for way, value in ways.items() if value is not None]

@@ -117,9 +117,11 @@ class MambaDRCT(SwinSkeleton):
         is_light_cab: bool = True,
     ) -> None:
         if len(mamba_blocks) != STAGES or any(flag not in (0, 1) for flag in mamba_blocks):
-            raise ConfigError(f"MambaDRCT: mamba_blocks are {STAGES} flags 0 or 1, got {list(mamba_blocks)}")
+            raise ConfigError(
+                f"MambaDRCT: mamba_blocks must be {STAGES} flags 0 or 1, got {list(mamba_blocks)}"
+            )
         if mamba_type not in _TYPES:
-            raise ConfigError(f"MambaDRCT: mamba_type is {' or '.join(_TYPES)}, got '{mamba_type}'")
+            raise ConfigError(f"MambaDRCT: mamba_type must be {' or '.join(_TYPES)}, got '{mamba_type}'")
         super().__init__(options, ape=options.ape)
         self.size_multiple = 1 if all(mamba_blocks) else options.window()[0]
         self.use_checkpoint = options.use_checkpoint

@@ -90,7 +90,7 @@ def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True)
         DataError: the factor is not positive.
     """
     if scale <= 0:
-        raise DataError(f"a resize factor is positive, got {scale}")
+        raise DataError(f"a resize factor must be positive, got {scale}")
     rows = _matlab_matrix(image.shape[0], float(scale), antialiasing)
     columns = _matlab_matrix(image.shape[1], float(scale), antialiasing)
     return resize_separable(image, rows, columns)
@@ -111,7 +111,7 @@ def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
         DataError: the factor is not positive, or the image has another type.
     """
     if scale <= 0:
-        raise DataError(f"a resize factor is positive, got {scale}")
+        raise DataError(f"a resize factor must be positive, got {scale}")
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"whole numbers of 8 or 16 bit are needed, got {image.dtype}")
     resized = image

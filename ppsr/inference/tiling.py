@@ -92,7 +92,7 @@ def make_tiles(info: NetworkInfo, size: int, overlap: int | None = None) -> Tile
         ConfigError: negative sizes.
     """
     if size < 0 or (overlap is not None and overlap < 0):
-        raise ConfigError(f"tile and overlap are not negative, got {size} and {overlap}")
+        raise ConfigError(f"tile and overlap must not be negative, got {size} and {overlap}")
     reach = _up(default_overlap(info) if overlap is None else overlap, info.size_multiple)
     radius = info.receptive_radius
     fade = 0 if radius is not None and radius <= reach else reach // 2

@@ -89,12 +89,12 @@ class Upscaler:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
         if outscale is not None and not _SMALLEST_OUTSCALE <= outscale <= 64:
-            raise ConfigError(f"outscale is 1/16 to 64, got {outscale}")
+            raise ConfigError(f"outscale must be 1/16 to 64, got {outscale}")
         for name, value in {"tile": tile, "overlap": overlap}.items():
             if value is not None and (not isinstance(value, int) or value < 0):
-                raise ConfigError(f"{name} is a whole number of LR pixels, 0 or more, got {value!r}")
+                raise ConfigError(f"{name} must be a whole number of LR pixels, 0 or more, got {value!r}")
         if max_memory is not None and max_memory <= 0:
-            raise ConfigError(f"max_memory is a positive number of bytes, got {max_memory}")
+            raise ConfigError(f"max_memory must be a positive number of bytes, got {max_memory}")
         if tile_mode != "blend" and max_memory is not None:
             raise ConfigError(f"tile mode {tile_mode} has no limit of memory; use blend")
         if isinstance(network, (str, Path, list, tuple)):
@@ -145,7 +145,7 @@ class Upscaler:
         """
         if not isinstance(image, np.ndarray):
             raise DataError(
-                f"an image is a numpy array, got {type(image).__name__}; use ppsr.imaging.read_image"
+                f"an image must be a numpy array, got {type(image).__name__}; use ppsr.imaging.read_image"
             )
         pixels = image[..., None] if image.ndim == 2 else image
         _check(pixels, self.backend.info)
@@ -265,7 +265,7 @@ def _check(pixels: np.ndarray, info: NetworkInfo) -> None:
         bands = " or ".join(map(str, allowed))
         raise DataError(f"{info.network} takes images H x W x {bands}, got an array of shape {pixels.shape}")
     if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"samples are uint8, uint16 or float in [0, 1], got {pixels.dtype}")
+        raise DataError(f"samples must be uint8, uint16 or float in [0, 1], got {pixels.dtype}")
     if pixels.dtype.kind != "f":
         return
     low, high = float(pixels.min()), float(pixels.max())
@@ -273,6 +273,6 @@ def _check(pixels: np.ndarray, info: NetworkInfo) -> None:
         raise DataError("the image has values that are not finite")
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
         raise DataError(
-            f"samples of type float are in [0, 1], got {low:.4g} to {high:.4g}; divide by the largest value, "
-            "or give uint8 or uint16"
+            f"samples of type float must be in [0, 1], got {low:.4g} to {high:.4g}; divide by the "
+            "largest value, or give uint8 or uint16"
         )

@@ -19,7 +19,7 @@ _BAND = 64
 def _cropped(image: np.ndarray, crop_border: int) -> np.ndarray:
     """H x W x C of any type without its border."""
     if image.ndim not in (2, 3):
-        raise DataError(f"an image is H x W or H x W x C, got an array of shape {image.shape}")
+        raise DataError(f"an image must be H x W or H x W x C, got an array of shape {image.shape}")
     inner = image[..., None] if image.ndim == 2 else image
     if crop_border:
         inner = inner[crop_border:-crop_border, crop_border:-crop_border]

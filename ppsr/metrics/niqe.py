@@ -86,7 +86,7 @@ class NIQE:
         self, *, parameters: str | Path | None = None, crop_border: int = 0, convert_to: str = "y"
     ) -> None:
         if convert_to not in ("y", "gray"):
-            raise ConfigError(f"convert_to is y or gray, got {convert_to!r}")
+            raise ConfigError(f"convert_to must be y or gray, got {convert_to!r}")
         self.crop_border = crop_border
         self.convert_to = convert_to
         self.mean, self.covariance, self.window = _read_parameters(_parameter_file(parameters))

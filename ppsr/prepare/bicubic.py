@@ -43,7 +43,7 @@ class Bicubic(Recipe):
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) < 2:
-            raise ConfigError(f"scales are whole numbers from 2, got {list(self.scales)}")
+            raise ConfigError(f"scales must be whole numbers from 2, got {list(self.scales)}")
         least = math.lcm(*self.scales)
         if self.multiple is not None and (self.multiple < 1 or self.multiple % least):
             raise ConfigError(

@@ -49,7 +49,7 @@ class DASRValidation(Recipe):
 
     def __post_init__(self) -> None:
         if self.kind not in TYPES:
-            raise ConfigError(f"--type is 1 (weak), 2 (standard) or 3 (severe), got {self.kind}")
+            raise ConfigError(f"--type must be 1 (weak), 2 (standard) or 3 (severe), got {self.kind}")
 
     def files(self, path: Path) -> list[Path]:
         return [self.target / f"{path.stem}.png"]

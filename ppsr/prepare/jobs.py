@@ -247,7 +247,7 @@ def parallel_map(
         DataError: a worker died, as for want of memory.
     """
     if workers is not None and workers < 1:
-        raise ConfigError(f"the number of workers is at least 1, got {workers}")
+        raise ConfigError(f"the number of workers must be at least 1, got {workers}")
     workers = workers or max(1, min(os.cpu_count() or 1, len(items) // _ITEMS_PER_WORKER))
     bar = partial(tqdm, total=len(items), desc=title, unit="image", disable=None)
     if workers == 1:

@@ -48,7 +48,7 @@ def make_list(
         DataError: no images.
     """
     if form not in FORMS:
-        raise ConfigError(f"the form of a list is shape or name, got {form!r}")
+        raise ConfigError(f"the form of a list must be shape or name, got {form!r}")
     output, folder = Path(output), Path(folder)
     if output.is_dir():
         raise ConfigError(f"{output} is a folder; give the name of a text file")

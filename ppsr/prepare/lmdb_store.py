@@ -55,9 +55,9 @@ def make_lmdb(
     """
     lmdb, source, target = load_lmdb(), Path(source), Path(target)
     if target.suffix != STORE_SUFFIX:
-        raise ConfigError(f"the name of a store ends in {STORE_SUFFIX}, got {target}")
+        raise ConfigError(f"the name of a store must end in {STORE_SUFFIX}, got {target}")
     if not 0 <= level <= 9:
-        raise ConfigError(f"a PNG compression is 0 to 9, got {level}")
+        raise ConfigError(f"a PNG compression must be 0 to 9, got {level}")
     if target.exists() and not target.is_dir():
         raise ConfigError(f"{target} is a file; give another name")
     paths = gather_images(source)

@@ -48,9 +48,11 @@ class SOAP(paddle.optimizer.Optimizer):
         max_precondition_dim: int = 1024,
     ) -> None:
         if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
-            raise ConfigError(f"SOAP: beta1 and beta2 are in [0, 1), got {beta1} and {beta2}")
+            raise ConfigError(f"SOAP: beta1 and beta2 must be in [0, 1), got {beta1} and {beta2}")
         if precondition_frequency < 1:
-            raise ConfigError(f"SOAP: precondition_frequency is at least 1, got {precondition_frequency}")
+            raise ConfigError(
+                f"SOAP: precondition_frequency must be at least 1, got {precondition_frequency}"
+            )
         super().__init__(learning_rate, parameters=parameters)
         self.betas = beta1, beta2
         self.epsilon = epsilon

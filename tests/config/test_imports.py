@@ -86,7 +86,7 @@ def test_options_of_ones_own_components_are_checked(folder):
         ("imports: [my_package.loses]", "there is no module 'my_package.loses'"),
         ("imports: [my_packag.losses]", "there is no module 'my_packag'"),
         ("imports: [broken]", "importing 'broken' failed: ZeroDivisionError: division by zero"),
-        ("imports: my_package", "'imports' is a list of modules, got 'my_package'"),
+        ("imports: my_package", "'imports' must be a list of modules, got 'my_package'"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_named_with_its_line(folder, line, message):

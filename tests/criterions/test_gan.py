@@ -74,7 +74,7 @@ def test_the_r1_weight_counts_for_the_steps_between():
     loss = GANLoss(r1_reg_weight=10.0, net_d_reg_every=4)
     assert [loss.r1_weight(step) for step in range(5)] == [20.0, 0.0, 0.0, 0.0, 20.0]
     assert GANLoss().r1_weight(0) == 0
-    with pytest.raises(ConfigError, match="net_d_reg_every is 1 or more, got 0"):
+    with pytest.raises(ConfigError, match="net_d_reg_every must be 1 or more, got 0"):
         GANLoss(net_d_reg_every=0)
 
 

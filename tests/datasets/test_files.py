@@ -227,7 +227,7 @@ def test_pairs_of_several_folders_stay_in_their_own(tmp_path):
 
 def test_folders_and_shares_that_do_not_fit_are_refused(tmp_path):
     folder = _write(tmp_path / "a", "0")
-    with pytest.raises(ConfigError, match="shares holds a number above 0 for each of 1"):
+    with pytest.raises(ConfigError, match="shares must hold a number above 0 for each of 1"):
         gather_shares(folder, shares=[1, 2])
     with pytest.raises(ConfigError, match="shares"):
         gather_shares([folder, folder], shares=[1, 0])
@@ -235,7 +235,7 @@ def test_folders_and_shares_that_do_not_fit_are_refused(tmp_path):
         gather_pairs([folder, folder], folder, "{}")
     with pytest.raises(ConfigError, match="meta_info names the images of one folder"):
         gather_shares([folder, folder], meta_info=folder / "list.txt")
-    with pytest.raises(ConfigError, match="gt_folder is a folder"):
+    with pytest.raises(ConfigError, match="gt_folder must be a folder"):
         gather_shares([])
 
 

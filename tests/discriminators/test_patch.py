@@ -107,5 +107,5 @@ def test_wrong_options_and_small_images_are_named(rng):
         NLayerDiscriminator(n_layers=0)
     with pytest.raises(ConfigError, match="num_d"):
         MultiScaleDiscriminator(num_d=0)
-    with pytest.raises(DataError, match=r"24 pixels or more, got \[16, 64\]"):
+    with pytest.raises(DataError, match=r"at least 24, got \[16, 64\]"):
         NLayerDiscriminator(ndf=2)(image(rng, 1, 3, 16, 64))

@@ -226,7 +226,7 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"gt": None}, "needs HR images"),
         ({"protocol": "dasr"}, "needs LR images.*dasr-valid"),
         ({"data": "x"}, "either data or gt and lq"),
-        ({"seed": -1}, "seed is at least 0, got -1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"sets": ["Set5"]}, "'sets' requires 'data'"),
         ({"gt": None, "data": "x", "name": "foo"}, "name applies to a set"),
         ({"lq_script": "fixed"}, "applies to protocol .dsr. only"),

@@ -195,11 +195,11 @@ def test_memory_is_measured_on_single_passes():
     [
         ({"tile_mode": "blended"}, "did you mean 'blend'"),
         ({"outscale": 0}, "outscale"),
-        ({"outscale": 1e-9}, "outscale is 1/16 to 64"),
+        ({"outscale": 1e-9}, "outscale must be 1/16 to 64"),
         ({"max_memory": 10**9, "tile_mode": "published"}, "no limit of memory"),
-        ({"tile": -1}, "tile is a whole number of LR pixels, 0 or more, got -1"),
-        ({"tile": 2.5}, "tile is a whole number"),
-        ({"overlap": -2}, "overlap is a whole number"),
+        ({"tile": -1}, "tile must be a whole number of LR pixels, 0 or more, got -1"),
+        ({"tile": 2.5}, "tile must be a whole number"),
+        ({"overlap": -2}, "overlap must be a whole number"),
         ({"max_memory": -5}, "positive number of bytes, got -5"),
     ],
 )
@@ -280,7 +280,7 @@ def test_bands_of_a_network_with_as_many_are_never_mixed(channels, rng):
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, 1.6)])
 def test_floats_of_another_range_are_refused(low, high):
     image = np.linspace(low, high, 48, dtype=np.float32).reshape(4, 4, 3)
-    with pytest.raises(ValueError, match=rf"type float are in \[0, 1\], got {low} to {high}; divide"):
+    with pytest.raises(ValueError, match=rf"type float must be in \[0, 1\], got {low} to {high}; divide"):
         Upscaler(Repeat())(image)
 
 

@@ -165,7 +165,7 @@ def test_nothing_readable_leaves_no_store(tmp_path):
 
 
 def test_wrong_names_and_levels_are_refused(source, tmp_path):
-    with pytest.raises(ConfigError, match=r"ends in \.lmdb"):
+    with pytest.raises(ConfigError, match=r"must end in \.lmdb"):
         make_lmdb(source, tmp_path / "store")
     with pytest.raises(ConfigError, match="0 to 9, got 10"):
         make_lmdb(source, tmp_path / "s.lmdb", level=10)

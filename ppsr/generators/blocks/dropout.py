@@ -22,7 +22,7 @@ class _LineDropout(nn.Layer):
     def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p <= 1:
-            raise ConfigError(f"a dropout probability is between 0 and 1, got {p}")
+            raise ConfigError(f"a dropout probability must be between 0 and 1, got {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
