@@ -51,9 +51,10 @@ class NLayerDiscriminator(nn.Layer):
             raise ConfigError(f"NLayerDiscriminator: n_layers must be 1 or more, got {n_layers}")
         self.min_side = 3 * 2**n_layers
         widths = [ndf * min(2**n, 8) for n in range(n_layers + 1)]
-        layers: list[nn.Layer] = [Conv2D(input_nc, ndf, 4, 2, 1), _LeakyReLU()]
-        for number, (width, wider) in enumerate(pairwise(widths), 1):
-            layers += [*_normed_conv(width, wider, 2 if number < n_layers else 1, norm), _LeakyReLU()]
+        # Paddle's own LeakyReLU has a second derivative in Paddle 2.6 too; ours is for export
+        layers: list[nn.Layer] = [Conv2D(input_nc, ndf, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for number, channels in enumerate(pairwise(widths), 1):
+            layers += [*_normed_conv(*channels, 2 if number < n_layers else 1, norm), nn.LeakyReLU(0.2)]
         layers.append(Conv2D(widths[-1], 1, 4, 1, 1))
         self.model = nn.Sequential(*layers)
 
@@ -94,20 +95,13 @@ class MultiScaleDiscriminator(nn.Layer):
         return logits
 
 
-class _LeakyReLU(nn.Layer):
-    """Paddle's own operation: it has a second derivative in Paddle 2.6 too, but is not export-safe."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, 0.2)
-
-
-def _normed_conv(width: int, wider: int, stride: int, norm: str) -> list[nn.Layer]:
+def _normed_conv(in_channels: int, out_channels: int, stride: int, norm: str) -> list[nn.Layer]:
     """A 4x4 convolution and its normalisation; as published, only batch norms replace the bias."""
     if norm == "spectral":
-        return [SpectralNormConv2D(width, wider, 4, stride, 1)]
-    conv = Conv2D(width, wider, 4, stride, 1, bias=norm != "batch")
+        return [SpectralNormConv2D(in_channels, out_channels, 4, stride, 1)]
+    conv = Conv2D(in_channels, out_channels, 4, stride, 1, bias=norm != "batch")
     if norm == "batch":
-        return [conv, nn.BatchNorm2D(wider)]
-    return (
-        [conv, nn.InstanceNorm2D(wider, weight_attr=False, bias_attr=False)] if norm == "instance" else [conv]
-    )
+        return [conv, nn.BatchNorm2D(out_channels)]
+    if norm == "instance":
+        return [conv, nn.InstanceNorm2D(out_channels, weight_attr=False, bias_attr=False)]
+    return [conv]

@@ -8,18 +8,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
 from ppsr.errors import DataError
 from ppsr.generators.blocks import Conv2D, bilinear_upsample
 from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
 
 __all__ = ["UNetDiscriminatorSN"]
-
-
-def _leaky_relu(x: Tensor) -> Tensor:
-    """Paddle's own, which is not for export but has a second derivative in Paddle 2.6 too."""
-    return F.leaky_relu(x, 0.2)
 
 
 class UNetDiscriminatorSN(nn.Layer):
@@ -46,6 +40,7 @@ class UNetDiscriminatorSN(nn.Layer):
         self.conv7 = SpectralNormConv2D(f, f, 3, 1, 1)
         self.conv8 = SpectralNormConv2D(f, f, 3, 1, 1)
         self.conv9 = Conv2D(f, 1, 3, padding=1)
+        self.lrelu = nn.LeakyReLU(0.2)  # Paddle's, as in `NLayerDiscriminator`
 
     def forward(self, x: Tensor) -> Tensor:
         if self.skip_connection and any(side > 0 and side % 8 for side in x.shape[2:]):
@@ -53,18 +48,18 @@ class UNetDiscriminatorSN(nn.Layer):
                 f"UNetDiscriminatorSN takes sides that are multiples of 8, got {list(x.shape[2:])}; "
                 "choose dataset.train.gt_size accordingly, or skip_connection: false"
             )
-        x0 = _leaky_relu(self.conv0(x))
-        x1 = _leaky_relu(self.conv1(x0))
-        x2 = _leaky_relu(self.conv2(x1))
-        x3 = _leaky_relu(self.conv3(x2))
+        x0 = self.lrelu(self.conv0(x))
+        x1 = self.lrelu(self.conv1(x0))
+        x2 = self.lrelu(self.conv2(x1))
+        x3 = self.lrelu(self.conv3(x2))
         x4 = self._up(x3, self.conv4, x2)
         x5 = self._up(x4, self.conv5, x1)
         x6 = self._up(x5, self.conv6, x0)
-        out = _leaky_relu(self.conv7(x6))
-        out = _leaky_relu(self.conv8(out))
+        out = self.lrelu(self.conv7(x6))
+        out = self.lrelu(self.conv8(out))
         return self.conv9(out)
 
     def _up(self, x: Tensor, conv: nn.Layer, skip: Tensor) -> Tensor:
         """Twice the size by bilinear interpolation, convolution, skip connection."""
-        x = _leaky_relu(conv(bilinear_upsample(x, 2)))
+        x = self.lrelu(conv(bilinear_upsample(x, 2)))
         return x + skip if self.skip_connection else x
