@@ -12,7 +12,7 @@ from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
 from ppsr.accelerate.runtime import disabled, is_enabled
 from ppsr.accelerate.scan import selective_scan
-from ppsr.accelerate.tokens import gelu, layer_norm
+from ppsr.accelerate.tokens import gelu, layer_norm, prelu
 from ppsr.accelerate.windows import attention
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "layer_norm",
     "linear",
     "matmul",
+    "prelu",
     "selective_scan",
 ]

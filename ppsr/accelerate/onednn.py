@@ -80,6 +80,8 @@ _FUNCTIONS: dict[str, list] = {
     "binary_primitive_desc_create": [_PP, _P, c_int, *[_P] * 4],
     "eltwise_forward_primitive_desc_create": [_PP, _P, c_int, c_int, _P, _P, c_float, c_float, _P],
     "eltwise_backward_primitive_desc_create": [_PP, _P, c_int, *[_P] * 3, c_float, c_float, _P, _P],
+    "prelu_forward_primitive_desc_create": [_PP, _P, c_int, *[_P] * 4],
+    "prelu_backward_primitive_desc_create": [_PP, _P, *[_P] * 7],
     "softmax_forward_primitive_desc_create": [_PP, _P, c_int, c_int, _P, _P, c_int, _P],
     "layer_normalization_forward_primitive_desc_create": [
         *[_PP, _P, c_int],

@@ -1,4 +1,4 @@
-"""LayerNorm and GELU through oneDNN, else Paddle's own, whose backward passes are up to ten times slower.
+"""LayerNorm, GELU and PReLU through oneDNN, else Paddle's own, which are up to fifteen times slower.
 
 Guards and limits are those of `ppsr.accelerate.conv`.
 """
@@ -18,6 +18,7 @@ from ppsr.accelerate.onednn import (
     DIFF_SCALE,
     DIFF_SHIFT,
     DIFF_SRC,
+    DIFF_WEIGHTS,
     DST,
     MEAN,
     SCALE,
@@ -25,10 +26,11 @@ from ppsr.accelerate.onednn import (
     SRC,
     TRAINING,
     VARIANCE,
+    WEIGHTS,
 )
 from ppsr.accelerate.steps import GELU, Steps
 
-__all__ = ["Gelu", "LayerNorm", "gelu", "layer_norm"]
+__all__ = ["Gelu", "LayerNorm", "PReLU", "gelu", "layer_norm", "prelu"]
 
 _WORTHWHILE = 1 << 14  # elements; below, the calls cost more than they save
 _BACKWARD, _USE_SCALE_AND_SHIFT = 128, 6
@@ -126,6 +128,45 @@ class Gelu(NamedTuple):
         steps.add(desc, {SRC: x, DIFF_DST: grad}, {DIFF_SRC: result})
 
 
+class PReLU(NamedTuple):
+    """x, times the slope of its channel where it is negative."""
+
+    shape: tuple[int, ...]
+    threads: int
+    wants: frozenset[int] = frozenset()
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Keys of the tensors that it takes."""
+        return SRC, WEIGHTS
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """What the backward pass reads of them."""
+        return self.inputs
+
+    @property
+    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+        """Nothing."""
+        return ()
+
+    def build(self, steps: Steps) -> None:
+        """Append the pass: SRC, WEIGHTS -> DST, or DIFF_DST -> DIFF_SRC, DIFF_WEIGHTS."""
+        slopes, attributes = [1, self.shape[1], *(1 for _ in self.shape[2:])], steps.library.attributes
+        inputs = {SRC: steps.array(SRC, self.shape), WEIGHTS: steps.array(WEIGHTS, slopes)}
+        x, weight = (array.description for array in inputs.values())
+        forward = steps.primitive("prelu_forward_primitive_desc_create", TRAINING, x, weight, x, attributes)
+        if not self.wants:
+            steps.add(forward, inputs, {DST: steps.array(DST, self.shape)})
+            return
+        desc = steps.primitive(
+            "prelu_backward_primitive_desc_create", x, weight, x, weight, x, forward, attributes
+        )
+        shapes = {DIFF_SRC: self.shape, DIFF_WEIGHTS: slopes}
+        outputs = {key: steps.gradient(key, shape, self.wants) for key, shape in shapes.items()}
+        steps.add(desc, inputs | {DIFF_DST: steps.array(DIFF_DST, self.shape)}, outputs)
+
+
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float = 1e-5) -> Tensor:
     """Normalise the last axis, `paddle.nn.functional.layer_norm` in every respect but speed.
 
@@ -152,6 +193,20 @@ def gelu(x: Tensor) -> Tensor:
     if paddle.in_dynamic_mode() and _worthwhile(x):
         y = runtime.compute(Gelu(math.prod(x.shape), runtime.threads()), x.shape, x)
     return F.gelu(x) if y is None else y
+
+
+def prelu(x: Tensor, slopes: Tensor) -> Tensor:
+    """`paddle.nn.functional.prelu` in every respect but speed.
+
+    Args:
+        x: (N, C, ...).
+        slopes: (C,), or (1,) for all channels.
+    """
+    y = None
+    if paddle.in_dynamic_mode() and _worthwhile(x):
+        each = slopes.expand([x.shape[1]])
+        y = runtime.compute(PReLU(tuple(x.shape), runtime.threads()), x.shape, x, each)
+    return F.prelu(x, slopes) if y is None else y
 
 
 def _worthwhile(x: Tensor) -> bool:

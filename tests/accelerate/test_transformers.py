@@ -1,4 +1,4 @@
-"""LayerNorm, GELU and window attention through oneDNN against Paddle's own: values and gradients."""
+"""LayerNorm, GELU, PReLU and window attention through oneDNN against Paddle's own: values and gradients."""
 
 from __future__ import annotations
 
@@ -92,6 +92,29 @@ def test_layer_norm_and_its_gradients_equal_the_formulas(lead, columns, trainabl
 def test_gelu_and_its_gradient_equal_the_stock_ones(shape, seed):
     x = 3 * np.random.default_rng(seed).standard_normal(shape, np.float32)
     _check(accelerate.gelu, [x], [True], least=1.0)  # Paddle's own is 7e-7 from the formula, too
+
+
+@_sweep
+@given(
+    shape=st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    shared=st.booleans(),
+    trainable=st.tuples(*[st.booleans()] * 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_prelu_and_its_gradients_equal_the_formulas(shape, shared, trainable, seed):
+    """Paddle 3.3.1's own ends the process where the slopes are frozen and the input is not."""
+    rng = np.random.default_rng(seed)
+    x, slopes = (rng.standard_normal(size, np.float32) for size in (shape, 1 if shared else shape[1]))
+    got = _results(accelerate.prelu, [x, slopes], trainable)
+    each = np.broadcast_to(slopes, shape[1]).reshape(-1, *(1 for _ in shape[2:]))
+    upstream = np.random.default_rng(7).standard_normal(shape, np.float32).astype("f8")
+    to_slopes = (upstream * np.minimum(x, 0)).sum(axis=(0, *range(2, len(shape))))
+    factor = np.where(x > 0, 1, each)
+    expected = [x * factor, upstream * factor, to_slopes.sum(keepdims=True) if shared else to_slopes]
+    for value, formula, wanted in zip(got, expected, (True, *trainable), strict=True):
+        assert (value is not None) == wanted
+        least = max(np.abs(formula).max(), 1)  # the terms of the gradient of a slope may cancel
+        assert value is None or np.abs(value.numpy() - formula).max() <= TOLERANCE * least
 
 
 @_sweep

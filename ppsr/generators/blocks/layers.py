@@ -126,7 +126,7 @@ class PReLU(nn.Layer):
         self.weight = self.create_parameter([num_parameters], default_initializer=init.Constant(0.25))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.prelu(x, self.weight)
+        return accelerate.prelu(x, self.weight)
 
 
 def nearest_upsample(x: Tensor, scale: int) -> Tensor:
