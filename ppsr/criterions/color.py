@@ -15,6 +15,7 @@ from paddle import Tensor
 
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.generators.blocks.powers import safe_power
+from ppsr.imaging.luma import mix_channels
 from ppsr.precision import in_float32
 
 __all__ = ["ColorLoss", "to_lab", "to_oklab"]
@@ -46,9 +47,7 @@ def _constant(values: tuple[Any, ...], dtype: Any, place: str) -> Tensor:
 
 def _mixed(x: Tensor, matrix: tuple[Any, ...]) -> Tensor:
     """A 3x3 matrix times the channels of (N, 3, H, W)."""
-    n, _, h, w = x.shape
-    product = paddle.matmul(_constant(matrix, x.dtype, paddle.get_device()), x.reshape([n, 3, h * w]))
-    return product.reshape([n, 3, h, w])
+    return mix_channels(_constant(matrix, x.dtype, paddle.get_device()), x)
 
 
 def _linear(rgb: Tensor) -> Tensor:

@@ -49,8 +49,10 @@ class BatchParams:
     """Random choices for a batch that is degraded on the device.
 
     Attributes:
+        noise_seed: seed of all noise of the batch.
         views: for each view, the operations of every sample.
         corners: row and column of every sample's LR window.
+        entries: further entries of the samples, such as degradation parameters, stacked.
     """
 
     noise_seed: int

@@ -13,7 +13,7 @@ import numpy as np
 
 from ppsr.imaging.resize import cubic_matrix
 
-__all__ = ["GRAY_WEIGHTS", "TO_YCBCR", "luma", "on_luma", "rgb_to_ycbcr"]
+__all__ = ["GRAY_WEIGHTS", "TO_YCBCR", "luma", "mix_channels", "on_luma", "rgb_to_ycbcr"]
 
 Constant = Callable[[np.ndarray], Any]
 """Makes an array of constants what the images are, such as `paddle.to_tensor`."""
@@ -29,17 +29,17 @@ _TO = TO_YCBCR.astype(np.float32)
 _OFFSET = _SHIFT.astype(np.float32)[:, None]
 _FROM = np.linalg.inv(TO_YCBCR)
 _FROM_OFFSET = (-_FROM @ _SHIFT).astype(np.float32)[:, None]
-_FROM = _FROM.astype(np.float32)
+_FROM_Y, _FROM_CHROMA = map(np.ascontiguousarray, np.split(_FROM.astype(np.float32), [1], axis=1))
 
 
 def luma(rgb: Any, constant: Constant = np.asarray) -> Any:
     """(N, 3, H, W) RGB in [0, 1], array or tensor -> Y (N, 1, H, W) in 16/255..235/255."""
-    return _mix(_TO[:1], rgb, constant) + constant(_OFFSET[:1, :, None])
+    return mix_channels(constant(_TO[:1]), rgb) + constant(_OFFSET[:1, :, None])
 
 
 def rgb_to_ycbcr(rgb: Any, constant: Constant = np.asarray) -> Any:
     """(N, 3, H, W) RGB in [0, 1], array or tensor -> YCbCr in units of 255."""
-    return _mix(_TO, rgb, constant) + constant(_OFFSET[:, :, None])
+    return mix_channels(constant(_TO), rgb) + constant(_OFFSET[:, :, None])
 
 
 def on_luma(enlarge: Callable[[Any], Any], rgb: Any, scale: int, constant: Constant = np.asarray) -> Any:
@@ -57,12 +57,11 @@ def on_luma(enlarge: Callable[[Any], Any], rgb: Any, scale: int, constant: Const
     ycbcr = rgb_to_ycbcr(rgb, constant)
     chroma = constant(rows) @ ycbcr[:, 1:] @ constant(np.ascontiguousarray(columns.T))
     y = enlarge(ycbcr[:, :1])
-    mixed = _mix(_FROM[:, :1], y, constant) + _mix(_FROM[:, 1:], chroma, constant)
+    mixed = mix_channels(constant(_FROM_Y), y) + mix_channels(constant(_FROM_CHROMA), chroma)
     return mixed + constant(_FROM_OFFSET[:, :, None])
 
 
-def _mix(weights: np.ndarray, image: Any, constant: Constant) -> Any:
-    """(N, C, H, W) -> (N, K, H, W) by a K x C matrix."""
+def mix_channels(weights: Any, image: Any) -> Any:
+    """(N, C, H, W) -> (N, K, H, W) by a (K, C) matrix; both are arrays or both tensors."""
     n, _, h, w = image.shape
-    mixed = constant(np.ascontiguousarray(weights)) @ image.reshape([n, -1, h * w])
-    return mixed.reshape([n, -1, h, w])
+    return (weights @ image.reshape([n, -1, h * w])).reshape([n, -1, h, w])

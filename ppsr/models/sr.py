@@ -42,6 +42,8 @@ class SRModel(BaseModel):
     Options are fields, so that a subclass only lists its own.
 
     Args:
+        generator: its name and options.
+        discriminator: its name and options; needed with a GANLoss only.
         teacher: a generator's name and options, and `weights`; it learns nothing.
         criterions: losses, each a criterion's name and options with the keys of `CriterionOptions`. One may
             be a GANLoss, of [generated, real]; its `loss_weight` counts for the generator only.

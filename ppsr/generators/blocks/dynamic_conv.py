@@ -25,6 +25,10 @@ class DynamicConv2D(nn.Layer):
     Sample n is convolved with ``sum_k weights[n, k] * weight[k]``; weights are raw numbers, without softmax.
 
     Args:
+        in_planes: channels of the input.
+        out_planes: channels of the output.
+        kernel_size, stride, padding, dilation, groups: as in `paddle.nn.Conv2D`, square.
+        if_bias: every expert has a bias, mixed like the kernels.
         K: number of experts.
         init_scale: factor on the Kaiming-normal initialisation of the kernels.
     """
