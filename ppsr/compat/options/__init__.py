@@ -20,12 +20,9 @@ __all__ = ["Conversion", "convert_options", "notes_of", "to_text"]
 
 
 def convert_options(path: str | Path, *, test_set: str | None = None) -> Conversion:
-    """Convert a published option file of BasicSR's or PaddleGAN's format, which its keys show.
+    """Convert a published option file, of BasicSR or PaddleGAN by its keys, to one that passes `check_config`.
 
     `test_set` is the key or name of one of several test sets; None takes the first.
-
-    Returns:
-        A configuration that passes `check_config`, and what became of all other keys.
 
     Raises:
         ConfigError: unreadable, no known format, already ours, or a part without counterpart; with its place.

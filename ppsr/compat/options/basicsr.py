@@ -1,8 +1,7 @@
-"""BasicSR's option files -> ours: DASR, CDDNet, Reflash Dropout, Simple-Align, DRCT, HAT, SwinIR, MambaIR,
-Real-ESRGAN.
+"""Option files of BasicSR and of the projects built on it (DASR, CDDNet, HAT, MambaIR and others) -> ours.
 
-https://github.com/XPixelGroup/BasicSR (Apache-2.0) and the projects built on it. What their code does counts,
-not what a key is called: keys that it never reads are noted as such. The names are in basicsr.yaml.
+https://github.com/XPixelGroup/BasicSR (Apache-2.0). What their code does counts, not what a key is called:
+keys that it never reads are noted as such. The names are in basicsr.yaml.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ def convert_basicsr(options: Source, test_set: str | None) -> Conversion:
     _networks(options, model, scale)
     for section, target in _TABLES["losses"].items():
         if options.has(f"train.{section}"):
-            is_ldl = section == "artifacts_opt"
-            name = "ArtifactLoss" if is_ldl else str(options.read(f"train.{section}.type"))
+            ldl = section == "artifacts_opt"  # it has no type
+            name = "ArtifactLoss" if ldl else str(options.read(f"train.{section}.type"))
             options.component(f"train.{section}", f"model.{target}", name, CRITERIONS)
     if aligns:
         weight = options.read("weight")
@@ -69,8 +68,7 @@ def convert_basicsr(options: Source, test_set: str | None) -> Conversion:
     options.move(_TABLES["top"])
     for key in options.keys("val.metrics"):
         section, target = f"val.metrics.{key}", f"validate.metrics.{key}"
-        name = options.choose(f"{section}.type", _TABLES["metrics"], "metric")
-        options.put(f"{target}.name", name, f"{section}.type")
+        options.choose(f"{section}.type", _TABLES["metrics"], "metric", f"{target}.name")
         options.move(_TABLES["metric"], section, target)
     _loads(options)
     return options.finish(_TABLES["reasons"])
@@ -138,17 +136,15 @@ def published_network(name: str) -> tuple[str, dict[str, Any]] | None:
 
 def _dataset(options: Source, section: str, target: str, scale: int) -> str:
     """Class, folders or stores and their lists, and scale; returns the class."""
-    name = options.choose(f"{section}.type", _TABLES["datasets"], "data set")
-    options.put(f"{target}.name", name, f"{section}.type")
+    name = options.choose(f"{section}.type", _TABLES["datasets"], "data set", f"{target}.name")
     for key, ours in _TABLES["dataset"].items():
-        folder = options.read(f"{section}.{key}", None)
+        place = f"{section}.{key}"
+        folder = options.read(place, None)
         folder = folder[0] if isinstance(folder, list) and len(folder) == 1 else folder
         if isinstance(folder, list):
-            raise ConfigError(
-                f"{options.where(f'{section}.{key}')}: '{section}.{key}' is {folder!r}: one folder is needed"
-            )
+            raise ConfigError(f"{options.where(place)}: '{place}' is {folder!r}: one folder is needed")
         if folder is not None:
-            options.put(f"{target}.{ours}", folder, f"{section}.{key}")
+            options.put(f"{target}.{ours}", folder, place)
     if options.peek(f"{section}.io_backend.type") != "lmdb":  # a store has its own list
         key = "meta_info" if name in _DEGRADATIONS else "meta_info_file"
         options.move({key: "meta_info"}, section, target)
@@ -228,10 +224,7 @@ def _optimizers(options: Source) -> None:
 
 
 def _optimizer(options: Source, section: str, target: str, nets: list[str]) -> None:
-    optimizers = {"Adam": "Adam", "AdamW": "AdamW"}
-    options.put(
-        f"{target}.name", options.choose(f"{section}.type", optimizers, "optimizer"), f"{section}.type"
-    )
+    options.choose(f"{section}.type", _TABLES["optimizers"], "optimizer", f"{target}.name")
     options.put(f"{target}.net_names", nets)
     for index, beta in enumerate(options.read(f"{section}.betas", [0.9, 0.999], kind="list"), 1):
         options.put(f"{target}.beta{index}", beta, f"{section}.betas")

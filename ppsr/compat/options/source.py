@@ -108,13 +108,15 @@ class Source:
                 raise ConfigError(f"{self.where(key)}: '{key}' is {value!r}: a {kind} is needed")
         return value
 
-    def choose(self, key: str, table: Mapping[str, Any], what: str) -> Any:
-        """The entry of a table that the value of a key names."""
+    def choose(self, key: str, table: Mapping[str, Any], what: str, target: str = "") -> Any:
+        """The entry of a table that the value of a key names; it becomes the value of `target`."""
         name = str(self.read(key))
         if name not in table:
             raise ConfigError(
                 f"{self.where(key)}: the {what} '{name}' has no counterpart; these have: {', '.join(table)}"
             )
+        if target:
+            self.put(target, table[name], key)
         return table[name]
 
     def put(self, target: str, value: Any, source: str = "") -> None:
@@ -142,8 +144,7 @@ class Source:
             raise ConfigError(f"{self.where(f'{source}.type')}: {error}") from None
         self.put(f"{target}.name", name, f"{source}.type")
         unread = [key for key in self.keys(source) if not self._is_settled(f"{source}.{key}")]
-        # any loss has a weight
-        known = {*parameters, "loss_weight"} if registry is CRITERIONS else set(parameters)
+        known = {*parameters, "loss_weight"} if registry is CRITERIONS else {*parameters}  # any loss has it
         self.move({key: key for key in unread if key in known and key != "name"}, source, target)
 
     def note(self, key: str, reason: str) -> None:
