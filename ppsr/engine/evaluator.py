@@ -52,12 +52,9 @@ def validate(
 
     Args:
         net: LR -> SR network; every sublayer keeps the mode it was in.
-        dataset: see `score_dataset`.
-        metrics: see `score_dataset`.
-        group: processes that share the work.
         tile: side of the tiles in LR pixels that larger images are cut into; 0 never cuts.
         on_round: called by all processes before each round of one sample per process.
-        options: arguments of `score_dataset`.
+        options: other arguments of `score_dataset`.
     """
     count = len(dataset)
 
@@ -95,12 +92,10 @@ def score_dataset(
         enlarge: LR (C, H, W) -> SR (C, scale * H, scale * W), float32 in [0, 1].
         dataset: indexable; a missing `gt` leaves only metrics that need none.
         metrics: name -> function of two HWC uint8 RGB images.
-        group: processes that share the work.
         save_folder: where SR images are written, if at all.
         write: writes one, an HWC uint8 RGB array, to a path.
         folders: data set folders; a sample is named by its path relative to them, see `sample_label`.
         advice: end of the message about an image that does not fit into memory.
-        on_round: see `score_set`.
     """
     source = _Samples(enlarge, dataset, scale, save_folder, write, folders, advice)
     score = score_set(source, metrics, group=group, on_round=on_round)
@@ -127,11 +122,7 @@ class _Samples:
         return [f"{index:05d}" for index in range(len(self.dataset))]
 
     def read(self, name: str) -> ImageTriplet:
-        """Enlarge a sample, write the image.
-
-        Raises:
-            DataError: it is unreadable, or too large for the memory.
-        """
+        """Enlarge a sample, write the image."""
         sample = self.dataset[int(name)]
         label = sample_label(sample, self.folders) or name
         try:

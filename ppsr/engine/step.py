@@ -45,21 +45,14 @@ class TooManySkipsError(PpsrError):
 
 @dataclass
 class _PhaseResult:
-    """Results of a phase whose update is pending.
-
-    Attributes:
-        losses: values of each loss in the micro-batches that have it.
-        logs: the same of the scalars that a phase logs.
-        squares: squared norm of each network's gradient, times the squared loss scale.
-        flags: see `GradientBuckets.finish`; None for one process.
-    """
+    """Results of a phase whose update is pending."""
 
     phase: Phase
     optimizers: Optimizers
-    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)  # one of each micro-batch that has it
     logs: dict[str, list[Tensor]] = field(default_factory=dict)
-    squares: dict[str, Tensor] = field(default_factory=dict)
-    flags: Tensor | None = None
+    squares: dict[str, Tensor] = field(default_factory=dict)  # of gradients' norms and of the loss scale
+    flags: Tensor | None = None  # see `GradientBuckets.finish`; None for one process
 
     @property
     def numbers(self) -> list[Tensor]:
@@ -256,14 +249,7 @@ class TrainStep:
             yield
 
     def _update(self, passes: Sequence[_PhaseResult], scalars: dict[str, float], count: int) -> list[str]:
-        """Update the networks of phases whose losses and gradients are finite.
-
-        Args:
-            scalars: takes in the means of losses and logs.
-
-        Returns:
-            What is not finite, in words.
-        """
+        """Update the networks of finite phases, add all means to `scalars`, say what is not finite."""
         numbers = [number.astype("float32").flatten() for result in passes for number in result.numbers]
         values = iter(paddle.concat(numbers).tolist() if numbers else [])  # in one transfer
         problems = []

@@ -17,7 +17,7 @@ import numpy as np
 from ppsr.weights.identify import Found
 from ppsr.weights.opcodes import CorruptFile
 
-__all__ = ["ENTRY", "check_sizes", "dump_record", "parse_record", "stated_network", "take_record"]
+__all__ = ["ENTRY", "check_sizes", "dump_record", "stated_network", "take_record"]
 
 ENTRY = "ppsr"
 _FORMAT = 1
@@ -71,11 +71,6 @@ def take_record(tree: dict[Any, Any], source: str, layout: str) -> dict[str, Fou
     if ENTRY not in tree:
         return {}
     text = tree.pop(ENTRY)
-    return parse_record(text, tree, source, layout)
-
-
-def parse_record(text: Any, state: Mapping[str, Any], source: str, layout: str) -> dict[str, Found]:
-    """The networks that a file states, after its checksum was compared."""
     try:
         if not isinstance(text, str) or len(text) > _LONGEST:
             raise ValueError("no text of at most 1 MB")
@@ -89,7 +84,7 @@ def parse_record(text: Any, state: Mapping[str, Any], source: str, layout: str) 
         expected = record["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{source}: damaged entry '{ENTRY}': {error}") from None
-    if expected != _digest(state, networks, layout):
+    if expected != _digest(tree, networks, layout):
         raise CorruptFile(
             f"{source} is damaged: its numbers do not have the checksum written with them; copy it again"
         )

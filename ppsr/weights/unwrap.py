@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def _averages(name: str) -> tuple[str, ...]:
     return f"{name}_ema", f"{name}-ema", f"ema_{name}"
 
 
+@dataclass
 class Unwrapped:
     """The networks of a file.
 
@@ -39,10 +41,9 @@ class Unwrapped:
         notes: what was taken off or left out, one sentence each.
     """
 
-    def __init__(self) -> None:
-        self.nets: dict[str, State] = {}
-        self.entry = ""
-        self.notes: list[str] = []
+    nets: dict[str, State] = field(default_factory=dict)
+    entry: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def unwrap(tree: Any, source: str, key: str | None = None, *, own: bool = False) -> Unwrapped:

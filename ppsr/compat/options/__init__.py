@@ -20,7 +20,7 @@ __all__ = ["Conversion", "convert_options", "notes_of", "to_text"]
 
 
 def convert_options(path: str | Path, *, test_set: str | None = None) -> Conversion:
-    """Convert a published option file, of BasicSR or PaddleGAN by its keys, to one that passes `check_config`.
+    """Convert a published option file, of BasicSR or PaddleGAN by its keys, to one `check_config` accepts.
 
     `test_set` is the key or name of one of several test sets; None takes the first.
 
