@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ppsr.inference import onnx_graph
+from ppsr.inference.export import export_network
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, packed
+from tests.inference.exports import network
 from tests.inference.helpers import Repeat
 
 
@@ -22,3 +25,11 @@ def folder(tmp_path):
 @pytest.fixture
 def upscaler():
     return Upscaler(Repeat())
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """MSRResNet in all formats that can be made here; no backend was compared with it."""
+    formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
+    prefix = tmp_path_factory.mktemp("export") / "net"
+    return export_network(network("MSRResNet"), prefix, formats=formats, verify=()).prefix

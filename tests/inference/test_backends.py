@@ -13,7 +13,7 @@ import pytest
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
-from ppsr.inference import benchmark, choose, onnx_graph
+from ppsr.inference import benchmark, choose
 from ppsr.inference.backend import PaddleBackend, apply_backend
 from ppsr.inference.backends import paddle_inference
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
@@ -87,15 +87,6 @@ def test_export_that_is_not_safe_in_float16_takes_bfloat16_where_the_processor_h
         assert choose._safe(options, network_info(network("MSRResNet"))).precision == "fp16"
     assert len(caplog.records) == 1
     assert f"computed in {precision}" in caplog.text
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """An export with all formats that can be made here, that no backend was compared with."""
-    formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
-    prefix = tmp_path_factory.mktemp("export") / "net"
-    export_network(network("MSRResNet"), prefix, formats=formats, verify=())
-    return prefix
 
 
 @pytest.mark.parametrize("name", ["inference", "onnxruntime", "openvino"])

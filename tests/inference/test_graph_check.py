@@ -18,7 +18,7 @@ from ppsr.inference.choose import open_backend
 from ppsr.inference.export import export_network
 from ppsr.inference.graph_check import check_graph, unknown_operations
 from ppsr.inference.reference import REFERENCE_SUFFIX
-from tests.inference.exports import Doubling, altered, network
+from tests.inference.exports import altered, network
 from tests.inference.test_parameter_files import saved_tensor
 
 HARMFUL_PADDLE = [
@@ -71,14 +71,6 @@ def model(*nodes: bytes, graph: bytes = b"", more: bytes = b"") -> bytes:
 
 EXTERNAL = field(2, 1) + field(8, b"w") + field(13, field(1, b"location") + field(2, b"../../etc/passwd"))
 EXTERNAL_BY_PLACE = field(2, 1) + field(14, 1)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    formats = ["paddle"] if onnx_graph.missing_packages() else ["paddle", "onnx"]
-    return export_network(
-        Doubling(), tmp_path_factory.mktemp("export") / "net", formats=formats, verify=()
-    ).prefix
 
 
 @pytest.mark.parametrize("name", HARMFUL_PADDLE)

@@ -11,10 +11,9 @@ import pytest
 from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.choose import open_backend
-from ppsr.inference.export import export_network
-from tests.inference.exports import network
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+pytestmark = pytest.mark.skipif(bool(onnx_graph.missing_packages()), reason="the extra onnx is not installed")
 
 SIGNALLED = """
 import faulthandler, os, signal, sys
@@ -27,14 +26,6 @@ while backends:
 signal.signal(signal.SIGUSR2, lambda *_: print("handled"))
 os.kill(os.getpid(), signal.SIGUSR2)
 """
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    if onnx_graph.missing_packages():
-        pytest.skip("the extra onnx is not installed")
-    prefix = tmp_path_factory.mktemp("export") / "net"
-    return export_network(network("MSRResNet"), prefix, formats=["onnx"], verify=()).prefix
 
 
 @pytest.mark.slow
