@@ -6,6 +6,7 @@ Damaged files bring SciPy's reader down with its whole process (segmentation fau
 from __future__ import annotations
 
 import multiprocessing
+import resource
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,7 +18,8 @@ from ppsr.files import check_regular
 
 __all__ = ["load_matrices", "read_mat"]
 
-_MOST_NUMBERS = 2**26  # of a matrix
+_SECONDS = 10  # of the processor, and one more for each MB
+_MOST_NUMBERS, _PER_BYTE = 2**26, 32  # of a matrix, and for each byte of a file that is larger than 32 kB
 
 
 def read_mat(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
@@ -27,11 +29,19 @@ def read_mat(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
         DataError: not a file of version 5 to 7, damaged, or a variable is missing, too large or no real, full
             2-D matrix of numbers.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    check_regular(path)
+    seconds = _SECONDS + (path.stat().st_size >> 20 if path.exists() else 0)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, initializer=_limit, initargs=(seconds,)) as pool:
         try:
             return pool.submit(load_matrices, path, names).result()
         except BrokenProcessPool:
-            raise DataError(f"{path} is damaged: reading it crashes SciPy") from None
+            text = f"{path} is damaged: reading it crashes SciPy or takes more than {seconds} s"
+            raise DataError(text) from None
+
+
+def _limit(seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 
 
 def load_matrices(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
@@ -40,11 +50,12 @@ def load_matrices(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
 
     check_regular(path)
     try:
+        most = min(_MOST_NUMBERS, _PER_BYTE * max(2**15, path.stat().st_size))
         shapes = {name: shape for name, shape, _ in whosmat(path)}
         for name in names:
             if name not in shapes:
                 raise DataError(f"{path} has no variable {name}")
-            if len(shapes[name]) != 2 or np.prod(shapes[name]) > _MOST_NUMBERS:
+            if len(shapes[name]) != 2 or np.prod(shapes[name]) > most:
                 raise DataError(f"{path}: {name} is not a matrix, or is too large: {shapes[name]}")
         found = loadmat(path, variable_names=names)
         matrices = [np.asarray(found[name]) for name in names]

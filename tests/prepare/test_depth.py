@@ -125,7 +125,7 @@ def test_mat_files_with_other_contents_fail_by_name(tmp_path, monkeypatch, varia
 class _Here(ThreadPoolExecutor):
     """Instead of a process, whose start takes a second."""
 
-    def __init__(self, workers, mp_context):
+    def __init__(self, workers, *_, **__):
         super().__init__(workers)
 
 
@@ -136,6 +136,12 @@ class _Here(ThreadPoolExecutor):
 def test_other_files_are_named(tmp_path, content, reason):
     (tmp_path / "a.mat").write_bytes(content)
     with pytest.raises(DataError, match=reason):
+        load_matrices(tmp_path / "a.mat", ("im_gt_y",))
+
+
+def test_a_matrix_that_is_far_larger_than_its_file_is_refused(tmp_path):
+    savemat(tmp_path / "a.mat", {"im_gt_y": np.zeros((2000, 2000))}, do_compression=True)
+    with pytest.raises(DataError, match="is too large"):
         load_matrices(tmp_path / "a.mat", ("im_gt_y",))
 
 
