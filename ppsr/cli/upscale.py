@@ -152,7 +152,7 @@ def upscale(
             overlap=overlap,
             max_memory=None if max_memory is None else parse_bytes(max_memory),
             tile_mode=tile_mode,
-            ensemble=self_ensemble,
+            self_ensemble=self_ensemble,
             outscale=outscale,
             half=half,
             degradation=None if degradation is None else read_degradation(degradation),

@@ -168,7 +168,12 @@ def evaluate(
             raise ConfigError("a network needs weights; give load")
         found = load_source(config_file, files, None)
         network = Upscaler(
-            found, backend=backend, options=options, tile=tile, ensemble=self_ensemble, halve=False
+            found,
+            backend=backend,
+            options=options,
+            tile=tile,
+            self_ensemble=self_ensemble,
+            retile_on_oom=False,
         )
         if network.scale != scale:
             raise ConfigError(f"the network has scale {network.scale}, but the evaluation has scale {scale}")

@@ -103,14 +103,14 @@ class PaddleBackend:
 
 
 def apply_backend(
-    backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None, *, ensemble: bool = False
+    backend: Backend, lq: np.ndarray, degradation: np.ndarray | None = None, *, self_ensemble: bool = False
 ) -> np.ndarray:
     """Apply a network to images of any size.
 
     Args:
         lq: (N, C, H, W) float32 in [0, 1]; for a luma network, 3 channels are RGB.
         degradation: (degradation_params,) for all images; None: predicted from each, where there are any.
-        ensemble: mean over the eight flips and turns of the input (Lim et al., EDSR, CVPRW 2017).
+        self_ensemble: mean over the eight flips and turns of the input (Lim et al., EDSR, CVPRW 2017).
 
     Returns:
         (N, C, scale * H, scale * W) float32, in [0, 1] up to what the network overshoots.
@@ -118,7 +118,7 @@ def apply_backend(
     Raises:
         DataError: the network gave NaN or infinity in full precision.
     """
-    if ensemble:
+    if self_ensemble:
         return _self_ensemble(backend, lq, degradation)
     info = backend.info
     if info.luma and lq.shape[1] == 3:

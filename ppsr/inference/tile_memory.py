@@ -12,11 +12,27 @@ from ppsr.inference.backend import Backend, PaddleBackend, apply_backend
 from ppsr.inference.tiling import Tiles, largest_tiles
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
 
-__all__ = ["TileMemory"]
+__all__ = ["TileMemory", "TileRequest"]
 
 _SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
-_AMPLE = 2  # kept memory has been up to so many times what the arrays need
-_SPARE = 1.25  # without a limit freed memory is kept, and large tiles leave more holes than small ones
+_HEADROOM_FACTOR = 2  # retained memory has been up to so many times what the arrays need
+# without a limit freed memory is retained, and large tiles leave more holes than small ones
+_FRAGMENTATION_FACTOR = 1.25
+
+
+@dataclass(frozen=True)
+class TileRequest:
+    """An image, and what limits its tiles.
+
+    Attributes:
+        size: height, width and channels of the image.
+        limit, overlap, self_ensemble: `max_memory`, `overlap` and `self_ensemble` of `Upscaler`.
+    """
+
+    size: tuple[int, int, int]
+    limit: int | None = None
+    overlap: int | None = None
+    self_ensemble: bool = False
 
 
 @dataclass
@@ -25,80 +41,68 @@ class TileMemory:
 
     backend: Backend
     _per_pixel: float | None = None
-    _returns: bool = False  # memory is given back to the system as soon as it is free
-    _kept: int = 0  # bytes that measuring left behind and larger tiles use again
+    _returns_memory: bool = False  # memory is given back to the system as soon as it is free
+    _retained_bytes: int = 0  # bytes that measuring left behind and larger tiles use again
 
-    def largest_tiles(
-        self, size: tuple[int, int, int], *, limit: int | None, ensemble: bool, overlap: int | None
-    ) -> tuple[Tiles, int]:
+    def largest_tiles(self, request: TileRequest) -> tuple[Tiles, int]:
         """The largest tiles that fit, and the bytes that are predicted for them.
-
-        Args:
-            size: height, width and channels of the image.
-            limit, ensemble, overlap: `max_memory`, `ensemble` and `overlap` of `Upscaler`.
 
         Raises:
             DataError: memory is short even for the smallest tile, or the process already takes all of it.
         """
         free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
-        device = None
+        device, limit = None, request.limit
         if free is not None:
             share = SHARE_OF_FREE if limit is None else _SHARE_OF_GPU
             device = round(share * min(limit or free, free))
-        if limit is not None and device is None and not self._returns:
-            if self._is_ample(size, limit, ensemble, overlap):
-                return self._fit(size, limit, ensemble, overlap)
+        if limit is not None and device is None and not self._returns_memory:
+            if self._has_headroom(request, limit):
+                return self._fit(request)
             return_memory()
-            self._returns, self._per_pixel = True, None
-        return self._fit(size, limit, ensemble, overlap, device)
+            self._returns_memory, self._per_pixel = True, None
+        return self._fit(request, device)
 
-    def _is_ample(self, size: tuple[int, int, int], limit: int, ensemble: bool, overlap: int | None) -> bool:
+    def _has_headroom(self, request: TileRequest, limit: int) -> bool:
         """Whether a limit leaves room to compute the whole image without giving memory back, which would take
         up to twice the time."""
         try:
-            tiles, memory = self._fit(size, limit, ensemble, overlap)
-            return not tiles.size and _AMPLE * memory <= memory_budget(limit)
+            tiles, memory = self._fit(request)
+            return not tiles.size and _HEADROOM_FACTOR * memory <= memory_budget(limit)
         except DataError:
             return False
 
-    def _fit(
-        self,
-        size: tuple[int, int, int],
-        limit: int | None,
-        ensemble: bool,
-        overlap: int | None,
-        device: int | None = None,
-    ) -> tuple[Tiles, int]:
+    def _fit(self, request: TileRequest, device: int | None = None) -> tuple[Tiles, int]:
+        limit = request.limit
         # before the budget: it leaves memory behind
-        per_pixel = self.per_pixel(limit=limit, ensemble=ensemble, gpu=device is not None)
+        per_pixel = self.per_pixel(limit=limit, self_ensemble=request.self_ensemble, gpu=device is not None)
         tiles, memory = largest_tiles(
             self.backend.info,
-            size,
-            per_pixel=per_pixel * (_SPARE if limit is None else 1),
-            budget=memory_budget(limit if device is None else None) + self._kept,
+            request.size,
+            per_pixel=per_pixel * (_FRAGMENTATION_FACTOR if limit is None else 1),
+            budget=memory_budget(limit if device is None else None) + self._retained_bytes,
             device_budget=device,
-            overlap=overlap,
+            overlap=request.overlap,
         )
-        return tiles, max(0, memory - self._kept)
+        return tiles, max(0, memory - self._retained_bytes)
 
-    def per_pixel(self, *, limit: int | None = None, ensemble: bool = False, gpu: bool = False) -> float:
-        """Bytes that the network takes per LR pixel, measured once on single passes: the eight of an ensemble
-        take the memory of one and their sum."""
+    def per_pixel(self, *, limit: int | None = None, self_ensemble: bool = False, gpu: bool = False) -> float:
+        """Bytes that the network takes per LR pixel, measured once on single passes: the eight of a
+        self-ensemble take the memory of one and their sum."""
         if self._per_pixel is None:
             info, budget = self.backend.info, None
             batch = info.channels == 1 and not info.luma  # as an RGB image is handed over
             if limit is not None and not gpu:
-                budget = memory_budget(limit) // (1 if self._returns else _AMPLE)
+                budget = memory_budget(limit) // (1 if self._returns_memory else _HEADROOM_FACTOR)
 
             def run(side: int) -> None:
-                self._kept = resident_memory()
+                self._retained_bytes = resident_memory()
                 shape = (3, 1) if batch else (1, max(3, info.channels))
-                for _ in range(2 if self._returns else 1):  # a first pass lacks what it leaves behind
+                for _ in range(2 if self._returns_memory else 1):  # a first pass lacks what it leaves behind
                     apply_backend(self.backend, np.zeros((*shape, side, side), np.float32))
 
             self._per_pixel = bytes_per_pixel(run, info.size_multiple, gpu=gpu, budget=budget)
             trim_heap()
-            self._kept = 0 if gpu else max(0, resident_memory() - self._kept)
-            if ensemble:
+            self._retained_bytes = 0 if gpu else max(0, resident_memory() - self._retained_bytes)
+            if self_ensemble:
                 self._per_pixel += 3 * 3 * 4 * info.scale**2  # the sum, a turned result, their sum
         return self._per_pixel

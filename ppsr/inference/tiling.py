@@ -206,7 +206,7 @@ class Tiler:
         scale: SR size / LR size.
         multiple: tiles start at multiples of it, so that windows lie as in the whole image.
         tiles: how to cut.
-        halves: False: a tile without memory is an error.
+        retile_on_oom: False: a tile without memory is an error.
         limit_memory: trim the heap after each tile instead of each row of tiles, which takes a little longer.
         on_tile: called after each tile.
     """
@@ -215,7 +215,7 @@ class Tiler:
     scale: int
     multiple: int
     tiles: Tiles
-    halves: bool = True
+    retile_on_oom: bool = True
     limit_memory: bool = False
     on_tile: Callable[[], None] = lambda: None
     _too_large: float = math.inf
@@ -273,7 +273,7 @@ class Tiler:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if not self.halves:
+                if not self.retile_on_oom:
                     raise DataError(
                         f"memory is short for a tile of {area} pixels; give a smaller --tile (here tiles "
                         "are computed as they were asked for, and not halved)"

@@ -25,7 +25,7 @@ from ppsr.inference.exported import Export
 from ppsr.inference.network import load_source
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.inference.published_tiles import PUBLISHED_MODES, PublishedTiles
-from ppsr.inference.tile_memory import TileMemory
+from ppsr.inference.tile_memory import TileMemory, TileRequest
 from ppsr.inference.tiling import TilePlan, Tiler, Tiles, count_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
 
@@ -59,11 +59,11 @@ class Upscaler:
         max_memory: bytes that the whole process may take, on a GPU those of its memory; None: 70 % of what
             is free.
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
-        ensemble: mean over the eight flips and turns.
+        self_ensemble: mean over the eight flips and turns.
         outscale: size of the result / size of the image, 1/16 to 64; None: the network's scale.
         half: half precision where network and device allow it; short for that precision in `options`.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
-        halve: compute a tile for which memory is short again in halves; False: that is an error.
+        retile_on_oom: split a tile for which memory is short in two and go on; False: that is an error.
 
     Raises:
         ConfigError: an option has a value that is not allowed, or a package is missing.
@@ -80,11 +80,11 @@ class Upscaler:
         overlap: int | None = None,
         max_memory: int | None = None,
         tile_mode: str = "blend",
-        ensemble: bool = False,
+        self_ensemble: bool = False,
         outscale: float | None = None,
         half: bool = False,
         degradation: Sequence[float] | np.ndarray | None = None,
-        halve: bool = True,
+        retile_on_oom: bool = True,
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
@@ -116,8 +116,8 @@ class Upscaler:
         info = self.backend.info
         self.scale = info.scale
         self.tile, self.overlap, self.tile_mode = tile, overlap, tile_mode
-        self.halve = halve and tile_mode == "blend"
-        self.max_memory, self.ensemble, self.outscale = max_memory, ensemble, outscale
+        self.retile_on_oom = retile_on_oom and tile_mode == "blend"
+        self.max_memory, self.self_ensemble, self.outscale = max_memory, self_ensemble, outscale
         self.degradation: np.ndarray | None = None
         if degradation is not None:
             self.degradation = check_degradation(degradation, info.degradation_params, info.network)
@@ -169,9 +169,10 @@ class Upscaler:
             return TilePlan(Tiles(), 1, None)
         tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
-            tiles, memory = self._memory.largest_tiles(
-                (height, width, channels), limit=self.max_memory, ensemble=self.ensemble, overlap=self.overlap
+            request = TileRequest(
+                (height, width, channels), self.max_memory, self.overlap, self_ensemble=self.self_ensemble
             )
+            tiles, memory = self._memory.largest_tiles(request)
         tiles = self._within_engine(tiles, max(height, width))
         return TilePlan(tiles, count_tiles(height, width, tiles, info.size_multiple), memory)
 
@@ -230,7 +231,9 @@ class Upscaler:
             degradation = self.predict_degradation(pixels)
         run = partial(self._tile, degradation=degradation)
         multiple, limited = self.backend.info.size_multiple, self.max_memory is not None
-        bands = Tiler(run, self.scale, multiple, plan.tiles, self.halve, limited, on_tile).bands(readable)
+        bands = Tiler(run, self.scale, multiple, plan.tiles, self.retile_on_oom, limited, on_tile).bands(
+            readable
+        )
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
             if flat_alpha is None:
@@ -251,7 +254,9 @@ class Upscaler:
             planes = part.transpose(2, 0, 1)
             wanted = max(3, info.channels) if part.shape[2] == 1 else part.shape[2]
             lq = planes[:, None] if batch else np.broadcast_to(planes[None], (1, wanted, *planes.shape[1:]))
-            sr = apply_backend(self.backend, np.ascontiguousarray(lq), degradation, ensemble=self.ensemble)
+            sr = apply_backend(
+                self.backend, np.ascontiguousarray(lq), degradation, self_ensemble=self.self_ensemble
+            )
             sr = (sr[:, 0] if batch else sr[0]).transpose(1, 2, 0)
             np.clip(sr, 0, 1, out=sr)
             parts.append((sr @ GRAY_WEIGHTS)[..., None] if part.shape[2] < sr.shape[2] else sr)

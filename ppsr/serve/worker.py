@@ -263,7 +263,7 @@ def _upscaled(
     started = time.perf_counter()
     pipe.send(("started", None))
     upscaler = find(task.model, task.strength)
-    upscaler.outscale, upscaler.ensemble, upscaler.max_memory = task.outscale, task.ensemble, max_memory
+    upscaler.outscale, upscaler.self_ensemble, upscaler.max_memory = task.outscale, task.ensemble, max_memory
     width, height = _checked_size(upscaler, task.source, limits)
     upscaler.tile = None
     planned = upscaler.plan(height, width).tiles.size

@@ -123,7 +123,7 @@ def test_options_reach_the_result(files):
     assert done.exit_code == 0, done.output
     sr = read_image(place / "out" / "a_y.tif")
     overlap = net.receptive_radius
-    expected = Upscaler(net, tile=8, overlap=overlap, outscale=1.5, ensemble=True)(
+    expected = Upscaler(net, tile=8, overlap=overlap, outscale=1.5, self_ensemble=True)(
         read_image(place / "in" / "a.png")
     )
     assert np.abs(sr - expected).max() <= 0.5 / 255 + 1e-5

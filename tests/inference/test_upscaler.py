@@ -113,10 +113,10 @@ def test_self_ensemble_is_the_mean_over_flips_and_turns(rng):
             sr = np.rot90(super_resolve(net, lq).numpy()[0].transpose(1, 2, 0), -turn)
             total = total + (sr[:, ::-1] if flip else sr)
     expected = np.clip(total / 8, 0, 1)
-    averaged = Upscaler(net, ensemble=True)(image)
+    averaged = Upscaler(net, self_ensemble=True)(image)
     np.testing.assert_allclose(averaged, expected, atol=1e-5)
     assert np.abs(averaged - single(image)).max() > 1e-3
-    flipped = Upscaler(net, ensemble=True)(np.ascontiguousarray(image[::-1]))
+    flipped = Upscaler(net, self_ensemble=True)(np.ascontiguousarray(image[::-1]))
     np.testing.assert_allclose(flipped[::-1], averaged, atol=1e-5)
 
 
@@ -161,7 +161,7 @@ def test_memory_decides_about_tiles(rng):
     net = small_network()
     image = rng.random((96, 128, 3), dtype=np.float32)
     upscaler = Upscaler(net, max_memory=resident_memory() + 400_000_000)
-    upscaler._memory._per_pixel, upscaler._memory._returns = 200_000.0, True
+    upscaler._memory._per_pixel, upscaler._memory._returns_memory = 200_000.0, True
     plan = upscaler.plan(*image.shape)
     assert 0 < plan.tiles.size < 96
     assert plan.count > 1
@@ -184,10 +184,10 @@ def test_memory_is_given_back_only_where_a_limit_is_near(monkeypatch):
 
 def test_memory_is_measured_on_single_passes():
     backend = Repeat()
-    upscaler = Upscaler(backend, ensemble=True)
-    assert upscaler._memory.per_pixel(ensemble=upscaler.ensemble) > 3 * 3 * 4 * 2**2
+    upscaler = Upscaler(backend, self_ensemble=True)
+    assert upscaler._memory.per_pixel(self_ensemble=True) > 3 * 3 * 4 * 2**2
     assert len(backend.seen) == 3
-    assert upscaler.ensemble
+    assert upscaler.self_ensemble
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_options_reach_the_upscaler(site, pixels):
     content = encoded(pixels)
     answer = site.upscale(content, tile=16, outscale=1.5, ensemble=1, format="tif")
     assert answer.headers["content-type"] == "image/tiff"
-    expected = Upscaler(Repeat(radius=2), tile=16, outscale=1.5, ensemble=True)(pixels)
+    expected = Upscaler(Repeat(radius=2), tile=16, outscale=1.5, self_ensemble=True)(pixels)
     np.testing.assert_array_equal(answer.image, expected)
     assert "4 tiles of 16" in answer.report["tiles"]
     assert site.upscale(content).report["tiles"] == "whole image"  # nothing of the last request is left

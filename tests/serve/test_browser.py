@@ -150,7 +150,7 @@ def test_options_are_closed_at_first_and_reach_the_result(visit, site, tmp_path,
     _upscale(page, _file(tmp_path, pixels, "a.png"))
     result, name = _downloaded(page, page.get_by_role("link", name="Download"))
     assert name == "a_x1.5.tif"
-    expected = Upscaler(site.nets["other"], tile=32, outscale=1.5, ensemble=True)(pixels)
+    expected = Upscaler(site.nets["other"], tile=32, outscale=1.5, self_ensemble=True)(pixels)
     assert np.abs(result.astype(int) - expected).max() <= 1
     page.get_by_text("The browser cannot show this format.").wait_for()
 
