@@ -227,7 +227,7 @@ def test_what_saw_a_tiles_border_is_thrown_away():
     assert exact == Tiles(100, 18, 0)
     assert make_tiles(_info(), 100) == Tiles(100, 32, 16)
     assert make_tiles(_info(), 4).size >= 32  # two fades fit into a tile
-    with pytest.raises(ConfigError, match="not negative"):
+    with pytest.raises(ConfigError, match="must not be negative"):
         make_tiles(_info(), -1)
 
 
