@@ -42,9 +42,9 @@ def default_network(name: str):
 
 def measure(name: str, formats: list[str]) -> dict:
     """Export one network and try every backend on it."""
+    from ppsr.inference.backends.benchmark import benchmark_backends
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.benchmark import benchmark_backends
-    from ppsr.inference.export import export_network
+    from ppsr.inference.export.writer import export_network
 
     net = default_network(name)
     options = BackendOptions()
@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--formats", help="of paddle and onnx; default: all that can be made here")
     options = parser.parse_args()
     from ppsr import accelerate
-    from ppsr.inference import onnx_graph
+    from ppsr.inference.export import onnx_graph
     from ppsr.registry import GENERATORS
 
     accelerate.enable()

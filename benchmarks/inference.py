@@ -54,10 +54,10 @@ _TRAINING = Path(__file__).with_name("cpu_training.py")
 def make_export(name: str, size: int, prefix: str, *, verify: bool) -> None:
     """Worker: export a network; print its multiply-accumulates for the image, and the backends here."""
     from ppsr.generators.macs import count_macs
-    from ppsr.inference import onnx_graph
+    from ppsr.inference.backends.benchmark import installed
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.benchmark import installed
-    from ppsr.inference.export import export_network
+    from ppsr.inference.export import onnx_graph
+    from ppsr.inference.export.writer import export_network
 
     net = PaddleWork("accelerated", name).net
     net.eval()
@@ -94,7 +94,7 @@ def run_backend(backend: str, name: str, size: int, prefix: str, result: str) ->
 
     else:
         from ppsr import accelerate
-        from ppsr.inference.choose import open_backend
+        from ppsr.inference.backends.select import open_backend
 
         accelerate.enable()
         opened = open_backend(prefix, backend)

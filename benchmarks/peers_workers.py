@@ -66,7 +66,7 @@ def our_network(work: Work) -> Any:
 
 def prepare(work: Work, folder: Path, formats: list[str]) -> None:
     """Worker: the weights in torch's layout, and the files that the other engines read."""
-    from ppsr.inference.export import export_network
+    from ppsr.inference.export.writer import export_network
     from ppsr.weights.apply import transposed_keys
     from ppsr.weights.ncnn import write_ncnn
 
@@ -85,7 +85,7 @@ def our_call(work: Work, variant: str, folder: Path) -> Callable[[], np.ndarray]
     """A forward pass or a training step by ppsr."""
     import paddle
 
-    from ppsr.inference.choose import open_backend
+    from ppsr.inference.backends.select import open_backend
     from ppsr.solver.multi_tensor import Adam
 
     net = our_network(work)

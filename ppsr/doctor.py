@@ -130,8 +130,8 @@ def _check_device() -> Iterator[Line]:
 
 def _check_export() -> Iterator[Line]:
     """A small network is exported, and every installed backend compared with it."""
-    from ppsr.inference import onnx_graph
-    from ppsr.inference.export import export_network
+    from ppsr.inference.export import onnx_graph
+    from ppsr.inference.export.writer import export_network
     from ppsr.registry import GENERATORS
 
     cls = GENERATORS.get("SRVGGNetCompact")

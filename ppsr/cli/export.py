@@ -28,9 +28,9 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from paddle import nn
 
+    from ppsr.inference.backends.benchmark import BackendResult
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.benchmark import BackendResult
-    from ppsr.inference.exported import Export
+    from ppsr.inference.export.artifact import Export
 
 __all__ = ["backends", "export", "main", "parse_shape"]
 
@@ -56,7 +56,7 @@ def export(
     shape, names = parse_shape(size), comma_separated("--formats", formats) or []
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.export import check_formats
+    from ppsr.inference.export.writer import check_formats
     from ppsr.inference.network import load_network
 
     log_to_console()
@@ -77,9 +77,9 @@ def backends(
 
     Exit code 3 if no backend is correct.
     """
+    from ppsr.inference.backends.benchmark import benchmark_backends
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.benchmark import benchmark_backends
-    from ppsr.inference.exported import Export
+    from ppsr.inference.export.artifact import Export
     from ppsr.inference.progress import progress_bar
 
     log_to_console()
@@ -121,9 +121,9 @@ def export_model(
     shape, names = parse_shape(sizes[0]), comma_separated("--formats", formats)
     accelerate.enable()
     from ppsr.config import load_config
-    from ppsr.inference import onnx_graph
     from ppsr.inference.backends.exported import BackendOptions
-    from ppsr.inference.export import check_formats
+    from ppsr.inference.export import onnx_graph
+    from ppsr.inference.export.writer import check_formats
     from ppsr.inference.network import load_network
 
     log_to_console()
@@ -144,8 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(
     net: nn.Layer, prefix: Path, formats: list[str], shape: list[int | None], options: BackendOptions
 ) -> None:
-    from ppsr.inference.benchmark import BackendResult
-    from ppsr.inference.export import export_network
+    from ppsr.inference.backends.benchmark import BackendResult
+    from ppsr.inference.export.writer import export_network
     from ppsr.inference.progress import progress_bar
 
     with progress_bar() as show:

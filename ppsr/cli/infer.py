@@ -126,8 +126,8 @@ def _run(
     from ppsr.engine.validation import build_metrics
     from ppsr.evaluation.report import set_to_json
     from ppsr.files import atomic_write
-    from ppsr.inference.backend import apply_backend
-    from ppsr.inference.choose import open_backend
+    from ppsr.inference.backends.base import apply_backend
+    from ppsr.inference.backends.select import open_backend
 
     log_to_console()
     backend = open_backend(str(model_path), name, options)

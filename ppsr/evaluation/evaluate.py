@@ -16,7 +16,7 @@ from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
 from ppsr.imaging.reading import check_value_range
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.network import load_source
-from ppsr.inference.tiling import make_tiles
+from ppsr.inference.tiling.tiler import make_tiles
 from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
 from ppsr.registry import METRICS

@@ -17,7 +17,7 @@ from ppsr.imaging.io import to_unit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ppsr.inference.backend import Backend
+    from ppsr.inference.backends.base import Backend
 
 __all__ = ["check_degradation", "predict_degradation", "read_degradation"]
 

@@ -13,7 +13,7 @@ from paddle import nn
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
-from ppsr.inference.exported import Export, find_export
+from ppsr.inference.export.artifact import Export, find_export
 from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.apply import check_stated

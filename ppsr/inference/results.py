@@ -15,7 +15,7 @@ from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, re
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video_streams import check_video, video_header
+from ppsr.inference.video.streams import check_video, video_header
 
 __all__ = [
     "NO_ALPHA",

@@ -17,16 +17,16 @@ from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.resize import resize_rows
-from ppsr.inference.backend import Backend, apply_backend
+from ppsr.inference.backends.base import Backend, apply_backend
 from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.choose import open_backend
+from ppsr.inference.backends.select import open_backend
 from ppsr.inference.degradation import check_degradation, predict_degradation
-from ppsr.inference.exported import Export
+from ppsr.inference.export.artifact import Export
 from ppsr.inference.network import load_source
 from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.published_tiles import PUBLISHED_MODES, PublishedTiles
-from ppsr.inference.tile_memory import TileMemory, TileRequest
-from ppsr.inference.tiling import TilePlan, Tiler, Tiles, count_tiles, make_tiles
+from ppsr.inference.tiling.memory import TileMemory, TileRequest
+from ppsr.inference.tiling.published import PUBLISHED_MODES, PublishedTiles
+from ppsr.inference.tiling.tiler import TilePlan, Tiler, Tiles, count_tiles, make_tiles
 from ppsr.inference.transparent import has_alpha, readable_pixels
 
 __all__ = ["TILE_MODES", "TilePlan", "Upscaler"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ppsr.errors import ConfigError
-from ppsr.inference.exported import find_export
+from ppsr.inference.export.artifact import find_export
 from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import local_path
 from ppsr.weights.resolve import resolve_weights

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from ppsr import cli
 from ppsr.errors import ConfigError, PpsrError, WeightError
 from ppsr.imaging.io import read_image, write_image
-from ppsr.inference import export_cache
-from ppsr.inference.export import export_network
+from ppsr.inference.export import cache as export_cache
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS

@@ -112,7 +112,7 @@ def test_state_dict_moves_to_another_instance_without_loss(name: str, layout: st
 )
 @pytest.mark.slow
 def test_export_with_open_sizes_equals_the_network(name: str, tmp_path: Path) -> None:
-    """Of networks that take more than an image; of others tests/inference/test_export.py."""
+    """Of networks that take more than an image; of others tests/inference/export/test_writer.py."""
     net = build(name)
     multiple = getattr(net, "size_multiple", 1)
     unit = multiple if multiple > 1 else 5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ppsr.inference import onnx_graph
-from ppsr.inference.export import export_network
+from ppsr.inference.export import onnx_graph
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, packed
 from tests.inference.exports import network

@@ -9,8 +9,8 @@ import pytest
 from ppsr.errors import ConfigError
 from ppsr.inference import degradation as module
 from ppsr.inference.degradation import read_degradation
-from ppsr.inference.export import export_network
-from ppsr.inference.onnx_graph import missing_packages
+from ppsr.inference.export.onnx_graph import missing_packages
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, small_network
 

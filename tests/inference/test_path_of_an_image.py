@@ -21,6 +21,7 @@ HELPERS = {
     "errors.py",
     "files.py",
     "imaging/arrays.py",
+    "imaging/io.py",
     "imaging/metadata.py",
     "inference/progress.py",
     "inference/results.py",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.tiling import largest_tiles
+from ppsr.inference.tiling.tiler import largest_tiles
 from ppsr.inference.transparent import fill_hidden
 
 

@@ -172,7 +172,7 @@ def test_memory_decides_about_tiles(rng):
 
 def test_memory_is_given_back_only_where_a_limit_is_near(monkeypatch):
     returned = []
-    monkeypatch.setattr("ppsr.inference.tile_memory.return_memory", lambda: returned.append(True))
+    monkeypatch.setattr("ppsr.inference.tiling.memory.return_memory", lambda: returned.append(True))
     upscaler = Upscaler(Repeat(), max_memory=resident_memory() * 2 + 2**30)
     upscaler.plan(96, 128)
     assert not returned

@@ -13,7 +13,7 @@ import paddle
 import pytest
 
 from ppsr.errors import ConfigError, WeightError
-from ppsr.inference.export import export_network
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.serve import service
 from ppsr.serve.limits import Limits, RequestError

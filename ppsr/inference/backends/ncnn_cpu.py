@@ -6,7 +6,7 @@ import numpy as np
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
-from ppsr.inference.exported import INPUT_NAME, Export
+from ppsr.inference.export.artifact import INPUT_NAME, Export
 
 __all__ = ["NcnnBackend"]
 

@@ -10,7 +10,7 @@ from ppsr.cache import cache_folder
 from ppsr.errors import ConfigError
 from ppsr.files import sha256
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
-from ppsr.inference.exported import DEGRADATION_NAME, INPUT_NAME, Export
+from ppsr.inference.export.artifact import DEGRADATION_NAME, INPUT_NAME, Export
 
 __all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ppsr.errors import ConfigError
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
-from ppsr.inference.exported import Export
-from ppsr.inference.graph_check import check_parameters
+from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.graph_check import check_parameters
 from ppsr.processor import has_bfloat16
 
 __all__ = ["PaddleInferenceBackend"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from ppsr.accelerate.process import return_memory
 from ppsr.errors import DataError
-from ppsr.inference.backend import Backend, PaddleBackend, apply_backend
-from ppsr.inference.tiling import Tiles, largest_tiles
+from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
+from ppsr.inference.tiling.tiler import Tiles, largest_tiles
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
 
 __all__ = ["TileMemory", "TileRequest"]

@@ -21,7 +21,7 @@ from itertools import product
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.backend import Backend, apply_backend
+from ppsr.inference.backends.base import Backend, apply_backend
 from ppsr.inference.network_info import NetworkInfo
 
 __all__ = ["PUBLISHED_MODES", "PublishedTiles", "upscale_as_published"]

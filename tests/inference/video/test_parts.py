@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.inference import video_parts
 from ppsr.inference.files import FileOptions
 from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.video import parts
 from tests.inference.helpers import Repeat, upscale_files
 from tests.inference.videos import STAMPS, add_video, encode, make_video, read_video
 
@@ -41,7 +41,7 @@ def _end(source, target, **options):
 
 @pytest.fixture(autouse=True)
 def _short_parts(monkeypatch):
-    monkeypatch.setattr(video_parts, "PART_FRAMES", 3)
+    monkeypatch.setattr(parts, "PART_FRAMES", 3)
 
 
 def _is_equal(one, other):
@@ -73,7 +73,7 @@ def test_an_interrupted_video_goes_on_and_is_equal(suffix, tmp_path):
 def test_parts_have_the_time_stamps_of_a_video_that_was_encoded_at_once(tmp_path, monkeypatch):
     source = make_video(tmp_path / "a.mp4")
     _upscale(_Counts(), source, tmp_path / "parts.mp4", crf=0)
-    monkeypatch.setattr(video_parts, "PART_FRAMES", 100)
+    monkeypatch.setattr(parts, "PART_FRAMES", 100)
     _upscale(_Counts(), source, tmp_path / "one.mp4", crf=0)
     _is_equal(tmp_path / "parts.mp4", tmp_path / "one.mp4")  # crf 0 is lossless
 

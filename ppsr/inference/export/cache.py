@@ -21,8 +21,8 @@ from paddle import nn
 from ppsr.cache import cache_folder
 from ppsr.errors import DataError
 from ppsr.generators.cddnet import BlindSR
-from ppsr.inference.export import export_network
-from ppsr.inference.exported import Export
+from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.network_info import network_info
 from ppsr.weights.record import stated_network
 
@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 def _own_code() -> str:
     """Digest of ppsr's source, which a checkout changes without a new version."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for path in sorted(Path(__file__).parents[2].rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -15,10 +15,8 @@ from paddle import nn
 
 from ppsr.cache import cache_get, cache_put
 from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean, first_line
-from ppsr.inference import onnx_graph
-from ppsr.inference.backend import Backend, PaddleBackend
-from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
-from ppsr.inference.benchmark import (
+from ppsr.inference.backends.base import Backend, PaddleBackend
+from ppsr.inference.backends.benchmark import (
     BACKENDS,
     BackendResult,
     backend_class,
@@ -28,9 +26,11 @@ from ppsr.inference.benchmark import (
     timed_image,
     try_backend,
 )
-from ppsr.inference.export import ncnn_arguments
-from ppsr.inference.export_cache import cache_place, find_cached, make_export, versions
-from ppsr.inference.exported import Export
+from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
+from ppsr.inference.export import onnx_graph
+from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.cache import cache_place, find_cached, make_export, versions
+from ppsr.inference.export.writer import ncnn_arguments
 from ppsr.inference.network_info import NetworkInfo
 from ppsr.memory import is_out_of_memory
 from ppsr.precision import half_dtype

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.choose import open_backend
+from ppsr.inference.backends.select import open_backend
+from ppsr.inference.export import onnx_graph
 
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 pytestmark = pytest.mark.skipif(bool(onnx_graph.missing_packages()), reason="the extra onnx is not installed")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(bool(onnx_graph.missing_packages()), reason="the
 SIGNALLED = """
 import faulthandler, os, signal, sys
 faulthandler.enable()  # with a stack of its own for the handlers of signals
-from ppsr.inference.choose import open_backend
+from ppsr.inference.backends.select import open_backend
 from ppsr.inference.backends.exported import BackendOptions
 backends = [open_backend(sys.argv[1], "openvino", BackendOptions(threads=1)) for _ in range(2)]
 while backends:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.export import export_network
+from ppsr.inference.export import onnx_graph
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.memory import resident_memory
 from tests.inference.helpers import Repeat, small_network

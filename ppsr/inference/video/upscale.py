@@ -25,11 +25,11 @@ import numpy as np
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
 from ppsr.imaging.frames import make_frame, upright_pixels
-from ppsr.inference import video_streams as streams
 from ppsr.inference.pipeline import WriteBehind, read_ahead
-from ppsr.inference.tiling import TilePlan
+from ppsr.inference.tiling.tiler import TilePlan
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video_parts import Frame, Parts
+from ppsr.inference.video import streams
+from ppsr.inference.video.parts import Frame, Parts
 
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions

@@ -9,12 +9,12 @@ import paddle
 import pytest
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.backend import PaddleBackend, apply_backend
+from ppsr.inference.backends.base import PaddleBackend, apply_backend
+from ppsr.inference.backends.benchmark import installed
 from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.benchmark import installed
-from ppsr.inference.choose import open_backend
-from ppsr.inference.export import export_network
-from ppsr.inference.exported import Export
+from ppsr.inference.backends.select import open_backend
+from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.exports import altered, network
 

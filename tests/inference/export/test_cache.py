@@ -9,11 +9,12 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.inference import choose, export_cache
+from ppsr.inference.backends import select
+from ppsr.inference.backends.benchmark import BackendResult
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
-from ppsr.inference.benchmark import BackendResult
-from ppsr.inference.choose import open_backend
-from ppsr.inference.exported import Export
+from ppsr.inference.backends.select import open_backend
+from ppsr.inference.export import cache as export_cache
+from ppsr.inference.export.artifact import Export
 from ppsr.registry import build_generator
 from tests.inference.exports import Doubling
 
@@ -31,7 +32,7 @@ def _network(seed: int = 0, **changes: int):
 def done(tmp_path, monkeypatch):
     """What is exported and timed, in an empty cache; Paddle Inference is always the fastest."""
     monkeypatch.setenv("PPSR_HOME", str(tmp_path))
-    monkeypatch.setattr(choose.onnx_graph, "missing_packages", lambda: ["paddle2onnx"])
+    monkeypatch.setattr(select.onnx_graph, "missing_packages", lambda: ["paddle2onnx"])
     done: list[str] = []
     export = export_cache.export_network
 
@@ -44,7 +45,7 @@ def done(tmp_path, monkeypatch):
         return [BackendResult("inference", error=0.0, seconds=1e-9)]
 
     monkeypatch.setattr(export_cache, "export_network", exported)
-    monkeypatch.setattr(choose, "benchmark_backends", timed)
+    monkeypatch.setattr(select, "benchmark_backends", timed)
     return done
 
 
@@ -65,12 +66,12 @@ def test_the_second_start_neither_exports_nor_times_whatever_came_between(done):
 
 def test_input_that_repays_an_export_is_computed_by_the_fastest_backend():
     pixels = [1920 * 1080] * 2
-    assert choose.default_backend(pixels[:1], OPTIONS) is None
-    assert choose.default_backend(pixels, OPTIONS) == "auto"
-    assert choose.default_backend(pixels, BackendOptions(device="cpu", precision="bf16")) is None
-    assert choose.default_backend(pixels, BackendOptions(device="gpu:0")) is None
+    assert select.default_backend(pixels[:1], OPTIONS) is None
+    assert select.default_backend(pixels, OPTIONS) == "auto"
+    assert select.default_backend(pixels, BackendOptions(device="cpu", precision="bf16")) is None
+    assert select.default_backend(pixels, BackendOptions(device="gpu:0")) is None
     further = iter([*pixels, 0])
-    choose.default_backend(further, OPTIONS)
+    select.default_backend(further, OPTIONS)
     assert next(further) == 0  # not counted, as there were enough
 
 
@@ -132,7 +133,7 @@ def test_exports_unused_for_longest_and_those_of_killed_processes_are_removed(do
 
 
 def test_bf16_by_another_backend_gives_no_warning_of_paddle(done, monkeypatch, caplog):
-    monkeypatch.setattr(choose, "_open_export", lambda export, name, *_: name)
+    monkeypatch.setattr(select, "_open_export", lambda export, name, *_: name)
     options = BackendOptions(device="cpu", threads=1, precision="bf16")
     assert open_backend(_network(), "auto", options) == "inference"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

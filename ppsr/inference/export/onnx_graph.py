@@ -3,7 +3,7 @@
 Paddle 3.3 stores some float attributes with 64 bits where paddle2onnx 2.1 reads 32: LeakyReLU slopes and
 group-norm epsilons become garbage without a message (https://github.com/PaddlePaddle/Paddle2ONNX/issues/1646).
 A copy of the graph with the narrower type is converted instead. paddle2onnx ends the process when it fails,
-so it runs in a process of its own: `python -m ppsr.inference.onnx_graph GRAPH PARAMETERS OUT.onnx`.
+so it runs in a process of its own: `python -m ppsr.inference.export.onnx_graph GRAPH PARAMETERS OUT.onnx`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from paddle.base.proto import framework_pb2 as pb
 
 from ppsr.errors import DataError
-from ppsr.inference.graph_check import check_parameters
+from ppsr.inference.export.graph_check import check_parameters
 
 
 def saved_tensor() -> bytes:

@@ -26,8 +26,8 @@ from ppsr.inference.backends.ncnn_cpu import NcnnBackend
 from ppsr.inference.backends.onnx_runtime import OnnxRuntimeBackend, TensorRtBackend
 from ppsr.inference.backends.open_vino import OpenVinoBackend
 from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
-from ppsr.inference.exported import Export
-from ppsr.inference.reference import example_images
+from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.reference import example_images
 
 __all__ = [
     "BACKENDS",
@@ -186,7 +186,7 @@ def _in_a_process(
 ) -> BackendResult:
     """`_benchmark` in a process; one that ends early is a result."""
     request = json.dumps([name, str(export.prefix.resolve()), asdict(options), side])
-    path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).resolve().parents[3]), os.environ.get("PYTHONPATH", "")])
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__, request],

@@ -252,11 +252,11 @@ def test_frames_are_decoded_and_encoded_while_the_network_computes(tmp_path):
     """Four frames are decoded before the first one has been computed."""
     import threading
 
-    from ppsr.inference import video
+    from ppsr.inference.video import upscale
 
     make_video(tmp_path / "a.mkv", sound=False)
     decoded = threading.Event()
-    pixels, count = video.upright_pixels, []
+    pixels, count = upscale.upright_pixels, []
 
     def counted(frame, **options):
         count.append(1)
@@ -270,6 +270,6 @@ def test_frames_are_decoded_and_encoded_while_the_network_computes(tmp_path):
             return super().run(x)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video, "upright_pixels", counted)
+        patch.setattr(upscale, "upright_pixels", counted)
         [report] = upscale_files(Upscaler(Waits()), tmp_path / "a.mkv", tmp_path / "out")
     assert report["status"] == "ok", report

@@ -10,15 +10,13 @@ from paddle.base import core
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
-from ppsr.inference import onnx_graph, reference
-from ppsr.inference.backend import PaddleBackend, apply_backend
+from ppsr.inference.backends.base import PaddleBackend, apply_backend
+from ppsr.inference.backends.benchmark import installed
 from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.benchmark import installed
-from ppsr.inference.choose import open_backend
-from ppsr.inference.export import ExportError, export_network
-from ppsr.inference.exported import Export
-from ppsr.inference.network_info import network_info
-from ppsr.inference.reference import (
+from ppsr.inference.backends.select import open_backend
+from ppsr.inference.export import onnx_graph, reference
+from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.reference import (
     REFERENCE_SUFFIX,
     ReferenceOutputs,
     Tolerance,
@@ -27,6 +25,8 @@ from ppsr.inference.reference import (
     relative_error,
     tolerance,
 )
+from ppsr.inference.export.writer import ExportError, export_network
+from ppsr.inference.network_info import network_info
 from ppsr.registry import GENERATORS
 from tests.inference.exports import Doubling, altered, network
 

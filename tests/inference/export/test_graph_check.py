@@ -12,14 +12,14 @@ import pytest
 from paddle.base.proto import framework_pb2 as pb
 
 from ppsr.errors import DataError
-from ppsr.inference import onnx_graph
 from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.choose import open_backend
-from ppsr.inference.export import export_network
-from ppsr.inference.graph_check import check_graph, unknown_operations
-from ppsr.inference.reference import REFERENCE_SUFFIX
+from ppsr.inference.backends.select import open_backend
+from ppsr.inference.export import onnx_graph
+from ppsr.inference.export.graph_check import check_graph, unknown_operations
+from ppsr.inference.export.reference import REFERENCE_SUFFIX
+from ppsr.inference.export.writer import export_network
+from tests.inference.export.test_parameter_files import saved_tensor
 from tests.inference.exports import altered, network
-from tests.inference.test_parameter_files import saved_tensor
 
 HARMFUL_PADDLE = [
     "save", "load", "save_combine", "load_combine", "py_func", "print", "run_program", "pylayer", "custom_op",
@@ -300,14 +300,14 @@ def test_reference_file_that_grows_is_refused(exported, tmp_path, monkeypatch):
     bomb = io.BytesIO()
     np.savez_compressed(bomb, inputs0=np.zeros(2**18, np.float32))
     prefix = altered(exported, {REFERENCE_SUFFIX: bomb.getvalue()}, tmp_path)
-    monkeypatch.setattr("ppsr.inference.reference._LARGEST", 2**20 - 1)
+    monkeypatch.setattr("ppsr.inference.export.reference._LARGEST", 2**20 - 1)
     with pytest.raises(DataError, match="its arrays take 1 MB"):
         open_backend(prefix, "inference", BackendOptions(threads=1, trust=True))
 
 
 def test_own_network_with_other_operations_is_exported_with_a_warning(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("ppsr.inference.graph_check._PIR", frozenset({"p"}))
-    monkeypatch.setattr("ppsr.inference.graph_check._PROGRAM", frozenset({"feed", "fetch"}))
+    monkeypatch.setattr("ppsr.inference.export.graph_check._PIR", frozenset({"p"}))
+    monkeypatch.setattr("ppsr.inference.export.graph_check._PROGRAM", frozenset({"feed", "fetch"}))
     export_network(network("MSRResNet"), tmp_path / "net", formats=["paddle"], verify=())
     assert "conv2d" in caplog.text
     assert "needs --trust" in caplog.text

@@ -13,17 +13,16 @@ import pytest
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
-from ppsr.inference import benchmark, choose
-from ppsr.inference.backend import PaddleBackend, apply_backend
-from ppsr.inference.backends import paddle_inference
+from ppsr.inference.backends import benchmark, paddle_inference, select
+from ppsr.inference.backends.base import PaddleBackend, apply_backend
+from ppsr.inference.backends.benchmark import BackendResult, benchmark_backends, installed
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
-from ppsr.inference.benchmark import BackendResult, benchmark_backends, installed
-from ppsr.inference.choose import open_backend
-from ppsr.inference.export import export_network
-from ppsr.inference.exported import Export
+from ppsr.inference.backends.select import open_backend
+from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.reference import REFERENCE_SUFFIX, ReferenceOutputs
+from ppsr.inference.export.writer import export_network
 from ppsr.inference.network_info import network_info
-from ppsr.inference.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from tests.inference.exports import altered, network
 
 pytestmark = pytest.mark.slow
@@ -80,11 +79,11 @@ def test_half_precision_is_the_safe_type_that_the_device_has(name, wanted, has, 
 def test_export_that_is_not_safe_in_float16_takes_bfloat16_where_the_processor_has_it(
     has, precision, monkeypatch, caplog
 ):
-    monkeypatch.setattr(choose, "has_bfloat16", lambda: has)
+    monkeypatch.setattr(select, "has_bfloat16", lambda: has)
     options = BackendOptions(device="cpu", precision="fp16")
     with caplog.at_level(logging.INFO):
-        assert choose._safe(options, network_info(network("HAT"))).precision == precision
-        assert choose._safe(options, network_info(network("MSRResNet"))).precision == "fp16"
+        assert select._safe(options, network_info(network("HAT"))).precision == precision
+        assert select._safe(options, network_info(network("MSRResNet"))).precision == "fp16"
     assert len(caplog.records) == 1
     assert f"computed in {precision}" in caplog.text
 
@@ -153,7 +152,7 @@ def test_auto_takes_the_fastest_that_is_right_and_remembers_it(exported, tmp_pat
             BackendResult("onnxruntime", error=0.0, seconds=0.3),
         ]
 
-    monkeypatch.setattr(choose, "benchmark_backends", measured)
+    monkeypatch.setattr(select, "benchmark_backends", measured)
     options = BackendOptions(threads=1)
     for _ in range(2):
         backend = open_backend(exported, None, options)
@@ -167,7 +166,7 @@ def test_auto_takes_the_fastest_that_is_right_and_remembers_it(exported, tmp_pat
     open_backend(exported, "auto", options, tile=8)
     assert asked[3:] == [32]
     monkeypatch.setattr(
-        choose, "benchmark_backends", lambda *_, **__: [BackendResult("inference", reason="no")]
+        select, "benchmark_backends", lambda *_, **__: [BackendResult("inference", reason="no")]
     )
     with pytest.raises(DataError, match="no backend runs this export: inference: no"):
         open_backend(exported, "auto", BackendOptions(threads=3))

@@ -1,0 +1,1 @@
+"""Exporting networks; checking, converting and caching exports."""

@@ -1,0 +1,1 @@
+"""Tiles: cutting and joining, sizes that fit into memory, the published tile loops."""

@@ -1,0 +1,1 @@
+"""Upscaling videos in parts that an interrupted run resumes from."""
