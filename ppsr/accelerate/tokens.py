@@ -204,7 +204,7 @@ def prelu(x: Tensor, slopes: Tensor) -> Tensor:
     """
     y = None
     if paddle.in_dynamic_mode() and _worthwhile(x):
-        each = slopes.expand([x.shape[1]])
+        each = slopes if slopes.shape[0] == x.shape[1] else slopes.expand([x.shape[1]])
         y = runtime.compute(PReLU(tuple(x.shape), runtime.threads()), x.shape, x, each)
     return F.prelu(x, slopes) if y is None else y
 
