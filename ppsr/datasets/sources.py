@@ -7,7 +7,8 @@ works with the paths of files, such as lists and pairing by name, works with sto
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,7 @@ __all__ = [
     "read_samples",
     "read_size",
     "read_store_list",
+    "reading_store",
     "with_channels",
 ]
 
@@ -65,6 +67,16 @@ def open_store(folder: Path) -> Any:
     return store
 
 
+@contextmanager
+def reading_store(folder: Path) -> Iterator[Any]:
+    """A transaction that reads; DataError where the store is missing or damaged."""
+    try:
+        with open_store(folder).begin() as read:
+            yield read
+    except load_lmdb().Error as error:
+        raise DataError(f"{folder} is damaged: {error}") from None
+
+
 def close_stores() -> None:
     """Forget all open stores, as when one was replaced on disk."""
     open_store.cache_clear()
@@ -97,7 +109,7 @@ def read_samples(path: Path, value_range: Sequence[float] | None = None) -> np.n
     """An image of a folder or store in its own sample type: H x W, or H x W x C; see `decode_image`."""
     if path.parent.suffix != STORE_SUFFIX:
         return decode_image(path, value_range=value_range)
-    with open_store(path.parent).begin() as read:
+    with reading_store(path.parent) as read:
         return decode_content(read.get(path.stem.encode()) or b"", path)
 
 

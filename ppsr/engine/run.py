@@ -69,7 +69,8 @@ def lock_run(folder: Path, *, new: bool) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         for path in (*folder.glob(".tmp-*"), *folder.glob("*/.tmp-*")):
-            path.unlink(missing_ok=True)
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
         try:
             yield
         except BaseException:

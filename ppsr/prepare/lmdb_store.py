@@ -17,8 +17,8 @@ from ppsr.datasets.sources import (
     STORE_SUFFIX,
     close_stores,
     load_lmdb,
-    open_store,
     read_store_list,
+    reading_store,
 )
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
@@ -137,10 +137,11 @@ def verify_lmdb(target: str | Path) -> Summary:
         DataError: there is no store, or no list.
     """
     target = Path(target)
-    store, listed = open_store(target), read_store_list(target)
-    summary = Summary()
-    with store.begin() as read:
-        stored = {key.decode() for key in read.cursor().iternext(keys=True, values=False)}
+    listed, summary = read_store_list(target), Summary()
+    with reading_store(target) as read:
+        stored = {
+            key.decode(errors="backslashreplace") for key in read.cursor().iternext(keys=True, values=False)
+        }
         summary.failed |= {key: "is in the store, not in the list" for key in sorted(stored - set(listed))}
         for key, shape in tqdm(listed.items(), desc="verify", unit="image", disable=None):
             if trouble := _difference(read.get(key.encode()), shape, f"{target}/{key}"):

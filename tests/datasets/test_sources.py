@@ -12,7 +12,7 @@ from ppsr.datasets.paired import SingleImageDataset, SRDataset
 from ppsr.datasets.sources import close_stores, list_source, read_samples, read_store_list
 from ppsr.errors import DataError
 from ppsr.imaging.io import decode_content, write_image
-from ppsr.prepare.lmdb_store import make_lmdb
+from ppsr.prepare.lmdb_store import make_lmdb, verify_lmdb
 
 pytest.importorskip("lmdb")
 
@@ -121,3 +121,13 @@ def test_a_store_that_was_cut_off_is_refused(folders):
     close_stores()
     with pytest.raises(DataError, match=r"data\.mdb is cut off"):
         read_samples(folders / "gt.lmdb" / "a")
+
+
+def test_a_store_whose_pages_are_damaged_is_named(folders):
+    data = folders / "gt.lmdb" / "data.mdb"
+    content = data.read_bytes()
+    data.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    close_stores()
+    for read in (lambda: read_samples(folders / "gt.lmdb" / "a"), lambda: verify_lmdb(folders / "gt.lmdb")):
+        with pytest.raises(DataError, match=r"gt\.lmdb is damaged"):
+            read()
