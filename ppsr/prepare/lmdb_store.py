@@ -137,8 +137,9 @@ def verify_lmdb(target: str | Path) -> Summary:
         DataError: there is no store, or no list.
     """
     target = Path(target)
-    listed, summary = read_store_list(target), Summary()
+    summary = Summary()
     with reading_store(target) as read:
+        listed = read_store_list(target)
         stored = {
             key.decode(errors="backslashreplace") for key in read.cursor().iternext(keys=True, values=False)
         }
