@@ -165,9 +165,7 @@ class MambaDRCT(SwinSkeleton):
             heads = [_num_heads(state, i, {k: widths[k] for k in swin}) for i in range(groups)]
         hidden = {k: f"layers.0.{'swin' if k in swin else 'mamba'}{k}.mlp.fc1.bias" for k in (1, 2, 3)}
         pairs = [(widths[k], state[key].shape[0]) for k, key in hidden.items() if key in state]
-        arguments.pop(
-            "mlp_ratio", None
-        )  # of the first Swin block, which may be one of those with the ratio 1
+        arguments.pop("mlp_ratio", None)  # the first Swin block may be one of those with the ratio 1
         if pairs:
             arguments["mlp_ratio"] = ratio(pairs)
         if vss:

@@ -157,26 +157,12 @@ class SwinIR(SwinSkeleton):
         super().__init__(options, ape=options.ape)
         window, shift = options.window()
         self.size_multiple = window
-        embed_dim, in_chans, upscale, upsampler = (
-            options.embed_dim,
-            options.in_chans,
-            options.upscale,
-            self.upsampler,
-        )
+        embed_dim, upscale, upsampler = options.embed_dim, options.upscale, self.upsampler
         rates = iter(options.drop_paths())
         self.layers = nn.LayerList()
         for depth, heads in options.groups():
-            blocks = [
-                SwinBlock(
-                    embed_dim,
-                    heads,
-                    window,
-                    shift if i % 2 else 0,
-                    options.mlp_ratio,
-                    **options.block(next(rates)),
-                )
-                for i in range(depth)
-            ]
+            sizes = [(embed_dim, heads, window, shift if i % 2 else 0) for i in range(depth)]
+            blocks = [SwinBlock(*size, options.mlp_ratio, **options.block(next(rates))) for size in sizes]
             self.layers.append(RSTB(blocks, embed_dim, options.resi_connection, options.use_checkpoint))
         if upsampler.startswith("nearest+conv"):
             scales = (2, 4) if upsampler == "nearest+conv" else (1,)
@@ -189,7 +175,7 @@ class SwinIR(SwinSkeleton):
             self.conv_up1 = Conv2D(64, 64, 3, padding=1)
             self.conv_up2 = Conv2D(64, 64, 3, padding=1) if upscale != 2 else None
             self.conv_hr = Conv2D(64, 64, 3, padding=1)
-            self.conv_last = Conv2D(64, in_chans, 3, padding=1)
+            self.conv_last = Conv2D(64, options.in_chans, 3, padding=1)
 
     @staticmethod
     def detect(state: State) -> dict[str, Any] | None:
