@@ -99,8 +99,8 @@ def has_hooks(layer: nn.Layer) -> bool:
 
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
-    """LeakyReLU as a maximum, for 0 <= slope <= 1: Paddle 3.3's inference passes crash on the operator."""
-    return paddle.maximum(x, slope * x)
+    """LeakyReLU for 0 <= slope <= 1; a maximum in graphs, as Paddle 3.3's inference passes crash on it."""
+    return F.leaky_relu(x, slope) if paddle.in_dynamic_mode() else paddle.maximum(x, slope * x)
 
 
 class LeakyReLU(nn.Layer):
