@@ -300,7 +300,7 @@ def ship(run: Run, output: Path) -> Path:
     """Write the newest averaged weights in half precision into the package, and their catalogue row."""
     import numpy as np
 
-    from ppsr.weights.files import write_state
+    from ppsr.weights import NetworkSpec, write_state
 
     state = state_of(run, newest_weights(output / run.name))
     arguments = network_config(run)
@@ -308,7 +308,7 @@ def ship(run: Run, output: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     halves = {key: np.ascontiguousarray(value, np.float16) for key, value in state.items()}
     network = dict(arguments)
-    write_state(target, halves, networks={"": (arguments.pop("name"), arguments)})
+    write_state(target, halves, networks={"": NetworkSpec(arguments.pop("name"), arguments)})
     enter(catalogue_row(run, target, network), CATALOGUE)
     return target
 

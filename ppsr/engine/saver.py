@@ -16,7 +16,7 @@ from ppsr.engine.loggers import log_errors
 from ppsr.engine.run import CHECKPOINTS, mark_latest
 from ppsr.files import atomic_path
 from ppsr.weights import stream_state, write_state
-from ppsr.weights.identify import Found
+from ppsr.weights.identify import NetworkSpec
 
 __all__ = ["Saver"]
 
@@ -52,7 +52,9 @@ class Saver:
         self._thread: ThreadPoolExecutor | None = None
         self._pending: list[Future[None]] = []
 
-    def save(self, step: int, files: Mapping[str, Any], *, networks: Mapping[str, Found | None]) -> None:
+    def save(
+        self, step: int, files: Mapping[str, Any], *, networks: Mapping[str, NetworkSpec | None]
+    ) -> None:
         """Write a checkpoint and `iter_<step>_weight.pdparams`; returns before they are on the disk.
 
         Args:
@@ -90,7 +92,7 @@ class Saver:
             self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._pending.append(self._thread.submit(job))
 
-    def _save(self, step: int, files: Mapping[str, Any], networks: Mapping[str, Found | None]) -> None:
+    def _save(self, step: int, files: Mapping[str, Any], networks: Mapping[str, NetworkSpec | None]) -> None:
         contents = {k: v if isinstance(v, bytes) else partial(stream_state, v) for k, v in files.items()}
         self.written = None
         try:

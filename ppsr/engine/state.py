@@ -21,7 +21,7 @@ from ppsr.models.base import BaseModel
 from ppsr.solver.ema import EMA
 from ppsr.solver.optimizers import build_optimizers, build_schedules, load_optimizer_state, optimizer_state
 from ppsr.weights import dump_state, load_state, parse_pdparams
-from ppsr.weights.identify import Found
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.record import stated_network
 
 __all__ = ["State", "build_state"]
@@ -70,7 +70,7 @@ class State:
     def _named_nets(self) -> dict[str, nn.Layer]:
         return self.model.nets | {f"{name}_ema": net for name, net in self.model.ema.items()}
 
-    def networks(self) -> dict[str, Found | None]:
+    def networks(self) -> dict[str, NetworkSpec | None]:
         """Name and arguments with which each network was built."""
         return {name: stated_network(net) for name, net in self.model.nets.items()}
 
@@ -112,9 +112,11 @@ class State:
 
     def _built(self) -> dict[str, Any]:
         """Settings that a resumed run must share with its checkpoint, as JSON values."""
-        step, nets, found = self.train_step, self.model.nets, self.networks()
+        step, nets = self.train_step, self.model.nets
         built = {
-            "networks": {name: found[name] or (type(net).__name__, {}) for name, net in nets.items()},
+            "networks": {
+                name: spec or (type(nets[name]).__name__, {}) for name, spec in self.networks().items()
+            },
             "optimizers": {name: (type(kind).__name__, of) for name, (kind, of) in step.optimizers.items()},
             "precision": f"{step.precision.level} in {step.precision.dtype}" if step.amp else "float32",
         }

@@ -23,7 +23,7 @@ from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
 from ppsr.generators.blocks.lkat import LKAT
 from ppsr.generators.variants import Variant
 from ppsr.registry import GENERATORS
-from ppsr.weights.identify import State, identify
+from ppsr.weights.identify import StateDict, identify
 
 __all__ = ["DASR_PARTS", "BlindSR", "CDDNet"]
 
@@ -104,7 +104,7 @@ class CDDNet(nn.Layer):
         self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models, init_scale=0.1)
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         first = state.get("conv_first.weight")
         if first is None or first.ndim != 5 or "body.0.conv1.weight" not in state:
             return None  # without an axis for the experts it is MSRResNet
@@ -199,7 +199,7 @@ class BlindSR(nn.Layer):
         self.receptive_radius = None  # the predictor averages over the whole image
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "predictor.ConvNet.0.weight" not in state:
             return None
         arguments = {}

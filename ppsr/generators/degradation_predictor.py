@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppsr.generators.blocks import Conv2D, LeakyReLU, Linear
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["DegradationPredictor"]
 
@@ -68,7 +68,7 @@ class DegradationPredictor(nn.Layer):
         self.MappingNet[1].bias.set_value(paddle.full([num_networks], num_networks**-0.5))
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "ConvNet.0.weight" not in state:
             return None
         width, channels = state["ConvNet.0.weight"].shape[:2]

@@ -19,7 +19,7 @@ from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import SwinSkeleton, to_map, to_tokens
 from ppsr.generators.swinir import SwinBlock
 from ppsr.generators.variants import Variant, window_kwargs
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["DRCT", "RDG", "heads_for", "stage_shape", "swin_stage"]
 
@@ -144,7 +144,7 @@ class DRCT(SwinSkeleton):
             self.layers.append(RDG(options.embed_dim, gc, stages))
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         first = "layers.0.swin1.norm1.weight" in state
         if not first or any(key.startswith("layers.0.mamba") for key in state):
             return None

@@ -19,7 +19,7 @@ from ppsr.generators.blocks import Conv2D, LeakyReLU
 from ppsr.generators.blocks.detection import count, rgb_range
 from ppsr.generators.blocks.residual import RCAB, MeanShift, upsampler
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["DRNDual", "DRNGenerator", "parse_scale"]
 
@@ -68,7 +68,7 @@ class DRNDual(nn.Layer):
         )
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "dual_module.0.0.weight" not in state:
             return None
         width, channels = state["dual_module.0.0.weight"].shape[:2]
@@ -172,7 +172,7 @@ class DRNGenerator(nn.Layer):
         self.add_mean = MeanShift(n_colors, rgb_range, 1, train_mean_shift)
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "up_blocks.0.0.body.0.weight" not in state:
             return None
         width, colors, kernel = state["head.weight"].shape[:3]

@@ -15,7 +15,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D
 from ppsr.generators.blocks.detection import square_root
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["ESPCN"]
 
@@ -58,7 +58,7 @@ class ESPCN(nn.Layer):
         self.last_part = nn.LayerList([Conv2D(32, num_channels * scale**2, 3, padding=1)])
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "first_part.2.weight" not in state:
             return None
         channels = state["first_part.0.weight"].shape[1]

@@ -18,7 +18,7 @@ from paddle.nn import initializer as init
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, PReLU
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["FSRCNN"]
 
@@ -93,7 +93,7 @@ class FSRCNN(nn.Layer):
         )
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         """Constructor arguments, if these are the weights of this network; the scale leaves no trace."""
         if "mid_part.0.weight" not in state:
             return None

@@ -35,7 +35,7 @@ from ppsr.generators.blocks.transformer import (
 from ppsr.generators.blocks.window_attention import attend, merge_windows, relative_index, split_windows
 from ppsr.generators.swinir import RSTB, SwinBlock
 from ppsr.generators.variants import Variant, window_kwargs
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["HAT"]
 
@@ -218,7 +218,7 @@ class HAT(SwinSkeleton):
             self.layers.append(RSTB(blocks, embed_dim, options.resi_connection, overlap_attn=overlap))
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         group = "layers.0.residual_group."
         if f"{group}overlap_attn.norm1.weight" not in state:
             return None

@@ -20,7 +20,7 @@ from ppsr.generators.blocks import Conv2D, LeakyReLU
 from ppsr.generators.blocks.detection import count, square_root
 from ppsr.generators.blocks.powers import safe_power
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["IMDN"]
 
@@ -93,7 +93,7 @@ class IMDN(nn.Layer):
         self.upsampler = nn.LayerList([Conv2D(nf, out_nc * upscale**2, 3, padding=1)])
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "IMDB1.c1.weight" in state:
             first, block, last = "fea_conv.weight", r"IMDB(\d+)\.", "upsampler.0.weight"
         elif "model.1.sub.0.conv1x1.weight" in state:

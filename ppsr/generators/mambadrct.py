@@ -29,7 +29,7 @@ from ppsr.generators.blocks.vss import SS2D, VSSBlock
 from ppsr.generators.drct import RDG, STAGES, stage_shape, swin_stage
 from ppsr.generators.mambair import scan_kwargs
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["MambaDRCT"]
 
@@ -144,7 +144,7 @@ class MambaDRCT(SwinSkeleton):
             self.layers.append(RDG(options.embed_dim, gc, stages))
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         """Constructor arguments, if these are the weights of this network.
 
         Without a Swin block, window and heads leave no trace: the heads are DRCT's six.
@@ -185,7 +185,7 @@ class MambaDRCT(SwinSkeleton):
         }
 
 
-def _num_heads(state: State, group: int, swin: Mapping[int, int]) -> int:
+def _num_heads(state: StateDict, group: int, swin: Mapping[int, int]) -> int:
     """The smallest number for which DRCT's rule gives the heads of all kept Swin blocks (number -> width)."""
     wanted = {k: head_count(state, f"layers.{group}.swin{k}.") for k in swin}
     for heads in range(1, max(swin.values()) + 1):

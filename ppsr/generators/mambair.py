@@ -17,7 +17,7 @@ from ppsr.generators.blocks.transformer import SwinSkeleton
 from ppsr.generators.blocks.vss import VSSBlock
 from ppsr.generators.swinir import RSTB
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["MambaIR", "scan_kwargs"]
 
@@ -71,7 +71,7 @@ class MambaIR(SwinSkeleton):
             self.layers.append(RSTB(blocks, width, options.resi_connection, options.use_checkpoint))
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         layer = "layers.0.residual_group.blocks.0.self_attention."
         if f"{layer}A_logs" not in state:
             return None

@@ -21,7 +21,7 @@ from ppsr.generators.blocks.detection import count, square_root
 from ppsr.generators.blocks.feature_dropout import DropoutPlaces
 from ppsr.generators.blocks.residual import ResidualBlockNoBN, scale_initialisation
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["MSRResNet"]
 
@@ -113,7 +113,7 @@ class MSRResNet(nn.Layer):
         scale_initialisation(self.conv_first, *enlarging, self.conv_hr, self.conv_last)
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         first = state.get("conv_first.weight")
         if first is None or first.ndim != 4 or not _FIRST_BLOCKS & state.keys():
             return None

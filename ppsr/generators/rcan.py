@@ -15,7 +15,7 @@ from ppsr.generators.blocks import Conv2D
 from ppsr.generators.blocks.detection import count, rgb_range, shuffle_scale
 from ppsr.generators.blocks.residual import RCAB, MeanShift, upsampler
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["RCAN"]
 
@@ -94,7 +94,7 @@ class RCAN(nn.Layer):
         self.add_mean = MeanShift(n_colors, rgb_range, 1, train_mean_shift)
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "body.0.body.0.body.3.conv_du.0.weight" not in state:
             return None
         width, colors, kernel = state["head.0.weight"].shape[:3]

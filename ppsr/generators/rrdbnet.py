@@ -35,7 +35,7 @@ from ppsr.generators.blocks.feature_dropout import DropoutPlaces
 from ppsr.generators.blocks.layers import has_hooks
 from ppsr.generators.blocks.residual import scale_initialisation
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["RRDBNet", "esrgan_keys", "esrgan_layout"]
 
@@ -173,7 +173,7 @@ class RRDBNet(nn.Layer):
         self.conv_last = Conv2D(num_feat, num_out_ch, 3, padding=1)
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         """Constructor arguments, if these are weights of ESRGAN's family in any layout.
 
         An input of 4 or 16 times the output's channels is folded, if it is enlarged as much again. One

@@ -16,7 +16,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU, PReLU, bicubic_shrink, nearest_upsample
 from ppsr.generators.blocks.detection import square_root
 from ppsr.generators.variants import Variant
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["SRVGGNetCompact"]
 
@@ -83,7 +83,7 @@ class SRVGGNetCompact(nn.Layer):
         self.body = nn.LayerList([*layers, Conv2D(num_feat, num_out_ch * upscale**2, 3, padding=1)])
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         if "body.0.weight" not in state:
             return None
         width, channels = state["body.0.weight"].shape[:2]

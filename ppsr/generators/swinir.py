@@ -21,7 +21,7 @@ from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, residual_conv, to_map, to_tokens
 from ppsr.generators.blocks.window_attention import WindowAttention, merge_windows, shift_mask, split_windows
 from ppsr.generators.variants import Variant, window_kwargs
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = ["RSTB", "SwinBlock", "SwinIR"]
 
@@ -178,7 +178,7 @@ class SwinIR(SwinSkeleton):
             self.conv_last = Conv2D(64, options.in_chans, 3, padding=1)
 
     @staticmethod
-    def detect(state: State) -> dict[str, Any] | None:
+    def detect(state: StateDict) -> dict[str, Any] | None:
         block = "layers.0.residual_group.blocks.0."
         hat = "layers.0.residual_group.overlap_attn.norm1.weight" in state
         if f"{block}attn.proj.weight" not in state or hat:

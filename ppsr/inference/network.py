@@ -17,10 +17,11 @@ from ppsr.inference.export.artifact import Export, find_export
 from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.apply import check_stated
-from ppsr.weights.build import build_found
+from ppsr.weights.build import build_from_spec
 from ppsr.weights.catalogue import find_entry
 from ppsr.weights.fetch import get_entry
 from ppsr.weights.files import WeightFile
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.mix import read_with_strength
 
 __all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source", "split_networks"]
@@ -163,7 +164,7 @@ def _parts(paths: Sequence[str | Path]) -> dict[str, WeightFile]:
 def _roles(file: WeightFile) -> tuple[str, ...]:
     if file.nested:
         return ("generator", "predictor") if "predictor" in file.nets else ("generator",)
-    return ("predictor",) if file.network()[0] == _PREDICTOR else ("generator",)
+    return ("predictor",) if file.network().name == _PREDICTOR else ("generator",)
 
 
 def _for_inference(section: dict[str, Any]) -> dict[str, Any]:
@@ -186,17 +187,17 @@ def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
     names = ", ".join(dict.fromkeys(str(file.path) for file in parts.values()))
     if "generator" not in named:
         raise ConfigError(f"{names} holds a {_PREDICTOR} alone; give the generator's file by --load too")
-    name, arguments = named["generator"]
-    net: Any = build_found((name, arguments), [parts["generator"].state("generator")], names)
+    net: Any = build_from_spec(named["generator"], [parts["generator"].state("generator")], names)
     loaded = {"generator": net}
     if hasattr(net, "example_inputs"):
         if "predictor" not in named:
             raise ConfigError(
-                f"{names} holds a {name}, which needs more than an image; give the file of its predictor by "
-                "a second --load"
+                f"{names} holds a {named['generator'].name}, which needs more than an image; "
+                "give the file of its predictor by a second --load"
             )
-        sections = {role: {"name": found[0], **found[1]} for role, found in named.items()}
-        net = build_found(("BlindSR", sections), [parts[role].state(role) for role in sections], names)
+        sections = {role: {"name": spec.name, **spec.kwargs} for role, spec in named.items()}
+        states = [parts[role].state(role) for role in sections]
+        net = build_from_spec(NetworkSpec("BlindSR", sections), states, names)
         loaded = {role: getattr(net, role) for role in sections}
     for role, part in loaded.items():
         apply_state(part, parts[role].state(role), layout=parts[role].layout)

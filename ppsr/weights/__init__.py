@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ppsr.weights.files import WeightFile, read_state, read_weight_file, write_state
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.pdparams import dump_state, parse_pdparams, stream_state
 
 __all__ = [
+    "NetworkSpec",
     "WeightFile",
     "apply_state",
     "dump_state",

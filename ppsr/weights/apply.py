@@ -144,11 +144,11 @@ def check_stated(net: nn.Layer, file: WeightFile, name: str) -> None:
         WeightError: the file states other arguments.
     """
     stated, built = file.stated(name), stated_network(net)
-    if stated is None or built is None or stated[0] != built[0]:  # other networks have other shapes
+    if stated is None or built is None or stated.name != built.name:  # other networks have other shapes
         return
-    parameters = inspect.signature(GENERATORS.get(built[0])).parameters
+    parameters = inspect.signature(GENERATORS.get(built.name)).parameters
     theirs, ours = (
-        {key: _plain(found[1], key, parameters) for key in parameters} for found in (stated, built)
+        {key: _plain(spec.kwargs, key, parameters) for key in parameters} for spec in (stated, built)
     )
     other = [key for key in parameters if theirs[key] != ours[key] and key not in _OF_TRAINING]
     if other:

@@ -13,16 +13,16 @@ from paddle import nn
 
 from ppsr.errors import WeightError, first_line
 from ppsr.registry import GENERATORS
-from ppsr.weights.identify import Found
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.record import check_sizes
 
-__all__ = ["build_found"]
+__all__ = ["build_from_spec"]
 
 _SPARE_TENSORS, _SPARE_NUMBERS = 1000, 1 << 20
 _lock = threading.Lock()
 
 
-def build_found(found: Found, states: Iterable[Mapping[str, np.ndarray]], source: str) -> Any:
+def build_from_spec(spec: NetworkSpec, states: Iterable[Mapping[str, np.ndarray]], source: str) -> Any:
     """The network of a weight file.
 
     A small file can name a network of any size. So building ends as soon as the network has more than twice
@@ -31,7 +31,7 @@ def build_found(found: Found, states: Iterable[Mapping[str, np.ndarray]], source
     Raises:
         WeightError: the network is far larger than the file, or cannot be built from these arguments.
     """
-    name, arguments = found
+    name, arguments = spec
     arrays = [value for state in states for value in state.values()]
     numbers = sum(value.size for value in arrays)
     try:

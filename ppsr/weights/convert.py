@@ -12,9 +12,9 @@ import numpy as np
 
 from ppsr.errors import WeightError
 from ppsr.weights.apply import transposed_keys
-from ppsr.weights.build import build_found
-from ppsr.weights.files import Layout, State, WeightFile, read_weight_file, write_state
-from ppsr.weights.identify import Found
+from ppsr.weights.build import build_from_spec
+from ppsr.weights.files import Layout, WeightFile, read_weight_file, write_state
+from ppsr.weights.identify import NetworkSpec, StateDict
 from ppsr.weights.ncnn import write_ncnn
 
 __all__ = ["TensorReport", "convert", "own_state", "save_converted"]
@@ -46,7 +46,7 @@ def convert(
     *,
     key: str | None = None,
     options: Mapping[str, Any] | None = None,
-) -> tuple[list[TensorReport], dict[str, Found | None]]:
+) -> tuple[list[TensorReport], dict[str, NetworkSpec | None]]:
     """Convert a weight file.
 
     Args:
@@ -69,14 +69,14 @@ def convert(
 
 def save_converted(
     file: WeightFile, target: str | Path, *, options: Mapping[str, Any] | None = None
-) -> tuple[list[TensorReport], dict[str, Found | None]]:
+) -> tuple[list[TensorReport], dict[str, NetworkSpec | None]]:
     """Write what a file holds into another container; see `convert`."""
     target = Path(target)
     layout = _LAYOUTS.get(target.suffix)
     if layout is None:
         raise WeightError(f"cannot write {target}: use {', '.join(_LAYOUTS)}")
     reports: list[TensorReport] = []
-    found: dict[str, Found | None] = {}
+    found: dict[str, NetworkSpec | None] = {}
     nets: dict[str, dict[str, np.ndarray]] = {}
     for name in file.nets:
         found[name], nets[name] = _convert_net(file, name, layout, options or {}, reports)
@@ -91,7 +91,7 @@ def save_converted(
 
 
 def _save_ncnn(
-    target: Path, file: WeightFile, nets: Mapping[str, State], found: Mapping[str, Found | None]
+    target: Path, file: WeightFile, nets: Mapping[str, StateDict], found: Mapping[str, NetworkSpec | None]
 ) -> None:
     """The generator of a file as an ncnn pair."""
     name = _role_name(file, "generator")
@@ -106,7 +106,7 @@ def _role_name(file: WeightFile, role: str) -> str:
     return next(name for name, candidate in file.nets.items() if candidate is state)
 
 
-def own_state(file: WeightFile, role: str, layout: Layout) -> State:
+def own_state(file: WeightFile, role: str, layout: Layout) -> StateDict:
     """One network of a file under its own keys, without what it derives itself."""
     name = _role_name(file, role)
     found, state = _convert_net(file, name, layout, {}, [])
@@ -117,11 +117,11 @@ def own_state(file: WeightFile, role: str, layout: Layout) -> State:
 
 def _convert_net(
     file: WeightFile, name: str, layout: Layout, options: Mapping[str, Any], reports: list[TensorReport]
-) -> tuple[Found | None, dict[str, np.ndarray]]:
+) -> tuple[NetworkSpec | None, dict[str, np.ndarray]]:
     state = file.nets[name]
     try:
-        known, arguments = file.network(name)
-        found: Found | None = (known, {**arguments, **options})
+        known = file.network(name)
+        found: NetworkSpec | None = known._replace(kwargs={**known.kwargs, **options})
     except WeightError as error:
         matrices = [key for key, value in state.items() if key.endswith("weight") and value.ndim == 2]
         if layout != file.layout and matrices:
@@ -134,7 +134,7 @@ def _convert_net(
     names = {key: key for key in state}
     ignored: list[re.Pattern[str]] = []
     if found is not None:
-        network = build_found(found, [state], str(file.path))
+        network = build_from_spec(found, [state], str(file.path))
         published = getattr(type(network), "map_published_keys", None)
         if published is not None:
             names = {old: new for new, old in published({key: key for key in state}).items()}

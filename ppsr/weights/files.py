@@ -16,7 +16,7 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
-from ppsr.weights.identify import Found, identify, open_choices
+from ppsr.weights.identify import NetworkSpec, StateDict, identify, open_choices
 from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
@@ -31,7 +31,6 @@ __all__ = ["WeightFile", "read_state", "read_weight_file", "write_state"]
 
 logger = logging.getLogger(__name__)
 
-State = dict[str, np.ndarray]
 Layout = Literal["torch", "paddle"]
 
 _SHARED, _SPARE = 32, 1 << 20  # how many times the size of the file all entries may have, and bytes more
@@ -52,19 +51,19 @@ class WeightFile:
     """
 
     path: Path
-    nets: dict[str, State]
+    nets: dict[str, StateDict]
     layout: Layout
     container: str
     nest: str = ""
     notes: list[str] = field(default_factory=list)
-    networks: dict[str, Found] = field(default_factory=dict)
+    networks: dict[str, NetworkSpec] = field(default_factory=dict)
 
     @property
     def nested(self) -> bool:
         """Whether the file names its networks."""
         return "" not in self.nets
 
-    def state(self, name: str | None = None) -> State:
+    def state(self, name: str | None = None) -> StateDict:
         """The state of one network: the only one, or `<name>_ema` before `<name>`.
 
         Raises:
@@ -79,7 +78,7 @@ class WeightFile:
             return next(iter(self.nets.values()))
         raise WeightError(f"{self.path} holds the networks {sorted(self.nets)}; none is named '{name}'")
 
-    def parts(self, names: Iterable[str]) -> dict[str, State]:
+    def parts(self, names: Iterable[str]) -> dict[str, StateDict]:
         """The states of those networks that the file holds, `<name>_ema` before `<name>`; a file of a single
         network holds the first.
 
@@ -94,7 +93,7 @@ class WeightFile:
             raise WeightError(f"{self.path} holds {sorted(self.nets)}, the model needs {sorted(wanted)}")
         return found
 
-    def network(self, name: str = "generator") -> Found:
+    def network(self, name: str = "generator") -> NetworkSpec:
         """Registered name and constructor arguments of one network, as the file states them, else as its keys
         and shapes tell.
         """
@@ -104,7 +103,7 @@ class WeightFile:
         """Options that neither the file nor its keys and shapes determine, with the value assumed."""
         return [] if self.stated(name) else open_choices(self.network(name))
 
-    def stated(self, name: str) -> Found | None:
+    def stated(self, name: str) -> NetworkSpec | None:
         """Registered name and constructor arguments of one network, where the file itself states them."""
         stated = (self.networks.get(key) for key in (name, name.removesuffix("_ema"), ""))
         return next(filter(None, stated), None)
@@ -165,7 +164,7 @@ def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightF
     )
 
 
-def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> State:
+def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: bool = False) -> StateDict:
     """The state of the only (or generator) network of a file; see `read_weight_file`."""
     return read_weight_file(path, key=key, allow_nonfinite=allow_nonfinite).state("generator")
 
@@ -173,7 +172,7 @@ def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: boo
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
     """A file by its entries; Paddle writes bfloat16 as uint16, which is not a type of any weight."""
     _refuse_shared(path, tree)
-    networks: dict[str, Found] = {}
+    networks: dict[str, NetworkSpec] = {}
     if isinstance(tree, dict):
         tree = dict(tree)
         networks = take_record(tree, str(path), layout)
@@ -223,7 +222,7 @@ def write_state(
     state: Mapping[str, Any],
     *,
     layout: Layout = "paddle",
-    networks: Mapping[str, Found | None] | None = None,
+    networks: Mapping[str, NetworkSpec | None] | None = None,
 ) -> None:
     """Write weights, whole or not at all, with a checksum that reading compares.
 

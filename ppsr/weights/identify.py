@@ -6,21 +6,26 @@ Each network recognises its own weights: a `detect` function on its class. This 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ppsr.errors import WeightError
 from ppsr.registry import GENERATORS
 
-__all__ = ["Found", "State", "identify", "open_choices"]
+__all__ = ["NetworkSpec", "StateDict", "identify", "open_choices"]
 
-State = Mapping[str, np.ndarray]
-Found = tuple[str, dict[str, Any]]
-"""Registered name of a generator, and arguments for `build_generator`."""
+StateDict = Mapping[str, np.ndarray]
 
 
-def identify(state: State) -> Found:
+class NetworkSpec(NamedTuple):
+    """Registered name of a generator, and arguments for `build_generator`."""
+
+    name: str
+    kwargs: dict[str, Any]
+
+
+def identify(state: StateDict) -> NetworkSpec:
     """Name and constructor arguments of the network that weights belong to, in either layout.
 
     Raises:
@@ -28,7 +33,7 @@ def identify(state: State) -> Found:
 
     Example:
         >>> identify({"first_part.2.weight": ..., "first_part.0.weight": ..., "last_part.0.weight": ...})
-        ('ESPCN', {'scale': 3, 'num_channels': 1})
+        NetworkSpec(name='ESPCN', kwargs={'scale': 3, 'num_channels': 1})
     """
     state = {key: value for key, value in state.items() if value.size}  # so that shapes cost what they say
     detectors = {name: getattr(GENERATORS.get(name), "detect", None) for name in GENERATORS.names()}
@@ -40,7 +45,7 @@ def identify(state: State) -> Found:
             failure = failure or (name, error)
             continue
         if arguments is not None:
-            return name, _plain(arguments)
+            return NetworkSpec(name, _plain(arguments))
     if failure is not None:
         raise WeightError(
             f"the weights look like {failure[0]}, but their shapes do not agree with it: {failure[1]}"
@@ -53,11 +58,10 @@ def identify(state: State) -> Found:
     )
 
 
-def open_choices(found: Found) -> list[str]:
+def open_choices(spec: NetworkSpec) -> list[str]:
     """Choices that keys and shapes leave open and in which published files differ, a sentence each."""
-    name, arguments = found
-    network = GENERATORS.get(name)
-    return network.open_choices(arguments) if hasattr(network, "open_choices") else []
+    network = GENERATORS.get(spec.name)
+    return network.open_choices(spec.kwargs) if hasattr(network, "open_choices") else []
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:

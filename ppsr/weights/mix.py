@@ -51,7 +51,10 @@ def mix_files(a: WeightFile, b: WeightFile, share: float) -> WeightFile:
         )
     if a.networks and b.networks and found != (other := b.network("generator")):
         # what shapes do not show, such as FSRCNN's scale
-        raise WeightError(f"{a.path} and {b.path} are not of one network: {found} and {other}")
+        raise WeightError(
+            f"{a.path} and {b.path} are not of one network: "
+            f"{found.name} {found.kwargs} and {other.name} {other.kwargs}"
+        )
     mixed = {key: _mixed(key, value, second[key], share) for key, value in first.items()}
     return replace(a, nets={"": mixed}, networks={"": found}, nest="params", notes=[])
 

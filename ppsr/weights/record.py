@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.weights.identify import Found
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.opcodes import CorruptFile
 
 __all__ = ["ENTRY", "check_sizes", "dump_record", "stated_network", "take_record"]
@@ -27,12 +27,12 @@ _LARGEST = 1 << 16  # of any number in the arguments of a network, and of a list
 _WIDEST_WINDOW = 64  # of attention, whose index has the fourth power of it
 
 
-def stated_network(net: Any) -> Found | None:
+def stated_network(net: Any) -> NetworkSpec | None:
     """Name and arguments with which a network was built by its name, where they can be written down.
 
     >>> import ppsr
     >>> stated_network(ppsr.build_generator("SRVGGNetCompact", num_conv=2, act_type="leakyrelu"))
-    ('SRVGGNetCompact', {'num_conv': 2, 'act_type': 'leakyrelu'})
+    NetworkSpec(name='SRVGGNetCompact', kwargs={'num_conv': 2, 'act_type': 'leakyrelu'})
     """
     built = getattr(net, "built_from", None)
     if built is None:
@@ -42,21 +42,21 @@ def stated_network(net: Any) -> Found | None:
         json.dumps(arguments)
     except TypeError:
         return None
-    return str(built["name"]), arguments
+    return NetworkSpec(str(built["name"]), arguments)
 
 
-def dump_record(state: Mapping[str, Any], networks: Mapping[str, Found | None], layout: str) -> str:
+def dump_record(state: Mapping[str, Any], networks: Mapping[str, NetworkSpec | None], layout: str) -> str:
     """The text for a file.
 
     Args:
         state: nested mappings of arrays, as the file holds them.
         networks: name and arguments by the name of the network in the file, "" in a file of one.
     """
-    known = {name: {"name": found[0], **found[1]} for name, found in networks.items() if found}
+    known = {name: {"name": spec.name, **spec.kwargs} for name, spec in networks.items() if spec}
     return json.dumps({"format": _FORMAT, "networks": known, "sha256": _digest(state, known, layout)})
 
 
-def take_record(tree: dict[Any, Any], source: str, layout: str) -> dict[str, Found]:
+def take_record(tree: dict[Any, Any], source: str, layout: str) -> dict[str, NetworkSpec]:
     """Take the record out of a file's entries, if it has one.
 
     Returns:
@@ -79,7 +79,7 @@ def take_record(tree: dict[Any, Any], source: str, layout: str) -> dict[str, Fou
         networks = record["networks"]
         for name, entries in networks.items():
             arguments = dict(entries)
-            found[name] = str(arguments.pop("name")), arguments
+            found[name] = NetworkSpec(str(arguments.pop("name")), arguments)
             check_sizes(arguments)
         expected = record["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import WeightError
+from ppsr.weights.identify import StateDict
 
 __all__ = ["Unwrapped", "unwrap"]
-
-State = dict[str, np.ndarray]
 
 _ENTRIES = ("params", "model_state_dict", "state_dict", "model", "net", "net_g", "netG", "G")
 _ATTRIBUTES = ("net_g", "netG", "generator", "model", "net", "network", "module", "G")
@@ -41,7 +40,7 @@ class Unwrapped:
         notes: what was taken off or left out, one sentence each.
     """
 
-    nets: dict[str, State] = field(default_factory=dict)
+    nets: dict[str, StateDict] = field(default_factory=dict)
     entry: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -72,10 +71,9 @@ def unwrap(tree: Any, source: str, key: str | None = None, *, own: bool = False)
     groups = {str(k): v for k, v in tree.items() if _is_state(v)}
     if not arrays and not groups:
         raise WeightError(f"{source} holds no tensors; its entries are {_listed(tree)}")
-    nets = {"": arrays} if arrays else {name: dict(state) for name, state in groups.items()}
-    found.nets = (
-        nets if own else {name: _without_prefixes(state, found.notes) for name, state in nets.items()}
-    )
+    nets: dict[str, StateDict] = {"": arrays} if arrays else groups
+    for name, state in nets.items():
+        found.nets[name] = state if own else _without_prefixes(state, found.notes)
     return found
 
 
@@ -98,7 +96,7 @@ def _inner(tree: dict[Any, Any], found: Unwrapped) -> dict[Any, Any]:
     return tree
 
 
-def _without_prefixes(state: Mapping[str, np.ndarray], notes: list[str]) -> State:
+def _without_prefixes(state: Mapping[str, np.ndarray], notes: list[str]) -> StateDict:
     """Without what wrappers and trainers put around the keys of a network."""
     if any("_orig_mod." in key for key in state):
         notes.append("took '_orig_mod.' off the keys")

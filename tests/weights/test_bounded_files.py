@@ -16,7 +16,8 @@ import pytest
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.weights import read_weight_file, write_state
-from ppsr.weights.build import build_found
+from ppsr.weights.build import build_from_spec
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.pdparams import parse_pdparams
 
 MODULUS = (1 << 61) - 1  # of Python's hash of numbers
@@ -103,7 +104,7 @@ def test_sizes_of_empty_tensors_build_nothing(tmp_path: Path) -> None:
 )
 def test_arguments_that_no_network_has_are_one_kind_of_error(found: tuple[str, dict]) -> None:
     with pytest.raises(WeightError, match=r"a\.pth does not name all of its network: .*ppsr convert"):
-        build_found(found, [{"w": np.zeros(5, "f4")}], "a.pth")
+        build_from_spec(NetworkSpec(*found), [{"w": np.zeros(5, "f4")}], "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_arguments_that_no_network_has_are_one_kind_of_error(found: tuple[str, d
 def test_numbers_that_count_more_than_any_network_has_are_refused(arguments: dict) -> None:
     started = time.process_time()
     with pytest.raises(WeightError, match="at most 65536"):
-        build_found(("HAT", arguments), [{"w": np.zeros(5, "f4")}], "a.pth")
+        build_from_spec(NetworkSpec("HAT", arguments), [{"w": np.zeros(5, "f4")}], "a.pth")
     assert time.process_time() - started < 2
 
 

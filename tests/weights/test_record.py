@@ -15,7 +15,7 @@ from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
-from ppsr.weights import read_weight_file, write_state
+from ppsr.weights import NetworkSpec, read_weight_file, write_state
 from ppsr.weights.convert import convert
 from ppsr.weights.record import ENTRY, stated_network
 
@@ -120,8 +120,9 @@ def test_made_up_sizes_build_nothing(tmp_path: Path) -> None:
     }
     write_state(tmp_path / "a.pth", {"params": state})
     huge = {"num_feat": 1 << 14, "num_block": 1 << 14}
-    write_state(tmp_path / "b.safetensors", state, networks={"": ("RRDBNet", huge)})
-    write_state(tmp_path / "c.safetensors", state, networks={"": ("SwinIR", {"window_size": 4096})})
+    write_state(tmp_path / "b.safetensors", state, networks={"": NetworkSpec("RRDBNet", huge)})
+    wide = NetworkSpec("SwinIR", {"window_size": 4096})
+    write_state(tmp_path / "c.safetensors", state, networks={"": wide})
     started = time.process_time()
     for name in ("a.pth", "b.safetensors", "c.safetensors"):
         with pytest.raises(WeightError, match="at most 64" if name[0] == "c" else "far more"):

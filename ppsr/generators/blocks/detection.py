@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.weights.identify import State
+from ppsr.weights.identify import StateDict
 
 __all__ = [
     "count",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-def count(state: State, pattern: str) -> int:
+def count(state: StateDict, pattern: str) -> int:
     """How many different numbers the group of a pattern matches, as in ``layers\\.(\\d+)\\.``."""
     return len({match[1] for key in state if (match := re.match(pattern, key))})
 
@@ -55,7 +55,7 @@ def ratio(widths: Iterable[tuple[int, int]]) -> float:
     raise ValueError(f"no ratio gives the inner widths {[inner for _, inner in pairs]}")
 
 
-def shuffle_scale(state: State, prefix: str) -> int:
+def shuffle_scale(state: StateDict, prefix: str) -> int:
     """The scale of a chain of convolutions with pixel shuffle at `<prefix>0.`, `<prefix>2.`, ..."""
     scale = 1
     for step in range(0, 8, 2):
@@ -65,12 +65,12 @@ def shuffle_scale(state: State, prefix: str) -> int:
     return scale
 
 
-def rgb_range(state: State) -> float:
+def rgb_range(state: StateDict) -> float:
     """Largest value of an image, from the mean that is subtracted first (about 0.45 of it)."""
     return 255.0 if float(np.abs(state["sub_mean.bias"]).max()) > 2 else 1.0
 
 
-def swin_arguments(state: State) -> dict[str, Any]:
+def swin_arguments(state: StateDict) -> dict[str, Any]:
     """How an image becomes tokens, and the last convolution of the body."""
     width, channels = state["conv_first.weight"].shape[:2]
     arguments: dict[str, Any] = {
@@ -87,7 +87,7 @@ def swin_arguments(state: State) -> dict[str, Any]:
     return arguments
 
 
-def window_arguments(state: State, block: str, *, shifts: bool) -> dict[str, Any]:
+def window_arguments(state: StateDict, block: str, *, shifts: bool) -> dict[str, Any]:
     """Arguments that SwinIR, HAT and DRCT share.
 
     Args:
@@ -112,23 +112,23 @@ def window_arguments(state: State, block: str, *, shifts: bool) -> dict[str, Any
     }
 
 
-def head_count(state: State, block: str) -> int:
+def head_count(state: StateDict, block: str) -> int:
     return int(state[f"{block}attn.relative_position_bias_table"].shape[1])
 
 
-def group_depths(state: State) -> list[int]:
+def group_depths(state: StateDict) -> list[int]:
     """Blocks of each residual group."""
     groups = count(state, r"layers\.(\d+)\.")
     return [count(state, rf"layers\.{i}\.residual_group\.blocks\.(\d+)\.") for i in range(groups)]
 
 
-def group_heads(state: State) -> list[int]:
+def group_heads(state: StateDict) -> list[int]:
     """Attention heads of each residual group."""
     groups = count(state, r"layers\.(\d+)\.")
     return [head_count(state, f"layers.{i}.residual_group.blocks.0.") for i in range(groups)]
 
 
-def swin_tail(state: State) -> dict[str, Any]:
+def swin_tail(state: StateDict) -> dict[str, Any]:
     """Upsampler and scale of SwinIR and the networks built on it."""
     if "conv_up1.weight" in state:
         return {"upsampler": "nearest+conv", "upscale": 4 if "conv_up2.weight" in state else 2}

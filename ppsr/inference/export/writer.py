@@ -31,6 +31,7 @@ from ppsr.inference.export import onnx_graph
 from ppsr.inference.export.artifact import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
 from ppsr.inference.export.reference import REFERENCE_SUFFIX, compute_reference
 from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.ncnn import write_ncnn
 
 __all__ = ["FORMATS", "ExportError", "check_formats", "export_network", "ncnn_arguments"]
@@ -132,8 +133,8 @@ def export_network(
         if "ncnn" in formats:
             begin("ncnn graph")
             state = {key: value.numpy() for key, value in net.state_dict().items()}  # in PyTorch's layout
-            found = type(net).__name__, ncnn_arguments(net) or {}
-            write_ncnn(_with(temporary, ".ncnn.param"), state, found)
+            spec = NetworkSpec(type(net).__name__, ncnn_arguments(net) or {})
+            write_ncnn(_with(temporary, ".ncnn.param"), state, spec)
         for part, wrapper in wrappers.items():
             begin(f"Paddle graph{part}")
             graph = _trace(net, wrapper, _with(temporary, part), info, shape)

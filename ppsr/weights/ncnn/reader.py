@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.weights.identify import Found
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.ncnn.graph import Conv, Expected, Graph, UnknownGraph, build_graph
 from ppsr.weights.ncnn.layers import Layer, Numbers, parse_param
 from ppsr.weights.ncnn.networks import ACTIVATION_SLOPES, NETWORKS
@@ -35,7 +35,7 @@ class NcnnWeights:
     """
 
     state: dict[str, np.ndarray]
-    network: Found
+    network: NetworkSpec
     notes: list[str] = field(default_factory=list)
 
 
@@ -76,7 +76,7 @@ def read_ncnn(path: str | Path) -> NcnnWeights:
         raise type(error)(text if str(param.with_suffix("")) in text else f"{param}: {text}") from None
     except (ValueError, OverflowError) as error:
         raise CorruptFile(f"{param}: {error}") from None
-    return NcnnWeights(state, (name, arguments), notes)
+    return NcnnWeights(state, NetworkSpec(name, arguments), notes)
 
 
 def _tail(graph: Graph, result: int) -> tuple[int, float, list[str]]:
@@ -102,7 +102,7 @@ def _resized(name: str, arguments: dict[str, Any], factor: float) -> dict[str, A
     return {**arguments, "outscale": outscale}
 
 
-def _srvgg(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[Layer]) -> Found:
+def _srvgg(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[Layer]) -> NetworkSpec:
     factor = next(layer.count(0) for layer in layers if layer.kind == "PixelShuffle")
     count = len(convs)
     if count < 2 or convs[-1].outputs % factor**2:
@@ -118,10 +118,10 @@ def _srvgg(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[La
         "upscale": factor,
         "act_type": "prelu" if prelus else _ACTIVATIONS[min(slopes)],
     }
-    return "SRVGGNetCompact", arguments
+    return NetworkSpec("SRVGGNetCompact", arguments)
 
 
-def _rrdb(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[Layer]) -> Found:
+def _rrdb(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[Layer]) -> NetworkSpec:
     ups = sum(kind == "nearest enlargement" for kind, _, _ in graph.nodes)
     fold = next((layer.count(0) for layer in layers if layer.kind == "Reorg"), 1)
     blocks = (len(convs) - _OTHERS - ups) // _PER_BLOCK
@@ -140,7 +140,7 @@ def _rrdb(graph: Graph, convs: list[Conv], prelus: list[Layer], layers: list[Lay
         "unshuffle": fold,
         "plus": False,
     }
-    return "RRDBNet", arguments
+    return NetworkSpec("RRDBNet", arguments)
 
 
 def _numbers(

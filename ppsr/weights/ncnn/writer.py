@@ -11,7 +11,7 @@ import numpy as np
 
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
-from ppsr.weights.identify import Found
+from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.ncnn.layers import FLOAT16, FLOAT32, MAGIC
 from ppsr.weights.ncnn.networks import NETWORKS
 
@@ -20,7 +20,7 @@ __all__ = ["write_ncnn"]
 _BICUBIC = 3
 
 
-def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: Found) -> Path:
+def write_ncnn(path: str | Path, state: Mapping[str, np.ndarray], network: NetworkSpec) -> Path:
     """Write a pair of files.
 
     Args:
