@@ -31,9 +31,8 @@ def upright_pixels(frame: Any, *, alpha: bool = False) -> np.ndarray:
         dst_color_range=_NARROW,
     )
     rgb = reformatted(converted, format=layout, src_colorspace=matrix, dst_colorspace=_BT601)
-    return np.ascontiguousarray(
-        np.rot90(rgb.to_ndarray(), round(frame.rotation / 90) % 4)
-    )  # against the clock
+    quarters = round(frame.rotation / 90) % 4  # anticlockwise
+    return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), quarters))
 
 
 def make_frame(sr: np.ndarray, source: Any, layout: str) -> Any:

@@ -141,9 +141,8 @@ def test_a_dead_rank_ends_the_job_and_leaves_no_process(tmp_path: Path, bar: Bar
     endless, slowest = ("total_iters=100000", "dataset.train.num_workers=2"), 0.0
     for number in range(count):
         log = tmp_path / f"log{number}"
-        shutil.rmtree(
-            tmp_path / "output", ignore_errors=True
-        )  # so that its checkpoints are those of this job
+        # so that its checkpoints are those of this job
+        shutil.rmtree(tmp_path / "output", ignore_errors=True)
         job = _launch(config, log, "--nproc_per_node", "2", options=endless)
         run = _wait_for_checkpoint(config, job)
         time.sleep(rng.uniform(0, 2))

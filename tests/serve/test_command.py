@@ -25,9 +25,8 @@ def _children(pid):
 
 def _is_running(pid):
     try:
-        return bool(
-            Path(f"/proc/{pid}/cmdline").read_bytes()
-        )  # empty: ended, and nobody has asked for its code
+        # empty: ended, and nobody has asked for its code
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except OSError:
         return False
 

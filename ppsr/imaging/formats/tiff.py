@@ -228,9 +228,8 @@ def write_tiff(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> 
     whole = target.height * target.width * target.channels * target.dtype.itemsize
     parts = _exif_parts(metadata.exif)
     extra = [(tag, *_typed(value), True) for tag, value in parts.pop(0, {}).items()]
-    extra += [
-        (pointer + 1, 4, 1, 0, True) for pointer in parts
-    ]  # tifffile does not write the tags themselves
+    # tifffile does not write the tags themselves
+    extra += [(pointer + 1, 4, 1, 0, True) for pointer in parts]
     if metadata.xmp is not None:
         extra.append((700, 1, len(metadata.xmp), metadata.xmp, True))
     with tifffile.TiffWriter(handle, bigtiff=whole > _FOUR_GIGABYTES) as file:

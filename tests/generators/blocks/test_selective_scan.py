@@ -131,10 +131,7 @@ def _scan(arrays, dtype, frozen=()):
     [
         ({}, 1),
         ({"rows": 1, "groups": 1, "per_group": 1, "states": 1}, 50),
-        (
-            {"rows": 3, "groups": 4, "per_group": 30, "states": 16},
-            37,
-        ),  # a part and a shorter one
+        ({"rows": 3, "groups": 4, "per_group": 30, "states": 16}, 37),  # a part and a shorter one
         ({"rows": 1, "groups": 3, "per_group": 520, "states": 16}, 33),  # a block per group
     ],
 )
