@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -115,7 +118,17 @@ def train(
             code = run_dry(config, experiment, model, group)
         else:
             code = _train(config, experiment, model, group, resume, load, profiler_options)
+    if group.world > 1:
+        _leave(code)
     raise typer.Exit(code)
+
+
+def _leave(code: int) -> None:
+    """End a rank without the interpreter's own end, in which Paddle's threads sometimes abort the process."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

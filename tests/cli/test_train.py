@@ -103,3 +103,18 @@ def test_a_signal_before_the_first_step_is_an_exit_and_no_crash_of_paddle(tmp_pa
     )
     assert ended.returncode == 143, ended.stderr
     assert "FatalError" not in ended.stderr
+
+
+def test_a_rank_ends_without_what_aborts_in_the_interpreters_end():
+    program = """
+import atexit, os, sys
+from ppsr.cli.train import _leave
+class Thread:
+    def __del__(self):
+        os.abort()
+sys.thread = Thread()
+atexit.register(print, "closed")
+_leave(3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "closed\n")
