@@ -1,0 +1,333 @@
+"""The claims of the papers at the size of a CPU core: each part on and off, with three seeds.
+
+A run is what `tools/main.py` does, in a folder of its own; a stopped one goes on where it was, a finished one
+is left as it is. `--report` fills the table of docs/results.md. The data are those of training_runs.py
+(`--prepare`).
+
+    python benchmarks/claims.py                                # all of them: hours
+    python benchmarks/claims.py --only dropout,alignment
+    python benchmarks/claims.py --report
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SEEDS = (0, 1, 2)
+PARTS = ("without", "with")
+# Wording of the table -> of the Chinese page's
+CHINESE = (
+    (r"part \| steps \| score \| without \| with", "部分 | 步数 | 分数 | 无 | 有"),
+    (r"difference by seed \| hours", "各种子的差 | 小时"),
+    (r"cross dropout", "交叉 dropout"),
+    (r"alignment \(", "对齐 ("),
+    (r"dual networks", "对偶网络"),
+    (r"dense connections \(DRCT x2 instead of SwinIR\)", "密集连接 (DRCT x2 对 SwinIR)"),
+    (r", fine-tuned", "，微调"),
+    (r"2 trained degradations", "训练过的 2 种退化"),
+    (r"6 others", "其余 6 种"),
+    (r"DASR's type", "DASR 类型 "),
+    (r"diffusion index", "扩散指数"),
+    (r"contrast after / before the group", "组后 / 组前的对比度"),
+    (r"effective rank after the group, % of channels", "组后的有效秩，占通道 %"),
+    (r"effective rank after the body, % of channels", "主体后的有效秩，占通道 %"),
+)
+Scores = dict[str, float]
+
+
+def benchmark_scores(net: Any, folder: str) -> Scores:
+    """PSNR on RGB of Reflash's benchmark: of what quickstart_reflash.yaml covers, and of the rest."""
+    from recipes import score_benchmark
+    from recipes_report import KNOWN
+
+    from ppsr.inference.upscaler import Upscaler
+
+    found = score_benchmark(folder, upscale=Upscaler(net, tile=0))
+    unknown = [value for key, value in found.items() if key not in KNOWN]
+    return {
+        "2 trained degradations": statistics.mean(found[key] for key in KNOWN),
+        "6 others": statistics.mean(unknown),
+    }
+
+
+def set14_benchmark(net: Any) -> Scores:
+    """`benchmark_scores` of Set14."""
+    return benchmark_scores(net, "data/Set14/HR")
+
+
+def set5_benchmark(net: Any) -> Scores:
+    """`benchmark_scores` of Set5."""
+    return benchmark_scores(net, "data/Set5/HR")
+
+
+def classic_scores(net: Any, scale: int) -> Scores:
+    """PSNR on Y of LR that bicubic interpolation has shrunk."""
+    from ppsr.evaluation.evaluate import evaluate
+    from ppsr.inference.upscaler import Upscaler
+
+    sets = ("Set5", "Set14")
+    common = {"scale": scale, "upscale": Upscaler(net)}
+    return {name: evaluate(gt=f"data/{name}/HR", name=name, **common).means["psnr"] for name in sets}
+
+
+def classic_x4(net: Any) -> Scores:
+    """`classic_scores` of x4."""
+    return classic_scores(net, 4)
+
+
+def attention_scores(net: Any) -> Scores:
+    """`classic_scores` of x2; of windows of Set5's LR images, means of LAM's index and of the features."""
+    import numpy as np
+
+    from ppsr.analysis.feature_maps import feature_maps
+    from ppsr.analysis.feature_maps import statistics as of_maps
+    from ppsr.analysis.lam import LamSettings, lam
+    from ppsr.imaging import read_image
+
+    found: dict[str, list[float]] = {}
+    for path in sorted(Path("data/Set5/LR_bicubic/X2").iterdir()):
+        lq = np.ascontiguousarray(read_image(path).transpose(2, 0, 1)[:, 32:80, 32:80], np.float32)
+        maps = feature_maps(net, lq, ["patch_embed", "layers.0", "conv_after_body"])
+        first, group, last = (of_maps(values) for _, values in maps.values())
+        values = {
+            "diffusion index": lam(net, lq, LamSettings(fold=20)).diffusion_index,
+            "contrast after / before the group": group.contrast / first.contrast,
+            "effective rank after the group, % of channels": 100 * group.rank_share,
+            "effective rank after the body, % of channels": 100 * last.rank_share,
+        }
+        for key, value in values.items():
+            found.setdefault(key, []).append(value)
+    return classic_scores(net, 2) | {key: statistics.mean(values) for key, values in found.items()}
+
+
+def dasr_scores(net: Any) -> Scores:
+    """PSNR on Y of DASR's three types on Set14."""
+    from training_runs_scores import degradation_scores
+
+    from ppsr.inference.upscaler import Upscaler
+
+    found = degradation_scores("dasr", Upscaler(net))
+    return {f"DASR's {kind}": scores["psnr"] for kind, scores in found.items()}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A part of a method, and the two trainings that it makes the difference between.
+
+    Attributes:
+        title: of its rows.
+        config: file name in configs of the training without it.
+        steps: of both trainings.
+        score: network -> numbers to compare.
+        options: overrides of both trainings.
+        changed: config of the training with it; "" for the same.
+        without, added: overrides of the training without it and with it.
+    """
+
+    title: str
+    config: str
+    steps: int
+    score: Callable[[Any], Scores]
+    options: tuple[str, ...] = ()
+    changed: str = ""
+    without: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+
+def cosine(rate: float, steps: int) -> tuple[str, ...]:
+    """SOAP with one cosine period of all steps."""
+    return (
+        f"lr_scheduler={{name: CosineAnnealingRestartLR, learning_rate: {rate}, periods: [{steps}], "
+        "restart_weights: [1], eta_min: 1.0e-5, warmup_iters: 30}",
+    )
+
+
+DROPOUT = ("model.generator.dropout={type: channel, p: 0.5, positions: [last]}",)
+REFLASH = (
+    *cosine(6e-3, 1000),
+    "optimizer={name: SOAP, net_names: [generator]}",
+    "dataset.train.gt_folder=data/T291_BSDS/HR",
+    "dataset.train.meta_info=data/T291_BSDS/meta_info.txt",
+    "dataset.train.num_workers=0",
+    "dataset.test.gt_folder=data/Set14/HR",
+)
+PUBLISHED = (
+    "model.generator={name: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4, num_feat: 64, num_block: 23, "
+    "num_grow_ch: 32}",
+    "load.generator.path=realesrgan-x4plus",
+    *cosine(1e-4, 100),
+    "dataset.train.gt_folder=data/T291_BSDS/HR",
+    "dataset.train.meta_info=data/T291_BSDS/meta_info.txt",
+    "dataset.train.num_workers=0",
+    "dataset.train.batch_size=4",
+    "ema.decay=0.9",
+)
+CLAIMS = {
+    "dropout": Claim(
+        "dropout (Real-SRResNet)",
+        "quickstart_reflash",
+        1000,
+        set14_benchmark,
+        REFLASH,
+        added=DROPOUT,
+    ),
+    "alignment": Claim(
+        "alignment (Real-SRResNet)",
+        "quickstart_reflash",
+        1000,
+        set14_benchmark,
+        REFLASH,
+        changed="quickstart_reflash_align",
+    ),
+    "cross_dropout": Claim(
+        "cross dropout (CDDNet)",
+        "cddnet_small_x4",
+        600,
+        dasr_scores,
+        (*cosine(3e-3, 600), "ema.decay=0.98", "dataset.train.gt_size=64"),
+        without=("model.generator.column_dropout=0", "model.generator.row_dropout=0"),
+    ),
+    "dual": Claim(
+        "dual networks (DRN x4)",
+        "drn_small_x4",
+        700,
+        classic_x4,
+        cosine(3e-3, 700),
+        without=("model.dual_loss_weight=0",),
+    ),
+    "dense": Claim(
+        "dense connections (DRCT x2 instead of SwinIR)",
+        "drct_small_x2",
+        500,
+        attention_scores,
+        cosine(3e-3, 500),
+        without=(
+            "model.generator={name: SwinIR, img_size: 16, window_size: 8, embed_dim: 32, depths: [9], "
+            "num_heads: [4], mlp_ratio: 2, drop_path_rate: 0.0, upscale: 2, upsampler: pixelshuffle, "
+            "resi_connection: 1conv}",
+        ),
+    ),
+    "rrdb": Claim(
+        "dropout (Real-ESRGAN's RRDB, fine-tuned)",
+        "quickstart_reflash",
+        100,
+        set5_benchmark,
+        PUBLISHED,
+        added=DROPOUT,
+    ),
+}
+
+
+def main() -> int:
+    """Train what is missing, then report; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", default=",".join(CLAIMS), help="names of claims, with commas, in this order"
+    )
+    parser.add_argument("--report", action="store_true", help="fill docs/results.md, train nothing")
+    parser.add_argument("--output", type=Path, default=Path("output/claims"))
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    # read by the libraries when they are imported, here and in the runs
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    if arguments.report:
+        report(arguments.output)
+        return 0
+    for name in arguments.only.split(","):
+        for seed in SEEDS:
+            for part in PARTS:
+                perform(name, part, seed, arguments.output)
+    return 0
+
+
+def run_name(name: str, part: str, seed: int) -> str:
+    """Folder of a run; the plain Real-SRResNet serves both claims on it."""
+    return f"{'dropout' if (name, part) == ('alignment', 'without') else name}_{part}_{seed}"
+
+
+def settings(claim: Claim, part: str) -> tuple[str, list[str]]:
+    """Config file and overrides of a training."""
+    options = [f"total_iters={claim.steps}", *claim.options]
+    options += [f"validate.interval={claim.steps}", f"snapshot_config.interval={claim.steps}"]
+    if part == "without":
+        return f"configs/{claim.config}.yaml", [*options, *claim.without]
+    return f"configs/{claim.changed or claim.config}.yaml", [*options, *claim.added]
+
+
+def perform(name: str, part: str, seed: int, output: Path) -> None:
+    """Train one run, or the rest of it, and write its scores to `<output>/<run>.json`.
+
+    Raises:
+        SystemExit: the training ended with an error.
+    """
+    from recipes import newest_weights
+    from training_runs import hours
+    from training_runs_scores import machine
+
+    from ppsr.files import atomic_write
+    from ppsr.inference.network import load_network
+
+    claim, run = CLAIMS[name], run_name(name, part, seed)
+    target = output / f"{run}.json"
+    if target.exists():
+        return
+    print(run, flush=True)
+    config, options = settings(claim, part)
+    options.append(f"output_dir={output / run}")
+    # a process of its own: loaders leave their workers behind until it ends
+    command = [sys.executable, "-u", "tools/main.py", "--config-file", config, "--seed", str(seed)]
+    command += ["--device", "cpu", "--resume", "auto", "-o", *options]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        sys.exit(f"{run} ended with {code}; run this again to go on")
+    scores = claim.score(load_network(config, newest_weights(output / run), options))
+    result = {"config": config, "options": options, "seed": seed, "scores": scores, "machine": machine()}
+    atomic_write(target, json.dumps(result | {"hours": hours(output / run)}, indent=1))
+
+
+def report(output: Path) -> None:
+    """Fill the table of the page from the results that are there."""
+    from recipes_report import fill
+    from training_runs_report import PAGE
+
+    fill("claims", table(output), PAGE, CHINESE)
+
+
+def table(output: Path) -> str:
+    """Markdown: a row for each number of each claim whose runs are all there."""
+    head = ("part", "steps", "score", "without", "with", "difference by seed", "hours")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, claim in CLAIMS.items():
+        files = {part: [output / f"{run_name(name, part, seed)}.json" for seed in SEEDS] for part in PARTS}
+        if not all(file.exists() for group in files.values() for file in group):
+            continue
+        runs = {part: [json.loads(file.read_text("utf-8")) for file in files[part]] for part in PARTS}
+        spent = sum(run["hours"] for group in runs.values() for run in group)
+        for score in runs["with"][0]["scores"]:
+            values = {part: [run["scores"][score] for run in runs[part]] for part in PARTS}
+            pairs = zip(values["with"], values["without"], strict=True)
+            differences = ", ".join(f"{on - off:+.2f}" for on, off in pairs)
+            cells = [
+                f"{statistics.mean(group):.2f} ± {statistics.stdev(group):.2f}" for group in values.values()
+            ]
+            texts = (claim.title, str(claim.steps), score, *cells, differences, f"{spent:.2f}")
+            lines.append(f"| {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
