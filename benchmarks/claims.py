@@ -165,6 +165,7 @@ PUBLISHED = (
     "model.generator={name: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4, num_feat: 64, num_block: 23, "
     "num_grow_ch: 32}",
     "load.generator.path=realesrgan-x4plus",
+    "dataset.test.gt_folder=data/Set5/HR",
     *cosine(1e-4, 100),
     "dataset.train.gt_folder=data/T291_BSDS/HR",
     "dataset.train.meta_info=data/T291_BSDS/meta_info.txt",
