@@ -5,7 +5,7 @@ is left as it is. `--report` fills the table of docs/results.md. The data are th
 (`--prepare`).
 
     python benchmarks/claims.py                                # all of them: hours
-    python benchmarks/claims.py --only dropout,alignment
+    python benchmarks/claims.py --only dual,dense
     python benchmarks/claims.py --report
 """
 
@@ -30,7 +30,7 @@ CHINESE = (
     (r"part \| steps \| score \| without \| with", "部分 | 步数 | 分数 | 无 | 有"),
     (r"difference by seed \| hours", "各种子的差 | 小时"),
     (r"cross dropout", "交叉 dropout"),
-    (r"alignment \(", "对齐 ("),
+    (r"channel dropout", "通道 dropout"),
     (r"dual networks", "对偶网络"),
     (r"dense connections \(DRCT x2 instead of SwinIR\)", "密集连接 (DRCT x2 对 SwinIR)"),
     (r", fine-tuned", "，微调"),
@@ -45,29 +45,19 @@ CHINESE = (
 Scores = dict[str, float]
 
 
-def benchmark_scores(net: Any, folder: str) -> Scores:
-    """PSNR on RGB of Reflash's benchmark: of what quickstart_reflash.yaml covers, and of the rest."""
+def benchmark_scores(net: Any) -> Scores:
+    """PSNR on RGB of Reflash's benchmark on Set5: of what quickstart_reflash.yaml covers, and of the rest."""
     from recipes import score_benchmark
     from recipes_report import KNOWN
 
     from ppsr.inference.upscaler import Upscaler
 
-    found = score_benchmark(folder, upscale=Upscaler(net, tile=0))
+    found = score_benchmark("data/Set5/HR", upscale=Upscaler(net, tile=0))
     unknown = [value for key, value in found.items() if key not in KNOWN]
     return {
         "2 trained degradations": statistics.mean(found[key] for key in KNOWN),
         "6 others": statistics.mean(unknown),
     }
-
-
-def set14_benchmark(net: Any) -> Scores:
-    """`benchmark_scores` of Set14."""
-    return benchmark_scores(net, "data/Set14/HR")
-
-
-def set5_benchmark(net: Any) -> Scores:
-    """`benchmark_scores` of Set5."""
-    return benchmark_scores(net, "data/Set5/HR")
 
 
 def classic_scores(net: Any, scale: int) -> Scores:
@@ -100,7 +90,7 @@ def attention_scores(net: Any) -> Scores:
         maps = feature_maps(net, lq, ["patch_embed", "layers.0", "conv_after_body"])
         first, group, last = (of_maps(values) for _, values in maps.values())
         values = {
-            "diffusion index": lam(net, lq, LamSettings(fold=20)).diffusion_index,
+            "diffusion index": lam(net, lq, LamSettings(fold=10)).diffusion_index,
             "contrast after / before the group": group.contrast / first.contrast,
             "effective rank after the group, % of channels": 100 * group.rank_share,
             "effective rank after the body, % of channels": 100 * last.rank_share,
@@ -126,11 +116,10 @@ class Claim:
 
     Attributes:
         title: of its rows.
-        config: file name in configs of the training without it.
+        config: file name in configs.
         steps: of both trainings.
         score: network -> numbers to compare.
         options: overrides of both trainings.
-        changed: config of the training with it; "" for the same.
         without, added: overrides of the training without it and with it.
     """
 
@@ -139,7 +128,6 @@ class Claim:
     steps: int
     score: Callable[[Any], Scores]
     options: tuple[str, ...] = ()
-    changed: str = ""
     without: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
 
@@ -148,25 +136,17 @@ def cosine(rate: float, steps: int) -> tuple[str, ...]:
     """SOAP with one cosine period of all steps."""
     return (
         f"lr_scheduler={{name: CosineAnnealingRestartLR, learning_rate: {rate}, periods: [{steps}], "
-        "restart_weights: [1], eta_min: 1.0e-5, warmup_iters: 30}",
+        f"restart_weights: [1], eta_min: 1.0e-5, warmup_iters: {steps // 10}}}",
     )
 
 
 DROPOUT = ("model.generator.dropout={type: channel, p: 0.5, positions: [last]}",)
-REFLASH = (
-    *cosine(6e-3, 1000),
-    "optimizer={name: SOAP, net_names: [generator]}",
-    "dataset.train.gt_folder=data/T291_BSDS/HR",
-    "dataset.train.meta_info=data/T291_BSDS/meta_info.txt",
-    "dataset.train.num_workers=0",
-    "dataset.test.gt_folder=data/Set14/HR",
-)
 PUBLISHED = (
     "model.generator={name: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4, num_feat: 64, num_block: 23, "
     "num_grow_ch: 32}",
     "load.generator.path=realesrgan-x4plus",
     "dataset.test.gt_folder=data/Set5/HR",
-    *cosine(1e-4, 100),
+    *cosine(1e-4, 60),
     "dataset.train.gt_folder=data/T291_BSDS/HR",
     "dataset.train.meta_info=data/T291_BSDS/meta_info.txt",
     "dataset.train.num_workers=0",
@@ -174,44 +154,28 @@ PUBLISHED = (
     "ema.decay=0.9",
 )
 CLAIMS = {
-    "dropout": Claim(
-        "dropout (Real-SRResNet)",
-        "quickstart_reflash",
-        1000,
-        set14_benchmark,
-        REFLASH,
-        added=DROPOUT,
-    ),
-    "alignment": Claim(
-        "alignment (Real-SRResNet)",
-        "quickstart_reflash",
-        1000,
-        set14_benchmark,
-        REFLASH,
-        changed="quickstart_reflash_align",
-    ),
     "cross_dropout": Claim(
         "cross dropout (CDDNet)",
         "cddnet_small_x4",
-        600,
+        300,
         dasr_scores,
-        (*cosine(3e-3, 600), "ema.decay=0.98", "dataset.train.gt_size=64"),
+        (*cosine(3e-3, 300), "ema.decay=0.98", "dataset.train.gt_size=64"),
         without=("model.generator.column_dropout=0", "model.generator.row_dropout=0"),
     ),
     "dual": Claim(
         "dual networks (DRN x4)",
         "drn_small_x4",
-        700,
+        400,
         classic_x4,
-        cosine(3e-3, 700),
+        cosine(3e-3, 400),
         without=("model.dual_loss_weight=0",),
     ),
     "dense": Claim(
         "dense connections (DRCT x2 instead of SwinIR)",
         "drct_small_x2",
-        500,
+        300,
         attention_scores,
-        cosine(3e-3, 500),
+        cosine(3e-3, 300),
         without=(
             "model.generator={name: SwinIR, img_size: 16, window_size: 8, embed_dim: 32, depths: [9], "
             "num_heads: [4], mlp_ratio: 2, drop_path_rate: 0.0, upscale: 2, upsampler: pixelshuffle, "
@@ -219,10 +183,10 @@ CLAIMS = {
         ),
     ),
     "rrdb": Claim(
-        "dropout (Real-ESRGAN's RRDB, fine-tuned)",
+        "channel dropout (Real-ESRGAN's RRDB, fine-tuned)",
         "quickstart_reflash",
-        100,
-        set5_benchmark,
+        60,
+        benchmark_scores,
         PUBLISHED,
         added=DROPOUT,
     ),
@@ -255,18 +219,12 @@ def main() -> int:
     return 0
 
 
-def run_name(name: str, part: str, seed: int) -> str:
-    """Folder of a run; the plain Real-SRResNet serves both claims on it."""
-    return f"{'dropout' if (name, part) == ('alignment', 'without') else name}_{part}_{seed}"
-
-
 def settings(claim: Claim, part: str) -> tuple[str, list[str]]:
     """Config file and overrides of a training."""
     options = [f"total_iters={claim.steps}", *claim.options]
     options += [f"validate.interval={claim.steps}", f"snapshot_config.interval={claim.steps}"]
-    if part == "without":
-        return f"configs/{claim.config}.yaml", [*options, *claim.without]
-    return f"configs/{claim.changed or claim.config}.yaml", [*options, *claim.added]
+    options += claim.without if part == "without" else claim.added
+    return f"configs/{claim.config}.yaml", options
 
 
 def perform(name: str, part: str, seed: int, output: Path) -> None:
@@ -282,7 +240,7 @@ def perform(name: str, part: str, seed: int, output: Path) -> None:
     from ppsr.files import atomic_write
     from ppsr.inference.network import load_network
 
-    claim, run = CLAIMS[name], run_name(name, part, seed)
+    claim, run = CLAIMS[name], f"{name}_{part}_{seed}"
     target = output / f"{run}.json"
     if target.exists():
         return
@@ -313,7 +271,7 @@ def table(output: Path) -> str:
     head = ("part", "steps", "score", "without", "with", "difference by seed", "hours")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, claim in CLAIMS.items():
-        files = {part: [output / f"{run_name(name, part, seed)}.json" for seed in SEEDS] for part in PARTS}
+        files = {part: [output / f"{name}_{part}_{seed}.json" for seed in SEEDS] for part in PARTS}
         if not all(file.exists() for group in files.values() for file in group):
             continue
         runs = {part: [json.loads(file.read_text("utf-8")) for file in files[part]] for part in PARTS}
