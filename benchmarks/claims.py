@@ -157,17 +157,17 @@ CLAIMS = {
     "cross_dropout": Claim(
         "cross dropout (CDDNet)",
         "cddnet_small_x4",
-        300,
+        200,
         dasr_scores,
-        (*cosine(3e-3, 300), "ema.decay=0.98", "dataset.train.gt_size=64"),
+        (*cosine(3e-3, 200), "ema.decay=0.98", "dataset.train.gt_size=64"),
         without=("model.generator.column_dropout=0", "model.generator.row_dropout=0"),
     ),
     "dual": Claim(
         "dual networks (DRN x4)",
         "drn_small_x4",
-        400,
+        300,
         classic_x4,
-        cosine(3e-3, 400),
+        cosine(3e-3, 300),
         without=("model.dual_loss_weight=0",),
     ),
     "dense": Claim(
