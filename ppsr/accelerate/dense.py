@@ -49,7 +49,7 @@ class DenseBlock(NamedTuple):
     slope: float  # of LeakyReLU, above 0
     recorded: bool  # whether a backward pass may follow
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ class DenseBlock(NamedTuple):
         block = _DenseSteps(self, steps)
         block.begin()
         image = steps.segment()
-        (block.backward if self.wants else block.forward)()
+        (block.backward if self.needs_grad else block.forward)()
         size = self.height * self.width
         rows = dict.fromkeys((SRC, DST, DIFF_DST, DIFF_SRC), size * self.channels[0])
         rows[_FEATURES] = size * sum(self.channels[:-1])
@@ -84,7 +84,7 @@ class _DenseSteps:
     """Steps for one image."""
 
     def __init__(self, block: DenseBlock, steps: Steps) -> None:
-        self.block, self.steps, self.wants = block, steps, block.wants
+        self.block, self.steps, self.needs_grad = block, steps, block.needs_grad
         self.size = [block.height, block.width]
         self.inputs = [sum(block.channels[:k]) for k in range(1, len(block.channels))]  # of each convolution
         self.outputs = block.channels[1:]
@@ -98,9 +98,9 @@ class _DenseSteps:
         """Append what all images share: weights in oneDNN's layout, zeros to which gradients are added."""
         steps = self.steps
         for k, weights in enumerate(self.weights):
-            steps.stage(self._data_desc(k) if self.wants else self._forward(k), WEIGHTS, weights)
+            steps.stage(self._data_desc(k) if self.needs_grad else self._forward(k), WEIGHTS, weights)
             for key, shape in self._parameters(k).items():
-                if -key in self.wants:
+                if -key in self.needs_grad:
                     steps.copy(steps.constant(np.zeros(shape, np.float32)), steps.array(-key, shape))
 
     def forward(self) -> None:
@@ -132,7 +132,7 @@ class _DenseSteps:
             steps.add(self._data_desc(k), {DIFF_DST: own, WEIGHTS: self.weights[k]}, {DIFF_SRC: target})
             if k < self.last:
                 steps.combine(ADD, self._part(grads, 0, self.inputs[k]), target)
-        if DIFF_SRC in self.wants:
+        if DIFF_SRC in self.needs_grad:
             steps.combine(ADD, result, self._part(grads, 0, width))
             steps.copy(result, steps.array(DIFF_SRC, [1, width, *self.size]))
 
@@ -150,7 +150,7 @@ class _DenseSteps:
         steps.add(backward, {SRC: feature, DIFF_DST: grad}, {DIFF_SRC: grad})
 
     def _weight_gradients(self, k: int, features: Array, grad: Array) -> None:
-        parameters = {key: shape for key, shape in self._parameters(k).items() if -key in self.wants}
+        parameters = {key: shape for key, shape in self._parameters(k).items() if -key in self.needs_grad}
         if not parameters:
             return
         found = {key: self.steps.scratch(shape) for key, shape in self._parameters(k).items()}

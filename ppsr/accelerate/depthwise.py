@@ -61,17 +61,17 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution)
 
 def _undilated(x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution) -> Tensor | None:
     plan, plans = Plan(conv, frozenset(), runtime.threads()), runtime.usable_plans()
-    wanted = [tensor is not None and not tensor.stop_gradient for tensor in (x, weight, bias)]
-    if not paddle.is_grad_enabled() or not any(wanted[1:]):
+    needs_grad = [tensor is not None and not tensor.stop_gradient for tensor in (x, weight, bias)]
+    if not paddle.is_grad_enabled() or not any(needs_grad[1:]):
         return runtime.compute(plan, conv.y, x, weight, bias)
-    gradient = plan._replace(wants=frozenset({DIFF_SRC}))
-    if plans is None or not plans.can(plan) or not plans.can(gradient):
+    gradient = plan._replace(needs_grad=frozenset({DIFF_SRC}))
+    if plans is None or not plans.supports(plan) or not plans.supports(gradient):
         return None
-    return _Depthwise.apply(x, weight, bias, plan, gradient, wanted)
+    return _Depthwise.apply(x, weight, bias, plan, gradient, needs_grad)
 
 
 class _Depthwise(PyLayer):
-    """The convolution with the gradients that are wanted; asking for a second derivative raises."""
+    """The convolution with the gradients that are needed; asking for a second derivative raises."""
 
     @staticmethod
     def forward(
@@ -81,10 +81,10 @@ class _Depthwise(PyLayer):
         bias: Tensor | None,
         plan: Plan,
         gradient: Plan,
-        wanted: list[bool],
+        needs_grad: list[bool],
     ) -> Tensor:
         runtime.keep(ctx, x, weight)
-        ctx.gradient, ctx.wanted = gradient, wanted
+        ctx.gradient, ctx.needs_grad = gradient, needs_grad
         y = paddle.empty(plan.convolution.y, paddle.float32)
         given = [x, weight, *([] if bias is None else [bias])]
         runtime.run(plan, [*plan.inputs, DST], [*given, y])
@@ -93,14 +93,14 @@ class _Depthwise(PyLayer):
     @staticmethod
     def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = runtime.kept(ctx)
-        plan, (image_wanted, weight_wanted, bias_wanted) = ctx.gradient, ctx.wanted
+        plan, (of_image, of_weight, of_bias) = ctx.gradient, ctx.needs_grad
         image = weights = None
-        if image_wanted:
+        if of_image:
             image = paddle.empty(x.shape, paddle.float32)
             runtime.run(plan, [WEIGHTS, DIFF_DST, DIFF_SRC], [weight, grad, image])
-        if weight_wanted:
+        if of_weight:
             weights = _weight_gradient(x, grad, plan.convolution)
-        gradients = image, weights, grad.sum([0, 2, 3]) if bias_wanted else None
+        gradients = image, weights, grad.sum([0, 2, 3]) if of_bias else None
         return gradients if plan.convolution.bias else gradients[:2]
 
 
@@ -113,7 +113,7 @@ class _ColumnProducts(NamedTuple):
     blocks: int  # of a row of both
     kernel: int  # rows of the kernel
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:

@@ -181,7 +181,7 @@ class OneDnn:
         self._query_text(primitive_desc, _IMPLEMENTATION, 0, byref(name))
         return (name.value or b"").decode()
 
-    def wanted(self, primitive_desc: int, argument: int) -> int:
+    def chosen_layout(self, primitive_desc: int, argument: int) -> int:
         """Description of the layout that a primitive chose for an argument, which it owns; 0: that of the
         caller."""
         return self._query(primitive_desc, _QUERIES[argument], 0) or 0 if argument in _QUERIES else 0

@@ -40,14 +40,14 @@ class Operation(Protocol):
     """A key of the plans: the forward pass of an operation, or its backward pass for some gradients.
 
     Attributes:
-        wants: gradients to be computed; none: the forward pass, whose result is DST.
+        needs_grad: gradients to be computed; none: the forward pass, whose result is DST.
         inputs: keys of the tensors that the forward pass takes.
         kept: inputs that the backward pass reads beside the gradient DIFF_DST.
         extras: keys and shapes of what the forward pass leaves to the backward pass beside them.
     """
 
     @property
-    def wants(self) -> frozenset[int]: ...
+    def needs_grad(self) -> frozenset[int]: ...
 
     @property
     def inputs(self) -> tuple[int, ...]: ...
@@ -97,10 +97,10 @@ class Convolution(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A pass of a convolution; `wants` is empty for the forward pass, else the gradients wanted."""
+    """A pass of a convolution: the forward pass where `needs_grad` is empty, else these gradients."""
 
     convolution: Convolution
-    wants: frozenset[int]
+    needs_grad: frozenset[int]
     threads: int
 
     @property
@@ -120,7 +120,7 @@ class Plan(NamedTuple):
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS, BIAS -> DST, or the gradients from DIFF_DST."""
-        (_backward if self.wants else _forward)(steps, self)
+        (_backward if self.needs_grad else _forward)(steps, self)
 
 
 def _geometry(conv: Convolution) -> tuple:
@@ -168,25 +168,25 @@ def _forward(steps: Steps, plan: Plan) -> None:
 
 
 def _backward(steps: Steps, plan: Plan) -> None:
-    conv, wants = plan.convolution, plan.wants
+    conv, needs_grad = plan.convolution, plan.needs_grad
     hint = _forward_desc(steps, conv)
     grad = steps.array(DIFF_DST, conv.y)
     last = (*_geometry(conv), hint, steps.library.attributes)
-    if DIFF_SRC in wants:
+    if DIFF_SRC in needs_grad:
         layouts = [steps.any_layout(shape) for shape in (conv.x, _weight_shape(conv), conv.y)]
         desc = steps.primitive("convolution_backward_data_primitive_desc_create", DIRECT, *layouts, *last)
         inputs = {DIFF_DST: grad, WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
         steps.add(desc, inputs, {DIFF_SRC: steps.array(DIFF_SRC, conv.x)})
-    if wants & {DIFF_WEIGHTS, DIFF_BIAS}:
-        outputs = {DIFF_WEIGHTS: steps.gradient(DIFF_WEIGHTS, _weight_shape(conv), wants)}
-        if DIFF_BIAS in wants:
+    if needs_grad & {DIFF_WEIGHTS, DIFF_BIAS}:
+        outputs = {DIFF_WEIGHTS: steps.gradient(DIFF_WEIGHTS, _weight_shape(conv), needs_grad)}
+        if DIFF_BIAS in needs_grad:
             outputs[DIFF_BIAS] = steps.array(DIFF_BIAS, conv.weight[:1])
         desc = steps.primitive(
             "convolution_backward_weights_primitive_desc_create",
             DIRECT,
             steps.any_layout(conv.x),
             steps.any_layout(_weight_shape(conv)),
-            steps.plain(conv.weight[:1]) if DIFF_BIAS in wants else None,
+            steps.plain(conv.weight[:1]) if DIFF_BIAS in needs_grad else None,
             steps.any_layout(conv.y),
             *last,
         )
@@ -215,13 +215,13 @@ class Plans:
     def __len__(self) -> int:
         return len(self._known)
 
-    def can(self, plan: Operation) -> bool:
+    def supports(self, plan: Operation) -> bool:
         """Prepare a plan; False where the library refuses it, which is logged once."""
         with self._lock:
             return self._steps(plan) is not None
 
     def run(self, plan: Operation, addresses: dict[int, int]) -> None:
-        """Execute a plan that `can` accepted.
+        """Execute a plan that `supports` accepted.
 
         Args:
             plan: what to compute.

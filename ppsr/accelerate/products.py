@@ -42,7 +42,7 @@ class Product(NamedTuple):
     transpose_y: bool
     bias: bool
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -70,18 +70,18 @@ class Product(NamedTuple):
         """Append the product, SRC, WEIGHTS, BIAS -> DST, or its gradients from DIFF_DST."""
         m, k, n = self.rows, self.inner, self.columns
         x, y = (SRC, m, k, self.transpose_x), (WEIGHTS, k, n, self.transpose_y)
-        if not self.wants:
+        if not self.needs_grad:
             self._multiply(steps, x, y, (DST, m, n), steps.array(BIAS, [1, n]) if self.bias else None)
             return
         # z = x y: dx = dz y', dy = x' dz; the gradient of what is given transposed is the transpose of that
         z = (DIFF_DST, m, n, False)
-        if DIFF_SRC in self.wants:
+        if DIFF_SRC in self.needs_grad:
             left, right = (y, _transposed(z)) if self.transpose_x else (z, _transposed(y))
             self._multiply(steps, left, right, (DIFF_SRC, left[1], right[2]))
-        if DIFF_WEIGHTS in self.wants:
+        if DIFF_WEIGHTS in self.needs_grad:
             left, right = (_transposed(z), x) if self.transpose_y else (_transposed(x), z)
             self._multiply(steps, left, right, (DIFF_WEIGHTS, left[1], right[2]))
-        if DIFF_BIAS in self.wants:
+        if DIFF_BIAS in self.needs_grad:
             ones, total = steps.ones([1, m]), steps.array(DIFF_BIAS, [1, n])
             steps.product(ones, self._array(steps, *z), total)
 

@@ -134,15 +134,15 @@ def compute(operation: Operation, shape: Sequence[int], *tensors: Tensor | None)
     """
     plans = usable_plans()
     given = [tensor for tensor in tensors if tensor is not None]
-    if plans is None or not usable(*given) or not plans.can(operation):
+    if plans is None or not usable(*given) or not plans.supports(operation):
         return None
-    wanted = [paddle.is_grad_enabled() and not tensor.stop_gradient for tensor in given]
-    if not any(wanted):
+    trainable = [paddle.is_grad_enabled() and not tensor.stop_gradient for tensor in given]
+    if not any(trainable):
         return _forward(operation, shape, given)[0]
     keys = operation.inputs
-    wants = frozenset(gradient_of(key) for key, needed in zip(keys, wanted, strict=True) if needed)
-    backward = operation._replace(wants=wants)
-    return _Recorded.apply(operation, backward, shape, *given) if plans.can(backward) else None
+    needs_grad = frozenset(gradient_of(key) for key, needed in zip(keys, trainable, strict=True) if needed)
+    backward = operation._replace(needs_grad=needs_grad)
+    return _Recorded.apply(operation, backward, shape, *given) if plans.supports(backward) else None
 
 
 def _forward(operation: Operation, shape: Sequence[int], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -184,7 +184,7 @@ def kept(ctx: PyLayerContext) -> Sequence[Tensor]:
 
 
 class _Recorded(PyLayer):
-    """An operation with the gradients that are wanted; asking for a second derivative raises."""
+    """An operation with the gradients that are needed; asking for a second derivative raises."""
 
     @staticmethod
     def forward(
@@ -208,7 +208,7 @@ class _Recorded(PyLayer):
         gradients = {
             role: paddle.empty(shape, paddle.float32)
             for key, shape in zip(operation.inputs, ctx.shapes, strict=True)
-            if (role := gradient_of(key)) in operation.wants
+            if (role := gradient_of(key)) in operation.needs_grad
         }
         read = [key for key in operation.inputs if key in operation.kept]
         keys = [*read, *(key for key, _ in operation.extras), DIFF_DST, *gradients]

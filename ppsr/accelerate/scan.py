@@ -50,7 +50,7 @@ class Scan(NamedTuple):
     length: int
     recorded: bool  # whether a backward pass may follow
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class Scan(NamedTuple):
                 parts += [(segment, place) for place in places]
         end = steps.segment()
         block.end()
-        order = [(begin, 0), *(reversed(parts) if self.wants else parts), (end, 0)]
+        order = [(begin, 0), *(reversed(parts) if self.needs_grad else parts), (end, 0)]
         blocks = range(self.heads // self.together)
         steps.order = [(segment, self._shift(index, place)) for index in blocks for segment, place in order]
 
@@ -129,7 +129,7 @@ class _ScanSteps:
         # the states before each token, first those before the part, and after each
         self.before = steps.viewed(all_states, shape)
         self.h = steps.viewed(all_states, shape, offset=scan.states * scan.channels)
-        if scan.wants:
+        if scan.needs_grad:
             self.factors, self.grads = steps.scratch(shape), steps.scratch(shape)
             self.carry, self.grad_decays = steps.scratch(self.state), steps.scratch(self.state)
 
@@ -137,17 +137,17 @@ class _ScanSteps:
         """Append what precedes the parts: A, and zeros."""
         self.steps.copy(self._caller(_A), self.decays)
         zero = self.steps.constant(np.zeros(self.state, np.float32))
-        for array in (self.carry, self.grad_decays) if self.scan.wants else (self._of(self.before, 0),):
+        for array in (self.carry, self.grad_decays) if self.scan.needs_grad else (self._of(self.before, 0),):
             self.steps.copy(zero, array)
 
     def end(self) -> None:
         """Append what follows the parts."""
-        self._store(self.grad_decays, _D_A) if _D_A in self.scan.wants else None
+        self._store(self.grad_decays, _D_A)
 
     def run(self, tokens: int) -> None:
         """Append the pass for so many tokens."""
         self.tokens = tokens
-        (self._backward if self.scan.wants else self._forward)()
+        (self._backward if self.scan.needs_grad else self._forward)()
 
     def _forward(self) -> None:
         steps = self.steps
@@ -223,7 +223,7 @@ class _ScanSteps:
         self.steps.combine(ADD, source, zero, into, functions)
 
     def _sum_channels(self, states: Array, weights: Array, key: int) -> None:
-        """Append the weighted sum over the channels of a head, if this gradient is wanted."""
+        """Append the weighted sum over the channels of a head, if this gradient is needed."""
         result = self._scratch(key)
         self.steps.product(self._matrices(states), self._rows(weights, True), self._shared(result))
         self._store(result, key)
@@ -250,7 +250,7 @@ class _ScanSteps:
         return result
 
     def _store(self, array: Array, key: int) -> None:
-        if key in (DST, _STARTS) or key in self.scan.wants:
+        if key in (DST, _STARTS) or key in self.scan.needs_grad:
             self.steps.copy(array, self._caller(key))
 
     def _of(self, states: Array, token: int) -> Array:

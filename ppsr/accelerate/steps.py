@@ -103,10 +103,10 @@ class Steps:
 
     def find_tag(self, primitive_desc: int, argument: int, shape: Sequence[int]) -> int:
         """Number of the layout that a primitive chose for an argument, for arrays of other shapes as well."""
-        wanted = self.library.wanted(primitive_desc, argument)
+        chosen = self.library.chosen_layout(primitive_desc, argument)
         for tag in range(_ANY + 1, _TAGS):
             with contextlib.suppress(OneDnnError):  # of another rank
-                if self.library.same_desc(self.layout(shape, tag), wanted):
+                if self.library.same_desc(self.layout(shape, tag), chosen):
                     return tag
         raise OneDnnError(f"oneDNN {self.library.version} chose a layout without a number")
 
@@ -196,9 +196,9 @@ class Steps:
         """Size of the area that `run` needs: its arrays, and what primitives use while they run."""
         return self._arrays_bytes + self._pad_bytes
 
-    def gradient(self, key: int, shape: Sequence[int], wants: frozenset[int]) -> Array:
-        """An array of the caller if it wants this gradient; a primitive computes it in any case."""
-        return self.array(key, shape) if key in wants else self.scratch(shape)
+    def gradient(self, key: int, shape: Sequence[int], needs_grad: frozenset[int]) -> Array:
+        """An array of the caller if this gradient is needed; a primitive computes it in any case."""
+        return self.array(key, shape) if key in needs_grad else self.scratch(shape)
 
     def constant(self, values: np.ndarray) -> Array:
         """An array of these float32 numbers."""
@@ -252,35 +252,35 @@ class Steps:
         self._append(desc, {SRC: rows.memory, DST: rows.memory})
 
     def add(self, primitive_desc: int, inputs: Mapping[int, Array], outputs: Mapping[int, Array]) -> None:
-        """Append a primitive, with changes of layout where it wants others than those of the arrays; a layout
+        """Append a primitive, with changes of layout where it chose others than those of the arrays; a layout
         made for an earlier primitive is used again, so that no array may have changed since."""
         arguments = {argument: self.stage(primitive_desc, argument, own) for argument, own in inputs.items()}
         afterwards = []
         for argument, own in outputs.items():
             arguments[argument] = own.memory
-            wanted = self._wanted(primitive_desc, argument, own)
-            if wanted:
-                chosen = self._temporary(wanted)
-                arguments[argument] = chosen.memory
-                afterwards.append((chosen, own))
+            chosen = self._other_layout(primitive_desc, argument, own)
+            if chosen:
+                other = self._temporary(chosen)
+                arguments[argument] = other.memory
+                afterwards.append((other, own))
         self._append(primitive_desc, arguments)
         for source, target in afterwards:
             self.copy(source, target)
 
-    def _wanted(self, primitive_desc: int, argument: int, own: Array) -> int:
+    def _other_layout(self, primitive_desc: int, argument: int, own: Array) -> int:
         """The layout that a primitive chose; 0 where it is that of the array."""
-        wanted = self.library.wanted(primitive_desc, argument)
-        return 0 if not wanted or self.library.same_desc(own.description, wanted) else wanted
+        chosen = self.library.chosen_layout(primitive_desc, argument)
+        return 0 if not chosen or self.library.same_desc(own.description, chosen) else chosen
 
     def stage(self, primitive_desc: int, argument: int, own: Array) -> int:
-        """Append a change of layout where a primitive wants another one of an input, unless there was one."""
-        wanted = self._wanted(primitive_desc, argument, own)
-        if not wanted:
+        """Append a change of layout where a primitive chose another one for an input, unless it exists."""
+        chosen = self._other_layout(primitive_desc, argument, own)
+        if not chosen:
             return own.memory
         for original, staged in self._staged:
-            if original == own.memory and self.library.same_desc(staged.description, wanted):
+            if original == own.memory and self.library.same_desc(staged.description, chosen):
                 return staged.memory
-        staged = self._temporary(wanted)
+        staged = self._temporary(chosen)
         self.copy(own, staged)
         self._staged.append((own.memory, staged))
         return staged.memory
@@ -293,7 +293,7 @@ class Steps:
         self._append(desc, {SRC: source.memory, DST: target.memory})
 
     def _append(self, primitive_desc: int, arguments: dict[int, int]) -> None:
-        scratchpad = self.library.wanted(primitive_desc, SCRATCHPAD)
+        scratchpad = self.library.chosen_layout(primitive_desc, SCRATCHPAD)
         if scratchpad and (size := self.library.size_of(scratchpad)):
             self._pads.append(self._memory(scratchpad))
             self._pad_bytes = max(self._pad_bytes, size)

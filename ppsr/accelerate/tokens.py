@@ -43,7 +43,7 @@ class LayerNorm(NamedTuple):
     columns: int
     epsilon: float
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -72,7 +72,7 @@ class LayerNorm(NamedTuple):
             *(TRAINING, x.description, x.description),
             *(*last, attributes),
         )
-        if not self.wants:
+        if not self.needs_grad:
             steps.add(forward, inputs, {DST: steps.array(DST, rows), MEAN: mean, VARIANCE: variance})
             return
         desc = steps.primitive(
@@ -81,7 +81,7 @@ class LayerNorm(NamedTuple):
             *(*last, forward, attributes),
         )
         shapes = {DIFF_SRC: rows, DIFF_SCALE: row, DIFF_SHIFT: row}
-        outputs = {key: steps.gradient(key, shape, self.wants) for key, shape in shapes.items()}
+        outputs = {key: steps.gradient(key, shape, self.needs_grad) for key, shape in shapes.items()}
         inputs |= {MEAN: mean, VARIANCE: variance, DIFF_DST: steps.array(DIFF_DST, rows)}
         steps.add(desc, inputs, outputs)
 
@@ -91,7 +91,7 @@ class Gelu(NamedTuple):
 
     elements: int
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -116,7 +116,7 @@ class Gelu(NamedTuple):
             *(TRAINING, GELU, x.description, x.description),
             *(0.0, 0.0, attributes),
         )
-        if not self.wants:
+        if not self.needs_grad:
             steps.add(forward, {SRC: x}, {DST: steps.array(DST, [self.elements])})
             return
         desc = steps.primitive(
@@ -133,7 +133,7 @@ class PReLU(NamedTuple):
 
     shape: tuple[int, ...]
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -156,14 +156,14 @@ class PReLU(NamedTuple):
         inputs = {SRC: steps.array(SRC, self.shape), WEIGHTS: steps.array(WEIGHTS, slopes)}
         x, weight = (array.description for array in inputs.values())
         forward = steps.primitive("prelu_forward_primitive_desc_create", TRAINING, x, weight, x, attributes)
-        if not self.wants:
+        if not self.needs_grad:
             steps.add(forward, inputs, {DST: steps.array(DST, self.shape)})
             return
         desc = steps.primitive(
             "prelu_backward_primitive_desc_create", x, weight, x, weight, x, forward, attributes
         )
         shapes = {DIFF_SRC: self.shape, DIFF_WEIGHTS: slopes}
-        outputs = {key: steps.gradient(key, shape, self.wants) for key, shape in shapes.items()}
+        outputs = {key: steps.gradient(key, shape, self.needs_grad) for key, shape in shapes.items()}
         steps.add(desc, inputs | {DIFF_DST: steps.array(DIFF_DST, self.shape)}, outputs)
 
 

@@ -66,7 +66,7 @@ class Attention(NamedTuple):
     recorded: bool  # whether a backward pass may follow
     at_once: int  # scores that stay in the cache
     threads: int
-    wants: frozenset[int] = frozenset()
+    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -87,12 +87,12 @@ class Attention(NamedTuple):
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS, BIAS, mask -> DST, or the gradients from DIFF_DST."""
         parts = list(self._parts())
-        if DIFF_BIAS in self.wants:
+        if DIFF_BIAS in self.needs_grad:
             bias = [self.heads * self.tokens * self.others]
             steps.copy(steps.constant(np.zeros(bias, np.float32)), steps.array(DIFF_BIAS, bias))
         part = steps.segment()
         steps.order += [(part, self._shift(place)) for place in parts]
-        (self._backward if self.wants else self._forward)(steps, parts[0])
+        (self._backward if self.needs_grad else self._forward)(steps, parts[0])
 
     def _parts(self) -> Iterator[_Part]:
         pairs = self.tokens * self.others
@@ -121,8 +121,8 @@ class Attention(NamedTuple):
     def _backward(self, steps: Steps, part: _Part) -> None:
         q, k, v = self._layouts(SRC, WEIGHTS)
         grad_q, grad_k, grad_v = self._layouts(DIFF_SRC, DIFF_WEIGHTS)
-        grad_queries = DIFF_SRC in self.wants
-        grad_others = grad_queries if self.joint else DIFF_WEIGHTS in self.wants
+        grad_queries = DIFF_SRC in self.needs_grad
+        grad_others = grad_queries if self.joint else DIFF_WEIGHTS in self.needs_grad
         shape = [part.windows, part.heads, self.tokens, self.others]
         flat = [part.windows * part.heads * self.tokens, self.others]
         grad, product, total = steps.scratch(flat), steps.scratch(flat), steps.scratch([flat[0], 1])
@@ -140,7 +140,7 @@ class Attention(NamedTuple):
         steps.product(product, steps.ones([self.others, 1]), total, factor=-1.0)
         steps.combine(ADD, grad, total)
         steps.combine(MULTIPLY, grad, own)
-        if DIFF_BIAS in self.wants:
+        if DIFF_BIAS in self.needs_grad:
             size = part.heads * self.tokens * self.others
             target = steps.array(DIFF_BIAS, [size])
             for index in range(part.windows):  # in the order of the windows

@@ -78,8 +78,8 @@ def test_a_plan_that_the_library_refuses_is_reported_and_remembered(library, cap
     wrong = _plan(9)
     wrong = wrong._replace(convolution=wrong.convolution._replace(weight=(16, 5, 3, 3)))
     with caplog.at_level("INFO"):
-        assert not plans.can(wrong)
-        assert not plans.can(wrong)
+        assert not plans.supports(wrong)
+        assert not plans.supports(wrong)
     assert len(caplog.records) == 1
     with pytest.raises(OneDnnError):
         plans.run(wrong, {})
@@ -117,7 +117,7 @@ def test_a_missing_or_foreign_library_is_an_error_of_its_own(tmp_path):
 def test_a_refused_convolution_falls_back_to_paddle(monkeypatch):
     from ppsr.accelerate import conv
 
-    monkeypatch.setattr(Plans, "can", lambda _self, _plan: False)
+    monkeypatch.setattr(Plans, "supports", lambda _self, _plan: False)
     x, weight = paddle.rand([1, 3, 8, 8]), paddle.rand([2, 3, 3, 3])
     weight.stop_gradient = False
     y = conv.conv2d(x, weight)

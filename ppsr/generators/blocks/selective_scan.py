@@ -39,7 +39,7 @@ class _Scan(PyLayer):
         with_last: bool,
     ) -> Any:
         ctx.layout = layout
-        ctx.wanted = [not x.stop_gradient for x in (dt, u, A, B, C)]
+        ctx.needs_grad = [not x.stop_gradient for x in (dt, u, A, B, C)]
         ctx.save_for_backward(dt, u, A, B, C)
         y, last = recurrence.forward(ScanInputs(dt, dt * u, B, C), A, layout)
         ctx.last_shape = last.shape
@@ -58,7 +58,7 @@ class _Scan(PyLayer):
         grads, grad_a = recurrence.backward(steps, A, ctx.layout, grad_y, grad_last)
         found = (grads.dt + grads.inflow * u, grads.inflow * dt, grad_a, grads.B, grads.C)
         # Paddle refuses the gradient of an input that asks for none, such as a frozen weight
-        return tuple(x if wanted else None for x, wanted in zip(found, ctx.wanted, strict=True))
+        return tuple(x if needed else None for x, needed in zip(found, ctx.needs_grad, strict=True))
 
 
 class _Softplus(PyLayer):
