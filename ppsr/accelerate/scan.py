@@ -142,7 +142,8 @@ class _ScanSteps:
 
     def end(self) -> None:
         """Append what follows the parts."""
-        self._store(self.grad_decays, _D_A)
+        if self.scan.needs_grad:
+            self._store(self.grad_decays, _D_A)
 
     def run(self, tokens: int) -> None:
         """Append the pass for so many tokens."""
