@@ -14,7 +14,15 @@ import platform
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["accelerated", "cpu_threads", "enable", "openmp", "paddle_libraries", "return_memory"]
+__all__ = [
+    "accelerated",
+    "cpu_threads",
+    "enable",
+    "keep_memory",
+    "openmp",
+    "paddle_libraries",
+    "return_memory",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +46,7 @@ def enable(threads: int | None = None) -> None:
     if _done or not accelerated():
         return
     _done = True
-    _keep_memory()
+    keep_memory()
     _copy_when_transposing()
     if threads is not None or not _user_chose_threads():
         _set_threads(threads or cpu_threads())
@@ -71,8 +79,11 @@ def _local_ranks() -> int:
     return max(1, int(os.environ.get("PADDLE_LOCAL_SIZE") or os.environ.get("PADDLE_TRAINERS_NUM") or 1))
 
 
-def _keep_memory() -> None:
-    """Let glibc keep freed memory instead of returning it to the system after each operation."""
+def keep_memory() -> None:
+    """Let glibc keep freed memory instead of returning it to the system after each operation, where
+    acceleration is wanted."""
+    if not accelerated():
+        return
     if platform.libc_ver()[0] != "glibc":
         logger.info("memory settings are for glibc only; left as they are")
         return
@@ -82,7 +93,7 @@ def _keep_memory() -> None:
 
 
 def return_memory() -> None:
-    """Let glibc return arrays of 128 kB and more to the system as soon as they are freed, for good.
+    """Let glibc return arrays of 128 kB and more to the system as soon as they are freed.
 
     What a network takes is then what its arrays need; kept memory becomes up to twice as much, by holes that
     depend on the history of the process. Computing takes up to twice the time.

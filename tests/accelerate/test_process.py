@@ -77,7 +77,7 @@ def test_cores_are_shared_by_the_ranks_of_the_machine(monkeypatch):
     monkeypatch.setattr(process, "_done", False)
     monkeypatch.setattr(process, "_cores", lambda: 8)
     monkeypatch.setattr(process, "_user_chose_threads", lambda: False)
-    monkeypatch.setattr(process, "_keep_memory", lambda: None)
+    monkeypatch.setattr(process, "keep_memory", lambda: None)
     monkeypatch.setattr(process, "_set_threads", chosen.append)
     monkeypatch.setenv("PPSR_ACCELERATE", "1")
     monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")
@@ -94,7 +94,7 @@ def test_another_c_library_is_left_alone_with_a_line_in_the_log(monkeypatch, cap
     monkeypatch.setattr(process.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(process.ctypes, "CDLL", None)
     with caplog.at_level("INFO"):
-        process._keep_memory()
+        process.keep_memory()
     assert len(caplog.records) == 1
 
 

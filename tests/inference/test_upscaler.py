@@ -161,7 +161,7 @@ def test_memory_decides_about_tiles(rng):
     net = small_network()
     image = rng.random((96, 128, 3), dtype=np.float32)
     upscaler = Upscaler(net, max_memory=resident_memory() + 400_000_000)
-    upscaler._memory._per_pixel, upscaler._memory._returns_memory = 200_000.0, True
+    upscaler._memory._per_pixel = 200_000.0
     plan = upscaler.plan(*image.shape)
     assert 0 < plan.tiles.size < 96
     assert plan.count > 1
@@ -171,15 +171,16 @@ def test_memory_decides_about_tiles(rng):
 
 
 def test_memory_is_given_back_only_where_a_limit_is_near(monkeypatch):
-    returned = []
-    monkeypatch.setattr("ppsr.inference.tiling.memory.return_memory", lambda: returned.append(True))
+    calls = []
+    for name in ("return_memory", "keep_memory"):
+        monkeypatch.setattr(f"ppsr.inference.tiling.memory.{name}", lambda name=name: calls.append(name))
     upscaler = Upscaler(Repeat(), max_memory=resident_memory() * 2 + 2**30)
+    upscaler._memory._per_pixel = 1.0
     upscaler.plan(96, 128)
-    assert not returned
+    assert calls == ["return_memory", "keep_memory"]
     upscaler._memory._per_pixel = 1e6
     upscaler.plan(96, 128)
-    upscaler.plan(96, 128)
-    assert returned == [True]
+    assert calls[2:] == ["return_memory"]
 
 
 def test_memory_is_measured_on_single_passes():

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppsr.accelerate.process import return_memory
-from ppsr.errors import DataError
+from ppsr.accelerate.process import keep_memory, return_memory
 from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
 from ppsr.inference.tiling.tiler import Tiles, largest_tiles
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
@@ -41,7 +40,6 @@ class TileMemory:
 
     backend: Backend
     _per_pixel: float | None = None
-    _returns_memory: bool = False  # memory is given back to the system as soon as it is free
     _retained_bytes: int = 0  # bytes that measuring left behind and larger tiles use again
 
     def largest_tiles(self, request: TileRequest) -> tuple[Tiles, int]:
@@ -55,21 +53,13 @@ class TileMemory:
         if free is not None:
             share = SHARE_OF_FREE if limit is None else _SHARE_OF_GPU
             device = round(share * min(limit or free, free))
-        if limit is not None and device is None and not self._returns_memory:
-            if self._has_headroom(request, limit):
-                return self._fit(request)
-            return_memory()
-            self._returns_memory, self._per_pixel = True, None
-        return self._fit(request, device)
-
-    def _has_headroom(self, request: TileRequest, limit: int) -> bool:
-        """Whether a limit leaves room to compute the whole image without giving memory back, which would take
-        up to twice the time."""
-        try:
-            tiles, memory = self._fit(request)
-            return not tiles.size and _HEADROOM_FACTOR * memory <= memory_budget(limit)
-        except DataError:
-            return False
+        if limit is None or device is not None:
+            return self._fit(request, device)
+        return_memory()
+        tiles, memory = self._fit(request)
+        if not tiles.size and _HEADROOM_FACTOR * memory <= memory_budget(limit):
+            keep_memory()  # to return it would take up to twice the time
+        return tiles, memory
 
     def _fit(self, request: TileRequest, device: int | None = None) -> tuple[Tiles, int]:
         limit = request.limit
@@ -92,12 +82,12 @@ class TileMemory:
             info, budget = self.backend.info, None
             batch = info.channels == 1 and not info.luma  # as an RGB image is handed over
             if limit is not None and not gpu:
-                budget = memory_budget(limit) // (1 if self._returns_memory else _HEADROOM_FACTOR)
+                budget = memory_budget(limit)
 
             def run(side: int) -> None:
                 self._retained_bytes = resident_memory()
                 shape = (3, 1) if batch else (1, max(3, info.channels))
-                for _ in range(2 if self._returns_memory else 1):  # a first pass lacks what it leaves behind
+                for _ in range(1 if limit is None else 2):  # a first pass lacks what it leaves behind
                     apply_backend(self.backend, np.zeros((*shape, side, side), np.float32))
 
             self._per_pixel = bytes_per_pixel(run, info.size_multiple, gpu=gpu, budget=budget)
