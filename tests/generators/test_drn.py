@@ -90,7 +90,7 @@ def test_rcan_has_the_published_keys() -> None:
     ("cls", "options", "message"),
     [
         (DRNGenerator, {"n_colors": 2}, "n_colors must be 1 or 3"),
-        (DRNGenerator, {"negval": -0.1}, r"0\.\.1"),
+        (DRNGenerator, {"negval": -0.1}, r"in \[0, 1\]"),
         (RCAN, {"scale": 5}, "2, 3, 4 or 8"),
         (RCAN, {"n_feats": 8}, "narrower than reduction"),
         (SRVGGNetCompact, {"act_type": "gelu"}, "prelu, relu or leakyrelu"),
