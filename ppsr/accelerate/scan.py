@@ -48,6 +48,7 @@ class Scan(NamedTuple):
     width: int  # channels of a head
     states: int  # of a channel
     length: int
+    reverse: bool  # from the last token to the first
     recorded: bool  # whether a backward pass may follow
     threads: int
     needs_grad: frozenset[int] = frozenset()
@@ -102,7 +103,7 @@ class Scan(NamedTuple):
                 parts += [(segment, place) for place in places]
         end = steps.segment()
         block.end()
-        order = [(begin, 0), *(reversed(parts) if self.needs_grad else parts), (end, 0)]
+        order = [(begin, 0), *(reversed(parts) if bool(self.needs_grad) != self.reverse else parts), (end, 0)]
         blocks = range(self.heads // self.together)
         steps.order = [(segment, self._shift(index, place)) for index in blocks for segment, place in order]
 
@@ -125,10 +126,10 @@ class _ScanSteps:
         self.state = [scan.states, scan.channels]
         shape = [scan.tokens, *self.state]
         self.decays = steps.scratch(self.state)
-        all_states = steps.scratch([scan.tokens + 1, *self.state])
-        # the states before each token, first those before the part, and after each
-        self.before = steps.viewed(all_states, shape)
-        self.h = steps.viewed(all_states, shape, offset=scan.states * scan.channels)
+        # the states before and after each token, which are those after and before its neighbours
+        self.chain = steps.scratch([scan.tokens + 1, *self.state])
+        later = steps.viewed(self.chain, shape, offset=scan.states * scan.channels)
+        self.before, self.h = (later, self.chain) if scan.reverse else (self.chain, later)
         if scan.needs_grad:
             self.factors, self.grads = steps.scratch(shape), steps.scratch(shape)
             self.carry, self.grad_decays = steps.scratch(self.state), steps.scratch(self.state)
@@ -137,7 +138,11 @@ class _ScanSteps:
         """Append what precedes the parts: A, and zeros."""
         self.steps.copy(self._caller(_A), self.decays)
         zero = self.steps.constant(np.zeros(self.state, np.float32))
-        for array in (self.carry, self.grad_decays) if self.scan.needs_grad else (self._of(self.before, 0),):
+        first = (
+            self.scan.length % self.tokens or self.tokens
+        )  # tokens of the part that a reverse scan begins with
+        start = self._of(self.chain, first if self.scan.reverse else 0)
+        for array in (self.carry, self.grad_decays) if self.scan.needs_grad else (start,):
             self.steps.copy(zero, array)
 
     def end(self) -> None:
@@ -148,40 +153,44 @@ class _ScanSteps:
     def run(self, tokens: int) -> None:
         """Append the pass for so many tokens."""
         self.tokens = tokens
+        self.sequence = range(tokens)[:: -1 if self.scan.reverse else 1]
         (self._backward if self.scan.needs_grad else self._forward)()
 
     def _forward(self) -> None:
         steps = self.steps
         if self.scan.recorded:
-            self._store(self._of(self.before, 0), _STARTS)
+            self._store(self._of(self.before, self.sequence[0]), _STARTS)
         dt, inflow = self._softplus(self._load(_DELTA)), self._load(_U)
         steps.combine(MULTIPLY, inflow, dt)
         steps.product(self._shared(self._load(_B)), self._rows(inflow), self._matrices(self.h))
-        for token in range(self.tokens):
+        for token in self.sequence:
             then = [PostOp(EXP), PostOp(MULTIPLY, self._of(self.before, token)), PostOp(ADD)]
             steps.combine(MULTIPLY, self.decays, self._row(dt, token), self._of(self.h, token), then)
         y = self._scratch(DST)
         steps.product(self._shared(self._load(_C), True), self._matrices(self.h), self._rows(y))
         self._store(y, DST)
-        steps.copy(self._of(self.h, self.tokens - 1), self._of(self.before, 0))
+        following = self.scan.tokens if self.scan.reverse else 0
+        steps.copy(self._of(self.h, self.sequence[-1]), self._of(self.chain, following))
 
     def _backward(self) -> None:
         steps, factors, grads = self.steps, self.factors, self.grads
-        steps.copy(self._caller(_STARTS), self._of(self.before, 0))
+        steps.copy(self._caller(_STARTS), self._of(self.before, self.sequence[0]))
         delta, u, grad_y, b, c = (self._load(key) for key in (_DELTA, _U, DIFF_DST, _B, _C))
         dt, inflow = self._softplus(delta), self._scratch(_U)
         steps.combine(MULTIPLY, u, dt, inflow)
         steps.product(self._shared(b), self._rows(inflow), self._matrices(self.h))
-        for token in range(self.tokens):
+        for token in self.sequence:
             factor = self._of(factors, token)
             steps.combine(MULTIPLY, self.decays, self._row(dt, token), factor, [PostOp(EXP)])
             states = self._of(self.before, token), self._of(self.h, token)
             steps.combine(MULTIPLY, factor, *states, [PostOp(ADD)])
-        # gradients of the states, from the last token to the first; carry: of those before the part
+        # gradients of the states, from the end of the sequence on; carry: of those before the part
         steps.product(self._shared(c), self._rows(grad_y), self._matrices(grads))
-        steps.combine(ADD, self._of(grads, self.tokens - 1), self.carry)
-        for token in reversed(range(self.tokens)):
-            target, then = (self._of(grads, token - 1), [PostOp(ADD)]) if token else (self.carry, [])
+        steps.combine(ADD, self._of(grads, self.sequence[-1]), self.carry)
+        for index in reversed(range(self.tokens)):
+            token, target, then = self.sequence[index], self.carry, []
+            if index:
+                target, then = self._of(grads, self.sequence[index - 1]), [PostOp(ADD)]
             steps.combine(MULTIPLY, self._of(factors, token), self._of(grads, token), target, then)
         self._sum_channels(self.h, grad_y, _D_C)
         self._sum_channels(grads, inflow, _D_B)
@@ -282,7 +291,9 @@ class _ScanSteps:
         return self.steps.viewed(array, [tokens, heads, *((1, n) if transposed else (n, 1))])
 
 
-def selective_scan(delta: Tensor, u: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor | None:
+def selective_scan(
+    delta: Tensor, u: Tensor, A: Tensor, B: Tensor, C: Tensor, reverse: bool = False
+) -> Tensor | None:
     """Selective scan of softplus(delta); None where Paddle's operators have to do it.
 
     Args:
@@ -291,6 +302,7 @@ def selective_scan(delta: Tensor, u: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
         A: (D, N).
         B: (R, G, N, L) for groups of D / G channels.
         C: the same.
+        reverse: begin at the last token.
 
     Returns:
         (R, D, L).
@@ -300,5 +312,5 @@ def selective_scan(delta: Tensor, u: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     (rows, channels, length), (groups, states) = u.shape, B.shape[1:3]
     tensors = delta, u, A.expand([rows, *A.shape]), B, C
     recorded = paddle.is_grad_enabled() and not all(x.stop_gradient for x in tensors)
-    scan = Scan(rows * groups, channels // groups, states, length, recorded, runtime.threads())
+    scan = Scan(rows * groups, channels // groups, states, length, reverse, recorded, runtime.threads())
     return runtime.compute(scan, u.shape, *tensors)

@@ -130,6 +130,7 @@ def selective_scan(
     delta_softplus: bool = False,
     return_last_state: bool = False,
     chunk: int | None = None,
+    reverse: bool = False,
 ) -> Any:
     """y_t = sum_n C_t h_t + D u_t, times silu(z) where z is given.
 
@@ -147,6 +148,7 @@ def selective_scan(
         delta_softplus: dt = softplus(delta + delta_bias) instead of the sum.
         return_last_state: also return the state after the last token (R, D, N), in the computing precision.
         chunk: tokens of a chunk of the form by tensor operations; 0: one chunk. None chooses the fastest.
+        reverse: begin at the last token; the last state is then that after the first one.
 
     Returns:
         (R, D, L) in the type of u, and the last state if wanted.
@@ -166,16 +168,28 @@ def selective_scan(
     B, C = (_grouped(x.astype(dtype), groups, rows, length) for x in (B, C))
     y = last = None
     if delta_softplus and not return_last_state and chunk is None:
-        y = accelerate.selective_scan(dt, values, A.astype(dtype), B, C)
+        y = accelerate.selective_scan(dt, values, A.astype(dtype), B, C, reverse)
     if y is None:
         dt = softplus(dt) if delta_softplus else dt
-        y, last = _by_tensor_operations(dt, values, A.astype(dtype), B, C, chunk, return_last_state)
+        dt, onward = _ordered(dt, reverse), _ordered(values, reverse)
+        B, C = _ordered(B, reverse), _ordered(C, reverse)
+        y, last = _by_tensor_operations(dt, onward, A.astype(dtype), B, C, chunk, return_last_state)
+        y = _ordered(y, reverse)
     if D is not None:
         y = y + values * D.astype(dtype).unsqueeze(-1)
     if z is not None:
         y = y * F.silu(z.astype(dtype))
     y = y.astype(u.dtype)
     return (y, last) if return_last_state else y
+
+
+def _ordered(x: Tensor, reverse: bool) -> Tensor:
+    """The last of three or four axes from its end; flip has no ONNX form for an axis of open length."""
+    if not reverse:
+        return x
+    if paddle.in_dynamic_mode():
+        return x.flip(-1)
+    return x[:, :, ::-1] if x.ndim == 3 else x[:, :, :, ::-1]
 
 
 def _by_tensor_operations(

@@ -29,11 +29,6 @@ _SQUEEZE = 30
 _COMPRESS, _COMPRESS_LIGHT = 3, 2
 
 
-def _reverse(x: Tensor) -> Tensor:
-    """The last of four axes from its end; flip has no ONNX form for an axis of open length."""
-    return x.flip(3) if paddle.in_dynamic_mode() else x[:, :, :, ::-1]
-
-
 class SS2D(nn.Layer):
     """Gated state-space layer: tokens (N, H, W, C) -> (N, H, W, C).
 
@@ -99,29 +94,35 @@ class SS2D(nn.Layer):
         n, d, h, w = x.shape
         rows = x.reshape([n, d, h * w])
         columns = x.transpose([0, 1, 3, 2]).reshape([n, d, h * w])
-        onward = paddle.stack([rows, columns], axis=1)
-        sequences = paddle.concat([onward, _reverse(onward)], axis=1)  # (N, 4, D, L)
-        # the shape is said again because Paddle infers a batch of one for a product with a broadcast matrix
-        projected = paddle.matmul(self.x_proj_weight.unsqueeze(0), sequences)
-        projected = projected.reshape([n, _DIRECTIONS, self.dt_rank + 2 * self.d_state, h * w])
-        sizes = [self.dt_rank, self.d_state, self.d_state]
-        dt, b, c = paddle.split(projected, sizes, axis=2)
-        y = scan.selective_scan(
-            sequences.reshape([n, _DIRECTIONS * d, h * w]),
-            paddle.matmul(self.dt_projs_weight.unsqueeze(0), dt).reshape([n, _DIRECTIONS * d, h * w]),
-            -paddle.exp(self.A_logs.astype(scan.precision(x))),
-            b,
-            c,
-            self.Ds,
-            delta_bias=self.dt_projs_bias.reshape([-1]),
-            delta_softplus=True,
-        )
-        onward, backward = paddle.split(y.reshape([n, _DIRECTIONS, d, h * w]), 2, axis=1)
+        sequences = paddle.stack([rows, columns], axis=1)  # (N, 2, D, L)
+        decays = -paddle.exp(self.A_logs.astype(scan.precision(x)))
+        parameters = [self.x_proj_weight, self.dt_projs_weight, decays, self.Ds, self.dt_projs_bias]
         results = []
-        for pair in (onward, _reverse(backward)):
-            by_columns = pair[:, 1].reshape([n, d, w, h]).transpose([0, 1, 3, 2]).reshape([n, d, h * w])
-            results += [pair[:, 0], by_columns]
+        for k, reverse in enumerate((False, True)):
+            projection, dt_projection, A, D, bias = (_half(parameter, k) for parameter in parameters)
+            # the shape is given again because Paddle infers a batch of one for a product with a broadcast one
+            projected = paddle.matmul(projection.unsqueeze(0), sequences)
+            projected = projected.reshape([n, 2, self.dt_rank + 2 * self.d_state, h * w])
+            dt, b, c = paddle.split(projected, [self.dt_rank, self.d_state, self.d_state], axis=2)
+            y = scan.selective_scan(
+                sequences.reshape([n, 2 * d, h * w]),
+                paddle.matmul(dt_projection.unsqueeze(0), dt).reshape([n, 2 * d, h * w]),
+                A,
+                b,
+                c,
+                D,
+                delta_bias=bias.reshape([-1]),
+                delta_softplus=True,
+                reverse=reverse,
+            ).reshape([n, 2, d, h * w])
+            by_columns = y[:, 1].reshape([n, d, w, h]).transpose([0, 1, 3, 2]).reshape([n, d, h * w])
+            results += [y[:, 0], by_columns]
         return results
+
+
+def _half(parameter: Tensor, index: int) -> Tensor:
+    """The part of two of the four directions."""
+    return paddle.split(parameter, 2)[index]
 
 
 class VSSBlock(nn.Layer):

@@ -67,6 +67,15 @@ def test_both_forms_equal_the_recurrence_written_down(chunk, length):
     assert relative(last, state) <= 1e-12
 
 
+def test_a_reverse_scan_is_that_of_the_reversed_sequence():
+    arrays = inputs(4, 23)
+    turned = {k: a[..., ::-1].copy() if a.shape[-1] == 23 else a for k, a in arrays.items()}
+    expected, _ = token_by_token(**turned)
+    tensors = {k: paddle.to_tensor(a) for k, a in arrays.items()}
+    y = selective_scan(**tensors, delta_softplus=True, reverse=True)
+    assert relative(y.numpy()[..., ::-1], expected) <= 1e-12
+
+
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 100))
 def test_chunks_change_neither_result_nor_gradients(length, chunk, seed):
@@ -114,14 +123,15 @@ def test_frozen_inputs_leave_the_gradients_of_the_others_as_they_are(frozen):
             np.testing.assert_allclose(tensor.grad.numpy(), expected[name], rtol=1e-12)
 
 
-def _scan(arrays, dtype, frozen=()):
+def _scan(arrays, dtype, frozen=(), reverse=False):
     """Outputs, and gradients of a weighted sum, without the last state: oneDNN in float32."""
     tensors = {k: paddle.to_tensor(a.astype(dtype), stop_gradient=k in frozen) for k, a in arrays.items()}
-    y = selective_scan(**tensors, delta_softplus=True)
+    y = selective_scan(**tensors, delta_softplus=True, reverse=reverse)
     weight = np.random.default_rng(9).normal(size=y.shape).astype(dtype)
     (y * paddle.to_tensor(weight)).sum().backward()
     with paddle.no_grad():
-        assert selective_scan(**tensors, delta_softplus=True).numpy().tobytes() == y.numpy().tobytes()
+        again = selective_scan(**tensors, delta_softplus=True, reverse=reverse)
+    assert again.numpy().tobytes() == y.numpy().tobytes()
     return y.numpy(), {k: t.grad.numpy() for k, t in tensors.items() if k not in frozen}
 
 
@@ -135,12 +145,14 @@ def _scan(arrays, dtype, frozen=()):
         ({"rows": 1, "groups": 3, "per_group": 520, "states": 16}, 33),  # a block per group
     ],
 )
-@pytest.mark.parametrize("size_of_steps", [1, 30])
-def test_single_precision_equals_the_double_precision_of_tensor_operations(sizes, length, size_of_steps):
+@pytest.mark.parametrize(("size_of_steps", "reverse"), [(1, False), (1, True), (30, False)])
+def test_single_precision_equals_the_double_precision_of_tensor_operations(
+    sizes, length, size_of_steps, reverse
+):
     arrays = inputs(7, length, **sizes)
     arrays["delta"] *= size_of_steps  # softplus of very negative numbers, and factors that underflow
-    expected, exact = _scan(arrays, "float64")
-    y, gradients = _scan(arrays, "float32")
+    expected, exact = _scan(arrays, "float64", reverse=reverse)
+    y, gradients = _scan(arrays, "float32", reverse=reverse)
     assert relative(y, expected) <= 2e-6
     for name, gradient in gradients.items():
         # sums over all tokens cancel, so their rounding shows
