@@ -1,6 +1,6 @@
 """The claims of the papers at the size of a CPU core: each part on and off, with three seeds.
 
-A run is what `tools/main.py` does, in a folder of its own; a stopped one goes on where it was, a finished one
+A run is what `tools/main.py` does, in a folder of its own; a stopped one resumes where it was, a finished one
 is left as it is. `--report` fills the table of docs/results.md. The data are those of training_runs.py
 (`--prepare`).
 
@@ -252,7 +252,7 @@ def perform(name: str, part: str, seed: int, output: Path) -> None:
     command += ["--device", "cpu", "--resume", "auto", "-o", *options]
     code = subprocess.run(command, check=False).returncode
     if code:
-        sys.exit(f"{run} ended with {code}; run this again to go on")
+        sys.exit(f"{run} ended with {code}; run this again to resume")
     scores = claim.score(load_network(config, newest_weights(output / run), options))
     result = {"config": config, "options": options, "seed": seed, "scores": scores, "machine": machine()}
     atomic_write(target, json.dumps(result | {"hours": hours(output / run)}, indent=1))
