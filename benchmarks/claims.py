@@ -159,7 +159,7 @@ CLAIMS = {
         "cddnet_small_x4",
         200,
         dasr_scores,
-        (*cosine(3e-3, 200), "ema.decay=0.98", "dataset.train.gt_size=64"),
+        (*cosine(1e-3, 200), "ema.decay=0.98", "dataset.train.gt_size=64"),
         without=("model.generator.column_dropout=0", "model.generator.row_dropout=0"),
     ),
     "dual": Claim(
