@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from runs import command, newest_weights, start, train
+
 SEEDS = (0, 1, 2)
 PARTS = ("without", "with")
 # Wording of the table -> of the Chinese page's
@@ -205,10 +204,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("output/claims"))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    # read by the libraries when they are imported, here and in the runs
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
+    start(arguments.threads)
     if arguments.report:
         report(arguments.output)
         return 0
@@ -233,7 +229,6 @@ def perform(name: str, part: str, seed: int, output: Path) -> None:
     Raises:
         SystemExit: the training ended with an error.
     """
-    from recipes import newest_weights
     from training_runs import hours
     from training_runs_scores import machine
 
@@ -247,12 +242,7 @@ def perform(name: str, part: str, seed: int, output: Path) -> None:
     print(run, flush=True)
     config, options = settings(claim, part)
     options.append(f"output_dir={output / run}")
-    # a process of its own: loaders leave their workers behind until it ends
-    command = [sys.executable, "-u", "tools/main.py", "--config-file", config, "--seed", str(seed)]
-    command += ["--device", "cpu", "--resume", "auto", "-o", *options]
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        sys.exit(f"{run} ended with {code}; run this again to resume")
+    train(run, command(config, seed, options))
     scores = claim.score(load_network(config, newest_weights(output / run), options))
     result = {"config": config, "options": options, "seed": seed, "scores": scores, "machine": machine()}
     atomic_write(target, json.dumps(result | {"hours": hours(output / run)}, indent=1))

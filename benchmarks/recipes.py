@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from runs import command, newest_weights, start, train
+
 SAMPLES = Path("data/samples")
 SEEDS = (0, 1, 2)
 
@@ -95,10 +94,7 @@ def main() -> int:
     parser.add_argument("--test", default=str(SAMPLES / "val"), help="HR images that it is scored on")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    # read by the libraries when they are imported, here and in the runs
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
+    start(arguments.threads)
     if not arguments.report:
         prepare()
         chosen = [run for name in arguments.only.split(",") for run in RUNS if run.name.startswith(name)]
@@ -133,12 +129,7 @@ def perform(run: Run, arguments: argparse.Namespace) -> None:
     if run.variant:
         options += [f"dataset.train.gt_folder={arguments.train}", f"dataset.test.gt_folder={arguments.test}"]
     config = f"configs/{run.config}.yaml"
-    # a process of its own: loaders leave their workers behind until it ends
-    command = [sys.executable, "-u", "tools/main.py", "--config-file", config, "--seed", str(run.seed)]
-    command += ["--device", "cpu", "--resume", "auto", "-o", *options]
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        sys.exit(f"{run.name} ended with {code}; run this again to resume")
+    train(run.name, command(config, run.seed, options))
     result = {
         "seed": run.seed,
         "config": config,
@@ -149,11 +140,6 @@ def perform(run: Run, arguments: argparse.Namespace) -> None:
         result |= {"train": arguments.train, "test": arguments.test}
         result["unseen"] = score_unseen(config, newest_weights(folder), options, arguments.test)
     atomic_write(target, json.dumps(result, indent=1))
-
-
-def newest_weights(folder: Path) -> Path:
-    """The last weight file of the run below a folder."""
-    return max(folder.glob("*/iter_*_weight.pdparams"), key=lambda path: int(path.name.split("_")[1]))
 
 
 def learned(folder: Path, config: str, options: list[str]) -> dict:

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from runs import newest_weights, start, step_of, train
+
 SHIPPED = Path("ppsr/weights/shipped")
 CATALOGUE = Path("ppsr/weights/catalogue.json")
 SETS = {"Set5": "data/Set5/HR", "B100": "data/BSDS500/val"}
@@ -106,10 +105,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("output/training_runs"))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    # read by the libraries when they are imported, here and in the runs
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
+    start(arguments.threads)
     if arguments.list:
         for run in RUNS:
             print(f"{run.name:20} {run.title:28} {steps_done(arguments.output / run.name)} steps")
@@ -159,21 +155,7 @@ def perform(run: Run, output: Path) -> None:
     Raises:
         SystemExit: the training ended with an error.
     """
-    code = subprocess.run([sys.executable, "-u", *command(run, output)], check=False).returncode
-    if code:
-        sys.exit(f"{run.name} ended with {code}; run this again to resume")
-
-
-def newest_weights(folder: Path) -> Path:
-    """The last weight file of the run below a folder; it holds the averaged weights where there are any.
-
-    Raises:
-        SystemExit: there is none.
-    """
-    found = list(folder.glob("*/iter_*_weight.pdparams"))
-    if not found:
-        sys.exit(f"{folder} holds no weights yet; train that run first")
-    return max(found, key=step_of)
+    train(run.name, command(run, output))
 
 
 def state_of(run: Run, weights: Path) -> dict:
@@ -204,11 +186,6 @@ def network_of(run: Run, weights: Path) -> Any:
     net = GENERATORS.build(network_config(run))
     apply_state(net, state_of(run, weights))
     return net
-
-
-def step_of(weights: Path) -> int:
-    """After how many steps a weight file was written."""
-    return int(weights.name.split("_")[1])
 
 
 def steps_done(folder: Path) -> int:
