@@ -114,38 +114,28 @@ def _upscale(weights: Path, folder: Path) -> tuple[int, list[dict], float]:
 
 
 def test_damaged_images_never_end_a_batch(tmp_path: Path, bar: Bar, weights: Path) -> None:
-    rng, whole, count = bar.rng(), list(intact().items()), bar.count(10_000)
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for index in range(count):
-        name, content = whole[index % len(whole)]
-        (folder / f"{index:05d}_{name}").write_bytes(mutate(content, rng))
-    code, lines, seconds = _upscale(weights, folder)
-    outcomes = Counter(line["status"] for line in lines)
-    slowest = max(line.get("seconds") or 0 for line in lines)
-    bar.report(
-        f"I1 damaged images of {len(whole)} kinds, by the command",
-        f"{count} files: a line each, none above 10 s, exit code 1",
-        f"{len(lines)} lines {dict(outcomes)}, slowest {slowest:.2f} s, {seconds:.0f} s in all, code {code}",
-    )
-    assert len(lines) == len({line["path"] for line in lines}) == count
-    assert code == 1
-    assert slowest < 10
-    assert len(outcomes) > 1
+    _no_file_ends_a_batch("images", intact(), 10_000, tmp_path / "in", bar, weights)
 
 
 def test_damaged_videos_never_end_a_batch(tmp_path: Path, bar: Bar, weights: Path) -> None:
-    rng, count, folder = bar.rng(), bar.count(2400), tmp_path / "in"
-    folder.mkdir()
     whole = {name: _video(tmp_path / name, *codecs) for name, codecs in VIDEOS.items()}
+    _no_file_ends_a_batch("videos", whole, 2400, tmp_path / "in", bar, weights)
+
+
+def _no_file_ends_a_batch(
+    what: str, whole: dict[str, bytes], full: int, folder: Path, bar: Bar, weights: Path
+) -> None:
+    """Upscale a folder of `full` mutations of whole files, in turns."""
+    rng, names, count = bar.rng(), list(whole), bar.count(full)
+    folder.mkdir()
     for index in range(count):
-        name = list(whole)[index % len(whole)]
-        (folder / f"{index:04d}_{name}").write_bytes(mutate(whole[name], rng))
+        name = names[index % len(names)]
+        (folder / f"{index:05d}_{name}").write_bytes(mutate(whole[name], rng))
     code, lines, seconds = _upscale(weights, folder)
     outcomes = Counter(line["status"] for line in lines)
     slowest = max(line.get("seconds") or 0 for line in lines)
     bar.report(
-        f"I1 damaged videos of {len(whole)} kinds, by the command",
+        f"I1 damaged {what} of {len(whole)} kinds, by the command",
         f"{count} files: a line each, none above 10 s, exit code 1",
         f"{len(lines)} lines {dict(outcomes)}, slowest {slowest:.2f} s, {seconds:.0f} s in all, code {code}",
     )
