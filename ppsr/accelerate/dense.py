@@ -30,6 +30,7 @@ from ppsr.accelerate.onednn import (
 )
 from ppsr.accelerate.plans import DIRECT
 from ppsr.accelerate.steps import ADD, RELU, Array, PostOp, Steps
+from ppsr.accelerate.tokens import function_gradient
 
 __all__ = ["DenseBlock", "dense_block"]
 
@@ -126,7 +127,9 @@ class _DenseSteps:
             own, target = result, grads
             if k < self.last:
                 own = self._part(grads, self.inputs[k], self.outputs[k])
-                self._activation(self._part(features, self.inputs[k], self.outputs[k]), own)
+                # the feature has the sign of what it was made from
+                feature = self._part(features, self.inputs[k], self.outputs[k])
+                function_gradient(steps, RELU, feature, own, own, self.block.slope)
                 target = self._part(terms, 0, self.inputs[k])
             self._weight_gradients(k, self._part(features, 0, self.inputs[k]), own)
             steps.add(self._data_desc(k), {DIFF_DST: own, WEIGHTS: self.weights[k]}, {DIFF_SRC: target})
@@ -135,19 +138,6 @@ class _DenseSteps:
         if DIFF_SRC in self.needs_grad:
             steps.combine(ADD, result, self._part(grads, 0, width))
             steps.copy(result, steps.array(DIFF_SRC, [1, width, *self.size]))
-
-    def _activation(self, feature: Array, grad: Array) -> None:
-        """Append the gradient of LeakyReLU in place; the feature has the sign of what it was made from."""
-        steps, desc, slope = self.steps, feature.description, self.block.slope
-        last = slope, 0.0
-        attributes = steps.library.attributes
-        forward = steps.primitive(
-            "eltwise_forward_primitive_desc_create", TRAINING, RELU, desc, desc, *last, attributes
-        )
-        backward = steps.primitive(
-            "eltwise_backward_primitive_desc_create", RELU, desc, desc, desc, *last, forward, attributes
-        )
-        steps.add(backward, {SRC: feature, DIFF_DST: grad}, {DIFF_SRC: grad})
 
     def _weight_gradients(self, k: int, features: Array, grad: Array) -> None:
         parameters = {key: shape for key, shape in self._parameters(k).items() if -key in self.needs_grad}

@@ -28,9 +28,9 @@ from ppsr.accelerate.onednn import (
     VARIANCE,
     WEIGHTS,
 )
-from ppsr.accelerate.steps import GELU, Steps
+from ppsr.accelerate.steps import GELU, Array, Steps
 
-__all__ = ["Gelu", "LayerNorm", "PReLU", "gelu", "layer_norm", "prelu"]
+__all__ = ["Gelu", "LayerNorm", "PReLU", "function_gradient", "gelu", "layer_norm", "prelu"]
 
 _WORTHWHILE = 1 << 14  # elements; below, the calls cost more than they save
 _BACKWARD, _USE_SCALE_AND_SHIFT = 128, 6
@@ -110,22 +110,12 @@ class Gelu(NamedTuple):
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC -> DST, or DIFF_DST -> DIFF_SRC."""
-        x, attributes = steps.array(SRC, [self.elements]), steps.library.attributes
-        forward = steps.primitive(
-            "eltwise_forward_primitive_desc_create",
-            *(TRAINING, GELU, x.description, x.description),
-            *(0.0, 0.0, attributes),
-        )
-        if not self.needs_grad:
-            steps.add(forward, {SRC: x}, {DST: steps.array(DST, [self.elements])})
-            return
-        desc = steps.primitive(
-            "eltwise_backward_primitive_desc_create",
-            *(GELU, x.description, x.description, x.description),
-            *(0.0, 0.0, forward, attributes),
-        )
-        grad, result = (steps.array(key, [self.elements]) for key in (DIFF_DST, DIFF_SRC))
-        steps.add(desc, {SRC: x, DIFF_DST: grad}, {DIFF_SRC: result})
+        x = steps.array(SRC, [self.elements])
+        if self.needs_grad:
+            grad, result = (steps.array(key, [self.elements]) for key in (DIFF_DST, DIFF_SRC))
+            function_gradient(steps, GELU, x, grad, result)
+        else:
+            steps.add(_function(steps, GELU, x, 0.0), {SRC: x}, {DST: steps.array(DST, [self.elements])})
 
 
 class PReLU(NamedTuple):
@@ -165,6 +155,21 @@ class PReLU(NamedTuple):
         shapes = {DIFF_SRC: self.shape, DIFF_WEIGHTS: slopes}
         outputs = {key: steps.gradient(key, shape, self.needs_grad) for key, shape in shapes.items()}
         steps.add(desc, inputs | {DIFF_DST: steps.array(DIFF_DST, self.shape)}, outputs)
+
+
+def function_gradient(
+    steps: Steps, kind: int, x: Array, grad: Array, into: Array, alpha: float = 0.0
+) -> None:
+    """Append the gradient of a function of each number, such as GELU or RELU with its slope `alpha`."""
+    desc, forward = x.description, _function(steps, kind, x, alpha)
+    arguments = kind, desc, desc, desc, alpha, 0.0, forward, steps.library.attributes
+    backward = steps.primitive("eltwise_backward_primitive_desc_create", *arguments)
+    steps.add(backward, {SRC: x, DIFF_DST: grad}, {DIFF_SRC: into})
+
+
+def _function(steps: Steps, kind: int, x: Array, alpha: float) -> int:
+    arguments = TRAINING, kind, x.description, x.description, alpha, 0.0, steps.library.attributes
+    return steps.primitive("eltwise_forward_primitive_desc_create", *arguments)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float = 1e-5) -> Tensor:
