@@ -138,10 +138,9 @@ class _ScanSteps:
         """Append what precedes the parts: A, and zeros."""
         self.steps.copy(self._caller(_A), self.decays)
         zero = self.steps.constant(np.zeros(self.state, np.float32))
-        first = (
-            self.scan.length % self.tokens or self.tokens
-        )  # tokens of the part that a reverse scan begins with
-        start = self._of(self.chain, first if self.scan.reverse else 0)
+        # a reverse scan begins with the last part, which may be shorter
+        last_part = self.scan.length % self.tokens or self.tokens
+        start = self._of(self.chain, last_part if self.scan.reverse else 0)
         for array in (self.carry, self.grad_decays) if self.scan.needs_grad else (start,):
             self.steps.copy(zero, array)
 

@@ -41,9 +41,8 @@ class Service:
         self.jobs: dict[str, Job] = {}
         self._turn = asyncio.Lock()
         self._download = asyncio.Lock()
-        self._downloads: dict[
-            str, asyncio.Future[object]
-        ] = {}  # a thread continues after its request is gone
+        # a thread continues after its request is gone
+        self._downloads: dict[str, asyncio.Future[object]] = {}
 
     @property
     def admitted(self) -> list[Job]:
