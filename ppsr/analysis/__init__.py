@@ -14,7 +14,6 @@ from ppsr.analysis.figures import (
 )
 from ppsr.analysis.lam import LamSettings, lam
 from ppsr.analysis.layers import inspect_layers
-from ppsr.analysis.srga import describe_features, srga
 
 __all__ = [
     "LamSettings",
@@ -23,7 +22,6 @@ __all__ = [
     "channel_saliency",
     "cumulative_gains",
     "degraded_patches",
-    "describe_features",
     "draw_ablation",
     "draw_ddr",
     "draw_depth",
@@ -38,6 +36,5 @@ __all__ = [
     "principal_components",
     "save_figure",
     "single_gains",
-    "srga",
     "statistics",
 ]

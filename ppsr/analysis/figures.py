@@ -33,8 +33,6 @@ __all__ = [
     "file_name",
     "mosaic",
     "save_figure",
-    "save_report",
-    "seismic",
 ]
 
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "ppsr", "font.size": 9, "axes.titlesize": 9}
@@ -42,19 +40,9 @@ _PANEL = 2.6
 _TINY = np.finfo(np.float32).tiny
 
 
-def seismic(values: np.ndarray) -> np.ndarray:
-    """[-1, 1] -> RGB uint8 from blue over white to red, as the released code colours maps."""
-    return (255 * mpl.colormaps["seismic"](0.5 + 0.5 * values)[..., :3]).astype(np.uint8)
-
-
 def file_name(text: str) -> str:
     """A label as part of a file name."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
-
-
-def save_report(path: str | Path, report: Mapping[str, Any]) -> None:
-    """Write what made an image and what came out as JSON."""
-    atomic_write(path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def save_figure(
@@ -69,7 +57,7 @@ def save_figure(
         for path, metadata in ((png, None), (svg, {"Date": None})):  # the same analysis gives the same bytes
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, dpi=150, metadata=metadata)
-    save_report(json_file, report)
+    atomic_write(json_file, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     if not arrays:
         return [png, svg, json_file]
     buffer = io.BytesIO()

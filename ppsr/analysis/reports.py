@@ -39,11 +39,9 @@ from ppsr.analysis.feature_maps import FeatureStatistics, feature_maps, statisti
 from ppsr.analysis.figures import file_name, save_figure
 from ppsr.analysis.inputs import AnalyzedNetwork, Image
 from ppsr.analysis.lam import LamSettings, lam
-from ppsr.analysis.srga import describe_features, srga
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError
-from ppsr.files import atomic_write, sha256
-from ppsr.imaging.io import write_image
+from ppsr.files import sha256
 
 __all__ = ["report_csm", "report_ddr", "report_features", "report_lam"]
 
@@ -114,7 +112,6 @@ def report_csm(
     names: Sequence[str] = (),
     *,
     ablation: bool = True,
-    each_channel: bool = False,
     memory_mib: int = MEMORY_MIB,
     show: Show = _show_nothing,
 ) -> list[str]:
@@ -124,7 +121,6 @@ def report_csm(
         image: without a truth, PSNR is measured against the SR image of the whole network.
         names: layers; by default the deepest.
         ablation: remove channels one at a time, and one after the other by their attribution.
-        each_channel: also write maps and features as images, attributions and PSNR as text, as published.
     """
     names = list(dict.fromkeys(names)) or [network.layers.deepest]
     show("saliency", network.label, 0, len(names))
@@ -141,20 +137,10 @@ def report_csm(
             "peak": layer.peak,
             "importance": layer.importance,
         }
-        settings = {"layer": name, "ablation": ablation, "each_channel": each_channel}
+        settings = {"layer": name, "ablation": ablation}
         report = partial(_report, "csm", [network], image=image.origin, settings=settings)
         arrays = {"gradient": layer.gradient, "features": layer.features, "importance": layer.importance}
         save_figure(figures.draw_saliency(layer), output / f"{stem}_maps", report(results=found), arrays)
-        if each_channel:
-            for kind, images in {
-                "maps": map(figures.seismic, layer.maps),
-                "features": layer.features,
-            }.items():
-                folder = output / f"{stem}_{kind}"
-                for k, channel in enumerate(images):
-                    write_image(folder / f"{file_name(name)}_channel_{k}.png", channel)
-                figures.save_report(folder / "channels.json", report(results=found))
-            _write_log(output / f"{stem}_attribution.txt", name, layer.importance)
         line = f"{name}: strongest channels {np.argsort(-layer.importance)[:5].tolist()}"
         if ablation:
             single, cumulative = _ablations(network, image.lq, truth, layer, memory_mib, show)
@@ -167,17 +153,10 @@ def report_csm(
             }
             figure = figures.draw_ablation(name, layer.importance, single, cumulative, intact)
             save_figure(figure, output / f"{stem}_ablation", report(results=found))
-            if each_channel:
-                _write_log(output / f"{stem}_psnr.txt", f"PSNR_{name}", single.psnr)
             worst = int(single.psnr.argmin())
             line += f"; PSNR {whole}, without channel {worst} {single.psnr[worst]:.2f} dB"
         lines.append(line)
     return lines
-
-
-def _write_log(path: Path, title: str, values: np.ndarray) -> None:
-    """A line per channel, as published."""
-    atomic_write(path, "".join(f"{title}_channel_{k}: {value}\n" for k, value in enumerate(values.tolist())))
 
 
 def _ablations(
@@ -221,7 +200,7 @@ def report_ddr(
     Args:
         networks: for example one with and one without dropout.
         layer: by default the deepest of each network.
-        degradations: names of `ppsr.degradations.reflash_benchmark`; the first is the reference of SRGA.
+        degradations: names of `ppsr.degradations.reflash_benchmark`.
 
     Raises:
         ConfigError: fewer than two degradations or patches, an unknown layer, or as `degraded_patches` and
@@ -252,21 +231,15 @@ def report_ddr(
         points = embed(features, perplexity=perplexity, seed=seed)
         scores = principal_components(features, _PCA_OF_INDEX).scores
         chi_tsne, chi_pca = (calinski_harabasz(rows, patches.labels) for rows in (points, scores))
-        described = [describe_features(features[patches.labels == k]) for k in range(len(shown))]
-        indices = {kind: srga(described[0], other) for kind, other in zip(shown, described, strict=True)}
         found[label] = {
             "layer": name,
             "features": features.shape[1],
             "chi_tsne": chi_tsne,
             "chi_pca": chi_pca,
-            "srga": indices,
-            "distributions": {kind: asdict(d) for kind, d in zip(shown, described, strict=True)},
         }
         arrays |= {f"{label}/points": points, f"{label}/scores": scores}
         panels.append((f"{label}, {name}: CHI {chi_tsne:.1f}", points))
-        others = ", ".join(f"{kind} {indices[kind]:.2f}" for kind in shown[1:])
-        summary = f"CHI {chi_tsne:.1f} (t-SNE), {chi_pca:.1f} (PCA); SRGA against {shown[0]}: {others}"
-        lines.append(f"{label}: {summary}")
+        lines.append(f"{label}: CHI {chi_tsne:.1f} (t-SNE), {chi_pca:.1f} (PCA)")
     settings = {
         "images": [{"path": str(path), "sha256": sha256(path)} for path in paths],
         "layer": layer,

@@ -136,9 +136,6 @@ def channel_saliency(
     from_hr: FromHr = False,
     crop: Crop = None,
     ablation: Annotated[bool, typer.Option(help="Measure PSNR without each channel.")] = True,
-    each_channel: Annotated[
-        bool, typer.Option("--each-channel", help="Write images and logs per channel.")
-    ] = False,
     list_layers: ListLayers = False,
     memory: Memory = 512,
 ) -> None:
@@ -160,7 +157,6 @@ def channel_saliency(
                 own,
                 comma_separated("--layers", layers) or [],
                 ablation=ablation,
-                each_channel=each_channel,
                 memory_mib=memory,
                 show=show,
             )
@@ -175,9 +171,7 @@ def degradation_representation(
     load: Loads = [],
     label: Labels = [],
     layer: Annotated[str | None, typer.Option(help="Layer; default: the deepest.")] = None,
-    degradations: Annotated[
-        str | None, typer.Option(help="Comma-separated degradations; the first is the reference of SRGA.")
-    ] = None,
+    degradations: Annotated[str | None, typer.Option(help="Comma-separated degradations.")] = None,
     count: Annotated[int, typer.Option(help="Number of patches per degradation.")] = 100,
     side: Annotated[int, typer.Option(help="Side of the LR patches.")] = 32,
     perplexity: Annotated[float, typer.Option(help="Perplexity of t-SNE.")] = 30.0,

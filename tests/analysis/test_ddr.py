@@ -1,4 +1,4 @@
-"""Deep degradation representation and the generalisation index."""
+"""Deep degradation representation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import zlib
 import numpy as np
 import paddle
 import pytest
-from scipy import integrate, stats
 
 from ppsr.analysis.ddr import calinski_harabasz, degraded_patches, embed, layer_features, principal_components
-from ppsr.analysis.srga import GeneralisedGaussian, describe_features, fit, srga
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
@@ -118,39 +116,3 @@ def test_embedding_separates_groups_and_follows_the_seed(rng):
     assert calinski_harabasz(points, labels) > 10 * calinski_harabasz(mixed, labels)
     with pytest.raises(DataError, match="five samples"):
         embed(features[:4])
-
-
-def test_divergence_equals_numerical_integration():
-    pairs = [((1.0, 2.0), (1.5, 2.0)), ((1.0, 0.8), (0.7, 1.7)), ((2.0, 3.0), (2.0, 1.0))]
-    for (s1, b1), (s2, b2) in pairs:
-        first, second = GeneralisedGaussian(s1, b1), GeneralisedGaussian(s2, b2)
-        p = stats.gennorm(b1, scale=first.scale)
-        q = stats.gennorm(b2, scale=second.scale)
-        assert p.std() == pytest.approx(s1)
-        expected, _ = integrate.quad(lambda x: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), 0, 20, points=[0.1, 1])  # noqa: B023
-        assert first.divergence(second) == pytest.approx(2 * expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("shape", [0.7, 1.0, 2.0, 4.0])
-def test_fit_finds_the_distribution_of_samples(shape, rng):
-    values = stats.gennorm(shape, scale=3).rvs(200_000, random_state=rng)
-    found = fit(values)
-    assert found.shape == pytest.approx(shape, rel=0.03)
-    assert found.scale == pytest.approx(3, rel=0.04)
-
-
-def test_generalisation_index_grows_with_the_distance(rng):
-    features = rng.laplace(size=(40, 60))
-    reference = describe_features(features)
-    assert srga(reference, reference) == pytest.approx(0, abs=1e-6)
-    near, far = (srga(reference, describe_features(features * factor)) for factor in (1.1, 3))
-    assert 0 < near < far
-    with pytest.raises(DataError, match="equal"):
-        fit(np.ones(5))
-
-
-def test_outliers_do_not_count(rng):
-    features = rng.normal(size=(60, 200))
-    features[0] += rng.normal(size=200) * 400
-    scores = principal_components(features, 59).scores
-    assert describe_features(features).sigma < scores.std() / 5

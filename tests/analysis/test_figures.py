@@ -18,7 +18,6 @@ from ppsr.analysis.figures import (
     draw_sheet,
     mosaic,
     save_figure,
-    seismic,
 )
 from ppsr.analysis.lam import Lam
 
@@ -48,13 +47,6 @@ def test_mosaic_places_tiles_in_rows():
     assert (sheet[3:, :4] == 2).all()
     assert np.isnan(sheet[2]).all()
     assert np.isnan(sheet[3:, 4:]).all()
-
-
-def test_colours_are_blue_white_red():
-    blue, white, red = seismic(np.array([-1.0, 0.0, 1.0]))
-    assert blue[2] > blue[0] + 50
-    assert (white >= 250).all()
-    assert red[0] > red[2] + 50
 
 
 def test_a_figure_is_saved_with_its_report_and_arrays_and_is_the_same_again(tmp_path):

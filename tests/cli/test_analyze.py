@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from ppsr.cli import build_app
 from ppsr.errors import ConfigError
-from ppsr.imaging.io import read_image, write_image
+from ppsr.imaging.io import write_image
 from tests.analysis.networks import write_network
 
 
@@ -75,9 +75,7 @@ def test_lam_compares_networks_and_can_be_redone(work, shown):
 
 @pytest.mark.slow
 def test_csm_measures_against_the_truth(work):
-    done = _run(
-        work, "csm", str(work / "hr" / "0.png"), "--from-hr", "--layers", "feat_last,body.0", "--each-channel"
-    )
+    done = _run(work, "csm", str(work / "hr" / "0.png"), "--from-hr", "--layers", "feat_last,body.0")
     assert done.exit_code == 0, done.output
     for layer in ("feat_last", "body.0"):
         for kind in ("maps", "ablation"):
@@ -86,17 +84,7 @@ def test_csm_measures_against_the_truth(work):
     assert report["results"]["truth"] == "HR"
     assert len(report["results"]["psnr_without"]) == 6
     assert {len(curve) for curve in report["results"]["psnr_cumulative"].values()} == {5}
-    assert report["settings"] == {"layer": "feat_last", "ablation": True, "each_channel": True}
-    for kind in ("maps", "features"):
-        folder = work / "out" / f"csm_feat_last_{kind}"
-        assert len(list(folder.glob("feat_last_channel_*.png"))) == 6
-        assert json.loads((folder / "channels.json").read_text())["settings"] == report["settings"]
-    shown = read_image(work / "out" / "csm_feat_last_features" / "feat_last_channel_3.png")
-    expected = np.load(work / "out" / "csm_feat_last_maps.npz")["features"][3]
-    np.testing.assert_allclose(shown[..., 0], np.clip(expected, 0, 1), atol=0.5 / 255 + 1e-6)
-    for log, begin, key in (("attribution", "", "importance"), ("psnr", "PSNR_", "psnr_without")):
-        values = [f"{begin}feat_last_channel_{k}: {v}" for k, v in enumerate(report["results"][key])]
-        assert (work / "out" / f"csm_feat_last_{log}.txt").read_text().splitlines() == values
+    assert report["settings"] == {"layer": "feat_last", "ablation": True}
 
 
 def test_csm_without_truth_compares_with_the_whole_network(work, shown):
@@ -137,8 +125,6 @@ def test_ddr_compares_two_checkpoints(work, shown):
     for label, values in results.items():
         assert values["layer"] == "feat_last"
         assert values["features"] == 6 * 16 * 16
-        assert values["srga"]["clean"] == pytest.approx(0, abs=1e-9)
-        assert values["srga"]["noise"] > 0
         assert f"{label}: CHI {values['chi_tsne']:.1f} (t-SNE)" in done.output
     assert np.load(work / "out" / "ddr.npz")["plain-weights/points"].shape == (12, 2)
 
