@@ -51,7 +51,7 @@ def benchmark_scores(net: Any) -> Scores:
 
     from ppsr.inference.upscaler import Upscaler
 
-    found = score_benchmark("data/Set5/HR", upscale=Upscaler(net, tile=0))
+    found = score_benchmark("data/Set5/HR", Upscaler(net, tile=0))
     unknown = [value for key, value in found.items() if key not in KNOWN]
     return {
         "2 trained degradations": statistics.mean(found[key] for key in KNOWN),
@@ -65,8 +65,10 @@ def classic_scores(net: Any, scale: int) -> Scores:
     from ppsr.inference.upscaler import Upscaler
 
     sets = ("Set5", "Set14")
-    common = {"scale": scale, "upscale": Upscaler(net)}
-    return {name: evaluate(gt=f"data/{name}/HR", name=name, **common).means["psnr"] for name in sets}
+    upscaler = Upscaler(net)
+    return {
+        name: evaluate(upscaler, scale=scale, gt=f"data/{name}/HR", name=name).means["psnr"] for name in sets
+    }
 
 
 def classic_x4(net: Any) -> Scores:

@@ -20,6 +20,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runs import command, newest_weights, start, train
 
@@ -177,14 +178,14 @@ def score_unseen(config: str, weights: Path, options: list[str], test: str) -> d
     from ppsr.inference.network import load_network
     from ppsr.inference.upscaler import Upscaler
 
-    return score_benchmark(test, upscale=Upscaler(load_network(config, weights, options), tile=0))
+    return score_benchmark(test, Upscaler(load_network(config, weights, options)))
 
 
-def score_benchmark(test: str, **method) -> dict[str, float]:
-    """PSNR by degradation, and without a network that of bicubic enlargement."""
+def score_benchmark(test: str, method: Any) -> dict[str, float]:
+    """PSNR of a method (see `ppsr.evaluate`) by degradation."""
     from ppsr.evaluation.evaluate import evaluate
 
-    scored = evaluate("reflash", gt=test, name="set", **method)
+    scored = evaluate(method, protocol="reflash", gt=test, name="set")
     return {score.variant: score.means["psnr"] for score in scored.sets}
 
 
@@ -214,7 +215,7 @@ def bicubic_reference(output: Path, test: str) -> dict[str, float]:
 
     target = output / "bicubic.json"
     if not target.exists():
-        atomic_write(target, json.dumps(score_benchmark(test, use_bicubic=True)))
+        atomic_write(target, json.dumps(score_benchmark(test, "bicubic")))
     return json.loads(target.read_text())
 
 

@@ -232,8 +232,8 @@ def scored(run: Run, output: Path, weights: Path) -> dict:
         scores, bicubic = {}, {}
         for name in run.sets:
             common = {"scale": run.scale, "gt": SETS[name], "name": name}
-            scores[name] = evaluate(**common, upscale=upscaler).means
-            bicubic[name] = evaluate(**common, use_bicubic=True).means
+            scores[name] = evaluate(**common, method=upscaler).means
+            bicubic[name] = evaluate(**common, method="bicubic").means
         bicubic_curve = bicubic["Set5"]["psnr"]
     else:
         scores = degradation_scores(run.protocol, upscaler)

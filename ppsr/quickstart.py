@@ -65,7 +65,7 @@ def main(train: Callable[[Sequence[str]], int]) -> int:
         "scale": SCALE,
         "name": "held-out",
     }
-    bicubic, network = evaluate(**held_out, use_bicubic=True), evaluate(**held_out, load=run)
+    bicubic, network = evaluate("bicubic", **held_out), evaluate(run, **held_out)
     network.method = "FSRCNN"
     write_report(network, OUTPUT / "report")
     print("", *table_lines([bicubic, network]), "", sep="\n")

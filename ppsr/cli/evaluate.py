@@ -99,8 +99,9 @@ def evaluate_images(
     from ppsr.evaluation.evaluate import evaluate, network_labels
     from ppsr.evaluation.protocols import find_protocol, metric_key
     from ppsr.evaluation.report import check_folder, write_report
-    from ppsr.inference.network import split_networks
+    from ppsr.inference.network import load_source, split_networks
     from ppsr.inference.progress import progress_bar
+    from ppsr.inference.upscaler import Upscaler
 
     log_to_console()
     chosen = find_protocol(protocol, scale)
@@ -116,9 +117,11 @@ def evaluate_images(
     networks = split_networks(load)
     if config_file is not None and not networks:
         raise ConfigError(f"{config_file} defines a network without weights; add --load")
+    if not networks and (tile or backend or self_ensemble):
+        raise ConfigError("--tile, --backend and --self-ensemble have no effect without a network (--load)")
     score = partial(
         evaluate,
-        protocol,
+        protocol=protocol,
         scale=scale,
         gt=gt,
         sr=sr,
@@ -133,20 +136,23 @@ def evaluate_images(
         value_range=value_range,
         group=group,
     )
-    network_options: dict[str, Any] = {"tile": tile, "backend": backend, "self_ensemble": self_ensemble}
-    labels = network_labels(networks)
     results: list[Evaluation] = []
     with progress_bar() as show:
         if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
-            alone = {} if networks else network_options  # which are refused then
-            results.append(score(use_bicubic=True, on_image=partial(show, "bicubic"), **alone))
-        for files, label in zip(networks, labels, strict=True):
-            network: dict[str, Any] = {"config_file": config_file, "load": files, "options": place}
-            result = score(on_image=partial(show, label), **network, **network_options)
+            results.append(score("bicubic", on_image=partial(show, "bicubic")))
+        for files, label in zip(networks, network_labels(networks), strict=True):
+            upscaler = Upscaler(
+                load_source(config_file, files, None),
+                backend=backend,
+                options=place,
+                tile=tile,
+                self_ensemble=self_ensemble,
+            )
+            result = score(upscaler, on_image=partial(show, label))
             result.method = label
             results.append(result)
         if not results:
-            results.append(score(on_image=partial(show, "SR"), **network_options))
+            results.append(score(on_image=partial(show, "SR")))
     if not results[0].is_main:
         return
     for line in table_lines(results, images=images):

@@ -1,9 +1,10 @@
-"""`ppsr.evaluate`: scores of a network, a weight file, bicubic interpolation or SR images."""
+"""`ppsr.evaluate`: scores of a network, bicubic interpolation or SR images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,6 @@ from ppsr.evaluation.published import method_names
 from ppsr.evaluation.sets import find_sets
 from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
 from ppsr.imaging.reading import check_value_range
-from ppsr.inference.backends.exported import BackendOptions
-from ppsr.inference.network import load_source
 from ppsr.inference.tiling.tiler import make_tiles
 from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
@@ -77,8 +76,9 @@ class Evaluation:
 
 
 def evaluate(
-    protocol: str = "classic",
+    method: Upscaler | Upscale | str | Path | Sequence[str | Path] | None = None,
     *,
+    protocol: str = "classic",
     scale: int = 4,
     gt: str | Path | None = None,
     sr: str | Path | None = None,
@@ -86,50 +86,38 @@ def evaluate(
     data: str | Path | None = None,
     sets: Sequence[str] | None = None,
     name: str | None = None,
-    upscale: Upscale | None = None,
-    use_bicubic: bool = False,
-    config_file: str | Path | None = None,
-    load: str | Path | Sequence[str | Path] | None = None,
     metrics: Sequence[str] | None = None,
     metric_options: dict[str, dict[str, Any]] | None = None,
     lq_script: str = "published",
     seed: int = 0,
     value_range: tuple[float, float] | None = None,
-    tile: int = 0,
-    backend: str | None = None,
-    self_ensemble: bool = False,
-    options: BackendOptions | None = None,
     group: ProcessGroup | None = None,
     on_image: Callable[[str, int, int], None] = lambda name, done, count: None,
 ) -> Evaluation:
     """Score images by a named protocol.
 
-    Give either `gt` (and `lq` or `sr`) for one set, or `data` for a folder with the protocol's layout. Give
-    exactly one of `sr`, `upscale`, `use_bicubic`, and `load` with or without `config_file`.
+    Give either `gt` (and `lq` or `sr`) for one set, or `data` for a folder with the protocol's layout.
 
     Args:
+        method: weights or an `Upscaler`, "bicubic", or a function of H x W x 3 float32 images in [0, 1];
+            None: score `sr`. Images are cut only into tiles that were asked for; those that do not fit into
+            memory have no score.
         protocol: classic, dsr, reflash, dasr or realsr.
         gt: HR images, a folder or a pattern such as `Set14/*_HR.png`.
         sr: SR images; for several degradations, a folder of folders.
         lq: LR images; default: generated from HR if the protocol can.
         sets: sets of `data` to score; None: all that exist.
         name: name of the single set without `data`; default: found in its path.
-        upscale: H x W x 3 float32 in [0, 1] -> scale times that size.
-        config_file: config that defines the network; default: inferred from the weights.
-        load: weights or an exported network; two files if generator and predictor are separate.
         metrics: any of `ppsr.registry.METRICS`, such as ["psnr", "LPIPS", "ms-ssim"]; None: the protocol's.
         metric_options: constructor arguments by metric, such as {"pe": {"definition": "published"}}.
         lq_script: "published" generates LR as the released script does, "fixed" with its bug fixed; dsr only.
         seed: seed of noise in generated LR images, at least 0.
         value_range: the lowest and highest value of TIFF files of floats, which are refused without.
-        tile: tile size in LR pixels; 0: whole images. Images that do not fit into memory have no score.
-        backend: as in `Upscaler`.
-        options: device, precision and threads of the backend.
         group: processes that share the work.
         on_image: called before each image with the set's name, the number of finished images and of all.
 
     Example:
-        >>> ppsr.evaluate(gt="data/Set5/HR", load="net.pth").means
+        >>> ppsr.evaluate("net.pth", gt="data/Set5/HR").means
         {'psnr': 32.21, 'ssim': 0.8948}
 
     Raises:
@@ -148,56 +136,59 @@ def evaluate(
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, got {seed}")
     configs = chosen.metric_configs(scale, metrics or None, metric_options or {})
-    ways = {"sr": sr, "upscale": upscale, "use_bicubic": use_bicubic or None, "load": load or config_file}
-    given = [way for way, value in ways.items() if value is not None]
-    if len(given) != 1:
-        raise ConfigError(
-            "give exactly one of SR images (sr), a network (load) and bicubic; got "
-            + (", ".join(given) or "none")
-        )
+    if (method is None) == (sr is None):
+        raise ConfigError("give exactly one of SR images (sr) and a method: weights, 'bicubic' or a function")
     tasks, absent = find_sets(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
     if lq_script == "fixed" and not any(task.lq is None and task.sr is None for task in tasks):
         raise ConfigError("lq_script=fixed has no effect: LR or SR images are given")
     built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
-    method, tiling, published_as = "upscale" if sr is None else str(sr), "", frozenset[str]()
-    if use_bicubic:
-        method, upscale, published_as = "bicubic", bicubic(scale), frozenset({"bicubic"})
-    elif load or config_file:
-        files = [Path(file) for file in ([load] if isinstance(load, (str, Path)) else load or ())]
-        if not files:
-            raise ConfigError("a network needs weights; give load")
-        found = load_source(config_file, files, None)
-        network = Upscaler(
-            found,
-            backend=backend,
-            options=options,
-            tile=tile,
-            self_ensemble=self_ensemble,
-            retile_on_oom=False,
-        )
-        if network.scale != scale:
-            raise ConfigError(f"the network has scale {network.scale}, but the evaluation has scale {scale}")
-        upscale, method = network, network_name(files)
-        tiles = make_tiles(network.backend.info, tile)
-        tiling = f"tiles of {tiles.size} with overlap {tiles.overlap}" if tile else "whole images"
-        published_as = _published_as(network)
-    if not tiling and (tile or backend or self_ensemble):
-        raise ConfigError("tile, backend and self_ensemble have no effect without a network (load)")
+    scored = _Method(str(sr)) if method is None else _method(method, scale)
     is_published = lq_script == "published"
-    sources = [ImageSource(task, chosen, scale, upscale, seed, is_published, value_range) for task in tasks]
+    sources = [
+        ImageSource(task, chosen, scale, scored.upscale, seed, is_published, value_range) for task in tasks
+    ]
     return Evaluation(
         chosen,
         scale,
-        method,
+        scored.name,
         [_score(source, built, group, on_image) for source in sources],
         sources,
         is_main=group is None or group.rank == 0,
         absent=absent,
         options=metric_options or {},
-        tiling=tiling,
+        tiling=scored.tiling,
         higher_is_better={key: getattr(metric, "higher_is_better", True) for key, metric in built.items()},
-        published_as=published_as,
+        published_as=scored.published_as,
     )
+
+
+@dataclass(frozen=True)
+class _Method:
+    """See the attributes of `Evaluation`; without `upscale`, finished images."""
+
+    name: str
+    upscale: Upscale | None = None
+    tiling: str = ""
+    published_as: frozenset[str] = frozenset()
+
+
+def _method(given: Any, scale: int) -> _Method:
+    if given == "bicubic":
+        return _Method("bicubic", bicubic(scale), published_as=frozenset({"bicubic"}))
+    if isinstance(given, (str, Path, list, tuple)):
+        files = [given] if isinstance(given, (str, Path)) else given
+        name, network = network_name(files), Upscaler(files)
+    elif isinstance(given, Upscaler):
+        name, network = given.backend.info.network, copy(given)
+    else:
+        return _Method("upscale", given)
+    if network.scale != scale:
+        raise ConfigError(f"the network has scale {network.scale}, but the evaluation has scale {scale}")
+    # scores must not depend on free memory
+    network.tile, network.retile_on_oom = network.tile or 0, False
+    tiles = make_tiles(network.backend.info, network.tile, network.overlap)
+    tiling = f"tiles of {tiles.size} with overlap {tiles.overlap}" if tiles.size else "whole images"
+    return _Method(name, network, tiling, _published_as(network))
 
 
 def _score(

@@ -96,7 +96,7 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
 
     from ppsr.evaluation.evaluate import evaluate
 
-    scores = evaluate(scale=3, gt="data/Set5/HR", load=runs.ship(run, output)).means
+    scores = evaluate(scale=3, gt="data/Set5/HR", method=runs.ship(run, output)).means
     runs.ship(run, output)  # once more: the row is replaced
     rows = json.loads(runs.CATALOGUE.read_text("utf-8"))
     old = [row["name"] for row in json.loads(before)["models"] if row["name"] != "espcn-x3"]

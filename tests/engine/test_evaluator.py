@@ -56,7 +56,7 @@ def _evaluate_only(folder):
 def test_both_commands_give_the_same_scores(workshop):
     code, ours = _evaluate_only(workshop)
     folders = {"gt": workshop / "gt", "lq": workshop / "lq"}
-    theirs = evaluate(scale=2, load=workshop / "net.pdparams", metrics=["psnr", "ssim"], **folders)
+    theirs = evaluate(scale=2, method=workshop / "net.pdparams", metrics=["psnr", "ssim"], **folders)
     assert code == theirs.exit_code == 0
     assert ours["count"] == theirs.count == 4
     assert list(ours["images"].items()) == list(theirs.sets[0].rows.items())

@@ -11,7 +11,6 @@ from ppsr.evaluation.console import table_lines
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.evaluation.protocols import PROTOCOLS
 from ppsr.evaluation.report import to_csv, write_report
-from ppsr.evaluation.sources import bicubic
 from ppsr.imaging.io import read_image, write_image
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 from ppsr.metrics.psnr_ssim import psnr
@@ -45,7 +44,7 @@ def test_finished_images_have_the_mean_of_their_scores(folders):
 
 
 def test_bicubic_from_made_lr_is_scored_as_the_same_steps_by_hand(folders, images):
-    result = evaluate(gt=folders / "gt", use_bicubic=True, scale=2)
+    result = evaluate(gt=folders / "gt", method="bicubic", scale=2)
     lq = matlab_resize_integers(images["a"], 0.5)
     sr = np.clip(np.rint(matlab_resize(lq, 2)), 0, 255).astype(np.uint8)
     expected = psnr(sr, images["a"], crop_border=2, test_y_channel=True)
@@ -75,7 +74,7 @@ def test_nothing_scored_is_exit_code_3(folders):
 def test_hr_is_cut_to_what_lr_covers(tmp_path, rng):
     gt = rng.integers(0, 256, (50, 59, 3), dtype=np.uint8)
     write_image(tmp_path / "gt" / "a.png", gt)
-    result = evaluate(gt=tmp_path / "gt", use_bicubic=True, scale=4)
+    result = evaluate(gt=tmp_path / "gt", method="bicubic", scale=4)
     assert result.sources[0].read("a").sr.shape == (48, 56, 3)
     assert result.count == 1
 
@@ -97,11 +96,11 @@ class _Rank:
 
 @pytest.mark.parametrize("world", [2, 3, 5])
 def test_ranks_count_every_image_once(folders, world):
-    whole = evaluate(gt=folders / "gt", use_bicubic=True)
+    whole = evaluate(gt=folders / "gt", method="bicubic")
     shares = []
     ranks = [_Rank(rank, world, shares) for rank in range(world)]
     for rank in ranks:
-        last = evaluate(gt=folders / "gt", use_bicubic=True, group=rank)
+        last = evaluate(gt=folders / "gt", method="bicubic", group=rank)
     # all wait equally often, or some would wait for ever
     assert {rank.rounds for rank in ranks} == {-(-3 // world)}
     assert sum(len(share.rows) for share in shares) == 3
@@ -111,7 +110,7 @@ def test_ranks_count_every_image_once(folders, world):
 
 def test_the_same_seed_makes_the_same_noise_and_another_does_not(folders):
     one, same, other = (
-        evaluate("reflash", gt=folders / "gt", use_bicubic=True, seed=s).sets[2] for s in (0, 0, 1)
+        evaluate(protocol="reflash", gt=folders / "gt", method="bicubic", seed=s).sets[2] for s in (0, 0, 1)
     )
     assert one.variant == "bicubic_noise20"
     assert one.rows == same.rows
@@ -121,12 +120,13 @@ def test_the_same_seed_makes_the_same_noise_and_another_does_not(folders):
 def test_reflash_reads_degradations_that_are_there_and_names_the_others(folders, images):
     for name, gt in images.items():
         write_image(folders / "lr" / "bicubic_jepg50" / f"{name}.png", gt[:12, :14])
-    result = evaluate("reflash", gt=folders / "gt", lq=folders / "lr", use_bicubic=True)
+    result = evaluate(protocol="reflash", gt=folders / "gt", lq=folders / "lr", method="bicubic")
     assert {s.variant for s in result.sets if s.rows} == {"bicubic_jepg50"}
     assert _kinds(result) == {(v, "missing") for v in VARIANTS if v != "bicubic_jepg50"}
     assert f"there is no folder {folders / 'lr' / 'bicubic'}" in result.sets[0].problems[0].reason
     assert (result.count, result.exit_code) == (3, 1)
-    alone = evaluate("reflash", gt=folders / "gt", lq=folders / "lr" / "bicubic_jepg50", use_bicubic=True)
+    jpeg = folders / "lr" / "bicubic_jepg50"
+    alone = evaluate("bicubic", protocol="reflash", gt=folders / "gt", lq=jpeg)
     assert [(s.variant, len(s.rows)) for s in alone.sets] == [("bicubic_jepg50", 3)]
     assert alone.exit_code == 0
 
@@ -143,7 +143,7 @@ def test_a_data_folder_is_read_by_the_layout_of_the_protocol(tmp_path, images):
     for name, gt in images.items():
         write_image(tmp_path / "Set14" / "HR" / f"{name}.png", gt)
         write_image(tmp_path / "Set14" / "LR_bicubic" / "X4" / f"{name}x4.png", gt[:12, :14])
-    result = evaluate(data=tmp_path, use_bicubic=True)
+    result = evaluate(data=tmp_path, method="bicubic")
     assert [(s.name, len(s.rows)) for s in result.sets] == [("Set14", 3)]
     assert (result.sources[0].read("a").lq == images["a"][:12, :14]).all()
     assert result.absent == ["Set5", "B100", "Urban100", "Manga109"]
@@ -153,8 +153,8 @@ def test_depth_maps_are_scored_in_both_definitions(tmp_path, rng):
     depth = rng.integers(0, 4, (48, 48), dtype=np.uint8) * 60
     write_image(tmp_path / "gt" / "a.png", depth)
     options = {"pe": {"definition": "published"}}
-    safe = evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True)
-    published = evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True, metric_options=options)
+    safe = evaluate(protocol="dsr", gt=tmp_path / "gt", method="bicubic")
+    published = evaluate(protocol="dsr", gt=tmp_path / "gt", method="bicubic", metric_options=options)
     assert np.isfinite(safe.means["pe"])
     assert not np.isfinite(published.means["pe"])
     assert safe.means["rmse"] == published.means["rmse"]
@@ -163,7 +163,7 @@ def test_depth_maps_are_scored_in_both_definitions(tmp_path, rng):
 def test_the_intended_lr_of_depth_differs_from_the_published_one(tmp_path, rng):
     write_image(tmp_path / "gt" / "a.png", rng.integers(1, 256, (48, 48), dtype=np.uint8))
     values = [
-        evaluate("dsr", gt=tmp_path / "gt", use_bicubic=True, lq_script=way).means["rmse"]
+        evaluate(protocol="dsr", gt=tmp_path / "gt", method="bicubic", lq_script=way).means["rmse"]
         for way in ("published", "fixed")
     ]
     assert values[0] != values[1]
@@ -171,7 +171,7 @@ def test_the_intended_lr_of_depth_differs_from_the_published_one(tmp_path, rng):
 
 def test_an_image_smaller_than_the_scale_is_named_and_the_others_are_scored(folders):
     write_image(folders / "gt" / "tiny.png", np.zeros((3, 40, 3), np.uint8))
-    result = evaluate(gt=folders / "gt", use_bicubic=True)
+    result = evaluate(gt=folders / "gt", method="bicubic")
     assert _kinds(result) == {("tiny", "wrong size")}
     assert (result.count, result.exit_code) == (3, 1)
 
@@ -186,7 +186,7 @@ def test_lr_of_another_scale_is_named_with_the_scale_that_fits(tmp_path, size, f
     def upscale(image):
         raise AssertionError("a network that must not run")
 
-    [score] = evaluate(gt=tmp_path / "gt", lq=tmp_path / "lq", upscale=upscale, scale=4).sets
+    [score] = evaluate(gt=tmp_path / "gt", lq=tmp_path / "lq", method=upscale, scale=4).sets
     height, width = size
     assert [problem.reason for problem in score.problems] == [
         f"LR is {width} x {height}, HR is 40 x 31, but the network is x4{fits}"
@@ -196,15 +196,13 @@ def test_lr_of_another_scale_is_named_with_the_scale_that_fits(tmp_path, size, f
 def test_a_way_of_making_lr_is_refused_where_none_is_made(tmp_path, rng):
     write_image(tmp_path / "gt" / "a.png", rng.integers(1, 256, (48, 48), dtype=np.uint8))
     write_image(tmp_path / "lq" / "a.png", rng.integers(1, 256, (12, 12), dtype=np.uint8))
-    given = {"gt": tmp_path / "gt", "lq": tmp_path / "lq", "use_bicubic": True}
-    assert evaluate("dsr", **given).count == 1
+    given = {"gt": tmp_path / "gt", "lq": tmp_path / "lq", "method": "bicubic"}
+    assert evaluate(protocol="dsr", **given).count == 1
     with pytest.raises(ConfigError, match="has no effect"):
-        evaluate("dsr", **given, lq_script="fixed")
+        evaluate(protocol="dsr", **given, lq_script="fixed")
 
 
-@pytest.mark.parametrize(
-    "arguments", [{}, {"use_bicubic": True, "upscale": bicubic(4)}, {"load": "x", "sr": "y"}]
-)
+@pytest.mark.parametrize("arguments", [{}, {"method": "x", "sr": "y"}])
 def test_exactly_one_thing_is_scored(folders, arguments):
     with pytest.raises(ConfigError, match="exactly one"):
         evaluate(gt=folders / "gt", **arguments)
@@ -230,24 +228,24 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"sets": ["Set5"]}, "'sets' requires 'data'"),
         ({"gt": None, "data": "x", "name": "foo"}, "name applies to a set"),
         ({"lq_script": "fixed"}, "applies to protocol .dsr. only"),
-        ({"use_bicubic": False, "sr": "x", "lq": "y"}, "lq has no effect"),
+        ({"method": None, "sr": "x", "lq": "y"}, "lq has no effect"),
         ({"metric_options": {"rmse": {"definition": "safe"}}}, "'rmse' have no effect.*psnr, ssim"),
         ({"metrics": ["psnr"], "metric_options": {"ssim": {}}}, "'ssim' have no effect"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(folders, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        evaluate(**{"gt": folders / "gt", "use_bicubic": True, **arguments})
+        evaluate(**{"gt": folders / "gt", "method": "bicubic", **arguments})
 
 
 def test_a_data_folder_without_sets_is_refused(tmp_path):
     with pytest.raises(DataError, match="contains none of Set5"):
-        evaluate(data=tmp_path, use_bicubic=True)
+        evaluate(data=tmp_path, method="bicubic")
 
 
 def test_a_network_is_scored_through_its_upscaler(folders):
     nearest = evaluate(
-        gt=folders / "gt", upscale=lambda x: x.repeat(4, axis=0).repeat(4, axis=1), metrics=["psnr"]
+        gt=folders / "gt", method=lambda x: x.repeat(4, axis=0).repeat(4, axis=1), metrics=["psnr"]
     )
     assert list(nearest.means) == ["psnr"]
     assert nearest.count == 3
@@ -302,7 +300,7 @@ def test_a_weight_file_alone_is_scored(folders):
     paddle.seed(0)
     net = build_generator("SRVGGNetCompact", num_feat=4, num_conv=1, upscale=4)
     write_state(folders / "w.pdparams", {k: v.numpy() for k, v in net.state_dict().items()})
-    result = evaluate(gt=folders / "gt", load=folders / "w.pdparams")
+    result = evaluate(gt=folders / "gt", method=folders / "w.pdparams")
     assert result.count == 3
     with pytest.raises(ConfigError, match="has scale 4"):
-        evaluate(gt=folders / "gt", load=folders / "w.pdparams", scale=2)
+        evaluate(gt=folders / "gt", method=folders / "w.pdparams", scale=2)

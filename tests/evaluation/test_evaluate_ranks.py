@@ -31,7 +31,7 @@ def test_two_processes_write_the_scores_of_one(tmp_path, rng):
     logs = "".join(path.read_text() for path in (tmp_path / "log").glob("workerlog.*"))
     assert (tmp_path / "out" / "metrics.json").exists(), done.stderr[-2000:] + logs[-3000:]
     together = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    alone = to_json(evaluate(gt=tmp_path / "gt", use_bicubic=True))
+    alone = to_json(evaluate(gt=tmp_path / "gt", method="bicubic"))
     assert together == json.loads(json.dumps(alone))
     assert (together["count"], len(together["problems"])) == (3, 1)
     assert logs.count("psnr ↑") == 1

@@ -8,11 +8,11 @@ import pytest
 from paddle import nn
 from paddle.nn import functional as F
 
-from ppsr.errors import ConfigError
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.evaluation.report import to_json, to_markdown
 from ppsr.imaging.io import write_image
 from ppsr.inference import network as network_module
+from ppsr.inference.upscaler import Upscaler
 
 
 class CentredMean(nn.Layer):
@@ -42,22 +42,20 @@ def images(tmp_path, rng):
 
 @pytest.mark.parametrize("free", [None, 100_000, 10**12])
 def test_scores_are_equal_for_any_free_memory(free, images, wide_network, monkeypatch):
-    whole = evaluate(gt=images, load="weights", scale=wide_network.scale)
+    whole = evaluate(gt=images, method="weights", scale=wide_network.scale)
     assert whole.tiling == "whole images"
     monkeypatch.setattr("ppsr.inference.upscaler._SMALL", 0)  # else these are too small to be measured
     monkeypatch.setattr("ppsr.memory.available_memory", lambda: free)
-    assert evaluate(gt=images, load="weights", scale=wide_network.scale).sets[0].rows == whole.sets[0].rows
+    assert evaluate(gt=images, method="weights", scale=wide_network.scale).sets[0].rows == whole.sets[0].rows
 
 
 def test_tiles_are_those_asked_for_and_the_report_names_them(images, wide_network):
     scale = wide_network.scale
-    whole, cut = (evaluate(gt=images, load="weights", scale=scale, tile=tile) for tile in (0, 16))
+    whole, cut = (evaluate(Upscaler("weights", tile=tile), gt=images, scale=scale) for tile in (None, 16))
     assert cut.tiling == "tiles of 32 with overlap 32"  # not smaller than where neighbours are mixed
     assert cut.sets[0].rows != whole.sets[0].rows
     assert to_json(cut)["tiling"] == cut.tiling
     assert "network on tiles of 32" in to_markdown(cut)
-    with pytest.raises(ConfigError, match="no effect without a network"):
-        evaluate(gt=images, use_bicubic=True, tile=16)
 
 
 def test_image_that_does_not_fit_into_memory_is_named_and_left_out(images, wide_network, monkeypatch):
@@ -73,7 +71,7 @@ def test_image_that_does_not_fit_into_memory_is_named_and_left_out(images, wide_
     write_image(images / "small.png", small)
     for name in "ab":
         write_image(images / f"{name}.png", np.zeros((40, 160, 3), np.uint8))
-    result = evaluate(gt=images, load="weights", scale=wide_network.scale)
+    result = evaluate(gt=images, method="weights", scale=wide_network.scale)
     assert set(result.sets[0].rows) == {"small"}
     assert {problem.name for problem in result.sets[0].problems} == {"a", "b"}
     assert all("--tile" in problem.reason for problem in result.sets[0].problems)

@@ -26,11 +26,11 @@ def result(tmp_path, rng):
             tmp_path / "Set5" / "HR" / f"{name}.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
         )
     (tmp_path / "Set5" / "HR" / "c.png").write_bytes(b"")
-    return evaluate(data=tmp_path, use_bicubic=True)
+    return evaluate(data=tmp_path, method="bicubic")
 
 
 def test_one_table_shows_all_methods_and_published_scores_of_the_same_method(result):
-    other = evaluate(data=result.sources[0].task.gt.parents[1], upscale=lambda x: x.repeat(4, 0).repeat(4, 1))
+    other = evaluate(data=result.sources[0].task.gt.parents[1], method=lambda x: x.repeat(4, 0).repeat(4, 1))
     other.method = "repetition"
     lines = list(table_lines([result, other]))
     assert lines[0] == "classic, x4"
@@ -115,7 +115,7 @@ def test_csv_has_the_mean_and_the_difference_to_published_numbers(result, tmp_pa
 
 def test_a_set_without_published_numbers_shows_none(tmp_path, rng):
     write_image(tmp_path / "own" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
-    result = evaluate(gt=tmp_path / "own", use_bicubic=True)
+    result = evaluate(gt=tmp_path / "own", method="bicubic")
     assert to_json(result)["published"] == []
     assert not any("published" in line for line in table_lines([result]))
 
@@ -147,7 +147,7 @@ def test_grids_of_best_and_worst_show_five_images(result, tmp_path):
 
 def test_the_table_of_the_reflash_paper_has_a_column_per_degradation(tmp_path, rng):
     write_image(tmp_path / "gt" / "a.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
-    text = to_markdown(evaluate("reflash", gt=tmp_path / "gt", use_bicubic=True))
+    text = to_markdown(evaluate(protocol="reflash", gt=tmp_path / "gt", method="bicubic"))
     assert "| psnr | clean | blur | noise | jpeg | blur+noise |" in text
 
 
@@ -155,7 +155,7 @@ def test_a_degradation_without_images_is_an_empty_cell(tmp_path, rng):
     for place in ("gt", "lr/blur2_bicubic"):
         side = 32 if place == "gt" else 8
         write_image(tmp_path / place / "a.png", rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
-    result = evaluate("reflash", gt=tmp_path / "gt", lq=tmp_path / "lr", use_bicubic=True)
+    result = evaluate(protocol="reflash", gt=tmp_path / "gt", lq=tmp_path / "lr", method="bicubic")
     text = to_markdown(result)
     assert f"|  | {result.sets[1].means['psnr']:.2f} |  |" in text
     assert "nan" not in text

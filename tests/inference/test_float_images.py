@@ -86,7 +86,12 @@ def test_floats_of_many_bands_are_scored_and_drawn(bands, tmp_path):
         image = np.full(shape, LOW + value * level, np.float32)
         _save(tmp_path / folder / "a.tif", image)
     result = evaluate(
-        "reflash", scale=4, gt=tmp_path / "hr", sr=tmp_path / "sr", metrics=["psnr"], value_range=(LOW, HIGH)
+        protocol="reflash",
+        scale=4,
+        gt=tmp_path / "hr",
+        sr=tmp_path / "sr",
+        metrics=["psnr"],
+        value_range=(LOW, HIGH),
     )
     assert result.sets[0].means["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-6)
     write_report(result, tmp_path / "report")

@@ -66,8 +66,8 @@ def test_16_bit_maps_fail_because_the_noise_is_defined_on_8(tmp_path):
 def test_raw_test_maps_equal_what_evaluation_makes(source, tmp_path):
     DepthTest(tmp_path / "out").make(source)
     hr, lr = tmp_path / "out" / "test_HR", tmp_path / "out" / "test_LR_x4"
-    read = evaluate("dsr", gt=hr, lq=lr, use_bicubic=True).sets[0].rows
-    made = evaluate("dsr", gt=source, use_bicubic=True).sets[0].rows
+    read = evaluate(protocol="dsr", gt=hr, lq=lr, method="bicubic").sets[0].rows
+    made = evaluate(protocol="dsr", gt=source, method="bicubic").sets[0].rows
     assert read["art_x4"] == made["art"]
 
 

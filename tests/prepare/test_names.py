@@ -57,7 +57,7 @@ def test_degradations_are_drawn_for_any_name(folder):
 
 
 def test_reports_of_any_name_are_written(folder):
-    write_report(evaluate(gt=folder / "in", use_bicubic=True), folder / "out")
+    write_report(evaluate(gt=folder / "in", method="bicubic"), folder / "out")
     written = json.loads((folder / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert set(written["images"]) == {BAD, BROKEN, "a b"}
     assert "bad\\udcff" in (folder / "out" / "report.md").read_text(encoding="utf-8")

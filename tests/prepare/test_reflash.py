@@ -34,8 +34,8 @@ def test_eight_folders_and_cut_hr_are_written(source, tmp_path):
 def test_the_files_equal_what_evaluation_makes(source, tmp_path, rng, channels):
     write_image(source / "c.png", rng.integers(0, 256, (36, 40, *channels), dtype=np.uint8))
     ReflashBenchmark(tmp_path / "data" / "Set5", seed=3).make(source)
-    read = evaluate("reflash", data=tmp_path / "data", use_bicubic=True, seed=3)
-    made = evaluate("reflash", gt=source, name="Set5", use_bicubic=True, seed=3)
+    read = evaluate(protocol="reflash", data=tmp_path / "data", method="bicubic", seed=3)
+    made = evaluate(protocol="reflash", gt=source, name="Set5", method="bicubic", seed=3)
     assert [score.rows for score in read.sets] == [score.rows for score in made.sets]
     assert read.count == 24
 
@@ -56,8 +56,8 @@ def test_the_hr_of_other_scales_may_be_the_source(source, tmp_path):
     assert Bicubic(tmp_path / "Set5", scales=(2,)).make(hr).written == 2
     assert ReflashBenchmark(tmp_path / "Set5").make(hr).present == 16
     assert sorted(hr.rglob("*")) == files  # or data sets that read it would have every image twice
-    read = evaluate("reflash", data=tmp_path, use_bicubic=True)
-    made = evaluate("reflash", gt=hr, name="Set5", use_bicubic=True)
+    read = evaluate(protocol="reflash", data=tmp_path, method="bicubic")
+    made = evaluate(protocol="reflash", gt=hr, name="Set5", method="bicubic")
     assert [score.rows for score in read.sets] == [score.rows for score in made.sets]
 
 

@@ -68,7 +68,7 @@ def test_a_name_gives_the_network_of_its_row(entry, rng):
 def test_a_file_scores_as_its_row_of_the_results(entry):
     """Halves instead of the float32 that the row was scored with; the page allows 0.02 dB for that."""
     expected = result_of(entry)["scores"]["Set5"]
-    scores = evaluate(scale=entry.scale, gt=SET5[0], load=entry.name).means
+    scores = evaluate(scale=entry.scale, gt=SET5[0], method=entry.name).means
     assert scores["psnr"] == pytest.approx(expected["psnr"], abs=0.02)
     assert scores["ssim"] == pytest.approx(expected["ssim"], abs=0.001)
 
