@@ -16,8 +16,8 @@ from paddle import Tensor, nn
 
 from ppsr.engine.distributed import Group
 from ppsr.generators.apply import evaluating, super_resolve
+from ppsr.generators.network_info import network_info
 from ppsr.imaging.io import IMAGE_SUFFIXES, to_uint8, write_image
-from ppsr.memory import is_out_of_memory, release_memory
 from ppsr.metrics.scoring import (
     FailedImage,
     ImageError,
@@ -26,16 +26,16 @@ from ppsr.metrics.scoring import (
     ProcessGroup,
     SetScore,
     aligned,
+    enlarged,
     score_set,
 )
+from ppsr.tiling import Tiler, make_tiles
 
 __all__ = ["sample_label", "score_dataset", "section_folders", "validate"]
 
 logger = logging.getLogger(__name__)
 
 Write = Callable[[Path, np.ndarray], None]
-
-_LARGEST_OVERLAP = 64  # LR pixels that a tile of a validation sees around itself
 
 
 def validate(
@@ -63,7 +63,7 @@ def validate(
         if group.is_main and done % max(1, count // 10) == 0:
             logger.info("Test iter: [%d/%d]", done, count)
 
-    advice = f" in tiles of {tile}; lower validate.tile" if tile else "; set validate.tile=256"
+    advice = f"lower validate.tile={tile}" if tile else "set validate.tile=256"
     enlarge = partial(_enlarged, net, tile=tile)
     options |= {"group": group, "advice": advice, "on_round": before_round}
     with evaluating(net):
@@ -80,7 +80,7 @@ def score_dataset(
     save_folder: Path | None = None,
     write: Write = write_image,
     folders: Sequence[Path] = (),
-    advice: str = "",
+    advice: str = "use a smaller image or more memory",
     on_round: Callable[[int], None] = lambda done: None,
 ) -> SetScore:
     """Score SR images of a dataset of {lq, gt, lq_path} samples.
@@ -95,7 +95,7 @@ def score_dataset(
         save_folder: where SR images are written, if at all.
         write: writes one, an HWC uint8 RGB array, to a path.
         folders: data set folders; a sample is named by its path relative to them, see `sample_label`.
-        advice: end of the message about an image that does not fit into memory.
+        advice: how to take less memory, for the message about an image that does not fit.
     """
     source = _Samples(enlarge, dataset, scale, save_folder, write, folders, advice)
     score = score_set(source, metrics, group=group, on_round=on_round)
@@ -125,15 +125,9 @@ class _Samples:
         """Enlarge a sample, write the image."""
         sample = self.dataset[int(name)]
         label = sample_label(sample, self.folders) or name
-        try:
-            return self._compared(self.enlarge(np.asarray(sample["lq"], np.float32)), sample, label)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        release_memory()  # after the traceback, which holds the arrays, is gone
-        height, width = np.shape(sample["lq"])[1:]
-        size = f"{width} x {height} pixels do not fit into memory"
-        raise ImageError("out of memory", f"{label}: {size}{self.advice}")
+        lq = np.asarray(sample["lq"], np.float32)
+        size = f"{label}: {lq.shape[2]} x {lq.shape[1]}"
+        return self._compared(enlarged(self.enlarge, lq, size, self.advice), sample, label)
 
     def _compared(self, sr: np.ndarray, sample: Mapping[str, Any], label: str) -> ImageTriplet:
         image = to_uint8(sr.transpose(1, 2, 0))
@@ -149,36 +143,21 @@ class _Samples:
 
 
 def _enlarged(net: nn.Layer, lq: np.ndarray, tile: int) -> np.ndarray:
-    """SR (C, scale * H, scale * W) float32 of LR (C, H, W), in tiles if one side is larger than `tile`.
-
-    Tiles are read with the network's receptive radius around them, at most 64 pixels, which is cut off again.
-    """
-    height, width = lq.shape[1:]
+    """SR (C, scale * H, scale * W) float32 of LR (C, H, W), in tiles if one side is larger than `tile`."""
     run = partial(super_resolve, net)
-    if not tile or max(height, width) <= tile:
+    if not tile or max(lq.shape[1:]) <= tile:
         return _as_array(run(paddle.to_tensor(lq[None])))
     if hasattr(net, "degradation_map"):  # the tiles share what the network predicts from the whole image
         with paddle.no_grad():
             degradation = net.degradation_map(paddle.to_tensor(lq[None])).mean(axis=[2, 3])
         run = paddle.no_grad()(lambda part: net(part, degradation))
-    multiple = int(getattr(net, "size_multiple", 1))
-    radius = getattr(net, "receptive_radius", None)
-    overlap = -(-min(_LARGEST_OVERLAP, radius or _LARGEST_OVERLAP) // multiple) * multiple
-    step = max(1, tile // multiple) * multiple
-    sr: np.ndarray | None = None
-    for top in range(0, height, step):
-        for left in range(0, width, step):
-            above, before = max(0, top - overlap), max(0, left - overlap)
-            part = lq[:, above : top + step + overlap, before : left + step + overlap]
-            tiled = _as_array(run(paddle.to_tensor(part[None])))
-            rows, columns = min(step, height - top) * net.scale, min(step, width - left) * net.scale
-            y, x = (top - above) * net.scale, (left - before) * net.scale
-            if sr is None:
-                sr = np.empty((tiled.shape[0], height * net.scale, width * net.scale), np.float32)
-            target = sr[:, top * net.scale :, left * net.scale :]
-            target[:, :rows, :columns] = tiled[:, y : y + rows, x : x + columns]
-    assert sr is not None
-    return sr
+
+    def enlarge(part: np.ndarray) -> np.ndarray:
+        return _as_array(run(paddle.to_tensor(part.transpose(2, 0, 1)[None]))).transpose(1, 2, 0)
+
+    info = network_info(net)
+    tiler = Tiler(enlarge, info.scale, info.size_multiple, make_tiles(info, tile), retile_on_oom=False)
+    return np.concatenate(list(tiler.bands(lq.transpose(1, 2, 0)))).transpose(2, 0, 1)
 
 
 def _as_array(sr: Tensor) -> np.ndarray:

@@ -15,10 +15,10 @@ from ppsr.evaluation.published import method_names
 from ppsr.evaluation.sets import find_sets
 from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
 from ppsr.imaging.reading import check_value_range
-from ppsr.inference.tiling.tiler import make_tiles
 from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
 from ppsr.registry import METRICS
+from ppsr.tiling import make_tiles
 
 __all__ = ["Evaluation", "evaluate", "network_labels", "network_name"]
 

@@ -14,7 +14,15 @@ from ppsr.imaging.arrays import image_rng, mod_crop
 from ppsr.imaging.io import read_own, to_rgb, to_uint8
 from ppsr.imaging.pairing import find_images, name_images, pair_images, root_of
 from ppsr.imaging.resize import matlab_resize
-from ppsr.metrics.scoring import FailedImage, ImageError, ImageTriplet, aligned, check_lr_size, size_text
+from ppsr.metrics.scoring import (
+    FailedImage,
+    ImageError,
+    ImageTriplet,
+    aligned,
+    check_lr_size,
+    enlarged,
+    size_text,
+)
 
 __all__ = ["ImageSource", "SetTask", "Upscale", "bicubic"]
 
@@ -131,7 +139,8 @@ class ImageSource:
         lq = to_rgb(self._degraded(own, name)) if other is None and own is not None else other
         if lq is None or self.upscale is None:
             raise ImageError("unreadable", "there is no LR image and no way to generate one")
-        sr = to_uint8(self.upscale(lq.astype(np.float32) / 255))
+        unit = lq.astype(np.float32) / 255
+        sr = to_uint8(enlarged(self.upscale, unit, f"{name}: {size_text(lq)}", "give a smaller --tile"))
         return ImageTriplet(lq, *aligned(sr, gt, self.scale))
 
     def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
+from ppsr.generators.network_info import NetworkInfo
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.resize import resize_rows
@@ -23,11 +24,10 @@ from ppsr.inference.backends.select import open_backend
 from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.export.artifact import Export
 from ppsr.inference.network import load_source
-from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.tiling.memory import TileMemory, TileRequest
-from ppsr.inference.tiling.published import PUBLISHED_MODES, PublishedTiles
-from ppsr.inference.tiling.tiler import TilePlan, Tiler, Tiles, count_tiles, make_tiles
+from ppsr.inference.published_tiles import PUBLISHED_MODES, PublishedTiles
+from ppsr.inference.tile_memory import TileMemory, TileRequest
 from ppsr.inference.transparent import has_alpha, readable_pixels
+from ppsr.tiling import TilePlan, Tiler, Tiles, count_tiles, make_tiles
 
 __all__ = ["TILE_MODES", "TilePlan", "Upscaler"]
 
@@ -63,7 +63,6 @@ class Upscaler:
         outscale: size of the result / size of the image, 1/16 to 64; None: the network's scale.
         half: half precision where network and device allow it; short for that precision in `options`.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
-        retile_on_oom: split a tile for which memory is short in two and go on; False: that is an error.
 
     Raises:
         ConfigError: an option has a value that is not allowed, or a package is missing.
@@ -84,7 +83,6 @@ class Upscaler:
         outscale: float | None = None,
         half: bool = False,
         degradation: Sequence[float] | np.ndarray | None = None,
-        retile_on_oom: bool = True,
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
@@ -116,7 +114,7 @@ class Upscaler:
         info = self.backend.info
         self.scale = info.scale
         self.tile, self.overlap, self.tile_mode = tile, overlap, tile_mode
-        self.retile_on_oom = retile_on_oom and tile_mode == "blend"
+        self.retile_on_oom = True  # evaluation cuts only as it was asked to
         self.max_memory, self.self_ensemble, self.outscale = max_memory, self_ensemble, outscale
         self.degradation: np.ndarray | None = None
         if degradation is not None:

@@ -14,6 +14,7 @@ from typing import Protocol as Interface
 import numpy as np
 
 from ppsr.errors import DataError
+from ppsr.memory import is_out_of_memory, release_memory
 
 __all__ = [
     "FailedImage",
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "aligned",
     "check_lr_size",
+    "enlarged",
     "score_image",
     "score_set",
     "size_text",
@@ -154,6 +156,25 @@ def _fits(lq: tuple[int, int], gt: tuple[int, int], scale: int) -> bool:
 def size_text(image: np.ndarray) -> str:
     """Width x height, for messages."""
     return f"{image.shape[1]} x {image.shape[0]}"
+
+
+def enlarged(enlarge: Callable[[Any], Any], lq: Any, size: str, advice: str) -> Any:
+    """`enlarge(lq)`, unless memory is short.
+
+    Args:
+        size: of the LR image, for the message.
+        advice: how to take less memory.
+
+    Raises:
+        ImageError: memory is short.
+    """
+    try:
+        return enlarge(lq)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    release_memory()  # after the traceback, which holds the arrays, is gone
+    raise ImageError("out of memory", f"{size} pixels do not fit into memory; {advice}")
 
 
 def score_set(

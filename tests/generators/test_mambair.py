@@ -11,8 +11,8 @@ import pytest
 
 from ppsr.config import load_config
 from ppsr.errors import ConfigError
+from ppsr.generators.network_info import network_info
 from ppsr.generators.variants import find_variant
-from ppsr.inference.network_info import network_info
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
 

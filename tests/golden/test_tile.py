@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ppsr.inference.backends.base import PaddleBackend, apply_backend
-from ppsr.inference.tiling.published import upscale_as_published
+from ppsr.inference.published_tiles import upscale_as_published
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
 from ppsr.weights import apply_state

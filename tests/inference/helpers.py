@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from paddle import nn
 
+from ppsr.generators.network_info import NetworkInfo
 from ppsr.inference.files import upscale_jobs
 from ppsr.inference.inputs import plan_jobs
-from ppsr.inference.network_info import NetworkInfo
 from ppsr.registry import GENERATORS
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from ppsr.errors import ConfigError, WeightError
+from ppsr.generators.network_info import network_info
 from ppsr.inference import network
 from ppsr.inference.network import load_network
-from ppsr.inference.network_info import network_info
 from ppsr.registry import build_generator
 from ppsr.weights import write_state
 from ppsr.weights.record import stated_network

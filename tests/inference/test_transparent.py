@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.tiling.tiler import largest_tiles
+from ppsr.generators.network_info import NetworkInfo
 from ppsr.inference.transparent import fill_hidden
+from ppsr.tiling import largest_tiles
 
 
 def _image(rng, height, width, channels, dtype=np.uint8):

@@ -173,7 +173,7 @@ def test_memory_decides_about_tiles(rng):
 def test_memory_is_given_back_only_where_a_limit_is_near(monkeypatch):
     calls = []
     for name in ("return_memory", "keep_memory"):
-        monkeypatch.setattr(f"ppsr.inference.tiling.memory.{name}", lambda name=name: calls.append(name))
+        monkeypatch.setattr(f"ppsr.inference.tile_memory.{name}", lambda name=name: calls.append(name))
     upscaler = Upscaler(Repeat(), max_memory=resident_memory() * 2 + 2**30)
     upscaler._memory._per_pixel = 1.0
     upscaler.plan(96, 128)

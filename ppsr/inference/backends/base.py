@@ -11,8 +11,8 @@ import paddle
 from paddle import nn
 
 from ppsr.errors import DataError
+from ppsr.generators.network_info import NetworkInfo, network_info
 from ppsr.imaging.luma import on_luma
-from ppsr.inference.network_info import NetworkInfo, network_info
 from ppsr.precision import half_dtype
 
 __all__ = ["Backend", "PaddleBackend", "apply_backend"]

@@ -15,6 +15,7 @@ from paddle import nn
 
 from ppsr.cache import cache_get, cache_put
 from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean, first_line
+from ppsr.generators.network_info import NetworkInfo
 from ppsr.inference.backends.base import Backend, PaddleBackend
 from ppsr.inference.backends.benchmark import (
     BACKENDS,
@@ -31,7 +32,6 @@ from ppsr.inference.export import onnx_graph
 from ppsr.inference.export.artifact import Export
 from ppsr.inference.export.cache import cache_place, find_cached, make_export, versions
 from ppsr.inference.export.writer import ncnn_arguments
-from ppsr.inference.network_info import NetworkInfo
 from ppsr.memory import is_out_of_memory
 from ppsr.precision import half_dtype
 from ppsr.processor import has_bfloat16, processor_name

@@ -11,8 +11,8 @@ from pathlib import Path
 from ppsr.cache import cache_get, cache_put
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
+from ppsr.generators.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.export.graph_check import check_graph, unknown_operations
-from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 
 __all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export"]
 

@@ -21,9 +21,9 @@ from paddle import nn
 from ppsr.cache import cache_folder
 from ppsr.errors import DataError
 from ppsr.generators.cddnet import BlindSR
+from ppsr.generators.network_info import network_info
 from ppsr.inference.export.artifact import Export
 from ppsr.inference.export.writer import export_network
-from ppsr.inference.network_info import network_info
 from ppsr.weights.record import stated_network
 
 __all__ = ["cache_place", "find_cached", "make_export", "versions"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.inference.network_info import NetworkInfo
+from ppsr.generators.network_info import NetworkInfo
 
 __all__ = [
     "REFERENCE_SUFFIX",

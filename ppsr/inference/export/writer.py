@@ -24,13 +24,13 @@ from paddle import Tensor, nn
 from ppsr.compat.paddle import full_precision
 from ppsr.errors import ConfigError, PpsrError
 from ppsr.files import atomic_write, sha256
+from ppsr.generators.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.benchmark import benchmark_backends
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import onnx_graph
 from ppsr.inference.export.artifact import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
 from ppsr.inference.export.reference import REFERENCE_SUFFIX, compute_reference
-from ppsr.inference.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.ncnn import write_ncnn
 

@@ -26,10 +26,10 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_path
 from ppsr.imaging.frames import make_frame, upright_pixels
 from ppsr.inference.pipeline import WriteBehind, read_ahead
-from ppsr.inference.tiling.tiler import TilePlan
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import streams
 from ppsr.inference.video.parts import Frame, Parts
+from ppsr.tiling import TilePlan
 
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions

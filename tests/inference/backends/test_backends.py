@@ -13,6 +13,7 @@ import pytest
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
+from ppsr.generators.network_info import network_info
 from ppsr.inference.backends import benchmark, paddle_inference, select
 from ppsr.inference.backends.base import PaddleBackend, apply_backend
 from ppsr.inference.backends.benchmark import BackendResult, benchmark_backends, installed
@@ -22,7 +23,6 @@ from ppsr.inference.backends.select import open_backend
 from ppsr.inference.export.artifact import Export
 from ppsr.inference.export.reference import REFERENCE_SUFFIX, ReferenceOutputs
 from ppsr.inference.export.writer import export_network
-from ppsr.inference.network_info import network_info
 from tests.inference.exports import altered, network
 
 pytestmark = pytest.mark.slow

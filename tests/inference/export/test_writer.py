@@ -10,6 +10,7 @@ from paddle.base import core
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
+from ppsr.generators.network_info import network_info
 from ppsr.inference.backends.base import PaddleBackend, apply_backend
 from ppsr.inference.backends.benchmark import installed
 from ppsr.inference.backends.exported import BackendOptions
@@ -26,7 +27,6 @@ from ppsr.inference.export.reference import (
     tolerance,
 )
 from ppsr.inference.export.writer import ExportError, export_network
-from ppsr.inference.network_info import network_info
 from ppsr.registry import GENERATORS
 from tests.inference.exports import Doubling, altered, network
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ppsr.accelerate.process import keep_memory, return_memory
 from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
-from ppsr.inference.tiling.tiler import Tiles, largest_tiles
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
+from ppsr.tiling import Tiles, largest_tiles
 
 __all__ = ["TileMemory", "TileRequest"]
 

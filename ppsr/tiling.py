@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.generators.network_info import NetworkInfo
 from ppsr.imaging.io import to_unit
-from ppsr.inference.network_info import NetworkInfo
 from ppsr.memory import is_out_of_memory, release_memory, trim_heap
 
 __all__ = ["TilePlan", "Tiler", "Tiles", "count_tiles", "default_overlap", "largest_tiles", "make_tiles"]
@@ -206,7 +206,7 @@ class Tiler:
         scale: SR size / LR size.
         multiple: tiles start at multiples of it, so that windows lie as in the whole image.
         tiles: how to cut.
-        retile_on_oom: False: a tile without memory is an error.
+        retile_on_oom: False: an error of memory is raised as it is.
         limit_memory: trim the heap after each tile instead of each row of tiles, which takes a little longer.
         on_tile: called after each tile.
     """
@@ -271,13 +271,8 @@ class Tiler:
                 y, x = (top - rows.start) * self.scale, (left - columns.start) * self.scale
                 return sr[y : y + (bottom - top) * self.scale, x : x + (right - left) * self.scale]
             except Exception as error:
-                if not is_out_of_memory(error):
+                if not (self.retile_on_oom and is_out_of_memory(error)):
                     raise
-                if not self.retile_on_oom:
-                    raise DataError(
-                        f"memory is short for a tile of {area} pixels; give a smaller --tile (here tiles "
-                        "are computed as they were asked for, and not halved)"
-                    ) from None
                 logger.warning("memory is short for a tile of %d pixels; it is halved", area)
             self._too_large = area
             release_memory()

@@ -21,8 +21,9 @@ from itertools import product
 import numpy as np
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.generators.network_info import NetworkInfo
 from ppsr.inference.backends.base import Backend, apply_backend
-from ppsr.inference.network_info import NetworkInfo
+from ppsr.memory import is_out_of_memory
 
 __all__ = ["PUBLISHED_MODES", "PublishedTiles", "upscale_as_published"]
 
@@ -45,7 +46,15 @@ class PublishedTiles:
         highest = np.float32(self.info.rgb_range)
 
         def part(lq: np.ndarray) -> np.ndarray:
-            return apply_backend(self.backend, lq, vector)
+            try:
+                return apply_backend(self.backend, lq, vector)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            size = f"{lq.shape[3]} x {lq.shape[2]}"
+            raise DataError(
+                f"memory is short for a tile of {size}, which {self.mode} never halves; give a smaller --tile"
+            )
 
         info = self.backend.info
         return upscale_as_published(self.mode, part, x / highest, info, self.tile, self.overlap) * highest

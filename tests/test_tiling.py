@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.network_info import NetworkInfo
-from ppsr.inference.tiling.published import upscale_as_published
-from ppsr.inference.tiling.tiler import Tiler, Tiles, default_overlap, largest_tiles, make_tiles
+from ppsr.generators.network_info import NetworkInfo
+from ppsr.inference.published_tiles import upscale_as_published
 from ppsr.inference.upscaler import Upscaler
+from ppsr.tiling import Tiler, Tiles, default_overlap, largest_tiles, make_tiles
 from tests.inference.helpers import Repeat, ShortOfMemory, small_network
 
 
@@ -202,7 +202,7 @@ def test_a_size_that_failed_is_not_tried_again(rng):
 @pytest.mark.parametrize(("limit", "times"), [(None, 2), (10**10, 2 + 9)])
 def test_the_heap_is_trimmed_between_rows_and_where_memory_is_limited(rng, monkeypatch, limit, times):
     released = []
-    monkeypatch.setattr("ppsr.inference.tiling.tiler.trim_heap", lambda: released.append(1))
+    monkeypatch.setattr("ppsr.tiling.trim_heap", lambda: released.append(1))
     upscaler = Upscaler(Repeat(), tile=16, max_memory=limit)
     upscaler(rng.random((48, 48, 3), dtype=np.float32))
     assert len(released) == times

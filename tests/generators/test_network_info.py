@@ -7,8 +7,8 @@ import json
 import pytest
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.generators.network_info import NetworkInfo, network_info
 from ppsr.inference.export.artifact import Export
-from ppsr.inference.network_info import NetworkInfo, network_info
 from ppsr.registry import GENERATORS
 from tests.inference.exports import network
 

@@ -1,1 +1,0 @@
-"""Tiles: cutting and joining, sizes that fit into memory, the published tile loops."""
