@@ -67,7 +67,7 @@ def our_network(work: Work) -> Any:
 def prepare(work: Work, folder: Path, formats: list[str]) -> None:
     """Worker: the weights in torch's layout, and the files that the other engines read."""
     from ppsr.inference.export.writer import export_network
-    from ppsr.weights.apply import transposed_keys
+    from ppsr.weights.loading import transposed_keys
     from ppsr.weights.ncnn import write_ncnn
 
     net = our_network(work)

@@ -119,10 +119,10 @@ def upscale(
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.backends.select import default_backend
     from ppsr.inference.degradation import read_degradation
-    from ppsr.inference.files import FileOptions, upscale_jobs
     from ppsr.inference.inputs import plan_jobs
     from ppsr.inference.network import load_source
     from ppsr.inference.results import exit_code, input_pixels
+    from ppsr.inference.upscale_files import FileOptions, upscale_jobs
     from ppsr.inference.upscaler import Upscaler
     from ppsr.inference.video.upscale import check_video_codec
     from ppsr.memory import parse_bytes

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ppsr.datasets.files import Folders, gather_images, gather_pairs
+from ppsr.datasets.gather import Folders, gather_images, gather_pairs
 from ppsr.datasets.samples import ImageDataset, TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
 from ppsr.datasets.transforms import check_pair, cut_excess, paired_crop

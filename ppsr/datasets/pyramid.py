@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ppsr.datasets.files import BadFiles, Folders, gather_images
+from ppsr.datasets.gather import BadFiles, Folders, gather_images
 from ppsr.datasets.paired import SRDataset
 from ppsr.datasets.samples import to_chw
 from ppsr.datasets.transforms import crop_window, cut_excess, random_crop_or_pad

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from paddle.io import Dataset
 
-from ppsr.datasets.files import BadFiles, Folders, gather_shares
+from ppsr.datasets.gather import BadFiles, Folders, gather_shares
 from ppsr.datasets.sources import read_samples, with_channels
 from ppsr.datasets.transforms import augment, check_window
 from ppsr.errors import DataError

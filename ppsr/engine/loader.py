@@ -12,7 +12,7 @@ import paddle
 from paddle.io.dataloader.collate import default_collate_fn
 
 from ppsr.config.schema import LoaderOptions
-from ppsr.datasets.files import too_many
+from ppsr.datasets.gather import too_many
 from ppsr.datasets.sampler import EpochBatchSampler
 from ppsr.datasets.samples import uint16_to_int16, unit_sample
 from ppsr.degradations.device import to_unit

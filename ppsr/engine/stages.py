@@ -9,7 +9,7 @@ from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.models.base import BaseModel
 from ppsr.weights import apply_state, read_weight_file
-from ppsr.weights.apply import check_stated
+from ppsr.weights.loading import check_stated
 
 __all__ = ["load_model", "load_stages"]
 

@@ -16,13 +16,13 @@ from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.export.artifact import Export, find_export
 from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_weight_file
-from ppsr.weights.apply import check_stated
 from ppsr.weights.build import build_from_spec
 from ppsr.weights.catalogue import find_entry
 from ppsr.weights.fetch import get_entry
-from ppsr.weights.files import WeightFile
 from ppsr.weights.identify import NetworkSpec
+from ppsr.weights.loading import check_stated
 from ppsr.weights.mix import read_with_strength
+from ppsr.weights.weight_file import WeightFile
 
 __all__ = ["DEFAULT_WEIGHTS", "load_network", "load_source", "split_networks"]
 

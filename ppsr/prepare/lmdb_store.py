@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ppsr.datasets.files import gather_images
+from ppsr.datasets.gather import gather_images
 from ppsr.datasets.sources import (
     STORE_LIST,
     STORE_SUFFIX,

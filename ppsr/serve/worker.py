@@ -258,7 +258,7 @@ def _upscaled(
     pipe: Connection, find: OpenModel, task: Task, limits: Limits, max_memory: int | None
 ) -> dict[str, Any]:
     """Upscale an image, with progress, until the server wants it to stop."""
-    from ppsr.inference.files import FileOptions, upscale_image
+    from ppsr.inference.upscale_files import FileOptions, upscale_image
 
     started = time.perf_counter()
     pipe.send(("started", None))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ppsr.weights.files import WeightFile, read_state, read_weight_file, write_state
 from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.pdparams import dump_state, parse_pdparams, stream_state
+from ppsr.weights.weight_file import WeightFile, read_state, read_weight_file, write_state
 
 __all__ = [
     "NetworkSpec",
@@ -29,10 +29,10 @@ __all__ = [
 _APPLY = ("apply_state", "load_state", "load_weights")
 
 if TYPE_CHECKING:
-    from ppsr.weights.apply import apply_state, load_state, load_weights
+    from ppsr.weights.loading import apply_state, load_state, load_weights
 
 
 def __getattr__(name: str) -> Any:
     if name in _APPLY:
-        return getattr(import_module("ppsr.weights.apply"), name)
+        return getattr(import_module("ppsr.weights.loading"), name)
     raise AttributeError(f"module 'ppsr.weights' has no attribute {name!r}")

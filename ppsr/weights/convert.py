@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import WeightError
-from ppsr.weights.apply import transposed_keys
 from ppsr.weights.build import build_from_spec
-from ppsr.weights.files import Layout, WeightFile, read_weight_file, write_state
 from ppsr.weights.identify import NetworkSpec, StateDict
+from ppsr.weights.loading import transposed_keys
 from ppsr.weights.ncnn import write_ncnn
+from ppsr.weights.weight_file import Layout, WeightFile, read_weight_file, write_state
 
 __all__ = ["TensorReport", "convert", "own_state", "save_converted"]
 

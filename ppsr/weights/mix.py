@@ -15,7 +15,7 @@ import numpy as np
 from ppsr.errors import ConfigError, WeightError
 from ppsr.weights.catalogue import entries
 from ppsr.weights.convert import own_state, save_converted
-from ppsr.weights.files import WeightFile, read_weight_file
+from ppsr.weights.weight_file import WeightFile, read_weight_file
 
 __all__ = ["mix", "mix_files", "read_with_strength"]
 

@@ -147,7 +147,7 @@ def test_blind_networks_are_scored_by_degradation_with_their_mean(runs, rng, tmp
 def test_a_predictor_is_kept_with_its_generator(runs, tmp_path):
     from ppsr.inference.network import load_network
     from ppsr.registry import build_model
-    from ppsr.weights.files import write_state
+    from ppsr.weights.weight_file import write_state
 
     run = runs.find("cddnet_small_x4")
     model = build_model(load_config(f"configs/{run.name}.yaml")["model"])

@@ -14,7 +14,7 @@ from ppsr import cli
 from ppsr.cli.flags import exit_on_signals, run_command
 from ppsr.errors import ConfigError
 from ppsr.logs import setup_logging
-from ppsr.weights.files import write_state
+from ppsr.weights.weight_file import write_state
 from tests.cli.signals import unhandled
 from tests.inference.helpers import small_network
 

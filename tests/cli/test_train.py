@@ -14,7 +14,7 @@ import ppsr
 from ppsr.cli.train import main
 from ppsr.errors import ConfigError
 from ppsr.registry import build_generator
-from ppsr.weights.files import write_state
+from ppsr.weights.weight_file import write_state
 from tests.cli.signals import unhandled
 
 CONFIG = """

@@ -23,8 +23,8 @@ from ppsr.inference.export.writer import export_network
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
-from ppsr.weights.apply import transposed_keys
-from ppsr.weights.files import write_state
+from ppsr.weights.loading import transposed_keys
+from ppsr.weights.weight_file import write_state
 from tests.cli.signals import unhandled
 from tests.inference.helpers import small_network
 

@@ -16,7 +16,7 @@ import pytest
 from paddle.io import Dataset, multiprocess_utils
 
 from ppsr.config.schema import LoaderOptions
-from ppsr.datasets.files import BadFiles
+from ppsr.datasets.gather import BadFiles
 from ppsr.engine import workers
 from ppsr.engine.distributed import Group
 from ppsr.engine.loader import build_stream

@@ -12,8 +12,8 @@ import pytest
 
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import GENERATORS
-from ppsr.weights.apply import apply_state, load_state, transposed_keys
 from ppsr.weights.identify import identify
+from ppsr.weights.loading import apply_state, load_state, transposed_keys
 
 every_network = pytest.mark.parametrize("name", GENERATORS.names())
 INITIALISATIONS = 8

@@ -10,7 +10,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.blocks.feature_dropout import FeatureDropout
 from ppsr.generators.msrresnet import MSRResNet
 from ppsr.generators.rrdbnet import RRDBNet
-from ppsr.weights.apply import load_state
+from ppsr.weights.loading import load_state
 
 X4_PLACES = ["first", "b1", "b4", "up1", "upconv1", "up2", "upconv2", "hr", "last"]
 

@@ -16,7 +16,7 @@ from ppsr.models.align import AlignModel
 from ppsr.models.base import Batch
 from ppsr.solver.optimizers import build_optimizers
 from ppsr.solver.schedules import ConstantLR
-from ppsr.weights.apply import load_state
+from ppsr.weights.loading import load_state
 from tests.golden.files import Golden, assert_close, golden
 
 # published class -> ours, with the arguments that differ

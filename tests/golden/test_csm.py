@@ -16,7 +16,7 @@ from ppsr.analysis.layers import edited, inspect_layers
 from ppsr.analysis.objective import edge_strength, magnitude_map, signed_map
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import build_generator
-from ppsr.weights.apply import apply_state
+from ppsr.weights.loading import apply_state
 from tests.golden.files import Golden, assert_close, golden
 
 DETAILS_BLOCKS = 16  # the released "details" classes ignore num_block

@@ -9,7 +9,7 @@ import pytest
 
 from ppsr.criterions.dual_regression import drn_losses
 from ppsr.generators.drn import DRNDual, DRNGenerator
-from ppsr.weights.apply import load_state
+from ppsr.weights.loading import load_state
 from tests.golden.files import Golden, assert_close, golden, with_values
 
 RTOL = 2e-4  # the tolerance that the files state: of the largest reference value

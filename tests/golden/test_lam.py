@@ -9,7 +9,7 @@ import pytest
 
 from ppsr.analysis.lam import LamSettings, blur_kernels, blur_path, gini, lam, path_steps
 from ppsr.registry import build_generator
-from ppsr.weights.apply import apply_state
+from ppsr.weights.loading import apply_state
 from tests.golden.files import Golden, assert_close, golden
 
 

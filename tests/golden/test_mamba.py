@@ -12,7 +12,7 @@ from ppsr.generators.blocks.selective_scan import selective_scan
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
 from ppsr.registry import GENERATORS
 from ppsr.weights import apply_state
-from ppsr.weights.apply import transposed_keys
+from ppsr.weights.loading import transposed_keys
 from tests.golden.files import Golden, assert_close, golden
 from tests.golden.hash_weights import hash_array
 

@@ -13,8 +13,8 @@ from paddle.nn import functional as F
 from ppsr.generators.apply import apply_generator, pad_to_multiple
 from ppsr.registry import build_generator
 from ppsr.weights import apply_state, read_weight_file
-from ppsr.weights.apply import transposed_keys
 from ppsr.weights.identify import identify
+from ppsr.weights.loading import transposed_keys
 from tests.golden.files import DATA, Golden, assert_close, golden, with_values
 from tests.golden.hash_weights import hash_array
 

@@ -10,7 +10,7 @@ import pytest
 
 from ppsr.compat.options.basicsr import published_network
 from ppsr.registry import GENERATORS
-from ppsr.weights.apply import load_state
+from ppsr.weights.loading import load_state
 from tests.golden.files import Golden, assert_close, golden
 
 DETAILS_BLOCKS = 16  # the released "details" classes ignore num_block

@@ -8,7 +8,7 @@ import tifffile
 
 from ppsr.errors import ConfigError
 from ppsr.evaluation.evaluate import evaluate
-from ppsr.inference.files import FileOptions
+from ppsr.inference.upscale_files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, upscale_files
 

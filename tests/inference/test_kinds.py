@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from ppsr.imaging.reading import read_image_file
-from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
+from ppsr.inference.upscale_files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import HEIGHT, WIDTH, colours, half, packed, write_kinds
 from tests.inference.helpers import Repeat, small_network, upscale_files

@@ -17,7 +17,7 @@ from ppsr.models.base import Batch
 from ppsr.models.drn import DRNModel
 from ppsr.solver.optimizers import build_optimizers
 from ppsr.solver.schedules import ConstantLR
-from ppsr.weights.apply import load_state
+from ppsr.weights.loading import load_state
 from tests.golden.files import Golden, assert_close, golden
 
 GENERATOR = {"name": "DRNGenerator", "scale": [2, 4], "n_blocks": 1, "n_feats": 4}

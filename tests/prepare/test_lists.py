@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ppsr.datasets.files import gather_images
+from ppsr.datasets.gather import gather_images
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import decode_image, write_image
 from ppsr.prepare.lists import make_list

@@ -11,8 +11,8 @@ import pytest
 from ppsr.errors import WeightError
 from ppsr.generators.srvgg import SRVGGNetCompact
 from ppsr.registry import GENERATORS
-from ppsr.weights.apply import apply_state
 from ppsr.weights.identify import identify
+from ppsr.weights.loading import apply_state
 from tests.generators.test_every_network import check_recognised, plain
 from tests.golden.files import DATA
 

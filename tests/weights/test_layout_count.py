@@ -107,7 +107,7 @@ def renamer(layout: str, arguments: dict) -> Callable[[str], str]:
 def test_layout_is_read(
     tmp_path: Path, name: str, variants: list[dict], layouts: tuple[str, ...], count: int
 ):
-    from ppsr.weights.apply import transposed_keys
+    from ppsr.weights.loading import transposed_keys
 
     for arguments in variants:
         net = build_generator(name, **arguments)

@@ -11,7 +11,7 @@ from paddle import nn
 from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, WeightError
 from ppsr.registry import GENERATORS
-from ppsr.weights.apply import load_state
+from ppsr.weights.loading import load_state
 
 State = dict[str, np.ndarray]
 

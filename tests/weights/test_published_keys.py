@@ -10,8 +10,8 @@ import pytest
 
 from ppsr.generators.variants import find_variant
 from ppsr.registry import GENERATORS
-from ppsr.weights.apply import load_state, transposed_keys
 from ppsr.weights.identify import identify
+from ppsr.weights.loading import load_state, transposed_keys
 
 KEYS = Path(__file__).parent / "keys"
 # list of keys -> variant with exactly these

@@ -15,7 +15,7 @@ from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import local_path
-from ppsr.weights.files import read_weight_file
+from ppsr.weights.weight_file import read_weight_file
 
 SHIPPED = [entry for entry in entries() if entry.shipped]
 ROOT = Path(__file__).parents[2]

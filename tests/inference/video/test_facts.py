@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference.files import FileOptions
 from ppsr.inference.results import exit_code
+from ppsr.inference.upscale_files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, upscale_files
 from tests.inference.videos import STAMPS, add_video, encode, encode_sound, make_video, video_images

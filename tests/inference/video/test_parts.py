@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.inference.files import FileOptions
+from ppsr.inference.upscale_files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import parts
 from tests.inference.helpers import Repeat, upscale_files

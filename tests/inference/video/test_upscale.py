@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ppsr.inference.files import FileOptions
+from ppsr.inference.upscale_files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from tests.inference.helpers import Repeat, upscale_files
 from tests.inference.videos import (

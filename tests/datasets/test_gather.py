@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ppsr.datasets.files import BadFiles, gather_images, gather_pairs, gather_shares
+from ppsr.datasets.gather import BadFiles, gather_images, gather_pairs, gather_shares
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import list_images, write_image
 

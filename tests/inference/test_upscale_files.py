@@ -13,9 +13,9 @@ import pytest
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.reading import read_image_file
-from ppsr.inference import files as files_module
-from ppsr.inference.files import FileOptions
+from ppsr.inference import upscale_files as files_module
 from ppsr.inference.results import exit_code
+from ppsr.inference.upscale_files import FileOptions
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, exif, packed
 from tests.inference.helpers import Repeat, list_files, upscale_files
@@ -189,7 +189,7 @@ def test_any_error_of_one_input_is_its_line(upscaler, tmp_path, monkeypatch):
 
     for name in "abc":
         (tmp_path / f"{name}.png").write_bytes(packed(colours(), "PNG"))
-    monkeypatch.setattr("ppsr.inference.files.read_image_file", fails)
+    monkeypatch.setattr("ppsr.inference.upscale_files.read_image_file", fails)
     reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
     assert [r["status"] for r in reports] == ["ok", "error", "ok"]
     assert "invalid continuation byte" in reports[1]["reason"]
