@@ -6,7 +6,7 @@ images have sides that are multiples of the window, see `ppsr.generators.apply`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import paddle
@@ -184,12 +184,22 @@ class SwinIR(SwinSkeleton):
         if f"{block}attn.proj.weight" not in state or hat:
             return None
         depths = group_depths(state)
-        return {
+        arguments = {
             **window_arguments(state, block, shifts=max(depths) > 1),
             **swin_tail(state),
             "depths": depths,
             "num_heads": group_heads(state),
         }
+        return {**arguments, "img_range": 255.0} if _removes_jpeg(arguments) else arguments
+
+    @staticmethod
+    def open_choices(arguments: Mapping[str, Any]) -> list[str]:
+        """Options that `detect` cannot infer."""
+        if not _removes_jpeg(arguments):
+            return []
+        return [
+            "img_range 255 is taken, as in the published networks against JPEG artifacts (-o img_range=1)"
+        ]
 
     reconstruct_shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
 
@@ -202,3 +212,8 @@ class SwinIR(SwinSkeleton):
         if self.conv_up2 is not None:
             body = leaky_relu(self.conv_up2(nearest_upsample(body, factor)), 0.2)
         return self.conv_last(leaky_relu(self.conv_hr(body), 0.2))
+
+
+def _removes_jpeg(arguments: Mapping[str, Any]) -> bool:
+    """Whether these are the published networks against JPEG artifacts, the only ones with other values."""
+    return arguments["upscale"] == 1 and arguments["window_size"] == 7 and not arguments["upsampler"]

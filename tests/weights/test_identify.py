@@ -11,7 +11,7 @@ import pytest
 from ppsr.errors import WeightError
 from ppsr.generators.srvgg import SRVGGNetCompact
 from ppsr.registry import GENERATORS
-from ppsr.weights.identify import identify
+from ppsr.weights.identify import identify, open_choices
 from ppsr.weights.loading import apply_state
 from tests.generators.test_every_network import check_recognised, plain
 from tests.golden.files import DATA
@@ -63,7 +63,7 @@ def test_variant_is_recognised_and_rebuilt(name: str, arguments: dict[str, Any])
 FAMILIES = ("swinir", "hat", "drct", "mamba_mambair", "mamba_mambadrct")
 RECORDED = [p for family in FAMILIES for p in sorted(DATA.glob(f"{family}_*.npz"))]
 LEFT_NO_TRACE = {"img_range", "drop_path_rate", "conv_scale", "patch_size", "qk_scale"}
-RATIOS = {"mlp_ratio", "expand", "overlap_ratio"}  # many give the same widths
+RATIOS = {"mlp_ratio", "expand", "overlap_ratio", "compress_ratio", "squeeze_factor"}  # many give one width
 
 
 @pytest.mark.slow
@@ -89,6 +89,8 @@ def test_published_attention_weights_are_recognised(path: Any) -> None:
         wanted = min(value, *sides) if key == "window_size" else value
         if key == "upsampler":
             wanted = value or ""  # both mean none
+        if kwargs.get("upsampler") == "nearest+conv_NoUp" and key in ("upsampler", "upscale"):
+            wanted = {"upsampler": "nearest+conv", "upscale": 4}[key]  # the network with the same keys
         assert key in RATIOS or plain(recovered)[key] == wanted, key
     assert not apply_state(build(name, recovered), state, layout="torch")
 
@@ -101,6 +103,15 @@ def test_released_second_key_layout_of_msrresnet_is_recognised() -> None:
         for key, value in state.items()
     }
     assert renamed.keys() != state.keys() and identify(renamed) == identify(state)
+
+
+@pytest.mark.parametrize(("window", "expected"), [(7, 255.0), (8, 1.0)])
+def test_swinir_against_jpeg_artifacts_has_values_up_to_255(window: int, expected: float) -> None:
+    sizes = {"window_size": window, "img_size": 4 * window, "embed_dim": 8, "depths": [2], "num_heads": [2]}
+    net = build("SwinIR", {**sizes, "in_chans": 1, "upscale": 1, "upsampler": ""})
+    spec = identify({key: value.numpy() for key, value in net.state_dict().items()})
+    assert build(*spec).img_range == expected
+    assert ["img_range" in choice for choice in open_choices(spec)] == [True] * (expected == 255)
 
 
 def test_unknown_keys_say_what_was_tried() -> None:
