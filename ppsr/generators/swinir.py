@@ -197,9 +197,7 @@ class SwinIR(SwinSkeleton):
         """Options that `detect` cannot infer."""
         if not _removes_jpeg(arguments):
             return []
-        return [
-            "img_range 255 is taken, as in the published networks against JPEG artifacts (-o img_range=1)"
-        ]
+        return ["img_range 255 is taken, as published against JPEG artifacts (-o img_range=1)"]
 
     reconstruct_shuffled = SwinSkeleton.reconstruct  # Paddle 2.6 cannot trace super()
 

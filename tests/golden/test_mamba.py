@@ -121,7 +121,7 @@ def test_blocks_and_their_gradients(path, dtype, suffix, rtol, rtol_gradients):
     (y * paddle.to_tensor(g["input/w"].astype(dtype).reshape(shape))).sum().backward()
     theirs = g[f"output/grad_x{suffix}"]
     if dtype == "float64" and "VSS" in g.meta["network"]:
-        rtol_gradients = 1e-9  # Paddle's gradient of average pooling divides in single precision
+        rtol_gradients = 3e-8  # Paddle's gradient of average pooling divides in single precision
     assert_close(x.grad.reshape(theirs.shape), theirs, rtol=rtol_gradients, what="gradient of x")
     if dtype == "float32":
         ours, expected = _gradients(net), g.group("output/grad")

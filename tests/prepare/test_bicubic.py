@@ -59,8 +59,10 @@ def test_lr_equals_the_published_resize(path, tmp_path):
     g = Golden(path)
     image = np.round(np.clip(g["input/img"], 0, 1) * 255).astype(np.uint8)
     write_image(tmp_path / "hr" / "a.png", image)
-    scales = [int(1 / eval_fraction(text)) for text in g.meta["scales"] if "/" in text]
+    scales = [int(text[2:]) for text in g.meta["scales"] if text.startswith("1/")]
     scales = [s for s in scales if image.shape[0] % s == 0 and image.shape[1] % s == 0]
+    if not scales:
+        pytest.skip("this file has no scale that divides its image")
     Bicubic(tmp_path / "out", scales=scales).make(tmp_path / "hr")
     for scale in scales:
         index = g.meta["scales"].index(f"1/{scale}")
@@ -68,11 +70,6 @@ def test_lr_equals_the_published_resize(path, tmp_path):
         # the input was rounded to 8 bit (each weight row sums to 1, with negative parts: below 2 steps), so
         # was the result
         assert_close(made, np.clip(g[f"output/hwc_scale{index}"], 0, 1), atol=2.5 / 255, what=f"x{scale}")
-
-
-def eval_fraction(text):
-    numerator, denominator = text.split("/")
-    return int(numerator) / int(denominator)
 
 
 def test_each_size_is_matlabs_and_too_small_ones_are_left_out(source, tmp_path):
