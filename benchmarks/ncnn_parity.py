@@ -19,7 +19,7 @@ import paddle
 import skimage.data
 
 from ppsr.inference.network import load_network
-from ppsr.weights.resolve import resolve_weights
+from ppsr.weights.fetch import resolve_weights
 
 SIDE = 64
 

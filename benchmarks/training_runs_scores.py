@@ -12,8 +12,7 @@ import numpy as np
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.evaluation.protocols import find_protocol
-from ppsr.evaluation.sets import find_sets
-from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
+from ppsr.evaluation.sources import ImageSource, Upscale, bicubic, find_sets
 from ppsr.files import atomic_write
 from ppsr.metrics.scoring import score_set
 from ppsr.registry import METRICS

@@ -18,8 +18,7 @@ from ppsr.analysis.batches import MEMORY_MIB, OnStep, fitting_batch, in_batches
 from ppsr.analysis.layers import MapLayer, as_map, edited, frozen, inspect_layers
 from ppsr.analysis.objective import edge_strength
 from ppsr.errors import ConfigError, DataError
-from ppsr.generators.apply import apply_generator, super_resolve
-from ppsr.generators.feature_hooks import capture
+from ppsr.generators.apply import apply_generator, capture, super_resolve
 from ppsr.metrics.psnr_ssim import psnr
 
 __all__ = [

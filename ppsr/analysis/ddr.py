@@ -25,8 +25,7 @@ from ppsr.analysis.batches import MEMORY_MIB, OnStep, fitting_batch, in_batches
 from ppsr.analysis.layers import frozen, inspect_layers
 from ppsr.degradations.reflash_benchmark import degrade
 from ppsr.errors import ConfigError, DataError
-from ppsr.generators.apply import super_resolve
-from ppsr.generators.feature_hooks import capture
+from ppsr.generators.apply import capture, super_resolve
 from ppsr.imaging.io import read_image, to_uint8
 
 __all__ = [

@@ -15,8 +15,7 @@ import paddle
 from paddle import nn
 
 from ppsr.analysis.layers import MapLayer, as_map, frozen, inspect_layers
-from ppsr.generators.apply import super_resolve
-from ppsr.generators.feature_hooks import capture
+from ppsr.generators.apply import capture, super_resolve
 
 __all__ = ["FeatureStatistics", "effective_rank", "feature_maps", "statistics"]
 

@@ -19,7 +19,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import sha256
 from ppsr.imaging.io import read_image, to_uint8
 from ppsr.inference.network import load_network
-from ppsr.weights.resolve import resolve_weights
+from ppsr.weights.fetch import resolve_weights
 
 __all__ = ["AnalyzedNetwork", "Image", "load_image", "load_networks"]
 

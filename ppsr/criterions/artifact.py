@@ -14,7 +14,7 @@ from paddle.nn import functional as F
 
 from ppsr.criterions.pixel import charbonnier
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.powers import safe_power
+from ppsr.generators.blocks.layers import safe_power
 from ppsr.precision import in_float32
 
 __all__ = ["ArtifactLoss", "artifact_map", "local_variance"]

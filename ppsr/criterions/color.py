@@ -14,7 +14,7 @@ import paddle
 from paddle import Tensor
 
 from ppsr.errors import ConfigError, did_you_mean
-from ppsr.generators.blocks.powers import safe_power
+from ppsr.generators.blocks.layers import safe_power
 from ppsr.imaging.luma import mix_channels
 from ppsr.precision import in_float32
 

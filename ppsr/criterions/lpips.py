@@ -19,7 +19,7 @@ from paddle.nn import functional as F
 from ppsr.criterions.vgg import alexnet_features, read_backbone, rename_features, vgg_features
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.generators.blocks import Conv2D
-from ppsr.generators.blocks.powers import safe_power
+from ppsr.generators.blocks.layers import safe_power
 from ppsr.precision import at_least_float32, in_float32
 from ppsr.weights import load_state
 

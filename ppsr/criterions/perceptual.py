@@ -16,7 +16,7 @@ from paddle import Tensor, nn
 
 from ppsr.criterions.vgg import VGGFeatureExtractor, read_backbone
 from ppsr.errors import ConfigError, did_you_mean
-from ppsr.generators.blocks.powers import safe_power
+from ppsr.generators.blocks.layers import safe_power
 from ppsr.precision import at_least_float32, autocast_off, in_float32
 
 __all__ = ["PerceptualLoss", "gram_matrix"]

@@ -13,7 +13,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.generators.blocks.powers import safe_power
+from ppsr.generators.blocks.layers import safe_power
 from ppsr.precision import in_float32
 
 __all__ = ["MSSSIMLoss"]

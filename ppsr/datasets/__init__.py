@@ -7,7 +7,7 @@ DATASETS.lazy(
         "DASRDataset": "ppsr.datasets.dasr:DASRDataset",
         "PyramidDataset": "ppsr.datasets.pyramid:PyramidDataset",
         "RealESRGANDataset": "ppsr.datasets.realesrgan:RealESRGANDataset",
-        "DepthDataset": "ppsr.datasets.depth:DepthDataset",
+        "DepthDataset": "ppsr.datasets.paired:DepthDataset",
         "GTDataset": "ppsr.datasets.gt_only:GTDataset",
         "ImageNetPairedDataset": "ppsr.datasets.gt_only:ImageNetPairedDataset",
         "MixedDataset": "ppsr.datasets.mixed:MixedDataset",

@@ -1,4 +1,4 @@
-"""LR/HR pairs from two folders, and LR images alone."""
+"""LR/HR pairs from two folders, of images or depth maps, and LR images alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ppsr.datasets.gather import Folders, gather_images, gather_pairs
 from ppsr.datasets.samples import ImageDataset, TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
 from ppsr.datasets.transforms import check_pair, cut_excess, paired_crop
+from ppsr.errors import ConfigError
 from ppsr.imaging.reading import check_value_range
 
-__all__ = ["SRDataset", "SingleImageDataset"]
+__all__ = ["DepthDataset", "SRDataset", "SingleImageDataset"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -105,3 +106,30 @@ class SingleImageDataset(ImageDataset):
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         path = self.paths[key if isinstance(key, int) else key[1]]
         return {"lq": to_chw(self._read_image(path)), "lq_path": str(path)}
+
+
+@dataclass(kw_only=True, eq=False)
+class DepthDataset(SRDataset):
+    """Pairs of depth maps by name, of one channel, or repeated to three as PaddleDepth feeds its networks.
+
+    https://github.com/PaddlePaddle/PaddleDepth (Depth_super_resolution). Of colour files the first channel
+    counts. Options: `SRDataset`'s.
+
+    Items: lq, gt (channels, H, W) float32 in [0, 1], lq_path, gt_path. 1.0 is the largest number of
+    the file's type, 255 or 65535, so 16-bit maps keep their range and precision.
+
+    Args:
+        channels: 1, or 3 equal ones.
+    """
+
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ConfigError(f"depth maps must have 1 channel or 3 equal ones, got {self.channels}")
+        super().__post_init__()
+
+    def _read_image(self, path: Path) -> np.ndarray:
+        image = self._read_samples(path)
+        plane = image[..., None] if image.ndim == 2 else image[..., :1]
+        return np.repeat(plane, self.channels, axis=2)

@@ -26,8 +26,7 @@ from ppsr.memory import device_array
 from ppsr.models.base import BaseModel, Batch, Phase
 from ppsr.precision import half_dtype, in_float32
 from ppsr.solver.ema import EMA
-from ppsr.solver.gradients import scale_gradients, squared_norm
-from ppsr.solver.loss_scale import LossScale
+from ppsr.solver.gradients import LossScale, scale_gradients, squared_norm
 from ppsr.solver.schedules import Schedule
 
 __all__ = ["TooManySkipsError", "TrainStep"]

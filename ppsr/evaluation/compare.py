@@ -13,7 +13,7 @@ import numpy as np
 
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
-from ppsr.imaging.captions import captioned, displayed
+from ppsr.imaging.arrays import captioned, displayed
 from ppsr.imaging.io import write_image
 
 __all__ = ["choose_crops", "write_comparison"]

@@ -12,8 +12,7 @@ from typing import Any
 from ppsr.errors import ConfigError
 from ppsr.evaluation.protocols import Protocol, find_protocol
 from ppsr.evaluation.published import method_names
-from ppsr.evaluation.sets import find_sets
-from ppsr.evaluation.sources import ImageSource, Upscale, bicubic
+from ppsr.evaluation.sources import ImageSource, Upscale, bicubic, find_sets
 from ppsr.imaging.reading import check_value_range
 from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set

@@ -18,7 +18,7 @@ from ppsr.evaluation.console import set_label, table_lines
 from ppsr.evaluation.evaluate import Evaluation
 from ppsr.evaluation.published import differences
 from ppsr.files import atomic_write, json_number
-from ppsr.imaging.captions import captioned, displayed
+from ppsr.imaging.arrays import captioned, displayed
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import matlab_resize
 from ppsr.metrics.scoring import ImageTriplet, SetScore

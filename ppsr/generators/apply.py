@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.luma import on_luma
 from ppsr.memory import device_array
 
-__all__ = ["apply_generator", "evaluating", "input_channels", "pad_to_multiple", "super_resolve"]
+__all__ = [
+    "apply_generator",
+    "capture",
+    "evaluating",
+    "find_layer",
+    "input_channels",
+    "pad_to_multiple",
+    "super_resolve",
+]
 
 
 @contextmanager
@@ -77,3 +87,40 @@ def super_resolve(net: nn.Layer, lq: Tensor) -> Tensor:
 def input_channels(net: nn.Layer) -> int:
     """Channels of the images that a network takes: its `num_channels`, 3 where it states none."""
     return int(getattr(net, "num_channels", 3))
+
+
+def find_layer(net: nn.Layer, name: str) -> nn.Layer:
+    """The sublayer of a dotted name."""
+    layers = dict(net.named_sublayers())
+    if name not in layers:
+        raise ConfigError(f"{type(net).__name__} has no layer '{name}'; {did_you_mean(name, layers)}")
+    return layers[name]
+
+
+@contextmanager
+def capture(net: nn.Layer, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Collect the outputs of layers while the block runs the network; a layer that is called often keeps its
+    last.
+
+    Hooks exist inside the block alone, so that copies of the network carry none.
+
+    Args:
+        names: dotted layer names, see `named_sublayers`.
+
+    Yields:
+        Name -> output, filled by each forward pass.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(layer: nn.Layer, inputs: Any, output: Any) -> None:
+            outputs[name] = output[-1] if isinstance(output, (list, tuple)) else output
+
+        return hook
+
+    handles = [find_layer(net, name).register_forward_post_hook(keep(name)) for name in names]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -12,20 +12,85 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import bilinear_upsample, leaky_relu
 from ppsr.generators.blocks.detection import count, square_root
-from ppsr.generators.blocks.dropout import ColumnDropout, RowDropout
 from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
-from ppsr.generators.blocks.lkat import LKAT
+from ppsr.generators.blocks.layers import GELU, Conv2D
 from ppsr.generators.variants import Variant
 from ppsr.registry import GENERATORS
 from ppsr.weights.identify import StateDict, identify
 
-__all__ = ["DASR_PARTS", "BlindSR", "CDDNet"]
+__all__ = ["DASR_PARTS", "LKAT", "BlindSR", "CDDNet", "ColumnDropout", "RowDropout"]
+
+
+class _LineDropout(nn.Layer):
+    """Keeps a line with probability 1 - p, divided by 1 - p; identity in evaluation.
+
+    CDDNet's cross dropout: columns first, then rows. The released row dropout has the mask shape
+    (6, 1, 256, 1) written in; here the mask follows the input.
+    """
+
+    axis: int
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ConfigError(f"a dropout probability must be between 0 and 1, got {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        if self.p == 1:
+            return x * 0
+        shape = [x.shape[0], 1, 1, 1]
+        shape[self.axis] = x.shape[self.axis]
+        kept = (paddle.rand(shape) >= self.p).astype(x.dtype)
+        return x * (kept / (1 - self.p))
+
+
+class ColumnDropout(_LineDropout):
+    """Drops columns; the mask is (N, 1, 1, W)."""
+
+    axis = 3
+
+
+class RowDropout(_LineDropout):
+    """Drops rows; the mask is (N, 1, H, 1)."""
+
+    axis = 2
+
+
+class LKAT(nn.Layer):
+    """(N, C, H, W) -> the same shape: 1x1 and GELU, times its own large-kernel attention, 1x1.
+
+    A 31x31 neighbourhood seen through two depthwise convolutions: CDDNet's "gyroscope" local attention, after
+    the tail of MAN (Wang et al., arXiv:2209.14145).
+    """
+
+    receptive_radius = 15
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Sequential(Conv2D(num_feat, num_feat, 1), GELU())
+        self.att = nn.Sequential(
+            Conv2D(num_feat, num_feat, 7, padding=3, groups=num_feat),
+            Conv2D(num_feat, num_feat, 9, padding=12, dilation=3, groups=num_feat),
+            Conv2D(num_feat, num_feat, 1),
+        )
+        self.conv1 = Conv2D(num_feat, num_feat, 1)
+        # attention starts near one instead of near zero, so that the signal passes before it is learnt
+        self.att[2].bias.set_value(paddle.ones([num_feat]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv0(x)
+        return self.conv1(x * self.att(x))
+
 
 _CDDNET = "CDDNet, github.com/Aries1213/CDDNet"
 _DASR = "DASR, ECCV 2022, arXiv:2203.14216"

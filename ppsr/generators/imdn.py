@@ -18,7 +18,7 @@ from paddle.nn import functional as F
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, LeakyReLU
 from ppsr.generators.blocks.detection import count, square_root
-from ppsr.generators.blocks.powers import safe_power
+from ppsr.generators.blocks.layers import safe_power
 from ppsr.generators.variants import Variant
 from ppsr.weights.identify import StateDict
 

@@ -16,13 +16,11 @@ from paddle import Tensor, nn
 
 from ppsr.criterions.gan import GANLoss, r1_penalty
 from ppsr.errors import ConfigError
-from ppsr.generators.apply import apply_generator
-from ppsr.generators.feature_hooks import capture, find_layer
+from ppsr.generators.apply import apply_generator, capture, find_layer
 from ppsr.imaging.luma import luma
 from ppsr.memory import device_array
 from ppsr.models.base import BaseModel, Batch, Phase, build_net
-from ppsr.models.teacher import Teacher
-from ppsr.models.terms import Entry, Term, build_terms, slot
+from ppsr.models.terms import Entry, Teacher, Term, build_terms, slot
 from ppsr.registry import DISCRIMINATORS
 
 __all__ = ["SRModel"]

@@ -10,18 +10,21 @@ import inspect
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from paddle import Tensor
 
-from ppsr.config.schema import CriterionOptions
+from ppsr.config.schema import CriterionOptions, TeacherOptions
 from ppsr.criterions.gan import GANLoss
 from ppsr.errors import ConfigError
+from ppsr.generators.apply import capture, find_layer, super_resolve
 from ppsr.precision import autocast_off
-from ppsr.registry import CRITERIONS
+from ppsr.registry import CRITERIONS, GENERATORS
+from ppsr.weights import apply_state, read_weight_file
 
-__all__ = ["Entry", "Term", "build_terms", "slot"]
+__all__ = ["Entry", "Teacher", "Term", "build_terms", "slot"]
 
 
 @dataclass(frozen=True)
@@ -105,3 +108,36 @@ def _free(label: str, taken: set[str]) -> str:
     """The label, or the first of label_2, label_3, ... that no other loss has."""
     names = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
     return next(name for name in names if name not in taken)
+
+
+class Teacher:
+    """A frozen generator with its weights, whose images or features a generator learns from.
+
+    Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531; by features,
+    Romero et al., "FitNets", ICLR 2015, arXiv:1412.6550.
+
+    Args:
+        cfg: a generator's name and options, and `weights`, its file.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any], *, layers: Iterable[str], scale: int) -> None:
+        own = set(TeacherOptions.model_fields)
+        options = TeacherOptions.model_validate({key: value for key, value in cfg.items() if key in own})
+        self.net = GENERATORS.build({key: value for key, value in cfg.items() if key not in own})
+        if self.net.scale != scale:
+            raise ConfigError(f"model.teacher enlarges {self.net.scale} times, model.generator {scale} times")
+        file = read_weight_file(options.weights)
+        apply_state(self.net, file.state("generator"), layout=file.layout)
+        self.net.eval()
+        for parameter in self.net.parameters():
+            parameter.stop_gradient = True
+        self.layers = list(layers)
+        for name in self.layers:
+            find_layer(self.net, name)
+
+    def __call__(self, lq: Tensor) -> dict[str, Tensor]:
+        """Its SR image as `teacher`, and the outputs of its layers as `teacher.<layer>`."""
+        safe = getattr(self.net, "fp16_safe", False)
+        with nullcontext() if safe else autocast_off(), capture(self.net, self.layers) as outputs:
+            sr = super_resolve(self.net, lq)
+        return {"teacher": sr, **{f"teacher.{name}": outputs[name].detach() for name in self.layers}}

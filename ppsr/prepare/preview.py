@@ -11,7 +11,7 @@ from ppsr.datasets.degrading import DegradingDataset
 from ppsr.datasets.mixed import MixedDataset
 from ppsr.engine.loader import build_dataset
 from ppsr.errors import ConfigError
-from ppsr.imaging.captions import captioned
+from ppsr.imaging.arrays import captioned
 from ppsr.imaging.io import to_uint8, write_image
 from ppsr.imaging.resize import interpolate
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from ppsr.errors import ConfigError
 from ppsr.inference.export.artifact import find_export
 from ppsr.weights.catalogue import entries
-from ppsr.weights.fetch import local_path
-from ppsr.weights.resolve import resolve_weights
+from ppsr.weights.fetch import local_path, resolve_weights
 
 __all__ = ["ModelSource", "catalogue_models", "named_models"]
 

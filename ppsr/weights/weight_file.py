@@ -16,12 +16,12 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.fetch import resolve_weights
 from ppsr.weights.identify import NetworkSpec, StateDict, identify, open_choices
 from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
 from ppsr.weights.record import ENTRY, dump_record, take_record
-from ppsr.weights.resolve import resolve_weights
 from ppsr.weights.safetensors_files import dump_safetensors, is_safetensors, parse_safetensors
 from ppsr.weights.torch_files import is_torch_file, parse_torch
 from ppsr.weights.torch_writer import dump_torch

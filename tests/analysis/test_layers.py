@@ -11,8 +11,7 @@ from paddle import nn
 
 from ppsr.analysis.layers import as_map, edited, frozen, inspect_layers, relative_size
 from ppsr.errors import ConfigError
-from ppsr.generators.apply import apply_generator, super_resolve
-from ppsr.generators.feature_hooks import capture
+from ppsr.generators.apply import apply_generator, capture, super_resolve
 from ppsr.registry import GENERATORS, build_generator
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.datasets.depth import DepthDataset
+from ppsr.datasets.paired import DepthDataset
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ppsr.datasets.depth import DepthDataset
-from ppsr.datasets.paired import SRDataset
+from ppsr.datasets.paired import DepthDataset, SRDataset
 from ppsr.datasets.pyramid import PyramidDataset
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import write_image

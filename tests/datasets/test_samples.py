@@ -11,9 +11,8 @@ import tifffile
 
 from ppsr.config.schema import LoaderOptions
 from ppsr.datasets.dasr import DASRDataset
-from ppsr.datasets.depth import DepthDataset
 from ppsr.datasets.gt_only import GTDataset
-from ppsr.datasets.paired import SRDataset
+from ppsr.datasets.paired import DepthDataset, SRDataset
 from ppsr.datasets.pyramid import PyramidDataset
 from ppsr.datasets.realesrgan import RealESRGANDataset
 from ppsr.datasets.samples import uint16_to_int16

@@ -16,7 +16,7 @@ from ppsr.models.drn import DRNModel
 from ppsr.models.sr import SRModel
 from ppsr.registry import GENERATORS
 from ppsr.solver.ema import EMA
-from ppsr.solver.loss_scale import LossScale
+from ppsr.solver.gradients import LossScale
 from ppsr.solver.schedules import ConstantLR
 
 

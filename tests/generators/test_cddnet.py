@@ -5,7 +5,7 @@ import paddle
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.generators.cddnet import BlindSR, CDDNet
+from ppsr.generators.cddnet import LKAT, BlindSR, CDDNet, ColumnDropout, RowDropout
 from ppsr.weights import load_state
 
 _TINY = {"num_feat": 4, "num_block": 1, "num_models": 3}
@@ -84,3 +84,48 @@ def test_the_composite_takes_networks_or_configs_and_gradients_reach_the_predict
     np.testing.assert_array_equal(net(x).numpy(), net.generator(x, weights).numpy())
     net(x).square().sum().backward()
     assert all(float(p.grad.abs().sum()) > 0 for p in net.predictor.parameters())
+
+
+def test_the_attention_has_its_published_size():
+    assert sum(int(np.prod(p.shape)) for p in LKAT(64).parameters()) == 20_928
+
+
+def test_the_attention_sees_a_neighbourhood_of_31_by_31():
+    net = LKAT(2)
+    x = paddle.rand([1, 2, 41, 41])
+    x.stop_gradient = False
+    net(x)[:, :, 20, 20].sum().backward()
+    rows, columns = np.nonzero(x.grad.numpy()[0, 0])
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 35, 5, 35)
+
+
+@pytest.mark.parametrize(("kind", "axis", "p"), [(ColumnDropout, 3, 0.2), (RowDropout, 2, 0.01)])
+def test_whole_lines_are_dropped_and_the_rest_is_scaled(kind, axis, p):
+    paddle.seed(0)
+    x = paddle.ones([5, 3, 7 if axis == 3 else 400, 400 if axis == 3 else 7])
+    x.stop_gradient = False
+    y = kind(p)(x)
+    y.sum().backward()
+    values = y.numpy()
+    assert np.array_equal(x.grad.numpy(), values)  # the gradient of a product with ones is the mask
+    lines = np.moveaxis(values, axis, 1).reshape(5, 400, -1)
+    assert (lines == lines[:, :, :1]).all()
+    mask = lines[:, :, 0]
+    assert np.allclose(np.unique(mask), [0, 1 / (1 - p)])
+    assert any((mask[0] != other).any() for other in mask[1:])
+    sigma = np.sqrt(p / ((1 - p) * mask.size))
+    assert abs(mask.mean() - 1) <= 3.5 * sigma
+
+
+def test_dropout_in_evaluation_and_of_probability_zero_is_the_identity():
+    x = paddle.rand([2, 3, 4, 5])
+    layer = ColumnDropout(0.9)
+    layer.eval()
+    assert layer(x) is x
+    assert RowDropout(0.0)(x) is x
+    assert float(RowDropout(1.0)(x).abs().sum()) == 0
+
+
+def test_a_dropout_probability_outside_its_range_is_refused():
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        ColumnDropout(1.5)

@@ -10,8 +10,7 @@ import pytest
 
 from ppsr.discriminators.unet import UNetDiscriminatorSN
 from ppsr.generators.blocks.dynamic_conv import DynamicConv2D
-from ppsr.generators.blocks.lkat import LKAT
-from ppsr.generators.cddnet import BlindSR, CDDNet
+from ppsr.generators.cddnet import LKAT, BlindSR, CDDNet
 from ppsr.generators.degradation_predictor import DegradationPredictor
 from ppsr.imaging.io import to_uint8
 from ppsr.weights import load_state

@@ -52,7 +52,7 @@ def test_exports_run_folders_names_and_odd_file_names_are_found(tmp_path, monkey
     exported.mkdir()
     for path in (odd, exported / "net.info.json", run / "best_weight.pdparams", got):
         path.touch()
-    monkeypatch.setattr("ppsr.weights.resolve.get_entry", lambda entry: got)
+    monkeypatch.setattr("ppsr.weights.fetch.get_entry", lambda entry: got)
     load = [str(odd), str(exported / "net"), str(exported), str(run), "realesr-general-x4v3"]
     found = named_models(load, [])
     assert list(found) == ["lr=1", "net", "exported", "run", "realesr-general-x4v3"]

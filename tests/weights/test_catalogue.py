@@ -15,7 +15,7 @@ from ppsr.generators.variants import find_variant
 from ppsr.registry import GENERATORS, check_arguments
 from ppsr.weights import read_weight_file
 from ppsr.weights.catalogue import entries
-from ppsr.weights.resolve import resolve_weights
+from ppsr.weights.fetch import resolve_weights
 
 ENTRIES = entries()
 MODELS = [entry for entry in ENTRIES if entry.scale]
@@ -83,6 +83,6 @@ def test_unknown_name_has_the_nearest(name: str) -> None:
 def test_parameters_of_a_metric_are_refused_as_weights_before_a_download(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ppsr.weights.resolve.get_entry", lambda entry: pytest.fail("a download"))
+    monkeypatch.setattr("ppsr.weights.fetch.get_entry", lambda entry: pytest.fail("a download"))
     with pytest.raises(WeightError, match="niqe-parameters holds parameters of a metric, not a network"):
         read_weight_file("niqe-parameters")

@@ -16,8 +16,7 @@ import pytest
 from ppsr.errors import WeightError
 from ppsr.weights import fetch
 from ppsr.weights.catalogue import Entry, Source, SourceFile, find_entry
-from ppsr.weights.fetch import get_entry, local_path
-from ppsr.weights.resolve import resolve_weights
+from ppsr.weights.fetch import get_entry, local_path, resolve_weights
 
 CONTENT = bytes(range(256)) * 2000
 SUM = hashlib.sha256(CONTENT).hexdigest()

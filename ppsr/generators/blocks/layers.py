@@ -26,6 +26,7 @@ __all__ = [
     "leaky_relu",
     "nearest_upsample",
     "pixel_unshuffle",
+    "safe_power",
     "twice_differentiable",
 ]
 
@@ -185,3 +186,15 @@ def pixel_unshuffle(x: Tensor, scale: int) -> Tensor:
     n, c, h, w = x.shape
     x = x.reshape([n, c, h // scale, scale, w // scale, scale])
     return x.transpose([0, 1, 3, 5, 2, 4]).reshape([n, c * scale * scale, h // scale, w // scale])
+
+
+def safe_power(x: Tensor, exponent: float) -> Tensor:
+    """x ** exponent for x >= 0 with gradient 0 at 0.
+
+    For exponents below 1 the true gradient at 0 is infinite; times a zero from the chain rule it would turn a
+    whole image's gradient into NaN.
+    """
+    positive = x > 0
+    base = paddle.where(positive, x, paddle.ones_like(x))
+    power = paddle.sqrt(base) if exponent == 1 / 2 else base**exponent
+    return paddle.where(positive, power, paddle.zeros_like(x))

@@ -7,7 +7,7 @@ import inspect
 import paddle
 import pytest
 
-from ppsr.solver.loss_scale import LossScale
+from ppsr.solver.gradients import LossScale
 
 
 def test_the_number_of_steps_is_that_of_paddles_scaler():
