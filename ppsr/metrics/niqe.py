@@ -39,18 +39,20 @@ def _shape_grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_aggd(block: np.ndarray) -> tuple[float, float, float]:
-    """Shape, left and right width of the asymmetric generalised Gaussian with a sample's moments."""
+    """Shape, left and right width of the asymmetric generalised Gaussian with a sample's moments.
+
+    A sample without values on both sides of zero has the smallest shape, as in the original MATLAB code, and
+    the width nan on an empty side.
+    """
     values = block.ravel()
     with np.errstate(invalid="ignore", divide="ignore"):
         left = np.sqrt(np.mean(values[values < 0] ** 2)) if (values < 0).any() else np.nan
         right = np.sqrt(np.mean(values[values > 0] ** 2)) if (values > 0).any() else np.nan
         skew = left / right
         ratio = np.mean(np.abs(values)) ** 2 / np.mean(values**2)
-    if not np.isfinite(skew) or not np.isfinite(ratio):
-        return np.nan, np.nan, np.nan  # a flat block; the statistics leave it out
     shapes, ratios = _shape_grid()
     wanted = ratio * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
-    shape = float(shapes[np.argmin((ratios - wanted) ** 2)])
+    shape = float(shapes[np.argmin((ratios - wanted) ** 2)])  # the first for nan
     width = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
     return shape, float(left * width), float(right * width)
 
@@ -92,7 +94,7 @@ class NIQE:
         self.mean, self.covariance, self.window = _read_parameters(_parameter_file(parameters))
 
     def __call__(self, sr: np.ndarray, gt: np.ndarray | None = None) -> float:
-        plane = np.round(self._plane(checked_image(sr, crop_border=self.crop_border)))
+        plane = np.round(self._plane(checked_image(sr, crop_border=self.crop_border))).astype(np.float32)
         rows, columns = plane.shape[0] // _BLOCK, plane.shape[1] // _BLOCK
         if rows * columns < 2:
             raise DataError(f"NIQE needs two blocks of {_BLOCK} pixels inside the border, got {plane.shape}")
@@ -107,7 +109,7 @@ class NIQE:
                     for i in range(rows)
                 ]
             )
-            plane = matlab_resize(plane / 255, 0.5).astype(np.float64) * 255
+            plane = matlab_resize(plane / 255, 0.5).astype(np.float32) * 255
         features = np.concatenate(scales, axis=1)
         complete = features[~np.isnan(features).any(axis=1)]
         if len(complete) < 2:
@@ -124,9 +126,11 @@ class NIQE:
         return luma(values) if values.shape[2] == 3 else values[..., 0]
 
     def _normalised(self, plane: np.ndarray) -> np.ndarray:
-        """(x - local mean) / (local deviation + 1)."""
-        mean = self._smooth(plane)
-        return (plane - mean) / (np.sqrt(np.abs(self._smooth(plane**2) - mean**2)) + 1)
+        """(x - local mean) / (local deviation + 1); exactly zero where a float32 plane is flat."""
+        wide = plane.astype(np.float64)
+        mean = self._smooth(wide)
+        deviation = np.sqrt(np.abs(self._smooth(wide**2) - mean**2))
+        return (wide - mean.astype(np.float32)) / (deviation + 1)
 
     def _smooth(self, plane: np.ndarray) -> np.ndarray:
         """The window is a product of two equal lines, which are its normalised middle row."""

@@ -26,8 +26,13 @@ def test_a_normal_sample_is_fitted_by_shape_two(rng):
     assert (left, right) == pytest.approx((2**0.5, 2**0.5), rel=0.02)
 
 
-def test_a_flat_block_has_no_features():
-    assert np.isnan(block_features(np.zeros((8, 8)))).all()
+def test_a_flat_block_has_the_smallest_shapes_and_no_widths(parameters):
+    flat = NIQE(parameters=parameters)._normalised(np.full((8, 8), 129.3, np.float32))
+    assert not flat.any()  # rounding must not give it a distribution
+    features = block_features(flat)
+    shapes = [0, 2, 6, 10, 14]
+    assert features[shapes] == pytest.approx(0.2)  # the original takes the first of its table
+    assert np.isnan(np.delete(features, shapes)).all()
 
 
 def test_a_score_is_a_finite_number_that_noise_changes(parameters, rng):
