@@ -61,11 +61,21 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
     for override in overrides:
         _override(values, lines, override)
     _import(values, lines, imports)
+    values = _with_home(values)
     config = Config(values, path, lines)
     if is_paddlegan_form(config):
         values, lines = to_ppsr_form(config)
         return Config(values, path, lines)
     return config
+
+
+def _with_home(value: Any) -> Any:
+    """Values with `~/` at the beginning of texts, which are paths then, replaced by the home folder."""
+    if isinstance(value, dict):
+        return {key: _with_home(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_with_home(child) for child in value]
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def read_base(path: Path) -> Path | None:

@@ -131,6 +131,8 @@ def parse_yaml(text: str, source: str) -> tuple[Any, Lines]:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else source
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if mark and "\t" in "".join(text.splitlines()[mark.line : mark.line + 1]):
+            problem += "; the line has a tab, where YAML needs spaces"
         raise ConfigError(f"{where}: not valid YAML: {problem}") from None
     builder = _Builder(source)
     return (builder.build(node, ()) if node is not None else {}), builder.lines

@@ -106,6 +106,8 @@ def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> li
     if not folder.is_dir():
         raise DataError(f"there is no image folder {folder}; {_origin(folder)}")
     images = list_source(folder) if meta_info is None else _listed(folder, Path(meta_info))
+    if not images and (folder / "data.mdb").is_file():
+        raise DataError(f"{folder} is an LMDB store; let its name end in {STORE_SUFFIX}")
     if not images:
         raise DataError(f"{folder} holds no images (png, jpg, webp, bmp, tif)")
     return images
@@ -119,23 +121,31 @@ def _listed(folder: Path, meta_info: Path) -> list[Path]:
         raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{meta_info} is not UTF-8 text; is it a list of names?") from None
-    named = [folder / _listed_name(line) for line in map(str.strip, lines) if line]
+    named = [_below(folder, _listed_name(line)) for line in map(str.strip, lines) if line]
+    if not named:
+        raise DataError(f"the list {meta_info} names no images")
     if folder.suffix == STORE_SUFFIX:
         available = set(list_source(folder))
         missing = [path for path in named if path not in available]
     else:
-        missing = [path for path in named if not path.is_file()]
+        missing = [path for path in named if not (path.is_relative_to(folder) and path.is_file())]
     if not missing:
         return named
     # the list may spell names in another Unicode form, or with the separators of Windows
     spelt = {_spelling(path): path for path in list_source(folder)}
     found = {path: spelt[_spelling(path)] for path in missing if _spelling(path) in spelt}
-    if absent := [path.relative_to(folder).as_posix() for path in missing if path not in found]:
+    if absent := [str(path).removeprefix(f"{folder}/") for path in missing if path not in found]:
         raise DataError(
             f"the list {meta_info} names {len(absent)} of {len(named)} images that {folder} does not hold, "
             f"such as {absent[:2]}; `ppsr prepare meta-info` writes a list of what is there"
         )
     return [found.get(path, path) for path in named]
+
+
+def _below(folder: Path, name: str) -> Path:
+    """The path of a listed name; an absolute one inside the folder is spelt as the folder is."""
+    path, whole = Path(name), folder.absolute()
+    return folder / (path.relative_to(whole) if path.is_relative_to(whole) else name)
 
 
 def _spelling(path: Path) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from paddle import nn
+
 from ppsr.config.schema import Load
-from ppsr.errors import ConfigError, did_you_mean
+from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.models.base import BaseModel
 from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.loading import check_stated
+from ppsr.weights.weight_file import WeightFile
 
 __all__ = ["load_model", "load_stages"]
 
@@ -39,8 +43,7 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load], *, train: bool = T
             if not hasattr(net, "adapt_state"):
                 raise ConfigError(f"load.{name}.expand_experts: {type(net).__name__} has no experts")
             state = net.adapt_state(state)
-        for line in apply_state(net, state, layout=file.layout, partial=stage.partial):
-            logger.warning("%s: not loaded: %s", stage.path, line)
+        _apply(net, state, file, stage.partial, f"load.{name}.partial=true")
 
 
 def load_model(
@@ -62,7 +65,23 @@ def load_model(
     for name, state in parts.items():
         if not train and not partial:
             check_stated(model.nets[name], file, name)
-        for line in apply_state(model.nets[name], state, layout=file.layout, partial=partial):
-            logger.warning("%s: not loaded: %s", path, line)
+        _apply(model.nets[name], state, file, partial, "--load-partial" if train else "")
     for name in sorted(set(model.nets) - set(parts)) if file.nested else ():
         logger.warning("%s has no weights for '%s'; it keeps its initial ones", path, name)
+
+
+def _apply(
+    net: nn.Layer,
+    state: Mapping[str, np.ndarray],
+    file: WeightFile,
+    partial: bool | Sequence[str],
+    option: str,
+) -> None:
+    """Load one network; `option` is what accepts the rest of weights that fit in part."""
+    try:
+        left_out = apply_state(net, state, layout=file.layout, partial=partial)
+    except WeightError as error:
+        hint = [f"to start from the tensors that fit: {option}"] if option and not partial else []
+        raise WeightError(f"{file.path}: {error.args[0]}", *error.args[1:], *hint) from None
+    for line in left_out:
+        logger.warning("%s: not loaded: %s", file.path, line)

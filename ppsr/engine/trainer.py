@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.imaging.io import write_image
 from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel, Batch
+from ppsr.solver.schedules import Schedule
 
 __all__ = ["OutOfMemoryError", "Trainer"]
 
@@ -68,6 +69,7 @@ class Trainer:
         fit_channels(self.dataset, model.nets["generator"], "dataset.train")
         check_samples(self.dataset, "dataset.train")
         self.validator: Validator | None = None
+        _warn_without_validation(experiment)
         if experiment.validate_.interval > 0 and experiment.dataset.test is not None:
             self.validator = Validator(experiment)
             for test in self.validator.sets:
@@ -79,6 +81,7 @@ class Trainer:
             self.total = max(1, experiment.epochs * len(self.dataset) // self.samples_per_step)
         check_equal_ranks(group, rank_settings(config, self.dataset, model.nets))
         self.state = build_state(experiment, model, group, self.loading)
+        _warn_of_ended_schedules(self.state.train_step.schedules, self.total)
         snapshots = experiment.snapshot_config
         self.saver = Saver(folder, keep=snapshots.keep, total=self.total, background=not snapshots.sync)
         self.saved_step: int | None = None  # whose checkpoint this process has handed over
@@ -121,6 +124,8 @@ class Trainer:
         state, options, group = self.state, self.experiment, self.group
         sizes = self.total, len(self.dataset), group.world, self.folder
         logger.info("%d steps, %d samples, %d process(es); results in %s", *sizes)
+        if state.step >= self.total:
+            logger.warning("nothing to train: %d of %d steps are done", state.step, self.total)
         stream, clock = self._batches(), StepClock(self.total)
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
@@ -269,6 +274,26 @@ class Trainer:
 
 def _every(interval: int, step: int) -> bool:
     return interval > 0 and step % interval == 0
+
+
+def _warn_without_validation(experiment: Experiment) -> None:
+    """Name what keeps a validation from happening that one half of the configuration asks for."""
+    options, given = experiment.validate_, experiment.dataset.test is not None
+    if options.interval > 0 and not given:
+        logger.warning("validate.interval is %d, but there is no dataset.test to score", options.interval)
+    elif options.interval > 0 and not options.metrics and not options.save_img:
+        logger.warning("validate has neither metrics nor save_img=true: validation gives nothing")
+    elif given and options.interval <= 0:
+        logger.info("dataset.test is not scored: validate.interval is %d", options.interval)
+
+
+def _warn_of_ended_schedules(schedules: Mapping[str, Schedule], total: int) -> None:
+    """Name schedules that are over before the run is."""
+    for name, schedule in schedules.items():
+        end = schedule.end
+        if end is not None and end < total:
+            text = "the learning rate of '%s' stays at %g from step %d of %d on: its schedule is over"
+            logger.warning(text, name, schedule(end), end, total)
 
 
 def _check_scale(scale: int | None, enlarges: int | None) -> None:

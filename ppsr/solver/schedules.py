@@ -41,6 +41,11 @@ class Schedule:
         """Learning rate without warm-up."""
         raise NotImplementedError
 
+    @property
+    def end(self) -> int | None:
+        """Step from which on the rate does not change any more because the schedule is over; None: never."""
+        return None
+
     def __call__(self, step: int) -> float:
         if step < self.warmup_iters:
             return self.learning_rate * (step + 1) / self.warmup_iters
@@ -94,6 +99,10 @@ class CosineAnnealingRestartLR(Schedule):
             raise ConfigError(f"periods must be one or more numbers of steps above 0, got {periods}")
         self.ends = list(accumulate(periods))
 
+    @property
+    def end(self) -> int | None:
+        return self.ends[-1]
+
     def rate(self, step: int) -> float:
         step = min(step, self.ends[-1])
         cycle = bisect_left(self.ends, step)
@@ -117,6 +126,10 @@ class LinearDecay(Schedule):
                 "decay_epochs must be 0 or more and iters_per_epoch 1 or more, "
                 f"got {self.decay_epochs} and {self.iters_per_epoch}"
             )
+
+    @property
+    def end(self) -> int | None:
+        return (self.start_epoch + self.decay_epochs) * self.iters_per_epoch
 
     def rate(self, step: int) -> float:
         epoch = step // self.iters_per_epoch

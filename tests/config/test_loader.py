@@ -69,10 +69,23 @@ def test_alias_bomb_is_refused(write):
         load_config(write("\n".join(lines)))
 
 
+def test_paths_may_begin_with_the_home_folder(write, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_config(write("output_dir: ~/out\na: [~/b, x~/y, ~]"), ["load.net.path=~/w.pth"])
+    assert config["output_dir"] == "/home/me/out"
+    assert config["a"] == ["/home/me/b", "x~/y", None]
+    assert config["load"]["net"]["path"] == "/home/me/w.pth"
+
+
 @pytest.mark.parametrize("text", ["a: " + "[" * 5000, "a: b: c", "- 1\n- 2\n", "\t- x"])
 def test_broken_files_end_in_a_config_error(write, text):
     with pytest.raises(ConfigError, match=r"x\.yaml"):
         load_config(write(text))
+
+
+def test_a_tab_is_named_as_what_is_wrong(write):
+    with pytest.raises(ConfigError, match=r"x\.yaml:2: .*a tab, where YAML needs spaces"):
+        load_config(write("model:\n\tname: SRModel"))
 
 
 def test_devices_and_pipes_are_not_read(tmp_path):

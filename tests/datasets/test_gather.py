@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,8 +69,17 @@ def test_missing_folders_and_lists_say_what_to_do(folder):
     with pytest.raises(DataError, match="cannot read the list"):
         gather_images(folder, folder / "none.txt")
     (folder / "empty.txt").write_text("\n")
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match=r"empty\.txt names no images"):
         gather_images(folder, folder / "empty.txt")
+
+
+def test_absolute_names_of_a_list_are_those_of_the_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    Path("list.txt").write_text(f"{folder / 'sub' / 'c.JPG'}\n")
+    assert gather_images("sub", "list.txt") == [Path("sub/c.JPG")]
+    Path("list.txt").write_text(f"{folder / 'a b.png'}\n")
+    with pytest.raises(DataError, match=r"1 of 1 images that sub does not hold, such as \['/.*a b\.png"):
+        gather_images("sub", "list.txt")
 
 
 def test_partners_are_found_by_a_template_and_missing_ones_named(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ppsr.datasets.dasr import DASRDataset
+from ppsr.datasets.gather import gather_images
 from ppsr.datasets.paired import SingleImageDataset, SRDataset
 from ppsr.datasets.sources import close_stores, list_source, read_samples, read_store_list
 from ppsr.errors import DataError
@@ -47,6 +48,12 @@ def test_a_store_of_pairs_yields_what_the_folders_do(folders, key):
     stored = SRDataset(gt_folder=str(folders / "gt.lmdb"), lq_folder=str(folders / "lq.lmdb"), **options)
     assert len(plain) == len(stored) == 3
     _same(plain[key], stored[key])
+
+
+def test_a_store_under_another_name_is_recognised(folders):
+    (folders / "gt.lmdb").rename(folders / "gt_store")
+    with pytest.raises(DataError, match=r"gt_store is an LMDB store; let its name end in \.lmdb"):
+        gather_images(folders / "gt_store")
 
 
 def test_a_list_chooses_from_a_store(folders):

@@ -8,7 +8,7 @@ import pytest
 from ppsr.config import check_config, load_config
 from ppsr.config.schema import Load
 from ppsr.engine.stages import load_stages
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, WeightError
 from ppsr.registry import build_generator, build_model
 from ppsr.weights import write_state
 
@@ -44,6 +44,16 @@ def test_a_network_without_experts_is_named(static):
     )
     with pytest.raises(ConfigError, match=r"load\.generator\.expand_experts: MSRResNet has no experts"):
         load_stages(model, {"generator": static})
+
+
+def test_weights_of_another_scale_name_the_option_that_takes_the_rest(tmp_path):
+    state = build_generator("SRVGGNetCompact", num_feat=4, num_conv=1, upscale=2).state_dict()
+    write_state(tmp_path / "x2.pdparams", {key: value.numpy() for key, value in state.items()})
+    generator = {"name": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 4}
+    model = build_model({"name": "SRModel", "generator": generator, "criterions": [{"name": "L1Loss"}]})
+    for net, option in (("generator", "load.generator.partial=true"), ("", "--load-partial")):
+        with pytest.raises(WeightError, match=f"(?s)x2.*x4.*{option}"):
+            load_stages(model, {net: Load(path=str(tmp_path / "x2.pdparams"))})
 
 
 @pytest.mark.parametrize("config", ["realrrdb_x4", "realrrdb_dropout_x4", "realrrdb_align_x4"])

@@ -51,6 +51,16 @@ def test_a_run_writes_logs_scalars_weights_and_images(tmp_path):
     assert set(weights.nets) == {"generator", "predictor", "generator_ema"}
 
 
+def test_a_run_that_is_complete_is_named(tmp_path, caplog):
+    options = ["total_iters=2"]
+    config = write_config(tmp_path)
+    assert make_trainer(config, tmp_path / "run", options).train() == 0
+    again = make_trainer(config, tmp_path / "run", options)
+    assert again.resume()
+    assert again.train() == 0
+    assert "nothing to train: 2 of 2 steps are done" in caplog.text
+
+
 def test_accumulating_two_batches_equals_one_of_twice_the_size(tmp_path):
     config = write_config(tmp_path)
     off = ["dataset.train.queue_size=0", "total_iters=1", "model.generator.column_dropout=0.0"]

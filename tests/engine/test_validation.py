@@ -74,6 +74,24 @@ def test_a_metric_without_the_truth_that_it_needs_is_refused_or_named(tmp_path, 
     assert "validate.metrics.psnr needs: not computed: psnr" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["dataset.test=null"], "validate.interval is 1, but there is no dataset.test"),
+        (["validate.metrics={}"], "validation gives nothing"),
+        (["validate.interval=-1"], "dataset.test is not scored: validate.interval is -1"),
+        (
+            ["lr_scheduler={name: CosineAnnealingRestartLR, learning_rate: 1, periods: [1]}"],
+            "the learning rate of 'optim' stays at 0 from step 1 of 2 on",
+        ),
+    ],
+)
+def test_what_a_configuration_asks_for_in_vain_is_named(tmp_path, caplog, options, text):
+    with caplog.at_level("INFO", "ppsr"):
+        _trainer(tmp_path, _pairs(tmp_path, ["a"]), "validate.interval=1", *options)
+    assert text in caplog.text
+
+
 def test_several_validation_sets_are_scored_under_their_names(tmp_path, caplog):
     sets = {name: _pairs(tmp_path / name, names) for name, names in (("few", ["a"]), ("more", ["a", "b"]))}
     trainer = _trainer(tmp_path, sets, "validate.save_img=true")

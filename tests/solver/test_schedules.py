@@ -32,6 +32,16 @@ def test_cosine_restart_ends_a_period_at_its_boundary():
     assert schedule(10_000) == pytest.approx(0, abs=1e-18)
 
 
+def test_schedules_know_where_they_are_over():
+    cosine = {"name": "CosineAnnealingRestartLR", "periods": [250, 500], "restart_weights": [1, 1]}
+    linear = {"name": "LinearDecay", "start_epoch": 3, "decay_epochs": 2, "iters_per_epoch": 10}
+    for options, end in ((cosine, 750), (linear, 50)):
+        schedule = LRSCHEDULERS.build({**options, "learning_rate": 1.0})
+        assert schedule.end == end
+        assert schedule(end - 1) > schedule(end) == schedule(10_000)
+    assert LRSCHEDULERS.build({"name": "ConstantLR", "learning_rate": 1.0}).end is None
+
+
 def test_warm_up_is_linear_and_reaches_the_rate():
     schedule = LRSCHEDULERS.build({"name": "ConstantLR", "learning_rate": 1.0, "warmup_iters": 4})
     assert [schedule(s) for s in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
