@@ -1,4 +1,4 @@
-"""Metadata of an image file: colour profile, EXIF, XMP, resolution, PNG's colour chunks.
+"""Metadata of an image file: colour profile, EXIF, XMP, resolution, texts, PNG's colour chunks.
 
 Blocks are copied as bytes and never interpreted beyond what has to change: pixels are turned upright when
 they are read, so the orientation becomes 1; the stored size becomes that of the result; the thumbnail, which
@@ -14,8 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 __all__ = [
+    "COMMENT",
     "DAMAGED_EXIF",
     "EXIF_HEADER",
+    "IPTC",
+    "IPTC_RECORDS",
+    "LARGEST_TEXT",
     "LAYOUT",
     "Directories",
     "Metadata",
@@ -25,16 +29,22 @@ __all__ = [
 
 DAMAGED_EXIF = "the EXIF is damaged and is left out"
 EXIF_HEADER = b"Exif\0\0"
+COMMENT, IPTC = b"\xfe", b"\xed"  # second bytes of JPEG's markers
+IPTC_RECORDS = b"8BIM\4\4"  # among other settings of Photoshop
 _ORIENTATION, _EXIF, _GPS, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0x8825, 0xA002, 0xA003
 # bytes of a value, by type
 _SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8, 17: 8, 18: 8}
 # what a TIFF states about its samples, which the result states itself
 LAYOUT = {254, 255, *range(256, 270), 273, *range(274, 285), 296, 297, 301, *range(317, 321)}
 LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
+_GEO_KEYS, _RASTER_TYPE, _TIEPOINT = 34735, 1025, 33922
+# of the tags of GeoTIFF, numbers after which axes repeat: scale, points, and rows of a matrix
+_GEO = {33550: 3, _TIEPOINT: 6, 34264: 4, _GEO_KEYS: 4}
 _BYTES = (1, 2, 6, 7)  # types that decoders do not take apart
 _MOST_VALUES = 2**16  # of other types: decoders take microseconds for each
 _MOST_ENTRIES = 1024  # of all directories together; cameras write some hundred
 _SHARED = 2**16  # bytes that several entries may point to
+LARGEST_TEXT = 2**20  # bytes of a profile, a packet, or all texts
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 
 
@@ -125,6 +135,7 @@ class Metadata:
         exif: sound block without "Exif\\0\\0".
         dpi: pixels per inch, horizontally and vertically.
         chunks: PNG's cHRM, gAMA, sRGB and cICP.
+        texts: chunks of texts of a PNG; comments and IPTC of a JPEG by their markers.
     """
 
     icc: bytes | None = None
@@ -132,16 +143,24 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     chunks: dict[bytes, bytes] = field(default_factory=dict)
+    texts: tuple[tuple[bytes, bytes], ...] = ()
 
-    def of_result(self, size: tuple[int, int], channels: int, kind: str) -> tuple[Metadata, list[str]]:
-        """The same for an upright result of another size, and what its format cannot hold."""
+    def of_result(
+        self, size: tuple[int, int], channels: int, kind: str, growth: tuple[float, float] = (1, 1)
+    ) -> tuple[Metadata, list[str]]:
+        """The same for an upright result of another size, and what its format cannot hold.
+
+        Args:
+            size: height and width of the result.
+            growth: its width and height over those of the source, for the georeference of GeoTIFF.
+        """
         lost = []
         icc = self.icc
         gray = channels < 3 and kind not in ("webp", "avif")  # which store gray as RGB
         if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
             icc = None
             lost.append("the colour profile does not describe the result's colours and is left out")
-        result = replace(self, icc=icc, exif=self._exif(size))
+        result = replace(self, icc=icc, exif=self._exif(size, growth))
         if self.xmp is not None:
             result = replace(result, xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp))
         names = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution"}
@@ -150,12 +169,28 @@ class Metadata:
             missing = ()  # EXIF states it
         gone = [names[key] for key in missing if getattr(result, key) is not None]
         gone += ["colour chunks"] if result.chunks and kind != "png" and icc is None else []
+        texts, missed = self._texts(kind)
+        gone += missed
         if gone:
             lost.append(f"{kind} has no place for the {' and '.join(gone)}, which is left out")
         absent: dict[str, Any] = dict.fromkeys(missing)
-        return replace(result, **absent), lost
+        return replace(result, texts=texts, **absent), lost
 
-    def _exif(self, size: tuple[int, int]) -> bytes | None:
+    def _texts(self, kind: str) -> tuple[tuple[tuple[bytes, bytes], ...], list[str]]:
+        """The texts as a format stores them, and what it cannot store."""
+        kept, gone = list[tuple[bytes, bytes]](), set[str]()
+        for mark, body in self.texts:
+            if kind == ("png" if len(mark) == 4 else "jpeg"):
+                kept.append((mark, body))
+            elif kind == "png" and mark == COMMENT:
+                kept.append((b"iTXt", b"Comment" + bytes(5) + body.decode(errors="replace").encode()))
+            elif mark != IPTC:
+                gone.add("comment" if mark == COMMENT else "texts")
+            elif IPTC_RECORDS in body:
+                gone.add("IPTC")
+        return tuple(kept), sorted(gone)
+
+    def _exif(self, size: tuple[int, int], growth: tuple[float, float]) -> bytes | None:
         if self.exif is None:
             return None
         found, block = Directories(self.exif), bytearray(self.exif)
@@ -164,6 +199,26 @@ class Metadata:
             if entry.tag in new and entry.values == 1 and entry.type in (3, 4):
                 value = min(new[entry.tag], 2 ** (16 if entry.type == 3 else 32) - 1)
                 struct.pack_into(found.order + ("H" if entry.type == 3 else "I"), block, entry.place, value)
+        for place, value in _georeference(found, growth):
+            struct.pack_into(found.order + "d", block, place, value)
         if found.link + 4 <= len(block):
             struct.pack_into("I", block, found.link, 0)
         return bytes(block)
+
+
+def _georeference(found: Directories, growth: tuple[float, float]) -> Iterator[tuple[int, float]]:
+    """Places and values of the numbers of GeoTIFF (OGC 19-008r4) that depend on the size of pixels."""
+    entries = {e.tag: e for e in found.main if e.tag in _GEO}
+    keys = entries.get(_GEO_KEYS)
+    words = [found.number("H", keys.place + 2 * n) for n in range(keys.values)] if keys else []
+    centred = (_RASTER_TYPE, 0, 1, 2) in zip(*(words[n::4] for n in range(4)), strict=False)
+    shift = 0.5 if centred else 0.0  # of the first pixel, whose corner or whose centre is at 0
+    for tag, period in _GEO.items():
+        entry = entries.get(tag)
+        if entry is None or entry.type != 12:
+            continue
+        for n in range(entry.values):
+            place, axis = entry.place + 8 * n, n % period
+            value = struct.unpack_from(found.order + "d", found.block, place)[0]
+            factor = growth[axis] if axis < 2 else 1
+            yield place, (value + shift) * factor - shift if tag == _TIEPOINT else value / factor

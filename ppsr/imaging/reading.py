@@ -46,7 +46,10 @@ _UNSUPPORTED = {  # beginnings
     b"#?RGBE": "hdr",
     b"\x76\x2f\x31\x01": "exr",
     b"8BPS": "psd",
+    b"II*\0\x10\0\0\0CR": "cr2",
+    b"\0\0\0\x18ftypcrx ": "cr3",
 }
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # lengths
 _HEAD = 2**16
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> what makes it upright
     2: lambda a: a[:, ::-1],
@@ -77,6 +80,9 @@ class DecodedImage:
 
 def image_kind(head: bytes) -> str | None:
     """The kind of image, supported or not, that the first 32 bytes of a file announce; None if it is none."""
+    for beginning, kind in _UNSUPPORTED.items():
+        if head.startswith(beginning):
+            return kind
     if head[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
     if head[:3] == b"\xff\xd8\xff":
@@ -91,10 +97,7 @@ def image_kind(head: bytes) -> str | None:
         return "avif" if head[8:11] == b"avi" or b"avif" in head else "heic"
     if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace() and head[3:4] in b"0123456789#":
         return "ppm"
-    for beginning, kind in _UNSUPPORTED.items():
-        if head.startswith(beginning):
-            return kind
-    return "bmp" if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" else None
+    return "bmp" if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS else None
 
 
 def check_value_range(value_range: Sequence[float] | None) -> None:

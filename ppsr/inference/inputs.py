@@ -26,9 +26,8 @@ CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; ot
 _IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic", ".heif"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript
-_UNSUPPORTED = frozenset(
-    {".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".exr", ".hdr", ".psd", ".dng"}
-)
+_UNSUPPORTED = frozenset({".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".exr", ".hdr", ".psd"})
+_UNSUPPORTED |= {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}  # raw files of cameras
 _HEAD = 2048  # bytes of a file by which it is recognised
 _VIDEO_HEADS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM

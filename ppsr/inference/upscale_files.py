@@ -123,7 +123,7 @@ def _upscale(
     if not keep_name and image.alpha and kind in NO_ALPHA:
         warnings.append(f"{target.suffix} has no alpha, png is written instead")
         target, kind = target.with_suffix(".png"), "png"
-    metadata, dropped = image.metadata.of_result(size, channels, kind)
+    metadata, dropped = image.metadata.of_result(size, channels, kind, (size[1] / width, size[0] / height))
     wanted = Target(*size, channels, image.pixels.dtype, metadata, options.quality, image.alpha)
     dtype, reduced = supported_dtype(target.suffix, wanted)
     wanted = replace(wanted, dtype=dtype)

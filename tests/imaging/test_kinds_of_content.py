@@ -9,6 +9,7 @@ from PIL import Image
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import exif_orientation
 from ppsr.imaging.reading import image_header, read_image_file
+from tests.imaging.kinds import packed
 from tests.optional import needed
 
 
@@ -21,6 +22,7 @@ from tests.optional import needed
         ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "JP2"),
         ("a.hdr", b"#?RADIANCE\n" + bytes(40), "HDR"),
         ("renamed.png", b"8BPS\0\1" + bytes(40), "PSD"),
+        ("a.cr2", b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "CR2"),
     ],
 )
 def test_what_is_not_supported_is_called_by_its_name(tmp_path, name, content, kind):
@@ -33,6 +35,18 @@ def test_text_that_begins_as_a_format_is_no_image(tmp_path):
     (tmp_path / "a.png").write_bytes(b"P5 is a name, not a header")
     with pytest.raises(DataError, match="not an image"):
         read_image_file(tmp_path / "a.png")
+
+
+def test_other_images_of_a_file_are_counted(tmp_path):
+    first, second = (Image.new("RGB", (8, 8), value) for value in ("red", "blue"))
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
+    assert read_image_file(tmp_path / "a.jpg").warnings == ("2 frames or pages, the first is used",)
+
+
+def test_bmp_is_recognised_by_its_second_header(tmp_path):
+    content = packed(Image.new("RGB", (8, 8), "red"), "BMP")
+    (tmp_path / "a").write_bytes(content[:6] + b"\1\2\3\4" + content[10:])  # programs' own bytes
+    assert (read_image_file(tmp_path / "a").pixels == (255, 0, 0)).all()
 
 
 def test_heic_is_read_with_what_it_carries(tmp_path):

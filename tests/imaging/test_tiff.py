@@ -11,7 +11,9 @@ import tifffile
 from PIL import Image
 
 from ppsr.errors import DataError
+from ppsr.imaging.formats.common import Target
 from ppsr.imaging.reading import read_image_file
+from ppsr.imaging.writing import write_rows
 from tests.imaging.kinds import colours, packed, tiff
 
 
@@ -207,3 +209,30 @@ def test_ycbcr_of_other_standards_is_refused(tag, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", colours(), photometric="ycbcr", extratags=[(*tag, True)])
     with pytest.raises(DataError, match=r"BT\.601; convert the image to RGB"):
         read_image_file(tmp_path / "a.tif")
+
+
+def test_the_preview_of_a_raw_file_is_not_the_image(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.nef") as file:
+        file.write(colours(), photometric="rgb", subifds=1, subfiletype=1)
+        file.write(np.zeros((96, 144), np.uint16), photometric=32803)
+    with pytest.raises(DataError, match="its first image is a preview"):
+        read_image_file(tmp_path / "a.nef")
+
+
+@pytest.mark.parametrize(("raster", "first"), [(1, 0), (2, 1.5)])  # pixels are areas, or points
+def test_a_georeference_fits_the_larger_image(raster, first, tmp_path):
+    keys = (1, 1, 0, 1, 1025, 0, 1, raster)
+    tags = [(33550, "d", 3, (10.0, 8.0, 0.0)), (33922, "d", 6, (0, 0, 0, 5e5, 4e6, 0)), (34735, "H", 8, keys)]
+    tifffile.imwrite(tmp_path / "a.tif", colours(), photometric="rgb", extratags=[(*t, True) for t in tags])
+    read = read_image_file(tmp_path / "a.tif")
+    height, width, _ = read.pixels.shape
+    large = np.repeat(np.repeat(read.pixels, 4, 0), 4, 1)
+    metadata, lost = read.metadata.of_result(large.shape[:2], 3, "tiff", (4, 4))
+    target = Target(4 * height, 4 * width, 3, large.dtype, metadata)
+    write_rows(tmp_path / "b.tif", target, iter([large]))
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        found = file.pages[0].tags
+        assert found.valueof(33550) == (2.5, 2.0, 0.0)
+        assert found.valueof(33922) == (first, first, 0, 5e5, 4e6, 0)
+        assert found.valueof(34735) == keys
+    assert not lost

@@ -9,13 +9,13 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, IptcImagePlugin, PngImagePlugin
 
 from ppsr.errors import DataError
 from ppsr.imaging.formats import tiff
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.io import decode_image, write_image
-from ppsr.imaging.metadata import Metadata
+from ppsr.imaging.metadata import COMMENT, IPTC, IPTC_RECORDS, Metadata
 from ppsr.imaging.reading import read_image_file
 from ppsr.imaging.writing import supported_dtype, write_rows
 from tests.imaging.kinds import colours, exif, profile
@@ -229,6 +229,35 @@ def test_colour_chunks_of_png_arrive(tmp_path):
     assert read_image_file(tmp_path / "a.png").metadata.chunks == chunks
     with Image.open(tmp_path / "a.png") as opened:
         assert opened.info["gamma"] == 0.45455
+
+
+def test_texts_of_png_arrive(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("parameters", "a cat, Steps: 20", zip=True)
+    texts.add_itxt("Title", "Katze \u4e2d")
+    Image.fromarray(colours()).save(tmp_path / "in.png", pnginfo=texts)
+    read = read_image_file(tmp_path / "in.png").metadata
+    _write(tmp_path / "a.png", colours(), texts=read.of_result((24, 36), 3, "png")[0].texts)
+    with Image.open(tmp_path / "a.png") as opened:
+        assert opened.text == {"parameters": "a cat, Steps: 20", "Title": "Katze \u4e2d"}
+    assert "texts" in read.of_result((24, 36), 3, "tiff")[1][0]
+
+
+def test_comments_and_iptc_of_jpeg_arrive(tmp_path):
+    record = b"\x1c\x02\x05\x00\x05Title"
+    block = b"Photoshop 3.0\0" + IPTC_RECORDS + bytes(2) + len(record).to_bytes(4, "big") + record
+    texts = ((COMMENT, "S\u00fcd".encode()), (IPTC, block))
+    _write(tmp_path / "a.jpg", colours(), texts=texts)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert opened.info["comment"] == "S\u00fcd".encode()
+        assert IptcImagePlugin.getiptcinfo(opened) == {(2, 5): b"Title"}
+    read = read_image_file(tmp_path / "a.jpg").metadata
+    assert read.texts == texts
+    as_png, lost = read.of_result((24, 36), 3, "png")
+    assert "IPTC" in lost[0]
+    _write(tmp_path / "a.png", colours(), texts=as_png.texts)
+    with Image.open(tmp_path / "a.png") as opened:
+        assert opened.text == {"Comment": "S\u00fcd"}
 
 
 @pytest.mark.parametrize(

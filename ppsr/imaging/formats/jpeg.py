@@ -17,14 +17,23 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from ppsr.errors import DataError
-from ppsr.imaging.formats.common import Decoded, Target, by_opencv, check_size, in_strips, sound_exif
+from ppsr.imaging.formats.common import (
+    Decoded,
+    Target,
+    by_opencv,
+    check_size,
+    count_frames,
+    in_strips,
+    sound_exif,
+)
 from ppsr.imaging.formats.others import eight_bit
-from ppsr.imaging.metadata import EXIF_HEADER, Metadata
+from ppsr.imaging.metadata import COMMENT, EXIF_HEADER, IPTC, LARGEST_TEXT, Directories, Metadata
 
 __all__ = ["decode_jpeg", "jpeg_size", "write_jpeg"]
 
 _MOST_SCANS = 256  # of a progressive file; encoders write about ten
 _MOST_DPI = 65_535
+_SEVERAL, _NUMBER_OF_IMAGES = b"MPF\0", 0xB001
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -96,7 +105,7 @@ def _pillow_jpeg(data: bytes) -> Image.Image:
 def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
     """The file without metadata, and the metadata."""
     kept, start = [content[:2]], len(content)
-    exif, xmp, dpi, icc = b"", None, None, dict[int, bytes]()
+    exif, xmp, dpi, icc, texts = b"", None, None, dict[int, bytes](), list[tuple[bytes, bytes]]()
     for marker, begin, end in _segments(content):
         if marker == 0xDA:  # the pixels, and segments between scans, stay as they are
             start = begin
@@ -112,11 +121,28 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
             xmp = body[29:] if xmp is None else xmp
         elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\0" and len(body) > 14:
             icc.setdefault(body[12], body[14:])
+        elif marker == 0xE2 and body[:4] == _SEVERAL:
+            count_frames(_images(body[4:]), warnings)
+        elif bytes([marker]) == COMMENT or (bytes([marker]) == IPTC and body.startswith(b"Photoshop ")):
+            texts.append((bytes([marker]), body))
         if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(content[begin:end])
     clean = b"".join([*kept, content[start:]])
     profile = b"".join(icc[number] for number in sorted(icc)) or None
-    return clean, Metadata(profile, sound_exif(exif or None, warnings), xmp, dpi)
+    if sum(len(body) for _, body in texts) > LARGEST_TEXT:
+        warnings.append("the comments are too large and are left out")
+        texts = []
+    exif_block = sound_exif(exif or None, warnings)
+    return clean, Metadata(profile, exif_block, xmp, dpi, texts=tuple(texts))
+
+
+def _images(index: bytes) -> int:
+    """Number of images in the file by its index (CIPA DC-007), which stereo and HDR cameras write."""
+    try:
+        found = Directories(index, parts=False)
+        return next(found.number("I", e.place) for e in found.main if e.tag == _NUMBER_OF_IMAGES)
+    except (ValueError, struct.error, StopIteration):
+        return 1
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
@@ -192,5 +218,7 @@ def _with_metadata(jpeg: bytes, metadata: Metadata) -> bytes:
         raise DataError(f"JPEG has no room for the metadata: {error}; use png") from None
     other = buffer.getvalue()
     segments = b"".join(other[a:b] for marker, a, b in _segments(other) if 0xE0 <= marker <= 0xEF)
+    for mark, body in metadata.texts:
+        segments += b"\xff" + mark + (len(body) + 2).to_bytes(2, "big") + body
     at = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
     return jpeg[:2] + segments + jpeg[at:]

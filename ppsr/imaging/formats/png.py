@@ -23,11 +23,11 @@ from ppsr.imaging.formats.common import (
     sound_exif,
 )
 from ppsr.imaging.formats.others import eight_bit, open_image
-from ppsr.imaging.metadata import EXIF_HEADER, Metadata
+from ppsr.imaging.metadata import EXIF_HEADER, LARGEST_TEXT, Metadata
 
 __all__ = ["decode_png", "write_png"]
 
-_LARGEST_TEXT = 2**20  # unpacked bytes of a profile or a packet
+_EXIF, _XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"  # keywords of texts
 _LEVEL = 1  # of zlib: level 4 takes 1.45 times as long for files 8 % smaller
 _IDAT = 2**20
 _LARGEST_SIDE = 2**20  # of OpenCV
@@ -84,33 +84,37 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings: list[str]) -> Metadata:
     def unpacked(packed: bytes, what: str) -> bytes | None:
         try:
-            data = zlib.decompressobj().decompress(packed, _LARGEST_TEXT + 1)
+            data = zlib.decompressobj().decompress(packed, LARGEST_TEXT + 1)
         except zlib.error:
             data = b""
-        if 0 < len(data) <= _LARGEST_TEXT:
+        if 0 < len(data) <= LARGEST_TEXT:
             return data
         warnings.append(f"the {what} is {'too large' if data else 'damaged'} and is left out")
         return None
 
     exif, xmp, dpi = found.get(b"eXIf"), None, None
-    if exif is None and b"Raw profile type exif" in texts:  # by ImageMagick: hexadecimal lines
-        text = texts[b"Raw profile type exif"]
+    if exif is None and _EXIF in texts:  # by ImageMagick: hexadecimal lines
+        text = texts[_EXIF]
         body = text[4:].partition(b"\0")[2]
         plain = body if text[:4] == b"tEXt" else unpacked(body[1:], "EXIF") or b""
         try:
             exif = bytes.fromhex("".join(plain.decode("latin1").split("\n")[3:]))
         except ValueError:
             exif = b""
-    if b"XML:com.adobe.xmp" in texts:  # flag, method, language, translated name, text
-        body = texts[b"XML:com.adobe.xmp"][4:].partition(b"\0")[2]
+    if _XMP in texts:  # flag, method, language, translated name, text
+        body = texts[_XMP][4:].partition(b"\0")[2]
         text = body[2:].split(b"\0", 2)[-1]
         xmp = unpacked(text, "XMP") if body[:1] == b"\1" else text
-        if xmp is not None and len(xmp) > _LARGEST_TEXT:
+        if xmp is not None and len(xmp) > LARGEST_TEXT:
             warnings.append("the XMP is too large and is left out")
             xmp = None
     if len(found.get(b"pHYs", b"")) == 9 and found[b"pHYs"][8] == 1:  # per metre
         across, down = struct.unpack(">II", found[b"pHYs"][:8])
         dpi = (across * 0.0254, down * 0.0254) if across and down else None
+    others = [text for key, text in texts.items() if key not in (_EXIF, _XMP)]
+    if sum(map(len, others)) > LARGEST_TEXT:
+        warnings.append("the texts are too large and are left out")
+        others = []
     icc = found[b"iCCP"].partition(b"\0")[2][1:] if b"iCCP" in found else None
     return Metadata(
         icc=None if icc is None else unpacked(icc, "colour profile"),
@@ -118,6 +122,7 @@ def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings
         xmp=xmp,
         dpi=dpi,
         chunks={kind: found[kind] for kind in (b"cHRM", b"gAMA", b"sRGB", b"cICP") if kind in found},
+        texts=tuple((text[:4], text[4:]) for text in others),
     )
 
 
@@ -164,6 +169,7 @@ def write_png(handle: BinaryIO, target: Target, rows: Iterator[np.ndarray]) -> N
 
 def _chunks_of(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     yield from metadata.chunks.items()
+    yield from metadata.texts
     if metadata.icc is not None:
         yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)
     if metadata.dpi is not None:
@@ -171,4 +177,4 @@ def _chunks_of(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     if metadata.exif is not None:
         yield b"eXIf", metadata.exif
     if metadata.xmp is not None:
-        yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp
+        yield b"iTXt", _XMP + bytes(5) + metadata.xmp

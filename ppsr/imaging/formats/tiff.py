@@ -11,6 +11,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -60,6 +61,11 @@ def decode_tiff(
     logging.getLogger("tifffile").disabled = True  # what it logs is checked, raised or harmless here
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages[0]
+        if page.is_reduced and page.subifds:
+            raise DataError(
+                "its first image is a preview, as in raw files of cameras, which are not supported; "
+                "convert it"
+            )
         check_size((page.imagewidth, page.imagelength), max_pixels)
         _check_samples(page, len(content), value_range is not None)
         count_frames(_pages(content), warnings)
@@ -284,6 +290,12 @@ def _typed(value: Any) -> tuple[int, int, Any]:
         return 4, 1, value
     if isinstance(value, TiffImagePlugin.IFDRational):
         return 5, 1, (value.numerator, value.denominator)
+    if isinstance(value, float):
+        return 12, 1, value
+    if isinstance(value, tuple) and value:
+        kinds, _, parts = zip(*map(_typed, value), strict=True)
+        if kinds[0] != 2 and len(set(kinds)) == 1:
+            return kinds[0], len(value), tuple(chain(*parts)) if kinds[0] == 5 else parts
     return 2, 0, str(value)
 
 
