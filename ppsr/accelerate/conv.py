@@ -18,7 +18,7 @@ from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
 from ppsr.accelerate.depthwise import depthwise, is_large_depthwise
-from ppsr.accelerate.plans import Convolution, Plan
+from ppsr.accelerate.plans import Convolution
 
 __all__ = ["conv2d"]
 
@@ -68,7 +68,7 @@ def _eager(
     if conv is not None and is_large_depthwise(conv) and runtime.usable(x, weight, bias):
         y = depthwise(x, weight, bias, conv)
     elif conv is not None:
-        y = runtime.compute(Plan(conv, frozenset(), runtime.threads()), conv.y, x, weight, bias)
+        y = runtime.compute(conv, conv.y, x, weight, bias)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups) if y is None else y
 
 

@@ -9,7 +9,7 @@ of `ppsr.accelerate.conv`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import paddle
@@ -28,7 +28,7 @@ from ppsr.accelerate.onednn import (
     WEIGHTS,
     dims,
 )
-from ppsr.accelerate.plans import DIRECT
+from ppsr.accelerate.plans import DIRECT, Operation
 from ppsr.accelerate.steps import ADD, RELU, Array, PostOp, Steps
 from ppsr.accelerate.tokens import function_gradient
 
@@ -40,7 +40,8 @@ _WORTHWHILE = 1 << 22  # multiply-accumulates of an image; below, the calls cost
 _GEOMETRY = dims([1, 1]), dims([0, 0]), dims([1, 1]), dims([1, 1])
 
 
-class DenseBlock(NamedTuple):
+@dataclass(frozen=True)
+class DenseBlock(Operation):
     """x plus a convolution of all features, each of which is a convolution of x and those before it."""
 
     images: int
@@ -48,13 +49,9 @@ class DenseBlock(NamedTuple):
     height: int
     width: int
     slope: float  # of LeakyReLU, above 0
-    recorded: bool  # whether a backward pass may follow
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that it takes."""
         count = len(self.channels) - 1
         return SRC, *range(_WEIGHTS, _WEIGHTS + count), *range(_BIASES, _BIASES + count)
 
@@ -64,17 +61,16 @@ class DenseBlock(NamedTuple):
         return tuple(range(_WEIGHTS, _WEIGHTS + len(self.channels) - 1))
 
     @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+    def extras(self) -> dict[int, list[int]]:
         """x and all features, in oneDNN's layout."""
-        shape = [self.images, sum(self.channels[:-1]), self.height, self.width]
-        return ((_FEATURES, shape),) if self.recorded else ()
+        return {_FEATURES: [self.images, sum(self.channels[:-1]), self.height, self.width]}
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS, BIASES -> DST, FEATURES, or the gradients from DIFF_DST."""
         block = _DenseSteps(self, steps)
         block.begin()
         image = steps.segment()
-        (block.backward if self.needs_grad else block.forward)()
+        (block.backward if steps.needs_grad else block.forward)()
         size = self.height * self.width
         rows = dict.fromkeys((SRC, DST, DIFF_DST, DIFF_SRC), size * self.channels[0])
         rows[_FEATURES] = size * sum(self.channels[:-1])
@@ -85,7 +81,7 @@ class _DenseSteps:
     """Steps for one image."""
 
     def __init__(self, block: DenseBlock, steps: Steps) -> None:
-        self.block, self.steps, self.needs_grad = block, steps, block.needs_grad
+        self.block, self.steps = block, steps
         self.size = [block.height, block.width]
         self.inputs = [sum(block.channels[:k]) for k in range(1, len(block.channels))]  # of each convolution
         self.outputs = block.channels[1:]
@@ -99,9 +95,9 @@ class _DenseSteps:
         """Append what all images share: weights in oneDNN's layout, zeros to which gradients are added."""
         steps = self.steps
         for k, weights in enumerate(self.weights):
-            steps.stage(self._data_desc(k) if self.needs_grad else self._forward(k), WEIGHTS, weights)
+            steps.stage(self._data_desc(k) if steps.needs_grad else self._forward(k), WEIGHTS, weights)
             for key, shape in self._parameters(k).items():
-                if -key in self.needs_grad:
+                if -key in steps.needs_grad:
                     steps.copy(steps.constant(np.zeros(shape, np.float32)), steps.array(-key, shape))
 
     def forward(self) -> None:
@@ -135,15 +131,16 @@ class _DenseSteps:
             steps.add(self._data_desc(k), {DIFF_DST: own, WEIGHTS: self.weights[k]}, {DIFF_SRC: target})
             if k < self.last:
                 steps.combine(ADD, self._part(grads, 0, self.inputs[k]), target)
-        if DIFF_SRC in self.needs_grad:
+        if DIFF_SRC in steps.needs_grad:
             steps.combine(ADD, result, self._part(grads, 0, width))
             steps.copy(result, steps.array(DIFF_SRC, [1, width, *self.size]))
 
     def _weight_gradients(self, k: int, features: Array, grad: Array) -> None:
-        parameters = {key: shape for key, shape in self._parameters(k).items() if -key in self.needs_grad}
+        shapes = self._parameters(k)
+        parameters = {key: shape for key, shape in shapes.items() if -key in self.steps.needs_grad}
         if not parameters:
             return
-        found = {key: self.steps.scratch(shape) for key, shape in self._parameters(k).items()}
+        found = {key: self.steps.scratch(shape) for key, shape in shapes.items()}
         desc = self.steps.primitive(
             "convolution_backward_weights_primitive_desc_create",
             *(DIRECT, features.description, self.steps.any_layout(self._kernel(k))),
@@ -195,7 +192,9 @@ class _DenseSteps:
 
     def _features(self) -> Array:
         shape = [1, self.inputs[-1], *self.size]
-        return self.steps.array(_FEATURES, shape) if self.block.recorded else self._scratch(shape[1])
+        return (
+            self.steps.array(_FEATURES, shape) if _FEATURES in self.steps.callers else self._scratch(shape[1])
+        )
 
     def _part(self, array: Array, first: int, count: int) -> Array:
         """Some channels of an array."""
@@ -229,6 +228,5 @@ def dense_block(
     if not fits or channels[-1] != width or work < _WORTHWHILE:
         return None
     tensors = [x, *weights[:-1], weights[-1] * scale, *biases[:-1], biases[-1] * scale]
-    recorded = paddle.is_grad_enabled() and not all(tensor.stop_gradient for tensor in tensors)
-    block = DenseBlock(images, channels, high, wide, slope, recorded, runtime.threads())
+    block = DenseBlock(images, channels, high, wide, slope)
     return runtime.compute(block, x.shape, *tensors)

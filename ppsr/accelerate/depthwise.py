@@ -7,8 +7,8 @@ of every pair of columns, and a weight is the sum of the pairs at its distance. 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -18,7 +18,7 @@ from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
 from ppsr.accelerate.onednn import DIFF_DST, DIFF_SRC, DST, SRC, WEIGHTS
-from ppsr.accelerate.plans import Convolution, Plan
+from ppsr.accelerate.plans import Convolution, Operation, Pass
 from ppsr.accelerate.steps import Steps
 
 __all__ = ["depthwise", "is_large_depthwise"]
@@ -50,7 +50,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution)
     tall, wide = -(-(h + top + bottom) // dy), -(-(w + left + right) // dx)  # of a phase
     phases = F.pad(x, [left, wide * dx - left - w, top, tall * dy - top - h])
     phases = phases.reshape([n, c, tall, dy, wide, dx]).transpose([0, 3, 5, 1, 2, 4])
-    plain = conv._replace(x=(n * dy * dx, c, tall, wide), padding=(0, 0, 0, 0), dilation=(1, 1))
+    plain = replace(conv, x=(n * dy * dx, c, tall, wide), padding=(0, 0, 0, 0), dilation=(1, 1))
     y = _undilated(phases.reshape(list(plain.x)), weight, bias, plain)
     if y is None:
         return None
@@ -60,14 +60,14 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution)
 
 
 def _undilated(x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution) -> Tensor | None:
-    plan, plans = Plan(conv, frozenset(), runtime.threads()), runtime.usable_plans()
+    plan, plans = Pass(conv, runtime.threads()), runtime.usable_plans()
     needs_grad = [tensor is not None and not tensor.stop_gradient for tensor in (x, weight, bias)]
     if not paddle.is_grad_enabled() or not any(needs_grad[1:]):
-        return runtime.compute(plan, conv.y, x, weight, bias)
+        return runtime.compute(conv, conv.y, x, weight, bias)
     gradient = plan._replace(needs_grad=frozenset({DIFF_SRC}))
     if plans is None or not plans.supports(plan) or not plans.supports(gradient):
         return None
-    return _Depthwise.apply(x, weight, bias, plan, gradient, needs_grad)
+    return _Depthwise.apply(x, weight, bias, plan, gradient, conv, needs_grad)
 
 
 class _Depthwise(PyLayer):
@@ -79,32 +79,34 @@ class _Depthwise(PyLayer):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        plan: Plan,
-        gradient: Plan,
+        plan: Pass,
+        gradient: Pass,
+        conv: Convolution,
         needs_grad: list[bool],
     ) -> Tensor:
         runtime.keep(ctx, x, weight)
-        ctx.gradient, ctx.needs_grad = gradient, needs_grad
-        y = paddle.empty(plan.convolution.y, paddle.float32)
+        ctx.gradient, ctx.conv, ctx.needs_grad = gradient, conv, needs_grad
+        y = paddle.empty(conv.y, paddle.float32)
         given = [x, weight, *([] if bias is None else [bias])]
-        runtime.run(plan, [*plan.inputs, DST], [*given, y])
+        runtime.run(plan, [*conv.inputs, DST], [*given, y])
         return y
 
     @staticmethod
     def backward(ctx: paddle.autograd.PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = runtime.kept(ctx)
-        plan, (of_image, of_weight, of_bias) = ctx.gradient, ctx.needs_grad
+        of_image, of_weight, of_bias = ctx.needs_grad
         image = weights = None
         if of_image:
             image = paddle.empty(x.shape, paddle.float32)
-            runtime.run(plan, [WEIGHTS, DIFF_DST, DIFF_SRC], [weight, grad, image])
+            runtime.run(ctx.gradient, [WEIGHTS, DIFF_DST, DIFF_SRC], [weight, grad, image])
         if of_weight:
-            weights = _weight_gradient(x, grad, plan.convolution)
+            weights = _weight_gradient(x, grad, ctx.conv)
         gradients = image, weights, grad.sum([0, 2, 3]) if of_bias else None
-        return gradients if plan.convolution.bias else gradients[:2]
+        return gradients if ctx.conv.bias else gradients[:2]
 
 
-class _ColumnProducts(NamedTuple):
+@dataclass(frozen=True)
+class _ColumnProducts(Operation):
     """Sums over all pairs of columns of an image and of a gradient that a kernel of a map connects."""
 
     maps: int
@@ -112,23 +114,8 @@ class _ColumnProducts(NamedTuple):
     high: int  # rows of the gradient
     blocks: int  # of a row of both
     kernel: int  # rows of the kernel
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
 
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """The image and the gradient."""
-        return SRC, WEIGHTS
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """Nothing: there is no backward pass."""
-        return ()
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
-        """Nothing."""
-        return ()
+    inputs = SRC, WEIGHTS
 
     def build(self, steps: Steps) -> None:
         """Append SRC, WEIGHTS -> DST (maps, rows of the kernel, own and next block, columns, columns)."""
@@ -155,7 +142,7 @@ def _weight_gradient(x: Tensor, grad: Tensor, conv: Convolution) -> Tensor:
     blocks, rows = -(-(w + left + right) // _BLOCK), h + top + bottom + 1
     image = F.pad(x, [left, blocks * _BLOCK - w - left, top, bottom + 1])
     padded = F.pad(grad, [0, blocks * _BLOCK - grad.shape[3], 0, 0])
-    operation = _ColumnProducts(n * c, rows, grad.shape[2], blocks, tall, runtime.threads())
+    operation = _ColumnProducts(n * c, rows, grad.shape[2], blocks, tall)
     pairs = runtime.compute(operation, [n * c * tall, 2 * _BLOCK * _BLOCK], image, padded)
     if pairs is None:
         raise RuntimeError(f"oneDNN refuses {operation}; PPSR_ACCELERATE=0 goes without")

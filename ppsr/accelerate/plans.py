@@ -7,8 +7,9 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,9 +27,9 @@ from ppsr.accelerate.onednn import (
     OneDnnError,
     dims,
 )
-from ppsr.accelerate.steps import Steps
+from ppsr.accelerate.steps import Array, Steps
 
-__all__ = ["DIRECT", "Convolution", "Operation", "Plan", "Plans"]
+__all__ = ["DIRECT", "Convolution", "Operation", "Pass", "Plans"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,38 +37,44 @@ DIRECT = 1  # algorithm of oneDNN
 _ALIGNMENT = 64
 
 
-class Operation(Protocol):
-    """A key of the plans: the forward pass of an operation, or its backward pass for some gradients.
+class Operation:
+    """What is computed, a key of the plans; subclasses are frozen dataclasses of shapes and options.
 
-    Attributes:
-        needs_grad: gradients to be computed; none: the forward pass, whose result is DST.
-        inputs: keys of the tensors that the forward pass takes.
-        kept: inputs that the backward pass reads beside the gradient DIFF_DST.
-        extras: keys and shapes of what the forward pass leaves to the backward pass beside them.
+    A forward pass takes the tensors of `inputs` and gives DST, and `extras` where a backward pass may follow.
+    That one takes `kept`, `extras` and the gradient DIFF_DST.
     """
 
     @property
-    def needs_grad(self) -> frozenset[int]: ...
+    def inputs(self) -> tuple[int, ...]:
+        """Keys of the tensors that the forward pass takes."""
+        raise NotImplementedError
 
     @property
-    def inputs(self) -> tuple[int, ...]: ...
+    def kept(self) -> tuple[int, ...]:
+        """Those of them that the backward pass reads."""
+        return tuple(key for key in self.inputs if key != BIAS)
 
     @property
-    def kept(self) -> tuple[int, ...]: ...
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]: ...
+    def extras(self) -> dict[int, list[int]]:
+        """Keys and shapes of what the forward pass leaves to the backward pass beside them."""
+        return {}
 
     def build(self, steps: Steps) -> None:
-        """Append what is to be computed."""
-
-    @property
-    def _replace(self) -> Callable[..., Any]: ...
-
-    def __hash__(self) -> int: ...
+        """Append the forward pass, or the backward pass for the gradients of `steps.needs_grad`."""
+        raise NotImplementedError
 
 
-class Convolution(NamedTuple):
+class Pass(NamedTuple):
+    """One pass of an operation."""
+
+    operation: Operation
+    threads: int  # that its primitives use for good
+    recorded: bool = False  # whether a backward pass may follow, or this is one
+    needs_grad: frozenset[int] = frozenset()  # gradients to be computed; none: the forward pass
+
+
+@dataclass(frozen=True)
+class Convolution(Operation):
     """Shapes and geometry of one convolution; sequences are tuples so that it can be a key."""
 
     x: tuple[int, ...]  # N, C, H, W
@@ -77,6 +84,7 @@ class Convolution(NamedTuple):
     padding: tuple[int, int, int, int]  # top, bottom, left, right
     dilation: tuple[int, int]
     groups: int
+    tokens: bool = False  # whether x and the result are (N, H, W, C) in memory
 
     @property
     def y(self) -> tuple[int, int, int, int]:
@@ -95,32 +103,17 @@ class Convolution(NamedTuple):
         )
         return self.x[0], self.weight[0], high, wide
 
-
-class Plan(NamedTuple):
-    """A pass of a convolution: the forward pass where `needs_grad` is empty, else these gradients."""
-
-    convolution: Convolution
-    needs_grad: frozenset[int]
-    threads: int
-
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that it takes."""
-        return (SRC, WEIGHTS, BIAS) if self.convolution.bias else (SRC, WEIGHTS)
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
-        return SRC, WEIGHTS
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
-        """Nothing."""
-        return ()
+        return (SRC, WEIGHTS, BIAS) if self.bias else (SRC, WEIGHTS)
 
     def build(self, steps: Steps) -> None:
-        """Append the pass: SRC, WEIGHTS, BIAS -> DST, or the gradients from DIFF_DST."""
-        (_backward if self.needs_grad else _forward)(steps, self)
+        (_backward if steps.needs_grad else _forward)(steps, self)
+
+    def map(self, steps: Steps, key: int, shape: Sequence[int]) -> Array:
+        """An array of the caller, x or the result."""
+        _, c, h, w = shape
+        return steps.array(key, shape, [h * w * c, 1, w * c, c] if self.tokens else None)
 
 
 def _geometry(conv: Convolution) -> tuple:
@@ -129,11 +122,12 @@ def _geometry(conv: Convolution) -> tuple:
     return dims(conv.stride), dims(sparse), dims([top, left]), dims([bottom, right])
 
 
-def _prepare(library: OneDnn, operation: Operation) -> Steps:
-    """Steps of an operation; nothing is left behind where the library refuses one."""
-    steps = Steps(library)
+def _prepare(library: OneDnn, plan: Pass) -> Steps:
+    """Steps of a pass; nothing is left behind where the library refuses one."""
+    extras = frozenset(plan.operation.extras) if plan.recorded else frozenset()
+    steps = Steps(library, plan.needs_grad, extras)
     try:
-        operation.build(steps)
+        plan.operation.build(steps)
     except OneDnnError:
         steps.close()
         raise
@@ -159,26 +153,24 @@ def _forward_desc(steps: Steps, conv: Convolution) -> int:
     )
 
 
-def _forward(steps: Steps, plan: Plan) -> None:
-    conv = plan.convolution
-    inputs = {SRC: steps.array(SRC, conv.x), WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
+def _forward(steps: Steps, conv: Convolution) -> None:
+    inputs = {SRC: conv.map(steps, SRC, conv.x), WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
     if conv.bias:
         inputs[BIAS] = steps.array(BIAS, conv.weight[:1])
-    steps.add(_forward_desc(steps, conv), inputs, {DST: steps.array(DST, conv.y)})
+    steps.add(_forward_desc(steps, conv), inputs, {DST: conv.map(steps, DST, conv.y)})
 
 
-def _backward(steps: Steps, plan: Plan) -> None:
-    conv, needs_grad = plan.convolution, plan.needs_grad
-    hint = _forward_desc(steps, conv)
-    grad = steps.array(DIFF_DST, conv.y)
+def _backward(steps: Steps, conv: Convolution) -> None:
+    needs_grad, hint = steps.needs_grad, _forward_desc(steps, conv)
+    grad = conv.map(steps, DIFF_DST, conv.y)
     last = (*_geometry(conv), hint, steps.library.attributes)
     if DIFF_SRC in needs_grad:
         layouts = [steps.any_layout(shape) for shape in (conv.x, _weight_shape(conv), conv.y)]
         desc = steps.primitive("convolution_backward_data_primitive_desc_create", DIRECT, *layouts, *last)
         inputs = {DIFF_DST: grad, WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
-        steps.add(desc, inputs, {DIFF_SRC: steps.array(DIFF_SRC, conv.x)})
+        steps.add(desc, inputs, {DIFF_SRC: conv.map(steps, DIFF_SRC, conv.x)})
     if needs_grad & {DIFF_WEIGHTS, DIFF_BIAS}:
-        outputs = {DIFF_WEIGHTS: steps.gradient(DIFF_WEIGHTS, _weight_shape(conv), needs_grad)}
+        outputs = {DIFF_WEIGHTS: steps.wanted(DIFF_WEIGHTS, _weight_shape(conv))}
         if DIFF_BIAS in needs_grad:
             outputs[DIFF_BIAS] = steps.array(DIFF_BIAS, conv.weight[:1])
         desc = steps.primitive(
@@ -190,7 +182,7 @@ def _backward(steps: Steps, plan: Plan) -> None:
             steps.any_layout(conv.y),
             *last,
         )
-        steps.add(desc, {SRC: steps.array(SRC, conv.x), DIFF_DST: grad}, outputs)
+        steps.add(desc, {SRC: conv.map(steps, SRC, conv.x), DIFF_DST: grad}, outputs)
 
 
 class Plans:
@@ -206,7 +198,7 @@ class Plans:
         self._library = library
         self._entries = entries
         self._scratch_limit = scratch_bytes
-        self._known: OrderedDict[Operation, Steps | None] = OrderedDict()
+        self._known: OrderedDict[Pass, Steps | None] = OrderedDict()
         self._scratch = np.empty(0, np.uint8)
         self._lock = threading.RLock()
         if hasattr(os, "register_at_fork"):
@@ -215,12 +207,12 @@ class Plans:
     def __len__(self) -> int:
         return len(self._known)
 
-    def supports(self, plan: Operation) -> bool:
+    def supports(self, plan: Pass) -> bool:
         """Prepare a plan; False where the library refuses it, which is logged once."""
         with self._lock:
             return self._steps(plan) is not None
 
-    def run(self, plan: Operation, addresses: dict[int, int]) -> None:
+    def run(self, plan: Pass, addresses: dict[int, int]) -> None:
         """Execute a plan that `supports` accepted.
 
         Args:
@@ -237,7 +229,7 @@ class Plans:
             scratch = self._scratch_of(steps.scratch_bytes)
             steps.run(-(-scratch.ctypes.data // _ALIGNMENT) * _ALIGNMENT, addresses)
 
-    def _steps(self, plan: Operation) -> Steps | None:
+    def _steps(self, plan: Pass) -> Steps | None:
         if plan in self._known:
             self._known.move_to_end(plan)
             return self._known[plan]

@@ -7,7 +7,7 @@ is three to four times faster. Guards and limits are those of `ppsr.accelerate.c
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import paddle
 from paddle import Tensor
@@ -24,6 +24,7 @@ from ppsr.accelerate.onednn import (
     SRC,
     WEIGHTS,
 )
+from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Array, Steps
 
 __all__ = ["Product", "linear", "matmul"]
@@ -31,7 +32,8 @@ __all__ = ["Product", "linear", "matmul"]
 _WORTHWHILE = 1 << 19  # multiply-accumulates; below, the calls cost more than they save
 
 
-class Product(NamedTuple):
+@dataclass(frozen=True)
+class Product(Operation):
     """One product op(x) op(y) + bias of row-major matrices, or a batch of them."""
 
     batch: int  # 0: single matrices
@@ -41,23 +43,10 @@ class Product(NamedTuple):
     transpose_x: bool
     transpose_y: bool
     bias: bool
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that it takes."""
         return (SRC, WEIGHTS, BIAS) if self.bias else (SRC, WEIGHTS)
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
-        return SRC, WEIGHTS
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
-        """Nothing."""
-        return ()
 
     @property
     def worthwhile(self) -> bool:
@@ -70,18 +59,18 @@ class Product(NamedTuple):
         """Append the product, SRC, WEIGHTS, BIAS -> DST, or its gradients from DIFF_DST."""
         m, k, n = self.rows, self.inner, self.columns
         x, y = (SRC, m, k, self.transpose_x), (WEIGHTS, k, n, self.transpose_y)
-        if not self.needs_grad:
+        if not steps.needs_grad:
             self._multiply(steps, x, y, (DST, m, n), steps.array(BIAS, [1, n]) if self.bias else None)
             return
         # z = x y: dx = dz y', dy = x' dz; the gradient of what is given transposed is the transpose of that
         z = (DIFF_DST, m, n, False)
-        if DIFF_SRC in self.needs_grad:
+        if DIFF_SRC in steps.needs_grad:
             left, right = (y, _transposed(z)) if self.transpose_x else (z, _transposed(y))
             self._multiply(steps, left, right, (DIFF_SRC, left[1], right[2]))
-        if DIFF_WEIGHTS in self.needs_grad:
+        if DIFF_WEIGHTS in steps.needs_grad:
             left, right = (_transposed(z), x) if self.transpose_y else (_transposed(x), z)
             self._multiply(steps, left, right, (DIFF_WEIGHTS, left[1], right[2]))
-        if DIFF_BIAS in self.needs_grad:
+        if DIFF_BIAS in steps.needs_grad:
             ones, total = steps.ones([1, m]), steps.array(DIFF_BIAS, [1, n])
             steps.product(ones, self._array(steps, *z), total)
 
@@ -156,7 +145,7 @@ def _eager_matmul(x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool) ->
         rows, inner = shape[::-1][:2] if transpose_x else shape[-2:]
         other, columns = list(y.shape)[::-1][:2] if transpose_y else y.shape[-2:]
         batch = math.prod(lead) if lead else 0
-        product = Product(batch, rows, inner, columns, transpose_x, transpose_y, False, runtime.threads())
+        product = Product(batch, rows, inner, columns, transpose_x, transpose_y, False)
         if inner == other and product.worthwhile:
             z = runtime.compute(product, [*lead, rows, columns], x, y)
     return paddle.matmul(x, y, transpose_x, transpose_y) if z is None else z
@@ -167,9 +156,7 @@ def _eager_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y = None
     if weight.ndim == 2 and weight.shape[0] == inner and (bias is None or bias.shape == weight.shape[1:]):
         columns = weight.shape[1]
-        product = Product(
-            0, math.prod(lead), inner, columns, False, False, bias is not None, runtime.threads()
-        )
+        product = Product(0, math.prod(lead), inner, columns, False, False, bias is not None)
         if product.worthwhile:
             y = runtime.compute(product, [*lead, columns], x, weight, bias)
     return F.linear(x, weight, bias) if y is None else y

@@ -30,7 +30,7 @@ from ppsr.accelerate.onednn import (
     OneDnn,
     OneDnnError,
 )
-from ppsr.accelerate.plans import Operation, Plans
+from ppsr.accelerate.plans import Operation, Pass, Plans
 from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
 
 __all__ = [
@@ -57,7 +57,6 @@ _GRADIENTS = {
     SCALE: DIFF_SCALE,
     SHIFT: DIFF_SHIFT,
 }
-_FORWARD: frozenset[int] = frozenset()
 _disabled: ContextVar[bool] = ContextVar("disabled", default=False)
 
 
@@ -128,38 +127,39 @@ def compute(operation: Operation, shape: Sequence[int], *tensors: Tensor | None)
     """Result of an operation, through which `backward()` goes; None where Paddle's operators have to do it.
 
     Args:
-        operation: the forward pass.
+        operation: what is computed.
         shape: of the result.
         tensors: the inputs in the order of `operation.inputs`; None among them is left out.
     """
     plans = usable_plans()
     given = [tensor for tensor in tensors if tensor is not None]
-    if plans is None or not usable(*given) or not plans.supports(operation):
+    if plans is None or not usable(*given):
         return None
-    trainable = [paddle.is_grad_enabled() and not tensor.stop_gradient for tensor in given]
-    if not any(trainable):
-        return _forward(operation, shape, given)[0]
-    keys = operation.inputs
-    needs_grad = frozenset(gradient_of(key) for key, needed in zip(keys, trainable, strict=True) if needed)
-    backward = operation._replace(needs_grad=needs_grad)
-    return _Recorded.apply(operation, backward, shape, *given) if plans.supports(backward) else None
+    pairs = zip(operation.inputs, given, strict=True) if paddle.is_grad_enabled() else ()
+    needs_grad = frozenset(gradient_of(key) for key, tensor in pairs if not tensor.stop_gradient)
+    forward = Pass(operation, threads(), bool(needs_grad))
+    if not plans.supports(forward):
+        return None
+    if not needs_grad:
+        return _forward(forward, shape, given)[0]
+    backward = forward._replace(needs_grad=needs_grad)
+    return _Recorded.apply(forward, backward, shape, *given) if plans.supports(backward) else None
 
 
-def _forward(operation: Operation, shape: Sequence[int], inputs: Sequence[Tensor]) -> list[Tensor]:
+def _forward(forward: Pass, shape: Sequence[int], inputs: Sequence[Tensor]) -> list[Tensor]:
     """The result, and what is left to the backward pass."""
-    results = [paddle.empty(shape, paddle.float32)]
-    results += [paddle.empty(extra, paddle.float32) for _, extra in operation.extras]
-    keys = [*operation.inputs, DST, *(key for key, _ in operation.extras)]
-    run(operation, keys, [*inputs, *results])
+    extras = forward.operation.extras if forward.recorded else {}
+    results = [paddle.empty(size, paddle.float32) for size in (shape, *extras.values())]
+    run(forward, [*forward.operation.inputs, DST, *extras], [*inputs, *results])
     return results
 
 
-def run(operation: Operation, keys: Sequence[int], tensors: Sequence[Tensor]) -> None:
-    """Execute an operation on tensors, each under its key."""
+def run(plan: Pass, keys: Sequence[int], tensors: Sequence[Tensor]) -> None:
+    """Execute a pass on tensors, each under its key."""
     plans = _plans()
     assert plans is not None, "an operation exists only where oneDNN does"
     dense = [tensor.contiguous() for tensor in tensors]
-    plans.run(operation, {key: tensor.data_ptr() for key, tensor in zip(keys, dense, strict=True)})
+    plans.run(plan, {key: tensor.data_ptr() for key, tensor in zip(keys, dense, strict=True)})
 
 
 def keep(ctx: PyLayerContext, *tensors: Tensor) -> None:
@@ -188,29 +188,25 @@ class _Recorded(PyLayer):
 
     @staticmethod
     def forward(
-        ctx: PyLayerContext,
-        operation: Operation,
-        backward: Operation,
-        shape: Sequence[int],
-        *inputs: Tensor,
+        ctx: PyLayerContext, forward: Pass, backward: Pass, shape: Sequence[int], *inputs: Tensor
     ) -> Tensor:
-        result, *extras = _forward(operation, shape, inputs)
+        operation = forward.operation
+        result, *extras = _forward(forward, shape, inputs)
         read = [tensor for key, tensor in zip(operation.inputs, inputs, strict=True) if key in operation.kept]
         keep(ctx, *read, *extras)
-        ctx.operation = backward
+        ctx.plan = backward
         ctx.shapes = [tensor.shape for tensor in inputs]
         return result
 
     @staticmethod
     def backward(ctx: PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
-        tensors = kept(ctx)
-        operation: Operation = ctx.operation
+        tensors, plan = kept(ctx), ctx.plan
+        operation: Operation = plan.operation
         gradients = {
             role: paddle.empty(shape, paddle.float32)
             for key, shape in zip(operation.inputs, ctx.shapes, strict=True)
-            if (role := gradient_of(key)) in operation.needs_grad
+            if (role := gradient_of(key)) in plan.needs_grad
         }
-        read = [key for key in operation.inputs if key in operation.kept]
-        keys = [*read, *(key for key, _ in operation.extras), DIFF_DST, *gradients]
-        run(operation, keys, [*tensors, grad, *gradients.values()])
+        keys = [*(key for key in operation.inputs if key in operation.kept), *operation.extras]
+        run(plan, [*keys, DIFF_DST, *gradients], [*tensors, grad, *gradients.values()])
         return tuple(gradients.get(gradient_of(key)) for key in operation.inputs)

@@ -7,7 +7,7 @@ Guards are those of `ppsr.accelerate.conv`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import paddle
@@ -15,6 +15,7 @@ from paddle import Tensor
 
 from ppsr.accelerate import runtime
 from ppsr.accelerate.onednn import DIFF_DST, DST
+from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import (
     ABS,
     ADD,
@@ -41,7 +42,8 @@ _CACHED = 1 << 17  # numbers of an array that stays in the cache
 _SERIES = [2 / k for k in range(15, 0, -2)]
 
 
-class Scan(NamedTuple):
+@dataclass(frozen=True)
+class Scan(Operation):
     """y = C h with h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t and dt = softplus(delta)."""
 
     heads: int  # groups of channels, each with its own B and C
@@ -49,25 +51,13 @@ class Scan(NamedTuple):
     states: int  # of a channel
     length: int
     reverse: bool  # from the last token to the first
-    recorded: bool  # whether a backward pass may follow
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
+
+    inputs = _DELTA, _U, _A, _B, _C
 
     @property
-    def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that it takes."""
-        return _DELTA, _U, _A, _B, _C
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
-        return self.inputs
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+    def extras(self) -> dict[int, list[int]]:
         """The states before each part of the sequence."""
-        shape = [self.heads // self.together, self.parts, self.states, self.channels]
-        return ((_STARTS, shape),) if self.recorded else ()
+        return {_STARTS: [self.heads // self.together, self.parts, self.states, self.channels]}
 
     @property
     def together(self) -> int:
@@ -103,7 +93,8 @@ class Scan(NamedTuple):
                 parts += [(segment, place) for place in places]
         end = steps.segment()
         block.end()
-        order = [(begin, 0), *(reversed(parts) if bool(self.needs_grad) != self.reverse else parts), (end, 0)]
+        backwards = bool(steps.needs_grad) != self.reverse
+        order = [(begin, 0), *(reversed(parts) if backwards else parts), (end, 0)]
         blocks = range(self.heads // self.together)
         steps.order = [(segment, self._shift(index, place)) for index in blocks for segment, place in order]
 
@@ -130,7 +121,7 @@ class _ScanSteps:
         self.chain = steps.scratch([scan.tokens + 1, *self.state])
         later = steps.viewed(self.chain, shape, offset=scan.states * scan.channels)
         self.before, self.h = (later, self.chain) if scan.reverse else (self.chain, later)
-        if scan.needs_grad:
+        if steps.needs_grad:
             self.factors, self.grads = steps.scratch(shape), steps.scratch(shape)
             self.carry, self.grad_decays = steps.scratch(self.state), steps.scratch(self.state)
 
@@ -141,23 +132,23 @@ class _ScanSteps:
         # a reverse scan begins with the last part, which may be shorter
         last_part = self.scan.length % self.tokens or self.tokens
         start = self._of(self.chain, last_part if self.scan.reverse else 0)
-        for array in (self.carry, self.grad_decays) if self.scan.needs_grad else (start,):
+        for array in (self.carry, self.grad_decays) if self.steps.needs_grad else (start,):
             self.steps.copy(zero, array)
 
     def end(self) -> None:
         """Append what follows the parts."""
-        if self.scan.needs_grad:
+        if self.steps.needs_grad:
             self._store(self.grad_decays, _D_A)
 
     def run(self, tokens: int) -> None:
         """Append the pass for so many tokens."""
         self.tokens = tokens
         self.sequence = range(tokens)[:: -1 if self.scan.reverse else 1]
-        (self._backward if self.scan.needs_grad else self._forward)()
+        (self._backward if self.steps.needs_grad else self._forward)()
 
     def _forward(self) -> None:
         steps = self.steps
-        if self.scan.recorded:
+        if _STARTS in self.steps.callers:
             self._store(self._of(self.before, self.sequence[0]), _STARTS)
         dt, inflow = self._softplus(self._load(_DELTA)), self._load(_U)
         steps.combine(MULTIPLY, inflow, dt)
@@ -259,7 +250,7 @@ class _ScanSteps:
         return result
 
     def _store(self, array: Array, key: int) -> None:
-        if key in (DST, _STARTS) or key in self.scan.needs_grad:
+        if key in (DST, _STARTS) or key in self.steps.needs_grad:
             self.steps.copy(array, self._caller(key))
 
     def _of(self, states: Array, token: int) -> Array:
@@ -310,6 +301,5 @@ def selective_scan(
         return None
     (rows, channels, length), (groups, states) = u.shape, B.shape[1:3]
     tensors = delta, u, A.expand([rows, *A.shape]), B, C
-    recorded = paddle.is_grad_enabled() and not all(x.stop_gradient for x in tensors)
-    scan = Scan(rows * groups, channels // groups, states, length, reverse, recorded, runtime.threads())
+    scan = Scan(rows * groups, channels // groups, states, length, reverse)
     return runtime.compute(scan, u.shape, *tensors)

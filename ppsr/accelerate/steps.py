@@ -77,10 +77,17 @@ class Steps:
     """Primitives run one after another over the caller's arrays and one scratch area.
 
     Not safe under threads: memory handles are set at each run, so the caller holds a lock.
+
+    Args:
+        library: the loaded library.
+        needs_grad: keys of the gradients of a backward pass.
+        extras: keys of what a forward pass leaves to a backward pass.
     """
 
-    def __init__(self, library: OneDnn) -> None:
-        self.library = library
+    def __init__(
+        self, library: OneDnn, needs_grad: frozenset[int] = frozenset(), extras: frozenset[int] = frozenset()
+    ) -> None:
+        self.library, self.needs_grad, self.callers = library, needs_grad, needs_grad | extras
         self._arrays_bytes = self._pad_bytes = 0
         self._pads: list[int] = []  # memory objects of what primitives use while they run
         self._owned: list[tuple[str, int]] = []  # handles to destroy, with the kind of each
@@ -196,9 +203,10 @@ class Steps:
         """Size of the area that `run` needs: its arrays, and what primitives use while they run."""
         return self._arrays_bytes + self._pad_bytes
 
-    def gradient(self, key: int, shape: Sequence[int], needs_grad: frozenset[int]) -> Array:
-        """An array of the caller if this gradient is needed; a primitive computes it in any case."""
-        return self.array(key, shape) if key in needs_grad else self.scratch(shape)
+    def wanted(self, key: int, shape: Sequence[int]) -> Array:
+        """An array of the caller if this gradient or what is left to a backward pass is needed; a primitive
+        computes it in any case."""
+        return self.array(key, shape) if key in self.callers else self.scratch(shape)
 
     def constant(self, values: np.ndarray) -> Array:
         """An array of these float32 numbers."""

@@ -6,7 +6,7 @@ Guards and limits are those of `ppsr.accelerate.conv`.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import paddle
 from paddle import Tensor
@@ -28,6 +28,7 @@ from ppsr.accelerate.onednn import (
     VARIANCE,
     WEIGHTS,
 )
+from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import GELU, Array, Steps
 
 __all__ = ["Gelu", "LayerNorm", "PReLU", "function_gradient", "gelu", "layer_norm", "prelu"]
@@ -36,34 +37,24 @@ _WORTHWHILE = 1 << 14  # elements; below, the calls cost more than they save
 _BACKWARD, _USE_SCALE_AND_SHIFT = 128, 6
 
 
-class LayerNorm(NamedTuple):
+@dataclass(frozen=True)
+class LayerNorm(Operation):
     """Rows normalised to mean 0 and variance 1, scaled and shifted."""
 
     rows: int
     columns: int
     epsilon: float
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
+
+    inputs = SRC, SCALE, SHIFT
 
     @property
-    def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that it takes."""
-        return SRC, SCALE, SHIFT
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
-        return self.inputs
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
-        """Mean and variance of each row."""
-        return (MEAN, [self.rows]), (VARIANCE, [self.rows])
+    def extras(self) -> dict[int, list[int]]:
+        return {MEAN: [self.rows], VARIANCE: [self.rows]}
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, SCALE, SHIFT -> DST, MEAN, VARIANCE, or the gradients from DIFF_DST."""
         rows, stats, row = [self.rows, self.columns], [self.rows], [self.columns]
-        x, mean, variance = (steps.array(SRC, rows), steps.array(MEAN, stats), steps.array(VARIANCE, stats))
+        x, mean, variance = (steps.array(SRC, rows), steps.wanted(MEAN, stats), steps.wanted(VARIANCE, stats))
         inputs = {SRC: x, SCALE: steps.array(SCALE, row), SHIFT: steps.array(SHIFT, row)}
         last = (mean.description, self.epsilon, _USE_SCALE_AND_SHIFT)
         attributes = steps.library.attributes
@@ -72,7 +63,7 @@ class LayerNorm(NamedTuple):
             *(TRAINING, x.description, x.description),
             *(*last, attributes),
         )
-        if not self.needs_grad:
+        if not steps.needs_grad:
             steps.add(forward, inputs, {DST: steps.array(DST, rows), MEAN: mean, VARIANCE: variance})
             return
         desc = steps.primitive(
@@ -81,64 +72,36 @@ class LayerNorm(NamedTuple):
             *(*last, forward, attributes),
         )
         shapes = {DIFF_SRC: rows, DIFF_SCALE: row, DIFF_SHIFT: row}
-        outputs = {key: steps.gradient(key, shape, self.needs_grad) for key, shape in shapes.items()}
+        outputs = {key: steps.wanted(key, shape) for key, shape in shapes.items()}
         inputs |= {MEAN: mean, VARIANCE: variance, DIFF_DST: steps.array(DIFF_DST, rows)}
         steps.add(desc, inputs, outputs)
 
 
-class Gelu(NamedTuple):
+@dataclass(frozen=True)
+class Gelu(Operation):
     """x times the normal distribution's probability of less than x."""
 
     elements: int
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
 
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """Key of the tensor that it takes."""
-        return (SRC,)
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
-        return self.inputs
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
-        """Nothing."""
-        return ()
+    inputs = (SRC,)
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC -> DST, or DIFF_DST -> DIFF_SRC."""
         x = steps.array(SRC, [self.elements])
-        if self.needs_grad:
+        if steps.needs_grad:
             grad, result = (steps.array(key, [self.elements]) for key in (DIFF_DST, DIFF_SRC))
             function_gradient(steps, GELU, x, grad, result)
         else:
             steps.add(_function(steps, GELU, x, 0.0), {SRC: x}, {DST: steps.array(DST, [self.elements])})
 
 
-class PReLU(NamedTuple):
+@dataclass(frozen=True)
+class PReLU(Operation):
     """x, times the slope of its channel where it is negative."""
 
     shape: tuple[int, ...]
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
 
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that it takes."""
-        return SRC, WEIGHTS
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
-        return self.inputs
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
-        """Nothing."""
-        return ()
+    inputs = SRC, WEIGHTS
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS -> DST, or DIFF_DST -> DIFF_SRC, DIFF_WEIGHTS."""
@@ -146,14 +109,14 @@ class PReLU(NamedTuple):
         inputs = {SRC: steps.array(SRC, self.shape), WEIGHTS: steps.array(WEIGHTS, slopes)}
         x, weight = (array.description for array in inputs.values())
         forward = steps.primitive("prelu_forward_primitive_desc_create", TRAINING, x, weight, x, attributes)
-        if not self.needs_grad:
+        if not steps.needs_grad:
             steps.add(forward, inputs, {DST: steps.array(DST, self.shape)})
             return
         desc = steps.primitive(
             "prelu_backward_primitive_desc_create", x, weight, x, weight, x, forward, attributes
         )
         shapes = {DIFF_SRC: self.shape, DIFF_WEIGHTS: slopes}
-        outputs = {key: steps.gradient(key, shape, self.needs_grad) for key, shape in shapes.items()}
+        outputs = {key: steps.wanted(key, shape) for key, shape in shapes.items()}
         steps.add(desc, inputs | {DIFF_DST: steps.array(DIFF_DST, self.shape)}, outputs)
 
 
@@ -187,7 +150,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float = 1e-5) -
     y = None
     if paddle.in_dynamic_mode() and _worthwhile(x):
         columns = x.shape[-1]
-        operation = LayerNorm(math.prod(x.shape) // columns, columns, epsilon, runtime.threads())
+        operation = LayerNorm(math.prod(x.shape) // columns, columns, epsilon)
         y = runtime.compute(operation, x.shape, x, weight, bias)
     return F.layer_norm(x, weight.shape, weight, bias, epsilon) if y is None else y
 
@@ -196,7 +159,7 @@ def gelu(x: Tensor) -> Tensor:
     """Exact GELU, `paddle.nn.functional.gelu` in every respect but speed; any shape."""
     y = None
     if paddle.in_dynamic_mode() and _worthwhile(x):
-        y = runtime.compute(Gelu(math.prod(x.shape), runtime.threads()), x.shape, x)
+        y = runtime.compute(Gelu(math.prod(x.shape)), x.shape, x)
     return F.gelu(x) if y is None else y
 
 
@@ -210,7 +173,7 @@ def prelu(x: Tensor, slopes: Tensor) -> Tensor:
     y = None
     if paddle.in_dynamic_mode() and _worthwhile(x):
         each = slopes if slopes.shape[0] == x.shape[1] else slopes.expand([x.shape[1]])
-        y = runtime.compute(PReLU(tuple(x.shape), runtime.threads()), x.shape, x, each)
+        y = runtime.compute(PReLU(tuple(x.shape)), x.shape, x, each)
     return F.prelu(x, slopes) if y is None else y
 
 

@@ -9,10 +9,10 @@ cache; without gradients the scores of all windows never exist at once. Guards a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import paddle
 from paddle import Tensor
 
 from ppsr.accelerate import runtime
@@ -26,6 +26,7 @@ from ppsr.accelerate.onednn import (
     SRC,
     WEIGHTS,
 )
+from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import ADD, MULTIPLY, Array, Steps, largest_divisor
 
 __all__ = ["Attention", "attention"]
@@ -52,7 +53,8 @@ class _Layout(NamedTuple):
     offset: int
 
 
-class Attention(NamedTuple):
+@dataclass(frozen=True)
+class Attention(Operation):
     """softmax(factor q k' + bias + mask) v for every window and head."""
 
     windows: int
@@ -63,36 +65,26 @@ class Attention(NamedTuple):
     factor: float
     masks: int  # windows of an image where there is a mask, else 0
     joint: bool  # q, k and v of a token are one row; else q is one array, k and v another
-    recorded: bool  # whether a backward pass may follow
     at_once: int  # scores that stay in the cache
-    threads: int
-    needs_grad: frozenset[int] = frozenset()
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that it takes."""
         return (SRC, *(() if self.joint else (WEIGHTS,)), BIAS, *((_MASK,) if self.masks else ()))
 
     @property
-    def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
-        return SRC, WEIGHTS
-
-    @property
-    def extras(self) -> tuple[tuple[int, list[int]], ...]:
+    def extras(self) -> dict[int, list[int]]:
         """What softmax gives."""
-        shape = [self.windows, self.heads, self.tokens, self.others]
-        return ((_PROBABILITIES, shape),) if self.recorded else ()
+        return {_PROBABILITIES: [self.windows, self.heads, self.tokens, self.others]}
 
     def build(self, steps: Steps) -> None:
         """Append the pass: SRC, WEIGHTS, BIAS, mask -> DST, or the gradients from DIFF_DST."""
         parts = list(self._parts())
-        if DIFF_BIAS in self.needs_grad:
+        if DIFF_BIAS in steps.needs_grad:
             bias = [self.heads * self.tokens * self.others]
             steps.copy(steps.constant(np.zeros(bias, np.float32)), steps.array(DIFF_BIAS, bias))
         part = steps.segment()
         steps.order += [(part, self._shift(place)) for place in parts]
-        (self._backward if self.needs_grad else self._forward)(steps, parts[0])
+        (self._backward if steps.needs_grad else self._forward)(steps, parts[0])
 
     def _parts(self) -> Iterator[_Part]:
         pairs = self.tokens * self.others
@@ -121,8 +113,8 @@ class Attention(NamedTuple):
     def _backward(self, steps: Steps, part: _Part) -> None:
         q, k, v = self._layouts(SRC, WEIGHTS)
         grad_q, grad_k, grad_v = self._layouts(DIFF_SRC, DIFF_WEIGHTS)
-        grad_queries = DIFF_SRC in self.needs_grad
-        grad_others = grad_queries if self.joint else DIFF_WEIGHTS in self.needs_grad
+        grad_queries = DIFF_SRC in steps.needs_grad
+        grad_others = grad_queries if self.joint else DIFF_WEIGHTS in steps.needs_grad
         shape = [part.windows, part.heads, self.tokens, self.others]
         flat = [part.windows * part.heads * self.tokens, self.others]
         grad, product, total = steps.scratch(flat), steps.scratch(flat), steps.scratch([flat[0], 1])
@@ -140,7 +132,7 @@ class Attention(NamedTuple):
         steps.product(product, steps.ones([self.others, 1]), total, factor=-1.0)
         steps.combine(ADD, grad, total)
         steps.combine(MULTIPLY, grad, own)
-        if DIFF_BIAS in self.needs_grad:
+        if DIFF_BIAS in steps.needs_grad:
             size = part.heads * self.tokens * self.others
             target = steps.array(DIFF_BIAS, [size])
             for index in range(part.windows):  # in the order of the windows
@@ -186,7 +178,7 @@ class Attention(NamedTuple):
     def _scores(self, steps: Steps, part: _Part) -> Array:
         """A number for each pair of tokens: kept ones, or scratch memory."""
         shape = [part.windows, part.heads, self.tokens, self.others]
-        return steps.array(_PROBABILITIES, shape) if self.recorded else steps.scratch(shape)
+        return steps.wanted(_PROBABILITIES, shape)
 
 
 def _transposed(steps: Steps, scores: Array, shape: list[int]) -> Array:
@@ -213,7 +205,6 @@ def attention(
     """
     windows, tokens, row = q.shape
     width = row // heads if kv is not None else row // (3 * heads)
-    recorded = paddle.is_grad_enabled() and not all(x is None or x.stop_gradient for x in (q, kv, bias))
     operation = Attention(
         windows=windows,
         tokens=tokens,
@@ -223,8 +214,6 @@ def attention(
         factor=factor,
         masks=0 if mask is None else mask.shape[0],
         joint=kv is None,
-        recorded=recorded,
         at_once=_AT_ONCE,
-        threads=runtime.threads(),
     )
     return runtime.compute(operation, [windows, tokens, heads * width], q, kv, bias, mask)

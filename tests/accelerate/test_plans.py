@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from ppsr import accelerate
 from ppsr.accelerate.onednn import BIAS, DST, SRC, WEIGHTS, OneDnn, OneDnnError
-from ppsr.accelerate.plans import Convolution, Plan, Plans
+from ppsr.accelerate.plans import Convolution, Pass, Plans
 from ppsr.accelerate.process import paddle_libraries
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
@@ -26,11 +27,11 @@ def library():
 def _plan(width, weight=(16, 16, 3, 3), padding=(1, 1, 1, 1)):
     x = (1, weight[1], 12, width)
     conv = Convolution(x, weight, True, (1, 1), padding, (1, 1), 1)
-    return Plan(conv, frozenset(), 1)
+    return Pass(conv, 1)
 
 
 def _run(plans, plan):
-    conv = plan.convolution
+    conv = plan.operation
     x, weight, bias = np.ones(conv.x, "f4"), np.ones(conv.weight, "f4"), np.zeros(conv.weight[0], "f4")
     y = np.full(conv.y, np.nan, "f4")
     arrays = {SRC: x, WEIGHTS: weight, BIAS: bias, DST: y}
@@ -76,7 +77,7 @@ def test_large_scratch_areas_are_not_kept(library):
 def test_a_plan_that_the_library_refuses_is_reported_and_remembered(library, caplog):
     plans = Plans(library)
     wrong = _plan(9)
-    wrong = wrong._replace(convolution=wrong.convolution._replace(weight=(16, 5, 3, 3)))
+    wrong = wrong._replace(operation=replace(wrong.operation, weight=(16, 5, 3, 3)))
     with caplog.at_level("INFO"):
         assert not plans.supports(wrong)
         assert not plans.supports(wrong)

@@ -150,7 +150,7 @@ def test_other_types_are_left_to_paddle(rng, dtype, monkeypatch):
     if dtype == "float64":
         assert accelerate.matmul(x, x).dtype == paddle.float64
     else:
-        assert runtime.compute(module.Product(0, 8, 8, 8, False, False, False, 1), [8, 8], x, x) is None
+        assert runtime.compute(module.Product(0, 8, 8, 8, False, False, False), [8, 8], x, x) is None
 
 
 def test_shapes_that_do_not_fit_raise_what_paddle_raises(rng):
