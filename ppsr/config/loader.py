@@ -51,6 +51,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
     """
     path = find_config(path)
     values, lines = _read_mapping(path)
+    if {"model_type", "network_g"} <= values.keys():
+        raise ConfigError(
+            f"{path} is an option file of BasicSR; ppsr convert-config {path} -o NEW.yaml makes a config of it"
+        )
     base = values.pop("base", None)
     if base is not None:
         base_path = path.parent / str(base)

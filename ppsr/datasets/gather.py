@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TypeVar
@@ -33,7 +33,9 @@ def too_many(bad: int, total: int) -> bool:
 
 
 # a name may hold spaces; a shape or level may follow it
-_LISTED = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))}))(?:\s.*)?", re.IGNORECASE)
+_IMAGE = rf"(.+?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))}))"
+_LISTED = re.compile(rf"{_IMAGE}(?:\s.*)?", re.IGNORECASE)
+_LISTED_PAIR = re.compile(rf"{_IMAGE},\s*{_IMAGE}", re.IGNORECASE)
 
 
 class BadFiles:
@@ -103,9 +105,11 @@ def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> li
             says what to do.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"there is no image folder {folder}; {_origin(folder)}")
-    images = list_source(folder) if meta_info is None else _listed(folder, Path(meta_info))
+    if meta_info is None:
+        _check_folder(folder)
+        images = list_source(folder)
+    else:
+        images = _listed(folder, [_listed_name(line) for line in _read_list(meta_info)], meta_info)
     if not images and (folder / "data.mdb").is_file():
         raise DataError(f"{folder} is an LMDB store; let its name end in {STORE_SUFFIX}")
     if not images:
@@ -113,17 +117,28 @@ def gather_images(folder: str | Path, meta_info: str | Path | None = None) -> li
     return images
 
 
-def _listed(folder: Path, meta_info: Path) -> list[Path]:
-    """The images that a list names, in its order."""
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"there is no image folder {folder}; {_origin(folder)}")
+
+
+def _read_list(meta_info: str | Path) -> list[str]:
+    """The lines of a list."""
     try:
-        lines = read_regular(meta_info).decode("utf-8-sig").splitlines()  # which drops a byte order mark
+        lines = read_regular(Path(meta_info)).decode("utf-8-sig").splitlines()  # drops a byte order mark
     except OSError as error:
         raise DataError(f"cannot read the list {meta_info}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{meta_info} is not UTF-8 text; is it a list of names?") from None
-    named = [_below(folder, _listed_name(line)) for line in map(str.strip, lines) if line]
-    if not named:
+    if not any(map(str.strip, lines)):
         raise DataError(f"the list {meta_info} names no images")
+    return [line for line in map(str.strip, lines) if line]
+
+
+def _listed(folder: Path, names: Iterable[str], meta_info: str | Path) -> list[Path]:
+    """The images that a list names, in its order."""
+    _check_folder(folder)
+    named = [_below(folder, name) for name in names]
     if folder.suffix == STORE_SUFFIX:
         available = set(list_source(folder))
         missing = [path for path in named if path not in available]
@@ -155,6 +170,12 @@ def _spelling(path: Path) -> str:
 def _listed_name(line: str) -> str:
     match = _LISTED.fullmatch(line)
     return match[1] if match else line.split(" ", 1)[0]
+
+
+def _listed_pairs(meta_info: str | Path) -> list[tuple[str, str]]:
+    """The names of a list of which every line has two, such as `HR/a.png, LR/a.png`; else nothing."""
+    matches = [_LISTED_PAIR.fullmatch(line) for line in _read_list(meta_info)]
+    return [(match[1], match[2]) for match in matches if match] if all(matches) else []
 
 
 def _several(key: str, folders: Folders) -> list[Path]:
@@ -219,6 +240,7 @@ def gather_pairs(
     """Like `gather_shares`, with LR images from the same number of folders.
 
     Args:
+        meta_info: also a list of pairs, "HR/a.png, LR/a.png", each below its folder.
         template: base name of the LR image, `{}` standing for the HR one. With "{}" names that differ pair
             too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
 
@@ -234,6 +256,10 @@ def gather_pairs(
         raise ConfigError(
             f"gt_folder has {len(gt_folders)} folders and lq_folder {len(lq_folders)}; give one for each"
         )
+    if meta_info is not None and (pairs := _listed_pairs(meta_info)):
+        gt_names, lq_names = zip(*pairs, strict=True)
+        gt_paths = _listed(gt_folders[0], gt_names, meta_info)
+        return list(zip(gt_paths, _listed(lq_folders[0], lq_names, meta_info), strict=True))
     groups = [
         _paired(gather_images(gt, meta_info), gt, lq, template)
         for gt, lq in zip(gt_folders, lq_folders, strict=True)

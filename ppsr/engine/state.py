@@ -158,7 +158,10 @@ class State:
         stored = parse_pdparams(files["weights.pdparams"])
         for name, net in self._named_nets().items():
             if name not in stored:
-                raise WeightError(f"the checkpoint has no network '{name}'; it has {sorted(stored)}")
+                raise WeightError(
+                    f"the checkpoint has no network '{name}'; it has {sorted(stored)}. Keep networks and ema as "
+                    "they were, or start a new run with --load"
+                )
             try:
                 load_state(net, stored[name])
             except WeightError as error:

@@ -69,6 +69,11 @@ def test_alias_bomb_is_refused(write):
         load_config(write("\n".join(lines)))
 
 
+def test_an_option_file_of_basicsr_names_the_command_that_converts_it(write):
+    with pytest.raises(ConfigError, match=r"x\.yaml is an option file of BasicSR; ppsr convert-config"):
+        load_config(write("model_type: SRModel\nnetwork_g: {type: HAT}"))
+
+
 def test_paths_may_begin_with_the_home_folder(write, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     config = load_config(write("output_dir: ~/out\na: [~/b, x~/y, ~]"), ["load.net.path=~/w.pth"])

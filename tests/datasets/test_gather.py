@@ -94,6 +94,20 @@ def test_partners_are_found_by_a_template_and_missing_ones_named(tmp_path):
         gather_pairs(gt, lr, "{}_x2")
 
 
+def test_a_list_may_name_pairs(tmp_path):
+    for name in ("HR/a.png", "HR/b, 1.png", "LR/x.png", "LR/y.png"):
+        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "pairs.txt").write_text("HR/b, 1.png, LR/x.png\r\nHR/a.png, LR/y.png\n")
+    pairs = gather_pairs(tmp_path, tmp_path, meta_info=tmp_path / "pairs.txt")
+    names = [tuple(path.relative_to(tmp_path).as_posix() for path in pair) for pair in pairs]
+    assert names == [("HR/b, 1.png", "LR/x.png"), ("HR/a.png", "LR/y.png")]
+    (tmp_path / "pairs.txt").write_text("a.png, z.png\n")
+    with pytest.raises(DataError, match=r"1 of 1 images that .*/LR does not hold, such as \['z\.png'\]"):
+        gather_pairs(tmp_path / "HR", tmp_path / "LR", meta_info=tmp_path / "pairs.txt")
+    with pytest.raises(DataError, match="there is no image folder .*/none"):
+        gather_pairs(tmp_path / "HR", tmp_path / "none", meta_info=tmp_path / "pairs.txt")
+
+
 def test_a_broken_image_is_replaced_by_the_next_whatever_was_read_before(caplog):
     read = _reader({3, 4, 299})
     for order in ([3, 4, 299], [4, 299, 3]):

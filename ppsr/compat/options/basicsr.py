@@ -46,7 +46,7 @@ def convert_basicsr(options: Source, test_set: str | None) -> Conversion:
     _networks(options, model, scale)
     for section, target in _TABLES["losses"].items():
         if options.has(f"train.{section}"):
-            ldl = section == "artifacts_opt"  # it has no type
+            ldl = section in ("artifacts_opt", "ldl_opt")  # which has no type, or that of a part of it
             name = "ArtifactLoss" if ldl else str(options.read(f"train.{section}.type"))
             options.component(f"train.{section}", f"model.{target}", name, CRITERIONS)
     if aligns:
@@ -146,7 +146,8 @@ def _dataset(options: Source, section: str, target: str, scale: int) -> str:
         if folder is not None:
             options.put(f"{target}.{ours}", folder, place)
     if options.peek(f"{section}.io_backend.type") != "lmdb":  # a store has its own list
-        key = "meta_info" if name in _DEGRADATIONS else "meta_info_file"
+        listed = name in _DEGRADATIONS or options.peek(f"{section}.type") == "RealESRGANPairedDataset"
+        key = "meta_info" if listed else "meta_info_file"
         options.move({key: "meta_info"}, section, target)
     if name != "SingleImageDataset":
         options.put(f"{target}.scale", scale, "scale")
@@ -164,6 +165,10 @@ def _training_data(options: Source, scale: int, gan: bool, aligns: bool) -> None
         options.put(f"{target}.gt_usm", gan or options.read("gt_usm"), "gt_usm")
         if gan:
             options.put(f"{target}.keep_gt", True, "l1_gt_usm")
+    elif gan and options.peek("l1_gt_usm"):
+        options.result.added.append(
+            "pairs: every loss compares with the target as it is, which the published model sharpens"
+        )
     if degrades:
         _DEGRADATIONS[name](options)
     options.move(_TABLES["loader"], section, target)

@@ -294,3 +294,18 @@ def test_a_wrong_paddlegan_file_is_answered_clearly(convert, values, message):
 def test_a_drn_file_without_the_name_of_its_network_is_answered_clearly(convert):
     with pytest.raises(ConfigError, match=r"options\.yml.*'model\.generator' lacks the key 'name'"):
         convert(files.read("drn_dsr"), {"model.generator": {"scale": 4}})
+
+
+def test_pairs_for_fine_tuning_keep_their_list(convert):
+    """Real-ESRGAN's finetune_realesrgan_x4plus_pairdata."""
+    train = {"type": "RealESRGANPairedDataset", "dataroot_lq": "lq", "meta_info": "pairs.txt"}
+    values = {f"{TRAIN}.{key}": value for key, value in train.items()} | {f"{TRAIN}.gt_size": 128}
+    ldl = {"type": "L1Loss", "loss_weight": 0.5, "reduction": "mean"}
+    options = files.real_train("HAT", gan=True)
+    conversion = convert(options, {**values, "high_order_degradation": False, "train.ldl_opt": ldl})
+    section = conversion.config["dataset"]["train"]
+    assert section["name"] == "SRDataset"
+    assert (section["lq_folder"], section["meta_info"], section["gt_size"]) == ("lq", "pairs.txt", 128)
+    assert any("sharpens" in note for note in conversion.added)
+    assert conversion.config["model"]["artifact_criterion"] == {"name": "ArtifactLoss", "loss_weight": 0.5}
+    assert not [note.key for note in conversion.lost if note.key.startswith(("high_order", "train.ldl"))]
