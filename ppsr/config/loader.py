@@ -53,7 +53,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
     values, lines = _read_mapping(path)
     if {"model_type", "network_g"} <= values.keys():
         raise ConfigError(
-            f"{path} is an option file of BasicSR; ppsr convert-config {path} -o NEW.yaml makes a config of it"
+            f"{path} is an option file of BasicSR; convert it: ppsr convert-config {path} -o NEW.yaml"
         )
     base = values.pop("base", None)
     if base is not None:

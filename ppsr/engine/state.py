@@ -159,8 +159,8 @@ class State:
         for name, net in self._named_nets().items():
             if name not in stored:
                 raise WeightError(
-                    f"the checkpoint has no network '{name}'; it has {sorted(stored)}. Keep networks and ema as "
-                    "they were, or start a new run with --load"
+                    f"the checkpoint has no network '{name}'; it has {sorted(stored)}. Keep networks and ema "
+                    "as they were, or start a new run with --load"
                 )
             try:
                 load_state(net, stored[name])

@@ -70,7 +70,7 @@ def test_alias_bomb_is_refused(write):
 
 
 def test_an_option_file_of_basicsr_names_the_command_that_converts_it(write):
-    with pytest.raises(ConfigError, match=r"x\.yaml is an option file of BasicSR; ppsr convert-config"):
+    with pytest.raises(ConfigError, match="option file of BasicSR; convert it: ppsr convert-config"):
         load_config(write("model_type: SRModel\nnetwork_g: {type: HAT}"))
 
 

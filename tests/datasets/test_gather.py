@@ -104,7 +104,7 @@ def test_a_list_may_name_pairs(tmp_path):
     (tmp_path / "pairs.txt").write_text("a.png, z.png\n")
     with pytest.raises(DataError, match=r"1 of 1 images that .*/LR does not hold, such as \['z\.png'\]"):
         gather_pairs(tmp_path / "HR", tmp_path / "LR", meta_info=tmp_path / "pairs.txt")
-    with pytest.raises(DataError, match="there is no image folder .*/none"):
+    with pytest.raises(DataError, match=r"there is no image folder .*/none"):
         gather_pairs(tmp_path / "HR", tmp_path / "none", meta_info=tmp_path / "pairs.txt")
 
 
