@@ -26,6 +26,7 @@ __all__ = [
     "json_number",
     "lock_file",
     "read_regular",
+    "real_path",
     "sha256",
     "walk_folders",
 ]
@@ -78,6 +79,11 @@ def check_regular(path: Path) -> None:
     """Raises DataError for a pipe, a socket or a device: opening a pipe waits for somebody who writes."""
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a regular file")
+
+
+def real_path(path: Path) -> Path:
+    """The path without links; unlike `Path.resolve` also of a link that leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def read_regular(path: Path, most: int = 64 << 20) -> bytes:
@@ -143,11 +149,18 @@ def walk_folders(root: str | Path) -> Iterator[tuple[Path, list[str], list[str]]
         seen.add(identity)
         visible = [entry for entry in entries if not entry.name.startswith(".")]
         linked = {entry.name for entry in visible if entry.is_symlink()}
-        names = [entry.name for entry in visible if entry.is_dir()]
-        yield here, names, [entry.name for entry in visible if not entry.is_dir()]
+        names = [entry.name for entry in visible if _is_folder(entry)]
+        yield here, names, [entry.name for entry in visible if not _is_folder(entry)]
         own = here.resolve()
         for name in names:
             if name not in linked:
                 folders.append(here / name)
             elif (target := (here / name).resolve()) != own and target not in own.parents:
                 links.append(here / name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

@@ -6,13 +6,12 @@ import glob
 import json
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import check_regular, walk_folders
+from ppsr.files import check_regular, real_path, walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.video.streams import TRANSPORT_PACKETS, video_header
@@ -108,13 +107,29 @@ def plan_jobs(
     if ending not in FORMATS and ending != ".same":
         raise ConfigError(f"the format '{extension}' is unknown; valid: {_listed(FORMATS)}, same")
     placed = [replace(job, target=place / job.folder / _result_name(job, suffix, ending)) for job in jobs]
-    counts = Counter(str(job.target).lower() for job in placed if job.skip is None)
-    return [  # inputs whose results would collide keep their format in the name
-        replace(job, target=job.target.with_name(f"{job.source.name}{suffix}{job.target.suffix}"))
-        if counts[str(job.target).lower()] > 1
-        else job
-        for job in placed
-    ]
+    return _apart(placed, place, suffix)
+
+
+def _apart(jobs: list[Job], place: Path, suffix: str) -> list[Job]:
+    """Other results for inputs that would share one: in the folders of the inputs, or with their formats."""
+    for by_folder in (True, False):
+        groups: dict[str, list[int]] = {}
+        for number, job in enumerate(jobs):
+            if job.skip is None:
+                groups.setdefault(str(job.target).lower(), []).append(number)
+        for group in groups.values():
+            sources = [jobs[number].source.absolute() for number in group]
+            same_names = len({path.name.lower() for path in sources}) < len(sources)
+            if len(group) == 1 or (by_folder and not same_names):
+                continue
+            root = os.path.commonpath([path.parent for path in sources])
+            for number, source in zip(group, sources, strict=True):
+                target = jobs[number].target
+                own = place / source.parent.relative_to(root) / target.name
+                if not by_folder:
+                    own = target.with_name(f"{source.name}{suffix}{target.suffix}")
+                jobs[number] = replace(jobs[number], target=own)
+    return jobs
 
 
 def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = True) -> list[Job]:
@@ -204,7 +219,7 @@ def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
             files.remove(_REPORT)
             results |= _results(here / _REPORT)
         for path in map(here.joinpath, files):
-            known = path.resolve() in results
+            known = real_path(path) in results
             jobs.append(Job(path, skip="a result of an earlier run") if known else _found(path, relative))
     return jobs
 
@@ -216,7 +231,7 @@ def _results(report: Path) -> set[Path]:
         with report.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 if '"output"' in line:
-                    names.add(Path(json.loads(line)["output"]).resolve())
+                    names.add(real_path(Path(json.loads(line)["output"])))
     except (OSError, ValueError, TypeError, KeyError):  # not one of ours, or cut short
         pass
     return names
@@ -240,13 +255,11 @@ def is_video_head(head: bytes) -> bool:
 
 
 def _contents(path: Path) -> str | None:
-    """Kind of a file by its first bytes: "image", "video" or None."""
+    """Kind of a file by its first bytes: that of an image, "video", or None."""
     check_regular(path)
     with path.open("rb") as handle:
         head = handle.read(_HEAD)
-    if image_kind(head[:32]):
-        return "image"
-    return "video" if is_video_head(head) else None
+    return image_kind(head[:32]) or ("video" if is_video_head(head) else None)
 
 
 def _named(path: Path) -> Job:
@@ -303,8 +316,17 @@ def _result_name(job: Job, suffix: str, ending: str) -> str:
         header = None if job.skip is not None else video_header(job.source)
         ending = ".mp4" if header is None or header.fits_mp4 else ".mkv"
     elif ending == ".same":
-        ending = own if own in FORMATS else ".png"
+        ending = own if own in FORMATS else _ending_of(job.source)
     return f"{job.source.stem}{suffix}{ending}"
+
+
+def _ending_of(path: Path) -> str:
+    """The usual suffix of an image's contents; of those that are not written that of PNG."""
+    try:
+        kind = _contents(path)
+    except (OSError, DataError):
+        kind = None
+    return next((suffix for suffix, written in FORMATS.items() if written == kind), ".png")
 
 
 def _listed(suffixes: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import TEMPORARY, check_regular, lock_file
+from ppsr.files import TEMPORARY, check_regular, lock_file, real_path
 from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_image_file
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
@@ -79,7 +79,7 @@ class FileOptions:
 def existing_result(
     upscaler: Upscaler, job: Job, single: bool, value_range: tuple[float, float] | None = None
 ) -> Path | None:
-    """The complete result of an earlier run with these options, judged by its name, size and contents."""
+    """The complete result of an earlier run with these options, judged by name, age, size and contents."""
     target = job.target
     if job.is_video:
         size, there = ((header := video_header(path)) and header[:2] for path in (job.source, target))
@@ -92,6 +92,8 @@ def existing_result(
         return None
     # an EXIF orientation may exchange the sides
     if size is None or there is None or sorted(there) != sorted(upscaler.size(*size)):
+        return None
+    if job.source.stat().st_mtime_ns > target.stat().st_mtime_ns:  # the input has changed since
         return None
     try:
         if job.is_video:
@@ -166,8 +168,10 @@ def input_pixels(jobs: Iterable[Job]) -> Iterator[int]:
 
 def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:
     """Raises DataError if the result would replace an input or another result; else adds it to `taken`."""
-    target = job.target.resolve()
-    if target == job.source.resolve():
+    target = real_path(job.target)
+    if job.target.is_dir():
+        raise DataError(f"the result would replace the folder {job.target}; give a suffix or another folder")
+    if target == real_path(job.source):
         raise DataError(f"the result would replace the input {job.source}; give a suffix or another folder")
     if target in inputs:
         raise DataError(f"the result of {job.source} would replace the input {job.target}; give a suffix")

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.files import check_regular
+from ppsr.files import check_regular, real_path
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.reading import DecodedImage, read_image_file
@@ -194,7 +194,7 @@ def upscale_jobs(
     options, single, place = options or FileOptions(), is_file_name(target), Path(target)
     if any(job.is_video for job in jobs):
         check_video_codec(options.video_codec)
-    inputs = {job.source.resolve() for job in jobs if job.skip is None}
+    inputs = {real_path(job.source) for job in jobs if job.skip is None}
     path = report or (place.parent if single else place) / "report.jsonl"
     handle = open_report(path, [job.target for job in jobs] if report is None else ())
     lines = []
@@ -312,7 +312,7 @@ class _Batch:
         line = task.line
         warnings = line.pop("warnings", [])
         if task.error is not None:
-            reason = str(task.error) or type(task.error).__name__
+            reason = _reason(task.error)
             kind = type(task.error).__name__
             line = {"path": line["path"], "status": "error", "reason": reason, "error": kind}
         elif "status" not in line:
@@ -320,3 +320,10 @@ class _Batch:
             line = {"path": line.pop("path"), **found, **line}
         line["seconds"] = round(task.seconds, 3)
         return line
+
+
+def _reason(error: Exception) -> str:
+    """What an error says; those of the system without numbers and names of temporary files."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(filter(None, [error.filename2 or error.filename, error.strerror]))
+    return str(error) or type(error).__name__

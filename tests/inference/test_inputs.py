@@ -147,3 +147,23 @@ def test_linked_folders_are_entered_once(tmp_path):
     (tmp_path / "in" / "a" / "loop").symlink_to("..")
     found = [job.source.relative_to(tmp_path).as_posix() for job in find_jobs([tmp_path / "in"], tmp_path)]
     assert found == ["in/a/0.png", "in/b/0.png"]
+
+
+def test_images_of_one_name_from_several_folders_all_have_results(tmp_path, upscaler):
+    names = ["a/x/1.png", "b/x/1.png", "b/x/1.jpg", "b/2.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(IMAGE)
+    reports = upscale_files(
+        upscaler, [tmp_path / "a/x", tmp_path / "b/x", tmp_path / "b/2.png"], tmp_path / "o"
+    )
+    found = {str(Path(r["output"]).relative_to(tmp_path / "o")) for r in reports if r["status"] == "ok"}
+    assert found == {"a/x/1.png", "b/x/1.png.png", "b/x/1.jpg.png", "2.png"}
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("JPEG", ".jpg"), ("PNG", ".png"), ("GIF", ".png")])
+def test_same_is_the_format_of_the_contents_where_the_name_has_none(tmp_path, kind, suffix):
+    for name in ("a.jfif", "b"):
+        (tmp_path / name).write_bytes(packed(colours(), kind))
+    placed = plan_jobs(tmp_path, "out", extension="same")
+    assert [job.target.name for job in placed] == [f"a{suffix}", f"b{suffix}"]

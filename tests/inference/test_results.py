@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,33 @@ def test_results_that_were_cut_short_are_made_again(upscaler, tmp_path, extensio
         assert Path(first["output"]).read_bytes() == whole
     [kept] = upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", **options)
     assert kept["status"] == "skipped"
+
+
+def test_the_result_of_an_input_that_has_changed_is_made_again(upscaler, tmp_path):
+    source, target = tmp_path / "a.png", tmp_path / "out" / "a.png"
+    source.write_bytes(packed(colours(), "PNG"))
+    upscale_files(upscaler, source, tmp_path / "out")
+    later = target.stat().st_mtime + 1
+    os.utime(source, (later, later))
+    assert _names(upscale_files(upscaler, source, tmp_path / "out", skip_existing=True)) == ["a.png"]
+
+
+def test_a_link_to_itself_is_an_error_of_its_own(upscaler, tmp_path):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "error"]
+    assert reports[1]["reason"].endswith("loop.png: Too many levels of symbolic links")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "reason"), [("", "would replace the folder"), ("x" * 260, ": File name too long")]
+)
+def test_a_result_that_cannot_have_its_name_is_found_before_it_is_computed(tmp_path, suffix, reason):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    network = Repeat()
+    [report] = upscale_files(Upscaler(network), tmp_path / "a.png", tmp_path / "out/", suffix=suffix)
+    assert reason in report["reason"]
+    assert ".tmp-" not in report["reason"]
+    assert not network.seen

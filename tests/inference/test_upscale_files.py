@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -78,9 +79,13 @@ def test_an_input_is_never_replaced(folder, upscaler):
 
 
 def test_two_inputs_never_share_a_result(folder, upscaler, tmp_path):
-    reports = upscale_files(upscaler, [folder / "a.png", folder / "sub" / "a.png"], tmp_path / "out")
-    assert [r["status"] for r in reports] == ["ok", "error"]
-    assert "another input" in reports[1]["reason"]
+    given = [tmp_path / name for name in ("p/a.png", "q/a.png", "r/q/a.png")]
+    for path in given:
+        path.parent.mkdir(parents=True)
+        shutil.copy(folder / "a.png", path)
+    reports = upscale_files(upscaler, [*given[:2], tmp_path / "r"], tmp_path / "out")
+    assert [r["status"] for r in reports] == ["ok", "ok", "error"]
+    assert "another input" in reports[2]["reason"]
 
 
 def test_an_input_that_is_given_twice_is_taken_once(folder, upscaler, tmp_path, caplog):

@@ -196,7 +196,9 @@ def test_memory_is_measured_on_single_passes():
     [
         ({"tile_mode": "blended"}, "did you mean 'blend'"),
         ({"outscale": 0}, "outscale"),
-        ({"outscale": 1e-9}, "outscale must be 1/16 to 64"),
+        ({"outscale": 1e-9}, "outscale must be a number from 1/16 to 64"),
+        ({"outscale": "2"}, "got .2."),
+        ({"max_memory": "2GB"}, "bytes, got .2GB."),
         ({"max_memory": 10**9, "tile_mode": "published"}, "no limit of memory"),
         ({"tile": -1}, "tile must be a whole number of LR pixels, 0 or more, got -1"),
         ({"tile": 2.5}, "tile must be a whole number"),
