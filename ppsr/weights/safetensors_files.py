@@ -47,19 +47,28 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
     if len(content) < 8:
         raise CorruptFile(f"{source}: truncated header")
     (length,) = struct.unpack_from("<Q", content)
-    if length > min(_HEADER_LIMIT, len(content) - 8):
-        raise CorruptFile(f"{source}: header of {length} bytes in a file of {len(content)}")
+    if length > _HEADER_LIMIT:
+        raise CorruptFile(f"{source} is not a .safetensors file: it does not begin with the size of a header")
+    if length > len(content) - 8:
+        raise _truncated(source, content, 8 + length)
     try:
         header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
         if len(header) > _MAX_TENSORS:
             raise CorruptFile(f"{source}: {len(header)} tensors; at most {_MAX_TENSORS} are read")
         metadata = dict(header.pop("__metadata__", {}))
         entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
+        end = 8 + length + max((entry["data_offsets"][1] for _, entry in entries), default=0)
+        if len(content) < end:
+            raise _truncated(source, content, end)
         state: dict[str, np.ndarray] = {}
         position = 0
         for key, entry in entries:
             start, end = entry["data_offsets"]
             shape = tuple(entry["shape"])
+            if entry["dtype"] not in _TYPES:
+                raise WeightError(
+                    f"{source}: '{key}' is of type {entry['dtype']}; save it as F32, F16 or BF16"
+                )
             dtype = np.dtype(_TYPES[entry["dtype"]])
             if (
                 start != position
@@ -79,6 +88,12 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
     tree = _by_network(state)
     texts = {key: value for key, value in metadata.items() if key not in ("layout", "format")}
     return {**texts, **tree}, "paddle" if metadata.get("layout") == "paddle" else "torch"
+
+
+def _truncated(source: str, content: bytes, size: int) -> CorruptFile:
+    return CorruptFile(
+        f"{source} is truncated: it has {len(content):,} of at least {size:,} bytes; download it again"
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ppsr.errors import printable
 from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 from ppsr.weights.torch_types import DTYPES, STORAGES
@@ -145,6 +146,11 @@ def parse_torch(content: bytes, source: str = "weights") -> Any:
     except (UnsafeFile, CorruptFile) as error:
         text = str(error)
         raise type(error)(text if text.startswith(source) else f"{source}: {text}") from None
+    except zipfile.BadZipFile:
+        raise CorruptFile(
+            f"{source} is truncated or damaged: {len(content):,} bytes are not a whole archive; download it "
+            "again"
+        ) from None
     except Exception as error:  # damaged pickles and archives raise nearly every built-in class
         raise CorruptFile(f"{source}: damaged data: {type(error).__name__}: {error}") from None
 
@@ -155,13 +161,16 @@ def _parse_zip(content: bytes, source: str) -> Any:
         names = [entry.filename for entry in entries]
         if len(entries) > _MAX_ENTRIES or len(set(names)) != len(names):
             raise UnsafeFile("refused: too many or repeated archive entries")
+        pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if not pickles:
+            listed = ", ".join(map(printable, names[:3]))
+            raise CorruptFile(f"an archive of other files ({listed}); unpack it and give the file of weights")
         if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
             raise UnsafeFile("refused: compressed or encrypted archive entries")
         if sum(e.file_size for e in entries) > len(content):
             raise UnsafeFile("refused: entries larger than the file")
         if any(name.endswith("constants.pkl") for name in names):
             raise UnsafeFile("refused: a TorchScript program; ask for a state_dict")
-        pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise CorruptFile("no single data.pkl in the archive")
         top = pickles[0].split("/")[0]

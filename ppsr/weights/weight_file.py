@@ -17,6 +17,7 @@ from ppsr.errors import WeightError
 from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.fetch import resolve_weights
+from ppsr.weights.foreign import HEAD, foreign_kind
 from ppsr.weights.identify import NetworkSpec, StateDict, identify, open_choices
 from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 Layout = Literal["torch", "paddle"]
 
 _SHARED, _SPARE = 32, 1 << 20  # how many times the size of the file all entries may have, and bytes more
-_HEAD = 64  # bytes by which the kind of a file is recognised
 
 
 @dataclass
@@ -143,12 +143,16 @@ def read_weight_file(
 def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightFile:
     """A file of any kind, recognised by its contents."""
     source = str(path)
-    start = stream.read(_HEAD)
+    start = stream.read(HEAD)
     stream.seek(0)
     if not start:
         raise CorruptFile(f"{source} is empty")
     if is_torch_file(start):
         return _from_tree(path, parse_torch(stream.read(), source), "torch", "torch", key)
+    is_ncnn = path.suffix in (".param", ".bin")
+    foreign = None if is_safetensors(start, size) else foreign_kind(start, numbers=is_ncnn)
+    if foreign:
+        raise CorruptFile(f"{source} is not a weight file but {foreign}")
     if is_safetensors(start, size) or path.suffix == ".safetensors":
         tree, layout = parse_safetensors(stream.read(), source)
         return _from_tree(path, tree, layout, "safetensors", key)
@@ -156,7 +160,7 @@ def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightF
         # not closed by hand: the traceback of a refused file may still look into it
         content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return _from_tree(path, parse_pdparams(content, source, stream), "paddle", "pdparams", key)
-    if path.suffix in (".param", ".bin"):
+    if is_ncnn:
         pair = read_ncnn(path)
         return WeightFile(path, {"": pair.state}, "torch", "ncnn", "", pair.notes, {"": pair.network})
     raise CorruptFile(

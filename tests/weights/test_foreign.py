@@ -1,0 +1,73 @@
+"""What is taken for weights and is something else is named, with what to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppsr.errors import WeightError
+from ppsr.weights import read_weight_file, write_state
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 67040989\n"
+STATE = {"conv.weight": np.ones((4, 4), "f4")}
+
+
+def _tar() -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("net.pth"))
+    return stream.getvalue()
+
+
+def _zip() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("nets/net.pth", "numbers")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("net.pth", LFS, "Git LFS pointer"),
+        ("net.safetensors", LFS, "git lfs pull"),
+        ("net.bin", LFS, "Git LFS pointer"),
+        ("net.pth", b"\xef\xbb\xbf\n<!DOCTYPE html><title>Virus scan</title>", "a web page; the download"),
+        ("net.safetensors", b"<html>404</html>", "a web page"),
+        ("net.pdparams", b'{"message": "Not Found"}', "a JSON text"),
+        ("net.onnx", b"\x08\x08\x12\x07pytorch" + bytes(50), "an ONNX graph"),
+        ("net.h5", b"\x89HDF\r\n\x1a\n" + bytes(50), "an HDF5 file"),
+        ("net.pth.gz", b"\x1f\x8b" + bytes(50), "a gzip archive; unpack it"),
+        ("net.pth.tar", _tar(), "a tar archive; unpack it"),
+        ("net.zip", _zip(), "an archive of other files (nets/net.pth); unpack it"),
+    ],
+)
+def test_other_files_are_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightError) as refused:
+        read_weight_file(tmp_path / name)
+    assert said in str(refused.value) and name in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_truncated_download_is_named_with_its_size(tmp_path: Path, name: str, share: float) -> None:
+    path = tmp_path / name
+    write_state(path, STATE, layout="torch")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(WeightError, match=r"is truncated.* [\d,]+ .*download it\s+again"):
+        read_weight_file(path)
+
+
+def test_a_type_that_is_not_read_is_named_with_its_key(tmp_path: Path) -> None:
+    header = json.dumps({"conv.weight": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(WeightError, match=r"'conv\.weight' is of type F8_E4M3; save it as F32"):
+        read_weight_file(tmp_path / "net.safetensors")
