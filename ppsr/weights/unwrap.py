@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import WeightError
-from ppsr.weights.identify import StateDict
+from ppsr.weights.identify import StateDict, identify
 
 __all__ = ["Unwrapped", "unwrap"]
 
@@ -117,7 +117,7 @@ def _without_prefixes(state: Mapping[str, np.ndarray], notes: list[str]) -> Stat
     return result
 
 
-def _attribute(state: Mapping[str, Any]) -> str | None:
+def _attribute(state: StateDict) -> str | None:
     """The trainer's attribute that holds the network, if there is one; its average before itself.
 
     `model.0.weight` is no such key: a digit follows where a network is a sequence by that name itself.
@@ -135,7 +135,13 @@ def _attribute(state: Mapping[str, Any]) -> str | None:
         return next(
             (twin for twin in twins if _network_keys(heads[twin]) == _network_keys(heads[name])), name
         )
-    return None
+    if len(heads) > 1:
+        return None
+    try:  # a wrapper of any other name, if it holds a known network
+        identify({key.partition(".")[2]: value for key, value in state.items()})
+    except WeightError:
+        return None
+    return next(iter(heads), None)
 
 
 def _network_keys(keys: Iterable[str]) -> set[str]:
