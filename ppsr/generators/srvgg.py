@@ -6,6 +6,7 @@ realesr-general-x4v3).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -87,7 +88,7 @@ class SRVGGNetCompact(nn.Layer):
         if "body.0.weight" not in state:
             return None
         width, channels = state["body.0.weight"].shape[:2]
-        last = max(int(key.split(".")[1]) for key in state)
+        last = max(int(match[1]) for key in state if (match := re.match(r"body\.(\d+)\.", key)))
         return {
             "num_in_ch": channels,
             "num_out_ch": channels,

@@ -79,6 +79,9 @@ def load_state(
         if list(array.shape) != list(own[key].shape):
             problems[key] = f"mis-shaped {key}: file {tuple(array.shape)}, network {tuple(own[key].shape)}"
             continue
+        if array.dtype.kind in "iub" and own[key].is_floating_point():
+            problems[key] = f"quantised {key}: {array.dtype} for a network of floats"
+            continue
         loaded[key] = np.asarray(array, order="C")
     problems |= {key: f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state}
     _refuse(net, state, problems, share=(len(loaded), len(own)), partial=partial)

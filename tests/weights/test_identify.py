@@ -135,3 +135,8 @@ def test_a_network_registered_later_is_asked_after_one_that_fails(monkeypatch) -
     assert identify(state) == ("ZLater", {"num_feat": 4})
     with pytest.raises(WeightError, match="look like SRVGGNetCompact"):
         identify({"body.0.weight": state["body.0.weight"], "tail.weight": np.zeros(4)})
+
+
+def test_an_additional_key_of_another_form_does_not_hide_the_network() -> None:
+    state = {"body.0.weight": np.zeros((4, 3, 3, 3)), "body.2.weight": np.zeros((12, 4, 3, 3))}
+    assert identify({**state, "head.weight": np.zeros(2)}).name == "SRVGGNetCompact"

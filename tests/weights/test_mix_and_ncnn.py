@@ -86,6 +86,16 @@ def test_ncnn_computes_what_the_network_does(tmp_path: Path, name: str, argument
     np.testing.assert_allclose(np.array(result), wanted, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
+def test_a_graph_that_an_editor_of_windows_saved_is_read(tmp_path: Path) -> None:
+    name, arguments = NETWORKS[0]
+    saved(tmp_path / "a.pth", name, arguments)
+    args = ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")]
+    assert CliRunner().invoke(build_app(), args).exit_code == 0
+    graph = tmp_path / "a.param"
+    graph.write_bytes(b"\xef\xbb\xbf" + graph.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_weight_file(graph).network().name == name
+
+
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     saved(tmp_path / "a.pth", "MSRResNet", {"num_feat": 4, "num_block": 1})
     result = CliRunner().invoke(build_app(), ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")])

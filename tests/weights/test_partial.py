@@ -91,3 +91,10 @@ def test_weights_are_loaded_into_networks_of_half_precision(dtype):
     assert load_state(net, {"weight": weights, "bias": np.zeros(2, np.float32)}) == []
     assert str(net.weight.dtype).endswith(dtype)
     np.testing.assert_array_equal(net.weight.astype("float32").numpy(), weights)
+
+
+def test_quantised_weights_are_named():
+    state = weights()
+    first = next(iter(state))
+    with pytest.raises(WeightError, match=f"quantised {first}: int8"):
+        load_state(network(), {**state, first: state[first].astype("i1")})
