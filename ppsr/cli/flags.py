@@ -238,26 +238,42 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
         return _run(run, name, leave)
 
 
+_DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "yaml": "PyYAML",
+    "PIL": "Pillow",
+    "skimage": "scikit-image",
+}
+
+
+def _unusable_package(error: ImportError) -> str:
+    """A package that is missing or broken, and what to install."""
+    module = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError):
+        return f"{module or 'a package'} cannot be imported: {first_line(error)}; see `ppsr doctor`"
+    if module == "paddle":
+        return (
+            "PaddlePaddle is not installed: pip install paddlepaddle==3.3.1, or a GPU build from "
+            "https://www.paddlepaddle.org.cn/install/quick"
+        )
+    package = _DISTRIBUTIONS.get(module, module)
+    return f"the package {package} is not installed: pip install {package}; see `ppsr doctor`"
+
+
 def _run(run: Callable[[], int], name: str, leave: _Leave) -> int:
     try:
         return run()
     except PpsrError as error:
         print(f"{name}: " + "\n  ".join(map(printable, error.args)), file=sys.stderr)
         return error.exit_code
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "paddle":
-            raise
-        print(
-            f"{name}: PaddlePaddle is not installed: pip install paddlepaddle==3.3.1, or a GPU build from "
-            "https://www.paddlepaddle.org.cn/install/quick",
-            file=sys.stderr,
-        )
-        return 2
     except Exception as error:
         logger.debug("the command failed", exc_info=True)
         if leave.received is not None:  # importing Paddle makes an ImportError of it
             print(f"{name}: interrupted", file=sys.stderr)
             return 128 + leave.received
+        if isinstance(error, ImportError) and not (error.name or "").startswith("ppsr"):
+            print(f"{name}: {_unusable_package(error)}", file=sys.stderr)
+            return 2
         from ppsr.memory import is_out_of_memory  # imports NumPy, which --help does without
 
         if isinstance(error, OSError) and error.errno is not None:  # Paddle's own errors are OSErrors too

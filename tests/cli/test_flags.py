@@ -71,6 +71,16 @@ MEMORY = "error: not enough memory: "
             2,
             "error: PaddlePaddle is not installed: pip install paddle",
         ),
+        (
+            ModuleNotFoundError("", name="cv2"),
+            2,
+            "error: the package opencv-python-headless is not installed: pip install opencv-python-headless",
+        ),
+        (
+            ImportError("libGL.so.1: cannot open shared object file", name="cv2"),
+            2,
+            "error: cv2 cannot be imported: libGL.so.1: cannot open shared object file",
+        ),
     ],
 )
 def test_what_a_user_can_act_on_is_one_line_with_an_exit_code(error, code, line, capsys):
@@ -87,7 +97,7 @@ def test_what_a_user_can_act_on_is_one_line_with_an_exit_code(error, code, line,
     [
         OSError("(External) a kernel failed"),
         RuntimeError("a mistake"),
-        ModuleNotFoundError("", name="nowhere"),
+        ModuleNotFoundError("", name="ppsr.nowhere"),
     ],
 )
 def test_mistakes_of_the_program_are_not_hidden(error):
