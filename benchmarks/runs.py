@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +36,22 @@ def train(name: str, words: Sequence[str]) -> None:
     code = subprocess.run([sys.executable, "-u", *words], check=False).returncode
     if code:
         sys.exit(f"{name} ended with {code}; run this again to resume")
+
+
+def step_times(configs: Sequence[str], repeats: int = 3, short: int = 10, long: int = 40) -> dict[str, float]:
+    """Processor seconds of a step, by configs: medians of what a longer run costs more; they take turns."""
+    found: dict[str, list[float]] = {name: [] for name in configs}
+    for _ in range(repeats):
+        for name in configs:
+            costs = []
+            for steps in (short, long):
+                before = sum(os.times()[2:4])
+                with tempfile.TemporaryDirectory() as folder:
+                    options = (f"output_dir={folder}", f"total_iters={steps}", "validate.interval=1000000")
+                    train(name, command(f"configs/{name}.yaml", 0, options))
+                costs.append(sum(os.times()[2:4]) - before)
+            found[name].append((costs[1] - costs[0]) / (long - short))
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def step_of(weights: Path) -> int:

@@ -6,6 +6,7 @@ data/README.md; `--prepare` makes the rest of T91, Set5 and BSDS500.
     python benchmarks/training_runs.py --list
     python benchmarks/training_runs.py --prepare
     python benchmarks/training_runs.py --only fsrcnn_x3,fsrcnn_x2
+    python benchmarks/training_runs.py --step-time drct_small_x2_short,mambadrct_small_x2
     python benchmarks/training_runs.py --report              # tables and curves, of unfinished runs too
     python benchmarks/training_runs.py --ship fsrcnn_x3      # its averaged weights, in half precision
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runs import newest_weights, start, step_of, train
+from runs import newest_weights, start, step_of, step_times, train
 
 SHIPPED = Path("ppsr/weights/shipped")
 CATALOGUE = Path("ppsr/weights/catalogue.json")
@@ -64,6 +65,14 @@ RUNS = (
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
     Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500", averaged=False),
+    Run("srvgg_16x64_x4_first", "SRVGGNetCompact 16x64 x4, first stage", 4, data="T91 and BSDS500"),
+    Run(
+        "srvgg_16x64_x4",
+        "SRVGGNetCompact 16x64 x4",
+        4,
+        start="srvgg_16x64_x4_first",
+        data="T91 and BSDS500",
+    ),
     *(
         Run(name, title, 2, data="T91 and BSDS500", sets=("Set5",))
         for name, title in (
@@ -100,6 +109,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names of runs, with commas, in this order")
     parser.add_argument("--list", action="store_true", help="the runs and how far they are")
     parser.add_argument("--prepare", action="store_true", help="make the training and test pairs")
+    parser.add_argument("--step-time", default="", help="runs whose processor time per step is measured")
     parser.add_argument("--report", action="store_true", help="score what is there, fill docs/results.md")
     parser.add_argument("--ship", default="", help="run whose weights go into the package")
     parser.add_argument("--output", type=Path, default=Path("output/training_runs"))
@@ -113,6 +123,8 @@ def main() -> int:
         import training_runs_data
 
         training_runs_data.prepare()
+    elif arguments.step_time:
+        print(step_times([find(name).name for name in arguments.step_time.split(",")]))
     elif arguments.report:
         report(arguments.output)
     elif arguments.ship:

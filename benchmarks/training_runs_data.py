@@ -26,6 +26,7 @@ def prepare() -> None:
             if path.suffix in (".bmp", ".jpg", ".png") and not link.exists():
                 link.symlink_to(path.resolve())
     Bicubic(together.parent, scales=(2, 4), multiple=4).make(together).require_all()
-    make_list(
-        together.parent / "HR", together.parent / "meta_info.txt", form="name", smallest=96
-    ).require_all()
+    for smallest, name in ((96, "meta_info.txt"), (144, "meta_info_144.txt")):
+        make_list(
+            together.parent / "HR", together.parent / name, form="name", smallest=smallest
+        ).require_all()
