@@ -89,8 +89,9 @@ def upscale(
     ] = False,
     value_range: ValueRange = None,
     crf: Annotated[
-        int, typer.Option(min=0, max=51, help="Constant rate factor of videos; smaller is better.")
-    ] = 18,
+        int | None,
+        typer.Option(min=0, max=51, help="Constant rate factor of videos; smaller is better; default: 18."),
+    ] = None,
     video_codec: Annotated[
         str | None,
         typer.Option(

@@ -14,7 +14,7 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import check_regular, real_path, walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
-from ppsr.inference.video.streams import TRANSPORT_PACKETS, video_header
+from ppsr.inference.video.check import TRANSPORT_PACKETS, video_header
 
 __all__ = ["CONTAINERS", "Job", "find_jobs", "is_file_name", "plan_jobs"]
 

@@ -15,7 +15,7 @@ from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, re
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
 from ppsr.inference.upscaler import Upscaler
-from ppsr.inference.video.streams import check_video, video_header
+from ppsr.inference.video.check import check_video, video_header
 
 __all__ = [
     "NO_ALPHA",
@@ -46,7 +46,7 @@ class FileOptions:
         quality: JPEG and WebP quality, 1 to 100.
         max_pixels: larger images are refused.
         allow_truncated: accept JPEG files with a part missing, and damaged videos.
-        crf: constant rate factor of videos, 0 (lossless) to 51.
+        crf: constant rate factor of videos, 0 (lossless) to 51; None: 18 where the encoder has one.
         video_codec: FFmpeg's name of an encoder, such as libx265 or h264_nvenc; None: by the container.
         video_options: encoder options by FFmpeg's names.
         value_range: the lowest and highest value of TIFF files of floats, which are refused without; results
@@ -57,7 +57,7 @@ class FileOptions:
     quality: int = 95
     max_pixels: int = MAX_PIXELS
     allow_truncated: bool = False
-    crf: int = 18
+    crf: int | None = None
     video_codec: str | None = None
     video_options: Mapping[str, str] = field(default_factory=dict)
     max_output_pixels: int | None = None

@@ -37,8 +37,8 @@ from ppsr.inference.results import (
     open_report,
 )
 from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.video.check import video_header
 from ppsr.inference.video.parts import remove_parts
-from ppsr.inference.video.streams import video_header
 from ppsr.inference.video.upscale import check_video_codec, upscale_video
 
 __all__ = ["FileOptions", "upscale_image", "upscale_jobs"]

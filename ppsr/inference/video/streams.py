@@ -1,4 +1,4 @@
-"""The streams of a video: what is damaged, the encoder of the result, what is copied from the source.
+"""The streams of a result: its encoder, and what is copied from the source.
 
 Titles, languages, chapters, subtitles and attachments are copied where the container takes them. What did not
 arrive is found by reading the result.
@@ -7,33 +7,30 @@ arrive is found by reading the result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import ConfigError
+from ppsr.inference.video.check import open_video
 
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
 
 __all__ = [
-    "VideoCheck",
-    "VideoHeader",
     "add_encoder",
-    "check_video",
     "copied_packets",
     "copy_metadata",
     "copy_streams",
     "has_alpha",
     "lost_metadata",
     "pixel_formats",
-    "video_header",
 ]
 
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _NARROW = 1  # luma from 16 to 235
+_CRF = 18
 _WITH_CRF = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
 # x265 refuses transparency, and VP9 has it beside its packets, where FFmpeg's own decoder does not look
 _WITH_ALPHA = ("ffv1", "png", "prores_ks", "qtrle")
@@ -51,107 +48,8 @@ _HDR10 = {
     "MASTERING_DISPLAY_METADATA": "the mastering display of HDR10",
     "CONTENT_LIGHT_LEVEL": "the light level of HDR10",
 }
-# FFmpeg writes PCM into MP4 too, but few programs play it and not all that AVI files hold is accepted
-_SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _QUIET_X265 = "log-level=error"
 _USUAL = ("libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "ffv1", "prores_ks")
-_STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there
-_SECONDS, _FRAMES = 0.5, 3  # by which streams of a whole file end apart from what the container states
-TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
-
-
-def open_video(path: Path) -> Any:
-    """A video to be read; tags that are not UTF-8, as in old AVI files, get replacement characters."""
-    import av
-
-    return av.open(str(path), metadata_errors="replace")
-
-
-class VideoHeader(NamedTuple):
-    """Size as it is stored, number of frames by length and rate, and whether MP4 can hold the sound."""
-
-    height: int
-    width: int
-    frames: int
-    fits_mp4: bool
-
-
-def video_header(path: Path) -> VideoHeader | None:
-    """Header of a video; None: it cannot be read, which is reported when its turn comes."""
-    if not path.is_file():  # opening a pipe waits for somebody who writes
-        return None
-    try:
-        with open_video(path) as reader:
-            stream, seconds = reader.streams.video[0], (reader.duration or 0) / 1e6
-            frames = stream.frames or round(seconds * float(stream.average_rate or 0))
-            sounds = [sound.codec_context for sound in reader.streams.audio]
-            fits = all(codec is not None and codec.name.startswith(_SOUND_OF_MP4) for codec in sounds)
-            return VideoHeader(stream.height, stream.width, max(1, frames), fits) if stream.height else None
-    except Exception:  # FFmpeg's errors are of many classes, EOFError among them
-        return None
-
-
-@dataclass(frozen=True)
-class VideoCheck:
-    """Contents of a video."""
-
-    first: Any
-    frames: int
-    faults: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-def decoded(packet: Any) -> list[Any] | None:
-    """The frames of a packet; None: it cannot be decoded."""
-    from av.error import FFmpegError
-
-    try:
-        return packet.decode()
-    except FFmpegError:
-        return None
-
-
-def check_video(source: Path) -> VideoCheck:
-    """Decode all frames of a video once, which takes far less time than computing them.
-
-    FFmpeg's decoders fill damaged frames and its demuxers leave out what they do not understand, silently.
-
-    Raises:
-        DataError: no frame can be decoded.
-    """
-    first = None
-    count = undecodable = damaged = 0
-    end = 0.0
-    with open_video(source) as reader:
-        stream = reader.streams.video[0]
-        stream.thread_type = "AUTO"
-        for packet in reader.demux():
-            if packet.pts is not None and packet.time_base is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            damaged += bool(packet.is_corrupt)
-            if packet.stream.index != stream.index:
-                continue
-            frames = decoded(packet)
-            undecodable += frames is None
-            for frame in frames or ():
-                first = first or frame
-                count += 1
-                damaged += bool(frame.is_corrupt)
-        kind = reader.format.name.split(",")[0]
-        expected = stream.frames if kind == "avi" else 0  # in MP4 also those that an edit list leaves out
-        length, rate = (reader.duration or 0) / 1e6, float(stream.average_rate or 25)
-    if first is None:
-        raise DataError(f"{source} has no frame that can be decoded")
-    size, slack = source.stat().st_size, max(_SECONDS, _FRAMES / rate)
-    faults = {
-        f"it ends at {end:.2f} of {length:.2f} s": kind in _STATE_LENGTH and length - end > slack,
-        "it ends inside a packet": kind == "mpegts" and all(size % packet for packet in TRANSPORT_PACKETS),
-        f"damaged frames or packets: {damaged}": damaged > 0,
-        f"frames that cannot be decoded: {undecodable}": undecodable > 0,
-    }
-    found = tuple(text for text, holds in faults.items() if holds)
-    missing = not found and count + 1 < expected  # those left out on purpose are counted as well
-    return VideoCheck(first, count, found, (f"{count} of {expected} frames are there",) * missing)
 
 
 def add_encoder(writer: Any, stream: Any, first: Any, size: tuple[int, int], options: FileOptions) -> Any:
@@ -167,7 +65,12 @@ def add_encoder(writer: Any, stream: Any, first: Any, size: tuple[int, int], opt
     """
     codec = options.video_codec or ("libvpx-vp9" if writer.format.name == "webm" else "libx264")
     layouts = pixel_formats(codec)
-    chosen = {"crf": str(options.crf)} if codec in _WITH_CRF else {}
+    if options.crf is not None and codec not in _WITH_CRF:
+        raise ConfigError(
+            f"the encoder {codec} has no constant rate factor (--crf {options.crf}); set its quality by "
+            "--video-options"
+        )
+    chosen = {"crf": str(_CRF if options.crf is None else options.crf)} if codec in _WITH_CRF else {}
     if codec.startswith("libvpx"):
         chosen["b"] = "0"
     given = dict(options.video_options)
@@ -194,6 +97,11 @@ def add_encoder(writer: Any, stream: Any, first: Any, size: tuple[int, int], opt
         if value and hasattr(context, name):
             setattr(context, name, value)
     context.color_range = _NARROW
+    if context.name in ("libx265", "hevc_nvenc", "hevc_videotoolbox") and writer.format.name in (
+        "mp4",
+        "mov",
+    ):
+        context.codec_tag = "hvc1"  # without which Apple's programs show nothing
     aspect = stream.codec_context.sample_aspect_ratio
     if aspect:  # pixels that are not square stay so, as on DVDs
         turned = round(first.rotation / 90) % 2 == 1
@@ -266,6 +174,7 @@ def copy_streams(reader: Any, writer: Any) -> tuple[dict[int, Any], list[str]]:
         if stream.type == "audio" or (stream.type == "subtitle" and codec in taken):
             copy = writer.add_stream_from_template(stream)
             copy.metadata.update(_tags(stream))
+            copy.disposition = stream.disposition  # default, forced, commentary
             copied[stream.index] = copy
         elif stream.type == "attachment" and writer.format.name == "matroska":
             kind = stream.mimetype or "application/octet-stream"

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from heapq import merge
 from itertools import islice
@@ -28,6 +27,7 @@ from ppsr.imaging.frames import make_frame, upright_pixels
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video import streams
+from ppsr.inference.video.check import Clock, VideoCheck, check_video, decoded, open_video
 from ppsr.inference.video.parts import Frame, Parts
 from ppsr.tiling import TilePlan
 
@@ -81,10 +81,10 @@ def upscale_video(
         raise ConfigError("videos need PyAV: pip install 'ppsr[video]'") from None
 
     try:
-        with streams.open_video(source) as reader:
+        with open_video(source) as reader:
             if not reader.streams.video or reader.streams.video[0].codec_context is None:
                 raise DataError(f"{source} has no frames that can be decoded")
-            found = streams.check_video(source)
+            found = check_video(source)
             if found.faults and not options.allow_truncated:
                 raise DataError(
                     f"{source} is damaged or truncated: {'; '.join(found.faults)}; --allow-truncated takes "
@@ -122,7 +122,7 @@ class _Job:
     reader: Any
     source: Path
     target: Path
-    found: streams.VideoCheck
+    found: VideoCheck
     options: FileOptions
     left_out: list[str] = field(default_factory=list)
 
@@ -147,7 +147,7 @@ class _Job:
         """
         import av
 
-        with streams.open_video(self.source) as reader:
+        with open_video(self.source) as reader:
             writer = av.open(io.BytesIO(), "w", format=self.format)
             encoder = self._encoder(writer)
             try:
@@ -182,11 +182,7 @@ class _Job:
         }
 
     def compute(self, parts: Parts, step: Callable[[], None]) -> None:
-        """Upscale and encode the frames that are not in parts.
-
-        Raises:
-            DataError: frames that do not follow each other.
-        """
+        """Upscale and encode the frames that are not in parts."""
         import av
 
         def encode(frames: Iterable[Frame]) -> Iterator[Any]:
@@ -215,23 +211,13 @@ class _Job:
 
     def _frames(self, skip: int) -> Iterator[Frame]:
         """Frames after the first `skip` as (pixels, frame, time stamp)."""
-        stream, source = self.stream, self.source
-        frame_time = max(1, round(1 / ((stream.average_rate or Fraction(25)) * stream.time_base)))
-        number, last = 0, None
-        for packet in self.reader.demux(stream):
-            for frame in streams.decoded(packet) or ():  # those that cannot be are among the faults
-                # AVI states the order of decoding alone, from which FFmpeg guesses times that do not rise
-                pts = frame.dts if self.reader.format.name == "avi" else frame.pts
-                if pts is None:
-                    pts = 0 if last is None else last + frame_time
-                if last is not None and pts <= last:
-                    raise DataError(f"{source}: the time stamps of its frames do not rise at {frame.time} s")
-                number, last = number + 1, pts
+        number, clock = 0, Clock(self.source)
+        for packet in self.reader.demux(self.stream):
+            for frame in decoded(packet) or ():  # those that cannot be are among the faults
+                pts = clock(frame, self.reader)
+                number += 1
                 if number > skip:
-                    lq = upright_pixels(frame, alpha=self.alpha)
-                    if lq.shape[:2] != self.size:
-                        raise DataError(f"{source}: its frames change their size at {frame.time} s")
-                    yield lq, frame, pts
+                    yield upright_pixels(frame, alpha=self.alpha), frame, pts
 
     def assemble(self, parts: Parts, path: Path) -> dict[int, int]:
         """Write the result from its parts and the other streams of the source.
@@ -241,7 +227,7 @@ class _Job:
         """
         import av
 
-        with av.open(str(path), "w", format=self.format) as writer, streams.open_video(self.source) as reader:
+        with av.open(str(path), "w", format=self.format) as writer, open_video(self.source) as reader:
             video = self._encoder(writer)  # which writes the head, as that of each part would
             copies, _ = streams.copy_streams(reader, writer)
             streams.copy_metadata(reader, writer, video)

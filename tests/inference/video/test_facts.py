@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -121,6 +123,65 @@ def test_an_encoder_and_its_options_can_be_chosen(tmp_path):
     assert report["status"] == "ok", report
     with av.open(str(tmp_path / "out" / "a.mkv")) as reader:
         assert reader.streams.video[0].codec_context.name in ("vp9", "libvpx-vp9")
+
+
+def test_a_quality_that_the_encoder_does_not_have_is_refused(tmp_path):
+    make_video(tmp_path / "a.mkv", sound=False)
+    assert _one(tmp_path, "a.mkv", video_codec="ffv1")["status"] == "ok"
+    report = _one(tmp_path, "a.mkv", video_codec="ffv1", crf=5)
+    assert "the encoder ffv1 has no constant rate factor (--crf 5)" in report["reason"]
+
+
+@_needs_x265
+def test_hevc_in_mp4_is_marked_as_apple_expects_it(tmp_path):
+    make_video(tmp_path / "a.mp4")
+    assert _one(tmp_path, "a.mp4", video_codec="libx265")["status"] == "ok"
+    with av.open(str(tmp_path / "out" / "a.mp4")) as reader:
+        assert reader.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
+def test_default_and_commentary_tracks_stay_what_they_are(tmp_path):
+    roles = [av.stream.Disposition.comment, av.stream.Disposition.default]
+    with av.open(str(tmp_path / "a.mkv"), "w") as writer:
+        video = add_video(writer, rate=10)
+        sounds = [writer.add_stream("aac", rate=44100) for _ in roles]
+        for sound, role in zip(sounds, roles, strict=True):
+            sound.layout, sound.disposition = "mono", role
+        encode(writer, video, video_images(48, 64), rate=10)
+        for sound in sounds:
+            encode_sound(writer, sound, np.zeros((1, 30 * 1024), np.float32), 1024, rate=44100)
+    assert _one(tmp_path, "a.mkv")["status"] == "ok"
+    with av.open(str(tmp_path / "out" / "a.mkv")) as reader:
+        assert [sound.disposition for sound in reader.streams.audio] == roles
+
+
+@pytest.mark.parametrize(
+    ("second", "stamps", "reason"),
+    [
+        ((32, 64), range(6), "change their size at 0.3 s, from 64 x 48 to 64 x 32; convert it to one size"),
+        ((48, 64), (0, 1, 2, 2, 3, 4), "the time stamps of its frames do not rise at 0.2 s"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused_before_the_first_frame(tmp_path, second, stamps, reason):
+    packets = []
+    for size in ((48, 64), second):
+        with av.open(io.BytesIO(), "w", format="webm") as writer:
+            stream = add_video(writer, "libvpx-vp9", rate=10, size=size[::-1], **{"lag-in-frames": "0"})
+            for image in islice(video_images(*size), 3):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                packets += map(bytes, stream.encode(frame))
+    with av.open(str(tmp_path / "a.mkv"), "w") as writer:
+        stream = add_video(writer, "libvpx-vp9", rate=10)
+        writer.start_encoding()
+        for content, stamp in zip(packets, stamps, strict=True):
+            packet = av.Packet(content)
+            packet.pts = packet.dts = 100 * stamp
+            packet.time_base, packet.stream = Fraction(1, 1000), stream
+            writer.mux(packet)
+    network = Repeat()
+    [report] = upscale_files(Upscaler(network), tmp_path / "a.mkv", tmp_path / "out")
+    assert reason in report["reason"]
+    assert not network.seen
 
 
 @pytest.mark.parametrize(
