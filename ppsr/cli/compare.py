@@ -51,7 +51,7 @@ def compare(
     networks = split_networks(load)
     hr = None if gt is None else to_uint8(to_rgb(read_own(gt)))
     upscalers = {
-        label: Upscaler(load_source(config_file, files, None), backend=backend, options=options)
+        label: Upscaler(load_source(config_file, files), backend=backend, options=options)
         for label, files in zip(network_labels(networks), networks, strict=True)
     }
     scales = {label: upscaler.scale for label, upscaler in upscalers.items()}

@@ -142,7 +142,7 @@ def evaluate_images(
             results.append(score("bicubic", on_image=partial(show, "bicubic")))
         for files, label in zip(networks, network_labels(networks), strict=True):
             upscaler = Upscaler(
-                load_source(config_file, files, None),
+                load_source(config_file, files),
                 backend=backend,
                 options=place,
                 tile=tile,

@@ -23,7 +23,6 @@ __all__ = [
     "ConfigFile",
     "Device",
     "Force",
-    "Half",
     "Imports",
     "Loads",
     "MaxMemory",
@@ -94,8 +93,9 @@ Backend = Annotated[
         "CPU; else paddle."
     ),
 ]
-Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16, if the backend supports it.")]
-Half = Annotated[bool, typer.Option("--half", help="Use half precision if network and device support it.")]
+Precision = Annotated[
+    str, typer.Option(help="fp32, fp16 or bf16, if network, device and backend support it.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Number of CPU threads; default: all cores.")]
 MaxMemory = Annotated[
     str | None, typer.Option(help="Memory limit of the process, such as 2GB; default: 70 % of free memory.")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import Backend, Half, MaxMemory, Trust, exit_on_signals, log_to_console
+from ppsr.cli.flags import Backend, MaxMemory, Precision, Trust, exit_on_signals, log_to_console
 from ppsr.errors import ConfigError
 
 __all__ = ["serve"]
@@ -57,7 +57,7 @@ def serve(
         int, typer.Option(min=1, help="Images accepted at the same time; one is computed, the others wait.")
     ] = 4,
     backend: Backend = None,
-    half: Half = False,
+    precision: Precision = "fp32",
     trust: Trust = False,
 ) -> None:
     """Serve a web page and an HTTP interface that upscale images, on this machine only."""
@@ -88,7 +88,7 @@ def serve(
         max_requests=max_requests,
     )
     memory = None if max_memory is None else parse_bytes(max_memory)
-    opener = partial(open_model, backend=backend, half=half, trust=trust)
+    opener = partial(open_model, backend=backend, precision=precision, trust=trust)
     with (
         exit_on_signals(),  # the server has handlers of its own while it runs
         tempfile.TemporaryDirectory(prefix="ppsr-serve-", ignore_cleanup_errors=True) as folder,

@@ -10,7 +10,6 @@ import typer
 from ppsr.cli.flags import (
     Backend,
     Device,
-    Half,
     Loads,
     MaxMemory,
     NetworkConfig,
@@ -35,9 +34,6 @@ def upscale(
         str, typer.Option("-o", "--output", help="Output folder, or a file for a single input.")
     ],
     load: Loads = [],
-    model_dir: Annotated[
-        Path | None, typer.Option(help="Exported network: its folder or prefix.", metavar="EXPORT")
-    ] = None,
     config_file: NetworkConfig = None,
     backend: Backend = None,
     device: Device = None,
@@ -70,7 +66,6 @@ def upscale(
     ] = "blend",
     self_ensemble: SelfEnsemble = False,
     trust: Trust = False,
-    half: Half = False,
     degradation: Annotated[
         str | None,
         typer.Option(
@@ -142,11 +137,11 @@ def upscale(
     )
     check_video_codec(video_codec)
     jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive)
-    if backend is None and max_memory is None and not half:
+    if backend is None and max_memory is None:
         backend = default_backend(input_pixels(jobs), options)
     with exit_on_signals():  # the upscaler may time exports in a temporary folder
         upscaler = Upscaler(
-            load_source(config_file, load, model_dir, strength),
+            load_source(config_file, load, strength),
             backend=backend,
             options=options,
             tile=tile,
@@ -155,7 +150,6 @@ def upscale(
             tile_mode=tile_mode,
             self_ensemble=self_ensemble,
             outscale=outscale,
-            half=half,
             degradation=None if degradation is None else read_degradation(degradation),
         )
         note = getattr(upscaler.backend, "note", "")

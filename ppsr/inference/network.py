@@ -13,7 +13,7 @@ from paddle import nn
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
-from ppsr.inference.export.artifact import Export, find_export
+from ppsr.inference.export.artifact import find_export
 from ppsr.registry import MODELS, build_model
 from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.build import build_from_spec
@@ -81,25 +81,21 @@ def load_network(
 def load_source(
     config_file: str | Path | None,
     load: Sequence[Path],
-    model_dir: str | Path | None,
     strength: float | None = None,
 ) -> nn.Layer | Path:
     """Load the network of a command from its weights, or return the prefix of an exported one.
 
     Args:
         config_file: see `load_network`; not used for an export.
-        model_dir: folder or prefix of an export. Without any of the three, `DEFAULT_WEIGHTS` are taken, or
-            `SHIPPED_WEIGHTS` where those cannot be had.
+        load: weights, or the folder or prefix of an export; none: `DEFAULT_WEIGHTS`, or `SHIPPED_WEIGHTS`
+            where those cannot be had.
         strength: from 0 to 1, of published weights that have a weaker partner; see `read_with_strength`.
 
     Raises:
-        ConfigError: both `load` and `model_dir`, weights without a partner, or as `load_network`.
-        DataError: `model_dir` is not an export.
+        ConfigError: weights without a partner, or as `load_network`.
         WeightError: as `load_network`.
     """
-    if load and model_dir is not None:
-        raise ConfigError("give weights by --load, or an exported network by --model-dir, and not both")
-    if not load and model_dir is None:
+    if not load:
         if config_file is not None:
             raise ConfigError(f"{config_file} names a network without weights; give them by --load")
         load = [_default_weights()]
@@ -107,8 +103,6 @@ def load_source(
         if len(load) != 1 or config_file is not None:
             raise ConfigError("--strength is for one --load without a config")
         return _identified({"generator": read_with_strength(load[0], strength)})
-    if model_dir is not None:
-        return Export(model_dir).prefix
     exported = find_export(load[0]) if len(load) == 1 else None
     return exported or load_network(config_file, load)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -61,7 +60,6 @@ class Upscaler:
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
         self_ensemble: mean over the eight flips and turns.
         outscale: size of the result / size of the image, 1/16 to 64; None: the network's scale.
-        half: half precision where network and device allow it; short for that precision in `options`.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
 
     Raises:
@@ -81,7 +79,6 @@ class Upscaler:
         tile_mode: str = "blend",
         self_ensemble: bool = False,
         outscale: float | None = None,
-        half: bool = False,
         degradation: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         if tile_mode not in TILE_MODES:
@@ -97,14 +94,12 @@ class Upscaler:
             raise ConfigError(f"tile mode {tile_mode} has no limit of memory; use blend")
         if isinstance(network, (str, Path, list, tuple)):
             files = [network] if isinstance(network, (str, Path)) else list(network)
-            network = load_source(None, [Path(file) for file in files], None)
+            network = load_source(None, [Path(file) for file in files])
         if isinstance(network, (nn.Layer, Path)):
             if isinstance(network, Path):
                 Export(network).require_open_sizes()
-            options = options or BackendOptions()
-            options = replace(options, precision="fp16") if half else options
             self.backend: Backend = open_backend(network, backend, options, tile=tile)
-        elif backend is not None or options is not None or half:
+        elif backend is not None or options is not None:
             raise ConfigError("an open backend has its own precision and options; give those when opening it")
         else:
             self.backend = cast("Backend", network)

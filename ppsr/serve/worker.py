@@ -182,7 +182,7 @@ class Worker:
 
 
 def open_model(
-    model: ModelSource, strength: float | None, *, backend: str | None, half: bool, trust: bool
+    model: ModelSource, strength: float | None, *, backend: str | None, precision: str, trust: bool
 ) -> Any:
     """The upscaler of a model.
 
@@ -195,8 +195,8 @@ def open_model(
     from ppsr.inference.network import load_source
     from ppsr.inference.upscaler import Upscaler
 
-    options = BackendOptions(precision="fp16" if half else "fp32", trust=trust)
-    return Upscaler(load_source(model.config, model.files, None, strength), backend=backend, options=options)
+    options = BackendOptions(precision=precision, trust=trust)
+    return Upscaler(load_source(model.config, model.files, strength), backend=backend, options=options)
 
 
 def _main(

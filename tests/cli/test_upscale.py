@@ -129,11 +129,10 @@ def test_options_reach_the_result(files):
     assert np.abs(sr - expected).max() <= 0.5 / 255 + 1e-5
 
 
-@pytest.mark.parametrize("flag", ["--model-dir", "--load"])
-def test_exported_network_upscales_and_its_backend_is_named(files, flag):
+def test_exported_network_upscales_and_its_backend_is_named(files):
     place, net = files
     export_network(net, place / "exported" / "net", formats=["paddle"], verify=())
-    given = ["upscale", str(place / "in"), "-o", str(place / "out"), flag, str(place / "exported")]
+    given = ["upscale", str(place / "in"), "-o", str(place / "out"), "--load", str(place / "exported")]
     done = CliRunner().invoke(cli.build_app(), [*given, "--backend", "inference", "--threads", "1"])
     assert done.exit_code == 0, done.output
     assert "backend inference\n" in done.output
@@ -165,7 +164,6 @@ def test_nothing_usable_is_exit_code_3(files):
         (["in", "--ext", "jp2"], "format 'jp2' is unknown"),
         (["missing.png"], "there is no file or folder"),
         (["in", "--backend", "openvin"], "did you mean 'openvino'"),
-        (["in", "--model-dir", "exported"], "and not both"),
         (["in", "--device", "tpu"], "device is cpu, gpu or gpu:N"),
         (["in", "--precision", "bf16"], "backend paddle computes in fp32"),
     ],

@@ -62,7 +62,7 @@ def test_shipped_weights_are_the_default_where_no_others_can_be_had(monkeypatch,
 
     monkeypatch.setattr(network, "get_entry", refuse)
     with caplog.at_level("WARNING", "ppsr"):
-        net = network.load_source(None, [], None)
+        net = network.load_source(None, [])
     assert network_info(net).network == "SRVGGNetCompact"
     assert "cannot be downloaded" in caplog.text and network.SHIPPED_WEIGHTS in caplog.text
 

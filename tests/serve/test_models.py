@@ -98,9 +98,9 @@ def test_weights_and_exports_are_opened(tmp_path, rng):
 def test_an_exported_network_is_opened_by_the_fastest_backend(tmp_path):
     export_network(small_network(), tmp_path / "net", formats=["paddle"])
     model = named_models([f"net={tmp_path}"], [])["net"]
-    assert open_model(model, None, backend=None, half=False, trust=False).backend.name == "inference"
+    assert open_model(model, None, backend=None, precision="fp32", trust=False).backend.name == "inference"
     with pytest.raises(ConfigError, match="backend paddle runs networks from weights"):
-        open_model(model, None, backend="paddle", half=False, trust=False)
+        open_model(model, None, backend="paddle", precision="fp32", trust=False)
 
 
 def test_a_model_is_the_same_before_and_after_it_was_opened():

@@ -234,7 +234,7 @@ def check_upscaling(check: Check) -> None:
             if not check.in_time("upscaling", case):
                 return
             target = Path("upscaled", f"{name}{'_half' if half else ''}.png")
-            flags = ["--half"] if half else []
+            flags = ["--precision", "fp16"] if half else []
             started = time.perf_counter()
             with Monitor(not check.cpu)() as monitor:
                 done = check.run(

@@ -60,7 +60,7 @@ def test_export_of_a_fixed_size_and_options_of_an_open_backend_are_refused(tmp_p
     with pytest.raises(ConfigError, match="export it with open sizes"):
         Upscaler(tmp_path)
     with pytest.raises(ConfigError, match="give those when opening it"):
-        Upscaler(Repeat(), half=True)
+        Upscaler(Repeat(), options=BackendOptions())
     with pytest.raises(ConfigError, match="did you mean 'openvino'"):
         Upscaler(small_network(), backend="openvin")
 
