@@ -11,27 +11,12 @@ from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
 from ppsr.tiling import Tiles, largest_tiles
 
-__all__ = ["TileMemory", "TileRequest"]
+__all__ = ["TileMemory"]
 
 _SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
 _HEADROOM_FACTOR = 2  # retained memory has been up to so many times what the arrays need
 # without a limit freed memory is retained, and large tiles leave more holes than small ones
 _FRAGMENTATION_FACTOR = 1.25
-
-
-@dataclass(frozen=True)
-class TileRequest:
-    """An image, and what limits its tiles.
-
-    Attributes:
-        size: height, width and channels of the image.
-        limit, overlap, self_ensemble: `max_memory`, `overlap` and `self_ensemble` of `Upscaler`.
-    """
-
-    size: tuple[int, int, int]
-    limit: int | None = None
-    overlap: int | None = None
-    self_ensemble: bool = False
 
 
 @dataclass
@@ -42,38 +27,40 @@ class TileMemory:
     _per_pixel: float | None = None
     _retained_bytes: int = 0  # bytes that measuring left behind and larger tiles use again
 
-    def largest_tiles(self, request: TileRequest) -> tuple[Tiles, int]:
+    def largest_tiles(
+        self, size: tuple[int, int, int], *, limit: int | None, overlap: int | None, self_ensemble: bool
+    ) -> tuple[Tiles, int]:
         """The largest tiles that fit, and the bytes that are predicted for them.
+
+        Args:
+            size: height, width and channels of the image.
+            limit: `max_memory` of `Upscaler`, which has the other arguments too.
 
         Raises:
             DataError: memory is short even for the smallest tile, or the process already takes all of it.
         """
         free = gpu_free() if isinstance(self.backend, PaddleBackend) else None
-        device, limit = None, request.limit
+        device = None
         if free is not None:
             share = SHARE_OF_FREE if limit is None else _SHARE_OF_GPU
             device = round(share * min(limit or free, free))
-        if limit is None or device is not None:
-            return self._fit(request, device)
-        return_memory()
-        tiles, memory = self._fit(request)
-        if not tiles.size and _HEADROOM_FACTOR * memory <= memory_budget(limit):
-            keep_memory()  # to return it would take up to twice the time
-        return tiles, memory
-
-    def _fit(self, request: TileRequest, device: int | None = None) -> tuple[Tiles, int]:
-        limit = request.limit
+        careful = limit is not None and device is None
+        if careful:
+            return_memory()
         # before the budget: it leaves memory behind
-        per_pixel = self.per_pixel(limit=limit, self_ensemble=request.self_ensemble, gpu=device is not None)
+        per_pixel = self.per_pixel(limit=limit, self_ensemble=self_ensemble, gpu=device is not None)
         tiles, memory = largest_tiles(
             self.backend.info,
-            request.size,
+            size,
             per_pixel=per_pixel * (_FRAGMENTATION_FACTOR if limit is None else 1),
             budget=memory_budget(limit if device is None else None) + self._retained_bytes,
             device_budget=device,
-            overlap=request.overlap,
+            overlap=overlap,
         )
-        return tiles, max(0, memory - self._retained_bytes)
+        memory = max(0, memory - self._retained_bytes)
+        if careful and not tiles.size and _HEADROOM_FACTOR * memory <= memory_budget(limit):
+            keep_memory()  # to return it would take up to twice the time
+        return tiles, memory
 
     def per_pixel(self, *, limit: int | None = None, self_ensemble: bool = False, gpu: bool = False) -> float:
         """Bytes that the network takes per LR pixel, measured once on single passes: the eight of a

@@ -24,7 +24,7 @@ from ppsr.inference.degradation import check_degradation, predict_degradation
 from ppsr.inference.export.artifact import Export
 from ppsr.inference.network import load_source
 from ppsr.inference.published_tiles import PUBLISHED_MODES, PublishedTiles
-from ppsr.inference.tile_memory import TileMemory, TileRequest
+from ppsr.inference.tile_memory import TileMemory
 from ppsr.inference.transparent import has_alpha, readable_pixels
 from ppsr.tiling import TilePlan, Tiler, Tiles, count_tiles, make_tiles
 
@@ -162,10 +162,12 @@ class Upscaler:
             return TilePlan(Tiles(), 1, None)
         tiles = make_tiles(info, self.tile or 0, self.overlap)
         if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
-            request = TileRequest(
-                (height, width, channels), self.max_memory, self.overlap, self_ensemble=self.self_ensemble
+            tiles, memory = self._memory.largest_tiles(
+                (height, width, channels),
+                limit=self.max_memory,
+                overlap=self.overlap,
+                self_ensemble=self.self_ensemble,
             )
-            tiles, memory = self._memory.largest_tiles(request)
         tiles = self._within_engine(tiles, max(height, width))
         return TilePlan(tiles, count_tiles(height, width, tiles, info.size_multiple), memory)
 
