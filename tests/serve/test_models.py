@@ -87,7 +87,7 @@ def test_weights_and_exports_are_opened(tmp_path, rng):
     net = small_network()
     paddle.save(net.state_dict(), str(tmp_path / "net.pdparams"))
     pixels = rng.integers(0, 256, (11, 13, 3), dtype=np.uint8)
-    given = {"backend": None, "half": False, "trust": False}
+    given = {"backend": None, "precision": "fp32", "trust": False}
     opened = open_model(ModelSource((tmp_path / "net.pdparams",)), None, **given)
     np.testing.assert_array_equal(opened(pixels), Upscaler(net)(pixels))
     with pytest.raises(ConfigError, match="no second file"):
