@@ -9,6 +9,8 @@ import paddle
 import pytest
 from paddle import nn
 
+from ppsr.analysis.batches import fitting_batch, in_batches
+from ppsr.analysis.feature_maps import effective_rank, feature_maps, statistics
 from ppsr.analysis.layers import as_map, edited, frozen, inspect_layers, relative_size
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator, capture, super_resolve
@@ -141,3 +143,73 @@ def test_sizes_are_told_in_words():
     layers = inspect_layers(_build("DRNGenerator"))
     assert relative_size(layers.maps["head"]) == "x4"
     assert relative_size(layers.maps["down.1"]) == "x1"
+
+
+def test_maps_are_what_the_layers_give_channels_first(rng):
+    net = build_generator("SwinIR", **GENERATORS.get("SwinIR").test_args)
+    net.eval()
+    lq = rng.random((3, 8, 8), dtype=np.float32)
+    found = feature_maps(net, lq, ["norm", "conv_first"])
+    assert list(found) == ["norm", "conv_first"]
+    with paddle.no_grad():
+        mean = net.mean
+        shallow = net.conv_first((paddle.to_tensor(lq[None]) - mean) * net.img_range)
+        deep = net.features(shallow)
+    np.testing.assert_allclose(found["conv_first"][1], shallow.numpy()[0], atol=1e-6)
+    np.testing.assert_allclose(found["norm"][1], deep.numpy()[0], atol=1e-5)
+
+
+def test_effective_rank_of_known_maps(rng):
+    orthogonal = np.linalg.qr(rng.normal(size=(64, 5)))[0].T.reshape(5, 8, 8)
+    assert effective_rank(orthogonal) == pytest.approx(5, rel=1e-6)
+    copies = np.repeat(rng.normal(size=(1, 8, 8)), 5, axis=0)
+    assert effective_rank(copies) == pytest.approx(1, rel=1e-4)
+    assert effective_rank(np.zeros((5, 8, 8))) == 0
+    # two directions of strengths 3 and 1: entropy of (3/4, 1/4)
+    two = orthogonal[:2] * np.array([3, 1])[:, None, None]
+    assert effective_rank(two) == pytest.approx(np.exp(-0.75 * np.log(0.75) - 0.25 * np.log(0.25)))
+
+
+def test_statistics_of_known_maps():
+    maps = np.stack([np.full((4, 4), 2.0), np.tile([1.0, -1.0], (4, 2))])
+    found = statistics(maps)
+    assert found.energy == pytest.approx((4 + 1) / 2)
+    assert found.contrast == pytest.approx(0.5)
+    assert (found.largest, found.median, found.smallest) == (2, 1.5, -1)
+    assert found.rank_share == pytest.approx(found.rank / 2)
+
+
+def test_every_item_is_done_once_and_in_order():
+    parts = list(in_batches(lambda a, b: list(range(a, b)), 11, 4))
+    assert [(a, b) for a, b, _ in parts] == [(0, 4), (4, 8), (8, 11)]
+    assert [item for _, _, items in parts for item in items] == list(range(11))
+
+
+def test_batches_shrink_where_memory_runs_out(caplog):
+    def work(start, stop):
+        if stop - start > 2:
+            raise MemoryError
+        return list(range(start, stop))
+
+    parts = list(in_batches(work, 7, 7))
+    assert [item for _, _, items in parts for item in items] == list(range(7))
+    assert "batches of 3" in caplog.text
+
+
+def test_a_single_item_that_does_not_fit_is_an_error():
+    def work(start, stop):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        list(in_batches(work, 3, 3))
+
+
+def test_the_batch_follows_the_budget():
+    net = build_generator("SRVGGNetCompact", num_feat=8, num_conv=2, upscale=2)
+    x = paddle.zeros([1, 3, 32, 32])
+    small, large = (fitting_batch(net, x, memory_mib=m, most=1000) for m in (4, 8))
+    assert 1 <= small < large <= 2 * small + 1
+    assert fitting_batch(net, x, memory_mib=8, most=2) == 2
+    assert fitting_batch(net, paddle.zeros([1, 3, 512, 512]), memory_mib=1, most=50) == 1
+    with pytest.raises(ConfigError, match="positive"):
+        fitting_batch(net, x, memory_mib=0, most=1)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
@@ -76,3 +82,42 @@ def test_image_that_does_not_fit_into_memory_is_named_and_left_out(images, wide_
     assert {problem.name for problem in result.sets[0].problems} == {"a", "b"}
     assert all("--tile" in problem.reason for problem in result.sets[0].problems)
     assert result.exit_code == 1
+
+
+SET5 = Path(__file__).parents[2] / "data" / "Set5"
+
+
+@pytest.mark.skipif(
+    not (SET5 / "HR").is_dir(), reason="data/Set5 is not there; data/README.md tells how to get it"
+)
+@pytest.mark.parametrize(("scale", "expected"), [(2, 33.678), (3, 30.404), (4, 28.431)])
+def test_bicubic_enlargement_of_the_shipped_lr(scale, expected):
+    lq = SET5 / "LR_bicubic" / f"X{scale}"
+    result = evaluate(gt=SET5 / "HR", lq=lq, scale=scale, method="bicubic", metrics=["psnr"])
+    assert result.count == 5
+    assert result.means["psnr"] == pytest.approx(expected, abs=0.0006)
+    made = evaluate(gt=SET5 / "HR", scale=scale, method="bicubic", metrics=["psnr"])
+    assert made.sets[0].rows == result.sets[0].rows, "LR made here differs from MATLAB's files"
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_scores_of_one(tmp_path, rng):
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / "gt" / f"{name}.png", rng.integers(0, 256, (32, 40, 3), dtype=np.uint8))
+    (tmp_path / "gt" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "ppsr_command.py").write_text("from ppsr.cli import main\n\nmain()\n")
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+    command += ["--log_dir", str(tmp_path / "log"), str(tmp_path / "ppsr_command.py"), "evaluate"]
+    command += ["--gt", str(tmp_path / "gt"), "--bicubic", "-o", str(tmp_path / "out"), "--no-grid"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=180, check=False
+    )
+    logs = "".join(path.read_text() for path in (tmp_path / "log").glob("workerlog.*"))
+    assert (tmp_path / "out" / "metrics.json").exists(), done.stderr[-2000:] + logs[-3000:]
+    together = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    alone = to_json(evaluate(gt=tmp_path / "gt", method="bicubic"))
+    assert together == json.loads(json.dumps(alone))
+    assert (together["count"], len(together["problems"])) == (3, 1)
+    assert logs.count("psnr ↑") == 1
+    assert done.returncode != 0  # an image without a score

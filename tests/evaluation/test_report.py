@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ppsr.evaluation.console import table_lines
+from ppsr.evaluation.console import _number, table_lines
 from ppsr.evaluation.evaluate import evaluate, network_labels, network_name
 from ppsr.evaluation.protocols import PROTOCOLS
-from ppsr.evaluation.published import differences, method_names
+from ppsr.evaluation.published import PUBLISHED, differences, method_names, references
 from ppsr.evaluation.report import to_json, to_markdown, write_report
 from ppsr.imaging.io import read_image, write_image
+from tests.evaluation.tables import protocol_table, published_table
 
 
 @pytest.fixture
@@ -167,3 +168,45 @@ def test_sets_that_are_not_there_are_named(result):
     expected = "Set14, B100, Urban100, Manga109"
     assert f"not found: {expected}" in list(table_lines([result]))
     assert to_json(result)["absent"] == expected.split(", ")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "signed", "expected"),
+    [
+        ("psnr", 32.2149, False, "32.21"),
+        ("psnr", -0.0004, True, "+0.00"),
+        ("psnr", -0.006, True, "-0.01"),
+        ("ssim", 0.00004, True, "+0.0000"),
+        ("ssim", None, True, ""),
+    ],
+)
+def test_numbers_are_rounded_without_a_negative_zero(metric, value, signed, expected):
+    assert _number(metric, value, signed=signed) == expected
+
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("table", "name"), [(protocol_table, "protocols"), (published_table, "scores")])
+def test_the_page_has_the_table_that_the_code_makes(table, name):
+    assert f"\n\n{table()}\n" in PAGE, f"paste tests.evaluation.tables.{table.__name__}(): the {name} changed"
+
+
+def test_no_score_is_listed_twice():
+    keys = [(r.protocol, r.dataset, r.scale, r.variant, r.method) for r in PUBLISHED]
+    assert len(keys) == len(set(keys))
+    assert all(r.source for r in PUBLISHED)
+
+
+@pytest.mark.parametrize(("method", "scales"), [("SwinIR", (2, 3, 4)), ("HAT", (2, 4)), ("DRCT", (4,))])
+def test_attention_networks_have_the_five_sets_at_each_listed_scale(method, scales):
+    listed = {(r.scale, r.dataset) for r in PUBLISHED if r.method == method}
+    assert listed == {(scale, name) for scale in scales for name in PROTOCOLS["classic"].sets}
+
+
+def test_the_literature_s_bicubic_scores_are_those_of_the_code():
+    printed = [
+        r.scores["psnr"] for s in (2, 3, 4) for r in references("classic", "Set5", s) if r.method == "bicubic"
+    ]
+    assert "| Set5 | the literature prints | " + " | ".join(map(str, printed)) in PAGE

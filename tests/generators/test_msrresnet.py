@@ -9,7 +9,7 @@ import pytest
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.feature_dropout import FeatureDropout
 from ppsr.generators.msrresnet import MSRResNet
-from ppsr.generators.rrdbnet import RRDBNet
+from ppsr.generators.rrdbnet import ResidualDenseBlock, RRDBNet
 from ppsr.weights.loading import load_state
 
 X4_PLACES = ["first", "b1", "b4", "up1", "upconv1", "up2", "upconv2", "hr", "last"]
@@ -128,3 +128,18 @@ def test_rrdbnet_enlarges_multiples_of_its_folding(scale: int, multiple: int) ->
     net = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2, scale=scale)
     assert net.size_multiple == multiple
     assert list(net(image(2 * multiple)).shape) == [1, 3, 2 * multiple * scale, 2 * multiple * scale]
+
+
+@pytest.mark.parametrize(("plus", "deviation"), [(True, 0.1), (False, 0.0)])
+def test_dense_blocks_of_esrgan_plus_have_relative_noise_in_training(plus, deviation):
+    paddle.seed(0)
+    block = ResidualDenseBlock(8, 4, plus)
+    x = paddle.rand([1, 8, 64, 64])
+    block.eval()
+    quiet = block(x).numpy()
+    np.testing.assert_array_equal(block(x).numpy(), quiet)
+    block.train()
+    ratio = block(x).numpy() / quiet
+    # 32768 draws: the standard errors of the mean and of the deviation are 6e-4 and 4e-4
+    assert ratio.mean() == pytest.approx(1, abs=3e-3)
+    assert ratio.std() == pytest.approx(deviation, abs=2e-3)

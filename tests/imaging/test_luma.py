@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 from ppsr.generators.apply import super_resolve
+from ppsr.imaging.frames import make_frame, upright_pixels
 from ppsr.imaging.luma import luma, on_luma, rgb_to_ycbcr
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler
@@ -88,3 +89,15 @@ def test_training_sees_y_alone(image):
     assert [batch[name].shape[1] for name in ("lq", "gt")] == [1, 1]
     np.testing.assert_allclose(batch["gt"].numpy()[0, 0, :9, :7], rgb_to_y(image), atol=1e-6)
     assert np.isfinite(float(model.generator_losses(batch)["l_pix"]))
+
+
+av = pytest.importorskip("av")
+
+
+def test_a_width_that_is_no_multiple_of_16_gives_the_same_pixels_every_time(rng):
+    """FFmpeg's scaler errs at random there when it has several threads."""
+    sr = rng.integers(0, 2**16, (480, 852, 3), np.uint16)
+    source = av.VideoFrame(852, 480, "yuv420p")
+    made = [make_frame(sr, source, "yuv420p") for _ in range(8)]
+    assert len({frame.to_ndarray().tobytes() for frame in made}) == 1
+    assert len({upright_pixels(made[0]).tobytes() for _ in range(8)}) == 1

@@ -18,7 +18,7 @@ from ppsr.inference.export import onnx_graph
 from ppsr.inference.export.graph_check import check_graph, unknown_operations
 from ppsr.inference.export.reference import REFERENCE_SUFFIX
 from ppsr.inference.export.writer import export_network
-from tests.inference.export.test_parameter_files import saved_tensor
+from tests.inference.export.test_writer import saved_tensor
 from tests.inference.exports import altered, network
 
 HARMFUL_PADDLE = [

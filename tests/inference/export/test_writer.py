@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import paddle
 import pytest
 from paddle import nn
 from paddle.base import core
+from paddle.base.proto import framework_pb2 as pb
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve as tensor_super_resolve
@@ -17,6 +20,7 @@ from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.backends.select import open_backend
 from ppsr.inference.export import onnx_graph, reference
 from ppsr.inference.export.artifact import Export
+from ppsr.inference.export.graph_check import check_parameters
 from ppsr.inference.export.reference import (
     REFERENCE_SUFFIX,
     ReferenceOutputs,
@@ -293,3 +297,29 @@ def test_tolerances_hold_products_of_rounded_factors_and_no_wrong_network(device
         hook.remove()
     layers[-1].bias.set_value(layers[-1].bias + 0.1)
     assert expected.compare(PaddleBackend(net).run)[0] > allowed
+
+
+def saved_tensor() -> bytes:
+    """A one, as Paddle saves tensors: versions, level of detail, description, values."""
+    description = pb.VarType.TensorDesc(data_type=pb.VarType.FP32, dims=[1]).SerializeToString()
+    return struct.pack("<IQIi", 0, 0, 0, len(description)) + description + struct.pack("<f", 1.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        saved_tensor()[:-1],
+        saved_tensor() + b"\0",
+        saved_tensor().replace(bytes(8), struct.pack("<Q", 2**62), 1),  # levels, which Paddle reads for hours
+        saved_tensor().replace(b"\x10\x01", b"\x10\x7f"),
+        saved_tensor().replace(b"\x10\x01", b"\x12\x00"),
+        struct.pack("<IQIi", 0, 0, 0, 2**31 - 1),
+    ],
+)
+def test_parameters_that_are_not_what_the_file_holds_are_refused(content, tmp_path):
+    path = tmp_path / "net.pdiparams"
+    path.write_bytes(saved_tensor() * 3)
+    check_parameters(path)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="does not hold the parameters"):
+        check_parameters(path)
