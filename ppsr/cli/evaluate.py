@@ -36,8 +36,8 @@ __all__ = ["evaluate_images"]
 def evaluate_images(
     protocol: Annotated[str, typer.Option(help="classic, dsr, reflash, dasr or realsr.")] = "classic",
     scale: Annotated[int, typer.Option(min=1, help="Scale factor: HR size / LR size.")] = 4,
-    gt: Annotated[str | None, typer.Option(help="HR images: folder or pattern.")] = None,
-    sr: Annotated[str | None, typer.Option(help="SR images to score: folder or pattern.")] = None,
+    gt: Annotated[str | None, typer.Option(help="HR images: folder, pattern or file.")] = None,
+    sr: Annotated[str | None, typer.Option(help="SR images to score: folder, pattern or file.")] = None,
     lq: Annotated[str | None, typer.Option(help="LR images; default: generated from HR.")] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder with the protocol's test sets, instead of --gt.")

@@ -96,6 +96,9 @@ class ImageSource:
             self._note(duplicates)
             return
         images, gt_root = find_images(task.gt, recursive=task.recursive), root_of(task.gt)
+        if given is not None and Path(task.gt).is_file() and Path(given).is_file():  # two files are a pair
+            self.files = {Path(task.gt).stem: (Path(task.gt), Path(given))}
+            return
         if others is None:
             named, duplicates = name_images(images, gt_root)
             self.files = {name: (path, None) for name, path in named.items()}

@@ -55,11 +55,11 @@ def _is_pattern(place: Path) -> bool:
 def root_of(place: str | Path) -> Path:
     """The folder that names of a place's images are relative to."""
     place = Path(place)
-    return place.parent if _is_pattern(place) else place
+    return place.parent if _is_pattern(place) or place.is_file() else place
 
 
 def find_images(place: str | Path, *, recursive: bool = False) -> list[Path]:
-    """Images of a folder, or those that match a pattern such as `Set14/*_HR.png`, sorted by path.
+    """Images of a folder, those that match a pattern such as `Set14/*_HR.png`, or one file, sorted by path.
 
     Only the last part of a path can be a pattern, so folders may have brackets in their names.
 
@@ -70,7 +70,9 @@ def find_images(place: str | Path, *, recursive: bool = False) -> list[Path]:
         DataError: no such folder, or nothing in it.
     """
     place = Path(place)
-    if _is_pattern(place):
+    if place.is_file():
+        images = [place]
+    elif _is_pattern(place):
         matched = place.parent.glob(place.name)
         visible = (p for p in matched if not p.name.startswith("."))
         images = sorted(p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES)

@@ -43,6 +43,14 @@ def test_finished_images_have_the_mean_of_their_scores(folders):
     assert result.exit_code == 0
 
 
+def test_two_files_are_a_pair_whatever_their_names(folders):
+    (folders / "sr" / "a_x4.png").rename(folders / "result.png")
+    result = evaluate(gt=folders / "gt" / "a.png", sr=folders / "result.png")
+    assert result.exit_code == 0 and list(result.sets[0].rows) == ["a"]
+    alone = evaluate(gt=folders / "gt" / "a.png", method="bicubic")
+    assert alone.exit_code == 0 and list(alone.sets[0].rows) == ["a"]
+
+
 def test_bicubic_from_made_lr_is_scored_as_the_same_steps_by_hand(folders, images):
     result = evaluate(gt=folders / "gt", method="bicubic", scale=2)
     lq = matlab_resize_integers(images["a"], 0.5)
