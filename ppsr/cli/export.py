@@ -56,11 +56,13 @@ def export(
     shape, names = parse_shape(size), comma_separated("--formats", formats) or []
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.export.artifact import without_suffix
     from ppsr.inference.export.writer import check_formats
     from ppsr.inference.network import load_network
 
     log_to_console()
     check_formats(names)
+    output = without_suffix(output)
     options = BackendOptions(device=device, threads=threads)
     BackendOptions(device="cpu").use_device()  # for the reference; backends choose their own
     _export(load_network(config_file, load), output, names, shape, options)

@@ -155,6 +155,13 @@ def test_wrong_inference_flags_are_answered(workshop, capsys, arguments, message
     assert message in capsys.readouterr().err
 
 
+def test_the_name_of_one_file_of_an_export_means_its_prefix(workshop):
+    target = workshop / "named" / "net.onnx"
+    given = ["export", "--load", f"{workshop}/net.pdparams", "-o", str(target), "--formats", "paddle"]
+    assert CliRunner().invoke(build_app(), given).exit_code == 0
+    assert (workshop / "named" / "net.info.json").is_file() and not target.exists()
+
+
 def test_backends_command_refuses_what_is_no_export(tmp_path):
     done = CliRunner().invoke(build_app(), ["backends", str(tmp_path / "net")])
     assert isinstance(done.exception, PpsrError)

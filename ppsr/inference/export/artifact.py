@@ -14,7 +14,7 @@ from ppsr.files import sha256
 from ppsr.generators.network_info import INFO_SUFFIX, NetworkInfo
 from ppsr.inference.export.graph_check import check_graph, unknown_operations
 
-__all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export"]
+__all__ = ["DEGRADATION_NAME", "INPUT_NAME", "PREDICTOR_PART", "Export", "find_export", "without_suffix"]
 
 INPUT_NAME = "image"
 DEGRADATION_NAME = "degradation"  # second input of networks that are steered by degradation parameters
@@ -37,6 +37,12 @@ def find_export(given: Path) -> Path | None:
         if name and given.with_name(name + INFO_SUFFIX).is_file():
             return given.with_name(name)
     return None
+
+
+def without_suffix(path: Path) -> Path:
+    """The prefix of an export to be made, where the name of one of its files is given."""
+    found = next((suffix for suffix in _FILE_SUFFIXES if path.name.endswith(suffix)), "")
+    return path.with_name(path.name.removesuffix(found) or path.name)
 
 
 class Export:
