@@ -120,6 +120,8 @@ class Registry:
             raise ConfigError(f"a {self.kind} needs a mapping with the key 'name'; got {cfg!r}")
         arguments = {**cfg, **extra}
         name = arguments.pop("name")
+        if not isinstance(name, str):
+            raise ConfigError(f"the name of a {self.kind} must be a text, got {name!r}")
         component = self.get(name)
         fault = check_arguments(component, arguments, f"{self.kind} '{name}'")
         if fault is not None:
@@ -203,9 +205,9 @@ LRSCHEDULERS = Registry("lr_scheduler", "ppsr.solver")
 OPTIMIZERS = Registry("optimizer", "ppsr.solver")
 
 
-def build_generator(name: str, **kwargs: Any) -> Any:
-    """Build a network by its registered name: ``build_generator("DRCT", upscale=4)``."""
-    return GENERATORS.build({"name": name, **kwargs})
+def build_generator(name: str | Mapping[str, Any], **kwargs: Any) -> Any:
+    """Build a network: ``build_generator("DRCT", upscale=4)``, or by the entry of a config."""
+    return GENERATORS.build(name if isinstance(name, Mapping) else {"name": name}, **kwargs)
 
 
 def build_model(cfg: Mapping[str, Any]) -> Any:

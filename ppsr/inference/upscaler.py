@@ -101,8 +101,13 @@ class Upscaler:
             self.backend: Backend = open_backend(network, backend, options, tile=tile)
         elif backend is not None or options is not None:
             raise ConfigError("an open backend has its own precision and options; give those when opening it")
-        else:
+        elif hasattr(network, "info"):
             self.backend = cast("Backend", network)
+        else:
+            raise ConfigError(
+                "a network must be the path of weights or of an export, a paddle.nn.Layer or a backend; got "
+                f"{type(network).__name__}"
+            )
         if tile_mode != "blend":  # the whole image goes to a backend that cuts it
             pad = _PUBLISHED_PAD if overlap is None else overlap
             self.backend = PublishedTiles(self.backend, tile_mode, tile or 0, pad)
@@ -138,7 +143,8 @@ class Upscaler:
         """
         if not isinstance(image, np.ndarray):
             raise DataError(
-                f"an image must be a numpy array, got {type(image).__name__}; use ppsr.imaging.read_image"
+                f"an image must be a numpy array, got {type(image).__name__}; numpy.asarray makes one of a "
+                "PIL image, ppsr.imaging.read_image of a file"
             )
         pixels = image[..., None] if image.ndim == 2 else image
         _check(pixels, self.backend.info)

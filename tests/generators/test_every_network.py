@@ -10,8 +10,9 @@ import numpy as np
 import paddle
 import pytest
 
+from ppsr.errors import ConfigError
 from ppsr.generators.apply import super_resolve
-from ppsr.registry import GENERATORS
+from ppsr.registry import GENERATORS, build_generator
 from ppsr.weights.identify import identify
 from ppsr.weights.loading import apply_state, load_state, transposed_keys
 
@@ -28,6 +29,13 @@ def build(name: str, seed: int = 0):
     net = cls(**cls.test_args)
     net.eval()
     return net
+
+
+def test_a_config_entry_and_a_name_build_the_same():
+    entry = {"name": "ESPCN", "scale": 2}
+    assert build_generator(entry).built_from == build_generator("ESPCN", scale=2).built_from == entry
+    with pytest.raises(ConfigError, match=r"the name of a generator must be a text, got \['ESPCN'\]"):
+        build_generator({"name": ["ESPCN"]})
 
 
 def example(net, n: int, h: int, w: int) -> list[paddle.Tensor]:

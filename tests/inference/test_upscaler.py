@@ -226,6 +226,12 @@ def test_arrays_that_are_no_images_are_refused(image):
         Upscaler(Repeat())(image)
 
 
+@pytest.mark.parametrize("network", [None, {"body": 1}, b"net.pth"])
+def test_what_is_no_network_is_named(network):
+    with pytest.raises(ConfigError, match=f"the path of weights .* got {type(network).__name__}"):
+        Upscaler(network)
+
+
 @pytest.mark.parametrize("tile", [None, 16])
 @pytest.mark.parametrize("mode", ["published", "published-inference", "published-onnx"])
 def test_published_modes_cut_in_the_range_of_the_network_and_say_so(mode, tile, rng):
