@@ -64,7 +64,10 @@ def convert(
         WeightError: unreadable, unsafe, an unknown suffix, or a network that must be known and is not: the
             weights of Linear layers are transposed between the layouts, those of other layers are not.
     """
-    return save_converted(read_weight_file(source, key=key), target, options=options)
+    file = read_weight_file(source, key=key)
+    if Path(target).exists() and file.path.samefile(target):
+        raise WeightError(f"{target} is the file to convert; choose another name")
+    return save_converted(file, target, options=options)
 
 
 def save_converted(

@@ -141,3 +141,13 @@ def test_commands_identify_and_convert(tmp_path: Path) -> None:
     shown = runner.invoke(build_app(), command)
     assert shown.exit_code == 0
     assert "MappingNet.0.weight\tMappingNet.0.weight\t15x7\ttransposed" in shown.output
+
+
+def test_a_file_is_not_converted_into_itself(tmp_path: Path) -> None:
+    write_state(
+        tmp_path / "net.pth", {"generator": {"a": np.ones(2, "f4")}, "critic": {"b": np.ones(2, "f4")}}
+    )
+    before = (tmp_path / "net.pth").read_bytes()
+    with pytest.raises(WeightError, match="is the file to convert; choose another name"):
+        convert(tmp_path / "net.pth", tmp_path / "." / "net.pth")
+    assert (tmp_path / "net.pth").read_bytes() == before
