@@ -107,7 +107,10 @@ def degraded_patches(
     images = [to_uint8(read_image(path, gray=gray)) for path in paths]
     large = [image for image in images if min(image.shape[:2]) >= side * scale]
     if not large:
-        raise DataError(f"no image of at least {side * scale} pixels a side among {len(images)}")
+        raise DataError(
+            f"none of {len(images)} images, such as {paths[0]}, is at least {side * scale} x {side * scale}, "
+            f"which patches of side {side} need at x{scale}; give larger images or a smaller side"
+        )
     groups: list[list[np.ndarray]] = [[] for _ in degradations]
     for k in range(count):
         if on_step is not None:

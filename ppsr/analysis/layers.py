@@ -72,7 +72,7 @@ class Layers:
             if name not in self.maps:
                 raise ConfigError(
                     f"the network has no layer '{name}' that gives a feature map; "
-                    f"{did_you_mean(name, self.maps)} --list-layers shows all"
+                    f"{did_you_mean(name, self.maps)}; --list-layers shows all"
                 )
             found.append(self.maps[name])
         return found

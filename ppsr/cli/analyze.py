@@ -186,7 +186,7 @@ def degradation_representation(
     folder, networks = _begin("ddr", output, config_file, load, label, list_layers)
     from ppsr.analysis.ddr import DEGRADATIONS
     from ppsr.analysis.reports import report_ddr
-    from ppsr.imaging.io import list_images
+    from ppsr.imaging.pairing import find_images
     from ppsr.inference.progress import progress_bar
 
     if source is None:
@@ -194,7 +194,7 @@ def degradation_representation(
     with progress_bar() as show:
         lines = report_ddr(
             networks,
-            list_images(source),
+            find_images(source),
             folder,
             layer=layer,
             degradations=comma_separated("--degradations", degradations) or DEGRADATIONS,

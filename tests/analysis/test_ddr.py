@@ -52,7 +52,7 @@ def test_patches_are_the_same_windows_degraded_in_every_way(images, rng):
 
 
 def test_patches_need_large_images_and_degradations(images):
-    with pytest.raises(DataError, match="at least 160 pixels"):
+    with pytest.raises(DataError, match="at least 160 x 160, which patches of side 40 need at x4"):
         degraded_patches(images, scale=4, side=40)
     with pytest.raises(ConfigError, match="did you mean"):
         degraded_patches(images, ("bicubik",), scale=4, side=8)
