@@ -183,7 +183,7 @@ def _several(key: str, folders: Folders) -> list[Path]:
     several = [folders] if isinstance(folders, (str, Path)) else folders
     if not isinstance(several, (list, tuple)) or not several:
         raise ConfigError(f"{key} must be a folder, or a list of folders, got {folders!r}")
-    if wrong := [folder for folder in several if not isinstance(folder, (str, Path))]:
+    if wrong := [folder for folder in several if not isinstance(folder, (str, Path)) or not str(folder)]:
         raise ConfigError(f"{key} must hold folders, got {wrong[0]!r}")
     return [Path(folder) for folder in several]
 

@@ -49,6 +49,7 @@ class NLayerDiscriminator(nn.Layer):
             raise ConfigError(f"NLayerDiscriminator: unknown norm '{norm}'; {did_you_mean(norm, _NORMS)}")
         if n_layers < 1:
             raise ConfigError(f"NLayerDiscriminator: n_layers must be 1 or more, got {n_layers}")
+        self.num_channels = input_nc
         self.min_side = 3 * 2**n_layers
         widths = [ndf * min(2**n, 8) for n in range(n_layers + 1)]
         # Paddle's own LeakyReLU has a second derivative in Paddle 2.6 too; ours is for export
@@ -83,6 +84,7 @@ class MultiScaleDiscriminator(nn.Layer):
         super().__init__()
         if num_d < 1:
             raise ConfigError(f"MultiScaleDiscriminator: num_d must be 1 or more, got {num_d}")
+        self.num_channels = input_nc
         options: dict[str, Any] = {"input_nc": input_nc, "ndf": ndf, "n_layers": n_layers, "norm": norm}
         self.discriminators = nn.LayerList([NLayerDiscriminator(**options) for _ in range(num_d)])
 

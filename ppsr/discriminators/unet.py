@@ -28,6 +28,7 @@ class UNetDiscriminatorSN(nn.Layer):
 
     def __init__(self, *, num_in_ch: int, num_feat: int = 64, skip_connection: bool = True) -> None:
         super().__init__()
+        self.num_channels = num_in_ch
         self.skip_connection = skip_connection
         f = num_feat
         self.conv0 = Conv2D(num_in_ch, f, 3, padding=1)

@@ -45,8 +45,8 @@ _MAX = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     """Images of a folder by suffix, sorted by name; with `recursive` of its folders and linked ones too.
 
-    Hidden ones, whose name or sub-folder begins with a dot, are left out: remains of killed runs, and what
-    macOS and trash bins keep next to images.
+    Links that lead nowhere are among them, so that reading names them. Hidden ones, whose name or sub-folder
+    begins with a dot, are left out: remains of killed runs, and what macOS and trash bins keep near images.
 
     Raises:
         DataError: no such folder.
@@ -59,7 +59,8 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
         path
         for place, _, names in (places if recursive else islice(places, 1))
         for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and (path := place / name).is_file()
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES
+        and ((path := place / name).is_file() or not path.exists())
     )
 
 

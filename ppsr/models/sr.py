@@ -16,7 +16,7 @@ from paddle import Tensor, nn
 
 from ppsr.criterions.gan import GANLoss, r1_penalty
 from ppsr.errors import ConfigError
-from ppsr.generators.apply import apply_generator, capture, find_layer
+from ppsr.generators.apply import apply_generator, capture, find_layer, input_channels
 from ppsr.imaging.luma import luma
 from ppsr.memory import device_array
 from ppsr.models.base import BaseModel, Batch, Phase, build_net
@@ -89,6 +89,13 @@ class SRModel(BaseModel):
         self.nets["generator"] = build_net(self.generator)
         if self.discriminator is not None:
             self.nets["discriminator"] = build_net(self.discriminator, DISCRIMINATORS)
+            shown = input_channels(self.nets["generator"])
+            taken = getattr(self.nets["discriminator"], "num_channels", shown)
+            if shown != taken:
+                raise ConfigError(
+                    f"model.discriminator takes {taken} channels, but the images have the {shown} of "
+                    "model.generator; give both the same"
+                )
         self.terms = build_terms([*self.slots(), *self.criterions])
         self._check_terms()
         self.layers = self.compared_layers("generator.")

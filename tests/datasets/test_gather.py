@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from ppsr.datasets.gather import BadFiles, gather_images, gather_pairs, gather_shares
+from ppsr.datasets.sources import read_size
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import list_images, write_image
 
@@ -40,6 +42,14 @@ def test_hidden_files_are_no_images(folder):
     assert [path.name for path in gather_images(folder)] == ["a b.png", "d.png", "c.JPG"]
     assert [path.name for path in list_images(folder)] == ["a b.png", "d.png"]
     assert [path.name for path in gather_images(folder / ".Trashes")] == ["e.png"]
+
+
+def test_a_link_that_leads_nowhere_is_found_so_that_reading_names_it(folder):
+    (folder / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    assert [path.name for path in gather_images(folder)] == ["a b.png", "d.png", "gone.png", "c.JPG"]
+    with pytest.raises(DataError, match=r"gone\.png"):
+        read_size(folder / "gone.png")
 
 
 def _listed(folder, text):

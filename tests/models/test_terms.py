@@ -298,3 +298,10 @@ def test_a_wrong_section_is_named(tmp_path, teacher, message):
     with pytest.raises(ConfigError) as error:
         check_config(load_config(write_config(tmp_path), [f"model.teacher={teacher}"]))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("discriminator", [DISCRIMINATOR, {"name": "NLayerDiscriminator", "ndf": 2}])
+def test_a_discriminator_of_other_channels_is_refused(discriminator):
+    generator = {**GENERATOR, "num_in_ch": 1, "num_out_ch": 1}
+    with pytest.raises(ConfigError, match=r"discriminator takes 3 channels, but the images have the 1 of"):
+        SRModel(**{**NETS, "generator": generator, "discriminator": discriminator})

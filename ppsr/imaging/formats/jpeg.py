@@ -62,7 +62,9 @@ def decode_jpeg(content: bytes, max_pixels: int, allow_truncated: bool, warnings
         elif allow_truncated:
             warnings.append("the JPEG is truncated: part of the image is missing")
         else:
-            raise DataError("the JPEG is truncated; --allow-truncated takes it with a part missing")
+            raise DataError(
+                "the JPEG is truncated; ppsr upscale --allow-truncated takes it with a part missing"
+            )
     if components == 4:
         pixels, icc = eight_bit(_pillow_jpeg(data), metadata.icc, warnings)
         return pixels, replace(metadata, icc=icc), False
