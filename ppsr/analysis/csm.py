@@ -15,8 +15,8 @@ import paddle
 from paddle import Tensor, nn
 
 from ppsr.analysis.batches import MEMORY_MIB, OnStep, fitting_batch, in_batches
+from ppsr.analysis.lam import edge_strength
 from ppsr.analysis.layers import MapLayer, as_map, edited, frozen, inspect_layers
-from ppsr.analysis.objective import edge_strength
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import apply_generator, capture, super_resolve
 from ppsr.metrics.psnr_ssim import psnr

@@ -3,7 +3,7 @@
 Gu, Dong, "Interpreting Super-Resolution Networks with Local Attribution Maps", CVPR 2021, arXiv:2011.11036;
 settings and details as in the notebooks of DRCT (Hsu et al., arXiv:2404.00722). Integrated gradients along a
 path from a blurred image to the image. Differences: the steps run in batches, padding and value range of
-the network are taken care of, and flat pixels have slope zero (see `objective`).
+the network are taken care of, and flat pixels have slope zero (see `edge_strength`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,60 @@ from functools import cached_property
 import cv2
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ppsr.analysis.batches import MEMORY_MIB, OnStep, fitting_batch, in_batches
 from ppsr.analysis.layers import frozen
-from ppsr.analysis.objective import edge_strength, magnitude_map, signed_map
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import apply_generator
 
-__all__ = ["Lam", "LamSettings", "PathSteps", "blur_kernels", "blur_path", "gini", "lam", "path_steps"]
+__all__ = [
+    "Lam",
+    "LamSettings",
+    "PathSteps",
+    "blur_kernels",
+    "blur_path",
+    "edge_strength",
+    "gini",
+    "lam",
+    "magnitude_map",
+    "path_steps",
+    "signed_map",
+]
+
+
+def edge_strength(sr: Tensor, window: tuple[int, int, int] | None = None) -> Tensor:
+    """Sum of the lengths of the gradient vectors, per sample.
+
+    Args:
+        sr: (N, C, H, W).
+        window: top, left and side in pixels of `sr`; None is the whole image. The last row and column of
+            the image have no gradient.
+
+    Returns:
+        (N,).
+    """
+    if window is not None:
+        top, left, side = window
+        sr = sr[:, :, top : top + side + 1, left : left + side + 1]
+    down = sr[:, :, 1:, :-1] - sr[:, :, :-1, :-1]
+    right = sr[:, :, :-1, 1:] - sr[:, :, :-1, :-1]
+    square = down * down + right * right
+    sloped = square > 0
+    length = paddle.sqrt(paddle.where(sloped, square, paddle.ones_like(square)))
+    return (length * sloped.astype(length.dtype)).sum([1, 2, 3])
+
+
+def signed_map(gradient: np.ndarray) -> np.ndarray:
+    """(C, H, W) -> (H, W) in [-1, 1]: the sum over channels by its largest magnitude."""
+    total = gradient.sum(axis=0)
+    return total / max(float(np.abs(total).max()), np.finfo(np.float32).tiny)
+
+
+def magnitude_map(gradient: np.ndarray) -> np.ndarray:
+    """(C, H, W) -> (H, W) in [0, 1]: magnitude of `signed_map`."""
+    return np.abs(signed_map(gradient))
+
 
 _ROUNDING = 1e-6
 _FAINT = 0.01  # edge strength per value of the window; where there is less, rounding is compared with this

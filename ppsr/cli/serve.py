@@ -66,8 +66,7 @@ def serve(
         raise ConfigError(f"ppsr serve needs {', '.join(missing)}: pip install 'ppsr[serve]'")
     from ppsr.memory import parse_bytes
     from ppsr.serve.api import create_app
-    from ppsr.serve.guard import is_loopback
-    from ppsr.serve.limits import Limits
+    from ppsr.serve.limits import Limits, is_loopback
     from ppsr.serve.models import catalogue_models, named_models
     from ppsr.serve.server import bind, make_server, run_until_signal
     from ppsr.serve.service import Service

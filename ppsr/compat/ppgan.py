@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ppsr.compat.paddlegan import adapters
-from ppsr.compat.paddlegan.loading import load_ppgan
+from ppsr.compat.paddlegan.components import load_ppgan
 from ppsr.registry import CRITERIONS, DATASETS, DISCRIMINATORS, GENERATORS, METRICS, MODELS
 
 load_ppgan()

@@ -19,8 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import ppsr
-from ppsr.serve.guard import check_request
-from ppsr.serve.limits import Limits, RequestError
+from ppsr.serve.limits import Limits, RequestError, check_request
 from ppsr.serve.service import Service
 from ppsr.serve.worker import Job, Task, failure
 

@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from ppsr.errors import PpsrError, did_you_mean
-from ppsr.serve.guard import is_loopback
-from ppsr.serve.limits import Limits, RequestError
+from ppsr.serve.limits import Limits, RequestError, is_loopback
 from ppsr.serve.models import ModelSource
 from ppsr.serve.worker import Job, Task, Worker
 from ppsr.weights.catalogue import find_entry

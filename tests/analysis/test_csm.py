@@ -8,8 +8,8 @@ import pytest
 
 from ppsr.analysis.csm import ablate, channel_saliency, cumulative_gains, published_psnr, single_gains
 from ppsr.analysis.feature_maps import feature_maps
+from ppsr.analysis.lam import edge_strength
 from ppsr.analysis.layers import edited, inspect_layers
-from ppsr.analysis.objective import edge_strength
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import GENERATORS, build_generator

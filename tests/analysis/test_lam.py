@@ -6,8 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppsr.analysis.lam import LamSettings, blur_kernels, blur_path, gini, lam, path_steps
-from ppsr.analysis.objective import edge_strength
+from ppsr.analysis.lam import LamSettings, blur_kernels, blur_path, edge_strength, gini, lam, path_steps
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import GENERATORS, build_generator

@@ -58,7 +58,7 @@ def test_a_taken_port_is_a_usage_error():
     ],
 )
 def test_an_open_address_is_warned_of(host, closed, capsys):
-    from ppsr.serve.guard import is_loopback
+    from ppsr.serve.limits import is_loopback
 
     assert is_loopback(host) == closed
     serve._announce(host, 7860, loopback=closed)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ppsr.compat.options.basicsr import convert_basicsr
 from ppsr.compat.options.paddlegan import convert_paddlegan
-from ppsr.compat.options.source import Conversion, Source
-from ppsr.compat.options.yaml_text import notes_of, to_text
+from ppsr.compat.options.source import Conversion, Source, notes_of, to_text
 from ppsr.config import check_config
 from ppsr.config.loader import Config
 from ppsr.config.paddlegan import is_paddlegan_form

@@ -7,18 +7,74 @@ generator; its parameters keep their names, so PaddleGAN's weight files fit.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import paddle
 from paddle import Tensor, nn
 
-from ppsr.compat.paddlegan.loading import load_ppgan
 from ppsr.errors import ConfigError, did_you_mean
 
-__all__ = ["component"]
+__all__ = ["INSTALL", "MissingPpganError", "component", "load_ppgan"]
+
+# ppgan asks for numba 0.53.1, librosa 0.8.1 and imageio 2.9.0, which Python 3.10 has no wheels of; its
+# super-resolution needs none of them.
+INSTALL = "pip install munch && pip install --no-deps ppgan==2.1.0"
+
+_FLUID = ("paddle.fluid", "paddle.fluid.layers", "paddle.fluid.layers.nn")
+
+
+class MissingPpganError(ConfigError, ImportError):
+    """PaddleGAN's package is not installed, or lacks something."""
+
+
+def soft_relu(x: Tensor, threshold: float = 40.0) -> Tensor:
+    """log(1 + exp(x)), with x limited to +-threshold."""
+    return paddle.log(1 + paddle.exp(paddle.clip(x, -threshold, threshold)))
+
+
+@contextmanager
+def _fluid_stand_in() -> Iterator[None]:
+    """`paddle.fluid.layers.nn.soft_relu` can be imported inside.
+
+    The last release of PaddleGAN (ppgan 2.1.0), written for Paddle 2.4, imports it in a model of another
+    task, and later versions of Paddle lack it. It is gone afterwards, so that nothing else takes this Paddle
+    for an old one.
+    """
+    if find_spec("paddle.fluid") is not None:
+        yield
+        return
+    modules = {name: ModuleType(name) for name in _FLUID}
+    vars(modules[_FLUID[-1]])["soft_relu"] = soft_relu
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name in modules:
+            sys.modules.pop(name, None)
+
+
+def load_ppgan() -> None:
+    """Import PaddleGAN's models, data sets and metrics, which fills its registries.
+
+    Raises:
+        MissingPpganError: it is not installed; the message holds the commands that install it.
+    """
+    try:
+        with _fluid_stand_in():
+            for name in ("models", "datasets", "metrics"):
+                import_module(f"ppgan.{name}")
+    except ImportError as error:
+        raise MissingPpganError(
+            f"PaddleGAN's package ppgan cannot be imported ({error}); install it by: {INSTALL}"
+        ) from error
+
 
 _KINDS = {"generator": "generators", "discriminator": "discriminators", "criterion": "criterions"}
 _PROBE = 16  # side of the image by which the scale is found

@@ -12,7 +12,7 @@ import pytest
 
 import ppsr
 from ppsr.cli.train import main
-from ppsr.compat.paddlegan.loading import INSTALL, MissingPpganError, load_ppgan, soft_relu
+from ppsr.compat.paddlegan.components import INSTALL, MissingPpganError, load_ppgan, soft_relu
 from ppsr.registry import GENERATORS
 
 
