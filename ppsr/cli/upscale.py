@@ -136,7 +136,7 @@ def upscale(
         value_range=value_range,
     )
     check_video_codec(video_codec)
-    jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive)
+    jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive, report=report)
     if backend is None and max_memory is None:
         backend = default_backend(input_pixels(jobs), options)
     with exit_on_signals():  # the upscaler may time exports in a temporary folder

@@ -22,8 +22,9 @@ def upright_pixels(frame: Any, *, alpha: bool = False) -> np.ndarray:
     spread = _WIDE if int(frame.color_range) == _WIDE else _NARROW
     matrix = _matrix(frame)
     exact, layout = _LAYOUTS[4 if alpha else 3]
+    coarse = frame.format.is_rgb and frame.format.components[0].bits < 8  # which the scaler darkens
     converted = reformatted(
-        frame,
+        reformatted(frame, format="rgb24") if coarse else frame,
         format=exact,
         src_colorspace=matrix,
         dst_colorspace=matrix,

@@ -6,7 +6,8 @@ import glob
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,30 +15,32 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.files import check_regular, real_path, walk_folders
 from ppsr.imaging.reading import image_kind
 from ppsr.imaging.writing import FORMATS
-from ppsr.inference.video.check import TRANSPORT_PACKETS, video_header
+from ppsr.inference.video.check import is_video_head, video_header
 
 __all__ = ["CONTAINERS", "Job", "find_jobs", "is_file_name", "plan_jobs"]
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
+VIDEO_SUFFIXES = CONTAINERS | {
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".vob",
+    ".mts",
+    ".m2ts",
+}
+VIDEO_SUFFIXES |= {".ogv", ".mxf"}  # known by their names alone
 _IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic", ".heif"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript
 _UNSUPPORTED = frozenset({".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".exr", ".hdr", ".psd"})
 _UNSUPPORTED |= {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}  # raw files of cameras
 _HEAD = 2048  # bytes of a file by which it is recognised
-_VIDEO_HEADS = (
-    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF: WMV
-    b"\0\0\x01\xba",  # MPEG program stream
-    b"\0\0\x01\xb3",  # MPEG video without a container
-    b"FLV\x01",
-)
-_SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
-_OLD_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files began with their brand
-_SYNC, _REPEATED = b"\x47", 5
 _REPORT = "report.jsonl"
 
 
@@ -67,6 +70,7 @@ def plan_jobs(
     suffix: str = "",
     extension: str = "png",
     recursive: bool = True,
+    report: Path | None = None,
 ) -> list[Job]:
     """The inputs of a run and where their results go.
 
@@ -75,6 +79,7 @@ def plan_jobs(
         target: folder, or a file name for a single input. A name that ends in a slash is a folder's.
         suffix: appended to the names.
         extension: format of images, or "same".
+        report: of earlier runs, in addition to those beside the inputs, whose results are no inputs.
 
     Raises:
         DataError: the only source does not exist.
@@ -83,7 +88,9 @@ def plan_jobs(
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     single, place = is_file_name(target), Path(target)
-    jobs = find_jobs(sources, place, recursive=recursive)
+    if not str(target):
+        raise ConfigError("the output has no name; for this folder write .")
+    jobs = find_jobs(sources, place, recursive=recursive, report=report)
     several = len(jobs) > 1 or Path(sources[0]).is_dir()
     if not several and not single and _suffix(target):
         raise ConfigError(
@@ -132,17 +139,23 @@ def _apart(jobs: list[Job], place: Path, suffix: str) -> list[Job]:
     return jobs
 
 
-def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = True) -> list[Job]:
+def find_jobs(
+    sources: Sequence[str | Path], output: Path, *, recursive: bool = True, report: Path | None = None
+) -> list[Job]:
     """The files that sources name.
 
     Args:
         sources: files, folders, or patterns such as "in/**/*.png".
         output: excluded if it is inside a source.
+        report: of earlier runs, whose results are no inputs.
 
     Raises:
         DataError: a source is the only one and does not exist.
+        ConfigError: a source is empty, as of a shell's variable that is not set.
     """
     jobs: list[Job] = []
+    if "" in sources:
+        raise ConfigError("an input has no name; for this folder write .")
     for source in sources:
         path = Path(source)
         if path.is_dir():
@@ -155,7 +168,7 @@ def find_jobs(sources: Sequence[str | Path], output: Path, *, recursive: bool = 
             raise DataError(f"there is no file or folder {source}")
         else:
             jobs.append(Job(path, problem=f"there is no file or folder {source}"))
-    return _without_repeated(jobs)
+    return _without_results(_without_repeated(jobs), report)
 
 
 def _without_repeated(jobs: Iterable[Job]) -> list[Job]:
@@ -206,52 +219,45 @@ def _of_pattern(root: Path, pattern: str) -> list[Job]:
 
 
 def _of_folder(root: Path, output: Path, recursive: bool) -> list[Job]:
-    """All visible files below a folder, in order; not what earlier runs have written there."""
+    """All visible files below a folder, in order."""
     jobs = []
-    results: set[Path] = set()
     left_out = output.resolve()
     for here, folders, files in walk_folders(root):
         relative = here.relative_to(root)
         paths = map(here.joinpath, folders)
         jobs += [Job(path, skip="a folder") for path in paths if path.suffix.lower() in _IMAGE_SUFFIXES]
         folders[:] = [name for name in folders if recursive and (here / name).resolve() != left_out]
-        if _REPORT in files:
-            files.remove(_REPORT)
-            results |= _results(here / _REPORT)
-        for path in map(here.joinpath, files):
-            known = real_path(path) in results
-            jobs.append(Job(path, skip="a result of an earlier run") if known else _found(path, relative))
+        jobs += [_found(here / name, relative) for name in files if name != _REPORT]
     return jobs
 
 
-def _results(report: Path) -> set[Path]:
-    """The results that a report names."""
-    names: set[Path] = set()
-    try:
-        with report.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if '"output"' in line:
-                    names.add(real_path(Path(json.loads(line)["output"])))
-    except (OSError, ValueError, TypeError, KeyError):  # not one of ours, or cut short
-        pass
-    return names
+def _without_results(jobs: list[Job], report: Path | None) -> list[Job]:
+    """The jobs; what earlier runs made of inputs of this one is skipped.
 
-
-def is_video_head(head: bytes) -> bool:
-    """Whether the first `_HEAD` bytes of a file announce a container for videos.
-
-    Images in such containers (AVIF, HEIC) are to be recognised before.
+    Results are known by the reports in the folders of the inputs and above, and by the one that is named.
     """
-    if head.startswith(_VIDEO_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
-        return True
-    if head[4:8] == b"ftyp":
-        return head[8:12] not in _SOUND_BRANDS
-    # recordings of transport streams may begin inside a packet
-    return head[4:8] in _OLD_QUICKTIME or any(
-        head[start::packet][:_REPEATED] == _SYNC * _REPEATED
-        for packet in TRANSPORT_PACKETS
-        for start in range(packet)
-    )
+    folders = {job.source.absolute().parent for job in jobs}
+    folders |= {above for folder in folders for above in folder.parents}
+    made: dict[Path, Path] = {}
+    for path in (report, *(folder / _REPORT for folder in folders)):
+        if path is not None and path.is_file():
+            made.update(_results(path))
+    sources = {real_path(job.source) for job in jobs if job.skip is None} if made else set()
+    return [
+        replace(job, skip="a result of an earlier run")
+        if job.skip is None and made.get(real_path(job.source)) in sources
+        else job
+        for job in jobs
+    ]
+
+
+def _results(report: Path) -> Iterator[tuple[Path, Path]]:
+    """Results that a report names, and the inputs they were made of."""
+    with suppress(OSError):
+        for line in report.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, TypeError, KeyError):  # not one of ours, or cut short
+                entry = json.loads(line)
+                yield real_path(Path(entry["output"])), real_path(Path(entry["path"]))
 
 
 def _contents(path: Path) -> str | None:

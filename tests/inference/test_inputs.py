@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference.inputs import find_jobs, is_video_head, plan_jobs
+from ppsr.inference.inputs import find_jobs, plan_jobs
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
+from ppsr.inference.video.check import is_video_head
 from tests.imaging.kinds import colours, packed
 from tests.inference.helpers import Repeat, upscale_files
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ppsr.errors import ConfigError
 from ppsr.inference.inputs import plan_jobs
 from ppsr.inference.results import exit_code, input_pixels
+from ppsr.inference.upscale_files import upscale_jobs
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import HEIGHT, WIDTH, colours, packed
 from tests.inference.helpers import Repeat, list_files, upscale_files
@@ -77,6 +79,42 @@ def test_own_results_beside_the_inputs_are_no_inputs(upscaler, tmp_path, options
         assert list_files(tmp_path) == before
     third = upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2", **options)
     assert {Path(r["path"]).stem for r in third if r["status"] == "ok"} <= {"a", "b", "c_x2"}
+
+
+def test_results_are_the_inputs_of_a_next_run(folder, upscaler, tmp_path):
+    upscale_files(upscaler, folder, tmp_path / "x2")
+    reports = upscale_files(upscaler, tmp_path / "x2", tmp_path / "x4")
+    assert [r["status"] for r in reports] == ["ok"] * 4
+
+
+@pytest.mark.parametrize("expanded", [False, True], ids=["pattern", "names"])
+def test_own_results_that_a_pattern_finds_are_no_inputs(upscaler, tmp_path, expanded):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(packed(colours(), "PNG"))
+    for _ in range(2):
+        found = sorted(tmp_path.glob("*.png")) if expanded else tmp_path / "*.png"
+        reports = upscale_files(upscaler, found, tmp_path, suffix="_x2")
+    assert _names(reports) == ["a.png", "b.png"]
+    assert list_files(tmp_path) == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
+
+
+def test_own_results_are_known_by_a_report_elsewhere(upscaler, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(packed(colours(), "PNG"))
+    report = tmp_path / "r.jsonl"
+    report.write_text('{"path": "/cut/sh')
+    for _ in range(2):
+        jobs = plan_jobs(tmp_path / "in", tmp_path / "in", suffix="_x2", report=report)
+        upscale_jobs(upscaler, jobs, tmp_path / "in", report=report)
+        report.write_text("cut short\n" + report.read_text().replace('{"path": "/cut/sh', ""))
+    assert list_files(tmp_path / "in") == ["a.png", "a_x2.png"]
+
+
+def test_names_that_are_empty_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="an input has no name; for this folder write"):
+        plan_jobs("", tmp_path)
+    with pytest.raises(ConfigError, match="the output has no name"):
+        plan_jobs(tmp_path, "")
 
 
 def test_results_of_another_run_in_a_folder_below_are_no_inputs(folder, upscaler, tmp_path):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from ppsr.errors import DataError
 
 __all__ = [
-    "TRANSPORT_PACKETS",
     "Clock",
     "VideoCheck",
     "VideoHeader",
     "check_video",
     "decoded",
+    "is_video_head",
     "open_video",
     "video_header",
 ]
@@ -24,7 +24,34 @@ __all__ = [
 _SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there
 _SECONDS, _FRAMES = 0.5, 3  # by which streams of a whole file end apart from what the container states
-TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
+_TRANSPORT_PACKETS = (188, 192, 204)  # bytes: plain, with time stamps, with checksums
+_VIDEO_HEADS = (
+    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF: WMV
+    b"\0\0\x01\xba",  # MPEG program stream
+    b"\0\0\x01\xb3",  # MPEG video without a container
+    b"FLV\x01",
+)
+_SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+_OLD_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files began with their brand
+_SYNC, _REPEATED = b"\x47", 5
+
+
+def is_video_head(head: bytes) -> bool:
+    """Whether the first 2 KB of a file announce a container for videos.
+
+    Images in such containers (AVIF, HEIC) are to be recognised before.
+    """
+    if head.startswith(_VIDEO_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
+        return True
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in _SOUND_BRANDS
+    # recordings of transport streams may begin inside a packet
+    return head[4:8] in _OLD_QUICKTIME or any(
+        head[start::packet][:_REPEATED] == _SYNC * _REPEATED
+        for packet in _TRANSPORT_PACKETS
+        for start in range(packet)
+    )
 
 
 def open_video(path: Path) -> Any:
@@ -144,7 +171,7 @@ def check_video(source: Path) -> VideoCheck:
     size, slack = source.stat().st_size, max(_SECONDS, _FRAMES / rate)
     faults = {
         f"it ends at {end:.2f} of {length:.2f} s": kind in _STATE_LENGTH and length - end > slack,
-        "it ends inside a packet": kind == "mpegts" and all(size % packet for packet in TRANSPORT_PACKETS),
+        "it ends inside a packet": kind == "mpegts" and all(size % packet for packet in _TRANSPORT_PACKETS),
         f"damaged frames or packets: {damaged}": damaged > 0,
         f"frames that cannot be decoded: {undecodable}": undecodable > 0,
     }
