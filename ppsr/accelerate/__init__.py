@@ -10,7 +10,7 @@ from ppsr.accelerate.conv import conv2d
 from ppsr.accelerate.dense import dense_block
 from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
-from ppsr.accelerate.runtime import disabled, is_enabled
+from ppsr.accelerate.runtime import disabled, is_enabled, usable
 from ppsr.accelerate.scan import selective_scan
 from ppsr.accelerate.tokens import gelu, layer_norm, prelu
 from ppsr.accelerate.windows import attention
@@ -29,4 +29,5 @@ __all__ = [
     "matmul",
     "prelu",
     "selective_scan",
+    "usable",
 ]

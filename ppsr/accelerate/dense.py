@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import paddle
 from paddle import Tensor
 
 from ppsr.accelerate import runtime
+from ppsr.accelerate.descriptions import ADD, RELU, Array, PostOp
 from ppsr.accelerate.onednn import (
     BIAS,
     DIFF_BIAS,
@@ -29,7 +29,7 @@ from ppsr.accelerate.onednn import (
     dims,
 )
 from ppsr.accelerate.plans import DIRECT, Operation
-from ppsr.accelerate.steps import ADD, RELU, Array, PostOp, Steps
+from ppsr.accelerate.steps import Steps
 from ppsr.accelerate.tokens import function_gradient
 
 __all__ = ["DenseBlock", "dense_block"]
@@ -59,6 +59,10 @@ class DenseBlock(Operation):
     def kept(self) -> tuple[int, ...]:
         """What the backward pass reads of them."""
         return tuple(range(_WEIGHTS, _WEIGHTS + len(self.channels) - 1))
+
+    @property
+    def sums(self) -> frozenset[int]:
+        return frozenset(runtime.gradient_of(key) for key in self.inputs if key != SRC)
 
     @property
     def extras(self) -> dict[int, list[int]]:
@@ -92,13 +96,10 @@ class _DenseSteps:
         self.weights = [steps.array(_WEIGHTS + k, self._kernel(k)) for k in range(self.last + 1)]
 
     def begin(self) -> None:
-        """Append what all images share: weights in oneDNN's layout, zeros to which gradients are added."""
+        """Append what all images share: weights in oneDNN's layout."""
         steps = self.steps
         for k, weights in enumerate(self.weights):
             steps.stage(self._data_desc(k) if steps.needs_grad else self._forward(k), WEIGHTS, weights)
-            for key, shape in self._parameters(k).items():
-                if -key in steps.needs_grad:
-                    steps.copy(steps.constant(np.zeros(shape, np.float32)), steps.array(-key, shape))
 
     def forward(self) -> None:
         """Append features and result."""

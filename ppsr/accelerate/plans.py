@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ppsr.accelerate.descriptions import Array
 from ppsr.accelerate.onednn import (
     BIAS,
     DIFF_BIAS,
@@ -27,7 +28,7 @@ from ppsr.accelerate.onednn import (
     OneDnnError,
     dims,
 )
-from ppsr.accelerate.steps import Array, Steps
+from ppsr.accelerate.steps import Steps
 
 __all__ = ["DIRECT", "Convolution", "Operation", "Pass", "Plans"]
 
@@ -51,8 +52,18 @@ class Operation:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Those of them that the backward pass reads."""
-        return tuple(key for key in self.inputs if key != BIAS)
+        """Those of them that the backward pass reads, and DST if it does."""
+        return tuple(key for key in self.inputs if key != BIAS and key not in self.same)
+
+    @property
+    def same(self) -> tuple[int, ...]:
+        """Those whose gradient is that of the result."""
+        return ()
+
+    @property
+    def sums(self) -> frozenset[int]:
+        """Gradients to which the backward pass adds; they begin as zeros."""
+        return frozenset()
 
     @property
     def extras(self) -> dict[int, list[int]]:

@@ -14,6 +14,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
+from ppsr.accelerate.descriptions import Array
 from ppsr.accelerate.onednn import (
     BIAS,
     DIFF_BIAS,
@@ -25,7 +26,7 @@ from ppsr.accelerate.onednn import (
     WEIGHTS,
 )
 from ppsr.accelerate.plans import Operation
-from ppsr.accelerate.steps import Array, Steps
+from ppsr.accelerate.steps import Steps
 
 __all__ = ["Product", "linear", "matmul"]
 

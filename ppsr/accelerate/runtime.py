@@ -114,7 +114,7 @@ def autocast() -> bool:
 
 def usable(*tensors: Tensor | None) -> bool:
     """Whether oneDNN may compute with these tensors here and now."""
-    return is_enabled() and readable(*tensors) and not autocast()
+    return paddle.in_dynamic_mode() and is_enabled() and readable(*tensors) and not autocast()
 
 
 def threads() -> int:
@@ -192,8 +192,8 @@ class _Recorded(PyLayer):
     ) -> Tensor:
         operation = forward.operation
         result, *extras = _forward(forward, shape, inputs)
-        read = [tensor for key, tensor in zip(operation.inputs, inputs, strict=True) if key in operation.kept]
-        keep(ctx, *read, *extras)
+        every = zip((*operation.inputs, DST), (*inputs, result), strict=True)
+        keep(ctx, *(tensor for key, tensor in every if key in operation.kept), *extras)
         ctx.plan = backward
         ctx.shapes = [tensor.shape for tensor in inputs]
         return result
@@ -202,11 +202,13 @@ class _Recorded(PyLayer):
     def backward(ctx: PyLayerContext, grad: Tensor) -> tuple[Tensor | None, ...]:
         tensors, plan = kept(ctx), ctx.plan
         operation: Operation = plan.operation
+        same = {gradient_of(key): grad for key in operation.same}
         gradients = {
-            role: paddle.empty(shape, paddle.float32)
+            role: (paddle.zeros if role in operation.sums else paddle.empty)(shape, paddle.float32)
             for key, shape in zip(operation.inputs, ctx.shapes, strict=True)
-            if (role := gradient_of(key)) in plan.needs_grad
+            if (role := gradient_of(key)) in plan.needs_grad and role not in same
         }
-        keys = [*(key for key in operation.inputs if key in operation.kept), *operation.extras]
+        keys = [*(key for key in (*operation.inputs, DST) if key in operation.kept), *operation.extras]
         run(plan, [*keys, DIFF_DST, *gradients], [*tensors, grad, *gradients.values()])
-        return tuple(gradients.get(gradient_of(key)) for key in operation.inputs)
+        found = {key: value for key, value in (gradients | same).items() if key in plan.needs_grad}
+        return tuple(found.get(gradient_of(key)) for key in operation.inputs)

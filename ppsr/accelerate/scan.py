@@ -14,9 +14,7 @@ import paddle
 from paddle import Tensor
 
 from ppsr.accelerate import runtime
-from ppsr.accelerate.onednn import DIFF_DST, DST
-from ppsr.accelerate.plans import Operation
-from ppsr.accelerate.steps import (
+from ppsr.accelerate.descriptions import (
     ABS,
     ADD,
     DIVIDE,
@@ -27,9 +25,10 @@ from ppsr.accelerate.steps import (
     RELU,
     Array,
     PostOp,
-    Steps,
-    largest_divisor,
 )
+from ppsr.accelerate.onednn import DIFF_DST, DST
+from ppsr.accelerate.plans import Operation
+from ppsr.accelerate.steps import Steps, largest_divisor
 
 __all__ = ["Scan", "selective_scan"]
 

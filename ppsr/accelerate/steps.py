@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ppsr.accelerate.descriptions import LINEAR, Array, Descriptions, PostOp
 from ppsr.accelerate.onednn import (
     BIAS,
     DST,
@@ -21,49 +20,11 @@ from ppsr.accelerate.onednn import (
     Argument,
     OneDnn,
     OneDnnError,
-    dims,
 )
 
-__all__ = [
-    "ABS",
-    "ADD",
-    "DIVIDE",
-    "EXP",
-    "GELU",
-    "LINEAR",
-    "LOGISTIC",
-    "MULTIPLY",
-    "RELU",
-    "Array",
-    "PostOp",
-    "Steps",
-    "largest_divisor",
-]
+__all__ = ["Steps", "largest_divisor"]
 
-_ALIGNMENT = 64
-_POST_OP, _TAGS = 1 << 15, 1000
-_F32, _ANY, _SOFTMAX = 3, 1, 0x30000  # of the enumerations of oneDNN 3
-ADD, MULTIPLY, DIVIDE = 0x1FFF0, 0x1FFF1, 0x1FFF4
-RELU, ABS, LINEAR, LOGISTIC, EXP, GELU = 0x20, 0x24, 0x26, 0x29, 0x2A, 0x31
-
-
-class Array(NamedTuple):
-    """A view of one of the caller's arrays, or of the scratch area."""
-
-    memory: int
-    description: int
-    key: int | None  # of the caller's array; None: the scratch area
-    offset: int  # in bytes
-
-
-class PostOp(NamedTuple):
-    """What a primitive does with its result before it writes it: a function of one number, or ADD or MULTIPLY
-    with an array; ADD without one adds what was in the place of the result."""
-
-    kind: int
-    other: Array | None = None
-    alpha: float = 0.0
-    beta: float = 0.0
+_ALIGNMENT, _POST_OP, _SOFTMAX = 64, 1 << 15, 0x30000
 
 
 class _Segment(NamedTuple):
@@ -73,7 +34,7 @@ class _Segment(NamedTuple):
     views: list[tuple[int, int, int]]  # memory object, key of an array of the caller, offset in bytes
 
 
-class Steps:
+class Steps(Descriptions):
     """Primitives run one after another over the caller's arrays and one scratch area.
 
     Not safe under threads: memory handles are set at each run, so the caller holds a lock.
@@ -87,81 +48,17 @@ class Steps:
     def __init__(
         self, library: OneDnn, needs_grad: frozenset[int] = frozenset(), extras: frozenset[int] = frozenset()
     ) -> None:
-        self.library, self.needs_grad, self.callers = library, needs_grad, needs_grad | extras
+        super().__init__(library)
+        self.needs_grad, self.callers = needs_grad, needs_grad | extras
         self._arrays_bytes = self._pad_bytes = 0
         self._pads: list[int] = []  # memory objects of what primitives use while they run
-        self._owned: list[tuple[str, int]] = []  # handles to destroy, with the kind of each
         self._segments = [_Segment([], [])]
         self.order: list[tuple[int, Mapping[int, int]]] = [(0, {})]
         self._staged: list[tuple[int, Array]] = []  # memory object, its values in another layout
         self._scratch: list[tuple[int, int]] = []  # memory object, offset
         self._scratch_at = 0
+        self._locals: dict[int, int] = {}  # offsets in the scratch area by key
         self._constants: list[np.ndarray] = []
-        self._made: dict[tuple, int] = {}  # descriptions and primitives by what they were made from
-
-    def any_layout(self, shape: Sequence[int]) -> int:
-        """Description of a float32 array whose layout the primitive may choose."""
-        return self.layout(shape, _ANY)
-
-    def layout(self, shape: Sequence[int], tag: int) -> int:
-        """Description of a float32 array in a layout from `find_tag`."""
-        arguments = (len(shape), dims(shape), _F32, tag)
-        return self._once((tag, *shape), "memory_desc", "memory_desc_create_with_tag", *arguments)
-
-    def find_tag(self, primitive_desc: int, argument: int, shape: Sequence[int]) -> int:
-        """Number of the layout that a primitive chose for an argument, for arrays of other shapes as well."""
-        chosen = self.library.chosen_layout(primitive_desc, argument)
-        for tag in range(_ANY + 1, _TAGS):
-            with contextlib.suppress(OneDnnError):  # of another rank
-                if self.library.same_desc(self.layout(shape, tag), chosen):
-                    return tag
-        raise OneDnnError(f"oneDNN {self.library.version} chose a layout without a number")
-
-    def plain(self, shape: Sequence[int], strides: Sequence[int] | None = None) -> int:
-        """Description of a float32 array, contiguous unless `strides` are given."""
-        if strides is None:
-            strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        known, arguments = (tuple(shape), tuple(strides)), (len(shape), dims(shape), _F32, dims(strides))
-        return self._once(known, "memory_desc", "memory_desc_create_with_strides", *arguments)
-
-    def primitive(self, function: str, *arguments: object) -> int:
-        """Description of a primitive on this engine, made by one of the library's functions.
-
-        Raises:
-            OneDnnError: the library refuses it, or has a plain loop for it, which is slower than Paddle.
-        """
-        library = self.library
-        known = (function, *(bytes(x) if isinstance(x, ctypes.Array) else x for x in arguments))
-        desc = self._once(known, "primitive_desc", function, library.engine, *arguments)
-        name = library.implementation(desc)
-        if name.startswith("ref"):
-            raise OneDnnError(f"oneDNN {library.version} has only a plain loop, {name}")
-        return desc
-
-    def _once(self, known: tuple, kind: str, function: str, *arguments: object) -> int:
-        """A handle that is made by a function of the library, and found again under `known`."""
-        if known not in self._made:
-            self._made[known] = self._own(kind, self.library.create(function, *arguments))
-        return self._made[known]
-
-    def attributes(self, then: Sequence[PostOp]) -> int:
-        """Attributes of a primitive with operations on its result."""
-        library = self.library
-        known = ("then", *((x.kind, x.other and x.other.description, x.alpha, x.beta) for x in then))
-        if not then:
-            return library.attributes
-        if known not in self._made:
-            operations = self._own("post_ops", library.create("post_ops_create"))
-            for kind, other, alpha, beta in then:
-                if other is not None:
-                    library.call("post_ops_append_binary", operations, kind, other.description)
-                elif kind == ADD:
-                    library.call("post_ops_append_sum", operations, 1.0, 0, 0)
-                else:
-                    library.call("post_ops_append_eltwise", operations, kind, alpha, beta)
-            self._made[known] = self._own("primitive_attr", library.new_attributes())
-            library.call("primitive_attr_set_post_ops", self._made[known], operations)
-        return self._made[known]
 
     def array(
         self, key: int, shape: Sequence[int], strides: Sequence[int] | None = None, offset: int = 0
@@ -193,10 +90,17 @@ class Steps:
             self._segments[-1].views.append((memory, key, offset))
         return Array(memory, description, key, offset)
 
+    def local(self, key: int, shape: Sequence[int]) -> None:
+        """Scratch memory for `array` under a key of its own, whose views can be moved as the caller's can."""
+        self._locals[key] = self._reserve(self.plain(shape))
+
     def _temporary(self, description: int) -> Array:
+        return self._view(description, None, self._reserve(description))
+
+    def _reserve(self, description: int) -> int:
         start = self._arrays_bytes
         self._arrays_bytes += -(-self.library.size_of(description) // _ALIGNMENT) * _ALIGNMENT
-        return self._view(description, None, start)
+        return start
 
     @property
     def scratch_bytes(self) -> int:
@@ -225,15 +129,22 @@ class Steps:
         return len(self._segments) - 1
 
     def product(
-        self, left: Array, right: Array, result: Array, bias: Array | None = None, factor: float = 1.0
+        self,
+        left: Array,
+        right: Array,
+        result: Array,
+        bias: Array | None = None,
+        factor: float = 1.0,
+        then: Sequence[PostOp] = (),
     ) -> None:
-        """Append factor * (left @ right + bias)."""
+        """Append factor * (left @ right + bias), and operations on it."""
         extra = None if bias is None else bias.description
-        attributes = self.attributes([] if factor == 1 else [PostOp(LINEAR, alpha=factor)])
+        then = [*([] if factor == 1 else [PostOp(LINEAR, alpha=factor)]), *then]
         operands = (left.description, right.description, extra, result.description)
-        desc = self.primitive("matmul_primitive_desc_create", *operands, attributes)
+        desc = self.primitive("matmul_primitive_desc_create", *operands, self.attributes(then))
         arrays = {SRC: left, WEIGHTS: right, DST: result} | ({} if bias is None else {BIAS: bias})
-        self._append(desc, {argument: array.memory for argument, array in arrays.items()})
+        arguments = {argument: array.memory for argument, array in arrays.items()}
+        self._append(desc, arguments | _operands(then))
 
     def combine(
         self, kind: int, target: Array, other: Array, into: Array | None = None, then: Sequence[PostOp] = ()
@@ -293,11 +204,12 @@ class Steps:
         self._staged.append((own.memory, staged))
         return staged.memory
 
-    def copy(self, source: Array, target: Array) -> None:
-        """Append a copy between arrays of one shape, whose layouts may differ."""
+    def copy(self, source: Array, target: Array, then: Sequence[PostOp] = ()) -> None:
+        """Append a copy between arrays of one shape, whose layouts may differ; `then`: ADD alone."""
         lib = self.library
-        arguments = (source.description, lib.engine, target.description, lib.engine, lib.attributes)
-        desc = self._own("primitive_desc", lib.create("reorder_primitive_desc_create", *arguments))
+        attributes = self.attributes(then)
+        arguments = (source.description, lib.engine, target.description, lib.engine, attributes)
+        desc = self.own("primitive_desc", lib.create("reorder_primitive_desc_create", *arguments))
         self._append(desc, {SRC: source.memory, DST: target.memory})
 
     def _append(self, primitive_desc: int, arguments: dict[int, int]) -> None:
@@ -307,17 +219,13 @@ class Steps:
             self._pad_bytes = max(self._pad_bytes, size)
             arguments = {**arguments, SCRATCHPAD: self._pads[-1]}
         known = ("run", primitive_desc)
-        primitive = self._once(known, "primitive", "primitive_create", primitive_desc)
+        primitive = self.once(known, "primitive", "primitive_create", primitive_desc)
         packed = (Argument * len(arguments))(*(Argument(*item) for item in arguments.items()))
         self._segments[-1].steps.append((primitive, len(arguments), packed))
 
     def _memory(self, description: int, address: int | None = None) -> int:
         lib = self.library
-        return self._own("memory", lib.create("memory_create", description, lib.engine, address))
-
-    def _own(self, kind: str, handle: int) -> int:
-        self._owned.append((kind, handle))
-        return handle
+        return self.own("memory", lib.create("memory_create", description, lib.engine, address))
 
     def run(self, scratch_address: int, addresses: dict[int, int]) -> None:
         """Execute; `addresses` holds one for every key, `scratch_address` is a multiple of 64."""
@@ -328,6 +236,7 @@ class Steps:
             for memory in self._pads:
                 lib.set_handle(memory, scratch_address + self._arrays_bytes)
             self._scratch_at = scratch_address
+        addresses = addresses | {key: scratch_address + offset for key, offset in self._locals.items()}
         for index, shifts in self.order:
             steps, views = self._segments[index]
             for memory, key, offset in views:
@@ -339,10 +248,7 @@ class Steps:
         lib.wait(lib.stream)
 
     def close(self) -> None:
-        """Destroy everything that was made, newest first."""
-        for kind, handle in reversed(self._owned):
-            self.library.call(f"{kind}_destroy", handle)
-        self._owned.clear()
+        super().close()
         self._segments.clear()
 
 

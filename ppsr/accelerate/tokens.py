@@ -13,6 +13,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
+from ppsr.accelerate.descriptions import GELU, Array
 from ppsr.accelerate.onednn import (
     DIFF_DST,
     DIFF_SCALE,
@@ -29,7 +30,7 @@ from ppsr.accelerate.onednn import (
     WEIGHTS,
 )
 from ppsr.accelerate.plans import Operation
-from ppsr.accelerate.steps import GELU, Array, Steps
+from ppsr.accelerate.steps import Steps
 
 __all__ = ["Gelu", "LayerNorm", "PReLU", "function_gradient", "gelu", "layer_norm", "prelu"]
 

@@ -13,6 +13,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks.channel_attention import CAB
 from ppsr.generators.blocks.detection import (
@@ -54,7 +55,7 @@ class HAB(SwinBlock):
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
         branch = to_tokens(self.conv_block(to_map(normed)))
-        x = x + self.drop_path(self.attend(normed)) + branch * self.conv_scale
+        x = x + self.drop_path(self.attn(normed, self.shift_size)) + branch * self.conv_scale
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -103,12 +104,14 @@ class OCAB(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         _, h, w, _ = x.shape
         size = self.window_size
-        qkv = self.qkv(self.norm1(x))
-        q = split_windows(qkv[:, :, :, : self.dim], size)
-        out = attend(
-            q, self._overlapping(qkv[:, :, :, self.dim :]), self._bias(), None, self.num_heads, self.factor
-        )
-        x = self.proj(merge_windows(out, size, h, w)) + x
+        qkv, bias, options = self.qkv(self.norm1(x)), self._bias(), (self.num_heads, self.factor)
+        out = None
+        if accelerate.usable(qkv):
+            out = accelerate.attention(qkv, bias, None, *options, size, far=self.overlap)
+        if out is None:
+            q, kv = split_windows(qkv[:, :, :, : self.dim], size), self._overlapping(qkv[:, :, :, self.dim :])
+            out = merge_windows(attend(q, kv, bias, None, *options), size, h, w)
+        x = self.proj(out) + x
         return x + self.mlp(self.norm2(x))
 
     def _bias(self) -> Tensor:

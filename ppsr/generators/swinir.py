@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import paddle
 from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
 
@@ -19,7 +18,7 @@ from ppsr.generators.blocks.detection import group_depths, group_heads, swin_tai
 from ppsr.generators.blocks.layers import LayerNorm
 from ppsr.generators.blocks.options import WindowOptions, takes
 from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, residual_conv, to_map, to_tokens
-from ppsr.generators.blocks.window_attention import WindowAttention, merge_windows, shift_mask, split_windows
+from ppsr.generators.blocks.window_attention import WindowAttention
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import StateDict
 
@@ -56,19 +55,8 @@ class SwinBlock(nn.Layer):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attend(self.norm1(x)))
+        x = x + self.drop_path(self.attn(self.norm1(x), self.shift_size))
         return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def attend(self, x: Tensor) -> Tensor:
-        """Attention within windows, shifted cyclically if the block shifts."""
-        _, h, w, _ = x.shape
-        size, shift = self.window_size, self.shift_size
-        if not shift:
-            return merge_windows(self.attn(split_windows(x, size)), size, h, w)
-        mask = shift_mask(x, size, shift)
-        x = paddle.roll(x, [-shift, -shift], axis=[1, 2])
-        x = merge_windows(self.attn(split_windows(x, size), mask), size, h, w)
-        return paddle.roll(x, [shift, shift], axis=[1, 2])
 
 
 class _Stage(nn.Layer):

@@ -119,7 +119,7 @@ def attend(
     factor: float,
     dropout: nn.Dropout | None = None,
 ) -> Tensor:
-    """softmax(factor q k' + bias + mask) v within windows.
+    """softmax(factor q k' + bias + mask) v within windows, by Paddle's operators.
 
     Args:
         q: queries (windows, N, C), or queries, keys and values (windows, N, 3 C).
@@ -130,11 +130,6 @@ def attend(
     Returns:
         (windows, N, C).
     """
-    drops = dropout is not None and dropout.training and dropout.p > 0
-    if paddle.in_dynamic_mode() and not drops:
-        result = accelerate.attention(q, kv, bias, mask, heads, factor)
-        if result is not None:
-            return result
     q, k, v = _heads(q, 3, heads) if kv is None else (*_heads(q, 1, heads), *_heads(kv, 2, heads))
     attention = accelerate.matmul(q * factor, k, transpose_y=True)
     bias = bias.astype(attention.dtype)
@@ -198,7 +193,23 @@ class WindowAttention(nn.Layer):
         rows = paddle.gather(self.relative_position_bias_table, self.index)
         return rows.reshape([tokens, tokens, self.num_heads]).transpose([2, 0, 1])
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(N * windows, tokens, C) -> the same; `mask` is (windows, tokens, tokens)."""
-        x = attend(self.qkv(x), None, self.bias(), mask, self.num_heads, self.factor, self.attn_drop)
-        return self.proj_drop(self.proj(x))
+    def forward(self, x: Tensor, shift: int = 0) -> Tensor:
+        """(N, H, W, C) -> the same; windows begin `shift` pixels lower and further right, cyclically."""
+        return self.proj_drop(self.proj(self.mix(x, shift)))
+
+    def mix(self, x: Tensor, shift: int) -> Tensor:
+        """What the last linear layer takes."""
+        _, h, w, _ = x.shape
+        size, bias, options = self.window_size, self.bias(), (self.num_heads, self.factor)
+        mask = shift_mask(x, size, shift) if shift else None
+        drops = self.attn_drop.training and self.attn_drop.p > 0
+        if accelerate.usable(x) and not drops:
+            qkv = self.qkv(x)
+            y = accelerate.attention(qkv, bias, mask, *options, size, shift)
+            if y is not None:
+                return y
+        if shift:
+            x = paddle.roll(x, [-shift, -shift], axis=[1, 2])
+        windows = self.qkv(split_windows(x, size))
+        y = merge_windows(attend(windows, None, bias, mask, *options, self.attn_drop), size, h, w)
+        return paddle.roll(y, [shift, shift], axis=[1, 2]) if shift else y
