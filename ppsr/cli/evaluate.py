@@ -96,7 +96,7 @@ def evaluate_images(
     group = _ranks(place)
     accelerate.enable()
     from ppsr.evaluation.console import table_lines
-    from ppsr.evaluation.evaluate import evaluate, network_labels
+    from ppsr.evaluation.evaluate import check_scale, evaluate, network_labels
     from ppsr.evaluation.protocols import find_protocol, metric_key
     from ppsr.evaluation.report import check_folder, write_report
     from ppsr.inference.network import load_source, split_networks
@@ -136,51 +136,58 @@ def evaluate_images(
         value_range=value_range,
         group=group,
     )
+    methods: list[tuple[str, Any]] = []
+    if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
+        methods.append(("bicubic", "bicubic"))
+    for files, label in zip(networks, network_labels(networks), strict=True):
+        upscaler = Upscaler(
+            load_source(config_file, files, None),
+            backend=backend,
+            options=place,
+            tile=tile,
+            self_ensemble=self_ensemble,
+        )
+        check_scale(label, upscaler, scale)  # before the first one is scored
+        methods.append((label, upscaler))
+    methods = methods or [(str(sr), None)]
+    reported = [label for label, _ in methods if len(methods) == 1 or label != "bicubic"]
     results: list[Evaluation] = []
+    reports: list[str] = []
     with progress_bar() as show:
-        if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
-            results.append(score("bicubic", on_image=partial(show, "bicubic")))
-        for files, label in zip(networks, network_labels(networks), strict=True):
-            upscaler = Upscaler(
-                load_source(config_file, files),
-                backend=backend,
-                options=place,
-                tile=tile,
-                self_ensemble=self_ensemble,
-            )
-            result = score(upscaler, on_image=partial(show, label))
+        for label, method in methods:
+            result = score(method, on_image=partial(show, label if method else "SR"))
             result.method = label
             results.append(result)
-        if not results:
-            results.append(score(on_image=partial(show, "SR")))
+            if result.is_main and label in reported:  # written at once, as later ones may fail
+                folder, line = _report_folder(output, f"{chosen.name}-x{scale}", reported, len(reports))
+                write_report(result, folder, grid=grid)
+                reports.append(line)
     if not results[0].is_main:
         return
-    for line in table_lines(results, images=images):
+    for line in (*table_lines(results, images=images), *reports):
         print(printable(line))
-    reported = [result for result in results if len(results) == 1 or result.method != "bicubic"]
-    for result, folder in zip(reported, _folders(output, reported), strict=True):
-        write_report(result, folder, grid=grid)
-        print(f"report in {folder}")
     code = max((result.exit_code for result in results), default=0)
     if code:
         raise typer.Exit(code)
 
 
-def _folders(output: Path | None, results: Sequence[Evaluation]) -> list[Path]:
-    """Report folders, named by the methods; only a folder that was named is overwritten."""
+def _report_folder(
+    output: Path | None, protocol: str, methods: Sequence[str], index: int
+) -> tuple[Path, str]:
+    """The report folder of a method, named by it, and what to print; only a folder that was named is
+    overwritten.
+    """
     from ppsr.evaluation.report import unused_folder
 
-    names = [re.sub(r"[^\w.+-]+", "_", result.method).strip("_") for result in results]
-    names = [f"{name}-{n}" if (n := 1 + names[:i].count(name)) > 1 else name for i, name in enumerate(names)]
-    if output is not None:
-        folders = [output] if len(results) == 1 else [output / name for name in names]
-        for folder in folders:
-            if (folder / "metrics.json").exists():
-                print(f"overwriting the report in {folder}")
-        return folders
-    first = results[0]
-    start = f"evaluate-{first.protocol.name}-x{first.scale}"
-    return [unused_folder(Path("output") / f"{start}-{name}") for name in names]
+    names = [re.sub(r"[^\w.+-]+", "_", method).strip("_") for method in methods]
+    name, repeated = names[index], names[:index].count(names[index])
+    name += f"-{repeated + 1}" if repeated else ""
+    if output is None:
+        folder = unused_folder(Path("output") / f"evaluate-{protocol}-{name}")
+    else:
+        folder = output if len(methods) == 1 else output / name
+    earlier = (folder / "metrics.json").exists()
+    return folder, f"report in {folder}{', overwriting an earlier one' if earlier else ''}"
 
 
 def _metric_options(

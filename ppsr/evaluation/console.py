@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from ppsr.evaluation.evaluate import Evaluation
 from ppsr.evaluation.published import differences
-from ppsr.metrics.scoring import SetScore
+from ppsr.metrics.scoring import FailedImage, SetScore
 
 __all__ = ["set_label", "table_lines"]
 
 _DIGITS = {"psnr": 2}
+_LISTED = 10  # images without a score that are printed for each set
 
 
 def set_label(score: SetScore) -> str:
@@ -46,10 +48,16 @@ def table_lines(evaluations: Sequence[Evaluation], *, images: bool = False) -> I
             rows.append([label, " ".join(name.split()), method, *cells])
             label = ""
     yield from _aligned(rows)
+    methods: dict[str, dict[FailedImage, list[str]]] = {}
     for evaluation in evaluations:
         for score in evaluation.sets:
-            for name, kind, reason in score.problems:
-                yield f"no score: {evaluation.method}, {set_label(score)}: {name}: {kind}: {reason}"
+            for problem in score.problems:
+                methods.setdefault(set_label(score), {}).setdefault(problem, []).append(evaluation.method)
+    for label, problems in methods.items():
+        for (name, kind, reason), failed in islice(problems.items(), _LISTED):
+            yield f"no score: {', '.join(failed)}, {label}: {name}: {kind}: {reason}"
+        if len(problems) > _LISTED:
+            yield f"no score: {label}: {len(problems) - _LISTED} more, listed in the report"
     if first.absent:
         yield f"not found: {', '.join(first.absent)}"
 

@@ -19,7 +19,7 @@ from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
 from ppsr.registry import METRICS
 from ppsr.tiling import make_tiles
 
-__all__ = ["Evaluation", "evaluate", "network_labels", "network_name"]
+__all__ = ["Evaluation", "check_scale", "evaluate", "network_labels", "network_name"]
 
 _OTHER_LABELS = ("bicubic", "HR")  # shown in addition to networks
 
@@ -136,7 +136,10 @@ def evaluate(
         raise ConfigError(f"seed must be at least 0, got {seed}")
     configs = chosen.metric_configs(scale, metrics or None, metric_options or {})
     if (method is None) == (sr is None):
-        raise ConfigError("give exactly one of SR images (sr) and a method: weights, 'bicubic' or a function")
+        raise ConfigError(
+            "give exactly one of SR images (sr, --sr) and what makes them: weights (--load), 'bicubic' "
+            "(--bicubic) or a function"
+        )
     tasks, absent = find_sets(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
     if lq_script == "fixed" and not any(task.lq is None and task.sr is None for task in tasks):
         raise ConfigError("lq_script=fixed has no effect: LR or SR images are given")
@@ -181,13 +184,21 @@ def _method(given: Any, scale: int) -> _Method:
         name, network = given.backend.info.network, copy(given)
     else:
         return _Method("upscale", given)
-    if network.scale != scale:
-        raise ConfigError(f"the network has scale {network.scale}, but the evaluation has scale {scale}")
+    check_scale(name, network, scale)
     # scores must not depend on free memory
     network.tile, network.retile_on_oom = network.tile or 0, False
     tiles = make_tiles(network.backend.info, network.tile, network.overlap)
     tiling = f"tiles of {tiles.size} with overlap {tiles.overlap}" if tiles.size else "whole images"
     return _Method(name, network, tiling, _published_as(network))
+
+
+def check_scale(name: str, network: Upscaler, scale: int) -> None:
+    """Raises ConfigError for a network of another scale than that of an evaluation."""
+    if network.scale != scale:
+        raise ConfigError(
+            f"{name} has scale {network.scale}, but the evaluation has scale {scale}; give the scale "
+            f"{network.scale}"
+        )
 
 
 def _score(

@@ -180,7 +180,9 @@ def find_sets(
         if sets:
             raise ConfigError("'sets' requires 'data'; for a single set pass 'gt' and optionally 'name'")
         if protocol.gt_layout is not None and gt is None:
-            raise ConfigError(f"protocol '{protocol.name}' needs HR images: give gt or data")
+            raise ConfigError(
+                f"protocol '{protocol.name}' needs HR images: give gt or data; protocol 'realsr' does without"
+            )
         if protocol.gt_layout is None and sr is None and lq is None:
             raise ConfigError(f"protocol '{protocol.name}' needs images: give lq, sr or data")
         if protocol.make_lq is None and sr is None and lq is None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ppsr.cli import build_app
 from ppsr.errors import ConfigError
+from ppsr.evaluation import evaluate as evaluation
 from ppsr.imaging.io import write_image
 from ppsr.inference.network import split_networks
 from tests.inference.exports import network
@@ -160,12 +161,32 @@ def test_a_report_replaces_no_earlier_one_without_a_word(weights, monkeypatch):
     for _ in range(2):
         done = CliRunner().invoke(build_app(), given)
         assert done.exit_code == 0, done.output
-        assert "overwriting" not in done.output
+        assert "overwriting" not in done.output and "report in output" in done.output
     names = sorted(path.name for path in (weights / "output").iterdir())
     assert names == ["evaluate-classic-x4-amsel", "evaluate-classic-x4-amsel-2"]
     for earlier in (False, True):
         done = CliRunner().invoke(build_app(), [*given, "-o", "mine"])
-        assert ("overwriting the report in mine" in done.output) == earlier
+        assert ("report in mine, overwriting an earlier one" in done.output) == earlier
+
+
+def test_a_later_network_that_fails_costs_no_earlier_report(weights, monkeypatch):
+    paddle.save(network("SRVGGNetCompact", 2, upscale=2).state_dict(), str(weights / "x2.pdparams"))
+    loads = [option for name in ("amsel", "x2") for option in ("--load", str(weights / f"{name}.pdparams"))]
+    done = _run(weights, *loads, "--no-grid")
+    assert "x2 has scale 2, but the evaluation has scale 4; give the scale 2" in str(done.exception)
+    assert not (weights / "out").exists(), "known before the first one is scored"
+    score, calls = evaluation.evaluate, []
+
+    def failing(method, **given):
+        calls.append(method)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return score(method, **given)
+
+    monkeypatch.setattr(evaluation, "evaluate", failing)
+    loads[-1] = str(weights / "drossel.pdparams")
+    _run(weights, *loads, "--no-grid", "--no-bicubic")
+    assert json.loads((weights / "out" / "amsel" / "metrics.json").read_text())["count"] == 2
 
 
 @pytest.mark.slow

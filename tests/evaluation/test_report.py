@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from ppsr.evaluation.protocols import PROTOCOLS
 from ppsr.evaluation.published import PUBLISHED, differences, method_names, references
 from ppsr.evaluation.report import to_json, to_markdown, write_report
 from ppsr.imaging.io import read_image, write_image
+from ppsr.metrics.scoring import FailedImage
 from tests.evaluation.tables import protocol_table, published_table
 
 
@@ -42,7 +44,8 @@ def test_one_table_shows_all_methods_and_published_scores_of_the_same_method(res
     assert lines[4].split() == ["published:", "bicubic", "28.42"]
     assert lines[5].split() == ["bicubic", "-", "published", f"{result.means['psnr'] - 28.42:+.2f}"]
     assert [line for line in lines if "published: " in line] == [lines[4]], "no other method's score"
-    assert sum(line.startswith("no score: ") for line in lines) == 2
+    (problem,) = (line for line in lines if line.startswith("no score: "))
+    assert problem.startswith(f"no score: {result.method}, repetition, Set5: ")
     assert len({len(line) for line in lines[1:4]}) == 1
 
 
@@ -210,3 +213,11 @@ def test_the_literature_s_bicubic_scores_are_those_of_the_code():
         r.scores["psnr"] for s in (2, 3, 4) for r in references("classic", "Set5", s) if r.method == "bicubic"
     ]
     assert "| Set5 | the literature prints | " + " | ".join(map(str, printed)) in PAGE
+
+
+def test_many_images_without_a_score_are_ten_lines_and_a_number(result):
+    failed = [FailedImage(f"i{k}", "wrong size", "LR is 4 x 4") for k in range(30)]
+    (score,) = result.sets
+    lines = list(table_lines([replace(result, sets=[replace(score, problems=failed)])]))
+    printed = [line for line in lines if line.startswith("no score: ")]
+    assert len(printed) == 11 and printed[-1] == "no score: Set5: 20 more, listed in the report"
