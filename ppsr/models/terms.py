@@ -93,7 +93,13 @@ def _term(entry: Entry, taken: set[str]) -> Term:
     if label in taken:
         raise ConfigError(f"model.criterions: two losses have the label '{label}'; give each its own `label`")
     of: Sequence[str] = options.of or getattr(component, "of", None) or ("sr", "gt")
-    return Term(label, CRITERIONS.build(cfg), tuple(of), weight, options.start, options.warmup)
+    term = Term(label, CRITERIONS.build(cfg), tuple(of), weight, options.start, options.warmup)
+    if not term.adversarial:
+        try:
+            inspect.signature(getattr(term.criterion, "forward", term.criterion)).bind(*of)
+        except TypeError as error:
+            raise ConfigError(f"model.criterions: `of` of {name} is {list(of)}: {error}") from None
+    return term
 
 
 def _label(name: str) -> str:

@@ -305,3 +305,9 @@ def test_a_discriminator_of_other_channels_is_refused(discriminator):
     generator = {**GENERATOR, "num_in_ch": 1, "num_out_ch": 1}
     with pytest.raises(ConfigError, match=r"discriminator takes 3 channels, but the images have the 1 of"):
         SRModel(**{**NETS, "generator": generator, "discriminator": discriminator})
+
+
+@pytest.mark.parametrize(("name", "of"), [("L1Loss", ["sr"]), ("MSSSIMLoss", ["sr", "gt", "lq"])])
+def test_a_wrong_number_of_compared_tensors_is_refused(name, of):
+    with pytest.raises(ConfigError, match=rf"`of` of {name} is .*argument"):
+        SRModel(generator=GENERATOR, criterions=[{"name": name, "of": of}])

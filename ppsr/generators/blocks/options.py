@@ -49,6 +49,10 @@ class WindowOptions(TokenOptions):
     attn_drop_rate: float = 0.0
     ape: bool = False
 
+    def __post_init__(self) -> None:
+        if self.window_size < 1:
+            raise ConfigError(f"window_size must be 1 or more, got {self.window_size}")
+
     def window(self) -> tuple[int, int]:
         """Window and shift; images announced no larger than a window get one window without shift."""
         side = min(image_sides(self.img_size))

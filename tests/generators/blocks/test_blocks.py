@@ -111,10 +111,12 @@ def test_two_forwards_before_one_backward_work(rng):
 
 
 @pytest.mark.parametrize("name", ["SwinIR", "HAT", "DRCT", "MambaDRCT"])
-def test_groups_without_heads_are_refused(name: str) -> None:
+def test_groups_without_heads_and_empty_windows_are_refused(name: str) -> None:
     arguments = GENERATORS.get(name).test_args
     with pytest.raises(ConfigError, match=r"depths \[2, 2\] and num_heads \[2\] must have one number"):
         GENERATORS.build({"name": name, **arguments, "depths": [2, 2], "num_heads": [2]})
+    with pytest.raises(ConfigError, match="window_size must be 1 or more, got 0"):
+        GENERATORS.build({"name": name, **arguments, "window_size": 0})
 
 
 def test_an_image_size_is_one_side_or_two() -> None:
