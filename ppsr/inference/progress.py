@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,14 +18,16 @@ __all__ = ["Progress", "progress_bar"]
 
 logger = logging.getLogger(__name__)
 
+_QUIET = 10  # seconds without a log line
 Show = Callable[[str, str, float, int], None]
 
 
 @contextmanager
 def progress_bar() -> Iterator[Show]:
-    """Show progress on a terminal, and nothing elsewhere; call it with (title, item, done, total).
+    """Show progress on a terminal, elsewhere as log lines; call it with (title, item, done, total).
 
-    Log lines of the package are printed above the bar.
+    Log lines of the package are printed above the bar. Those of progress come after 10 seconds at the
+    earliest, then each time a tenth more has passed.
 
     Example:
         >>> with progress_bar() as show:
@@ -36,10 +39,16 @@ def progress_bar() -> Iterator[Show]:
     bar = tqdm(leave=False, disable=None, miniters=0, mininterval=0.2, **size)
     with bar, logging_redirect_tqdm([logging.getLogger("ppsr")]):
         shown = ""
+        began = logged = time.monotonic()
 
         def show(title: str, item: str, done: float, total: int) -> None:
-            nonlocal shown
+            nonlocal shown, logged
             label = printable(f"{title}: {item}")
+            now = time.monotonic()
+            if bar.disable and done and now - logged >= max(_QUIET, (now - began) / 10):
+                logged = now
+                left = tqdm.format_interval((now - began) * (total / done - 1))
+                logger.info("%s, %.0f %%, %s left", label, 100 * done / total, left)
             bar.set_description_str(label, refresh=False)
             if bar.total != total or done < bar.n:
                 bar.reset(total)

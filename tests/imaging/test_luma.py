@@ -105,6 +105,5 @@ def test_a_width_that_is_no_multiple_of_16_gives_the_same_pixels_every_time(rng)
 
 @pytest.mark.parametrize("layout", ["rgb555le", "rgb565le"])
 def test_white_of_few_bits_is_white(layout):
-    av = pytest.importorskip("av")
     frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 255, np.uint8), format="rgb24")
     assert upright_pixels(frame.reformat(format=layout)).min() > 65_000

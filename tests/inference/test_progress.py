@@ -47,6 +47,23 @@ def test_elsewhere_there_is_no_bar(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
+def test_elsewhere_the_log_tells_now_and_then_how_far_it_is(monkeypatch, caplog):
+    clock = iter([0, 5, 10, 15, 20, 1000, 1010, 1200])
+    monkeypatch.setattr(sys, "stderr", StringIO())
+    monkeypatch.setattr("ppsr.inference.progress.time.monotonic", lambda: next(clock))
+    with caplog.at_level("INFO", "ppsr"), progress_bar() as show:
+        progress = Progress(1, show)
+        progress.start("a.mp4", 12, unit="frame")
+        for _ in range(6):
+            progress.step()
+    assert [record.message for record in caplog.records] == [
+        "1 of 1: a.mp4, frame 1 of 12, 8 %, 01:50 left",
+        "1 of 1: a.mp4, frame 3 of 12, 25 %, 01:00 left",
+        "1 of 1: a.mp4, frame 4 of 12, 33 %, 33:20 left",
+        "1 of 1: a.mp4, frame 6 of 12, 50 %, 20:00 left",
+    ]
+
+
 def test_log_lines_stay_whole(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
