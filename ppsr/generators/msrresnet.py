@@ -117,6 +117,8 @@ class MSRResNet(nn.Layer):
         first = state.get("conv_first.weight")
         if first is None or first.ndim != 4 or not _FIRST_BLOCKS & state.keys():
             return None
+        if not {"conv_hr.weight", "HRconv.weight"} & state.keys():
+            return None  # such as EDSR
         enlarging = [state[name].shape for name in ("upconv1.weight", "upconv2.weight") if name in state]
         return {
             "num_in_ch": first.shape[1],

@@ -37,12 +37,13 @@ def identify(state: StateDict) -> NetworkSpec:
     """
     state = {key: value for key, value in state.items() if value.size}  # so that shapes cost what they say
     detectors = {name: getattr(GENERATORS.get(name), "detect", None) for name in GENERATORS.names()}
-    failure: tuple[str, Exception] | None = None  # of the first that knows the keys; a later one may know all
+    failure: tuple[str, str] | None = None  # of the first that knows the keys; a later one may know all
     for name, detect in detectors.items():
         try:
             arguments = detect(state) if detect else None
         except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-            failure = failure or (name, error)
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            failure = failure or (name, reason)
             continue
         if arguments is not None:
             return NetworkSpec(name, _plain(arguments))

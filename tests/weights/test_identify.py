@@ -119,6 +119,17 @@ def test_unknown_keys_say_what_was_tried() -> None:
         identify({"encoder.weight": np.zeros((2, 2))})
 
 
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(WeightError, match=r"look like IMDN.*'model\.2\.weight' is missing"):
+        identify({f"model.{part}.weight": np.zeros((4, 4, 1, 1)) for part in ("0", "1.sub.0.conv1x1")})
+
+
+def test_edsr_is_not_taken_for_msrresnet() -> None:
+    keys = ("conv_first", "body.0.conv1", "body.0.conv2", "conv_after_body", "upsample.0", "conv_last")
+    with pytest.raises(WeightError, match="no known network"):
+        identify({f"{key}.weight": np.zeros((4, 4, 3, 3)) for key in keys})
+
+
 def test_contradicting_shapes_say_which_network_was_meant() -> None:
     with pytest.raises(WeightError, match="look like RCAN"):
         identify({"body.0.body.0.body.3.conv_du.0.weight": np.zeros((1, 16, 1, 1))})
