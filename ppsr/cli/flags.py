@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -232,6 +233,9 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
     """
     # from Paddle, which compiles nothing here
     warnings.filterwarnings("ignore", "No ccache found", UserWarning)
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed, as by services
+            setattr(sys, stream, Path(os.devnull).open("w"))
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
     with exit_on_signals(signal.SIGINT) as leave:

@@ -157,3 +157,9 @@ def test_an_interruption_that_an_import_swallowed_is_one(capsys: pytest.CaptureF
     assert run_command(run) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is previous
+
+
+def test_output_that_is_closed_is_left_out(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run_command(lambda: 0 * (sys.stdout.write("a") + sys.stderr.write("b"))) == 0

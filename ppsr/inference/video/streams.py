@@ -44,9 +44,14 @@ _SUBTITLES = {
     "mp4": {"mov_text"},
     "mov": {"mov_text"},
 }
-_HDR10 = {
+_SIDE_DATA = {
     "MASTERING_DISPLAY_METADATA": "the mastering display of HDR10",
     "CONTENT_LIGHT_LEVEL": "the light level of HDR10",
+    "DYNAMIC_HDR_PLUS": "the metadata of HDR10+",
+    "DOVI_METADATA": "the metadata of Dolby Vision",
+    "A53_CC": "the closed captions",
+    "STEREO3D": "the arrangement of its 3D views",
+    "SPHERICAL": "the projection of its 360-degree view",
 }
 _QUIET_X265 = "log-level=error"
 _USUAL = ("libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "ffv1", "prores_ks")
@@ -236,5 +241,5 @@ def lost_metadata(source: Path, target: Path, copied: Mapping[int, int]) -> list
         if chapters[0] != chapters[1]:
             lost.append(f"{chapters[0] - chapters[1]} chapters")
         kinds = [{side.type.name for side in next(place.decode(video=0)).side_data} for place in (old, new)]
-        lost += [text for kind, text in _HDR10.items() if kind in kinds[0] - kinds[1]]
+        lost += [text for kind, text in _SIDE_DATA.items() if kind in kinds[0] - kinds[1]]
     return lost

@@ -117,6 +117,13 @@ def test_hdr10_that_is_lost_is_named(tmp_path):
     assert "the mastering display of HDR10, the light level of HDR10" in report["reason"]
 
 
+def test_3d_views_whose_arrangement_is_lost_are_named(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as writer:
+        stream = add_video(writer, rate=10, **{"x264-params": "frame-packing=3"})
+        encode(writer, stream, video_images(48, 64), rate=10)
+    assert "the arrangement of its 3D views" in _one(tmp_path, "a.mkv")["reason"]
+
+
 def test_an_encoder_and_its_options_can_be_chosen(tmp_path):
     make_video(tmp_path / "a.mkv", sound=False)
     report = _one(tmp_path, "a.mkv", video_codec="libvpx-vp9", video_options={"crf": "40"})
