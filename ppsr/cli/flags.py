@@ -235,7 +235,7 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
     warnings.filterwarnings("ignore", "No ccache found", UserWarning)
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed, as by services
-            setattr(sys, stream, Path(os.devnull).open("w"))
+            setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
     with exit_on_signals(signal.SIGINT) as leave:
