@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from ppsr.errors import printable
 
@@ -21,6 +23,16 @@ class _OneLine(logging.Formatter):
         return super().formatMessage(record)
 
 
+class _Console(logging.StreamHandler[TextIO]):
+    """The standard output; what is written after its reader has gone, as `head` goes, is lost."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's name
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            return super().handleError(record)
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), self.stream.fileno())
+
+
 def setup_logging(folder: Path | None, rank: int = 0) -> None:
     """Send the package's log to the console (rank 0) and to `folder`/log.txt (log.txt.rankN on other
     ranks)."""
@@ -31,11 +43,11 @@ def setup_logging(folder: Path | None, rank: int = 0) -> None:
         root.removeHandler(handler)
         handler.close()
     formatter = _OneLine(_FORMAT, datefmt="%m/%d %H:%M:%S")
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)] if rank == 0 else []
+    handlers: list[logging.Handler] = [_Console(sys.stdout)] if rank == 0 else []
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         name = "log.txt" if rank == 0 else f"log.txt.rank{rank}"
-        handlers.append(logging.FileHandler(folder / name, encoding="utf-8"))
+        handlers.append(logging.FileHandler(folder / name, encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)

@@ -9,6 +9,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 __all__ = ["Experiment", "LoaderOptions"]
 
 
+def _without_null(value: Any) -> Any:
+    """The entries of a mapping that an override, such as `validate.metrics.ssim=null`, has not removed."""
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -37,8 +42,9 @@ class Datasets(_Section):
         """The validation sets by name; a single one has the name ""."""
         if not self.test:
             return {}
-        several = "name" not in self.test and all(isinstance(value, dict) for value in self.test.values())
-        return self.test if several else {"": self.test}
+        given = _without_null(self.test)
+        several = "name" not in given and all(isinstance(value, dict) for value in given.values())
+        return given if several else {"": given}
 
 
 class Validate(_Section):
@@ -48,6 +54,8 @@ class Validate(_Section):
     save_img: bool = False
     tile: int = Field(0, ge=0, description="cut larger images into tiles of this side in LR pixels; 0: never")
     metrics: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    _metrics = field_validator("metrics", mode="before")(_without_null)
 
 
 class LogConfig(_Section):
@@ -177,7 +185,7 @@ class Experiment(_Section):
     @field_validator("load", mode="before")
     @classmethod
     def _load(cls, value: Any) -> Any:
-        return {"": value} if isinstance(value, str) else value
+        return {"": value} if isinstance(value, str) else _without_null(value)
 
     @model_validator(mode="after")
     def _length(self) -> Experiment:

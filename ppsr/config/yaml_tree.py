@@ -30,6 +30,7 @@ _LONGEST_TUPLE = 1000  # characters
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _TEMPLATE = re.compile(r"\{\}[^\s\[\]{},:#]+")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how Python reads such bytes of a command line
 _SPECIAL = {"": None, "~": None, "null": None, "true": True, "false": False}
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
 
@@ -154,9 +155,10 @@ def _check_size(text: str, source: str) -> None:
 def parse_scalar_text(text: str, source: str) -> Any:
     """Read the value of ``-o key=value`` by the same rules as a file.
 
-    A name with a placeholder in front, such as ``{}x4``, which no file may have without quotes, is text.
+    A name with a placeholder in front, such as ``{}x4``, which no file may have without quotes, is text, and
+    so is a path of bytes that are not UTF-8.
     """
-    if _TEMPLATE.fullmatch(text):
+    if _TEMPLATE.fullmatch(text) or _NOT_UTF8.search(text):
         return text
     return parse_yaml(text, source)[0] if text.strip() else None
 

@@ -97,6 +97,13 @@ def find_layer(net: nn.Layer, name: str) -> nn.Layer:
     return layers[name]
 
 
+class _Outputs(dict[str, Tensor]):
+    """Outputs by the name of their layer."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise ConfigError(f"the layer '{name}' has no output: the network calls its parts; take one of them")
+
+
 @contextmanager
 def capture(net: nn.Layer, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of layers while the block runs the network; a layer that is called often keeps its
@@ -110,7 +117,7 @@ def capture(net: nn.Layer, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     Yields:
         Name -> output, filled by each forward pass.
     """
-    outputs: dict[str, Tensor] = {}
+    outputs = _Outputs()
 
     def keep(name: str) -> Any:
         def hook(layer: nn.Layer, inputs: Any, output: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -119,6 +120,20 @@ def test_names_that_are_no_text_are_printed(capsys):
 
     assert run_command(names) == 0
     assert capsys.readouterr().out == "bad\\udcff.png\n"
+
+
+def test_a_log_outlives_the_reader_of_its_output(tmp_path):
+    code = (
+        "import logging, os, pathlib, ppsr.logs; ppsr.logs.setup_logging(pathlib.Path('.'));"
+        "[logging.getLogger('ppsr.x').info('%d %s', n, os.fsdecode(b'\\xff')) for n in range(3)]"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, check=False, stdout=write, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert (tmp_path / "log.txt").read_text().splitlines()[2].endswith("INFO: 2 \\udcff")
 
 
 def test_signals_that_are_ignored_stay_so():

@@ -166,8 +166,15 @@ def test_a_number_of_many_digits_is_read_as_a_float():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("{}x4", "{}x4"), ("{}_LR.v2", "{}_LR.v2"), ("{}", {}), ("{a: 1}", {"a": 1})]
+    ("text", "value"),
+    [
+        ("{}x4", "{}x4"),
+        ("{}_LR.v2", "{}_LR.v2"),
+        ("{}", {}),
+        ("{a: 1}", {"a": 1}),
+        (os.fsdecode(b"\xd1\xb5\xc1/HR"), os.fsdecode(b"\xd1\xb5\xc1/HR")),  # GBK, as of many archives
+    ],
 )
-def test_a_name_with_a_placeholder_in_front_is_text(tmp_path, text, value):
+def test_a_name_with_a_placeholder_in_front_or_of_other_bytes_is_text(tmp_path, text, value):
     (tmp_path / "c.yaml").write_text("a: 1")
     assert load_config(tmp_path / "c.yaml", [f"b={text}"])["b"] == value

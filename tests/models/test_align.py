@@ -104,6 +104,12 @@ def test_a_layer_that_is_computed_again_in_backward_is_refused() -> None:
                 model.generator_losses(batch)
 
 
+def test_a_layer_that_is_never_called_is_refused() -> None:
+    model = make(feature_layer="body")  # a list of blocks
+    with pytest.raises(ConfigError, match="the layer 'body' has no output"):
+        model.generator_losses(model.prepare(batch_of()))
+
+
 def test_a_traced_network_is_refused() -> None:
     model = make()
     net = model.nets["generator"]
