@@ -161,10 +161,13 @@ def run_alone(command: Callable[..., None], argv: Sequence[str] | None = None) -
 
 
 def log_to_console() -> None:
-    """Log to the terminal only."""
+    """Log to the terminal only, and handle SIGTERM again, which Paddle, imported before, took over."""
     from ppsr.logs import setup_logging
 
     setup_logging(None)
+    handler = signal.getsignal(signal.SIGTERM)  # Python does not see Paddle's
+    if isinstance(handler, _Leave) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def comma_separated(option: str, text: str | None, convert: Callable[[str], Any] = str) -> list[Any] | None:
@@ -238,7 +241,7 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
             setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
-    with exit_on_signals(signal.SIGINT) as leave:
+    with exit_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as leave:
         return _run(run, name, leave)
 
 

@@ -178,3 +178,20 @@ def test_output_that_is_closed_is_left_out(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert run_command(lambda: 0 * (sys.stdout.write("a") + sys.stderr.write("b"))) == 0
+
+
+@pytest.mark.slow
+def test_a_terminated_command_ends_without_a_page_of_paddle(tmp_path):
+    """Paddle handles SIGTERM from its import on."""
+    program = (
+        "import os, signal, sys\n"
+        "from ppsr.cli.flags import log_to_console, run_command\n"
+        "def run():\n"
+        "    import paddle\n"
+        "    log_to_console()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return 0\n"
+        "sys.exit(run_command(run))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 143 and "Error Message Summary" not in done.stdout + done.stderr
