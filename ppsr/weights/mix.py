@@ -29,7 +29,10 @@ def mix(a: str | Path, b: str | Path, target: str | Path, *, share: float) -> No
         a: file, folder of a run, or name of the catalogue.
         share: weight of `a`, from 0 to 1.
     """
-    save_converted(mix_files(read_weight_file(a), read_weight_file(b), share), target)
+    first, second = read_weight_file(a), read_weight_file(b)
+    if Path(target).exists() and any(file.path.samefile(target) for file in (first, second)):
+        raise WeightError(f"{target} is one of the files to mix; choose another name")
+    save_converted(mix_files(first, second, share), target)
 
 
 def mix_files(a: WeightFile, b: WeightFile, share: float) -> WeightFile:

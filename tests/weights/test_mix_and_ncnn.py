@@ -136,6 +136,10 @@ def test_wrong_mixtures_are_refused(tmp_path: Path) -> None:
         mix(tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "c.pth", share=0.5)
     with pytest.raises(ConfigError, match=r"from 0 to 1, got 1\.5"):
         mix(tmp_path / "a.pth", tmp_path / "a.pth", tmp_path / "c.pth", share=1.5)
+    before = (tmp_path / "a.pth").read_bytes()
+    with pytest.raises(WeightError, match=r"a\.pth is one of the files to mix"):
+        mix(tmp_path / "a.pth", tmp_path / "a.pth", tmp_path / "a.pth", share=0.5)
+    assert (tmp_path / "a.pth").read_bytes() == before
     with pytest.raises(ConfigError, match="those that have one: realesr-general-x4v3"):
         read_with_strength("realesrgan-x4plus", 0.5)
 
