@@ -58,7 +58,7 @@ def get_entry(entry: Entry, *, progress: bool = True) -> Path:
             ]
         except (OSError, ValueError) as error:  # of requests; of a wrong size or sum
             reasons.append(_reason(error))
-            logger.warning("%s: %s", entry.name, reasons[-1])
+            logger.debug("%s: %s", entry.name, reasons[-1])  # the error below has all reasons
             continue
         _announce(entry.name, paths[0], _origin(entry, source))
         return paths[0]
@@ -161,7 +161,13 @@ def _reason(error: Exception) -> str:
         host = urlsplit(str(error.request.url)).hostname
         if isinstance(error, requests.Timeout):
             return f"no answer from {host} for {_SILENT_SECONDS:g} s"
+        if isinstance(error, requests.exceptions.SSLError):
+            return f"the certificate of {host} was not accepted; REQUESTS_CA_BUNDLE names others"
+        if isinstance(error, requests.exceptions.ProxyError):
+            return f"no connection to {host} through the proxy that https_proxy names"
         return f"no connection to {host}, or it broke off"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot write {error.filename}: {error.strerror}; PPSR_HOME names another folder"
     return " ".join(str(error).split())
 
 

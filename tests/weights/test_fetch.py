@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from ppsr.errors import WeightError
 from ppsr.weights import fetch
@@ -114,6 +115,35 @@ def test_wrong_bytes_are_never_used(server, path: str) -> None:
     assert not (fetch.weight_folder() / "w.pth").exists() and len(server.seen) == 2
     for part in ("w.pth", f"{len(CONTENT):,} bytes", SUM, str(fetch.weight_folder())):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (requests.exceptions.SSLError, "the certificate of example.org was not accepted"),
+        (requests.exceptions.ProxyError, "no connection to example.org through the proxy"),
+        (requests.exceptions.ConnectionError, "no connection to example.org, or it broke off"),
+    ],
+)
+def test_the_reason_is_said_once(error, said: str, monkeypatch, tmp_path: Path, caplog) -> None:
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
+
+    def refuse(url: str, **_: object) -> None:
+        raise error("[SSL: ...] many words", request=requests.Request("GET", url).prepare())
+
+    monkeypatch.setattr(requests, "get", refuse)
+    file = SourceFile("w.pth", 3, SUM, ("https://example.org/w.pth",))
+    with pytest.raises(WeightError) as refused:
+        get_entry(Entry("made-up", "test", "us", None, (Source((file,)),)))
+    assert str(refused.value).count(said) == 1 and not caplog.messages
+
+
+def test_a_folder_that_cannot_be_written_is_named(monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path / "file"))
+    file = SourceFile("w.pth", 3, SUM, ("https://example.org/w.pth",))
+    with pytest.raises(WeightError, match=r"cannot write .*file.*: Not a directory; PPSR_HOME names another"):
+        get_entry(Entry("made-up", "test", "us", None, (Source((file,)),)))
 
 
 def test_without_a_network_the_message_says_how_to_do_it_by_hand(monkeypatch, tmp_path: Path) -> None:
