@@ -52,14 +52,16 @@ def diagnose(*, checks: bool = True) -> Iterator[Line]:
 
 
 def _version(name: str) -> str | None:
-    """Version of a distribution, or of another one of the same module."""
+    """Version of a distribution, or of others of the same module."""
+    found = []
     for candidate in (name, *_ALTERNATIVES.get(name, ())):
         try:
-            found = metadata.version(candidate)
+            version = metadata.version(candidate)
         except metadata.PackageNotFoundError:
             continue
-        return found if candidate == name else f"{found} ({candidate})"
-    return None
+        found.append(version if candidate == name else f"{version} ({candidate})")
+    shared = " share a folder; if one fails, uninstall all of them and install one" if len(found) > 1 else ""
+    return " and ".join(found) + shared or None
 
 
 def _requirements() -> Iterator[tuple[str, str]]:

@@ -80,6 +80,15 @@ def test_known_wrong_combinations_are_recognised(packages):
     assert "paddlepaddle 2.6.2 and paddlepaddle-gpu 3.3.1" in lines["paddle"][1]
 
 
+def test_distributions_that_share_a_folder_are_named(packages):
+    packages["onnxruntime"] = "1.8"
+    assert _by_name()["onnx"] == (
+        "ok",
+        "onnxruntime 1.8 and 1.9 (onnxruntime-gpu) share a folder; if one fails, uninstall all of them and "
+        "install one",
+    )
+
+
 def test_a_check_that_fails_is_one_line_and_exit_code_1(monkeypatch):
     def broken():
         raise RuntimeError("trace\nno kernel")

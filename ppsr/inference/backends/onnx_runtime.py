@@ -44,8 +44,8 @@ class OnnxRuntimeBackend(ExportedBackend):
         for provider, _ in wanted:
             if provider not in known:
                 raise ConfigError(
-                    f"the installed onnxruntime has no {provider} (it has {', '.join(known)}); install "
-                    "onnxruntime-gpu"
+                    f"the installed onnxruntime has no {provider} (it has {', '.join(known)}): pip uninstall "
+                    "onnxruntime, then pip install onnxruntime-gpu, as the two share a folder"
                 )
         graph = export.graph(*self.graphs, trust=options.trust)
         self._session = onnxruntime.InferenceSession(str(graph), settings, providers=wanted)
