@@ -6,18 +6,19 @@ no call. The environment variable PPSR_ACCELERATE=0, read at the first use, swit
 
 from __future__ import annotations
 
-from ppsr.accelerate.conv import conv2d
+from ppsr.accelerate.conv import conv2d, conv2d_tokens
 from ppsr.accelerate.dense import dense_block
 from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
 from ppsr.accelerate.runtime import disabled, is_enabled, usable
 from ppsr.accelerate.scan import selective_scan
-from ppsr.accelerate.tokens import gelu, layer_norm, prelu
+from ppsr.accelerate.tokens import gelu, layer_norm, prelu, scaled_sum
 from ppsr.accelerate.windows import attention
 
 __all__ = [
     "attention",
     "conv2d",
+    "conv2d_tokens",
     "cpu_threads",
     "dense_block",
     "disabled",
@@ -28,6 +29,7 @@ __all__ = [
     "linear",
     "matmul",
     "prelu",
+    "scaled_sum",
     "selective_scan",
     "usable",
 ]

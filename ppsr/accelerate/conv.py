@@ -11,6 +11,7 @@ second one at any PyLayer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import paddle
 from paddle import Tensor
@@ -20,7 +21,7 @@ from ppsr.accelerate import runtime
 from ppsr.accelerate.depthwise import depthwise, is_large_depthwise
 from ppsr.accelerate.plans import Convolution
 
-__all__ = ["conv2d"]
+__all__ = ["conv2d", "conv2d_tokens"]
 
 
 def conv2d(
@@ -54,6 +55,21 @@ def conv2d(
     return _eager(x, weight, bias, stride, padding, dilation, groups)
 
 
+def conv2d_tokens(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, dilation: int, groups: int
+) -> Tensor | None:
+    """2-D convolution of tokens (N, H, W, C), whose result is (N, H', W', O); None where Paddle's operators
+    have to do it."""
+    if not runtime.usable(x, weight, bias):
+        return None
+    n, h, w, c = x.shape
+    conv = _convolution([n, c, h, w], weight, bias, stride, padding, dilation, groups)
+    if conv is None or is_large_depthwise(conv):
+        return None
+    n, c, h, w = conv.y
+    return runtime.compute(replace(conv, tokens=True), [n, h, w, c], x, weight, bias)
+
+
 def _eager(
     x: Tensor,
     weight: Tensor,
@@ -63,7 +79,7 @@ def _eager(
     dilation: int | Sequence[int],
     groups: int,
 ) -> Tensor:
-    conv = _convolution(x, weight, bias, stride, padding, dilation, groups)
+    conv = _convolution(x.shape, weight, bias, stride, padding, dilation, groups)
     y = None
     if conv is not None and is_large_depthwise(conv) and runtime.usable(x, weight, bias):
         y = depthwise(x, weight, bias, conv)
@@ -73,7 +89,7 @@ def _eager(
 
 
 def _convolution(
-    x: Tensor,
+    x: Sequence[int],
     weight: Tensor,
     bias: Tensor | None,
     stride: int | Sequence[int],
@@ -82,7 +98,7 @@ def _convolution(
     groups: int,
 ) -> Convolution | None:
     """The description of a convolution, or None for anything that is left to Paddle to do or to refuse."""
-    shapes = tuple(x.shape), tuple(weight.shape)
+    shapes = tuple(x), tuple(weight.shape)
     strides, dilations, pads = _pair(stride), _pair(dilation), _four(padding)
     if strides is None or dilations is None or pads is None or len(shapes[0]) != 4 or len(shapes[1]) != 4:
         return None

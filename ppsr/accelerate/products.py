@@ -7,6 +7,7 @@ is three to four times faster. Guards and limits are those of `ppsr.accelerate.c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import paddle
@@ -14,7 +15,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
-from ppsr.accelerate.descriptions import Array
+from ppsr.accelerate.descriptions import ADD, Array, PostOp
 from ppsr.accelerate.onednn import (
     BIAS,
     DIFF_BIAS,
@@ -30,6 +31,7 @@ from ppsr.accelerate.steps import Steps
 
 __all__ = ["Product", "linear", "matmul"]
 
+_RESIDUAL = 1020  # key of the array beside those of every operation
 _WORTHWHILE = 1 << 19  # multiply-accumulates; below, the calls cost more than they save
 
 
@@ -44,10 +46,14 @@ class Product(Operation):
     transpose_x: bool
     transpose_y: bool
     bias: bool
+    residual: bool = False  # added to the product
+
+    same = (_RESIDUAL,)
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        return (SRC, WEIGHTS, BIAS) if self.bias else (SRC, WEIGHTS)
+        given = (SRC, True), (WEIGHTS, True), (BIAS, self.bias), (_RESIDUAL, self.residual)
+        return tuple(key for key, there in given if there)
 
     @property
     def worthwhile(self) -> bool:
@@ -61,7 +67,9 @@ class Product(Operation):
         m, k, n = self.rows, self.inner, self.columns
         x, y = (SRC, m, k, self.transpose_x), (WEIGHTS, k, n, self.transpose_y)
         if not steps.needs_grad:
-            self._multiply(steps, x, y, (DST, m, n), steps.array(BIAS, [1, n]) if self.bias else None)
+            bias = steps.array(BIAS, [1, n]) if self.bias else None
+            then = [PostOp(ADD, self._array(steps, _RESIDUAL, m, n))] if self.residual else []
+            self._multiply(steps, x, y, (DST, m, n), bias, then)
             return
         # z = x y: dx = dz y', dy = x' dz; the gradient of what is given transposed is the transpose of that
         z = (DIFF_DST, m, n, False)
@@ -82,10 +90,11 @@ class Product(Operation):
         right: tuple[int, int, int, bool],
         result: tuple[int, int, int],
         bias: Array | None = None,
+        then: Sequence[PostOp] = (),
     ) -> None:
         """Append a product of matrices, each a key, rows, columns, and whether it is stored transposed."""
         a, b, z = (self._array(steps, *matrix) for matrix in (left, right, result))
-        steps.product(a, b, z, bias)
+        steps.product(a, b, z, bias, then=then)
 
     def _array(self, steps: Steps, key: int, rows: int, columns: int, transposed: bool = False) -> Array:
         strides = [1, rows] if transposed else [columns, 1]
@@ -120,13 +129,14 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
     return _eager_matmul(x, y, transpose_x, transpose_y)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Linear layer, `paddle.nn.functional.linear` in every respect but speed.
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
+    """Linear layer, `paddle.nn.functional.linear` in every respect but speed, and what is added to it.
 
     Args:
         x: (..., K).
         weight: (K, N).
         bias: (N,).
+        residual: (..., N).
 
     Returns:
         (..., N).
@@ -135,8 +145,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ValueError: what Paddle's layer raises for shapes that do not fit.
     """
     if not paddle.in_dynamic_mode():
-        return F.linear(x, weight, bias)
-    return _eager_linear(x, weight, bias)
+        y = F.linear(x, weight, bias)
+        return y if residual is None else residual + y
+    return _eager_linear(x, weight, bias, residual)
 
 
 def _eager_matmul(x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool) -> Tensor:
@@ -152,12 +163,18 @@ def _eager_matmul(x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool) ->
     return paddle.matmul(x, y, transpose_x, transpose_y) if z is None else z
 
 
-def _eager_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _eager_linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
     *lead, inner = x.shape
     y = None
+    # the gradient of a leaf would share its memory with that of the result
+    own = residual is not None and residual.is_leaf and not residual.stop_gradient
     if weight.ndim == 2 and weight.shape[0] == inner and (bias is None or bias.shape == weight.shape[1:]):
         columns = weight.shape[1]
-        product = Product(0, math.prod(lead), inner, columns, False, False, bias is not None)
+        added = residual is not None and not own and list(residual.shape) == [*lead, columns]
+        product = Product(0, math.prod(lead), inner, columns, False, False, bias is not None, added)
         if product.worthwhile:
-            y = runtime.compute(product, [*lead, columns], x, weight, bias)
-    return F.linear(x, weight, bias) if y is None else y
+            y = runtime.compute(product, [*lead, columns], x, weight, bias, residual if added else None)
+            if y is not None and added:
+                return y
+    y = F.linear(x, weight, bias) if y is None else y
+    return y if residual is None else residual + y

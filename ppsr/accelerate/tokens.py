@@ -13,7 +13,7 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import runtime
-from ppsr.accelerate.descriptions import GELU, Array
+from ppsr.accelerate.descriptions import ADD, GELU, MULTIPLY, Array, PostOp
 from ppsr.accelerate.onednn import (
     DIFF_DST,
     DIFF_SCALE,
@@ -32,8 +32,19 @@ from ppsr.accelerate.onednn import (
 from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Steps
 
-__all__ = ["Gelu", "LayerNorm", "PReLU", "function_gradient", "gelu", "layer_norm", "prelu"]
+__all__ = [
+    "Gelu",
+    "LayerNorm",
+    "PReLU",
+    "ScaledSum",
+    "function_gradient",
+    "gelu",
+    "layer_norm",
+    "prelu",
+    "scaled_sum",
+]
 
+_RESIDUAL = 1020  # key of the array beside those of every operation
 _WORTHWHILE = 1 << 14  # elements; below, the calls cost more than they save
 _BACKWARD, _USE_SCALE_AND_SHIFT = 128, 6
 
@@ -121,6 +132,37 @@ class PReLU(Operation):
         steps.add(desc, inputs | {DIFF_DST: steps.array(DIFF_DST, self.shape)}, outputs)
 
 
+@dataclass(frozen=True)
+class ScaledSum(Operation):
+    """residual + x * factors, one for each channel of an image."""
+
+    images: int
+    rows: int
+    columns: int
+
+    inputs = SRC, WEIGHTS, _RESIDUAL
+    same = (_RESIDUAL,)
+
+    def build(self, steps: Steps) -> None:
+        """Append the pass: SRC, WEIGHTS, RESIDUAL -> DST, or the gradients from DIFF_DST."""
+        image, shape = steps.segment(), [self.rows, self.columns]
+        shifts = dict.fromkeys((SRC, _RESIDUAL, DST, DIFF_DST, DIFF_SRC), self.rows * self.columns)
+        shifts |= dict.fromkeys((WEIGHTS, DIFF_WEIGHTS), self.columns)
+        steps.order += [(image, {key: k * step for key, step in shifts.items()}) for k in range(self.images)]
+        x, factors = steps.array(SRC, shape), steps.array(WEIGHTS, [1, self.columns])
+        if not steps.needs_grad:
+            then = [PostOp(ADD, steps.array(_RESIDUAL, shape))]
+            steps.combine(MULTIPLY, x, factors, steps.array(DST, shape), then)
+            return
+        grad = steps.array(DIFF_DST, shape)
+        if DIFF_SRC in steps.needs_grad:
+            steps.combine(MULTIPLY, grad, factors, steps.array(DIFF_SRC, shape))
+        if DIFF_WEIGHTS in steps.needs_grad:
+            terms = steps.scratch(shape)
+            steps.combine(MULTIPLY, x, grad, terms)
+            steps.product(steps.ones([1, self.rows]), terms, steps.array(DIFF_WEIGHTS, [1, self.columns]))
+
+
 def function_gradient(
     steps: Steps, kind: int, x: Array, grad: Array, into: Array, alpha: float = 0.0
 ) -> None:
@@ -162,6 +204,22 @@ def gelu(x: Tensor) -> Tensor:
     if paddle.in_dynamic_mode() and _worthwhile(x):
         y = runtime.compute(Gelu(math.prod(x.shape)), x.shape, x)
     return F.gelu(x) if y is None else y
+
+
+def scaled_sum(x: Tensor, factors: Tensor, residual: Tensor) -> Tensor:
+    """residual + x * factors.
+
+    Args:
+        x: (N, ..., C).
+        factors: (N, C).
+        residual: (N, ..., C).
+    """
+    n, *inner, c = x.shape
+    y = None
+    leaf = residual.is_leaf and not residual.stop_gradient  # whose gradient would share memory
+    if runtime.usable(x) and _worthwhile(x) and math.prod(inner) > 1 and not leaf:
+        y = runtime.compute(ScaledSum(n, math.prod(inner), c), x.shape, x, factors, residual)
+    return residual + x * factors.reshape([n, *(1 for _ in inner), c]) if y is None else y
 
 
 def prelu(x: Tensor, slopes: Tensor) -> Tensor:

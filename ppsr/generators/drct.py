@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import paddle
 from paddle import Tensor, nn
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, leaky_relu
 from ppsr.generators.blocks.detection import count, head_count, ratio, swin_tail, window_arguments
 from ppsr.generators.blocks.options import WindowOptions, takes
-from ppsr.generators.blocks.transformer import SwinSkeleton, to_map, to_tokens
+from ppsr.generators.blocks.transformer import SwinSkeleton, on_tokens
 from ppsr.generators.swinir import SwinBlock
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import StateDict
@@ -75,9 +76,11 @@ class RDG(nn.Layer):
         outputs = [x]
         for k, name in enumerate(self.stages, 1):
             dense = outputs[0] if k == 1 else paddle.concat(outputs, axis=-1)
-            grown = getattr(self, f"adjust{k}")(to_map(getattr(self, name)(dense)))
-            outputs.append(to_tokens(leaky_relu(grown, 0.2) if k < STAGES else grown))
-        return outputs[-1] * 0.2 + x
+            grown = on_tokens(getattr(self, f"adjust{k}"), getattr(self, name)(dense))
+            outputs.append(leaky_relu(grown, 0.2) if k < STAGES else grown)
+        if not accelerate.usable(x):
+            return outputs[-1] * 0.2 + x
+        return accelerate.scaled_sum(outputs[-1], paddle.full([x.shape[0], x.shape[-1]], 0.2), x)
 
 
 class DRCT(SwinSkeleton):

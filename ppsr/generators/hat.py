@@ -15,7 +15,7 @@ from paddle.nn import initializer as init
 
 from ppsr import accelerate
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.channel_attention import CAB
+from ppsr.generators.blocks.channel_attention import CAB, add_convolutions
 from ppsr.generators.blocks.detection import (
     group_depths,
     group_heads,
@@ -24,14 +24,14 @@ from ppsr.generators.blocks.detection import (
     swin_tail,
     window_arguments,
 )
-from ppsr.generators.blocks.layers import LayerNorm
+from ppsr.generators.blocks.layers import LayerNorm, has_hooks
 from ppsr.generators.blocks.options import WindowOptions, image_sides, takes
 from ppsr.generators.blocks.transformer import (
+    DropPath,
     Mlp,
     SwinSkeleton,
     TokenLinear,
-    to_map,
-    to_tokens,
+    add_branch,
 )
 from ppsr.generators.blocks.window_attention import attend, merge_windows, relative_index, split_windows
 from ppsr.generators.swinir import RSTB, SwinBlock
@@ -54,9 +54,9 @@ class HAB(SwinBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
-        branch = to_tokens(self.conv_block(to_map(normed)))
-        x = x + self.drop_path(self.attn(normed, self.shift_size)) + branch * self.conv_scale
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        mixed = add_branch(x, self.attn, self.drop_path, normed, self.shift_size)
+        x = add_convolutions(mixed, self.conv_block, normed, self.conv_scale)
+        return add_branch(x, self.mlp, self.drop_path, self.norm2(x))
 
 
 def _surround(x: Tensor, margin: int) -> Tensor:
@@ -111,8 +111,11 @@ class OCAB(nn.Layer):
         if out is None:
             q, kv = split_windows(qkv[:, :, :, : self.dim], size), self._overlapping(qkv[:, :, :, self.dim :])
             out = merge_windows(attend(q, kv, bias, None, *options), size, h, w)
-        x = self.proj(out) + x
-        return x + self.mlp(self.norm2(x))
+        if accelerate.usable(x) and not has_hooks(self.proj):
+            x = accelerate.linear(out, self.proj.weight, self.proj.bias, x)
+        else:
+            x = self.proj(out) + x
+        return add_branch(x, self.mlp, DropPath(0.0), self.norm2(x))
 
     def _bias(self) -> Tensor:
         rows = paddle.gather(self.relative_position_bias_table, self.index)

@@ -17,7 +17,14 @@ from ppsr.generators.blocks import Conv2D, LeakyReLU, leaky_relu, nearest_upsamp
 from ppsr.generators.blocks.detection import group_depths, group_heads, swin_tail, window_arguments
 from ppsr.generators.blocks.layers import LayerNorm
 from ppsr.generators.blocks.options import WindowOptions, takes
-from ppsr.generators.blocks.transformer import DropPath, Mlp, SwinSkeleton, residual_conv, to_map, to_tokens
+from ppsr.generators.blocks.transformer import (
+    DropPath,
+    Mlp,
+    SwinSkeleton,
+    add_branch,
+    on_tokens,
+    residual_conv,
+)
 from ppsr.generators.blocks.window_attention import WindowAttention
 from ppsr.generators.variants import Variant, window_kwargs
 from ppsr.weights.identify import StateDict
@@ -55,8 +62,8 @@ class SwinBlock(nn.Layer):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), self.shift_size))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = add_branch(x, self.attn, self.drop_path, self.norm1(x), self.shift_size)
+        return add_branch(x, self.mlp, self.drop_path, self.norm2(x))
 
 
 class _Stage(nn.Layer):
@@ -90,7 +97,7 @@ class RSTB(nn.Layer):
             y = recompute(block, y) if self.use_checkpoint and self.training else block(y)
         if self.residual_group.overlap_attn is not None:
             y = self.residual_group.overlap_attn(y)
-        return to_tokens(self.conv(to_map(y))) + x
+        return on_tokens(self.conv, y) + x
 
 
 class SwinIR(SwinSkeleton):

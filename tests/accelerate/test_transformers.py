@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from paddle.nn import functional as F
 
 from ppsr import accelerate
-from ppsr.accelerate import runtime, tokens
+from ppsr.accelerate import products, runtime, tokens
 from ppsr.accelerate import windows as attention
 from ppsr.accelerate.descriptions import ADD
 from ppsr.accelerate.onednn import OneDnnError
 from ppsr.accelerate.steps import Steps
+from ppsr.generators.blocks import Conv2D
+from ppsr.generators.blocks.transformer import to_map, to_tokens
 from ppsr.generators.blocks.window_attention import (
     WindowAttention,
     attend,
@@ -122,6 +124,85 @@ def test_prelu_and_its_gradients_equal_the_formulas(shape, shared, trainable, se
         assert (value is not None) == wanted
         least = max(np.abs(formula).max(), 1)  # the terms of the gradient of a slope may cancel
         assert value is None or np.abs(value.numpy() - formula).max() <= TOLERANCE * least
+
+
+@_sweep
+@given(
+    lead=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    sides=st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    bias=st.booleans(),
+    trainable=st.tuples(*[st.booleans()] * 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_linear_layer_with_a_residual_equals_the_stock_operators(
+    monkeypatch, lead, sides, bias, trainable, seed
+):
+    monkeypatch.setattr(products, "_WORTHWHILE", 0)
+    rng = np.random.default_rng(seed)
+    shapes = [[*lead, sides[0]], sides, [*lead, sides[1]], *([sides[1:]] if bias else [])]
+    arrays = [rng.standard_normal(shape, np.float32) for shape in shapes]
+
+    def function(x, weight, residual, bias=None):
+        return accelerate.linear(x, weight, bias, residual * 1.5)  # no leaf
+
+    _check(function, arrays, trainable[: len(arrays)], least=1.0)
+
+
+def test_the_gradient_of_a_residual_is_an_array_of_its_own(rng, monkeypatch):
+    monkeypatch.setattr(products, "_WORTHWHILE", 0)
+    x, weight, leaf = (
+        paddle.to_tensor(rng.standard_normal(shape, np.float32)) for shape in ([8, 4], [4, 4], [8, 4])
+    )
+    leaf.stop_gradient = False
+    upstream = paddle.ones([8, 4])
+    for _ in range(2):
+        accelerate.linear(x, weight, None, leaf).backward(upstream)
+    assert float(leaf.grad.min()) == 2
+    assert float(upstream.max()) == 1
+
+
+@_sweep
+@given(
+    n=st.integers(1, 3),
+    inner=st.lists(st.integers(1, 9), min_size=1, max_size=2),
+    columns=st.integers(1, 40),
+    trainable=st.tuples(*[st.booleans()] * 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_scaled_sum_and_its_gradients_equal_the_stock_operators(n, inner, columns, trainable, seed):
+    rng = np.random.default_rng(seed)
+    shapes = [n, *inner, columns], [n, columns], [n, *inner, columns]
+    arrays = [rng.standard_normal(shape, np.float32) for shape in shapes]
+
+    def function(x, factors, residual):
+        return accelerate.scaled_sum(x, factors, residual * 1.5)
+
+    _check(function, arrays, trainable, least=1.0)
+
+
+@_sweep
+@given(
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12)),
+    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    kernel=st.sampled_from([1, 3]),
+    bias=st.booleans(),
+    trainable=st.tuples(*[st.booleans()] * 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_convolution_of_tokens_equals_that_of_a_map(sizes, channels, kernel, bias, trainable, seed):
+    rng = np.random.default_rng(seed)
+    layer = Conv2D(*channels, kernel, padding=kernel // 2, bias=bias)
+    arrays = [rng.standard_normal([*sizes, channels[0]], np.float32)]
+    arrays += [parameter.numpy() for parameter in layer.parameters()]
+
+    def function(x, weight, bias=None):
+        y = accelerate.conv2d_tokens(x, weight, bias, *layer.geometry)
+        if y is None:
+            assert not accelerate.is_enabled()
+            y = to_tokens(F.conv2d(to_map(x), weight, bias, *layer.geometry))
+        return y
+
+    _check(function, arrays, trainable[: len(arrays)], least=1.0)
 
 
 def _explicit(qkv, bias, mask, heads, factor, size, shift, far):

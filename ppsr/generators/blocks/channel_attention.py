@@ -6,12 +6,15 @@ arXiv:1807.02758, for the attention.
 
 from __future__ import annotations
 
+import paddle
 from paddle import Tensor, nn
 
+from ppsr import accelerate
 from ppsr.errors import ConfigError
-from ppsr.generators.blocks.layers import GELU, Conv2D
+from ppsr.generators.blocks.layers import GELU, Conv2D, has_hooks
+from ppsr.generators.blocks.transformer import on_tokens, to_map, to_tokens
 
-__all__ = ["CAB", "ChannelAttention", "LightCAB"]
+__all__ = ["CAB", "ChannelAttention", "LightCAB", "add_convolutions"]
 
 
 class ChannelAttention(nn.Layer):
@@ -50,6 +53,20 @@ class CAB(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.cab(x)
+
+
+def add_convolutions(x: Tensor, block: CAB, y: Tensor, scale: float) -> Tensor:
+    """x + scale * block(y) of tokens (N, H, W, C)."""
+    layers = block.sublayers(include_self=True)
+    if not accelerate.usable(y) or any(has_hooks(layer) for layer in layers):
+        return x + to_tokens(block(to_map(y))) * scale
+    *convolutions, attention = block.cab
+    for layer in convolutions:
+        y = on_tokens(layer, y)
+    n, h, w, c = y.shape
+    mean = paddle.matmul(paddle.full([n, 1, h * w], 1 / (h * w)), y.reshape([n, h * w, c]))
+    weights = attention.attention[1:](mean.reshape([n, c, 1, 1]))
+    return accelerate.scaled_sum(y, weights.reshape([n, c]) * scale, x)
 
 
 class LightCAB(nn.Layer):

@@ -63,10 +63,10 @@ class Conv2D(nn.Conv2D):
             weight_attr=attr,
             bias_attr=attr if bias else False,
         )
-        self._geometry = (stride, padding, dilation, groups)
+        self.geometry = (stride, padding, dilation, groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        return accelerate.conv2d(x, self.weight, self.bias, *self._geometry)
+        return accelerate.conv2d(x, self.weight, self.bias, *self.geometry)
 
 
 class Linear(nn.Linear):

@@ -3,7 +3,7 @@ networks."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import paddle
 from paddle import Tensor, nn
@@ -14,8 +14,11 @@ from paddle.nn import initializer as init
 from ppsr import accelerate
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import residual
-from ppsr.generators.blocks.layers import Conv2D, LayerNorm, LeakyReLU, Linear
+from ppsr.generators.blocks.layers import GELU, Conv2D, LayerNorm, LeakyReLU, Linear, has_hooks
 from ppsr.generators.blocks.options import TokenOptions, image_sides
+
+if TYPE_CHECKING:
+    from ppsr.generators.blocks.window_attention import WindowAttention
 
 __all__ = [
     "DropPath",
@@ -23,6 +26,8 @@ __all__ = [
     "PatchEmbed",
     "SwinSkeleton",
     "TokenLinear",
+    "add_branch",
+    "on_tokens",
     "residual_conv",
     "to_map",
     "to_tokens",
@@ -50,8 +55,17 @@ class Mlp(nn.Layer):
         self.fc2 = TokenLinear(hidden, dim)
         self.drop = nn.Dropout(drop)
 
+    @property
+    def last(self) -> tuple[TokenLinear, nn.Dropout]:
+        """The layers that come last."""
+        return self.fc2, self.drop
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.drop(accelerate.gelu(self.fc1(x)))))
+        return self.drop(self.fc2(self.hidden(x)))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the last linear layer takes."""
+        return self.drop(accelerate.gelu(self.fc1(x)))
 
 
 class DropPath(nn.Layer):
@@ -61,10 +75,17 @@ class DropPath(nn.Layer):
         super().__init__()
         self.p = p
 
+    @property
+    def active(self) -> bool:
+        """Whether it drops anything now."""
+        return self.p > 0 and self.training
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.p == 0 or not self.training:
-            return x
-        return x * F.dropout(paddle.ones([x.shape[0]] + [1] * (x.ndim - 1), x.dtype), self.p)
+        return x * self.factors(x) if self.active else x
+
+    def factors(self, x: Tensor) -> Tensor:
+        """(N, 1, ...): 0 or 1 / (1 - p) for each sample."""
+        return F.dropout(paddle.ones([x.shape[0]] + [1] * (x.ndim - 1), x.dtype), self.p)
 
 
 def to_tokens(x: Tensor) -> Tensor:
@@ -75,6 +96,41 @@ def to_tokens(x: Tensor) -> Tensor:
 def to_map(x: Tensor) -> Tensor:
     """(N, H, W, C) -> (N, C, H, W)."""
     return x.transpose([0, 3, 1, 2])
+
+
+def add_branch(x: Tensor, branch: Mlp | WindowAttention, drop_path: DropPath, *arguments: Any) -> Tensor:
+    """x + drop_path(branch(*arguments)), with the additions inside of the operations before them.
+
+    Args:
+        branch: `hidden` gives what its layers `last`, a linear layer and dropout, take.
+    """
+    linear, drop = branch.last
+    hooked = any(has_hooks(layer) for layer in (branch, drop_path, linear, drop))
+    if hooked or not accelerate.usable(x):
+        return x + drop_path(branch(*arguments))
+    if drop_path.active:
+        y = branch(*arguments)
+        factors = drop_path.factors(y).reshape([-1, 1]).expand([y.shape[0], y.shape[-1]])
+        return accelerate.scaled_sum(y, factors, x)
+    if drop.training and drop.p > 0:
+        return x + branch(*arguments)
+    return accelerate.linear(branch.hidden(*arguments), linear.weight, linear.bias, x)
+
+
+def on_tokens(layer: nn.Layer, x: Tensor) -> Tensor:
+    """A layer for maps (N, C, H, W) on tokens (N, H, W, C)."""
+    if accelerate.usable(x) and not has_hooks(layer):
+        if isinstance(layer, nn.Sequential):
+            for inner in layer:
+                x = on_tokens(inner, x)
+            return x
+        if isinstance(layer, (GELU, LeakyReLU)):
+            return layer(x)
+        if isinstance(layer, Conv2D):
+            y = accelerate.conv2d_tokens(x, layer.weight, layer.bias, *layer.geometry)
+            if y is not None:
+                return y
+    return to_tokens(layer(to_map(x)))
 
 
 class PatchEmbed(nn.Layer):

@@ -193,11 +193,16 @@ class WindowAttention(nn.Layer):
         rows = paddle.gather(self.relative_position_bias_table, self.index)
         return rows.reshape([tokens, tokens, self.num_heads]).transpose([2, 0, 1])
 
+    @property
+    def last(self) -> tuple[TokenLinear, nn.Dropout]:
+        """The layers that come last."""
+        return self.proj, self.proj_drop
+
     def forward(self, x: Tensor, shift: int = 0) -> Tensor:
         """(N, H, W, C) -> the same; windows begin `shift` pixels lower and further right, cyclically."""
-        return self.proj_drop(self.proj(self.mix(x, shift)))
+        return self.proj_drop(self.proj(self.hidden(x, shift)))
 
-    def mix(self, x: Tensor, shift: int) -> Tensor:
+    def hidden(self, x: Tensor, shift: int) -> Tensor:
         """What the last linear layer takes."""
         _, h, w, _ = x.shape
         size, bias, options = self.window_size, self.bias(), (self.num_heads, self.factor)
