@@ -138,7 +138,7 @@ def upscale(
     check_video_codec(video_codec)
     jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive, report=report)
     if backend is None and max_memory is None:
-        backend = default_backend(input_pixels(jobs), options)
+        backend = default_backend(input_pixels(jobs, max_pixels), options)
     with exit_on_signals():  # the upscaler may time exports in a temporary folder
         upscaler = Upscaler(
             load_source(config_file, load, strength),

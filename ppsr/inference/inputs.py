@@ -108,11 +108,17 @@ def plan_jobs(
             )
     if "/" in suffix or "\\" in suffix or "\0" in suffix:
         raise ConfigError(f"the suffix {suffix!r} of names leads to another folder; leave out slashes")
-    if single:
-        return [replace(job, target=place) for job in jobs]
     ending = f".{extension.lower().lstrip('.')}"
     if ending not in FORMATS and ending != ".same":
         raise ConfigError(f"the format '{extension}' is unknown; valid: {_listed(FORMATS)}, same")
+    if single:
+        own = FORMATS.get(_suffix(target))
+        if suffix or (extension != "png" and own and FORMATS.get(ending, own) != own):
+            raise ConfigError(
+                f"{target} is the name of the result, which --suffix and --ext would change; leave them out, "
+                "or name a folder"
+            )
+        return [replace(job, target=place) for job in jobs]
     placed = [replace(job, target=place / job.folder / _result_name(job, suffix, ending)) for job in jobs]
     return _apart(placed, place, suffix)
 

@@ -153,8 +153,8 @@ def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
     return (header.height, header.width), header.alpha
 
 
-def input_pixels(jobs: Iterable[Job]) -> Iterator[int]:
-    """Pixels of each image, or of all frames of a video, as the headers say; 0: it cannot be read."""
+def input_pixels(jobs: Iterable[Job], max_pixels: int) -> Iterator[int]:
+    """Pixels of each image, or of all frames of a video, by the headers; 0: unreadable, or too large."""
     for job in jobs:
         if job.skip is not None or job.problem is not None:
             continue
@@ -163,7 +163,7 @@ def input_pixels(jobs: Iterable[Job]) -> Iterator[int]:
             yield header.height * header.width * header.frames if header else 0
         else:
             (height, width), _ = image_size(job.source) or ((0, 0), False)
-            yield height * width
+            yield height * width if height * width <= max_pixels else 0
 
 
 def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:

@@ -150,6 +150,15 @@ def test_linked_folders_are_entered_once(tmp_path):
     assert found == ["in/a/0.png", "in/b/0.png"]
 
 
+@pytest.mark.parametrize("options", [{"suffix": "_x2"}, {"extension": "jpg"}])
+def test_what_would_change_the_name_of_a_result_is_refused(tmp_path, options):
+    (tmp_path / "a.png").write_bytes(IMAGE)
+    with pytest.raises(ConfigError, match="--suffix and --ext would change; leave them out"):
+        plan_jobs(tmp_path / "a.png", "out.png", **options)
+    [job] = plan_jobs(tmp_path / "a.png", "out.jpeg", extension="jpg")
+    assert job.target == Path("out.jpeg")
+
+
 def test_images_of_one_name_from_several_folders_all_have_results(tmp_path, upscaler):
     names = ["a/x/1.png", "b/x/1.png", "b/x/1.jpg", "b/2.png"]
     for name in names:

@@ -133,7 +133,8 @@ def test_the_pixels_of_a_run_are_those_of_all_images_and_frames(folder, name):
         encode(writer, add_video(writer, rate=10), [np.zeros((48, 64, 3), np.uint8)] * 8, rate=10)
     (folder / "broken.mp4").write_bytes(b"no video")
     jobs = plan_jobs(folder, folder.parent / "out")
-    assert sum(input_pixels(jobs)) == 4 * HEIGHT * WIDTH + 8 * 48 * 64
+    assert sum(input_pixels(jobs, HEIGHT * WIDTH)) == 4 * HEIGHT * WIDTH + 8 * 48 * 64
+    assert sum(input_pixels(jobs, HEIGHT * WIDTH - 1)) == 8 * 48 * 64
 
 
 def test_an_input_that_is_named_as_a_result_is_not_replaced(upscaler, tmp_path):
