@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import exif_orientation
@@ -41,6 +41,21 @@ def test_other_images_of_a_file_are_counted(tmp_path):
     first, second = (Image.new("RGB", (8, 8), value) for value in ("red", "blue"))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
     assert read_image_file(tmp_path / "a.jpg").warnings == ("2 frames or pages, the first is used",)
+
+
+def test_avif_of_10_bits_is_reduced_with_a_warning(tmp_path, monkeypatch):
+    av = pytest.importorskip("av")
+    if "libsvtav1" not in av.codecs_available or not features.check("avif"):
+        pytest.skip("this PyAV or Pillow has no AVIF")
+    monkeypatch.setenv("SVT_LOG", "1")
+    for layout, warnings in (("yuv420p10le", ("its 10 bits a sample were reduced to 8",)), ("yuv420p", ())):
+        with av.open(str(tmp_path / "a.avif"), "w", format="avif") as writer:
+            stream = writer.add_stream("libsvtav1", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, layout
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")
+            writer.mux(stream.encode(frame.reformat(format=layout)))
+            writer.mux(stream.encode(None))
+        assert read_image_file(tmp_path / "a.avif").warnings == warnings
 
 
 def test_bmp_is_recognised_by_its_second_header(tmp_path):

@@ -18,6 +18,7 @@ __all__ = ["decode_other", "eight_bit", "has_alpha", "open_image", "write_other"
 
 _MOST_FRAMES = 100  # counted: Pillow goes through them one by one
 _MOST_COMMENTS = 1000  # Pillow's time grows with their square
+_DEPTHS, _BOXES = b"pixi", 2**16  # a box of AVIF and HEIC: version, number of channels, bits of each
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _lock = threading.Lock()
 
@@ -58,6 +59,9 @@ def decode_other(content: bytes, kind: str, max_pixels: int, warnings: list[str]
                 break
             frames += 1
     count_frames(frames, warnings, _MOST_FRAMES)
+    box = content.find(_DEPTHS, 0, _BOXES) if kind in ("avif", "heic") else -1
+    if box >= 0 and (bits := max(content[box + 9 : box + 12], default=8)) > 8:
+        warnings.append(f"its {bits} bits a sample were reduced to 8")
     exif = info.get("exif")
     metadata = Metadata(
         icc=icc,

@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 _CONTAINERS = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}  # FFmpeg's names; others: mp4
 _AHEAD = 2  # frames that wait on either side of the network
+_MANY_FRAMES = 1000  # which take some seconds or more to decode
 _TRIED_PACKETS = 64  # of sound and subtitles
 _PROBE, _PROBE_STEP = 32, 8  # side of an image of noise; one of so many pixels of its result is kept
 
@@ -84,6 +85,9 @@ def upscale_video(
         with open_video(source) as reader:
             if not reader.streams.video or reader.streams.video[0].codec_context is None:
                 raise DataError(f"{source} has no frames that can be decoded")
+            frames = reader.streams.video[0].frames
+            if frames > _MANY_FRAMES:
+                logger.info("%s: decoding its %d frames once, to check them", source, frames)
             found = check_video(source)
             if found.faults and not options.allow_truncated:
                 raise DataError(
