@@ -8,6 +8,26 @@ from difflib import get_close_matches
 
 __all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean", "first_line", "printable"]
 
+_ELSEWHERE = {  # names of BasicSR, KAIR and others that no spelling leads from: ours
+    "batch-size-per-gpu": "batch_size",
+    "betas": "beta1",
+    "dataroot-gt": "gt_folder",
+    "dataroot-h": "gt_folder",
+    "dataroot-hr": "gt_folder",
+    "dataroot-l": "lq_folder",
+    "dataroot-lq": "lq_folder",
+    "dataroot-lr": "lq_folder",
+    "gt-patch-size": "gt_size",
+    "h-size": "gt_size",
+    "hr-folder": "gt_folder",
+    "lr": "learning_rate",
+    "n-workers": "num_workers",
+    "num-worker-per-gpu": "num_workers",
+    "patch-size": "gt_size",
+    "print-freq": "interval",
+    "save-checkpoint-freq": "interval",
+    "val-freq": "interval",
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -58,6 +78,8 @@ def did_you_mean(name: str, valid: Iterable[str], *, limit: int = 12) -> str:
     """
     options = sorted({str(option) for option in valid})
     plain = {_plain(option): option for option in options}
+    if (elsewhere := _ELSEWHERE.get(_plain(str(name)))) in options:
+        return f"did you mean '{elsewhere}'?"
     near = get_close_matches(_plain(str(name)), list(plain), n=1, cutoff=0.5)
     if near:
         return f"did you mean '{plain[near[0]]}'?"

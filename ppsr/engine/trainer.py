@@ -292,7 +292,7 @@ def _warn_of_ended_schedules(schedules: Mapping[str, Schedule], total: int) -> N
     for name, schedule in schedules.items():
         end = schedule.end
         if end is not None and end < total:
-            text = "the learning rate of '%s' stays at %g from step %d of %d on: its schedule is over"
+            text = "lr_scheduler: the rate of '%s' stays at %g from step %d of %d on, where its periods end"
             logger.warning(text, name, schedule(end), end, total)
 
 

@@ -42,6 +42,8 @@ def test_a_right_config_passes_with_defaults(path):
         ("lr_scheduler.milestones=12", "'lr_scheduler.milestones' is 12"),
         ("dataset.train.name=DASRDataste", "did you mean 'DASRDataset'"),
         ("dataset.train.batch_sise=2", "did you mean 'batch_size'"),
+        ("dataset.train.hr_folder=x", "did you mean 'gt_folder'"),
+        ("dataset.train.patch_size=48", "did you mean 'gt_size'"),
         ("optimizer.beta3=0.9", "no option 'optimizer.beta3'"),
         ("modell.name=x", "unknown key 'modell'; did you mean 'model'"),
     ],

@@ -82,7 +82,7 @@ def test_a_metric_without_the_truth_that_it_needs_is_refused_or_named(tmp_path, 
         (["validate.interval=-1"], "dataset.test is not scored: validate.interval is -1"),
         (
             ["lr_scheduler={name: CosineAnnealingRestartLR, learning_rate: 1, periods: [1]}"],
-            "the learning rate of 'optim' stays at 0 from step 1 of 2 on",
+            "lr_scheduler: the rate of 'optim' stays at 0 from step 1 of 2 on",
         ),
     ],
 )
