@@ -152,11 +152,19 @@ def identify_file(
     print(printable(f"{file}: {weights.container}{f', entry {weights.nest}' if weights.nest else ''}"))
     for note in weights.notes:
         print(f"  {printable(note)}")
+    unknown: WeightError | None = None
     for name, state in weights.nets.items():
-        found, arguments = weights.network(name)
+        try:
+            found, arguments = weights.network(name)
+        except WeightError as error:  # such as a discriminator beside its generator
+            unknown = error
+            text = "unknown network"
+        else:
+            text = json.dumps({"name": found, **arguments})
         numbers = sum(value.size for value in state.values())
-        text = json.dumps({"name": found, **arguments})
         print(f"{printable(name) + ': ' if name else ''}{text}  ({len(state)} tensors, {numbers:,} numbers)")
+    if unknown is not None and len(weights.nets) == 1:
+        raise unknown
 
 
 def _print_table(rows: Iterable[tuple[str, ...]]) -> None:

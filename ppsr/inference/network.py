@@ -72,7 +72,7 @@ def load_network(
                     f"one of the files holds a {role}, which {config['model']['name']} does not have"
                 )
             check_stated(model.nets[role], file, role)
-            apply_state(model.nets[role], file.state(role), layout=file.layout)
+            apply_state(model.nets[role], file.state(role), layout=file.layout, source=file.path)
     net = model.inference_net()
     net.eval()
     return net
@@ -194,6 +194,6 @@ def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
         net = build_from_spec(NetworkSpec("BlindSR", sections), states, names)
         loaded = {role: getattr(net, role) for role in sections}
     for role, part in loaded.items():
-        apply_state(part, parts[role].state(role), layout=parts[role].layout)
+        apply_state(part, parts[role].state(role), layout=parts[role].layout, source=parts[role].path)
     net.eval()
     return net

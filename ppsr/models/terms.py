@@ -133,7 +133,7 @@ class Teacher:
         if self.net.scale != scale:
             raise ConfigError(f"model.teacher enlarges {self.net.scale} times, model.generator {scale} times")
         file = read_weight_file(options.weights)
-        apply_state(self.net, file.state("generator"), layout=file.layout)
+        apply_state(self.net, file.state("generator"), layout=file.layout, source=file.path)
         self.net.eval()
         for parameter in self.net.parameters():
             parameter.stop_gradient = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from ppsr.errors import WeightError, did_you_mean
 
-__all__ = ["Entry", "Source", "SourceFile", "entries", "find_entry"]
+__all__ = ["Entry", "Source", "SourceFile", "entries", "find_entry", "published_as"]
 
 _FILE = Path(__file__).with_name("catalogue.json")
 
@@ -114,6 +114,19 @@ def entries() -> tuple[Entry, ...]:
     """All entries, in the order of the file: models, then parameters of metrics."""
     data = json.loads(_FILE.read_text(encoding="utf-8"))
     return tuple(_entry(row) for row in (*data["models"], *data["parameters"]))
+
+
+def published_as(file: Path) -> str | None:
+    """Name of the entry that is called like a file, or that has a file of this name.
+
+    >>> published_as(Path("weights/RealESRGAN_x4plus.pth"))
+    'realesrgan-x4plus'
+    """
+    for entry in entries():
+        names = {Path(known.name or "").name for source in entry.sources for known in source.files}
+        if file.name in names or file.stem == entry.name:
+            return entry.name
+    return None
 
 
 def find_entry(name: str) -> Entry:

@@ -128,9 +128,9 @@ def _convert_net(
     except WeightError as error:
         matrices = [key for key, value in state.items() if key.endswith("weight") and value.ndim == 2]
         if layout != file.layout and matrices:
-            where = f"the network '{name}' of {file.path}" if name else str(file.path)
+            where = f" of '{name}'" if name else ""
             raise WeightError(
-                f"{where}: {error}. Whether {matrices[0]} must be transposed depends on the network"
+                f"{error}. Whether {matrices[0]}{where} must be transposed depends on the network"
             ) from None
         found = None
     turn: set[str] = set()

@@ -236,6 +236,8 @@ def resolve_weights(name_or_path: str | Path) -> Path:
     Raises:
         WeightError: a folder without weights, an unknown name, one of no network, or a download that failed.
     """
+    if re.match(r"https?:/", str(name_or_path)):
+        raise WeightError(f"{name_or_path} is an address: download the file and give its path")
     path = Path(name_or_path)
     if path.is_dir():
         return _of_run(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HEAD", "foreign_kind"]
+__all__ = ["HEAD", "PADDLE_GRAPH", "foreign_kind"]
 
 HEAD = 512  # bytes that are looked at
 
@@ -24,6 +24,10 @@ _BINARIES = {
     b"\x89HDF": "an HDF5 file, as Keras writes; only networks of PyTorch, Paddle and ncnn are read",
     b"GGUF": "a GGUF file; only networks of PyTorch, Paddle and ncnn are read",
 }
+PADDLE_GRAPH = (
+    "an exported network of Paddle without the .info.json that `ppsr export` writes; give the weights, or "
+    "export them again"
+)
 _ONNX = "an ONNX graph that ppsr has not exported; give the weights from which it was made"
 
 
@@ -34,6 +38,8 @@ def foreign_kind(start: bytes, *, numbers: bool = False) -> str | None:
         numbers: whether the file may begin with any numbers, so that only texts are recognised.
     """
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"{") and b'"base_code"' in text:
+        return PADDLE_GRAPH
     for head, kind in _TEXTS.items():
         if text.startswith(head) and b"\0" not in start:
             return kind

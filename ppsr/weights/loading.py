@@ -42,6 +42,7 @@ def load_state(
     *,
     layout: Literal["torch", "paddle"] = "paddle",
     partial: bool | Sequence[str] = False,
+    source: str | Path = "",
 ) -> list[str]:
     """Copy arrays into the parameters and buffers of a network.
 
@@ -52,6 +53,7 @@ def load_state(
         partial: True accepts missing, unexpected and mis-shaped keys and returns them, if at least half of
             the network's tensors are loaded. Regular expressions accept only keys that match one as a
             whole, however many.
+        source: file that errors name.
 
     Returns:
         One line per entry that was not loaded; empty when all fits.
@@ -84,7 +86,11 @@ def load_state(
             continue
         loaded[key] = np.asarray(array, order="C")
     problems |= {key: f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state}
-    _refuse(net, state, problems, share=(len(loaded), len(own)), partial=partial)
+    try:
+        _refuse(net, state, problems, share=(len(loaded), len(own)), partial=partial)
+    except WeightError as error:
+        what, *listed = error.args
+        raise WeightError(f"{source}: {what}" if source else what, *listed) from None
     for key, array in loaded.items():
         own[key].set_value(paddle.to_tensor(array).astype(own[key].dtype))
     return list(problems.values())
@@ -174,10 +180,11 @@ def apply_state(
     *,
     layout: Literal["torch", "paddle"] = "paddle",
     partial: bool | Sequence[str] = False,
+    source: str | Path = "",
 ) -> list[str]:
     """`load_state` after the network's own key map, if its class has one (`map_published_keys`)."""
     mapped = getattr(type(net), "map_published_keys", None)
-    return load_state(net, mapped(state) if mapped else state, layout=layout, partial=partial)
+    return load_state(net, mapped(state) if mapped else state, layout=layout, partial=partial, source=source)
 
 
 def load_weights(
@@ -200,4 +207,4 @@ def load_weights(
         WeightError: unreadable, unsafe, or it does not fit.
     """
     file = read_weight_file(path, key=key)
-    return apply_state(net, file.state(net_name), layout=file.layout, partial=partial)
+    return apply_state(net, file.state(net_name), layout=file.layout, partial=partial, source=file.path)

@@ -16,8 +16,9 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
 from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.catalogue import published_as
 from ppsr.weights.fetch import resolve_weights
-from ppsr.weights.foreign import HEAD, foreign_kind
+from ppsr.weights.foreign import HEAD, PADDLE_GRAPH, foreign_kind
 from ppsr.weights.identify import NetworkSpec, StateDict, identify, open_choices
 from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
@@ -76,7 +77,10 @@ class WeightFile:
                 return self.nets[key]
         if len(self.nets) == 1:
             return next(iter(self.nets.values()))
-        raise WeightError(f"{self.path} holds the networks {sorted(self.nets)}; none is named '{name}'")
+        raise WeightError(
+            f"{self.path} holds the networks {sorted(self.nets)}; none is named '{name}'. Take one out: "
+            f"ppsr convert {self.path} OUT --key NAME"
+        )
 
     def parts(self, names: Iterable[str]) -> dict[str, StateDict]:
         """The states of those networks that the file holds, `<name>_ema` before `<name>`; a file of a single
@@ -97,7 +101,14 @@ class WeightFile:
         """Registered name and constructor arguments of one network, as the file states them, else as its keys
         and shapes tell.
         """
-        return self.stated(name) or identify(self.state(name))
+        stated = self.stated(name)
+        if stated:
+            return stated
+        state = self.state(name)
+        try:
+            return identify(state)
+        except WeightError as error:
+            raise WeightError(f"{self.path}: {error}") from None
 
     def open_choices(self, name: str = "generator") -> list[str]:
         """Options that neither the file nor its keys and shapes determine, with the value assumed."""
@@ -132,7 +143,9 @@ def read_weight_file(
             file = _parsed(path, stream, os.fstat(stream.fileno()).st_size, key)
     except OSError as error:
         place = error.filename or path
-        raise WeightError(f"cannot read the weights {place}: {error.strerror or error}") from None
+        known = published_as(path) if isinstance(error, FileNotFoundError) else None
+        hint = f"; published weights of this name: --load {known}" if known else ""
+        raise WeightError(f"cannot read the weights {place}: {error.strerror or error}{hint}") from None
     if not allow_nonfinite:
         _refuse_nonfinite(file)
     for note in file.notes:
@@ -163,6 +176,8 @@ def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightF
     if is_ncnn:
         pair = read_ncnn(path)
         return WeightFile(path, {"": pair.state}, "torch", "ncnn", "", pair.notes, {"": pair.network})
+    if path.suffix in (".pdiparams", ".pdmodel"):
+        raise CorruptFile(f"{source} is not a weight file but {PADDLE_GRAPH}")
     raise CorruptFile(
         f"{source} is not a weight file: its contents are not .pdparams, .pth, .safetensors or ncnn"
     )

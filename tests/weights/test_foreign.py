@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from ppsr.cli import build_app
 from ppsr.errors import WeightError
-from ppsr.weights import read_weight_file, write_state
+from ppsr.inference.network import load_network
+from ppsr.registry import build_generator
+from ppsr.weights import load_weights, read_weight_file, write_state
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 67040989\n"
 STATE = {"conv.weight": np.ones((4, 4), "f4")}
@@ -41,6 +45,8 @@ def _zip() -> bytes:
         ("net.pth", b"\xef\xbb\xbf\n<!DOCTYPE html><title>Virus scan</title>", "a web page; the download"),
         ("net.safetensors", b"<html>404</html>", "a web page"),
         ("net.pdparams", b'{"message": "Not Found"}', "a JSON text"),
+        ("net.pdiparams", bytes(50), "an exported network of Paddle without the .info.json"),
+        ("net.json", b'{"base_code":{"magic":"pir"}}', "an exported network of Paddle"),
         ("net.onnx", b"\x08\x08\x12\x07pytorch" + bytes(50), "an ONNX graph"),
         ("net.h5", b"\x89HDF\r\n\x1a\n" + bytes(50), "an HDF5 file"),
         ("net.pth.gz", b"\x1f\x8b" + bytes(50), "a gzip archive; unpack it"),
@@ -71,3 +77,41 @@ def test_a_type_that_is_not_read_is_named_with_its_key(tmp_path: Path) -> None:
     (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
     with pytest.raises(WeightError, match=r"'conv\.weight' is of type F8_E4M3; save it as F32"):
         read_weight_file(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "RealESRGAN_x4plus.pth",
+            "No such file or directory; published weights of this name: --load realesrgan-x4plus",
+        ),
+        ("https://example.org/net.pth", "is an address: download the file"),
+        ("https:/example.org/net.pth", "is an address"),
+        ("none.pth", "none.pth: No such file or directory"),
+    ],
+)
+def test_a_name_that_is_no_file_is_answered(tmp_path: Path, monkeypatch, name: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightError) as refused:
+        read_weight_file(name)
+    assert said in str(refused.value)
+
+
+def test_what_is_not_known_or_does_not_fit_is_named_with_its_file(tmp_path: Path) -> None:
+    write_state(tmp_path / "odd.pth", STATE)
+    with pytest.raises(WeightError, match=r"odd\.pth: no known network has these 1 keys"):
+        load_network(load=tmp_path / "odd.pth")
+    with pytest.raises(WeightError, match=r"odd\.pth: the weights do not fit ESPCN"):
+        load_weights(build_generator("ESPCN", scale=2), tmp_path / "odd.pth")
+
+
+def test_networks_of_other_names_in_one_file_are_listed(tmp_path: Path) -> None:
+    state = {key: value.numpy() for key, value in build_generator("ESPCN", scale=2).state_dict().items()}
+    path = tmp_path / "gan.pth"
+    write_state(path, {"gen": state, "disc": STATE})
+    with pytest.raises(WeightError, match=r"\['disc', 'gen'\].*ppsr convert .*gan\.pth OUT --key NAME"):
+        load_network(load=path)
+    done = CliRunner().invoke(build_app(), ["models", "identify", str(path)])
+    assert done.exit_code == 0
+    assert 'gen: {"name": "ESPCN"' in done.output and "disc: unknown network  (1 tensors" in done.output
