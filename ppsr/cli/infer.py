@@ -121,7 +121,7 @@ def _run(
     if len(experiment.dataset.test_sections) != 1:
         given = ", ".join(experiment.dataset.test_sections) or "nothing"
         raise ConfigError(f"{config.path}: 'dataset.test' must be one test set, got {given}")
-    from ppsr.engine.evaluator import score_dataset, section_folders
+    from ppsr.engine.evaluator import DatasetImages, score_dataset, section_folders
     from ppsr.engine.loader import build_dataset
     from ppsr.engine.validation import build_metrics
     from ppsr.evaluation.report import set_to_json
@@ -134,7 +134,6 @@ def _run(
     (section,) = experiment.dataset.test_sections.values()
     dataset, _ = build_dataset(section, "dataset.test")
     folder = output_path / (model_type or backend.info.network)
-    metrics, folders = build_metrics(experiment), section_folders(section)
     seconds = 0.0
 
     def enlarge(lq: np.ndarray) -> np.ndarray:
@@ -144,7 +143,9 @@ def _run(
         seconds += time.perf_counter() - started
         return sr
 
-    score = score_dataset(enlarge, dataset, metrics, backend.info.scale, save_folder=folder, folders=folders)
+    folders = section_folders(section)
+    images = DatasetImages(enlarge, dataset, backend.info.scale, save_folder=folder, folders=folders)
+    score = score_dataset(images, build_metrics(experiment))
     lines = [f"Metric {key}: {value:.4f}" for key, value in score.means.items()]
     atomic_write(folder / "metric.txt", "".join(f"{line}\n" for line in lines))
     report = {"backend": backend.name, "seconds": seconds, **set_to_json(score)}

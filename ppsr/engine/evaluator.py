@@ -23,7 +23,6 @@ from ppsr.metrics.scoring import (
     ImageError,
     ImageTriplet,
     Metric,
-    ProcessGroup,
     SetScore,
     aligned,
     enlarged,
@@ -31,7 +30,7 @@ from ppsr.metrics.scoring import (
 )
 from ppsr.tiling import Tiler, make_tiles
 
-__all__ = ["sample_label", "score_dataset", "section_folders", "validate"]
+__all__ = ["DatasetImages", "sample_label", "score_dataset", "section_folders", "validate"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +47,13 @@ def validate(
     on_round: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> SetScore:
-    """Score a network on a dataset, see `score_dataset`, with all processes of a group.
+    """Score a network on a dataset with all processes of a group.
 
     Args:
         net: LR -> SR network; every sublayer keeps the mode it was in.
         tile: side of the tiles in LR pixels that larger images are cut into; 0 never cuts.
         on_round: called by all processes before each round of one sample per process.
-        options: other arguments of `score_dataset`.
+        options: other arguments of `DatasetImages`.
     """
     count = len(dataset)
 
@@ -64,57 +63,44 @@ def validate(
             logger.info("Test iter: [%d/%d]", done, count)
 
     advice = f"lower validate.tile={tile}" if tile else "set validate.tile=256"
-    enlarge = partial(_enlarged, net, tile=tile)
-    options |= {"group": group, "advice": advice, "on_round": before_round}
+    images = DatasetImages(partial(_enlarged, net, tile=tile), dataset, net.scale, advice=advice, **options)
     with evaluating(net):
-        return score_dataset(enlarge, dataset, metrics, net.scale, **options)
+        return score_dataset(images, metrics, group=group, on_round=before_round)
 
 
-def score_dataset(
-    enlarge: Callable[[np.ndarray], np.ndarray],
-    dataset: Any,
-    metrics: Mapping[str, Metric],
-    scale: int,
-    *,
-    group: ProcessGroup | None = None,
-    save_folder: Path | None = None,
-    write: Write = write_image,
-    folders: Sequence[Path] = (),
-    advice: str = "use a smaller image or more memory",
-    on_round: Callable[[int], None] = lambda done: None,
-) -> SetScore:
-    """Score SR images of a dataset of {lq, gt, lq_path} samples.
-
-    A sample that cannot be read or compared, or does not fit into memory, has no score; it is logged, and
-    counts in no mean.
+def score_dataset(images: DatasetImages, metrics: Mapping[str, Metric], **options: Any) -> SetScore:
+    """`score_set` of a dataset; samples without a score are logged, and count in no mean.
 
     Args:
-        enlarge: LR (C, H, W) -> SR (C, scale * H, scale * W), float32 in [0, 1].
-        dataset: indexable; a missing `gt` leaves only metrics that need none.
-        metrics: name -> function of two HWC uint8 RGB images.
-        save_folder: where SR images are written, if at all.
-        write: writes one, an HWC uint8 RGB array, to a path.
-        folders: data set folders; a sample is named by its path relative to them, see `sample_label`.
-        advice: how to take less memory, for the message about an image that does not fit.
+        options: `group` and `on_round` of `score_set`.
     """
-    source = _Samples(enlarge, dataset, scale, save_folder, write, folders, advice)
-    score = score_set(source, metrics, group=group, on_round=on_round)
+    score = score_set(images, metrics, **options)
+    group = options.get("group")
     for problem in score.problems if group is None or group.rank == 0 else ():
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
     return score
 
 
 @dataclass
-class _Samples:
-    """The samples of a dataset with their SR images, see `score_dataset`."""
+class DatasetImages:
+    """SR images of a dataset of {lq, gt, lq_path} samples, as `score_set` reads them.
+
+    Attributes:
+        enlarge: LR (C, H, W) -> SR (C, scale * H, scale * W), float32 in [0, 1].
+        dataset: indexable; a missing `gt` leaves only metrics that need none.
+        save_folder: where SR images are written, if at all.
+        write: writes one, an HWC uint8 RGB array, to a path.
+        folders: data set folders; a sample is named by its path relative to them, see `sample_label`.
+        advice: how to take less memory, for the message about an image that does not fit.
+    """
 
     enlarge: Callable[[np.ndarray], np.ndarray]
     dataset: Any
     scale: int
-    save_folder: Path | None
-    write: Write
-    folders: Sequence[Path]
-    advice: str
+    save_folder: Path | None = None
+    write: Write = write_image
+    folders: Sequence[Path] = ()
+    advice: str = "use a smaller image or more memory"
     problems: Sequence[FailedImage] = ()
 
     @property

@@ -41,7 +41,7 @@ from ppsr.inference.video.check import video_header
 from ppsr.inference.video.parts import remove_parts
 from ppsr.inference.video.upscale import check_video_codec, upscale_video
 
-__all__ = ["FileOptions", "upscale_image", "upscale_jobs"]
+__all__ = ["FileOptions", "read_input", "upscale_image", "upscale_jobs"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,41 +52,12 @@ _ROWS_AHEAD = 2**25  # bytes of finished rows that wait for being written
 _PATHS = ("path", "output")  # in a report
 
 
-def upscale_image(
-    upscaler: Upscaler,
-    source: Path,
-    target: Path,
-    options: FileOptions,
-    *,
-    keep_name: bool = True,
-    start: Callable[[int], None] = lambda count: None,
-    step: Callable[[], None] = lambda: None,
-) -> Report:
-    """Upscale one image file; profile, EXIF, alpha and 16 bits are kept.
-
-    Args:
-        keep_name: otherwise an image with alpha becomes a PNG where the format has no alpha.
-        start: called with the number of tiles before they are computed.
-        step: called after each tile; what it raises ends the image.
-
-    Returns:
-        Entries of its report: output, size and output_size (width, height), tiles, warnings, and degradation
-        where the network takes such parameters.
+def read_input(source: Path, options: FileOptions) -> DecodedImage:
+    """Decode an image file.
 
     Raises:
-        DataError: it cannot be read, computed or written, or the result is too large.
-        OSError: the disk is full, or the folder cannot be written.
+        DataError: it cannot be read, or is too large.
     """
-    with ThreadPoolExecutor(1) as pool:
-        image = _read(source, options)
-        entries, written = _upscale(
-            upscaler, image, target, options, keep_name=keep_name, pool=pool, start=start, step=step
-        )
-        written.result()
-    return entries
-
-
-def _read(source: Path, options: FileOptions) -> DecodedImage:
     return read_image_file(
         source,
         max_pixels=options.max_pixels,
@@ -95,21 +66,32 @@ def _read(source: Path, options: FileOptions) -> DecodedImage:
     )
 
 
-def _upscale(
+def upscale_image(
     upscaler: Upscaler,
     image: DecodedImage,
     target: Path,
     options: FileOptions,
     *,
-    keep_name: bool,
     pool: Executor,
+    keep_name: bool = True,
     start: Callable[[int], None] = lambda count: None,
     step: Callable[[], None] = lambda: None,
 ) -> tuple[Report, Future[None]]:
-    """Compute an image while its rows are written by a thread of `pool`; `start` gets the number of tiles.
+    """Upscale an image while its rows are written; profile, EXIF, alpha and 16 bits are kept.
+
+    Args:
+        pool: a thread of it writes.
+        keep_name: otherwise an image with alpha becomes a PNG where the format has no alpha.
+        start: called with the number of tiles before they are computed.
+        step: called after each tile; what it raises ends the image.
 
     Returns:
-        Entries of its report, and what is done when the file is there.
+        Entries of its report: output, size and output_size (width, height), tiles, warnings, and degradation
+        where the network takes such parameters; and what is done when the file is there.
+
+    Raises:
+        DataError: it cannot be computed or written, or the result is too large.
+        OSError: the disk is full, or the folder cannot be written.
     """
     height, width, channels = image.pixels.shape
     taken = upscaler.backend.info.channels
@@ -280,7 +262,7 @@ class _Batch:
             check_regular(job.source)
             header = None if job.is_video else image_size(job.source)
             if header is not None and header[0][0] * header[0][1] <= _AHEAD_PIXELS:
-                task.image = _read(job.source, self.options)
+                task.image = read_input(job.source, self.options)
 
     def _compute(self, task: _Task) -> None:
         job, options = task.job, self.options
@@ -292,8 +274,8 @@ class _Batch:
                 options.check_result(self.upscaler.size(header.height, header.width))
             entries = upscale_video(self.upscaler, job.source, job.target, options, start=start, step=step)
         else:
-            image, task.image = task.image or _read(job.source, options), None
-            entries, task.written = _upscale(
+            image, task.image = task.image or read_input(job.source, options), None
+            entries, task.written = upscale_image(
                 self.upscaler,
                 image,
                 job.target,

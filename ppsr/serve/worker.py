@@ -15,6 +15,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -258,7 +259,7 @@ def _upscaled(
     pipe: Connection, find: OpenModel, task: Task, limits: Limits, max_memory: int | None
 ) -> dict[str, Any]:
     """Upscale an image, with progress, until the server wants it to stop."""
-    from ppsr.inference.upscale_files import FileOptions, upscale_image
+    from ppsr.inference.upscale_files import FileOptions, read_input, upscale_image
 
     started = time.perf_counter()
     pipe.send(("started", None))
@@ -277,15 +278,18 @@ def _upscaled(
             raise _StoppedError
 
     options = FileOptions(task.quality, limits.max_pixels, max_output_pixels=limits.max_output_pixels)
-    report = upscale_image(
-        upscaler,
-        task.source,
-        task.target,
-        options,
-        keep_name=False,
-        start=lambda count: pipe.send(("tiles", count)),
-        step=step,
-    )
+    with ThreadPoolExecutor(1) as pool:
+        report, written = upscale_image(
+            upscaler,
+            read_input(task.source, options),
+            task.target,
+            options,
+            pool=pool,
+            keep_name=False,
+            start=lambda count: pipe.send(("tiles", count)),
+            step=step,
+        )
+        written.result()
     return {**report, "seconds": round(time.perf_counter() - started, 3)}
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from ppsr.cli.train import main
 from ppsr.engine.distributed import Group
-from ppsr.engine.evaluator import score_dataset, validate
+from ppsr.engine.evaluator import DatasetImages, score_dataset, validate
 from ppsr.errors import DataError
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.generators.msrresnet import MSRResNet
@@ -146,5 +146,6 @@ def test_an_error_of_a_network_that_is_not_about_memory_ends_the_scoring():
     def enlarge(lq):
         raise RuntimeError("else")
 
+    samples = [{"lq": np.zeros((3, 8, 8), np.float32), "lq_path": ""}]
     with pytest.raises(RuntimeError, match="else"):
-        score_dataset(enlarge, [{"lq": np.zeros((3, 8, 8), np.float32), "lq_path": ""}], {}, 2)
+        score_dataset(DatasetImages(enlarge, samples, 2), {})
