@@ -12,9 +12,8 @@ from ppsr import accelerate
 from ppsr.engine.run import newest_run
 from ppsr.errors import WeightError
 from ppsr.evaluation.compare import write_comparison
-from ppsr.evaluation.console import table_lines
 from ppsr.evaluation.evaluate import evaluate
-from ppsr.evaluation.report import write_report
+from ppsr.evaluation.report import table_lines, write_report
 from ppsr.imaging import read_image, to_uint8
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler

@@ -18,7 +18,7 @@ from ppsr.engine.stages import load_stages
 from ppsr.engine.trainer import Trainer
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.backends.select import open_backend
-from ppsr.inference.export.reference import REFERENCE_SUFFIX, ReferenceOutputs
+from ppsr.inference.export.artifact import REFERENCE_SUFFIX, ReferenceOutputs
 from ppsr.inference.export.writer import export_network
 from ppsr.registry import GENERATORS, build_model
 from tests.small_configs import CONFIGS, shrink_networks, shrunk

@@ -95,10 +95,9 @@ def evaluate_images(
     place = BackendOptions(device=device, trust=trust)
     group = _ranks(place)
     accelerate.enable()
-    from ppsr.evaluation.console import table_lines
     from ppsr.evaluation.evaluate import check_scale, evaluate, network_labels
     from ppsr.evaluation.protocols import find_protocol, metric_key
-    from ppsr.evaluation.report import check_folder, write_report
+    from ppsr.evaluation.report import check_folder, table_lines, write_report
     from ppsr.inference.network import load_source, split_networks
     from ppsr.inference.progress import progress_bar
     from ppsr.inference.upscaler import Upscaler

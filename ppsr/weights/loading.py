@@ -14,7 +14,7 @@ from paddle import nn
 
 from ppsr.errors import ConfigError, WeightError
 from ppsr.registry import GENERATORS
-from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.dtypes import from_bits
 from ppsr.weights.identify import identify
 from ppsr.weights.record import stated_network
 from ppsr.weights.weight_file import WeightFile, read_weight_file

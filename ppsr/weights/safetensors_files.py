@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ppsr.errors import WeightError
-from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.dtypes import from_bits
 from ppsr.weights.opcodes import CorruptFile
 
 __all__ = ["dump_safetensors", "is_safetensors", "parse_safetensors"]

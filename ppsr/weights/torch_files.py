@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import printable
-from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.dtypes import DTYPES, STORAGES, from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
-from ppsr.weights.torch_types import DTYPES, STORAGES
 from ppsr.weights.unpickle import Builder, Part, Reader, mapping, plain
 
 __all__ = ["is_torch_file", "parse_torch"]

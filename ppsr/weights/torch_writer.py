@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import WeightError
-from ppsr.weights.torch_types import STORAGES
+from ppsr.weights.dtypes import STORAGES
 
 __all__ = ["dump_torch"]
 

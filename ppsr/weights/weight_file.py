@@ -15,8 +15,8 @@ import numpy as np
 
 from ppsr.errors import WeightError
 from ppsr.files import atomic_write
-from ppsr.weights.bfloat16 import from_bits
 from ppsr.weights.catalogue import published_as
+from ppsr.weights.dtypes import from_bits
 from ppsr.weights.fetch import resolve_weights
 from ppsr.weights.foreign import HEAD, PADDLE_GRAPH, foreign_kind
 from ppsr.weights.identify import NetworkSpec, StateDict, identify, open_choices

@@ -7,10 +7,9 @@ import pytest
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
-from ppsr.evaluation.console import table_lines
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.evaluation.protocols import PROTOCOLS
-from ppsr.evaluation.report import to_csv, write_report
+from ppsr.evaluation.report import table_lines, to_csv, write_report
 from ppsr.imaging.io import read_image, write_image
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
 from ppsr.metrics.psnr_ssim import psnr

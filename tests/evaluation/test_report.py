@@ -11,11 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ppsr.evaluation.console import _number, table_lines
 from ppsr.evaluation.evaluate import evaluate, network_labels, network_name
 from ppsr.evaluation.protocols import PROTOCOLS
 from ppsr.evaluation.published import PUBLISHED, differences, method_names, references
-from ppsr.evaluation.report import to_json, to_markdown, write_report
+from ppsr.evaluation.report import _number, table_lines, to_json, to_markdown, write_report
 from ppsr.imaging.io import read_image, write_image
 from ppsr.metrics.scoring import FailedImage
 from tests.evaluation.tables import protocol_table, published_table

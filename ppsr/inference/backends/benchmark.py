@@ -26,8 +26,7 @@ from ppsr.inference.backends.ncnn_cpu import NcnnBackend
 from ppsr.inference.backends.onnx_runtime import OnnxRuntimeBackend, TensorRtBackend
 from ppsr.inference.backends.open_vino import OpenVinoBackend
 from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
-from ppsr.inference.export.artifact import Export
-from ppsr.inference.export.reference import example_images
+from ppsr.inference.export.artifact import Export, example_images
 
 __all__ = [
     "BACKENDS",

@@ -13,8 +13,14 @@ import numpy as np
 
 from ppsr.accelerate import cpu_threads
 from ppsr.errors import ConfigError, DataError
-from ppsr.inference.export.artifact import DEGRADATION_NAME, INPUT_NAME, Export
-from ppsr.inference.export.reference import REFERENCE_SUFFIX, ReferenceOutputs, tolerance
+from ppsr.inference.export.artifact import (
+    DEGRADATION_NAME,
+    INPUT_NAME,
+    REFERENCE_SUFFIX,
+    Export,
+    ReferenceOutputs,
+    tolerance,
+)
 from ppsr.memory import default_device
 
 __all__ = ["BackendOptions", "ExportedBackend"]

@@ -29,8 +29,14 @@ from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.benchmark import benchmark_backends
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import onnx_graph
-from ppsr.inference.export.artifact import DEGRADATION_NAME, INPUT_NAME, PREDICTOR_PART, Export
-from ppsr.inference.export.reference import REFERENCE_SUFFIX, compute_reference
+from ppsr.inference.export.artifact import (
+    DEGRADATION_NAME,
+    INPUT_NAME,
+    PREDICTOR_PART,
+    REFERENCE_SUFFIX,
+    Export,
+    compute_reference,
+)
 from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.ncnn import write_ncnn
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppsr.weights.bfloat16 import from_bits
+from ppsr.weights.dtypes import from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 
 __all__ = ["MAGIC", "Layer", "Numbers", "parse_param"]

@@ -20,8 +20,7 @@ from ppsr.inference.backends.benchmark import BackendResult, benchmark_backends,
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.backends.onnx_runtime import TensorRtBackend
 from ppsr.inference.backends.select import open_backend
-from ppsr.inference.export.artifact import Export
-from ppsr.inference.export.reference import REFERENCE_SUFFIX, ReferenceOutputs
+from ppsr.inference.export.artifact import REFERENCE_SUFFIX, Export, ReferenceOutputs
 from ppsr.inference.export.writer import export_network
 from tests.inference.exports import altered, network
 

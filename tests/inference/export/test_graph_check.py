@@ -15,8 +15,8 @@ from ppsr.errors import DataError
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.backends.select import open_backend
 from ppsr.inference.export import onnx_graph
+from ppsr.inference.export.artifact import REFERENCE_SUFFIX
 from ppsr.inference.export.graph_check import check_graph, unknown_operations
-from ppsr.inference.export.reference import REFERENCE_SUFFIX
 from ppsr.inference.export.writer import export_network
 from tests.inference.export.test_writer import saved_tensor
 from tests.inference.exports import altered, network
@@ -300,7 +300,7 @@ def test_reference_file_that_grows_is_refused(exported, tmp_path, monkeypatch):
     bomb = io.BytesIO()
     np.savez_compressed(bomb, inputs0=np.zeros(2**18, np.float32))
     prefix = altered(exported, {REFERENCE_SUFFIX: bomb.getvalue()}, tmp_path)
-    monkeypatch.setattr("ppsr.inference.export.reference._LARGEST", 2**20 - 1)
+    monkeypatch.setattr("ppsr.inference.export.artifact._LARGEST", 2**20 - 1)
     with pytest.raises(DataError, match="its arrays take 1 MB"):
         open_backend(prefix, "inference", BackendOptions(threads=1, trust=True))
 

@@ -18,11 +18,10 @@ from ppsr.inference.backends.base import PaddleBackend, apply_backend
 from ppsr.inference.backends.benchmark import installed
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.backends.select import open_backend
-from ppsr.inference.export import onnx_graph, reference
-from ppsr.inference.export.artifact import Export
-from ppsr.inference.export.graph_check import check_parameters
-from ppsr.inference.export.reference import (
+from ppsr.inference.export import artifact, onnx_graph
+from ppsr.inference.export.artifact import (
     REFERENCE_SUFFIX,
+    Export,
     ReferenceOutputs,
     Tolerance,
     compute_reference,
@@ -30,6 +29,7 @@ from ppsr.inference.export.reference import (
     relative_error,
     tolerance,
 )
+from ppsr.inference.export.graph_check import check_parameters
 from ppsr.inference.export.writer import ExportError, export_network
 from ppsr.registry import GENERATORS
 from tests.inference.exports import Doubling, altered, network
@@ -92,7 +92,7 @@ def test_wrong_backend_writes_nothing_and_keeps_the_previous_export(tmp_path, mo
     prefix = tmp_path / "net"
     export_network(Doubling(), prefix, formats=["paddle"], verify=())
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(reference, "_FLOAT32", Tolerance(1e-5, "stricter here"))
+    monkeypatch.setattr(artifact, "_FLOAT32", Tolerance(1e-5, "stricter here"))
     with pytest.raises(ExportError, match=r"nothing is written.*does not compute Doubling"):
         export_network(Doubling(nn.GELU(approximate=True)), prefix)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

@@ -1,8 +1,10 @@
-"""PyTorch's names of storages and types, and numpy's codes for them; bf16, which numpy lacks, has its own."""
+"""PyTorch's names of storages and types, numpy's codes for them, and bfloat16, which numpy lacks."""
 
 from __future__ import annotations
 
-__all__ = ["DTYPES", "STORAGES"]
+import numpy as np
+
+__all__ = ["DTYPES", "STORAGES", "from_bits"]
 
 STORAGES = {
     "DoubleStorage": "f8",
@@ -36,3 +38,8 @@ DTYPES = {
     "complex64": "c8",
     "complex128": "c16",
 }
+
+
+def from_bits(bits: np.ndarray) -> np.ndarray:
+    """bfloat16 as uint16, which is how files and Paddle's `numpy()` hold it -> float32 of the same values."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
