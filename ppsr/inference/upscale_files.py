@@ -181,15 +181,28 @@ def upscale_jobs(
     handle = open_report(path, [job.target for job in jobs] if report is None else ())
     lines = []
     with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, progress_bar() as show:
-        progress = Progress(len(jobs), show)
+        _log_left_out(jobs)
+        progress = Progress(sum(job.skip is None for job in jobs), show)
         batch = _Batch(upscaler, options, pool, progress, single, skip_existing, inputs)
         for line in batch.run(jobs):
             entry = {**line, **{key: str(Path(line[key]).absolute()) for key in _PATHS if key in line}}
             handle.write(json.dumps(entry, ensure_ascii=False) + "\n")
             handle.flush()
-            progress.finish(line)
+            if line["status"] != "skipped" or "output" in line:
+                progress.finish(line)
             lines.append(entry)
     return lines
+
+
+def _log_left_out(jobs: Sequence[Job]) -> None:
+    """A line for each reason; the report names all files."""
+    groups: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.skip is not None:
+            groups.setdefault(job.skip, []).append(str(job.source))
+    for reason, names in groups.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        logger.info("left out: %s%s: %s", names[0], more, reason)
 
 
 @dataclass
