@@ -280,7 +280,7 @@ def _paired(gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str)
         free = [name.as_posix() for place, name in enumerate(other_names) if place not in used]
         raise DataError(
             f"{lq_folder} lacks the partners of {len(missing)} of {len(gt)} HR images of {gt_folder}: "
-            f"{describe_unpaired(missing, free)}. Set lq_folder or filename_tmpl (now '{template}')"
+            f"{describe_unpaired(missing, free, template)}. Set lq_folder or filename_tmpl (now '{template}')"
         )
     return [(path, lq[place]) for path, place in zip(gt, partners, strict=True) if place is not None]
 

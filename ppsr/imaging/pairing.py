@@ -217,20 +217,21 @@ def pair_images(
     )
 
 
-def describe_unpaired(missing: Sequence[str], others: Sequence[str]) -> str:
+def describe_unpaired(missing: Sequence[str], others: Sequence[str], template: str = "{}") -> str:
     """Two names of either side, and the template that makes the one of the other where there is one.
 
     Args:
         missing: names of HR images without a partner.
         others: names on the other side that are free.
+        template: the one that has not paired them.
     """
     message = f"HR has {_examples(missing)}; the other side {_examples(others)}"
     for name in missing:
         stem = PurePosixPath(name).stem
         if len([other for other in others if PurePosixPath(other).stem == stem]) > 1:
             return message + f", several of the name '{stem}': rename them, or name a sub-folder"
-    template = _fitting_template(missing, others)
-    return message + (f"; filename_tmpl: '{template}' would pair them" if template else "")
+    fitting = _fitting_template(missing, others, template)
+    return message + (f"; filename_tmpl: '{fitting}' would pair them" if fitting else "")
 
 
 def _examples(names: Sequence[str]) -> str:
@@ -238,7 +239,7 @@ def _examples(names: Sequence[str]) -> str:
     return (shown or "nothing left") + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
-def _fitting_template(missing: Sequence[str], others: Sequence[str]) -> str | None:
+def _fitting_template(missing: Sequence[str], others: Sequence[str], tried: str) -> str | None:
     """The template that most of the names without partner have one by."""
     stems, other_stems = (
         [_composed(PurePosixPath(name).stem) for name in side] for side in (missing, others)
@@ -249,7 +250,7 @@ def _fitting_template(missing: Sequence[str], others: Sequence[str]) -> str | No
         for stem in stems[:4]
         for other in other_stems[:1000]
         if stem in other and "{" not in other.replace(stem, "", 1)
-    } - {"{}"}
+    } - {tried}
     fits = {
         template: sum(template.replace("{}", stem) in present for stem in stems) for template in templates
     }

@@ -102,6 +102,10 @@ def test_partners_are_found_by_a_template_and_missing_ones_named(tmp_path):
         match=r"lacks the partners of 1 of 1 HR images.*'d.png'.*'d_x4.png'.*filename_tmpl: '{}_x4'",
     ):
         gather_pairs(gt, lr, "{}_x2")
+    write_image(lr / "d.png", np.zeros((1, 1, 3), np.uint8))  # as images of one's own in a shipped config
+    (lr / "d_x4.png").unlink()
+    with pytest.raises(DataError, match=r"filename_tmpl: '{}' would pair them"):
+        gather_pairs(gt, lr, "{}_x2")
 
 
 def test_a_list_may_name_pairs(tmp_path):
