@@ -1,4 +1,5 @@
-"""Networks against the released code: recognition, outputs, features on the way, loss and gradients."""
+"""Networks against the released code: recognition, outputs, features on the way, gradients;
+RRDBNet in every published key layout."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ import pytest
 from paddle.nn import functional as F
 
 from ppsr.generators.apply import apply_generator, pad_to_multiple
+from ppsr.generators.rrdbnet import esrgan_keys, esrgan_layout
 from ppsr.registry import build_generator
 from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.identify import identify
 from ppsr.weights.loading import transposed_keys
-from tests.golden.files import DATA, Golden, assert_close, golden, with_values
+from tests.golden.files import CLAIMED, DATA, Golden, assert_close, golden, with_values
 from tests.golden.hash_weights import hash_array
 
 # beside the golden folder, or beside the project
@@ -133,3 +135,32 @@ def test_gradients_of_convolutions_equal_the_released_code(path: Path) -> None:
 @TRANSFORMERS
 def test_gradients_of_transformers_equal_the_released_code(path: Path) -> None:
     check_gradients(Golden(path))
+
+
+WRAPPED = sorted(DATA.glob("esrgan_wrapped*.npz"))
+CLAIMED.update(path.stem for path in WRAPPED)
+FILES = [
+    (path, DATA / Golden(path).meta["folder"] / name)
+    for path in WRAPPED
+    for name in Golden(path).meta["files"]
+]
+
+
+@golden("esrgan_*")
+def test_keys_are_mapped_as_recorded(path: Path) -> None:
+    case = Golden(path)
+    assert esrgan_layout(case.params) == case.meta["layout"]
+    recorded = case.meta.get("ppsr_keys")
+    if not isinstance(recorded, dict):
+        pytest.skip("this file records no keys")
+    mapped = esrgan_keys({key: key for key in case.params})
+    assert {old: new for new, old in mapped.items()} == recorded
+
+
+@pytest.mark.parametrize(("path", "file"), FILES, ids=lambda path: path.stem)
+def test_wrapped_files_yield_the_same_state(path: Path, file: Path) -> None:
+    case = Golden(path)
+    state = read_weight_file(file).state("generator")
+    assert state.keys() == case.params.keys()
+    for key, expected in case.params.items():
+        np.testing.assert_array_equal(state[key].astype(np.float32), expected, err_msg=key)

@@ -1,16 +1,18 @@
-"""MS-SSIM and LPIPS of 8-bit images."""
+"""PSNR and SSIM against independent formulas, MS-SSIM, LPIPS and depth errors, NIQE with known moments."""
 
 from __future__ import annotations
 
 import numpy as np
 import paddle
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from ppsr.criterions.lpips import LPIPS
 from ppsr.errors import ConfigError, DataError
 from ppsr.metrics import similarity
 from ppsr.metrics.depth import MAD, PE, RMSE
-from ppsr.metrics.psnr_ssim import SSIM
+from ppsr.metrics.niqe import NIQE, block_features, fit_aggd
+from ppsr.metrics.psnr_ssim import PSNR, SSIM, psnr, ssim
 from ppsr.metrics.similarity import MSSSIM
 from ppsr.registry import METRICS
 
@@ -92,3 +94,148 @@ def test_only_the_first_channel_counts():
 def test_an_unknown_definition_is_refused():
     with pytest.raises(ConfigError, match="safe, published"):
         METRICS.build({"name": "RMSE", "definition": "exact"})
+
+
+@pytest.fixture
+def parameters(tmp_path):
+    line = np.exp(-0.5 * (np.arange(-3, 4) / (7 / 6)) ** 2)
+    window = np.outer(line, line) / line.sum() ** 2
+    np.savez(
+        tmp_path / "p.npz", mu_pris_param=np.zeros((1, 36)), cov_pris_param=np.eye(36), gaussian_window=window
+    )
+    return tmp_path / "p.npz"
+
+
+def test_a_normal_sample_is_fitted_by_shape_two(rng):
+    shape, left, right = fit_aggd(rng.standard_normal((400, 400)))
+    assert shape == pytest.approx(2, abs=0.05)
+    # width of the generalised Gaussian of shape 2 is sqrt(2) deviations
+    assert (left, right) == pytest.approx((2**0.5, 2**0.5), rel=0.02)
+
+
+def test_a_flat_block_has_the_smallest_shapes_and_no_widths(parameters):
+    flat = NIQE(parameters=parameters)._normalised(np.full((8, 8), 129.3, np.float32))
+    assert not flat.any()  # rounding must not give it a distribution
+    features = block_features(flat)
+    shapes = [0, 2, 6, 10, 14]
+    assert features[shapes] == pytest.approx(0.2)  # the original takes the first of its table
+    assert np.isnan(np.delete(features, shapes)).all()
+
+
+def test_a_score_is_a_finite_number_that_noise_changes(parameters, rng):
+    image = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    smooth = np.repeat(np.repeat(image[::4, ::4], 4, axis=0), 4, axis=1)
+    metric = NIQE(parameters=parameters)
+    assert np.isfinite(metric(image))
+    assert metric(image) != metric(smooth)
+
+
+def test_an_image_of_one_block_is_refused(parameters, rng):
+    with pytest.raises(DataError, match="two blocks"):
+        NIQE(parameters=parameters)(rng.integers(0, 256, (100, 100, 3), dtype=np.uint8))
+
+
+def test_absent_parameters_say_where_to_get_them(tmp_path):
+    with pytest.raises(ConfigError, match=r"niqe_pris_params\.npz from https"):
+        NIQE(parameters=tmp_path / "none.npz")
+
+
+def test_another_file_is_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", mu_pris_param=np.zeros(4))
+    with pytest.raises(ConfigError, match=r"is not niqe_pris_params\.npz"):
+        NIQE(parameters=tmp_path / "other.npz")
+
+
+def test_without_a_file_the_catalogue_is_asked(parameters, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr("ppsr.metrics.niqe.get_entry", lambda entry: asked.append(entry.name) or parameters)
+    assert np.array_equal(NIQE().mean, NIQE(parameters=parameters).mean)
+    assert asked == ["niqe-parameters"]
+
+
+def test_without_a_network_the_message_names_the_file_and_the_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(ConfigError, match=r"(?s)niqe_pris_params\.npz \(11,850 bytes.*`parameters:`"):
+        NIQE()
+
+
+@pytest.fixture
+def images(rng):
+    gt = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
+    sr = np.clip(gt + rng.integers(-9, 10, gt.shape), 0, 255).astype(np.uint8)
+    return sr, gt
+
+
+def test_psnr_of_a_constant_difference_is_its_closed_form():
+    gt = np.full((8, 8, 3), 100, np.uint8)
+    assert psnr(gt + 5, gt) == pytest.approx(20 * np.log10(255 / 5))
+
+
+def test_luma_of_a_gray_difference_is_scaled_by_219_of_255():
+    gt = np.full((8, 8, 3), 100, np.uint8)
+    assert psnr(gt + 5, gt, test_y_channel=True) == pytest.approx(20 * np.log10(255 / 5 * 255 / 219))
+
+
+def test_equal_images_have_infinite_psnr_and_ssim_one(images):
+    assert psnr(images[1], images[1]) == float("inf")
+    assert ssim(images[1], images[1]) == pytest.approx(1)
+
+
+def _definition(a, b):
+    """scipy's Gaussian of radius 5 is the same window; variances come one by one."""
+
+    def mean(x):
+        return gaussian_filter(x, 1.5, truncate=5 / 1.5)[5:-5, 5:-5]
+
+    variance_a, variance_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2
+    covariance = mean(a * b) - mean(a) * mean(b)
+    similarity = (
+        (2 * mean(a) * mean(b) + 6.5025)
+        * (2 * covariance + 58.5225)
+        / ((mean(a) ** 2 + mean(b) ** 2 + 6.5025) * (variance_a + variance_b + 58.5225))
+    )
+    return similarity.mean()
+
+
+@pytest.mark.parametrize("rows", [11, 40, 74, 75, 333, 700])
+def test_ssim_equals_the_definition_however_it_is_split(rows, rng):
+    gt = rng.integers(0, 256, (rows, 30, 3), dtype=np.uint8)
+    sr = np.clip(gt + rng.integers(-20, 21, gt.shape), 0, 255).astype(np.uint8)
+    planes = [(sr[..., c].astype(float), gt[..., c].astype(float)) for c in range(3)]
+    assert ssim(sr, gt) == pytest.approx(np.mean([_definition(a, b) for a, b in planes]), abs=1e-9)
+    on_y = [x @ np.array([65.481, 128.553, 24.966]) / 255 + 16 for x in (sr.astype(float), gt.astype(float))]
+    assert ssim(sr, gt, test_y_channel=True) == pytest.approx(_definition(*on_y), abs=1e-9)
+    mse = np.mean((on_y[0] - on_y[1]) ** 2)
+    assert psnr(sr, gt, test_y_channel=True) == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-9)
+
+
+def test_pixels_of_the_border_do_not_count(images):
+    sr, gt = images
+    spoiled = sr.copy()
+    spoiled[:4], spoiled[-4:], spoiled[:, :4], spoiled[:, -4:] = 0, 0, 0, 0
+    assert PSNR(crop_border=4)(spoiled, gt) == PSNR(crop_border=4)(sr, gt)
+    assert PSNR(crop_border=3)(spoiled, gt) != PSNR(crop_border=3)(sr, gt)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_unequal_sizes_are_refused(metric, images):
+    with pytest.raises(DataError, match="unequal size"):
+        metric(images[0][:-1], images[1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_nan_and_infinity_are_refused_on_either_side(metric, value, images):
+    broken = images[0].astype(np.float32)
+    broken[3, 4, 1] = value
+    for both in ((broken, images[1]), (images[1], broken)):
+        with pytest.raises(DataError, match="NaN or infinite"):
+            metric(*both)
+
+
+def test_a_border_that_leaves_nothing_is_refused(images):
+    with pytest.raises(DataError, match="border of 20 leaves nothing"):
+        psnr(*images, crop_border=20)

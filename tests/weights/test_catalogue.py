@@ -1,11 +1,14 @@
-"""The catalogue as data: complete, consistent with the networks, and listed by the command."""
+"""The catalogue as data: complete, consistent with the networks and with published keys, and listed."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +19,8 @@ from ppsr.registry import GENERATORS, check_arguments
 from ppsr.weights import read_weight_file
 from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import resolve_weights
+from ppsr.weights.identify import identify
+from ppsr.weights.loading import load_state, transposed_keys
 
 ENTRIES = entries()
 MODELS = [entry for entry in ENTRIES if entry.scale]
@@ -86,3 +91,53 @@ def test_parameters_of_a_metric_are_refused_as_weights_before_a_download(
     monkeypatch.setattr("ppsr.weights.fetch.get_entry", lambda entry: pytest.fail("a download"))
     with pytest.raises(WeightError, match="niqe-parameters holds parameters of a metric, not a network"):
         read_weight_file("niqe-parameters")
+
+
+KEYS = Path(__file__).parent / "keys"
+# list of keys -> variant with exactly these
+OTHERS = {
+    "drct_x4": "DRCT_x4",
+    "drct_l_x4": "DRCT-L_x4",
+    "hat_s_x4": "HAT-S_x4",
+    "hat_x4": "HAT_x4",
+    "hat_l_x4": "HAT-L_x4",
+    "mambair_x4": "MambaIR_x4",
+    "mambair_light_x4": "MambaIR-light_x4",
+    "swinir_m_x4": "SwinIR-M_x4",
+    "swinir_real_m_x4": "SwinIR-Real-M_x4",
+}
+
+
+def read_keys(name: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """key -> (shape in PyTorch's layout, param or buffer)."""
+    lines = gzip.decompress((KEYS / f"{name}.tsv.gz").read_bytes()).decode().splitlines()[1:]
+    rows = [line.split("\t") for line in lines]
+    return {key: (tuple(int(n) for n in shape.split("x") if n), kind) for key, shape, _, kind in rows}
+
+
+def test_every_list_is_tested() -> None:
+    assert {p.name.removesuffix(".tsv.gz") for p in KEYS.glob("*.tsv.gz")} == set(OTHERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_released_file_is_recognised_and_loads_into_the_variant(name: str, undrawn: None) -> None:
+    published = read_keys(name)
+    one = np.ones(1, np.float32)  # which all arrays share, so that none needs memory
+    state = {
+        key: np.lib.stride_tricks.as_strided(one, shape, (0,) * len(shape))
+        for key, (shape, _) in published.items()
+    }
+    net = find_variant(OTHERS[name]).build()
+    turned = transposed_keys(net)
+    ours = {
+        key: tuple(reversed(value.shape)) if key in turned else tuple(value.shape)
+        for key, value in net.state_dict().items()
+    }
+    assert ours == {key: shape for key, (shape, kind) in published.items() if kind == "param"}
+    assert load_state(net, state, layout="torch") == []  # buffers are left out by name
+    assert all((p.numpy() == 1).all() for p in net.parameters()[:5])
+    found, arguments = identify(state)
+    again = GENERATORS.build({"name": found, **arguments})
+    assert type(again) is type(net)
+    assert [p.shape for p in again.parameters()] == [p.shape for p in net.parameters()]
