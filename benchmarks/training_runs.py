@@ -6,7 +6,7 @@ data/README.md; `--prepare` makes the rest of T91, Set5 and BSDS500.
     python benchmarks/training_runs.py --list
     python benchmarks/training_runs.py --prepare
     python benchmarks/training_runs.py --only fsrcnn_x3,fsrcnn_x2
-    python benchmarks/training_runs.py --step-time drct_small_x2_short,mambadrct_small_x2
+    python benchmarks/training_runs.py --step-time drct_small_x2_long,mambadrct_small_x2
     python benchmarks/training_runs.py --report              # tables and curves, of unfinished runs too
     python benchmarks/training_runs.py --ship fsrcnn_x3      # its averaged weights, in half precision
 """
@@ -65,19 +65,25 @@ RUNS = (
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
     Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500", averaged=False),
-    Run("srvgg_16x64_x4_first", "SRVGGNetCompact 16x64 x4, first stage", 4, data="T91 and BSDS500"),
-    Run(
-        "srvgg_16x64_x4",
-        "SRVGGNetCompact 16x64 x4",
-        4,
-        start="srvgg_16x64_x4_first",
-        data="T91 and BSDS500",
+    *(
+        Run(
+            f"srvgg_16x64_x4{stage}",
+            f"SRVGGNetCompact 16x64 x4{title}",
+            4,
+            start=start,
+            data="T91 and BSDS500",
+        )
+        for stage, title, start in (
+            ("_first", ", stage 1", ""),
+            ("_second", ", stage 2", "srvgg_16x64_x4_first"),
+            ("", "", "srvgg_16x64_x4_second"),
+        )
     ),
     *(
         Run(name, title, 2, data="T91 and BSDS500", sets=("Set5",))
         for name, title in (
             ("drct_small_x2", "DRCT x2, one group of width 32"),
-            ("drct_small_x2_short", "DRCT x2, one group of width 32, 1200 steps"),
+            ("drct_small_x2_long", "DRCT x2, one group of width 32, 2600 steps"),
             ("mambadrct_small_x2", "MambaDRCT x2, one group of width 32"),
         )
     ),

@@ -20,6 +20,7 @@ CHINESE = (
     (r"FSRCNN's paper", "FSRCNN 论文"),
     (r"ESPCN's paper", "ESPCN 论文"),
     (r", one group of width (\d+)", r"，1 组，宽 \1"),
+    (r", stage (\d)", r"，第 \1 阶段"),
     (r", (\d+) steps", r"，\1 步"),
     (r", (\d+) blocks of width (\d+)", r"，\1 块，宽 \2"),
     (r"degradation \| bicubic", "退化 | 双三次"),
