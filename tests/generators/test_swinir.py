@@ -7,7 +7,7 @@ import paddle
 import pytest
 from paddle.nn import functional as F
 
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, DataError
 from ppsr.generators.swinir import SwinIR
 
 
@@ -48,3 +48,9 @@ def test_a_factor_that_a_tail_cannot_do_is_refused(upsampler, upscale) -> None:
 def test_an_unknown_tail_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="nearest\\+conv_NoUp"):
         build(upsampler="nearest")
+
+
+def test_a_position_embedding_says_which_size_it_is_for() -> None:
+    net = build(ape=True, img_size=8)
+    with pytest.raises(DataError, match=r"for images of 64 pixels \(img_size\), got 8x12"):
+        net(paddle.zeros([1, 3, 8, 12]))

@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from paddle.nn import initializer as init
 
 from ppsr import accelerate
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, DataError
 from ppsr.generators.blocks import residual
 from ppsr.generators.blocks.layers import GELU, Conv2D, LayerNorm, LeakyReLU, Linear, has_hooks
 from ppsr.generators.blocks.options import TokenOptions, image_sides
@@ -241,6 +241,12 @@ class SwinSkeleton(nn.Layer):
         tokens = self.patch_embed(x)
         if self.absolute_pos_embed is not None:
             _, h, w, c = tokens.shape
+            pixels = self.absolute_pos_embed.shape[1]
+            if paddle.in_dynamic_mode() and h * w != pixels:
+                raise DataError(
+                    f"{type(self).__name__}: its absolute position embedding is for images of {pixels} "
+                    f"pixels (img_size), got {h}x{w}; networks with `ape` take no other size"
+                )
             tokens = tokens + self.absolute_pos_embed.reshape([1, h, w, c])
         return to_map(self.norm(self.groups(self.pos_drop(tokens))))
 
