@@ -37,9 +37,9 @@ _SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8, 1
 # what a TIFF states about its samples, which the result states itself
 LAYOUT = {254, 255, *range(256, 270), 273, *range(274, 285), 296, 297, 301, *range(317, 321)}
 LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
-_GEO_KEYS, _RASTER_TYPE, _TIEPOINT = 34735, 1025, 33922
+_GEO_KEYS, _RASTER_TYPE, _TIEPOINT, _MATRIX = 34735, 1025, 33922, 34264
 # of the tags of GeoTIFF, numbers after which axes repeat: scale, points, and rows of a matrix
-_GEO = {33550: 3, _TIEPOINT: 6, 34264: 4, _GEO_KEYS: 4}
+_GEO = {33550: 3, _TIEPOINT: 6, _MATRIX: 4, _GEO_KEYS: 4}
 _BYTES = (1, 2, 6, 7)  # types that decoders do not take apart
 _MOST_VALUES = 2**16  # of other types: decoders take microseconds for each
 _MOST_ENTRIES = 1024  # of all directories together; cameras write some hundred
@@ -217,8 +217,11 @@ def _georeference(found: Directories, growth: tuple[float, float]) -> Iterator[t
         entry = entries.get(tag)
         if entry is None or entry.type != 12:
             continue
-        for n in range(entry.values):
-            place, axis = entry.place + 8 * n, n % period
-            value = struct.unpack_from(found.order + "d", found.block, place)[0]
+        old = struct.unpack_from(f"{found.order}{entry.values}d", found.block, entry.place)
+        for n, value in enumerate(old):
+            axis = n % period
             factor = growth[axis] if axis < 2 else 1
-            yield place, (value + shift) * factor - shift if tag == _TIEPOINT else value / factor
+            new = (value + shift) * factor - shift if tag == _TIEPOINT else value / factor
+            if tag == _MATRIX and axis == 3:  # the place of the first pixel
+                new += sum(old[n - 3 + k] * shift * (1 / growth[k] - 1) for k in range(2))
+            yield entry.place + 8 * n, new

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ppsr.errors import DataError
 from ppsr.imaging.formats.common import Target
+from ppsr.imaging.metadata import Metadata
 from ppsr.imaging.reading import read_image_file
 from ppsr.imaging.writing import write_rows
 from tests.imaging.kinds import colours, packed, tiff
@@ -236,3 +237,18 @@ def test_a_georeference_fits_the_larger_image(raster, first, tmp_path):
         assert found.valueof(33922) == (first, first, 0, 5e5, 4e6, 0)
         assert found.valueof(34735) == keys
     assert not lost
+
+
+@pytest.mark.parametrize("raster", [1, 2])  # pixels are areas, or points
+def test_a_georeferencing_matrix_fits_the_larger_image(raster):
+    matrix = np.array([[10, 1, 0, 5e5], [2, -8, 0, 4e6], [0, 0, 0, 0], [0, 0, 0, 1]])
+    block = b"II*\0" + struct.pack("<IH", 8, 2)
+    block += struct.pack("<HHII", 34264, 12, 16, 38) + struct.pack("<HHII", 34735, 3, 8, 166) + bytes(4)
+    block += matrix.tobytes() + struct.pack("<8H", 1, 1, 0, 1, 1025, 0, 1, raster)
+    result, _ = Metadata(exif=block).of_result((64, 64), 3, "tiff", (4, 2))
+    adapted = np.frombuffer(result.exif, "<f8", 16, 38).reshape(4, 4)
+    origin = 0.0 if raster == 1 else -0.5  # of the image's corner, in pixels of either image
+    corner = [origin, origin, 0, 1]
+    far = [12 + origin, 12 + origin, 0, 1], [48 + origin, 24 + origin, 0, 1]  # the same place in both
+    np.testing.assert_allclose(adapted @ corner, matrix @ corner, rtol=1e-12)
+    np.testing.assert_allclose(adapted @ far[1], matrix @ far[0], rtol=1e-12)
