@@ -117,16 +117,21 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def read_image(path: str | Path, *, gray: bool = False) -> np.ndarray:
-    """Read an image as H x W x 3 RGB float32 in [0, 1]; gray ones are repeated to three channels.
+    """Read an image as H x W x 3 RGB float32 in [0, 1]; gray ones are repeated to three channels. A TIFF file
+    of other bands keeps them.
 
     Args:
         gray: return H x W x 1 (luma of colour images by BT.601) instead.
 
     Raises:
-        DataError: as `decode_image`.
+        DataError: as `decode_image`, or the luma of other bands is asked for.
     """
     values = read_own(path)
     if gray:
+        if values.ndim == 3 and values.shape[2] != 3:
+            raise DataError(
+                f"{path} has {values.shape[2]} bands, which have no luma; give a gray or RGB image"
+            )
         plane = values if values.ndim == 2 else values @ GRAY_WEIGHTS
         return plane[..., None].astype(np.float32)
     return to_rgb(values)

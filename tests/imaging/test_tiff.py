@@ -12,6 +12,7 @@ from PIL import Image
 
 from ppsr.errors import DataError
 from ppsr.imaging.formats.common import Target
+from ppsr.imaging.io import read_image, to_uint8
 from ppsr.imaging.metadata import Metadata
 from ppsr.imaging.reading import read_image_file
 from ppsr.imaging.writing import write_rows
@@ -218,6 +219,14 @@ def test_the_preview_of_a_raw_file_is_not_the_image(tmp_path):
         file.write(np.zeros((96, 144), np.uint16), photometric=32803)
     with pytest.raises(DataError, match="its first image is a preview"):
         read_image_file(tmp_path / "a.nef")
+
+
+def test_the_luma_of_bands_is_refused(tmp_path):
+    bands = np.random.default_rng(0).integers(0, 256, (8, 9, 5), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", bands, photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(to_uint8(read_image(tmp_path / "a.tif")), bands)
+    with pytest.raises(DataError, match="has 5 bands, which have no luma"):
+        read_image(tmp_path / "a.tif", gray=True)
 
 
 @pytest.mark.parametrize(("raster", "first"), [(1, 0), (2, 1.5)])  # pixels are areas, or points
