@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(kw_only=True, eq=False)
 class Schedule:
-    """Base: linear warm-up from zero over `warmup_iters` steps, then `rate(step)`."""
+    """Base: linear warm-up from learning_rate / warmup_iters over `warmup_iters` steps, then `rate(step)`."""
 
     learning_rate: float
     warmup_iters: int = 0
@@ -43,7 +43,7 @@ class Schedule:
 
     @property
     def end(self) -> int | None:
-        """Step from which on the rate does not change any more because the schedule is over; None: never."""
+        """Step from which the schedule is over and its rate stays the same; None: it has no end."""
         return None
 
     def __call__(self, step: int) -> float:
@@ -53,7 +53,7 @@ class Schedule:
 
 
 class ConstantLR(Schedule):
-    """The same rate for ever."""
+    """A constant rate."""
 
     def rate(self, step: int) -> float:
         return self.learning_rate
@@ -79,7 +79,8 @@ class MultiStepDecay(Schedule):
 
 @dataclass(kw_only=True, eq=False)
 class CosineAnnealingRestartLR(Schedule):
-    """Cosine from the (weighted) rate to `eta_min` in each period; a step on a boundary ends the earlier one.
+    """Cosine from the (weighted) rate to `eta_min` in each period; a step on a boundary belongs to the
+    earlier period.
 
     Beyond the last period the rate stays where that period ended.
     """
@@ -93,7 +94,7 @@ class CosineAnnealingRestartLR(Schedule):
         periods, weights = list(self.periods), len(self.restart_weights)
         if len(periods) != weights:
             raise ConfigError(
-                f"periods ({len(periods)}) and restart_weights ({weights}) must be equally many"
+                f"periods ({len(periods)}) and restart_weights ({weights}) must have the same length"
             )
         if not periods or min(periods) < 1:
             raise ConfigError(f"periods must be one or more numbers of steps above 0, got {periods}")
@@ -121,10 +122,10 @@ class LinearDecay(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.decay_epochs < 0 or self.iters_per_epoch < 1:
+        if min(self.start_epoch, self.decay_epochs) < 0 or self.iters_per_epoch < 1:
             raise ConfigError(
-                "decay_epochs must be 0 or more and iters_per_epoch 1 or more, "
-                f"got {self.decay_epochs} and {self.iters_per_epoch}"
+                "start_epoch and decay_epochs must be 0 or more and iters_per_epoch 1 or more, got "
+                f"{self.start_epoch}, {self.decay_epochs} and {self.iters_per_epoch}"
             )
 
     @property

@@ -48,7 +48,7 @@ def test_warm_up_is_linear_and_reaches_the_rate():
 
 
 def test_unequal_periods_and_weights_are_refused():
-    with pytest.raises(ConfigError, match="equally many"):
+    with pytest.raises(ConfigError, match="the same length"):
         LRSCHEDULERS.build(
             {
                 "name": "CosineAnnealingRestartLR",
@@ -70,6 +70,7 @@ def test_an_unknown_schedule_names_the_nearest():
         {"name": "CosineAnnealingRestartLR", "periods": [], "restart_weights": []},
         {"name": "CosineAnnealingRestartLR", "periods": [0]},
         {"name": "LinearDecay", "start_epoch": 1, "decay_epochs": -1},
+        {"name": "LinearDecay", "start_epoch": -1, "decay_epochs": 1},
         {"name": "LinearDecay", "start_epoch": 1, "decay_epochs": 1, "iters_per_epoch": 0},
         {"name": "MultiStepDecay", "milestones": [1], "gamma": -1},
         {"name": "NonLinearDecay", "lr_decay": -1},
