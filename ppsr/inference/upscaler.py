@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import cast
 
@@ -83,12 +84,12 @@ class Upscaler:
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
-        if outscale is not None and not (_is_number(outscale) and _SMALLEST_OUTSCALE <= outscale <= 64):
+        if outscale is not None and not (_is_number(outscale, Real) and _SMALLEST_OUTSCALE <= outscale <= 64):
             raise ConfigError(f"outscale must be a number from 1/16 to 64, got {outscale!r}")
         for name, value in {"tile": tile, "overlap": overlap}.items():
-            if value is not None and (not isinstance(value, int) or value < 0):
+            if value is not None and not (_is_number(value, Integral) and value >= 0):
                 raise ConfigError(f"{name} must be a whole number of LR pixels, 0 or more, got {value!r}")
-        if max_memory is not None and not (_is_number(max_memory) and max_memory > 0):
+        if max_memory is not None and not (_is_number(max_memory, Real) and max_memory > 0):
             raise ConfigError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
         if tile_mode != "blend" and max_memory is not None:
             raise ConfigError(f"tile mode {tile_mode} has no limit of memory; use blend")
@@ -264,8 +265,9 @@ class Upscaler:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_number(value: object, kind: type) -> bool:
+    """Whether a value is Python's or NumPy's number of a kind; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _check(pixels: np.ndarray, info: NetworkInfo) -> None:

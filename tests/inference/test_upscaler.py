@@ -202,6 +202,7 @@ def test_memory_is_measured_on_single_passes():
         ({"max_memory": 10**9, "tile_mode": "published"}, "no limit of memory"),
         ({"tile": -1}, "tile must be a whole number of LR pixels, 0 or more, got -1"),
         ({"tile": 2.5}, "tile must be a whole number"),
+        ({"tile": True}, "tile must be a whole number"),
         ({"overlap": -2}, "overlap must be a whole number"),
         ({"max_memory": -5}, "positive number of bytes, got -5"),
     ],
@@ -209,6 +210,13 @@ def test_memory_is_measured_on_single_passes():
 def test_wrong_options_are_named(arguments, message):
     with pytest.raises(ConfigError, match=message):
         Upscaler(Repeat(), **arguments)
+
+
+def test_options_may_be_numbers_of_numpy():
+    image = np.zeros((20, 30, 3), np.uint8)
+    options = {"tile": np.int64(16), "overlap": np.int32(4), "outscale": np.float32(3)}
+    assert Upscaler(Repeat(), **options)(image).shape == (60, 90, 3)
+    assert Upscaler(Repeat(), max_memory=np.int64(2**36))(image).shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize(
