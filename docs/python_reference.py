@@ -1,4 +1,4 @@
-"""Reference pages of Python names, from each module's `__all__`."""
+"""Reference pages of Python names, from each module's `__all__`; modules without one are internal."""
 
 from __future__ import annotations
 

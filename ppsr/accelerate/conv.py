@@ -21,8 +21,6 @@ from ppsr.accelerate import runtime
 from ppsr.accelerate.depthwise import depthwise, is_large_depthwise
 from ppsr.accelerate.plans import Convolution
 
-__all__ = ["conv2d", "conv2d_tokens"]
-
 
 def conv2d(
     x: Tensor,

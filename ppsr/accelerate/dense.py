@@ -32,8 +32,6 @@ from ppsr.accelerate.plans import DIRECT, Operation
 from ppsr.accelerate.steps import Steps
 from ppsr.accelerate.tokens import function_gradient
 
-__all__ = ["DenseBlock", "dense_block"]
-
 _WEIGHTS, _BIASES, _FEATURES = 1100, 1200, 1300  # keys of the first of them
 _BLOCK = 16  # channels that oneDNN keeps together, on some processors 8
 _WORTHWHILE = 1 << 22  # multiply-accumulates of an image; below, the calls cost more than they save

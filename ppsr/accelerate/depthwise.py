@@ -21,8 +21,6 @@ from ppsr.accelerate.onednn import DIFF_DST, DIFF_SRC, DST, SRC, WEIGHTS
 from ppsr.accelerate.plans import Convolution, Operation, Pass
 from ppsr.accelerate.steps import Steps
 
-__all__ = ["depthwise", "is_large_depthwise"]
-
 _BLOCK = 16
 _LARGE = 5  # sides of kernels from which oneDNN has no code of its own for gradients of weights
 

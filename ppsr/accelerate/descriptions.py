@@ -10,21 +10,6 @@ from typing import NamedTuple
 
 from ppsr.accelerate.onednn import OneDnn, OneDnnError, dims
 
-__all__ = [
-    "ABS",
-    "ADD",
-    "DIVIDE",
-    "EXP",
-    "GELU",
-    "LINEAR",
-    "LOGISTIC",
-    "MULTIPLY",
-    "RELU",
-    "Array",
-    "Descriptions",
-    "PostOp",
-]
-
 _TAGS = 1000
 _F32, _ANY = 3, 1  # of the enumerations of oneDNN 3
 ADD, MULTIPLY, DIVIDE = 0x1FFF0, 0x1FFF1, 0x1FFF4

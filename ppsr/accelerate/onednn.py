@@ -12,30 +12,6 @@ from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from pathlib import Path
 
-__all__ = [
-    "BIAS",
-    "DIFF_BIAS",
-    "DIFF_DST",
-    "DIFF_SCALE",
-    "DIFF_SHIFT",
-    "DIFF_SRC",
-    "DIFF_WEIGHTS",
-    "DST",
-    "MEAN",
-    "OTHER",
-    "SCALE",
-    "SCRATCHPAD",
-    "SHIFT",
-    "SRC",
-    "TRAINING",
-    "VARIANCE",
-    "WEIGHTS",
-    "Argument",
-    "OneDnn",
-    "OneDnnError",
-    "dims",
-]
-
 # Values of the enumerations of oneDNN 3 (dnnl_types.h). The first lines number a primitive's arguments.
 SRC, OTHER, DST, WEIGHTS, BIAS = 1, 2, 17, 33, 41
 MEAN, VARIANCE, SCALE, SHIFT = 49, 50, 51, 52

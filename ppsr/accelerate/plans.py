@@ -30,8 +30,6 @@ from ppsr.accelerate.onednn import (
 )
 from ppsr.accelerate.steps import Steps
 
-__all__ = ["DIRECT", "Convolution", "Operation", "Pass", "Plans"]
-
 logger = logging.getLogger(__name__)
 
 DIRECT = 1  # algorithm of oneDNN

@@ -14,16 +14,6 @@ import platform
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = [
-    "accelerated",
-    "cpu_threads",
-    "enable",
-    "keep_memory",
-    "openmp",
-    "paddle_libraries",
-    "return_memory",
-]
-
 logger = logging.getLogger(__name__)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4

@@ -29,8 +29,6 @@ from ppsr.accelerate.onednn import (
 from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Steps
 
-__all__ = ["Product", "linear", "matmul"]
-
 _RESIDUAL = 1020  # key of the array beside those of every operation
 _WORTHWHILE = 1 << 19  # multiply-accumulates; below, the calls cost more than they save
 

@@ -30,8 +30,6 @@ from ppsr.accelerate.onednn import DIFF_DST, DST
 from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Steps, largest_divisor
 
-__all__ = ["Scan", "selective_scan"]
-
 _DELTA, _U, _A, _B, _C, _STARTS = range(1010, 1016)
 _D_DELTA, _D_U, _D_A, _D_B, _D_C = -_DELTA, -_U, -_A, -_B, -_C
 _PER_CHANNEL, _PER_HEAD = (_DELTA, _U, DST, DIFF_DST, _D_DELTA, _D_U), (_B, _C, _D_B, _D_C)

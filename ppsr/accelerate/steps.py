@@ -22,8 +22,6 @@ from ppsr.accelerate.onednn import (
     OneDnnError,
 )
 
-__all__ = ["Steps", "largest_divisor"]
-
 _ALIGNMENT, _POST_OP, _SOFTMAX = 64, 1 << 15, 0x30000
 
 

@@ -32,18 +32,6 @@ from ppsr.accelerate.onednn import (
 from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Steps
 
-__all__ = [
-    "Gelu",
-    "LayerNorm",
-    "PReLU",
-    "ScaledSum",
-    "function_gradient",
-    "gelu",
-    "layer_norm",
-    "prelu",
-    "scaled_sum",
-]
-
 _RESIDUAL = 1020  # key of the array beside those of every operation
 _WORTHWHILE = 1 << 14  # elements; below, the calls cost more than they save
 _BACKWARD, _USE_SCALE_AND_SHIFT = 128, 6

@@ -22,8 +22,6 @@ from ppsr.accelerate.onednn import BIAS, DIFF_BIAS, DIFF_DST, DIFF_SRC, DST, SRC
 from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Steps, largest_divisor
 
-__all__ = ["Attention", "attention"]
-
 _MASK, _PROBABILITIES = 1001, 1002  # keys of the caller's arrays beside those of every operation
 _QUERIES, _OTHERS, _RESULT, _BIASES = range(1003, 1007)  # of some windows; with a minus: of their gradients
 _AT_ONCE = 1 << 17  # numbers of half a megabyte

@@ -14,8 +14,6 @@ from ppsr.errors import ConfigError, printable
 if TYPE_CHECKING:
     from ppsr.analysis.inputs import AnalyzedNetwork, Image
 
-__all__ = ["app"]
-
 app = typer.Typer(help="Analyze what networks use and represent.", no_args_is_help=True)
 
 Source = Annotated[Path | None, typer.Argument(help="LR image.", metavar="IN")]

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["cache"]
-
 # part of the cache -> what it holds; downloaded weights may be in the same folder and are kept
 _PARTS = {
     "exports": "networks exported for --backend",

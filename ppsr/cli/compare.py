@@ -10,8 +10,6 @@ import typer
 from ppsr.cli.flags import Backend, Device, NetworkConfig, NetworkLoads, Trust, log_to_console
 from ppsr.errors import ConfigError, printable
 
-__all__ = ["compare"]
-
 
 def compare(
     image: Annotated[Path, typer.Argument(help="LR image.", metavar="IMAGE")],

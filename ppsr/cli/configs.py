@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["app"]
-
 app = typer.Typer(help="List and copy the training configs that come with the package.", no_args_is_help=True)
 
 

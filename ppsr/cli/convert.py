@@ -10,8 +10,6 @@ import typer
 from ppsr.cli.flags import log_to_console
 from ppsr.errors import ConfigError, printable
 
-__all__ = ["convert_config", "convert_file"]
-
 
 def convert_file(
     source: Annotated[

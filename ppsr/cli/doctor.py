@@ -9,8 +9,6 @@ import typer
 
 from ppsr.cli.flags import log_to_console
 
-__all__ = ["doctor"]
-
 _MARKS = {"ok": "ok", "info": "", "missing": "--", "failed": "!!"}
 _TITLES = {"system": "System", "package": "Packages", "optional": "Extras", "check": "Checks"}
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ppsr.evaluation.evaluate import Evaluation
     from ppsr.inference.backends.exported import BackendOptions
 
-__all__ = ["evaluate_images"]
-
 
 def evaluate_images(
     protocol: Annotated[str, typer.Option(help="classic, dsr, reflash, dasr or realsr.")] = "classic",

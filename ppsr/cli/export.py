@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.export.artifact import Export
 
-__all__ = ["backends", "export", "main", "parse_shape"]
-
 
 def export(
     output: Annotated[

@@ -19,32 +19,6 @@ from typer.core import TyperCommand
 
 from ppsr.errors import ConfigError, PpsrError, first_line, printable
 
-__all__ = [
-    "Backend",
-    "ConfigFile",
-    "Device",
-    "Force",
-    "Imports",
-    "Loads",
-    "MaxMemory",
-    "NetworkConfig",
-    "NetworkLoads",
-    "Overrides",
-    "Precision",
-    "Seed",
-    "SelfEnsemble",
-    "SeveralValues",
-    "Threads",
-    "Trust",
-    "ValueRange",
-    "Workers",
-    "comma_separated",
-    "exit_on_signals",
-    "log_to_console",
-    "run_alone",
-    "run_command",
-]
-
 logger = logging.getLogger(__name__)
 
 # configs

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ppsr.config.loader import Config
     from ppsr.inference.backends.exported import BackendOptions
 
-__all__ = ["infer", "main"]
-
 # PaddleGAN's --run_mode: backend and precision
 _RUN_MODES = {
     "auto": ("auto", "fp32"),

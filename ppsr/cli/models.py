@@ -12,8 +12,6 @@ import typer
 from ppsr.cli.flags import log_to_console
 from ppsr.errors import WeightError, printable
 
-__all__ = ["app"]
-
 app = typer.Typer(help="Find, download, mix and identify weights; list networks.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]

@@ -13,8 +13,6 @@ from ppsr.errors import ConfigError, printable
 if TYPE_CHECKING:
     from ppsr.prepare.jobs import Recipe, Summary
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Prepare data sets. Existing results are kept, so an interrupted command can be run again.",
     no_args_is_help=True,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import typer
 
-__all__ = ["quickstart"]
-
 
 def quickstart() -> None:
     """Upscale a photo with published weights, then train and score a small network in this folder."""

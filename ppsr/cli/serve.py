@@ -14,8 +14,6 @@ import typer
 from ppsr.cli.flags import Backend, MaxMemory, Precision, Trust, exit_on_signals, log_to_console
 from ppsr.errors import ConfigError
 
-__all__ = ["serve"]
-
 
 def serve(
     load: Annotated[

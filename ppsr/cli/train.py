@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ppsr.engine.distributed import Group
     from ppsr.models.base import BaseModel
 
-__all__ = ["main", "train"]
-
 logger = logging.getLogger("ppsr.main")
 
 

@@ -23,8 +23,6 @@ from ppsr.cli.flags import (
 )
 from ppsr.errors import ConfigError, printable
 
-__all__ = ["upscale"]
-
 
 def upscale(
     sources: Annotated[

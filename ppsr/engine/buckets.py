@@ -12,8 +12,6 @@ from paddle import Tensor
 
 from ppsr.memory import device_array
 
-__all__ = ["GradientBuckets"]
-
 Reduce = Callable[[Tensor], Any]
 
 

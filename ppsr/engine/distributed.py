@@ -24,8 +24,6 @@ from ppsr.compat.paddle import shared_counters
 from ppsr.engine.buckets import GradientBuckets
 from ppsr.errors import ConfigError
 
-__all__ = ["Group", "Rendezvous", "check_equal_ranks", "rank_settings", "start_distributed"]
-
 logger = logging.getLogger(__name__)
 
 # nodes may keep their files in different places

@@ -21,8 +21,6 @@ from ppsr.generators.macs import count_macs
 from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel
 
-__all__ = ["dry_run", "peak_memory"]
-
 
 def peak_memory() -> float:
     """Largest memory so far, in MB: of the allocator of the present GPU, elsewhere of this process."""

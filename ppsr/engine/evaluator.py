@@ -30,8 +30,6 @@ from ppsr.metrics.scoring import (
 )
 from ppsr.tiling import Tiler, make_tiles
 
-__all__ = ["DatasetImages", "sample_label", "score_dataset", "section_folders", "validate"]
-
 logger = logging.getLogger(__name__)
 
 Write = Callable[[Path, np.ndarray], None]

@@ -24,9 +24,6 @@ from ppsr.memory import device_array
 from ppsr.models.base import Batch
 from ppsr.registry import DATASETS
 
-__all__ = ["build_dataset", "build_stream", "check_samples", "fit_channels", "split_section"]
-
-
 logger = logging.getLogger(__name__)
 
 _CHECKED = 100  # samples whose headers are read at every start, in a fraction of a second

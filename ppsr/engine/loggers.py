@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ppsr.config.schema import Experiment
     from ppsr.engine.state import State
 
-__all__ = ["ScalarLog", "StepClock", "log_errors", "log_step", "save_visuals"]
-
 logger = logging.getLogger(__name__)
 
 

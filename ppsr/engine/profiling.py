@@ -10,8 +10,6 @@ import paddle
 
 from ppsr.errors import ConfigError, did_you_mean
 
-__all__ = ["StepProfiler"]
-
 logger = logging.getLogger(__name__)
 
 _KEYS = ("batch_range", "profile_path", "exit_on_finished")

@@ -19,8 +19,6 @@ from ppsr.config.schema import Experiment
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
 
-__all__ = ["find_run", "lock_run", "mark_latest", "named_checkpoint", "new_run_folder", "newest_run"]
-
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"

@@ -18,8 +18,6 @@ from ppsr.files import atomic_path
 from ppsr.weights import stream_state, write_state
 from ppsr.weights.identify import NetworkSpec
 
-__all__ = ["Saver"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -10,8 +10,6 @@ from types import FrameType
 
 from ppsr.engine.distributed import Group
 
-__all__ = ["StopRequest", "Stopped"]
-
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

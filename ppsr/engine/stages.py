@@ -15,8 +15,6 @@ from ppsr.weights import apply_state, read_weight_file
 from ppsr.weights.loading import check_stated
 from ppsr.weights.weight_file import WeightFile
 
-__all__ = ["load_model", "load_stages"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -24,8 +24,6 @@ from ppsr.weights import dump_state, load_state, parse_pdparams
 from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.record import stated_network
 
-__all__ = ["State", "build_state"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -21,8 +21,6 @@ from ppsr.imaging.io import write_image
 from ppsr.metrics.scoring import ImageError, SetScore, check_lr_size
 from ppsr.registry import METRICS
 
-__all__ = ["ValidationSet", "Validator", "build_metrics"]
-
 logger = logging.getLogger(__name__)
 
 _CHECKED_SAMPLES = 3  # at the start; more faults than that in a row are not an accident

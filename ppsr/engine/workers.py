@@ -24,8 +24,6 @@ from ppsr.config.schema import LoaderOptions
 from ppsr.errors import DataError, PpsrError
 from ppsr.models.base import Batch
 
-__all__ = ["WorkerError", "batches_of_workers"]
-
 Make = Callable[[Sequence[Any]], dict[str, Any]]
 
 _FAILURE = "worker failure"

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ppsr.inference.backends.base import Backend
 
-__all__ = ["check_degradation", "predict_degradation", "read_degradation"]
-
 _SIDE = 256  # pixels of a part; a multiple of the map's stride
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-__all__ = ["WriteBehind", "read_ahead"]
-
 T = TypeVar("T")
 _END = object()
 _POLL = 0.1  # seconds after which a waiting thread looks whether the other one has ended

@@ -14,8 +14,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppsr.errors import printable
 
-__all__ = ["Progress", "progress_bar"]
-
 logger = logging.getLogger(__name__)
 
 _QUIET = 10  # seconds without a log line

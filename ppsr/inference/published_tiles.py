@@ -25,8 +25,6 @@ from ppsr.generators.network_info import NetworkInfo
 from ppsr.inference.backends.base import Backend, apply_backend
 from ppsr.memory import is_out_of_memory
 
-__all__ = ["PUBLISHED_MODES", "PublishedTiles", "upscale_as_published"]
-
 PUBLISHED_MODES = ("published", "published-inference", "published-onnx")
 _ONNX_MULTIPLE = 16
 Run = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) -> (N, C, scale * H, scale * W), no padding

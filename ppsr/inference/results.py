@@ -17,18 +17,6 @@ from ppsr.inference.inputs import Job
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video.check import check_video, video_header
 
-__all__ = [
-    "NO_ALPHA",
-    "FileOptions",
-    "Report",
-    "check_target",
-    "existing_result",
-    "exit_code",
-    "image_size",
-    "input_pixels",
-    "open_report",
-]
-
 logger = logging.getLogger(__name__)
 
 Report = dict[str, Any]

@@ -11,8 +11,6 @@ from ppsr.inference.backends.base import Backend, PaddleBackend, apply_backend
 from ppsr.memory import SHARE_OF_FREE, bytes_per_pixel, gpu_free, memory_budget, resident_memory, trim_heap
 from ppsr.tiling import Tiles, largest_tiles
 
-__all__ = ["TileMemory"]
-
 _SHARE_OF_GPU = 0.8  # of a limit: workspaces come on top of what was measured
 _HEADROOM_FACTOR = 2  # retained memory has been up to so many times what the arrays need
 # without a limit freed memory is retained, and large tiles leave more holes than small ones

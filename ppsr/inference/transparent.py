@@ -8,8 +8,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["fill_hidden", "has_alpha", "readable_pixels"]
-
 _ROWS = 64  # filled at once: the search takes some 40 bytes a pixel
 _MARGIN = 64  # rows above and below in which the nearest visible pixel is sought; no tile is read wider
 

@@ -23,8 +23,6 @@ from ppsr.serve.limits import Limits, RequestError, check_request
 from ppsr.serve.service import Service
 from ppsr.serve.worker import Job, Task, failure
 
-__all__ = ["Options", "create_app"]
-
 _POLL = 0.05  # seconds between two looks at whether the client is still there
 _BLOCK = 2**18
 _PAGE = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}

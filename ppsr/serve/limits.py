@@ -12,8 +12,6 @@ from starlette.requests import Request
 
 from ppsr.errors import ConfigError, PpsrError
 
-__all__ = ["Limits", "RequestError", "check_request", "is_loopback"]
-
 
 class RequestError(PpsrError):
     """A request is not served; the client can do something about it.

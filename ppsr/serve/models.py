@@ -11,8 +11,6 @@ from ppsr.inference.export.artifact import find_export
 from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import local_path, resolve_weights
 
-__all__ = ["ModelSource", "catalogue_models", "named_models"]
-
 
 @dataclass(frozen=True)
 class ModelSource:

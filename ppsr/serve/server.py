@@ -16,8 +16,6 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["bind", "make_server", "run_until_signal"]
-
 _CONNECTIONS = 64
 _HEADER_SECONDS = 10.0  # for the lines of a request
 _UNREAD = 2**28  # bytes after which a client must have noticed that it was answered

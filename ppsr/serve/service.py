@@ -20,8 +20,6 @@ from ppsr.serve.worker import Job, Task, Worker
 from ppsr.weights.catalogue import find_entry
 from ppsr.weights.fetch import get_entry, weight_folder
 
-__all__ = ["Service"]
-
 _POLL = 0.2  # seconds between two looks at a download
 
 

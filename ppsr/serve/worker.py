@@ -29,8 +29,6 @@ from ppsr.serve.models import ModelSource
 if TYPE_CHECKING:
     from ppsr.inference.upscaler import Upscaler
 
-__all__ = ["Job", "OpenModel", "Task", "Worker", "failure", "open_model"]
-
 logger = logging.getLogger(__name__)
 
 _POLL = 0.02  # seconds between two looks at the pipe

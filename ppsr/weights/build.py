@@ -16,8 +16,6 @@ from ppsr.registry import GENERATORS
 from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.record import check_sizes
 
-__all__ = ["build_from_spec"]
-
 _SPARE_TENSORS, _SPARE_NUMBERS = 1000, 1 << 20
 _lock = threading.Lock()
 

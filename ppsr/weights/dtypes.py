@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["DTYPES", "STORAGES", "from_bits"]
-
 STORAGES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",

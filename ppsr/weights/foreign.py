@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["HEAD", "PADDLE_GRAPH", "foreign_kind"]
-
 HEAD = 512  # bytes that are looked at
 
 _AGAIN = "the download gave it instead of the file; download the file again"

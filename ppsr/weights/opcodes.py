@@ -14,8 +14,6 @@ from typing import IO, Any, cast
 
 from ppsr.errors import WeightError
 
-__all__ = ["CorruptFile", "UnsafeFile", "is_plain_key", "scan"]
-
 _MAX_OPCODES = 5_000_000
 
 _BUILDING = """

@@ -19,8 +19,6 @@ import numpy as np
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 from ppsr.weights.unpickle import Builder, Part, Reader, mapping, plain
 
-__all__ = ["dump_state", "parse_pdparams", "stream_state"]
-
 _DTYPES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"))
 _BIG = "UnpackBigParamInfor@@"
 _NAMES = "StructuredToParameterName@@"

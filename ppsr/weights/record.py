@@ -17,8 +17,6 @@ import numpy as np
 from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.opcodes import CorruptFile
 
-__all__ = ["ENTRY", "check_sizes", "dump_record", "stated_network", "take_record"]
-
 ENTRY = "ppsr"
 _FORMAT = 1
 _BEGINS = f'{{"format": {_FORMAT}, "networks":'

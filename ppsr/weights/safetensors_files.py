@@ -14,8 +14,6 @@ from ppsr.errors import WeightError
 from ppsr.weights.dtypes import from_bits
 from ppsr.weights.opcodes import CorruptFile
 
-__all__ = ["dump_safetensors", "is_safetensors", "parse_safetensors"]
-
 _HEADER_LIMIT = 100_000_000
 _MAX_TENSORS = 200_000
 _TYPES = {

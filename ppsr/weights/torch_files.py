@@ -22,8 +22,6 @@ from ppsr.weights.dtypes import DTYPES, STORAGES, from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
 from ppsr.weights.unpickle import Builder, Part, Reader, mapping, plain
 
-__all__ = ["is_torch_file", "parse_torch"]
-
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MAX_ENTRIES = 200_000

@@ -16,8 +16,6 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.weights.dtypes import STORAGES
 
-__all__ = ["dump_torch"]
-
 _TOP = "archive"
 _ALIGNMENT = 64
 _STORAGES = {code: name for name, code in STORAGES.items() if name != "UntypedStorage"}

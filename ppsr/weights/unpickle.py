@@ -8,8 +8,6 @@ from typing import IO, Any, NoReturn
 
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, is_plain_key
 
-__all__ = ["Builder", "Part", "Reader", "mapping", "plain"]
-
 _MAX_DEPTH = 64
 _MAX_NODES = 1_000_000
 

@@ -16,8 +16,6 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.weights.identify import StateDict, identify
 
-__all__ = ["Unwrapped", "unwrap"]
-
 _ENTRIES = ("params", "model_state_dict", "state_dict", "model", "net", "net_g", "netG", "G")
 _ATTRIBUTES = ("net_g", "netG", "generator", "model", "net", "network", "module", "G")
 _PREDICTOR_PREFIX = "predictor"  # a second network that inference needs, so that nothing may be taken off

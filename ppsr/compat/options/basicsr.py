@@ -19,8 +19,6 @@ from ppsr.errors import ConfigError, did_you_mean
 from ppsr.generators.cddnet import DASR_PARTS
 from ppsr.registry import CRITERIONS, DISCRIMINATORS, GENERATORS
 
-__all__ = ["convert_basicsr", "published_network"]
-
 _TABLES = yaml.safe_load(Path(__file__).with_name("basicsr.yaml").read_text(encoding="utf-8"))
 _DEGRADATIONS = {"DASRDataset": convert_levels, "RealESRGANDataset": convert_second_order}
 

@@ -13,8 +13,6 @@ from ppsr.compat.options.source import Source
 from ppsr.degradations.dasr import LEVELS, Stage
 from ppsr.errors import ConfigError
 
-__all__ = ["convert_levels", "convert_second_order"]
-
 _DATA = "datasets.train"
 _STEPS = {
     "blur": ("blur_sigma", "sinc_prob", "kernel_list", "kernel_prob", "betag_range", "betap_range"),

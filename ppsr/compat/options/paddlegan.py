@@ -14,8 +14,6 @@ from ppsr.config.loader import Config
 from ppsr.config.paddlegan import WITHOUT_EFFECT, to_ppsr_form
 from ppsr.errors import ConfigError
 
-__all__ = ["convert_paddlegan"]
-
 # options of PaddleGAN's RRDBNet, and of ours, which equals it
 _RRDBNET = {
     "in_nc": "num_in_ch",

@@ -22,8 +22,6 @@ from ppsr.config.yaml_tree import Lines
 from ppsr.errors import ConfigError
 from ppsr.registry import CRITERIONS, Registry
 
-__all__ = ["Conversion", "Note", "Source", "notes_of", "to_text"]
-
 _MISSING: Any = object()
 _SHOWN = 70  # characters of a value in a note
 _HEAD = ("total_iters", "epochs", "output_dir", "seed", "enable_visualdl")

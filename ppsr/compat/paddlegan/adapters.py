@@ -14,8 +14,6 @@ from ppsr.errors import ConfigError
 from ppsr.generators.apply import pad_to_multiple
 from ppsr.registry import CRITERIONS, DATASETS, DISCRIMINATORS, GENERATORS, METRICS
 
-__all__ = ["build_criterion", "build_dataset", "build_discriminator", "build_generator", "build_metric"]
-
 Options = Mapping[str, Any]
 
 

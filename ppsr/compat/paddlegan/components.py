@@ -21,8 +21,6 @@ from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError, did_you_mean
 
-__all__ = ["INSTALL", "MissingPpganError", "component", "load_ppgan"]
-
 # ppgan asks for numba 0.53.1, librosa 0.8.1 and imageio 2.9.0, which Python 3.10 has no wheels of; its
 # super-resolution needs none of them.
 INSTALL = "pip install munch && pip install --no-deps ppgan==2.1.0"

@@ -16,8 +16,6 @@ from ppsr.models.base import Batch
 from ppsr.registry import MODELS
 from ppsr.solver.schedules import Schedule
 
-__all__ = ["PpganModel", "build_model"]
-
 
 class _TheirSchedule(Schedule):
     """The present rate of a scheduler that PaddleGAN's Trainer steps."""

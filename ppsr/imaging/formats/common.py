@@ -11,8 +11,6 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import DAMAGED_EXIF, Metadata, is_sound_exif
 
-__all__ = ["Decoded", "Target", "by_opencv", "check_size", "count_frames", "in_strips", "sound_exif"]
-
 MOST_FRAMES = 10_000  # counted
 STRIP = 64  # rows
 Decoded = tuple[np.ndarray, Metadata, bool]

@@ -29,8 +29,6 @@ from ppsr.imaging.formats.common import (
 from ppsr.imaging.formats.others import eight_bit
 from ppsr.imaging.metadata import COMMENT, EXIF_HEADER, IPTC, LARGEST_TEXT, Directories, Metadata
 
-__all__ = ["decode_jpeg", "jpeg_size", "write_jpeg"]
-
 _MOST_SCANS = 256  # of a progressive file; encoders write about ten
 _MOST_DPI = 65_535
 _SEVERAL, _NUMBER_OF_IMAGES = b"MPF\0", 0xB001

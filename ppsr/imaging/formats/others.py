@@ -14,8 +14,6 @@ from ppsr.errors import DataError
 from ppsr.imaging.formats.common import Decoded, Target, check_size, count_frames, sound_exif
 from ppsr.imaging.metadata import EXIF_HEADER, Metadata
 
-__all__ = ["decode_other", "eight_bit", "has_alpha", "open_image", "write_other"]
-
 _MOST_FRAMES = 100  # counted: Pillow goes through them one by one
 _MOST_COMMENTS = 1000  # Pillow's time grows with their square
 _DEPTHS, _BOXES = b"pixi", 2**16  # a box of AVIF and HEIC: version, number of channels, bits of each

@@ -25,8 +25,6 @@ from ppsr.imaging.formats.common import (
 from ppsr.imaging.formats.others import eight_bit, open_image
 from ppsr.imaging.metadata import EXIF_HEADER, LARGEST_TEXT, Metadata
 
-__all__ = ["decode_png", "write_png"]
-
 _EXIF, _XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"  # keywords of texts
 _LEVEL = 1  # of zlib: level 4 takes 1.45 times as long for files 8 % smaller
 _IDAT = 2**20

@@ -31,8 +31,6 @@ from ppsr.imaging.formats.common import (
 from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.metadata import DAMAGED_EXIF, EXIF_HEADER, LAYOUT, Directories, Metadata, is_sound_exif
 
-__all__ = ["decode_tiff", "tiff_header", "write_tiff"]
-
 _POINTERS = (0x8769, 0x8825)  # to directories of EXIF and GPS
 _FOUR_GIGABYTES = 2**32 - 2**20
 _LEVEL = 4  # of zlib: beyond it time doubles for a few per cent

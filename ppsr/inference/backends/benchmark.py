@@ -28,16 +28,6 @@ from ppsr.inference.backends.open_vino import OpenVinoBackend
 from ppsr.inference.backends.paddle_inference import PaddleInferenceBackend
 from ppsr.inference.export.artifact import Export, example_images
 
-__all__ = [
-    "BACKENDS",
-    "BackendResult",
-    "backend_class",
-    "benchmark_backends",
-    "installed",
-    "seconds_of",
-    "try_backend",
-]
-
 logger = logging.getLogger(__name__)
 
 _EXPORTED = (PaddleInferenceBackend, OnnxRuntimeBackend, OpenVinoBackend, TensorRtBackend, NcnnBackend)

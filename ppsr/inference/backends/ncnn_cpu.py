@@ -8,8 +8,6 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.export.artifact import INPUT_NAME, Export
 
-__all__ = ["NcnnBackend"]
-
 _REDUCED = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "int8_inference")
 
 

@@ -12,8 +12,6 @@ from ppsr.files import sha256
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.export.artifact import DEGRADATION_NAME, INPUT_NAME, Export
 
-__all__ = ["OnnxRuntimeBackend", "TensorRtBackend"]
-
 
 class OnnxRuntimeBackend(ExportedBackend):
     """See `ExportedBackend`."""

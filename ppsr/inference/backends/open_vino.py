@@ -11,8 +11,6 @@ from ppsr.errors import ConfigError
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.export.artifact import INPUT_NAME, Export
 
-__all__ = ["OpenVinoBackend"]
-
 _UNTOUCHED = np.uint32(0x7FC0_BEEF)  # a NaN that no arithmetic makes
 _TYPES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 

@@ -13,8 +13,6 @@ from ppsr.inference.export.artifact import Export
 from ppsr.inference.export.graph_check import check_parameters
 from ppsr.processor import has_bfloat16
 
-__all__ = ["PaddleInferenceBackend"]
-
 # Searches for operations to fuse on a CPU that take minutes in large graphs: two are never worth it with the
 # networks here, the others not once there are many convolutions, with whose number cubed their time grows.
 _SLOW_PASSES = ("scale_matmul_fuse_pass", "conv_elementwise_add_mkldnn_fuse_pass")

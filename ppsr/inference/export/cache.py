@@ -26,8 +26,6 @@ from ppsr.inference.export.artifact import Export
 from ppsr.inference.export.writer import export_network
 from ppsr.weights.record import stated_network
 
-__all__ = ["cache_place", "find_cached", "make_export", "versions"]
-
 logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 2**31  # of all exports; those that were not used for longest go first

@@ -23,8 +23,6 @@ from typing import Any
 from ppsr.errors import DataError, WeightError
 from ppsr.weights.ncnn import read_ncnn
 
-__all__ = ["check_graph", "check_parameters", "unknown_operations"]
-
 _LARGEST = 2**31 - 1  # bytes; protobuf's own limit
 _DEEPEST = 64  # messages inside each other
 _SHOWN = 8

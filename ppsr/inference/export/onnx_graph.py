@@ -16,8 +16,6 @@ from pathlib import Path
 
 from ppsr.errors import ConfigError
 
-__all__ = ["OPSET", "convert", "missing_packages"]
-
 OPSET = 17
 
 

@@ -9,17 +9,6 @@ from typing import Any, NamedTuple
 
 from ppsr.errors import DataError
 
-__all__ = [
-    "Clock",
-    "VideoCheck",
-    "VideoHeader",
-    "check_video",
-    "decoded",
-    "is_video_head",
-    "open_video",
-    "video_header",
-]
-
 # FFmpeg writes PCM into MP4 too, but few programs play it and not all that AVI files hold is accepted
 _SOUND_OF_MP4 = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "libopus", "alac", "flac")
 _STATE_LENGTH = ("matroska", "mov", "avi", "asf")  # others estimate it from what is there

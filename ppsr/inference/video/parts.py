@@ -17,8 +17,6 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import atomic_path, atomic_write, lock_file
 
-__all__ = ["PART_FRAMES", "Parts", "remove_parts"]
-
 PART_FRAMES = 100  # each part begins with a keyframe, where encoders would put one every 250 frames or so
 _SETTINGS, _LOCK = "settings.json", "lock"
 _LONGEST_NAME = 200  # bytes

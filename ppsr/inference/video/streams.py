@@ -18,16 +18,6 @@ from ppsr.inference.video.check import open_video
 if TYPE_CHECKING:
     from ppsr.inference.results import FileOptions
 
-__all__ = [
-    "add_encoder",
-    "copied_packets",
-    "copy_metadata",
-    "copy_streams",
-    "has_alpha",
-    "lost_metadata",
-    "pixel_formats",
-]
-
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _NARROW = 1  # luma from 16 to 235
 _CRF = 18

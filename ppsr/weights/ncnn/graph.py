@@ -14,8 +14,6 @@ from typing import Any
 from ppsr.weights.ncnn.layers import Layer
 from ppsr.weights.opcodes import CorruptFile
 
-__all__ = ["Conv", "Expected", "Graph", "UnknownGraph", "build_graph"]
-
 Node = int
 _DIGITS = 6  # of slopes and coefficients, which are float32 or decimal texts
 _NEAREST, _BICUBIC = 1, 3

@@ -17,8 +17,6 @@ import numpy as np
 from ppsr.weights.dtypes import from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 
-__all__ = ["MAGIC", "Layer", "Numbers", "parse_param"]
-
 MAGIC = 7767517
 FLOAT32, FLOAT16, BFLOAT16 = 0, 0x01306B47, 0x01348B83
 _REFUSED = {0x000D4B38: "int8, which needs scales", 0x0002C056: "float32 with extra scaling"}

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["ACTIVATION_SLOPES", "NETWORKS"]
-
 ACTIVATION_SLOPES = {"prelu": None, "relu": 0.0, "leakyrelu": 0.1}
 _SLOPE = _RESIDUAL = 0.2  # of RRDB
 

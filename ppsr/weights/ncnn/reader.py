@@ -18,8 +18,6 @@ from ppsr.weights.ncnn.layers import Layer, Numbers, parse_param
 from ppsr.weights.ncnn.networks import ACTIVATION_SLOPES, NETWORKS
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 
-__all__ = ["NcnnWeights", "read_ncnn"]
-
 _ACTIVATIONS = {slope: name for name, slope in ACTIVATION_SLOPES.items() if slope is not None}
 _PER_BLOCK = 15
 _OTHERS = 4

@@ -15,8 +15,6 @@ from ppsr.weights.identify import NetworkSpec
 from ppsr.weights.ncnn.layers import FLOAT16, FLOAT32, MAGIC
 from ppsr.weights.ncnn.networks import NETWORKS
 
-__all__ = ["write_ncnn"]
-
 _BICUBIC = 3
 
 
