@@ -63,6 +63,9 @@ def to_ppsr_form(config: Config) -> tuple[dict[str, Any], dict[Place, str]]:
     unused = [("model", key) for key in _MODEL_WITHOUT_EFFECT if model.pop(key, None)]
     for place in [*unused, *((key,) for key in WITHOUT_EFFECT if key in config)]:
         logger.warning("%s: '%s' has no effect here", config.where(*place), ".".join(place))
+    if config.get("epochs") is not None:
+        text = "an epoch reads each image once, without RepeatDataset; snapshot_config.interval is in steps"
+        logger.warning("%s: 'epochs': %s", config.where("epochs"), text)
     pyramid = model["name"] == "DRN"
     values["model"], unit = (_drn if pyramid else _plain_sr)(config, model)
     if isinstance(values.get("dataset"), Mapping):
@@ -147,7 +150,7 @@ def _dataset(
     config: Config, lines: dict[Place, str], place: Place, section: Any, unit: float, pyramid: bool
 ) -> Any:
     if isinstance(section, Mapping) and section.get("name") == "RepeatDataset":
-        text = "training counts steps, not epochs, so RepeatDataset has no effect here"
+        text = "RepeatDataset has no effect here, where no pause comes between epochs"
         logger.warning("%s: %s: %s", config.where(*place), ".".join(place), text)
         repeated = section.get("dataset")
         if not isinstance(repeated, Mapping):

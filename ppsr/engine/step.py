@@ -317,6 +317,8 @@ class TrainStep:
 
 def _scalar(name: str, value: Tensor) -> Tensor:
     """A loss as a float32 scalar."""
+    if not isinstance(value, paddle.Tensor):
+        raise ConfigError(f"the loss {name} is {value!r}, not a tensor of its criterion")
     if value.size != 1:
         raise ConfigError(
             f"the loss {name} is an array of shape {list(value.shape)}, not a number; "

@@ -65,16 +65,26 @@ def apply_generator(net: nn.Layer, lq: Tensor) -> Tensor:
 
     Returns:
         (N, C, scale * H, scale * W), in [0, 1] up to what the network overshoots; not clipped.
+
+    Raises:
+        ConfigError: the network states no `scale`, or gives a smaller image than that.
     """
+    scale = getattr(net, "scale", None)
+    if scale is None:
+        raise ConfigError(f"{type(net).__name__} states no scale, how many times it enlarges")
     if getattr(net, "luma", False) and lq.shape[1] == 3:
-        return on_luma(lambda y: apply_generator(net, y), lq, net.scale, device_array)
+        return on_luma(lambda y: apply_generator(net, y), lq, scale, device_array)
     rgb_range = float(getattr(net, "rgb_range", 1.0))
     height, width = lq.shape[2:]
     scaled = lq if rgb_range == 1 else lq * rgb_range
     output = net(pad_to_multiple(scaled, int(getattr(net, "size_multiple", 1))))
     sr = output[-1] if isinstance(output, (list, tuple)) else output
-    if list(sr.shape[2:]) != [height * net.scale, width * net.scale]:
-        sr = sr[:, :, : height * net.scale, : width * net.scale]
+    if list(sr.shape[2:]) != [height * scale, width * scale]:
+        if 0 < sr.shape[2] < height * scale or 0 < sr.shape[3] < width * scale:
+            raise ConfigError(
+                f"{type(net).__name__} makes {list(sr.shape[2:])} of {[height, width]}, its scale is {scale}"
+            )
+        sr = sr[:, :, : height * scale, : width * scale]
     return sr if rgb_range == 1 else sr / rgb_range
 
 

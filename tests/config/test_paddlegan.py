@@ -117,7 +117,8 @@ dataset:
 def test_the_plain_model_names_networks_of_paddlegan_and_keeps_its_defaults(tmp_path, caplog):
     path = tmp_path / "plain.yaml"
     path.write_text(PLAIN)
-    config = load_config(path, ["dataset.train.gt_size=8"])
+    config = load_config(path, ["dataset.train.gt_size=8", "epochs=3"])
+    assert "snapshot_config.interval is in steps" in caplog.text
     assert config["model"] == {
         "name": "SRModel",
         "generator": {"name": "ppgan.LESRCNNGenerator", "scale": 2},

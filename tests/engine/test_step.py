@@ -12,8 +12,10 @@ import pytest
 
 from ppsr.config.schema import Precision
 from ppsr.engine.step import TrainStep
+from ppsr.errors import ConfigError
 from ppsr.models.base import Batch
 from ppsr.models.sr import SRModel
+from ppsr.models.terms import Term
 from ppsr.solver.optimizers import build_optimizers, build_schedules
 from ppsr.solver.schedules import ConstantLR
 from tests.engine.helpers import make_trainer, write_config
@@ -134,3 +136,12 @@ def test_channels_last_says_where_it_has_no_effect(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "ppsr"):
         make_trainer(write_config(tmp_path), tmp_path / "run", ["step.channels_last=true"])
     assert "channels_last has an effect on a GPU" in caplog.text
+
+
+@pytest.mark.parametrize("result", [None, 0.5])
+def test_a_criterion_that_gives_no_tensor_is_named(tmp_path, result):
+    trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["total_iters=1"])
+    model = trainer.state.model
+    model.terms = [Term("l_own", lambda sr, gt: result, ("sr", "gt"))]
+    with pytest.raises(ConfigError, match=r"the loss l_own is .* not a tensor"):
+        trainer.train()

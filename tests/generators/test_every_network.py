@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import super_resolve
@@ -209,3 +210,19 @@ def check_recognised(name: str, arguments: dict[str, Any]) -> None:
 @pytest.mark.smoke
 def test_weights_are_recognised_and_the_network_rebuilt(name: str) -> None:
     check_recognised(name, GENERATORS.get(name).test_args)
+
+
+class _Halved(nn.Layer):
+    """Gives half the size that it came in."""
+
+    def forward(self, x):
+        return x[:, :, ::2, ::2]
+
+
+def test_networks_of_another_size_than_their_scale_says_are_named() -> None:
+    net = _Halved()
+    with pytest.raises(ConfigError, match="_Halved states no scale"):
+        super_resolve(net, paddle.zeros([1, 3, 8, 8]))
+    net.scale = 1
+    with pytest.raises(ConfigError, match=r"_Halved makes \[4, 4\] of \[8, 8\], its scale is 1"):
+        super_resolve(net, paddle.zeros([1, 3, 8, 8]))
