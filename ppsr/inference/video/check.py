@@ -104,7 +104,7 @@ class Clock:
     def __init__(self, source: Path) -> None:
         self._source = source
         self._last: int | None = None
-        self._size: tuple[int, int] | None = None
+        self._size = ""
 
     def __call__(self, frame: Any, reader: Any) -> int:
         # AVI states the order of decoding alone, from which FFmpeg guesses times that do not rise
@@ -115,11 +115,11 @@ class Clock:
             pts = 0 if self._last is None else self._last + step
         if self._last is not None and pts <= self._last:
             raise DataError(f"{self._source}: the time stamps of its frames do not rise at {frame.time} s")
-        size = (frame.width, frame.height)
+        size = f"{frame.width} x {frame.height}"
         if size != (self._size or size):
             raise DataError(
-                f"{self._source}: its frames change their size at {frame.time} s, from {self._size[0]} x "
-                f"{self._size[1]} to {size[0]} x {size[1]}; convert it to one size"
+                f"{self._source}: its frames change their size at {frame.time} s, from {self._size} to {size}; "
+                "convert it to one size"
             )
         self._last, self._size = pts, size
         return int(pts)
