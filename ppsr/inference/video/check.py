@@ -118,8 +118,8 @@ class Clock:
         size = f"{frame.width} x {frame.height}"
         if size != (self._size or size):
             raise DataError(
-                f"{self._source}: its frames change their size at {frame.time} s, from {self._size} to {size}; "
-                "convert it to one size"
+                f"{self._source}: its frames change their size at {frame.time} s, from {self._size} to "
+                f"{size}; convert it to one size"
             )
         self._last, self._size = pts, size
         return int(pts)
