@@ -135,10 +135,16 @@ class Registry:
                 raise
             logger.debug("building %s failed", name, exc_info=True)
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ConfigError(f"{self.kind} '{name}': {reason}") from error
+            texts = [f"{key} is the text {value!r}" for key, value in arguments.items() if _is_number(value)]
+            raise ConfigError("; ".join([f"{self.kind} '{name}': {reason}", *texts])) from error
         if self.kind == "generator":
             built.built_from = {"name": name, **arguments}  # weight files state it
         return built
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a text that a number was meant by."""
+    return isinstance(value, str) and value.strip().lstrip("-").replace(".", "", 1).isdigit()
 
 
 def import_modules(names: Iterable[str]) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from paddle import nn
+
 from ppsr.errors import ConfigError
 from ppsr.evaluation.protocols import Protocol, find_protocol
 from ppsr.evaluation.published import method_names
@@ -75,7 +77,7 @@ class Evaluation:
 
 
 def evaluate(
-    method: Upscaler | Upscale | str | Path | Sequence[str | Path] | None = None,
+    method: Upscaler | nn.Layer | Upscale | str | Path | Sequence[str | Path] | None = None,
     *,
     protocol: str = "classic",
     scale: int = 4,
@@ -98,9 +100,9 @@ def evaluate(
     Give either `gt` (and `lq` or `sr`) for one set, or `data` for a folder with the protocol's layout.
 
     Args:
-        method: weights or an `Upscaler`, "bicubic", or a function of H x W x 3 float32 images in [0, 1];
-            None: score `sr`. Images are cut only into tiles that were asked for; those that do not fit into
-            memory have no score.
+        method: weights, a network or an `Upscaler`, "bicubic", or a function of H x W x 3 float32 images in
+            [0, 1]; None: score `sr`. Images are cut only into tiles that were asked for; those that do not
+            fit into memory have no score.
         protocol: classic, dsr, reflash, dasr or realsr.
         gt: HR images, a folder or a pattern such as `Set14/*_HR.png`.
         sr: SR images; for several degradations, a folder of folders.
@@ -131,6 +133,7 @@ def evaluate(
         raise ConfigError(f"lq_script=fixed applies to protocol 'dsr' only, got '{protocol}'")
     if sr is not None and lq is not None:
         raise ConfigError("sr images are scored directly, so lq has no effect; give only one of them")
+    metrics, sets = ([one] if isinstance(one, str) else one for one in (metrics, sets))
     check_value_range(value_range)
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, got {seed}")
@@ -180,8 +183,9 @@ def _method(given: Any, scale: int) -> _Method:
     if isinstance(given, (str, Path, list, tuple)):
         files = [given] if isinstance(given, (str, Path)) else given
         name, network = network_name(files), Upscaler(files)
-    elif isinstance(given, Upscaler):
-        name, network = given.backend.info.network, copy(given)
+    elif isinstance(given, (Upscaler, nn.Layer)):
+        network = copy(given) if isinstance(given, Upscaler) else Upscaler(given)
+        name = network.backend.info.network
     else:
         return _Method("upscale", given)
     check_scale(name, network, scale)

@@ -211,5 +211,5 @@ def find_protocol(name: str, scale: int) -> Protocol:
     protocol = PROTOCOLS[name]
     if scale not in protocol.scales:
         valid = ", ".join(map(str, protocol.scales))
-        raise ConfigError(f"protocol '{name}' supports the scales {valid}, got {scale}")
+        raise ConfigError(f"protocol '{name}' supports the scales {valid}, got {scale!r}")
     return protocol

@@ -26,6 +26,8 @@ from ppsr.metrics.scoring import (
 
 __all__ = ["ImageSource", "SetTask", "Upscale", "bicubic", "find_sets"]
 
+_LARGEST = 2  # what functions that overshoot stay below, and values of 0..255 do not
+
 Upscale = Callable[[np.ndarray], np.ndarray]
 
 
@@ -143,7 +145,11 @@ class ImageSource:
         if lq is None or self.upscale is None:
             raise ImageError("unreadable", "there is no LR image and no way to generate one")
         unit = lq.astype(np.float32) / 255
-        sr = to_uint8(enlarged(self.upscale, unit, f"{name}: {size_text(lq)}", "give a smaller --tile"))
+        sr = enlarged(self.upscale, unit, f"{name}: {size_text(lq)}", "give a smaller --tile")
+        if sr.dtype != np.uint8:
+            if sr.size and sr.max() > _LARGEST:
+                raise ImageError("wrong range", f"values up to {sr.max():g} instead of 0 to 1")
+            sr = to_uint8(sr)
         return ImageTriplet(lq, *aligned(sr, gt, self.scale))
 
     def _degraded(self, gt: np.ndarray, name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -63,6 +64,8 @@ class Upscaler:
         outscale: size of the result / size of the image, 1/16 to 64; None: the network's scale.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
 
+        device: cpu, gpu or gpu:N; short for that device in `options`.
+
     Raises:
         ConfigError: an option has a value that is not allowed, or a package is missing.
         DataError: an export is incomplete, or this machine computes it wrongly.
@@ -81,6 +84,7 @@ class Upscaler:
         self_ensemble: bool = False,
         outscale: float | None = None,
         degradation: Sequence[float] | np.ndarray | None = None,
+        device: str | None = None,
     ) -> None:
         if tile_mode not in TILE_MODES:
             raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
@@ -93,6 +97,10 @@ class Upscaler:
             raise ConfigError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
         if tile_mode != "blend" and max_memory is not None:
             raise ConfigError(f"tile mode {tile_mode} has no limit of memory; use blend")
+        if device is not None:
+            options = replace(options or BackendOptions(), device=device)
+        if options is not None and options.device is not None and backend in (None, "paddle"):
+            options.use_device()  # before the network is made there
         if isinstance(network, (str, Path, list, tuple)):
             files = [network] if isinstance(network, (str, Path)) else list(network)
             network = load_source(None, [Path(file) for file in files])

@@ -12,8 +12,10 @@ from ppsr.evaluation.protocols import PROTOCOLS
 from ppsr.evaluation.report import table_lines, to_csv, write_report
 from ppsr.imaging.io import read_image, write_image
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
+from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.psnr_ssim import psnr
 from ppsr.registry import METRICS
+from tests.inference.helpers import small_network
 
 
 @pytest.fixture
@@ -48,6 +50,23 @@ def test_two_files_are_a_pair_whatever_their_names(folders):
     assert result.exit_code == 0 and list(result.sets[0].rows) == ["a"]
     alone = evaluate(gt=folders / "gt" / "a.png", method="bicubic")
     assert alone.exit_code == 0 and list(alone.sets[0].rows) == ["a"]
+
+
+def test_a_network_and_single_names_are_taken(folders):
+    net = small_network("SRVGGNetCompact", upscale=2)
+    alone = evaluate(net, gt=folders / "gt", scale=2, metrics="psnr")
+    assert alone.means == evaluate(Upscaler(net), gt=folders / "gt", scale=2, metrics=["psnr"]).means
+
+
+def test_a_function_may_give_bytes_and_no_other_range(folders):
+    def repeat(image):
+        return image.repeat(4, 0).repeat(4, 1)
+
+    given = {"gt": folders / "gt", "metrics": ["psnr"]}
+    as_bytes = evaluate(lambda image: np.rint(repeat(image) * 255).astype(np.uint8), **given)
+    assert as_bytes.means == evaluate(repeat, **given).means
+    wrong = evaluate(lambda image: repeat(image) * 255, **given)
+    assert wrong.exit_code == 3 and {kind for _, kind in _kinds(wrong)} == {"wrong range"}
 
 
 def test_bicubic_from_made_lr_is_scored_as_the_same_steps_by_hand(folders, images):

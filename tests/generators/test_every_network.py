@@ -37,6 +37,8 @@ def test_a_config_entry_and_a_name_build_the_same():
     assert build_generator(entry).built_from == build_generator("ESPCN", scale=2).built_from == entry
     with pytest.raises(ConfigError, match=r"the name of a generator must be a text, got \['ESPCN'\]"):
         build_generator({"name": ["ESPCN"]})
+    with pytest.raises(ConfigError, match="upscale is the text '4'"):
+        build_generator("DRCT", upscale="4")
 
 
 def example(net, n: int, h: int, w: int) -> list[paddle.Tensor]:

@@ -10,6 +10,7 @@ import ppsr
 from ppsr.errors import ConfigError, DataError, PpsrError
 from ppsr.generators.apply import super_resolve
 from ppsr.imaging.resize import matlab_resize
+from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.transparent import fill_hidden
 from ppsr.inference.upscaler import Upscaler
 from ppsr.memory import release_memory, resident_memory
@@ -232,6 +233,27 @@ def test_options_may_be_numbers_of_numpy():
 def test_arrays_that_are_no_images_are_refused(image):
     with pytest.raises(DataError):
         Upscaler(Repeat())(image)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "CPU", "", 0])
+def test_a_device_of_another_spelling_is_named(device):
+    with pytest.raises(ConfigError, match=f"device is cpu, gpu or gpu:N; got {device!r}"):
+        Upscaler(small_network(), device=device)
+
+
+@pytest.mark.skipif(paddle.device.is_compiled_with_cuda(), reason="for a Paddle without GPU")
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match="there is no gpu:1 that this Paddle can use"):
+        Upscaler(small_network(), device="gpu:1")
+    with pytest.raises(ConfigError, match="there is no gpu that this Paddle can use"):
+        Upscaler(small_network(), options=BackendOptions(device="gpu"))
+
+
+def test_a_network_that_gives_another_size_is_named(rng):
+    net = paddle.nn.Conv2D(3, 3, 3, padding=1)
+    net.scale = 2
+    with pytest.raises(DataError, match=r"\(1, 3, 8, 9\); at x2 the sides must be \(16, 18\)"):
+        Upscaler(net)(rng.random((8, 9, 3), dtype=np.float32))
 
 
 @pytest.mark.parametrize("network", [None, {"body": 1}, b"net.pth"])

@@ -131,6 +131,12 @@ def apply_backend(
     if not np.isfinite(sr).all() and hasattr(backend, "run_float32"):
         logger.warning("%s: values that are not finite; computed again in full precision", info.network)
         sr = backend.run_float32(*inputs)
+    expected = tuple(side * info.scale for side in inputs[0].shape[2:])
+    if sr.shape[2:] != expected:
+        raise DataError(
+            f"{info.network} makes an array {sr.shape} of one of {inputs[0].shape}; at x{info.scale} the "
+            f"sides must be {expected}"
+        )
     if not np.isfinite(sr).all():
         raise DataError("the network gave values that are not finite; its weights are broken")
     sr = sr[:, :, : height * info.scale, : width * info.scale]

@@ -58,7 +58,7 @@ class BackendOptions:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}")
-        kind, _, index = (self.device or "cpu").partition(":")
+        kind, _, index = str("cpu" if self.device is None else self.device).partition(":")
         if kind not in ("cpu", "gpu") or (index and not index.isdigit()):
             raise ConfigError(f"device is cpu, gpu or gpu:N; got {self.device!r}")
         if self.threads is not None and self.threads < 1:
