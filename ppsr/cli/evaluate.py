@@ -64,7 +64,9 @@ def evaluate_images(
     lpips_weights: Annotated[
         Path | None, typer.Option(help="Weights of the LPIPS network: torchvision's AlexNet or VGG16 file.")
     ] = None,
-    niqe_parameters: Annotated[Path | None, typer.Option(help="niqe_pris_params.npz.")] = None,
+    niqe_parameters: Annotated[
+        Path | None, typer.Option(help="Parameters of NIQE: BasicSR's niqe_pris_params.npz.")
+    ] = None,
     value_range: ValueRange = None,
     seed: Seed = 0,
     tile: Annotated[int, typer.Option(min=0, help="Tile size in LR pixels; 0: whole images.")] = 0,

@@ -47,14 +47,21 @@ def upscale(
         ),
     ] = None,
     outscale: Annotated[
-        float | None, typer.Option(help="Output size / input size, any number; default: the network's scale.")
+        float | None,
+        typer.Option(help="Output size / input size, 1/16 to 64; default: the network's scale."),
     ] = None,
     suffix: Annotated[str, typer.Option(help="Suffix appended to output names.")] = "",
     ext: Annotated[
         str, typer.Option(help="Image format: png, jpg, webp, bmp, tif, avif, or same as the input.")
     ] = "png",
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")] = 95,
-    tile: Annotated[int | None, typer.Option(min=0, help="Tile size in input pixels; 0: never tile.")] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG, WebP and AVIF.")] = 95,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Tile size in input pixels; 0: never tile; default: the largest that fits into memory.",
+        ),
+    ] = None,
     overlap: Annotated[
         int | None, typer.Option(min=0, help="Tile overlap in input pixels; default: from the network.")
     ] = None,
@@ -76,7 +83,9 @@ def upscale(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Skip inputs whose output already exists.")
     ] = False,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Maximum input pixels.")] = 2**27,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Maximum pixels of an input; outputs may have 16 times as many.")
+    ] = 2**27,
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Accept truncated JPEG files and damaged videos.")
     ] = False,
@@ -103,7 +112,7 @@ def upscale(
         typer.Option(help="Report file (JSON lines); default: report.jsonl in the output folder."),
     ] = None,
 ) -> None:
-    """Upscale images and videos.
+    """Upscale images and videos, by default with the published weights realesrgan-x4plus.
 
     Exit code 1 if some inputs failed, 2 if an option is wrong, 3 if no input was usable.
     """
