@@ -180,13 +180,25 @@ def copy_streams(reader: Any, writer: Any) -> tuple[dict[int, Any], list[str]]:
     return copied, left_out
 
 
-def copied_packets(reader: Any, copies: Mapping[int, Any]) -> Iterator[Any]:
-    """Packets for the streams that `copy_streams` has added."""
+def copied_packets(reader: Any, copies: Mapping[int, Any], late: list[int]) -> Iterator[Any]:
+    """Packets for the streams that `copy_streams` has added.
+
+    Args:
+        late: gets the streams of packets whose time goes back, which containers refuse.
+    """
     chosen = [reader.streams[number] for number in copies]
+    rounded = reader.format.name.startswith("matroska")  # to milliseconds: equal times are of two packets
+    last: dict[int, int] = {}
     for packet in reader.demux(chosen) if chosen else ():
-        if packet.dts is not None and not packet.is_corrupt:
-            packet.stream = copies[packet.stream.index]
-            yield packet
+        if packet.dts is None or packet.is_corrupt:
+            continue
+        number, strict = packet.stream.index, packet.stream.type == "audio" and not rounded
+        if number in last and packet.dts < last[number] + strict:
+            late.append(number)
+            continue
+        last[number] = packet.dts
+        packet.stream = copies[number]
+        yield packet
 
 
 def has_alpha(layout: Any) -> bool:

@@ -105,7 +105,7 @@ def upscale_video(
                     if lost := streams.lost_metadata(source, temporary, copied):
                         warnings.append(f"the result does not have: {', '.join(lost)}")
     except av.error.FFmpegError as error:
-        raise DataError(f"cannot convert {source}: {error}") from None
+        raise DataError(f"cannot convert {source}: {error.strerror}") from None
     height, width = job.size
     sr_height, sr_width = upscaler.size(*job.size)
     return {
@@ -129,6 +129,7 @@ class _Job:
     found: VideoCheck
     options: FileOptions
     left_out: list[str] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.stream, self.first = self.reader.streams.video[0], self.found.first
@@ -157,7 +158,7 @@ class _Job:
             try:
                 copies, self.left_out = streams.copy_streams(reader, writer)
                 writer.start_encoding()
-                for packet in islice(streams.copied_packets(reader, copies), _TRIED_PACKETS):
+                for packet in islice(streams.copied_packets(reader, copies, []), _TRIED_PACKETS):
                     writer.mux(packet)
                 writer.close()
             except (ValueError, av.error.FFmpegError) as error:
@@ -237,7 +238,7 @@ class _Job:
             streams.copy_metadata(reader, writer, video)
             writer.start_encoding()
             own = parts.packets(video, self.stream.time_base)
-            copied = streams.copied_packets(reader, copies)
+            copied = streams.copied_packets(reader, copies, self.late)
             for packet in merge(own, copied, key=lambda packet: packet.dts * packet.time_base):
                 writer.mux(packet)
             return {number: copy.index for number, copy in copies.items()}
@@ -247,6 +248,10 @@ class _Job:
         warnings = [*self.found.faults, *self.found.warnings]
         if self.left_out:
             warnings.append(f"{len(self.left_out)} streams are left out: {', '.join(self.left_out)}")
+        if self.late:
+            warnings.append(
+                f"{len(self.late)} packets of sound or subtitles are left out: their time goes back"
+            )
         tags = {key.lower(): value for key, value in self.stream.metadata.items()}
         beside = tags.get("alpha_mode") == "1"  # as WebM has it, not decoded
         if (streams.has_alpha(self.first.format) or beside) and not self.alpha:

@@ -162,6 +162,25 @@ def test_default_and_commentary_tracks_stay_what_they_are(tmp_path):
         assert [sound.disposition for sound in reader.streams.audio] == roles
 
 
+def test_sound_whose_time_goes_back_is_left_out_with_a_warning(tmp_path):
+    recording = b""
+    for first in (0, 60):  # frames of the second part, whose sound begins anew
+        with av.open(buffer := io.BytesIO(), "w", format="mpegts") as writer:
+            video, sound = add_video(writer, rate=10), writer.add_stream("aac", rate=44100)
+            sound.layout = "mono"
+            for stamp, image in enumerate(video_images(48, 64), first):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+                frame.pts, frame.time_base = stamp, Fraction(1, 10)
+                writer.mux(video.encode(frame))
+            writer.mux(video.encode(None))
+            encode_sound(writer, sound, np.zeros((1, 30 * 1024), np.float32), 1024, rate=44100)
+        recording += buffer.getvalue()
+    (tmp_path / "a.ts").write_bytes(recording)
+    report = _one(tmp_path, "a.ts", allow_truncated=True)
+    assert report["frames"] == 2 * len(STAMPS)
+    assert "packets of sound or subtitles are left out: their time goes back" in report["reason"]
+
+
 @pytest.mark.parametrize(
     ("second", "stamps", "reason"),
     [
