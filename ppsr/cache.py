@@ -10,8 +10,6 @@ from typing import Any
 
 from ppsr.files import atomic_write
 
-__all__ = ["cache_folder", "cache_get", "cache_put"]
-
 logger = logging.getLogger(__name__)
 
 _MOST_ENTRIES = 256  # of a file

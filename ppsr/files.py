@@ -18,19 +18,6 @@ from typing import IO, Any
 
 from ppsr.errors import DataError
 
-__all__ = [
-    "TEMPORARY",
-    "atomic_path",
-    "atomic_write",
-    "check_regular",
-    "json_number",
-    "lock_file",
-    "read_regular",
-    "real_path",
-    "sha256",
-    "walk_folders",
-]
-
 logger = logging.getLogger(__name__)
 
 _LONGEST_SUFFIX = 16

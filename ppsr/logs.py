@@ -10,8 +10,6 @@ from typing import TextIO
 
 from ppsr.errors import printable
 
-__all__ = ["setup_logging"]
-
 _FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 
 

@@ -20,22 +20,6 @@ from ppsr.errors import ConfigError, DataError, PpsrError
 if TYPE_CHECKING:
     from paddle import Tensor
 
-__all__ = [
-    "SHARE_OF_FREE",
-    "available_memory",
-    "bytes_per_pixel",
-    "default_device",
-    "device_array",
-    "gpu_free",
-    "is_out_of_memory",
-    "memory_budget",
-    "parse_bytes",
-    "readable_size",
-    "release_memory",
-    "resident_memory",
-    "trim_heap",
-]
-
 logger = logging.getLogger(__name__)
 
 # An EDSR-like x4 network with 64 channels takes 41 kB per LR pixel (9 * 64 * 16 values in its last layer) if

@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-__all__ = ["has_bfloat16", "processor_name"]
-
 
 def _entry(name: str) -> str:
     """An entry of the first processor in Linux's list; empty elsewhere."""

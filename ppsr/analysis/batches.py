@@ -13,8 +13,6 @@ from paddle import Tensor, nn
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator
 
-__all__ = ["MEMORY_MIB", "OnStep", "fitting_batch", "in_batches"]
-
 logger = logging.getLogger(__name__)
 
 MEMORY_MIB = 512

@@ -22,19 +22,6 @@ from ppsr.analysis.feature_maps import FeatureStatistics
 from ppsr.analysis.lam import Lam
 from ppsr.files import atomic_path, atomic_write
 
-__all__ = [
-    "contribution_density",
-    "draw_ablation",
-    "draw_ddr",
-    "draw_depth",
-    "draw_lam",
-    "draw_saliency",
-    "draw_sheet",
-    "file_name",
-    "mosaic",
-    "save_figure",
-]
-
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "ppsr", "font.size": 9, "axes.titlesize": 9}
 _PANEL = 2.6
 _TINY = np.finfo(np.float32).tiny

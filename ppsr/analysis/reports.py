@@ -43,8 +43,6 @@ from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError
 from ppsr.files import sha256
 
-__all__ = ["report_csm", "report_ddr", "report_features", "report_lam"]
-
 _PCA_OF_INDEX = 50
 Show = Callable[[str, str, int, int], None]  # title, network or layer, finished steps, all steps
 

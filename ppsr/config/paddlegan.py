@@ -17,8 +17,6 @@ from ppsr.errors import ConfigError
 if TYPE_CHECKING:
     from ppsr.config.loader import Config
 
-__all__ = ["WITHOUT_EFFECT", "is_paddlegan_form", "to_ppsr_form"]
-
 logger = logging.getLogger(__name__)
 
 _PLAIN_MODELS = ("BaseSRModel", "RCANModel", "SwinIRModel")

@@ -16,8 +16,6 @@ import yaml
 from ppsr.errors import ConfigError
 from ppsr.files import read_regular
 
-__all__ = ["Lines", "parse_scalar_text", "parse_yaml"]
-
 Lines = dict[tuple[str, ...], str]
 """Path of a key -> where it was written, such as ``configs/x.yaml:12``."""
 

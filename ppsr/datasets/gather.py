@@ -16,8 +16,6 @@ from ppsr.files import read_regular
 from ppsr.imaging.io import IMAGE_SUFFIXES
 from ppsr.imaging.pairing import describe_unpaired, match_names
 
-__all__ = ["BadFiles", "Folders", "gather_images", "gather_pairs", "gather_shares", "too_many"]
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 from paddle.io import BatchSampler
 
-__all__ = ["EpochBatchSampler"]
-
 
 class EpochBatchSampler(BatchSampler):
     """Endless batches of (epoch, index) pairs.

@@ -18,8 +18,6 @@ from ppsr.errors import DataError
 from ppsr.imaging.io import to_unit
 from ppsr.imaging.reading import check_value_range
 
-__all__ = ["ImageDataset", "TrainingDataset", "to_chw", "uint16_to_int16", "unit_sample"]
-
 
 def to_chw(image: np.ndarray) -> np.ndarray:
     """(H, W, C) -> contiguous (C, H, W)."""

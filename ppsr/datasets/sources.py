@@ -22,20 +22,6 @@ from ppsr.files import read_regular
 from ppsr.imaging.io import decode_content, decode_image, to_rgb
 from ppsr.imaging.reading import image_header
 
-__all__ = [
-    "STORE_LIST",
-    "STORE_SUFFIX",
-    "close_stores",
-    "list_source",
-    "load_lmdb",
-    "open_store",
-    "read_samples",
-    "read_size",
-    "read_store_list",
-    "reading_store",
-    "with_channels",
-]
-
 STORE_SUFFIX = ".lmdb"
 STORE_LIST = "meta_info.txt"
 _LINE = re.compile(r"(?P<key>.+)\.\w+ \((?P<shape>\d+,\d+,\d+)\)( \d+)?")

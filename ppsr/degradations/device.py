@@ -19,27 +19,12 @@ from paddle import Tensor
 from paddle.nn import functional as F
 
 from ppsr.accelerate import conv2d
-from ppsr.compat.paddle import seeded
 from ppsr.degradations import blur
 from ppsr.degradations.jpeg import BLOCK_DCT, CHROMA, LUMA, SUBSAMPLING, TO_RGB, TO_YCC, quality_factor
 from ppsr.degradations.noise import LUMA_WEIGHTS
 from ppsr.errors import DataError
 from ppsr.imaging.resize import RESIZE_MODES, torch_matrix
 from ppsr.memory import device_array
-
-__all__ = [
-    "TensorDraws",
-    "filter2d",
-    "gaussian_noise",
-    "interpolate",
-    "jpeg",
-    "poisson_noise",
-    "poisson_rate",
-    "round_to_8bit",
-    "seeded",
-    "to_unit",
-    "usm_sharpen",
-]
 
 
 class TensorDraws:

@@ -10,7 +10,6 @@ import numpy as np
 
 from ppsr.degradations import blur, jpeg, noise
 from ppsr.degradations.base import Operation
-from ppsr.degradations.noise import round_to_8bit
 from ppsr.errors import DataError
 from ppsr.imaging.resize import interpolate
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from paddle import Tensor
 
     from ppsr.degradations.device import TensorDraws
-
-__all__ = ["MODES", "Blur", "Jpeg", "Noise", "Resize", "Skipped", "apply_operations", "round_to_8bit"]
 
 MODES = ("area", "bilinear", "bicubic")  # of published degradations
 

@@ -16,8 +16,6 @@ import paddle
 from ppsr.errors import ConfigError
 from ppsr.memory import device_array
 
-__all__ = ["TrainingPairPool"]
-
 _PARAMETERS = "degradation_params"
 
 

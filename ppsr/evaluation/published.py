@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from ppsr.evaluation.evaluate import Evaluation
     from ppsr.metrics.scoring import SetScore
 
-__all__ = [
-    "PUBLISHED",
-    "Difference",
-    "Reference",
-    "canonical_set",
-    "differences",
-    "method_names",
-    "references",
-]
-
 
 _METRICS = ("psnr", "ssim", "rmse", "mad")
 

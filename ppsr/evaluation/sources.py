@@ -24,8 +24,6 @@ from ppsr.metrics.scoring import (
     size_text,
 )
 
-__all__ = ["ImageSource", "SetTask", "Upscale", "bicubic", "find_sets"]
-
 _LARGEST = 2  # what functions that overshoot stay below, and values of 0..255 do not
 
 Upscale = Callable[[np.ndarray], np.ndarray]

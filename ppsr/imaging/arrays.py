@@ -7,8 +7,6 @@ import zlib
 import cv2
 import numpy as np
 
-__all__ = ["captioned", "displayed", "image_rng", "mod_crop", "quantise"]
-
 
 def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:
     """Cut the sides of an image (H, W, ...) to multiples, at the bottom and right.

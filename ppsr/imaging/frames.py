@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["make_frame", "reformatted", "upright_pixels"]
-
 # matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _BT601 = 5  # also stands for RGB, which has no matrix: otherwise versions of PyAV take the frame's

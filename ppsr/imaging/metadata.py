@@ -13,20 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-__all__ = [
-    "COMMENT",
-    "DAMAGED_EXIF",
-    "EXIF_HEADER",
-    "IPTC",
-    "IPTC_RECORDS",
-    "LARGEST_TEXT",
-    "LAYOUT",
-    "Directories",
-    "Metadata",
-    "exif_orientation",
-    "is_sound_exif",
-]
-
 DAMAGED_EXIF = "the EXIF is damaged and is left out"
 EXIF_HEADER = b"Exif\0\0"
 COMMENT, IPTC = b"\xfe", b"\xed"  # second bytes of JPEG's markers

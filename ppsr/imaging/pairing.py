@@ -12,16 +12,6 @@ from pathlib import Path, PurePosixPath
 from ppsr.errors import DataError
 from ppsr.imaging.io import IMAGE_SUFFIXES, list_images
 
-__all__ = [
-    "Pairing",
-    "describe_unpaired",
-    "find_images",
-    "match_names",
-    "name_images",
-    "pair_images",
-    "root_of",
-]
-
 _KIND = "HR|LR|SR|GT|LQ|HQ|orig|original|target|reference|input|output|bicubic"
 # what programs and data sets append: img_001_SRF_4_HR, babyx2, cones_x4, 0801_4x, 0801_HR
 _APPENDED = re.compile(

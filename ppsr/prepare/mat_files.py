@@ -16,8 +16,6 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.files import check_regular
 
-__all__ = ["load_matrices", "read_mat"]
-
 _SECONDS = 10  # of the processor, and one more for each MB
 _MOST_NUMBERS, _PER_BYTE = 2**26, 32  # of a matrix, and for each byte of a file that is larger than 32 kB
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import paddle
 
-__all__ = ["Adam", "Momentum"]
-
 
 class _MultiTensor(paddle.optimizer.Optimizer):
     """An optimizer of Paddle with `use_multi_tensor=True`, for parameters of which some may have no gradient.

@@ -10,8 +10,6 @@ from typing import Any, get_type_hints
 
 from ppsr.errors import ConfigError
 
-__all__ = ["TokenOptions", "WindowOptions", "image_sides", "takes"]
-
 
 @dataclass(frozen=True)
 class TokenOptions:

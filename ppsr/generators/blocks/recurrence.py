@@ -18,8 +18,6 @@ from typing import NamedTuple
 import paddle
 from paddle import Tensor
 
-__all__ = ["TRACED", "ScanInputs", "ScanLayout", "backward", "choose_layout", "forward"]
-
 _TRACED_LEVELS = 20  # doublings of the carry: right for 2^20 chunks
 _SHORTEST_CHUNK = 32
 
