@@ -1,7 +1,5 @@
 """What autocast does to products on a GPU, on a CPU: Paddle's own state decides, NumPy rounds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock

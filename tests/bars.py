@@ -4,8 +4,6 @@ By default a bar runs with about a thirtieth of its cases. `pytest -m reliabilit
 them, `--bars-seed N` others; the table at the end is the one in docs/reliability.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Packages that only some tests need."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from types import ModuleType

@@ -1,7 +1,5 @@
 """A config shrunk so that it runs in a second: networks to their `test_args`, data to generated images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

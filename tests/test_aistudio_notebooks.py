@@ -1,8 +1,6 @@
 """The notebooks for AI Studio run from the first cell to the last on tiny images, and are kept without
 outputs."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

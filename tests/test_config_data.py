@@ -1,7 +1,5 @@
 """What the configs read is what data/README.md names, and what its commands make."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch

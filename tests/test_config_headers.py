@@ -1,7 +1,5 @@
 """Each config says by itself how it is run, on what, and what to expect."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

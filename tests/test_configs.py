@@ -1,7 +1,5 @@
 """Every config runs: one step that moves every network it trains, one validation, one export."""
 
-from __future__ import annotations
-
 import json
 import math
 from inspect import signature

@@ -1,7 +1,5 @@
 """`ppsr doctor`: what it reports about this installation and about broken ones."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from importlib import metadata

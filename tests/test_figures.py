@@ -1,7 +1,5 @@
 """The drawings in docs/images are those that docs/figures draws."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sizes of memory: what is written, what is free, what counts as its lack."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

@@ -1,8 +1,6 @@
 """A package that is not there skips tests on a developer's machine and fails them in continuous
 integration."""
 
-from __future__ import annotations
-
 import pytest
 from _pytest.outcomes import Skipped
 

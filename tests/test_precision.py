@@ -1,7 +1,5 @@
 """Where half precision would lose the result, float32 is used."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """The processor's name and instruction sets."""
 
-from __future__ import annotations
-
 import platform
 from pathlib import Path
 

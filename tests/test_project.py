@@ -1,7 +1,5 @@
 """What holds for the whole tree: cheap import, short files, no copies, configs that check."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

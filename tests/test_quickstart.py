@@ -1,7 +1,5 @@
 """`ppsr quickstart` in a handful of steps: all of it but the quality of real training."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Tiles: equal to the whole image, without seams, halved when memory is short, planned by memory."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

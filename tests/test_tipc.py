@@ -1,8 +1,6 @@
 """test_tipc/: its files follow from the configs, its scripts run the right commands, and report what
 fails."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import shutil

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ppsr.compat.paddle import full_precision
+from ppsr.compat.paddle import full_precision, seeded
 from ppsr.datasets.samples import TrainingDataset, to_chw
 from ppsr.datasets.sources import read_size
 from ppsr.datasets.transforms import check_window, paired_crop, random_crop_or_pad
@@ -25,7 +25,8 @@ from ppsr.degradations.base import Operation
 from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.kernels import FILTER_RADIUS
-from ppsr.degradations.operations import apply_operations, round_to_8bit
+from ppsr.degradations.noise import round_to_8bit
+from ppsr.degradations.operations import apply_operations
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.imaging.io import to_unit
 from ppsr.memory import device_array
@@ -212,7 +213,7 @@ class DegradingDataset(TrainingDataset):
             return
         windows = gt = batch["gt"]
         views: list[paddle.Tensor] = []
-        with device.seeded(choices.noise_seed), full_precision():
+        with seeded(choices.noise_seed), full_precision():
             if self.gt_usm:
                 gt = device.usm_sharpen(windows)
             for operations in choices.views:

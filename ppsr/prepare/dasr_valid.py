@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ppsr.degradations.dasr import LEVELS, build_operations, describe, draw_params
-from ppsr.degradations.operations import apply_operations, round_to_8bit
+from ppsr.degradations.noise import round_to_8bit
+from ppsr.degradations.operations import apply_operations
 from ppsr.errors import ConfigError
 from ppsr.files import atomic_write
 from ppsr.imaging.arrays import mod_crop

@@ -1,7 +1,5 @@
 """The fast convolution against Paddle's own: values, gradients, and everything that must fall back to it."""
 
-from __future__ import annotations
-
 import os
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """Dense blocks by oneDNN against the same block by Paddle's operators."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

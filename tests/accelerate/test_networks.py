@@ -1,7 +1,5 @@
 """Attention networks, whose operations are joined, against the same networks by Paddle's single operators."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

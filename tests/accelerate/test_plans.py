@@ -1,7 +1,5 @@
 """Prepared convolutions: bounded in number and memory, refused ones fall back."""
 
-from __future__ import annotations
-
 import os
 import threading
 from dataclasses import replace

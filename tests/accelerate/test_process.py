@@ -1,7 +1,5 @@
 """Settings of the process: set by `enable`, never by an import, never against the user."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The fast products against Paddle's own: values, gradients, and what must fall back to them."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -1,7 +1,5 @@
 """LayerNorm, GELU, PReLU and window attention through oneDNN against Paddle's own: values and gradients."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A tiny network on disk, as users have theirs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import paddle

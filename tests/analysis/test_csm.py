@@ -1,7 +1,5 @@
 """Channel saliency and ablation."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """Deep degradation representation."""
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

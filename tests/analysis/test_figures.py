@@ -1,7 +1,5 @@
 """Figures and their files."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Networks and images of an analysis."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

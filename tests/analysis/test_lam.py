@@ -1,7 +1,5 @@
 """Local attribution maps."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """Layers by name."""
 
-from __future__ import annotations
-
 import inspect
 
 import numpy as np

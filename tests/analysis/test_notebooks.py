@@ -1,7 +1,5 @@
 """The notebooks run from the first cell to the last, on tiny data, and are kept without outputs."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

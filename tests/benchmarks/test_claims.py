@@ -1,7 +1,5 @@
 """The runs of benchmarks/claims.py, and their table."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys

@@ -1,7 +1,5 @@
 """The table of benchmarks/peers.py, and what it leaves out."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

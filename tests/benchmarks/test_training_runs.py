@@ -1,7 +1,5 @@
 """The runs of benchmarks/training_runs.py, and the report that they end in."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys

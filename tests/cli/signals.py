@@ -1,7 +1,5 @@
 """Signals that a command must handle."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`ppsr analyze`: files, printed lines and errors."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`ppsr cache` lists and removes what can be made again, and nothing else."""
 
-from __future__ import annotations
-
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app

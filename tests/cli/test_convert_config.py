@@ -1,7 +1,5 @@
 """`ppsr convert-config`."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 from typer.testing import CliRunner

@@ -1,7 +1,5 @@
 """`ppsr evaluate`: printed lines, files and exit codes."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

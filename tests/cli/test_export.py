@@ -1,7 +1,5 @@
 """`ppsr export`, `ppsr backends`, tools/export_model.py and tools/inference.py, one after the other."""
 
-from __future__ import annotations
-
 import json
 from contextlib import contextmanager
 

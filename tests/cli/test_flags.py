@@ -1,7 +1,5 @@
 """What a user sees when the system refuses a file, and when a name cannot be printed."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """`ppsr prepare`: every command end to end on small images."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from typer.testing import CliRunner

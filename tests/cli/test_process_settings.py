@@ -1,7 +1,5 @@
 """Commands that run a network set the process up for it first."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from typer.testing import CliRunner

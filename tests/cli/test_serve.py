@@ -1,7 +1,5 @@
 """`ppsr serve`: mistakes, the warning."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import signal

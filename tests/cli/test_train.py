@@ -1,7 +1,5 @@
 """What `tools/main.py` does with weights that fit in part."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """`ppsr upscale`: exit codes, weights alone, options, signals."""
 
-from __future__ import annotations
-
 import gc
 import os
 import signal

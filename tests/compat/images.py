@@ -1,7 +1,5 @@
 """Small pairs of images for the tests of the bridge."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ppsr.imaging import matlab_resize, read_image, write_image

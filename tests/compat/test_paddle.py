@@ -1,7 +1,5 @@
 """Switches of Paddle that a build may have or not."""
 
-from __future__ import annotations
-
 import pytest
 from paddle.base import core
 

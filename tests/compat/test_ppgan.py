@@ -1,7 +1,5 @@
 """The bridge to PaddleGAN, run with the released package."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 

@@ -1,7 +1,5 @@
 """Trainings and evaluations over the bridge to PaddleGAN, with the trainers and commands of both."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Checking a configuration: one clear message with the place and the nearest valid name."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Components of one's own: a module that registers them, named in a config or on the command line."""
 
-from __future__ import annotations
-
 import json
 import sys
 

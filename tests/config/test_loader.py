@@ -1,7 +1,5 @@
 """Configs: values, bases, overrides; nothing is executed and every mistake has one message."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -1,7 +1,5 @@
 """PaddleGAN's configurations are read as ours, or refused with the place of what has no counterpart."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

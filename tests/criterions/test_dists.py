@@ -1,7 +1,5 @@
 """DISTS against its definition, with random features and calibration."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

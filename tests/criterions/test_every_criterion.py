@@ -1,7 +1,5 @@
 """What holds for every registered loss of two images."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """Losses of frequencies, structure, gradients and colours against their formulas in NumPy and SciPy."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

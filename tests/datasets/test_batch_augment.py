@@ -1,7 +1,5 @@
 """Mixed pairs against their formulas."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

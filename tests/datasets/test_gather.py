@@ -1,7 +1,5 @@
 """Lists, pairing, and surviving broken images."""
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """HR alone, with LR made on the fly."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Real pairs among synthetic ones."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pairs of two folders."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

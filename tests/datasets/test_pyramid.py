@@ -1,7 +1,5 @@
 """Pairs with middle sizes: where they come from, that they belong together, and unpaired images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """Data sets that degrade while training, on the host and on the device."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

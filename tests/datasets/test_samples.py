@@ -1,7 +1,5 @@
 """Sample types on their way to the device, numbers of channels, and pairs that have no window."""
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Images in LMDB stores are read as those of folders."""
 
-from __future__ import annotations
-
 import multiprocessing
 
 import numpy as np

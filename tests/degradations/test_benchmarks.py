@@ -1,7 +1,5 @@
 """The degradations of Reflash's benchmark on other images than the golden one, and depth noise."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Compression by encoders: what they keep, what they lose, and where they run."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

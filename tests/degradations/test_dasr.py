@@ -1,7 +1,5 @@
 """Levels of DASR that a configuration changes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

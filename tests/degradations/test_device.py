@@ -1,7 +1,5 @@
 """Operations on batches against those of the host, one image at a time."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest
@@ -13,8 +11,8 @@ from ppsr.degradations import blur, device
 from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.jpeg import jpeg
 from ppsr.degradations.kernels import unit_pulse
-from ppsr.degradations.noise import poisson_rate
-from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, Skipped, apply_operations, round_to_8bit
+from ppsr.degradations.noise import poisson_rate, round_to_8bit
+from ppsr.degradations.operations import Blur, Jpeg, Noise, Resize, Skipped, apply_operations
 from ppsr.degradations.second_order import SECOND_ORDER, build_steps, draw_operations
 from ppsr.errors import DataError
 from ppsr.imaging.resize import RESIZE_MODES, interpolate

@@ -1,7 +1,5 @@
 """The training-pair pool keeps together what belongs together."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """The list of random steps: what it draws, what a batch shares, and what it refuses."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

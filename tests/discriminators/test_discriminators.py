@@ -1,7 +1,5 @@
 """PatchGAN: size, what a logit sees, gradients of all norms, several sizes."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -11,8 +11,6 @@ A line directly before a fence, which readers see too, may be
 * "**`PATH`**, after `TEXT`:": the block follows the first line of the file that begins with TEXT.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from pathlib import Path

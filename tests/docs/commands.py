@@ -1,7 +1,5 @@
 """Checking commands without running them: programs, sub-commands, options, configs and their overrides."""
 
-from __future__ import annotations
-
 import ast
 import re
 import shlex

@@ -4,8 +4,6 @@
 everything that needs a shell or another program runs in bash.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -16,8 +16,6 @@ targets,
 * Blocks in YAML are YAML. Blocks of a translation are those of the English page, comments aside.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

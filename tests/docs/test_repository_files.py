@@ -1,7 +1,5 @@
 """Files that services and programs read agree with the project."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """The documentation site builds without a warning, and its generated pages hold what the code holds."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -5,8 +5,6 @@ weights.
 checkout's. `WEIGHTS` and `FILE` are weight files of configs/quickstart_srresnet.yaml, `IN` is a folder.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A tiny training run on generated images."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

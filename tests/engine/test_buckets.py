@@ -1,7 +1,5 @@
 """Averages of gradients in buckets, with the other rank played by what the sum adds."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

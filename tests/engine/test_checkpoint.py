@@ -1,7 +1,5 @@
 """Checkpoints: whole or absent at every interruption, damage always seen."""
 
-from __future__ import annotations
-
 import builtins
 import errno
 import io

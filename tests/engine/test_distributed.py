@@ -1,7 +1,5 @@
 """Several processes on one machine: equal ranks, equal to one process with the whole batch."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What `--dry-run` finds out before a long run."""
 
-from __future__ import annotations
-
 import logging
 
 import paddle

@@ -1,7 +1,5 @@
 """`tools/main.py --evaluate-only` scores as `ppsr evaluate` does."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Parameters in half precision and loss scaling, as far as a CPU can show them."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import defaultdict
 

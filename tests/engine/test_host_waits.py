@@ -1,7 +1,5 @@
 """A step reads its numbers from the device once, and says which of them was not finite."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 

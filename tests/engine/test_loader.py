@@ -1,7 +1,5 @@
 """Loader workers that meet broken data."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """Scalars for TensorBoard and Weights & Biases, by their libraries."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

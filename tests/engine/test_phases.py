@@ -1,7 +1,5 @@
 """Phases of a step: micro-batches without losses, networks without optimizer, gradients that end with it."""
 
-from __future__ import annotations
-
 import errno
 import json
 import re

@@ -1,7 +1,5 @@
 """Ranks wait for each other, and are refused where they were started for different trainings."""
 
-from __future__ import annotations
-
 import copy
 import threading
 from collections import Counter

@@ -6,8 +6,6 @@ master weight, whose rounded value the parameter takes, which is what the kernel
 is Paddle's own: creation, names, saving and restoring of master weights and accumulators.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Which run and which checkpoint --resume means."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

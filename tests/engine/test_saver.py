@@ -1,7 +1,5 @@
 """What is on the disk when a run ends badly, and that saving does not hold training up."""
 
-from __future__ import annotations
-
 import json
 import threading
 

@@ -1,7 +1,5 @@
 """Which networks run in half precision; a stand-in notes the nesting of autocast, which a CPU ignores."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Training: exact resume, skipped steps, averages, and what a run writes."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Validation sets: checked at the start, named by path, cut into tiles, shared by ranks."""
 
-from __future__ import annotations
-
 import json
 import signal
 import threading

@@ -1,7 +1,5 @@
 """The tables of docs/evaluation.md, made of the protocols and the published scores themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from ppsr.evaluation.protocols import PROTOCOLS, Protocol

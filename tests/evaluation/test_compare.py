@@ -1,7 +1,5 @@
 """`ppsr compare`: files of one image by several networks."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Evaluations of small folders of images."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Scores of networks depend on the images and the tiles asked for, never on free memory."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """DRN and RCAN: scales, mean shift, sizes, refused options, published keys."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

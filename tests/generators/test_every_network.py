@@ -1,7 +1,5 @@
 """What holds for every registered generator, found through the registry."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

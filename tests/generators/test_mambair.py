@@ -1,7 +1,5 @@
 """MambaIR and MambaDRCT: arguments, sizes, and everything that any network goes through."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """MSRResNet and RRDBNet: places of dropout, key layouts, the global residual."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """The description of a network: read from its class, kept in a file that others may have made."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

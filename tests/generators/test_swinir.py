@@ -1,7 +1,5 @@
 """The tails of SwinIR that enlarge by copying pixels, or not at all."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

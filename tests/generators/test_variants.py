@@ -1,7 +1,5 @@
 """The table of published models against the networks that it builds."""
 
-from __future__ import annotations
-
 import json
 import math
 

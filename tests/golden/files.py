@@ -10,8 +10,6 @@ what came out, and gradients of some parameters. Where `meta` has an entry `weig
 values only, so that a file about an option stays small.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import os

@@ -1,7 +1,5 @@
 """Weights by an integer hash, for goldens of full-size networks that store none."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The random streams of the published code: `random` for choices, NumPy's legacy generator for numbers."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Simple-Align against the released code: the loss in both precisions, and a whole training step."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Channel saliency and ablation, local attribution, and principal components against the released code."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """CDDNet's networks against the published code."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

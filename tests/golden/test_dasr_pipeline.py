@@ -1,7 +1,5 @@
 """DASR's degradation pipeline and dataset against the published code, by its recorded choices."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +12,8 @@ from ppsr.degradations.batches import apply_to_batch
 from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.dasr import LEVELS, DegradationParams, StageParams, build_operations, describe
 from ppsr.degradations.kernels import Kernel, sinc_kernel
-from ppsr.degradations.noise import add_noise
-from ppsr.degradations.operations import Noise, apply_operations, round_to_8bit
+from ppsr.degradations.noise import add_noise, round_to_8bit
+from ppsr.degradations.operations import Noise, apply_operations
 from tests.golden.files import Golden, assert_close, golden
 from tests.golden.published_draws import PublishedDraws
 from tests.golden.ties import usm_tolerance

@@ -1,7 +1,5 @@
 """Degradation primitives against the published code."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """DRN against the original code: pyramids, dual outputs, both styles of loss, gradients, three Adam steps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import paddle

@@ -1,7 +1,5 @@
 """PaddleDepth's depth super-resolution: images, metrics, noise and the learning rate."""
 
-from __future__ import annotations
-
 import json
 import re
 

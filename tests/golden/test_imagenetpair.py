@@ -1,7 +1,5 @@
 """The pairs that HAT and DRCT are pre-trained on."""
 
-from __future__ import annotations
-
 import pytest
 
 from ppsr.datasets.gt_only import ImageNetPairedDataset

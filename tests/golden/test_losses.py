@@ -1,7 +1,5 @@
 """Losses and feature networks against the published code."""
 
-from __future__ import annotations
-
 import math
 import re
 

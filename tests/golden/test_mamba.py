@@ -1,7 +1,5 @@
 """Selective scan, SS2D, VSSBlock, MambaIR and MambaDRCT against the published code."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """PSNR, SSIM and NIQE against the published code."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """ncnn pairs: the state and the network they hold, outputs of the ncnn package, and what must be refused."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from pathlib import Path

@@ -1,8 +1,6 @@
 """Networks against the released code: recognition, outputs, features on the way, gradients;
 RRDBNet in every published key layout."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

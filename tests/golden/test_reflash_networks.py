@@ -1,7 +1,5 @@
 """MSRResNet and RRDBNet against the released code: outputs, last features, dropout with recorded masks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

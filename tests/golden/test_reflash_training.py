@@ -1,7 +1,5 @@
 """Pieces of Real-ESRGAN's training degradation against the published code, on the host and the device."""
 
-from __future__ import annotations
-
 import re
 from types import SimpleNamespace
 
@@ -11,7 +9,7 @@ import pytest
 
 from ppsr.config import load_config
 from ppsr.degradations import blur, device, jpeg, kernels, noise
-from ppsr.degradations.operations import round_to_8bit
+from ppsr.degradations.noise import round_to_8bit
 from ppsr.degradations.pool import TrainingPairPool
 from ppsr.imaging.io import to_uint8
 from ppsr.imaging.resize import interpolate

@@ -1,7 +1,5 @@
 """The published tile modes, and our own against the whole image."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Where rounding alone decides, and two correct float32 programs may differ: thresholds and roundings."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from scipy import fft

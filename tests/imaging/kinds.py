@@ -1,7 +1,5 @@
 """The kinds of files that people hand to an upscaler, made from nothing."""
 
-from __future__ import annotations
-
 import io
 import zlib
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """What a file may hold beside its pixels costs neither time nor memory, and hides no image."""
 
-from __future__ import annotations
-
 import struct
 import time
 import tracemalloc

@@ -1,7 +1,5 @@
 """Kinds of images beside those that every installation reads."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image, features

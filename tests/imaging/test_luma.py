@@ -1,7 +1,5 @@
 """Networks for luma on colour images: in memory, on the training device, while upscaling."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """Pairing of names that programs and data sets spell differently."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Decoding: orientations, profiles, truncated and damaged files."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """MATLAB's resizing of whole numbers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

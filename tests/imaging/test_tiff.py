@@ -1,7 +1,5 @@
 """TIFF files of 16 bits in every arrangement of their samples, and those that lie about themselves."""
 
-from __future__ import annotations
-
 import struct
 import time
 

@@ -1,7 +1,5 @@
 """Files written row by row, read by other decoders: pixels, profile, EXIF, limits, nothing half-written."""
 
-from __future__ import annotations
-
 import tracemalloc
 import zlib
 from itertools import pairwise

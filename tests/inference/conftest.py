@@ -1,7 +1,5 @@
 """Fixtures of the tests that upscale files."""
 
-from __future__ import annotations
-
 import pytest
 
 from ppsr.inference.export import onnx_graph

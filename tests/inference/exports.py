@@ -1,7 +1,5 @@
 """Small networks for the tests of export and backends, and exports that were changed."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Mapping

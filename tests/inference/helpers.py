@@ -1,7 +1,5 @@
 """Backends whose answers are known without Paddle, and small networks."""
 
-from __future__ import annotations
-
 import numpy as np
 from paddle import nn
 

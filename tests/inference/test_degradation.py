@@ -1,7 +1,5 @@
 """Degradation parameters: predicted once from a whole image, shared by its tiles, or given by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

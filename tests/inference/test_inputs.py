@@ -1,7 +1,5 @@
 """Which files are inputs, by contents and name, and where results go."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

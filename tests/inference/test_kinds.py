@@ -1,7 +1,5 @@
 """What becomes of each kind of file, in one run over a folder that holds them all."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Networks from configs: only the parts that inference needs are built."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Which files of the package an image passes from the command to the written file."""
 
-from __future__ import annotations
-
 import re
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Reading ahead and writing behind: order, bounds, errors, early ends."""
 
-from __future__ import annotations
-
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The bar of a batch."""
 
-from __future__ import annotations
-
 import logging
 import re
 import sys

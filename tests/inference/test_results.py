@@ -1,7 +1,5 @@
 """Runs that share a folder, own results that are never inputs, results that were cut short."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

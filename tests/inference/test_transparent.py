@@ -1,7 +1,5 @@
 """Colours under full transparency: the nearest visible one, in little memory."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

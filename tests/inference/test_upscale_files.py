@@ -1,7 +1,5 @@
 """Folders, patterns, names, results that exist, going on after an interruption, what formats change."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Kinds of images in memory, sizes, self-ensemble, precision."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

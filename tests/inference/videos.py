@@ -1,7 +1,5 @@
 """Small videos, written and read by PyAV."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np

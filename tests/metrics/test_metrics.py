@@ -1,7 +1,5 @@
 """PSNR and SSIM against independent formulas, MS-SSIM, LPIPS and depth errors, NIQE with known moments."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

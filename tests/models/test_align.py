@@ -1,7 +1,5 @@
 """The alignment regulariser around any network."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

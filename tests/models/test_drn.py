@@ -1,8 +1,6 @@
 """The closed loop: weights of the terms, unpaired samples, and the shared training step against the
 goldens."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Validation leaves every network as it was, the averaged ones too."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`model.criterions`: any number of any registered losses, beside the fixed places."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """Depth pairs for training and testing."""
 
-from __future__ import annotations
-
 import os
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """Jobs per image: counted, named, in order, resumed, never two makes in one folder."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Lists of images."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image

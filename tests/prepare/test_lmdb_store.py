@@ -1,7 +1,5 @@
 """LMDB stores: lossless, complete, resumed, verified."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

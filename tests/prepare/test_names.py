@@ -1,7 +1,5 @@
 """Images whose names are not text, or no single line of it, are worked on like others, or named."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """Bicubic LR folders, windows of large images, and the benchmark of Reflash Dropout as files."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -3,8 +3,6 @@
 python -m tests.reliability.kills CONFIG {kill|terminate} COUNT SEED prints what was seen as one line of JSON.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

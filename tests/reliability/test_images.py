@@ -1,7 +1,5 @@
 """Damaged images, given to the command in large folders, and predictions of memory."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

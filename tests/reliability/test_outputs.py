@@ -1,7 +1,5 @@
 """Images that claim more than they hold, and disks that fail while a result is written."""
 
-from __future__ import annotations
-
 import errno
 import io
 import json

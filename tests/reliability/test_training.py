@@ -1,7 +1,5 @@
 """Trainings that are killed, terminated, or lose a rank go on as if nothing had happened."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Damaged weight files and configs end in a named error, in bounded time and memory; nothing is executed."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import subprocess

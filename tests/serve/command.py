@@ -1,7 +1,5 @@
 """`ppsr serve` in a process of its own, with a folder of its own for temporary files."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """One service for all tests of this folder."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """A service on a loopback port whose models need no weights, and a client without help of a library."""
 
-from __future__ import annotations
-
 import http.client
 import io
 import json

@@ -1,7 +1,5 @@
 """The HTTP interface, asked by real clients over loopback."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import socket

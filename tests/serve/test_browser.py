@@ -4,8 +4,6 @@ Playwright drives the Chromium of the system; without one these tests are skippe
 PPSR_SCREENSHOTS names a folder to keep images of the page in.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -1,7 +1,5 @@
 """The command as a process: where it listens, how it ends, what it leaves behind."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import threading

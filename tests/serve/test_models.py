@@ -1,7 +1,5 @@
 """Models of the command line and of the catalogue."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

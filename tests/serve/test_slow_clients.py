@@ -1,7 +1,5 @@
 """Clients that are silent, slow or gone, and images that take too long: nobody else is kept out."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import socket

@@ -1,7 +1,5 @@
 """Averages of parameters while training lowers the precision of the networks."""
 
-from __future__ import annotations
-
 import inspect
 
 import numpy as np

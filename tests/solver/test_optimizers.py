@@ -1,7 +1,5 @@
 """Optimizer state under structured names, complete also where a parameter has not learned yet."""
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np

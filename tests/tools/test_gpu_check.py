@@ -1,7 +1,5 @@
 """The GPU check in its CPU mode: every part runs, passes, and fails where something is wrong."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Hostile weight files, opcode by opcode: what must never be executed, and ways to damage good files."""
 
-from __future__ import annotations
-
 import io
 import pickle
 import struct

@@ -3,8 +3,6 @@
 The tests need only the files. `expected_paddle.npz` holds what Paddle's own load gives, under `<file>|<key>`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -3,8 +3,6 @@
 The tests need only the files. `expected.npz` holds what PyTorch's own load gives, under `<file>|<key>`.
 """
 
-from __future__ import annotations
-
 import io
 from collections import Counter, OrderedDict
 from pathlib import Path

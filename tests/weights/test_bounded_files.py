@@ -1,7 +1,5 @@
 """What a weight file may cost is bounded by its own size: shared arrays, colliding keys, made-up shapes."""
 
-from __future__ import annotations
-
 import itertools
 import pickle
 import struct

@@ -1,7 +1,5 @@
 """The catalogue as data: complete, consistent with the networks and with published keys, and listed."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

@@ -1,7 +1,5 @@
 """Converting: layouts, reports, refusals, and the commands."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Downloading against a server on this machine that drops, lies, stalls and resumes."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import threading

@@ -1,7 +1,5 @@
 """What is taken for weights and is something else is named, with what to do."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

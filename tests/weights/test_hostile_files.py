@@ -1,7 +1,5 @@
 """Hostile and damaged weight files: nothing executed, no stray exception, no slow file."""
 
-from __future__ import annotations
-
 import codecs  # noqa: F401  loaded before the audit starts, like the next: the readers import them lazily
 import encodings.cp437
 import encodings.raw_unicode_escape

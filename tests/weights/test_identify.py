@@ -1,7 +1,5 @@
 """Recognising networks: build, forget the arguments, identify, rebuild, load, compare."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -5,8 +5,6 @@ networks. A small network of every kind is written in every layout that its publ
 wrap it, and must be recognised and give the same numbers.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

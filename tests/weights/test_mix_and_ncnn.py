@@ -1,7 +1,5 @@
 """Mixing weight files, and ncnn pairs written by ppsr, run by ncnn itself."""
 
-from __future__ import annotations
-
 import importlib.util
 import shutil
 from pathlib import Path

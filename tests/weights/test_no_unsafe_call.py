@@ -1,7 +1,5 @@
 """No call in the package that could execute what a file or an option says."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The .pdparams reader against what Paddle itself wrote and read, in both supported versions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

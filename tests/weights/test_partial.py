@@ -1,7 +1,5 @@
 """Loading weights that fit in part: what is accepted, and what is refused as another network's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Weight files that say what they are: networks with all arguments, a checksum, bounded building."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

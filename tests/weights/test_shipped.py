@@ -1,7 +1,5 @@
 """Weights that come with ppsr: whole, small, listed, and what they say they are."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

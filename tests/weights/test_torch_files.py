@@ -1,7 +1,5 @@
 """The .pth reader against what PyTorch itself wrote and read."""
 
-from __future__ import annotations
-
 import pickle
 import struct
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Entries and prefixes of other programs' files: what is chosen, taken off, left out and reported."""
 
-from __future__ import annotations
-
 import os
 import struct
 from pathlib import Path

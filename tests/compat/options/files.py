@@ -3,8 +3,6 @@
 Keys, spelling and types are those of the released files.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a configuration comes down to, whatever is left to defaults."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import Any

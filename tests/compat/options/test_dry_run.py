@@ -1,7 +1,5 @@
 """Converted option files of tiny networks run: a step of training, or an evaluation."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path

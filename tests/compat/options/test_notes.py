@@ -1,7 +1,5 @@
 """What becomes of keys that have no counterpart, and of wrong files."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

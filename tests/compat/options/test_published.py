@@ -1,7 +1,5 @@
 """Converted option files with the published values against our own configs of the same recipes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Without PaddleGAN, and its import on this Paddle."""
 
-from __future__ import annotations
-
 import ast
 import sys
 from importlib import import_module

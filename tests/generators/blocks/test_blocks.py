@@ -1,7 +1,5 @@
 """State-space blocks: directions, initial values, arguments."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

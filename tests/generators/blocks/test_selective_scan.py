@@ -1,7 +1,5 @@
 """The selective scan: its forms on a CPU and by tensor operations, the traced one, and what they refuse."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """The interface of the backends, and the steps around a network."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Backend ncnn: networks written by our own writer, compared with dynamic mode, refused when altered."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is particular to OpenVINO."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

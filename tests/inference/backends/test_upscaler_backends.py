@@ -1,7 +1,5 @@
 """Upscaling by exported networks and backends."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

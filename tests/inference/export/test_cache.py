@@ -1,7 +1,5 @@
 """What `--backend auto` keeps: its choices, and the exports of weights."""
 
-from __future__ import annotations
-
 import logging
 import os
 

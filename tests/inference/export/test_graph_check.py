@@ -1,7 +1,5 @@
 """Graphs of exported networks: those that only compute are opened, others reach no runtime."""
 
-from __future__ import annotations
-
 import io
 import json
 import random

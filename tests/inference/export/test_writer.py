@@ -1,7 +1,5 @@
 """Exports: verified before they exist, whole or not there, and refused when they were altered."""
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

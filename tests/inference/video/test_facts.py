@@ -1,7 +1,5 @@
 """Videos: what a film says of itself, encoders."""
 
-from __future__ import annotations
-
 import io
 from fractions import Fraction
 from itertools import islice

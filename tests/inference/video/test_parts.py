@@ -1,7 +1,5 @@
 """Videos: parts, and runs that go on after an interruption."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

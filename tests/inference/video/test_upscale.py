@@ -1,7 +1,5 @@
 """Videos: frames, time stamps, sound, colours, turns, errors."""
 
-from __future__ import annotations
-
 import re
 import sys
 from fractions import Fraction
