@@ -204,7 +204,7 @@ def _train(
     load: str | None,
     profiler_options: str | None,
 ) -> int:
-    from ppsr.engine.run import find_run, lock_run, named_checkpoint
+    from ppsr.engine.run import find_run, lock_run, log_changes, named_checkpoint
     from ppsr.engine.trainer import Trainer
     from ppsr.logs import setup_logging
 
@@ -215,7 +215,9 @@ def _train(
         trainer = Trainer(config, experiment, model, group, folder, profiler_options=profiler_options)
         wanted = named_checkpoint(resume) if resume else None
         resumed = found is not None and trainer.resume(wanted)
-        if found is not None and not resumed:
+        if resumed:
+            log_changes(folder, config)
+        elif found is not None:
             logger.warning("%s holds no valid checkpoint; starting from scratch", found)
         elif found is None and resume:
             logger.info("starting a new run: no checkpoint of %s in %s", config.stem, experiment.output_dir)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ppsr.config.loader import Config
 from ppsr.config.schema import Experiment
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 _LATEST = "latest"
 _LOCK = ".lock"
+_CONFIG = "config.json"
 _RUN = re.compile(r"(?P<stem>.+)-\d{4}(-\d\d){5}(-\d+)?")
 
 
@@ -40,8 +42,32 @@ def new_run_folder(config: Config, experiment: Experiment) -> Path:
             folder = base.with_name(f"{base.name}-{number}")
         except OSError as error:
             raise ConfigError(f"cannot create the output folder {folder}: {error.strerror}") from None
-    atomic_write(folder / "config.json", json.dumps(config, indent=1, default=str))
+    atomic_write(folder / _CONFIG, json.dumps(config, indent=1, default=str))
     return folder
+
+
+def log_changes(folder: Path, config: Config) -> None:
+    """Name the keys that differ from the configuration which a run began with, as another config file of the
+    same name does."""
+    try:
+        before = _leaves(json.loads((folder / _CONFIG).read_text()))
+    except (OSError, ValueError):
+        return
+    now = _leaves(json.loads(json.dumps(config, default=str)))
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if keys:
+        shown = "; ".join(f"{key} was {before.get(key)}, now {now.get(key)}" for key in keys[:6])
+        more = f" and {len(keys) - 6} more" if len(keys) > 6 else ""
+        logger.info("changed since the run began: %s%s", shown, more)
+
+
+def _leaves(node: Any, key: str = "") -> dict[str, Any]:
+    """Values by their dotted keys."""
+    if not isinstance(node, dict):
+        return {key: node}
+    return {
+        k: v for name, child in node.items() for k, v in _leaves(child, f"{key}.{name}".lstrip(".")).items()
+    }
 
 
 @contextmanager

@@ -92,6 +92,11 @@ def test_resuming_says_where_a_run_begins(tmp_path, capsys):
     assert main(with_weights) == 0
     printed = capsys.readouterr().out
     assert f"--resume with --load: --load is not used, {run} is resumed" in printed
+    assert "changed since" not in printed
+    assert main([*given, "-o", *SHORT, "total_iters=2", "ema=null"]) == 0
+    changes = capsys.readouterr().out.partition("changed since the run began: ")[2].splitlines()[0]
+    assert "ema.decay was 0.9, now None" in changes
+    assert "total_iters was 1, now 2" in changes
     assert "starting a new run" not in printed
     assert main([*with_weights, f"output_dir={tmp_path / 'other'}"]) == 0
     assert f"--resume with --load: starting from {weights}" in capsys.readouterr().out
