@@ -125,19 +125,20 @@ class OCAB(nn.Layer):
     def _overlapping(self, x: Tensor) -> Tensor:
         """Windows of the larger side around each window: (N * windows, far * far, C).
 
-        The larger window is cut from the 3x3 windows around each one: rows first, then columns.
+        The larger window is cut from the windows around each one: rows first, then columns.
         """
         _, h, w, c = x.shape
         size, far = self.window_size, self.overlap
         margin = (far - size) // 2
-        blocks = _surround(x, size)
-        rows, columns = h // size, w // size
-        blocks = blocks.reshape([-1, rows + 2, size, (columns + 2) * size, c])
-        tall = paddle.concat([blocks[:, :-2], blocks[:, 1:-1], blocks[:, 2:]], axis=2)
-        tall = tall[:, :, size - margin : size - margin + far]
-        tall = tall.reshape([-1, rows, far, columns + 2, size, c])
-        wide = paddle.concat([tall[:, :, :, :-2], tall[:, :, :, 1:-1], tall[:, :, :, 2:]], axis=4)
-        wide = wide[:, :, :, :, size - margin : size - margin + far]
+        reach = -(-margin // size)  # windows on each side
+        for _ in range(reach):
+            x = _surround(x, size)
+        rows, columns, start = h // size, w // size, reach * size - margin
+        shifts = [slice(k, k - 2 * reach or None) for k in range(2 * reach + 1)]
+        blocks = x.reshape([-1, rows + 2 * reach, size, (columns + 2 * reach) * size, c])
+        tall = paddle.concat([blocks[:, shift] for shift in shifts], axis=2)[:, :, start : start + far]
+        tall = tall.reshape([-1, rows, far, columns + 2 * reach, size, c])
+        wide = paddle.concat([tall[:, :, :, shift] for shift in shifts], axis=4)[..., start : start + far, :]
         return wide.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, far * far, c])
 
 

@@ -12,6 +12,7 @@ from ppsr.generators.blocks.options import image_sides
 from ppsr.generators.blocks.spectral_norm import SpectralNormConv2D
 from ppsr.generators.blocks.transformer import DropPath
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
+from ppsr.generators.hat import OCAB
 from ppsr.registry import GENERATORS
 
 
@@ -183,3 +184,13 @@ def test_impossible_groups_are_refused():
         DynamicConv2D(4, 8, 3, groups=3)
     with pytest.raises(ConfigError, match="K=0"):
         DynamicConv2D(4, 8, 3, K=0)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 2.0, 3.5])
+def test_overlapping_windows_are_those_of_unfold(rng, ratio):
+    """Also where the larger window reaches beyond its neighbours."""
+    net = OCAB(6, 4, ratio, 2, True, None, 2.0)
+    x = paddle.to_tensor(rng.random((2, 8, 12, 6), dtype=np.float32))
+    columns = F.unfold(x.transpose([0, 3, 1, 2]), net.overlap, strides=4, paddings=(net.overlap - 4) // 2)
+    expected = columns.reshape([2, 6, net.overlap**2, 6]).transpose([0, 3, 2, 1]).flatten(0, 1)
+    np.testing.assert_array_equal(net._overlapping(x).numpy(), expected.numpy())
