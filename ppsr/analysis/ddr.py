@@ -10,6 +10,7 @@ million features need little memory.
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 import zlib
@@ -39,6 +40,8 @@ __all__ = [
     "layer_features",
     "principal_components",
 ]
+
+logger = logging.getLogger(__name__)
 
 DEGRADATIONS = ("bicubic", "blur2_bicubic", "bicubic_noise20", "bicubic_jepg50", "blur2_bicubic_noise20")
 _BLOCK = 1 << 14
@@ -104,11 +107,18 @@ def degraded_patches(
     if side < 1 or seed < 0:
         raise ConfigError(f"a side of at least 1 and a seed of at least 0 are needed; got {side} and {seed}")
     gray = channels == 1
-    images = [to_uint8(read_image(path, gray=gray)) for path in paths]
-    large = [image for image in images if min(image.shape[:2]) >= side * scale]
+    large = []
+    for path in paths:
+        try:
+            image = to_uint8(read_image(path, gray=gray))
+        except DataError as error:
+            logger.warning("left out: %s", error)
+            continue
+        if min(image.shape[:2]) >= side * scale:
+            large.append(image)
     if not large:
         raise DataError(
-            f"none of {len(images)} images, such as {paths[0]}, is at least {side * scale} x {side * scale}, "
+            f"none of {len(paths)} images, such as {paths[0]}, is at least {side * scale} x {side * scale}, "
             f"which patches of side {side} need at x{scale}; give larger images or a smaller side"
         )
     groups: list[list[np.ndarray]] = [[] for _ in degradations]

@@ -99,6 +99,8 @@ class LamSettings:
         for name, least in (("window", 1), ("fold", 1), ("kernel_size", 3)):
             if getattr(self, name) < least:
                 raise ConfigError(f"LAM: {name} must be at least {least}, got {getattr(self, name)}")
+        if self.kernel_size % 2 == 0:  # it would shift the image by half a pixel
+            raise ConfigError(f"LAM: kernel_size must be odd, got {self.kernel_size}")
         if not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ConfigError(f"LAM: sigma must be a positive number, got {self.sigma}")
 

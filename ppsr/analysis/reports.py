@@ -205,7 +205,10 @@ def report_ddr(
             `check_embedding`.
     """
     if len(set(degradations)) < 2 or count < 3:
-        raise ConfigError("DDR compares at least two degradations with three patches each")
+        raise ConfigError(
+            "DDR compares at least two degradations with three patches each; got "
+            f"{', '.join(degradations) or 'none'} with {count}"
+        )
     check_embedding(perplexity=perplexity, seed=seed)
     first = networks[0]
     patches = degraded_patches(

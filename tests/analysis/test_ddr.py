@@ -58,6 +58,13 @@ def test_patches_need_large_images_and_degradations(images):
         degraded_patches(images, (), scale=4, side=8)
 
 
+def test_an_image_that_cannot_be_read_is_left_out_and_named(images, tmp_path, caplog):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    patches = degraded_patches([tmp_path / "bad.png", *images], scale=4, count=2, side=8)
+    np.testing.assert_array_equal(patches.lq, degraded_patches(images, scale=4, count=2, side=8).lq)
+    assert "bad.png" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["bicubic", "blur2_bicubic_noise20", "bicubic_jepg50"])
 def test_gray_patches_are_gray_before_they_are_degraded(images, name):
     patches = degraded_patches(images[1:2], (name,), scale=4, count=1, side=8, channels=1, seed=3)

@@ -122,6 +122,7 @@ def test_a_window_outside_the_image_is_an_error(net, settings):
         {"sigma": np.inf},
         {"kernel_size": 0},
         {"kernel_size": 2},
+        {"kernel_size": 8},
     ],
 )
 def test_impossible_settings_are_errors(wrong):
