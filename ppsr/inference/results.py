@@ -112,10 +112,13 @@ def open_report(path: Path, targets: Iterable[Path]) -> TextIO:
             runs left, unless another run works there. Each run keeps a shared lock of its report.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: it or its folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {path.parent}: {error.strerror or error}") from None
+    try:
         # bytes of a name that are not text become escapes, as in JSON
         report = path.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
