@@ -178,9 +178,9 @@ def test_alpha_becomes_png_in_a_folder_and_an_error_by_name(upscaler, tmp_path):
 def test_a_folder_or_report_that_cannot_be_written_is_named_at_once(upscaler, tmp_path):
     (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(DataError, match="cannot make the folder .*file: File exists"):
+    with pytest.raises(DataError, match=r"cannot make the folder .*file: File exists"):
         upscale_files(upscaler, tmp_path / "a.png", tmp_path / "file")
-    with pytest.raises(DataError, match="cannot write the report .*Is a directory"):
+    with pytest.raises(DataError, match=r"cannot write the report .*Is a directory"):
         upscale_files(upscaler, tmp_path / "a.png", tmp_path / "out", report=tmp_path)
 
 
