@@ -19,21 +19,6 @@ from tests.engine.helpers import fingerprint, make_trainer, write_config
 MAIN = Path(__file__).parents[2] / "tools" / "main.py"
 
 
-@pytest.mark.slow
-def test_ten_and_ten_steps_equal_twenty(tmp_path):
-    """With and without workers and discriminator: tests/reliability/test_training.py."""
-    config = write_config(tmp_path, gan=True)
-    options = ["dataset.train.num_workers=2", "ema.switch_every=4"]
-    assert make_trainer(config, tmp_path / "straight", options).train() == 0
-    half = make_trainer(config, tmp_path / "split", [*options, "total_iters=10"])
-    assert half.train() == 0
-    rest = make_trainer(config, tmp_path / "split", options)
-    assert rest.resume()
-    assert rest.state.step == 10
-    assert rest.train() == 0
-    assert fingerprint(tmp_path / "split") == fingerprint(tmp_path / "straight")
-
-
 @pytest.mark.smoke
 def test_a_run_writes_logs_scalars_weights_and_images(tmp_path):
     options = ["log_config.visual_interval=10", "snapshot_config.interval=4"]

@@ -64,7 +64,7 @@ def test_resuming_at_any_step_of_an_epoch_changes_nothing(
 ) -> None:
     """Five images and batches of two: an epoch ends inside a step."""
     config, steps = write_config(tmp_path, gan=gan), range(1, 6) if bar.full else range(3, 4)
-    options = ["total_iters=6", f"dataset.train.num_workers={workers}"]
+    options = ["total_iters=6", f"dataset.train.num_workers={workers}", "ema.switch_every=2"]
     assert make_trainer(config, tmp_path / "straight", options).train() == 0
     equal = 0
     for step in steps:
