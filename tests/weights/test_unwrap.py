@@ -76,6 +76,12 @@ def test_averaged_entry_is_preferred(entry: str) -> None:
     assert chosen({base: PLAIN, entry: AVERAGE})[0] == "average"
 
 
+def test_an_entry_ema_is_preferred_where_it_averages_the_network() -> None:
+    assert chosen({"model": PLAIN, "ema": AVERAGE})[0] == "average"
+    assert chosen({"model": PLAIN, "ema": under("module.", AVERAGE)})[0] == "average"
+    assert chosen({"model": PLAIN, "ema": {"decay": np.array(0.9)}})[0] == "plain"
+
+
 def test_an_average_of_another_network_is_not_taken() -> None:
     state = {**under("net_g.", PLAIN), "net_g_ema.decay": np.array(0.9)}
     assert chosen(state)[0] == "plain"
