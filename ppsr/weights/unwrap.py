@@ -90,7 +90,7 @@ def _inner(tree: dict[Any, Any], found: Unwrapped) -> dict[Any, Any]:
         entry = next((name for name in order if isinstance(tree.get(name), dict) and tree[name]), None)
         if entry is None:
             break
-        average = tree.get("ema")
+        average = tree.get("ema", {})
         if _is_state(average) and _network_keys(average) == _network_keys(tree[entry]):
             entry = "ema"
         tree, found.entry = tree[entry], f"{found.entry}.{entry}".lstrip(".")
