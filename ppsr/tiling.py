@@ -109,6 +109,7 @@ def largest_tiles(
     budget: int,
     device_budget: int | None = None,
     overlap: int | None = None,
+    tile: int | None = None,
 ) -> tuple[Tiles, int]:
     """The whole image if it fits into memory, else the largest tiles that do.
 
@@ -118,6 +119,7 @@ def largest_tiles(
         budget: bytes to be used.
         device_budget: bytes that the network may use where it has a memory of its own; None: it has not.
         overlap: None: from the network.
+        tile: largest side of a tile; 0: the whole image or nothing; None: any.
 
     Returns:
         The tiles, and the bytes that are predicted for them.
@@ -126,7 +128,7 @@ def largest_tiles(
         DataError: not even the smallest tile fits.
     """
     height, width, channels = shape
-    size = 0  # not cut
+    size = tile or 0  # not cut
     while True:
         tiles = make_tiles(info, size, overlap)
         cuts = [_edges(length, tiles, info.size_multiple) for length in (height, width)]
@@ -146,15 +148,20 @@ def largest_tiles(
             fits = network <= device_budget and others <= budget
         if fits:
             return tiles, needed
+        if tile == 0:
+            break
         largest = min(_LARGEST_TILE, max(height, width)) + info.size_multiple - 1
         size = min(size - info.size_multiple, int(size * 0.9)) if size else largest
         size = size // info.size_multiple * info.size_multiple
         if size < _SMALLEST_TILE:
             break
     left = budget if device_budget is None else min(budget, device_budget)
+    subject = f"even the smallest tiles of a {width} x {height} image need"
+    if tile == 0:
+        subject = f"the whole image of {width} x {height} needs"
     raise DataError(
-        f"even the smallest tiles of a {width} x {height} image need {needed / 1e6:.0f} MB and "
-        f"{left / 1e6:.0f} MB are left; allow more memory, or use a smaller network or overlap"
+        f"{subject} {needed / 1e6:.0f} MB and {left / 1e6:.0f} MB are left; allow more memory, or use a "
+        "smaller tile, network or overlap"
     )
 
 

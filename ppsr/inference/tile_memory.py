@@ -26,7 +26,13 @@ class TileMemory:
     _retained_bytes: int = 0  # bytes that measuring left behind and larger tiles use again
 
     def largest_tiles(
-        self, size: tuple[int, int, int], *, limit: int | None, overlap: int | None, self_ensemble: bool
+        self,
+        size: tuple[int, int, int],
+        *,
+        limit: int | None,
+        overlap: int | None,
+        tile: int | None,
+        self_ensemble: bool,
     ) -> tuple[Tiles, int]:
         """The largest tiles that fit, and the bytes that are predicted for them.
 
@@ -54,6 +60,7 @@ class TileMemory:
             budget=memory_budget(limit if device is None else None) + self._retained_bytes,
             device_budget=device,
             overlap=overlap,
+            tile=tile,
         )
         memory = max(0, memory - self._retained_bytes)
         if careful and not tiles.size and _HEADROOM_FACTOR * memory <= memory_budget(limit):

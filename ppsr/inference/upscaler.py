@@ -55,7 +55,8 @@ class Upscaler:
         backend: "paddle", "inference", "onnxruntime", "openvino", "tensorrt", "ncnn", or "auto" for the
             fastest installed one that passes verification; None: a network as it is, an export by "auto".
         options: device, precision and threads of the backend.
-        tile: side of a tile in LR pixels; 0: never cut; None: as large as memory allows.
+        tile: side of a tile in LR pixels, with `max_memory` its largest; 0: never cut; None: as large as
+            memory allows.
         overlap: LR pixels that a tile is read wider on each side; None: from the network.
         max_memory: bytes that the whole process may take, on a GPU those of its memory; None: 70 % of what
             is free.
@@ -176,11 +177,12 @@ class Upscaler:
         if self.tile_mode != "blend":
             return TilePlan(Tiles(), 1, None)
         tiles = make_tiles(info, self.tile or 0, self.overlap)
-        if self.tile is None and (height * width > _SMALL or self.max_memory is not None):
+        if self.max_memory is not None or (self.tile is None and height * width > _SMALL):
             tiles, memory = self._memory.largest_tiles(
                 (height, width, channels),
                 limit=self.max_memory,
                 overlap=self.overlap,
+                tile=self.tile,
                 self_ensemble=self.self_ensemble,
             )
         tiles = self._within_engine(tiles, max(height, width))

@@ -169,6 +169,18 @@ def test_memory_decides_about_tiles(rng):
     np.testing.assert_allclose(upscaler(image), Upscaler(net, tile=0)(image), atol=1e-5)
 
 
+def test_a_limit_of_memory_holds_for_tiles_that_are_given():
+    upscaler = Upscaler(small_network(), tile=512, max_memory=resident_memory() + 400_000_000)
+    upscaler._memory._per_pixel = 200_000.0
+    fitting = upscaler.plan(96, 128).tiles.size
+    assert 16 < fitting < 96
+    upscaler.tile = 16
+    assert upscaler.plan(96, 128).tiles.size == 16
+    upscaler.tile = 0
+    with pytest.raises(DataError, match=r"the whole image of 128 x 96 needs [0-9]+ MB and"):
+        upscaler.plan(96, 128)
+
+
 def test_memory_is_given_back_only_where_a_limit_is_near(monkeypatch):
     calls = []
     for name in ("return_memory", "keep_memory"):
