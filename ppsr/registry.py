@@ -39,7 +39,8 @@ T = TypeVar("T")
 NAMESPACES = {"ppgan": "ppsr.compat.paddlegan.components:component"}
 """Names of other projects: prefix, as in `ppgan.LESRCNNGenerator` -> function of (kind, name)."""
 
-_NETWORK_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError)  # by Paddle's layers, for sizes
+# by Paddle's layers, for sizes
+_NETWORK_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError)
 _REFUSED = {"generator": _NETWORK_ERRORS, "discriminator": _NETWORK_ERRORS}
 
 

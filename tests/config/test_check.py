@@ -162,6 +162,11 @@ def test_a_size_out_of_range_is_one_line(registry, name, num_feat):
         registry.build({"name": name, "num_in_ch": 3, "num_feat": num_feat})
 
 
+def test_a_division_by_an_option_is_one_line():
+    with pytest.raises(ConfigError, match=r"^generator 'SwinIR': [^\n]+$"):
+        GENERATORS.build({"name": "SwinIR", **GENERATORS.get("SwinIR").test_args, "num_heads": [0]})
+
+
 def test_a_name_with_a_line_break_stays_one_line():
     with pytest.raises(ConfigError, match=r"^unknown generator 'CDD\\nNet'; did you mean 'CDDNet'\?$"):
         GENERATORS.get("CDD\nNet")

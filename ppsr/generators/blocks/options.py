@@ -79,8 +79,8 @@ class WindowOptions(TokenOptions):
 def image_sides(img_size: int | Sequence[int]) -> tuple[int, int]:
     """Height and width of an image size, which may be one number for both."""
     sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-    if len(sides) != 2:
-        raise ConfigError(f"img_size is a side, or height and width; got {list(sides)}")
+    if len(sides) != 2 or min(sides) < 1:
+        raise ConfigError(f"img_size is a side, or height and width, above 0; got {list(sides)}")
     return sides
 
 

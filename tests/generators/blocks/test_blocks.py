@@ -123,6 +123,8 @@ def test_an_image_size_is_one_side_or_two() -> None:
     assert image_sides([8, 12]) == (8, 12)
     with pytest.raises(ConfigError, match="height and width"):
         image_sides([8, 12, 3])
+    with pytest.raises(ConfigError, match=r"above 0; got \[0, 0\]"):
+        image_sides(0)
 
 
 def test_stochastic_depth_drops_whole_samples_and_scales_the_rest() -> None:
