@@ -34,13 +34,12 @@ Imports = Annotated[
 ]
 
 # networks
-Loads = Annotated[
-    list[Path],
-    typer.Option(
-        help="Weights (a file, a run folder or a name from `ppsr models list`) or an exported network; "
-        "repeat it to load generator and predictor from separate files."
-    ),
-]
+_LOADS = (
+    "Weights (a file, a run folder or a name from `ppsr models list`) or an exported network; "
+    "repeat it to load generator and predictor from separate files."
+)
+Loads = Annotated[list[Path], typer.Option(help=_LOADS)]
+LoadsOrExport = Annotated[list[Path], typer.Option("--load", "--model-dir", help=_LOADS)]
 NetworkLoads = Annotated[
     list[Path],
     typer.Option(
@@ -71,6 +70,7 @@ Backend = Annotated[
 Precision = Annotated[
     str, typer.Option(help="fp32, fp16 or bf16, if network, device and backend support it.")
 ]
+Half = Annotated[bool, typer.Option("--half", help="Same as --precision fp16.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Number of CPU threads; default: all cores.")]
 MaxMemory = Annotated[
     str | None, typer.Option(help="Memory limit of the process, such as 2GB; default: 70 % of free memory.")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ppsr.cli.flags import Backend, MaxMemory, Precision, Trust, exit_on_signals, log_to_console
+from ppsr.cli.flags import Backend, Half, MaxMemory, Precision, Trust, exit_on_signals, log_to_console
 from ppsr.errors import ConfigError
 
 
@@ -56,6 +56,7 @@ def serve(
     ] = 4,
     backend: Backend = None,
     precision: Precision = "fp32",
+    half: Half = False,
     trust: Trust = False,
 ) -> None:
     """Serve a web page and an HTTP interface that upscale images, on this machine only."""
@@ -85,7 +86,7 @@ def serve(
         max_requests=max_requests,
     )
     memory = None if max_memory is None else parse_bytes(max_memory)
-    opener = partial(open_model, backend=backend, precision=precision, trust=trust)
+    opener = partial(open_model, backend=backend, precision="fp16" if half else precision, trust=trust)
     with (
         exit_on_signals(),  # the server has handlers of its own while it runs
         tempfile.TemporaryDirectory(prefix="ppsr-serve-", ignore_cleanup_errors=True) as folder,

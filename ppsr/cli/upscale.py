@@ -10,7 +10,8 @@ import typer
 from ppsr.cli.flags import (
     Backend,
     Device,
-    Loads,
+    Half,
+    LoadsOrExport,
     MaxMemory,
     NetworkConfig,
     Precision,
@@ -31,11 +32,12 @@ def upscale(
     output: Annotated[
         str, typer.Option("-o", "--output", help="Output folder, or a file for a single input.")
     ],
-    load: Loads = [],
+    load: LoadsOrExport = [],
     config_file: NetworkConfig = None,
     backend: Backend = None,
     device: Device = None,
     precision: Precision = "fp32",
+    half: Half = False,
     threads: Threads = None,
     strength: Annotated[
         float | None,
@@ -131,6 +133,7 @@ def upscale(
     from ppsr.memory import parse_bytes
 
     log_to_console()
+    precision = "fp16" if half else precision
     options = BackendOptions(device=device, precision=precision, threads=threads, trust=trust)
     options.use_device()
     file_options = FileOptions(

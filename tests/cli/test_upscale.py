@@ -127,10 +127,11 @@ def test_options_reach_the_result(files):
     assert np.abs(sr - expected).max() <= 0.5 / 255 + 1e-5
 
 
-def test_exported_network_upscales_and_its_backend_is_named(files):
+@pytest.mark.parametrize("flag", ["--model-dir", "--load"])
+def test_exported_network_upscales_and_its_backend_is_named(files, flag):
     place, net = files
     export_network(net, place / "exported" / "net", formats=["paddle"], verify=())
-    given = ["upscale", str(place / "in"), "-o", str(place / "out"), "--load", str(place / "exported")]
+    given = ["upscale", str(place / "in"), "-o", str(place / "out"), flag, str(place / "exported")]
     done = CliRunner().invoke(cli.build_app(), [*given, "--backend", "inference", "--threads", "1"])
     assert done.exit_code == 0, done.output
     assert "backend inference\n" in done.output
