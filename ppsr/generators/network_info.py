@@ -62,7 +62,7 @@ class NetworkInfo:
             raise DataError(f"cannot read {path}: {error.strerror or error}; export again") from None
         except ValidationError as error:
             first = error.errors()[0]
-            reason = ".".join(map(str, first["loc"])) + f": {first['msg']}"
+            reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
             raise DataError(f"{path} does not describe an exported network: {reason}") from None
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path} does not describe an exported network: {error}") from None

@@ -58,6 +58,9 @@ def load_network(
     if config_file is None:
         if not paths:
             raise ConfigError("name the network by --config-file, or give its weights by --load")
+        for path in paths:
+            if find_export(Path(path)) is not None:
+                raise ConfigError(f"{path} is an exported network, and its weights are needed here")
         return _identified(_parts(paths))
     config = load_config(config_file, overrides)
     if "model" not in config:

@@ -260,5 +260,6 @@ def _of_run(folder: Path) -> Path:
     if steps:
         return steps[max(steps)]
     files = sorted(path.name for path in folder.iterdir() if path.suffix in _SUFFIXES)
+    files += sorted(path.name.removesuffix(".info.json") for path in folder.glob("*.info.json"))
     hint = f"name one of its files: {', '.join(files[:6])}" if files else "it has no weight files"
     raise WeightError(f"{folder} is a folder without weights of a run (best_weight, iter_N_weight); {hint}")

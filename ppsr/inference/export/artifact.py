@@ -150,11 +150,12 @@ class Export:
         return json.dumps(self.entries.get("files"), sort_keys=True)
 
     def require_open_sizes(self) -> None:
-        """Raises ConfigError for an export that takes images of one size alone."""
-        if self.shape[2] is not None or self.shape[3] is not None:
+        """Raises ConfigError for an export that takes images of one size, or a batch of several, alone."""
+        if self.shape[0] not in (None, 1) or self.shape[2] is not None or self.shape[3] is not None:
+            shape = ", ".join("any" if size is None else str(size) for size in self.shape)
             raise ConfigError(
-                f"{self.prefix} was exported for the input shape {list(self.shape)}; to upscale images of "
-                "any size, export it with open sizes (-1)"
+                f"{self.prefix} was exported for the input shape ({shape}); to upscale images of any size, "
+                "export it with open sizes (-1) and any batch, or one of 1"
             )
 
     @property

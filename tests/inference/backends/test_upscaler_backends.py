@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.export import onnx_graph
 from ppsr.inference.export.writer import export_network
+from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.memory import resident_memory
 from tests.inference.helpers import Repeat, small_network
@@ -54,9 +55,16 @@ def test_network_upscales_on_every_backend(name, rng):
 
 
 def test_export_of_a_fixed_size_and_options_of_an_open_backend_are_refused(tmp_path):
-    export_network(small_network(), tmp_path / "net", formats=["paddle"], shape=(1, 3, 8, 8), verify=())
-    with pytest.raises(ConfigError, match="export it with open sizes"):
+    for name, shape in {"net": (1, 3, 8, 8), "four": (4, 3, None, None)}.items():
+        export_network(small_network(), tmp_path / name, formats=["paddle"], shape=shape, verify=())
+    with pytest.raises(ConfigError, match=r"input shape \(4, 3, any, any\)"):
+        Upscaler(tmp_path / "four")
+    with pytest.raises(WeightError, match="name one of its files: four, net"):
         Upscaler(tmp_path)
+    with pytest.raises(ConfigError, match="net is an exported network, and its weights are needed"):
+        load_network(load=tmp_path / "net")
+    with pytest.raises(ConfigError, match="export it with open sizes"):
+        Upscaler(tmp_path / "net")
     with pytest.raises(ConfigError, match="give those when opening it"):
         Upscaler(Repeat(), options=BackendOptions())
     with pytest.raises(ConfigError, match="did you mean 'openvino'"):
