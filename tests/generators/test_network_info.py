@@ -46,7 +46,7 @@ def test_info_survives_their_file(tmp_path):
 def test_file_that_describes_no_network_is_refused(tmp_path, text):
     path = tmp_path / "x.info.json"
     path.write_text(text)
-    with pytest.raises(DataError, match="does not describe an exported network: [^:]"):
+    with pytest.raises(DataError, match=r"does not describe an exported network: [^:]"):
         NetworkInfo.read(path)
     with pytest.raises(DataError, match="export again"):
         NetworkInfo.read(tmp_path / "missing")
