@@ -40,7 +40,7 @@ NAMESPACES = {"ppgan": "ppsr.compat.paddlegan.components:component"}
 """Names of other projects: prefix, as in `ppgan.LESRCNNGenerator` -> function of (kind, name)."""
 
 # by Paddle's layers, for sizes
-_NETWORK_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError)
+_NETWORK_ERRORS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError, IndexError)
 _REFUSED = {"generator": _NETWORK_ERRORS, "discriminator": _NETWORK_ERRORS}
 
 

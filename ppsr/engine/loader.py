@@ -141,6 +141,11 @@ def _make_batch(
             f"the images of a batch have different sizes, {' and '.join(map(str, sorted(sizes)))}; "
             "set dataset.train.gt_size, or batch_size to 1"
         )
+    if any(sample.keys() != samples[0].keys() for sample in samples):
+        kinds = " and ".join(sorted({", ".join(sorted(sample)) for sample in samples}))
+        raise DataError(
+            f"the samples of a batch hold different entries: {kinds}; all data sets need the same"
+        )
     for name in samples[0]:
         types = {getattr(sample[name], "dtype", None) for sample in samples}
         if len(types) > 1 and types & {_UINT8, _UINT16}:

@@ -195,6 +195,8 @@ class HAT(SwinSkeleton):
         embed_dim, window, mlp_ratio = options.embed_dim, options.window_size, options.mlp_ratio
         if min(image_sides(options.img_size)) <= window:
             raise ConfigError(f"HAT: img_size {options.img_size} must be larger than window_size {window}")
+        if overlap_ratio < 0:
+            raise ConfigError(f"HAT: overlap_ratio must be 0 or more, got {overlap_ratio}")
         if embed_dim < max(compress_ratio, squeeze_factor):
             raise ConfigError(
                 f"HAT: embed_dim {embed_dim} is too narrow for compress_ratio {compress_ratio} and "

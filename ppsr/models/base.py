@@ -27,6 +27,12 @@ class Batch(dict[str, Any]):
         super().__init__(*args, **kwargs)
         self.logs: dict[str, Tensor] = {}
 
+    def __missing__(self, name: str) -> Any:
+        raise ConfigError(
+            f"dataset.train gives no '{name}', only {', '.join(sorted(self))}; choose another data set, or a "
+            "`degradation` where LR is made of HR"
+        )
+
 
 @dataclass(frozen=True)
 class Phase:

@@ -116,6 +116,10 @@ def test_quoted_numbers_arrive_as_numbers(path):
     assert isinstance(config["model"]["generator"]["num_feat"], int)
 
 
+_MODEL = "{name: SRModel, generator: {name: %s}, pixel_criterion: {name: L1Loss}}"
+_OWN = "optimizer={name: Adam, net_names: [generator]}"
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -124,6 +128,8 @@ def test_quoted_numbers_arrive_as_numbers(path):
         (["model.net_d_iters=0"], "net_d_iters must be 1 or more"),
         (["model.gan_criterion.name=L1Loss"], "gan_criterion must be a GANLoss"),
         (["model.pixel_criterion.reduction=none"], "the loss l_pix is an array of shape"),
+        ([f"model={_MODEL % 'HAT, overlap_ratio: -3'}", _OWN], "overlap_ratio must be 0 or more, got -3"),
+        ([f"model={_MODEL % 'DRCT, depths: [0], num_heads: [2]'}", _OWN], "generator 'DRCT': "),
         (["dataset.train.gt_size=0"], "gt_size must be a multiple of the scale 2, got 0"),
         (["dataset.train.gt_size=-16"], "got -16"),
         (["dataset.train.scale=0"], "scale must be 1 or more"),
@@ -137,6 +143,21 @@ def test_impossible_values_end_the_command_with_a_message(tmp_path, capsys, over
     config = write_config(tmp_path, gan=True)
     assert main(["-c", str(config), "--device", "cpu", "-o", "total_iters=1", *overrides]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_data_set_without_lr_is_named(tmp_path, capsys):
+    config = write_config(tmp_path)
+    dataset = f"{{name: GTDataset, gt_folder: {tmp_path / 'hr'}, scale: 2, gt_size: 8}}"
+    given = [f"dataset.train={dataset}", f"model={_MODEL % 'SRVGGNetCompact, upscale: 2'}", _OWN]
+    assert main(["-c", str(config), "--device", "cpu", "-o", "total_iters=1", *given]) == 2
+    assert "dataset.train gives no 'lq', only gt" in capsys.readouterr().err
+    pair = f"[{{name: GTDataset, gt_folder: {tmp_path / 'hr'}, gt_size: 8}}, "
+    pair += f"{{name: GTDataset, gt_folder: {tmp_path / 'hr'}, gt_size: 8, degradation: matlab_bicubic}}]"
+    given[0] = (
+        f"dataset.train={{name: MixedDataset, scale: 2, shares: [0.5, 0.5], datasets: {pair}, batch_size: 5}}"
+    )
+    assert main(["-c", str(config), "--device", "cpu", "-o", "total_iters=1", *given]) == 2
+    assert "different entries: gt, gt_path and gt, gt_path, lq" in capsys.readouterr().err
 
 
 def test_images_of_different_sizes_in_a_batch_are_named(tmp_path, capsys):
