@@ -108,7 +108,7 @@ def _write_images(folder: Path) -> None:
         "RealSRSet/dog": 24,
         "real/LR/street": 24,
         "T91/t1": 128,
-        "BSDS500/train/2092": 128,
+        "BSDS500/train/2092": 152,
         "BSDS500/test/2018": 128,
         "BSDS500/val/101085": 128,
     }
