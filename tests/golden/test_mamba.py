@@ -24,7 +24,9 @@ def _build(meta):
     """The network or block of a file; blocks take tokens as (N, H, W, C)."""
     if meta["network"] in BLOCKS:
         return BLOCKS[meta["network"]](**meta["kwargs"])
-    return GENERATORS.build({"name": meta["network"], **meta["kwargs"]})
+    swallowed = {"window_size"} if meta["network"] == "MambaIR" else set()  # by the published constructor
+    kwargs = {key: value for key, value in meta["kwargs"].items() if key not in swallowed}
+    return GENERATORS.build({"name": meta["network"], **kwargs})
 
 
 def _cast(net, dtype):
