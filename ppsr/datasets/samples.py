@@ -1,5 +1,8 @@
-"""The bases of all data sets: samples as arrays of image files as they are, which become float32 where that
-costs least, and the options that data sets for training share."""
+"""Base classes of all data sets, and the options that training data sets share.
+
+Samples keep the integer type of their files for as long as possible; batches are converted to float32 on the
+device, which costs least.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def to_chw(image: np.ndarray) -> np.ndarray:
 
 
 def unit_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """A sample whose images are float32 in [0, 1] instead of 8 or 16 bit."""
+    """Convert the uint8 and uint16 images of a sample to float32 in [0, 1]."""
     return {
         name: to_unit(value) if getattr(value, "dtype", None) in (np.uint8, np.uint16) else value
         for name, value in sample.items()
@@ -33,7 +36,7 @@ def unit_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def uint16_to_int16(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """A sample whose 16-bit images are int16, 32768 less: Paddle takes uint16 for the bits of bfloat16."""
+    """Convert uint16 images to int16, minus 32768: Paddle interprets uint16 as the bits of bfloat16."""
     return {
         name: (value ^ 0x8000).view(np.int16) if getattr(value, "dtype", None) == np.uint16 else value
         for name, value in sample.items()
@@ -41,25 +44,25 @@ def uint16_to_int16(sample: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ImageDataset(Dataset):
-    """Base of all data sets: items have float32 images in [0, 1].
+    """Base of all data sets; the images of an item are float32 in [0, 1].
 
-    `sample` gives the same with the sample type of the files where windows, crops and flips are all that
-    happens to them. Batches of one sample type travel so, and the device that trains converts them.
+    `sample` returns the same item with uint8 or uint16 images if they were only cropped and flipped. Batches
+    of these types are moved to the device as they are and converted there.
 
     Attributes:
-        channels: number of image channels; None (which means 3) until the network is known.
-        value_range: the lowest and highest value of TIFF files of floats, which become 0 and 1.
+        channels: number of image channels; None, until the network is known, means 3.
+        value_range: the lowest and highest value of floating-point TIFF files, which become 0 and 1.
     """
 
     channels: int | None = None
     value_range: Sequence[float] | None = None
 
     def _read_samples(self, path: Path) -> np.ndarray:
-        """H x W, or H x W x C, in the file's sample type."""
+        """Read H x W, or H x W x C, in the file's sample type."""
         return read_samples(path, self.value_range)
 
     def _read_image(self, path: Path) -> np.ndarray:
-        """H x W x C of the network's channels, in the file's sample type."""
+        """Read H x W x C with the channels of the network, in the file's sample type."""
         return with_channels(self._read_samples(path), self.channels or 3, path)
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
@@ -71,19 +74,19 @@ class ImageDataset(Dataset):
         raise NotImplementedError
 
     def _looks_usable(self, index: int) -> bool:
-        """Whether the headers of a training sample's files promise a training window."""
+        """Whether a training window fits into a sample's images, judging by their headers."""
         return True
 
     def _check(self, index: int) -> None:
-        """Read a training sample."""
+        """Read a training sample; raises DataError if it cannot be used."""
 
     def find_unusable(self, limit: int | None = None) -> tuple[list[str], int]:
-        """Faults of training samples found in their headers, and the number of samples checked.
+        """Check the training samples: returns the faults found, and the number of samples checked.
 
-        Only samples whose headers look wrong are read.
+        Headers are read first, and pixels only of samples whose headers look wrong.
 
         Args:
-            limit: look at so many, evenly spaced; None: at all.
+            limit: check so many samples, evenly spaced; None: all.
         """
         count = len(self)
         indices = range(count) if limit is None else np.linspace(0, count - 1, min(limit, count)).astype(int)
@@ -102,21 +105,22 @@ class ImageDataset(Dataset):
 
 @dataclass(kw_only=True, eq=False)
 class TrainingDataset(ImageDataset):
-    """Base of data sets with HR images: a (epoch, index) key yields a random window, a plain index the image.
+    """Base of data sets with HR images: a key (epoch, index) yields a random window, an index a whole image.
 
     Args:
         gt_folder: HR images, searched recursively, or an LMDB store (`name.lmdb`); or a list of these.
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels, a multiple of `scale`; None yields whole images.
-        meta_info: list of HR names.
-        shares: parts of the samples that come from each of several folders; by default that of its images.
-        use_hflip: random mirroring.
-        use_rot: random turning.
+        meta_info: text file that lists the names of the HR images to use.
+        shares: fraction of the samples that comes from each of several folders; by default proportional to
+            their numbers of images.
+        use_hflip: mirror half of the windows horizontally.
+        use_rot: mirror half of them vertically, and transpose half of them.
         seed: seed of all random choices.
-        value_range: the lowest and highest value of TIFF files of floats, which become 0 and 1.
+        value_range: the lowest and highest value of floating-point TIFF files, which become 0 and 1.
 
     Attributes:
-        items: what samples are read from: paths of HR images, or pairs of paths.
+        items: paths of images, or pairs of paths of HR and LR images.
     """
 
     gt_folder: Folders

@@ -50,7 +50,9 @@ class _PhaseResult:
     optimizers: Optimizers
     losses: dict[str, list[Tensor]] = field(default_factory=dict)  # one of each micro-batch that has it
     logs: dict[str, list[Tensor]] = field(default_factory=dict)
-    squares: dict[str, Tensor] = field(default_factory=dict)  # of gradients' norms and of the loss scale
+    squares: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # gradient norm * loss scale, squared, by network
     flags: Tensor | None = None  # see `GradientBuckets.finish`; None for one process
 
     @property
@@ -67,10 +69,11 @@ class TrainStep:
 
     Attributes:
         schedules: learning rate schedules by optimizer name.
-        skipped: steps whose loss or gradient was not finite, in all and in a row.
-        updating: whether an update of the present step has begun, so that an error leaves networks between
-            two steps.
-        requested: sums over ranks of what the last step was given as `requests`; None before the first.
+        skipped: number of steps whose loss or gradient was not finite.
+        skipped_in_a_row: how many of these were the last ones.
+        updating: whether the current step has begun to change parameters; after an error they belong to no
+            step.
+        requested: sums over ranks of the `requests` of the last step; None before the first one.
     """
 
     model: BaseModel
@@ -112,7 +115,7 @@ class TrainStep:
             paddle.incubate.autotune.set_config({"layout": {"enable": True}})
 
     def _choose_half_type(self) -> list[str]:
-        """Take bfloat16 where a network is not safe in float16; names networks that stay in float32."""
+        """Switch to bfloat16 if a network is not safe in float16; returns those that stay in float32."""
         unsafe = [name for name, net in self.model.nets.items() if not getattr(net, "fp16_safe", True)]
         if self.precision.dtype != "float16" or not unsafe:
             return []
@@ -121,7 +124,9 @@ class TrainStep:
             self.precision = self.precision.model_copy(update={"dtype": "bfloat16"})
             logger.info("training in bfloat16: activations of %s leave the range of float16", names)
             return []
-        logger.warning("%s stays in float32: float16 is too small, and the device has no bfloat16", names)
+        logger.warning(
+            "%s stays in float32: it is not safe in float16, and the device has no bfloat16", names
+        )
         return unsafe
 
     def rates(self, step: int) -> dict[str, float]:
@@ -141,7 +146,7 @@ class TrainStep:
             Every loss and logged scalar, averaged over the micro-batches.
 
         Raises:
-            TooManySkipsError: non-finite for `max_skips` steps in a row.
+            TooManySkipsError: `max_skips` steps in a row were not finite.
         """
         paddle.seed((seed * 1_000_003 + step * 1009 + self.group.rank) % (2**31 - 1))
         for name, rate in self.rates(step).items():
@@ -224,8 +229,10 @@ class TrainStep:
 
     @contextmanager
     def _forwards(self, phase: Phase) -> Iterator[None]:
-        """Inside, networks that are not safe in float16 run in float32, and with `to_static` all as graphs; a
-        graph keeps which parameters were frozen when it was traced."""
+        """A context in which networks that are not safe in float16 run in float32, and with `to_static` all
+        networks run as graphs. There is one graph per network that is trained and one per network that is
+        frozen, because tracing records which parameters are.
+        """
         try:
             for name, net in self.model.nets.items():
                 if self.options.to_static:
@@ -242,13 +249,13 @@ class TrainStep:
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Inside, a network whose parameters are in half precision takes float32 images."""
+        """A context in which a network with parameters in half precision takes float32 images."""
         half = any(p.dtype != paddle.float32 for p in self.model.inference_net().parameters())
         with paddle.amp.auto_cast(half, level="O2", dtype=self.precision.dtype):
             yield
 
     def _update(self, passes: Sequence[_PhaseResult], scalars: dict[str, float], count: int) -> list[str]:
-        """Update the networks of finite phases, add all means to `scalars`, say what is not finite."""
+        """Update the networks of finite phases, add all means to `scalars`, return what is not finite."""
         numbers = [number.astype("float32").flatten() for result in passes for number in result.numbers]
         values = iter(paddle.concat(numbers).tolist() if numbers else [])  # in one transfer
         problems = []
@@ -258,12 +265,12 @@ class TrainStep:
                     scalars[name] = sum(next(values) for _ in tensors) / count
             squares = {net: next(values) for net in result.squares}
             parameters = [p for net in result.phase.nets for p in self.trainable[net]]
-            # zeros instead of nothing would make a parameter without gradient drift on by its momentum; a
-            # resumed run, where there is nothing yet, would not repeat that
             failed = False
             if result.flags is not None:
                 used, failed = [next(values) for _ in parameters], next(values) > 0
                 self.requested = [next(values) for _ in self.requests]
+                # a gradient of zeros, unlike none, would let momentum move a parameter that no rank used; a
+                # resumed run, which has no momentum for it yet, would differ
                 _drop_gradients(p for p, ranks in zip(parameters, used, strict=True) if not ranks)
             if result.losses:
                 problems += self._apply(result, scalars, squares, failed)
@@ -322,7 +329,7 @@ def _scalar(name: str, value: Tensor) -> Tensor:
     if value.size != 1:
         raise ConfigError(
             f"the loss {name} is an array of shape {list(value.shape)}, not a number; "
-            "its criterion needs another `reduction`, or is one of another kind"
+            "set the criterion's `reduction` to mean or sum, or use another criterion"
         )
     return value.astype("float32").reshape([])
 

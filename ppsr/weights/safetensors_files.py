@@ -1,4 +1,4 @@
-"""The .safetensors container: a JSON header with the place of every tensor, then the numbers."""
+"""The .safetensors container: a JSON header with type, shape and offsets of every tensor, then the data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TYPES = {
 
 
 def is_safetensors(start: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes begins like this container: the length of a header, and its brace."""
+    """Whether a file of `size` bytes begins with the size of a header and the header's brace."""
     return start[8:9] == b"{" and struct.unpack_from("<Q", start)[0] <= size - 8
 
 
@@ -39,8 +39,12 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
     """Read the bytes of a file.
 
     Returns:
-        key -> array, or network -> (key -> array) of files whose keys are all `<network>/<key>`, with the
-        texts of the metadata; the layout that these state, else torch's.
+        key -> array, or network -> (key -> array) if all keys are `<network>/<key>`, together with the texts
+        of the metadata; and the layout that the metadata states, by default torch's.
+
+    Raises:
+        CorruptFile: the file is damaged or too large.
+        WeightError: a tensor has a type that is not read.
     """
     if len(content) < 8:
         raise CorruptFile(f"{source}: truncated header")
@@ -73,7 +77,10 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
                 or end - start != math.prod(shape) * dtype.itemsize
                 or min(shape, default=0) < 0
             ):
-                raise CorruptFile(f"{source}: the place of '{key}' does not fit")
+                raise CorruptFile(
+                    f"{source} is damaged: the offsets of '{key}' do not fit its shape and type; "
+                    "download it again"
+                )
             position = end
             array = np.frombuffer(content, dtype, math.prod(shape), 8 + length + start).reshape(shape)
             state[key] = from_bits(array) if entry["dtype"] == "BF16" else array
@@ -82,7 +89,10 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{source}: damaged header: {error}") from None
     if 8 + length + position != len(content):
-        raise CorruptFile(f"{source}: {len(content)} bytes, {8 + length + position} announced")
+        raise CorruptFile(
+            f"{source} is damaged: {len(content):,} bytes where the header needs {8 + length + position:,}; "
+            "download it again"
+        )
     tree = _by_network(state)
     texts = {key: value for key, value in metadata.items() if key not in ("layout", "format")}
     return {**texts, **tree}, "paddle" if metadata.get("layout") == "paddle" else "torch"
@@ -103,7 +113,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _by_network(state: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Networks of our own files, whose keys are `<network>/<key>`."""
+    """Split the keys `<network>/<key>` of files that ppsr wrote; other states are returned as they are."""
     if not all("/" in key for key in state):
         return state
     nets: dict[str, Any] = {}
@@ -114,10 +124,11 @@ def _by_network(state: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def dump_safetensors(state: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
-    """Bytes of a file.
+    """The bytes of a file.
 
     Args:
-        metadata: texts by name; `layout` of the arrays, torch or paddle, is one.
+        state: key -> array, or network -> (key -> array).
+        metadata: texts by name; `layout`, torch or paddle, is that of the arrays.
     """
     from safetensors.numpy import save
 
