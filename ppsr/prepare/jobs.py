@@ -112,13 +112,13 @@ class Recipe:
         raise NotImplementedError
 
     def write(self, path: Path, force: bool) -> _Result:
-        """Write the files of an image that are missing, or all with `force`."""
+        """Write the files of an image that are missing or older than it, or all with `force`."""
         files = self.files(path)
-        if self.lists_all and not force and all(file.exists() for file in files):
+        if self.lists_all and not force and all(_is_current(file, path) for file in files):
             return _Result(present=len(files))
         written = present = 0
         for file, image in self.images(path):
-            if force or not file.exists():
+            if force or not _is_current(file, path):
                 write_image(file, image)
                 written += 1
             else:
@@ -172,6 +172,11 @@ class Recipe:
             if result.failed:
                 summary.failed[name] = result.failed
         return summary
+
+
+def _is_current(file: Path, source: Path) -> bool:
+    """Whether a result is there and the image has not changed since."""
+    return file.exists() and file.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _guarded(recipe: Recipe, force: bool, path: Path) -> _Result:

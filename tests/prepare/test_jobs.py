@@ -87,6 +87,15 @@ def test_what_is_there_stays_unless_forced(source, tmp_path):
     assert (out / "w1_1.png").read_bytes() != before
 
 
+def test_results_of_an_image_that_has_changed_are_made_again(source, tmp_path):
+    out = tmp_path / "out"
+    ByLetter(out).make(source)
+    later = (out / "w1_1.png").stat().st_mtime_ns + 10**9
+    os.utime(source / "w1.png", ns=(later, later))
+    again = ByLetter(out).make(source)
+    assert (again.written, again.present) == (2, 0)
+
+
 @pytest.mark.parametrize(
     ("summary", "code"),
     [
