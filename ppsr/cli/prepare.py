@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ppsr.prepare.jobs import Recipe, Summary
 
 app = typer.Typer(
-    help="Prepare data sets. Results newer than their images are kept, so an interrupted command can be run again.",
+    help="Prepare data sets. Results newer than their images are kept, so an interrupted command can be run "
+    "again.",
     no_args_is_help=True,
 )
 

@@ -200,6 +200,8 @@ def find_sets(
         raise ConfigError("give either data or gt and lq, not both")
     if name is not None:
         raise ConfigError("name applies to a set given by gt or lq; select sets of data by sets")
+    if not Path(data).is_dir():
+        raise DataError(f"there is no folder {data}")
     tasks, absences = [], []
     for label in sets or protocol.sets:
         gt_place = (

@@ -265,6 +265,8 @@ def test_options_that_do_not_fit_are_refused(folders, arguments, message):
 def test_a_data_folder_without_sets_is_refused(tmp_path):
     with pytest.raises(DataError, match="contains none of Set5"):
         evaluate(data=tmp_path, method="bicubic")
+    with pytest.raises(DataError, match=r"there is no folder .*missing"):
+        evaluate(data=tmp_path / "missing", method="bicubic")
 
 
 def test_a_network_is_scored_through_its_upscaler(folders):
