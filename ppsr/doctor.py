@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 def diagnose(*, checks: bool = True) -> Iterator[Line]:
-    """The lines of the report, each as soon as it is known; `checks` computes something too."""
+    """The lines of the report, each as soon as it is known; with `checks` also those of the self-test."""
     variables = sorted(f"{key}={value}" for key, value in os.environ.items() if key.startswith(_VARIABLES))
     yield Line("system", "ppsr", "info", f"{ppsr.__version__} in {Path(ppsr.__file__).parent}")
     yield Line("system", "python", "info", platform.python_version())
@@ -65,9 +65,9 @@ def _version(name: str) -> str | None:
 
 
 def _requirements() -> Iterator[tuple[str, str]]:
-    """(distribution, extra of ppsr that needs it, or ""): of a checkout by its own files.
+    """(distribution, extra of ppsr that needs it, or "").
 
-    What `pip install -e` noted about a checkout is as old as that command.
+    Those of a checkout are read from its own files, because the metadata of `pip install -e` may be older.
     """
     root = Path(ppsr.__file__).parents[1]
     if (root / "pyproject.toml").is_file() and (root / "requirements.txt").is_file():

@@ -75,7 +75,7 @@ def _up(value: int, multiple: int) -> int:
 
 
 def default_overlap(info: NetworkInfo) -> int:
-    """The receptive radius, at most 64; 32 or two windows where the network sees without bound."""
+    """The receptive radius, at most 64; 32 or two windows if the receptive field is unbounded."""
     if info.receptive_radius is None:
         return max(_UNBOUNDED_OVERLAP, 2 * info.size_multiple if info.size_multiple > 1 else 0)
     return _up(min(info.receptive_radius, _LARGEST_OVERLAP), info.size_multiple)
@@ -117,7 +117,7 @@ def largest_tiles(
         shape: height, width and channels of the LR image, alpha included.
         per_pixel: bytes that the network takes per LR pixel of a tile.
         budget: bytes to be used.
-        device_budget: bytes that the network may use where it has a memory of its own; None: it has not.
+        device_budget: bytes that the network may use on a device with its own memory; None: there is none.
         overlap: None: from the network.
         tile: largest side of a tile; 0: the whole image or nothing; None: any.
 
@@ -211,9 +211,9 @@ class Tiler:
     Attributes:
         run: LR tile (h, w, C) float32 in [0, 1] -> SR tile (scale * h, scale * w, C) float32.
         scale: SR size / LR size.
-        multiple: tiles start at multiples of it, so that windows lie as in the whole image.
+        multiple: tiles start at multiples of it, so that windows are placed as in the whole image.
         tiles: how to cut.
-        retile_on_oom: False: an error of memory is raised as it is.
+        retile_on_oom: halve tiles that run out of memory; False: raise the error.
         limit_memory: trim the heap after each tile instead of each row of tiles, which takes a little longer.
         on_tile: called after each tile.
     """

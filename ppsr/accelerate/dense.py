@@ -55,7 +55,7 @@ class DenseBlock(Operation):
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """What the backward pass reads of them."""
+        """Keys of the inputs that the backward pass reads."""
         return tuple(range(_WEIGHTS, _WEIGHTS + len(self.channels) - 1))
 
     @property
@@ -136,7 +136,9 @@ class _DenseSteps:
 
     def _weight_gradients(self, k: int, features: Array, grad: Array) -> None:
         shapes = self._parameters(k)
-        parameters = {key: shape for key, shape in shapes.items() if -key in self.steps.needs_grad}
+        parameters = {
+            key: shape for key, shape in shapes.items() if runtime.gradient_of(key) in self.steps.needs_grad
+        }
         if not parameters:
             return
         found = {key: self.steps.scratch(shape) for key, shape in shapes.items()}
@@ -149,7 +151,7 @@ class _DenseSteps:
         outputs = {DIFF_WEIGHTS: found[_WEIGHTS + k], DIFF_BIAS: found[_BIASES + k]}
         self.steps.add(desc, {SRC: features, DIFF_DST: grad}, outputs)
         for key, shape in parameters.items():
-            self.steps.combine(ADD, self.steps.array(-key, shape), found[key])
+            self.steps.combine(ADD, self.steps.array(runtime.gradient_of(key), shape), found[key])
 
     def _forward(self, k: int) -> int:
         """A convolution with what follows it: LeakyReLU, or x, which is in the place of the result."""
@@ -218,14 +220,14 @@ def dense_block(
     """
     if not paddle.in_dynamic_mode():
         return None
-    images, width, high, wide = x.shape
+    images, width, rows, columns = x.shape
     channels = (width, *(weight.shape[0] for weight in weights))
     inputs = [sum(channels[: k + 1]) for k in range(len(weights))]
     fits = all(n % _BLOCK == 0 for n in channels)
     fits &= all(list(w.shape[1:]) == [n, 3, 3] for w, n in zip(weights, inputs, strict=True))
-    work = 9 * high * wide * sum(n * out for n, out in zip(inputs, channels[1:], strict=True))
+    work = 9 * rows * columns * sum(n * out for n, out in zip(inputs, channels[1:], strict=True))
     if not fits or channels[-1] != width or work < _WORTHWHILE:
         return None
     tensors = [x, *weights[:-1], weights[-1] * scale, *biases[:-1], biases[-1] * scale]
-    block = DenseBlock(images, channels, high, wide, slope)
+    block = DenseBlock(images, channels, rows, columns, slope)
     return runtime.compute(block, x.shape, *tensors)

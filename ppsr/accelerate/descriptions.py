@@ -1,4 +1,4 @@
-"""Descriptions of arrays and of primitives of oneDNN, made once and destroyed together."""
+"""Cache of oneDNN's descriptors of arrays and primitives, which are destroyed together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ppsr.accelerate.onednn import OneDnn, OneDnnError, dims
 
-_TAGS = 1000
+_TAGS = 1000  # more than oneDNN's enumeration of layouts has
 _F32, _ANY = 3, 1  # of the enumerations of oneDNN 3
 ADD, MULTIPLY, DIVIDE = 0x1FFF0, 0x1FFF1, 0x1FFF4
 RELU, ABS, LINEAR, LOGISTIC, EXP, GELU = 0x20, 0x24, 0x26, 0x29, 0x2A, 0x31
@@ -26,8 +26,8 @@ class Array(NamedTuple):
 
 
 class PostOp(NamedTuple):
-    """What a primitive does with its result before it writes it: a function of one number, or ADD or MULTIPLY
-    with an array; ADD without one adds what was in the place of the result."""
+    """An operation on a primitive's result before it is written: an elementwise function, or ADD or MULTIPLY
+    with an array. ADD without an array adds the previous contents of the output."""
 
     kind: int
     other: Array | None = None
@@ -36,7 +36,7 @@ class PostOp(NamedTuple):
 
 
 class Descriptions:
-    """What primitives are made from, each once."""
+    """Creates descriptors and primitives, each once, and owns them."""
 
     def __init__(self, library: OneDnn) -> None:
         self.library = library
@@ -53,13 +53,13 @@ class Descriptions:
         return self.once((tag, *shape), "memory_desc", "memory_desc_create_with_tag", *arguments)
 
     def find_tag(self, primitive_desc: int, argument: int, shape: Sequence[int]) -> int:
-        """Number of the layout that a primitive chose for an argument, for arrays of other shapes as well."""
+        """Tag of the layout that a primitive chose for an argument; it is valid for other shapes too."""
         chosen = self.library.chosen_layout(primitive_desc, argument)
         for tag in range(_ANY + 1, _TAGS):
             with contextlib.suppress(OneDnnError):  # of another rank
                 if self.library.same_desc(self.layout(shape, tag), chosen):
                     return tag
-        raise OneDnnError(f"oneDNN {self.library.version} chose a layout without a number")
+        raise OneDnnError(f"oneDNN {self.library.version} chose a layout that has no tag")
 
     def plain(self, shape: Sequence[int], strides: Sequence[int] | None = None) -> int:
         """Description of a float32 array, contiguous unless `strides` are given."""
@@ -83,7 +83,7 @@ class Descriptions:
         return desc
 
     def once(self, known: tuple, kind: str, function: str, *arguments: object) -> int:
-        """A handle that is made by a function of the library, and found again under `known`."""
+        """The handle that a function of the library creates; calls with the same `known` return the same one."""
         if known not in self._made:
             self._made[known] = self.own(kind, self.library.create(function, *arguments))
         return self._made[known]

@@ -60,8 +60,8 @@ class HAB(SwinBlock):
 
 
 def _surround(x: Tensor, margin: int) -> Tensor:
-    """Zeros around a token map (N, H, W, C), at most as wide as the map; oneDNN pads other axes in a
-    graph."""
+    """Pad a token map (N, H, W, C) with zeros, by at most its own size; in a graph by concatenation, because
+    oneDNN would pad other axes."""
     if paddle.in_dynamic_mode():
         return F.pad(x, [0, 0, margin, margin, margin, margin, 0, 0])
     rows = paddle.zeros_like(x[:, :margin])
@@ -152,7 +152,8 @@ class HAT(SwinSkeleton):
         overlap_ratio: how much larger the overlapping windows are.
 
     Raises:
-        ConfigError: img_size no larger than the window, which the published code breaks on.
+        ConfigError: img_size is not larger than the window, as published, or embed_dim is smaller than
+            compress_ratio or squeeze_factor.
     """
 
     fp16_safe: ClassVar[bool] = False

@@ -44,7 +44,7 @@ class RCAN(nn.Layer):
         n_resblocks: blocks per group.
         n_colors: 3, or 1.
         kernel_size: kernel size of the body convolutions, 3 as published.
-        reduction: by how much channel attention narrows.
+        reduction: width / inner width of the channel attention.
         train_mean_shift: whether the mean shift is trained (the released code's is not meant to be).
     """
 
@@ -75,7 +75,9 @@ class RCAN(nn.Layer):
         if n_colors not in (1, 3):
             raise ConfigError(f"RCAN: n_colors must be 1 or 3, got {n_colors}")
         if n_feats < reduction:
-            raise ConfigError(f"RCAN: n_feats {n_feats} is narrower than reduction {reduction}; widen it")
+            raise ConfigError(
+                f"RCAN: n_feats {n_feats} is narrower than reduction {reduction}; lower reduction"
+            )
         self.scale = scale
         self.num_channels = n_colors
         self.rgb_range = float(rgb_range)

@@ -134,7 +134,7 @@ class Metadata:
     def of_result(
         self, size: tuple[int, int], channels: int, kind: str, growth: tuple[float, float] = (1, 1)
     ) -> tuple[Metadata, list[str]]:
-        """The same for an upright result of another size, and what its format cannot hold.
+        """The metadata of an upright result of another size, and warnings about what its format cannot hold.
 
         Args:
             size: height and width of the result.

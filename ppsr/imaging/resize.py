@@ -1,4 +1,4 @@
-"""All resizing as one mechanism: an image between two small weight matrices, which are cached.
+"""Resizing by two sparse matrices, one for the rows and one for the columns, which are cached.
 
 Modes: MATLAB's imresize (bicubic a = -0.5, antialiased, symmetric border), and the sampling of torch's
 `F.interpolate` (area, bilinear, bicubic a = -0.75; half-pixel centres, clamped border) that the published
@@ -27,7 +27,7 @@ __all__ = [
     "torch_matrix",
 ]
 
-_CHUNK = 64  # rows resized at once: what this takes beside the result stays small
+_CHUNK = 64  # rows resized at once, which bounds the temporary memory
 RESIZE_MODES = ("area", "bilinear", "bicubic", "nearest", "lanczos")
 
 
@@ -113,7 +113,7 @@ def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
     if scale <= 0:
         raise DataError(f"a resize factor must be positive, got {scale}")
     if image.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"whole numbers of 8 or 16 bit are needed, got {image.dtype}")
+        raise DataError(f"the image must be uint8 or uint16, got {image.dtype}")
     resized = image
     for axis in (0, 1):
         transposed = np.moveaxis(resized, axis, 0)
@@ -159,9 +159,11 @@ def resize_rows(
 
     Args:
         bands: rows from top to bottom, (rows, W, C) float32.
+        old: (H, W) of the image.
+        new: (H', W') of the result.
 
     Yields:
-        Rows from top to bottom, (rows, W', C) float32 in [0, 1].
+        Rows from top to bottom, (rows, W', C) float32, clipped to [0, 1].
     """
     down, across = cubic_matrix(old[0], new[0]), cubic_matrix(old[1], new[1])
     last_tap = np.maximum.accumulate(np.maximum.reduceat(down.indices, down.indptr[:-1]))

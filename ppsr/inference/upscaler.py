@@ -57,11 +57,11 @@ class Upscaler:
         options: device, precision and threads of the backend.
         tile: side of a tile in LR pixels, with `max_memory` its largest; 0: never cut; None: as large as
             memory allows.
-        overlap: LR pixels that a tile is read wider on each side; None: from the network.
+        overlap: LR pixels by which a tile is extended on each side; None: from the network.
         max_memory: bytes that the whole process may take, on a GPU those of its memory; None: 70 % of what
             is free.
         tile_mode: "blend", or a published one: "published", "published-inference", "published-onnx".
-        self_ensemble: mean over the eight flips and turns.
+        self_ensemble: average over the eight flips and rotations.
         outscale: size of the result / size of the image, 1/16 to 64; None: the network's scale.
         degradation: parameters that steer CDDNet or DASR, for all images; None: predicted from each image.
 
@@ -146,10 +146,10 @@ class Upscaler:
             plan: from `plan`, for many images of one size; None: made here.
 
         Returns:
-            The same kind of image, larger; integers rounded, floats as float32 in [0, 1].
+            The same kind of image, upscaled; integers rounded, floats as float32 in [0, 1].
 
         Raises:
-            DataError: not such an image, the network gave NaN or infinity, or memory is short.
+            DataError: not such an image, the result has NaN or infinity, or memory is short.
         """
         if not isinstance(image, np.ndarray):
             raise DataError(
@@ -243,9 +243,8 @@ class Upscaler:
             degradation = self.predict_degradation(pixels)
         run = partial(self._tile, degradation=degradation)
         multiple, limited = self.backend.info.size_multiple, self.max_memory is not None
-        bands = Tiler(run, self.scale, multiple, plan.tiles, self.retile_on_oom, limited, on_tile).bands(
-            readable
-        )
+        tiler = Tiler(run, self.scale, multiple, plan.tiles, self.retile_on_oom, limited, on_tile)
+        bands = tiler.bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
             if flat_alpha is None:

@@ -35,17 +35,17 @@ class SubImages(Recipe):
     """The windows of every image, row by row: `<target>/<name>_s001.png`, ...
 
     A scale at the end of the name (`0001x4`) is left out, so that windows of HR and LR have equal names. They
-    show the same places where `size`, `step`, `threshold` and `multiple` of HR are those of LR times the
+    show the same regions if `size`, `step`, `threshold` and `multiple` of HR are those of LR times the
     scale. The source is searched recursively.
 
     Args:
         size: side of a window.
-        step: distance of windows.
-        threshold: remaining pixels that are given up.
+        step: distance from one window to the next.
+        threshold: add a last window at the end of a side only if more pixels than this remain.
         multiple: cut images to sides that are multiples of this, before the last windows are placed.
 
     Raises:
-        ConfigError: sizes that are not positive.
+        ConfigError: size, step or multiple is not positive, or threshold is negative.
     """
 
     size: int = 480

@@ -21,11 +21,11 @@ class _Group:
     tensor, so that an update takes as many kernels for a thousand parameters as for one."""
 
     def __init__(self, net: nn.Layer, average: nn.Layer) -> None:
-        source, copies = dict(net.named_parameters()), dict(average.named_parameters())
-        self.sources = [source[key] for key in copies]
-        self.averages = list(copies.values())
+        parameters, averages = dict(net.named_parameters()), dict(average.named_parameters())
+        self.sources = [parameters[key] for key in averages]
+        self.averages = list(averages.values())
         buffers, saved = dict(net.named_buffers()), net.state_dict()  # those that are not saved are constants
-        self.buffers = [(buffers[key], copy) for key, copy in average.named_buffers() if key in saved]
+        self.buffers = [(buffers[key], own) for key, own in average.named_buffers() if key in saved]
         self.join()
 
     @paddle.no_grad()
@@ -50,12 +50,12 @@ def _flat(tensors: Iterable[Tensor]) -> Tensor:
 class EMA:
     """Averaged copies of some networks: average = decay * average + (1 - decay) * parameter.
 
-    Parameters are averaged in float32, all of a network in one go; buffers are copied. The copies are in
+    The parameters of a network are averaged together, in float32; buffers are copied. The copies are in
     evaluation mode and need no gradients.
 
     Args:
         decay: weight of the average in an update, below 1.
-        switch_every: steps after which the networks take over their averages; 0 for never.
+        switch_every: copy the averages into the networks every so many steps; 0: never.
     """
 
     def __init__(
@@ -76,11 +76,12 @@ class EMA:
 
     @paddle.no_grad()
     def update(self, master_weights: Mapping[str, Tensor] | None = None, step: int = 0) -> None:
-        """Take in the parameters after one optimizer step, and give the averages back where it is time.
+        """Update the averages after an optimizer step, and copy them into the networks if it is time to.
 
         Args:
-            master_weights: float32 values of parameters in half precision, by the parameters' names. They
-                contain the steps that are too small for the rounded parameter to change.
+            master_weights: float32 values of parameters in half precision, by the parameters' names; they
+                hold updates too small to change the rounded parameter.
+            step: number of finished optimizer steps.
         """
         masters = master_weights or {}
         for group in self._groups:

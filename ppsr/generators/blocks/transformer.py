@@ -57,14 +57,14 @@ class Mlp(nn.Layer):
 
     @property
     def last(self) -> tuple[TokenLinear, nn.Dropout]:
-        """The layers that come last."""
+        """The layers after `hidden`."""
         return self.fc2, self.drop
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.hidden(x)))
 
     def hidden(self, x: Tensor) -> Tensor:
-        """What the last linear layer takes."""
+        """The input of the last linear layer."""
         return self.drop(accelerate.gelu(self.fc1(x)))
 
 
@@ -99,10 +99,10 @@ def to_map(x: Tensor) -> Tensor:
 
 
 def add_branch(x: Tensor, branch: Mlp | WindowAttention, drop_path: DropPath, *arguments: Any) -> Tensor:
-    """x + drop_path(branch(*arguments)), with the additions inside of the operations before them.
+    """x + drop_path(branch(*arguments)); where possible the last linear layer adds x itself.
 
     Args:
-        branch: `hidden` gives what its layers `last`, a linear layer and dropout, take.
+        branch: has the method `hidden`, and `last`, the linear layer and dropout that follow it.
     """
     linear, drop = branch.last
     hooked = any(has_hooks(layer) for layer in (branch, drop_path, linear, drop))

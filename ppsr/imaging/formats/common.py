@@ -11,7 +11,7 @@ import numpy as np
 from ppsr.errors import DataError
 from ppsr.imaging.metadata import DAMAGED_EXIF, Metadata, is_sound_exif
 
-MOST_FRAMES = 10_000  # counted
+MOST_FRAMES = 10_000  # frames beyond these are not counted
 STRIP = 64  # rows
 Decoded = tuple[np.ndarray, Metadata, bool]
 """H x W x C uint8 or uint16 as stored, what the file carries, and whether the last channel is alpha."""
@@ -38,7 +38,7 @@ class Target:
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Raise for a width and height that are not to be decoded.
+    """Check the width and height of an image before it is decoded.
 
     Raises:
         DataError: empty, or more than `max_pixels`.
@@ -53,7 +53,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def sound_exif(exif: bytes | None, warnings: list[str]) -> bytes | None:
-    """EXIF that may be used; damage becomes a warning."""
+    """The EXIF block, or None and a warning if it is damaged."""
     if exif is None or is_sound_exif(exif):
         return exif
     warnings.append(DAMAGED_EXIF)
@@ -61,14 +61,21 @@ def sound_exif(exif: bytes | None, warnings: list[str]) -> bytes | None:
 
 
 def count_frames(frames: int, warnings: list[str], most: int = MOST_FRAMES) -> None:
-    """Warn of more frames than the one that is used."""
+    """Warn if a file has more than one frame, as only the first is used."""
     if frames > 1:
         number = f"{frames}" if frames <= most else f"more than {most:,}"
         warnings.append(f"{number} frames or pages, the first is used")
 
 
 def by_opencv(content: bytes, *, gray: bool) -> np.ndarray:
-    """H x W x C in RGB order, by OpenCV, not turned."""
+    """Decode with OpenCV to H x W x C in RGB order, in the stored orientation.
+
+    Args:
+        gray: reduce an image that OpenCV decodes to colours to gray, keeping alpha.
+
+    Raises:
+        DataError: the image cannot be decoded.
+    """
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise DataError("cannot decode the image: its data is damaged")

@@ -50,7 +50,7 @@ class Layer:
     def count(self, key: int, default: int = 0) -> int:
         value = self.number(key, default)
         if not float(value).is_integer():
-            raise CorruptFile(f"layer '{self.name}': option {key} is {value}, no whole number")
+            raise CorruptFile(f"layer '{self.name}': option {key} is {value}, not a whole number")
         return int(value)
 
     def array(self, key: int) -> list[Number]:
@@ -95,7 +95,7 @@ def _layer(row: list[str]) -> Layer:
         key, values = int(match[1]), [_number(text) for text in match[2].split(",")]
         if key <= _ARRAY:
             if values[0] != len(values) - 1:
-                raise ValueError(f"layer '{name}': '{word}' has another length than it says")
+                raise ValueError(f"layer '{name}': '{word}' does not have the length that it states")
             layer.options[_ARRAY - key] = values[1:]
         else:
             layer.options[key] = values[0] if len(values) == 1 else values

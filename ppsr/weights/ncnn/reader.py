@@ -19,8 +19,8 @@ from ppsr.weights.ncnn.networks import ACTIVATION_SLOPES, NETWORKS
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 
 _ACTIVATIONS = {slope: name for name, slope in ACTIVATION_SLOPES.items() if slope is not None}
-_PER_BLOCK = 15
-_OTHERS = 4
+_PER_BLOCK = 15  # convolutions of an RRDB
+_OTHERS = 4  # convolutions of RRDBNet outside of blocks and upsampling: first, body, two of the tail
 
 
 @dataclass
