@@ -6,6 +6,7 @@ The zip container of PyTorch 1.6 and later: `data.pkl` describes the tensors, `d
 from __future__ import annotations
 
 import io
+import pickle
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -26,31 +27,31 @@ class _Pickle:
 
     def __init__(self) -> None:
         self.out = io.BytesIO()
-        self.out.write(b"\x80\x02")
+        self.out.write(pickle.PROTO + b"\x02")
         self.storages: list[bytes] = []
 
     def text(self, value: str) -> None:
         raw = value.encode("utf-8", "surrogatepass")
-        self.out.write(b"X" + struct.pack("<I", len(raw)) + raw)
+        self.out.write(pickle.BINUNICODE + struct.pack("<I", len(raw)) + raw)
 
     def number(self, value: int) -> None:
         if -(2**31) <= value < 2**31:
-            self.out.write(b"J" + struct.pack("<i", value))
+            self.out.write(pickle.BININT + struct.pack("<i", value))
         else:
-            self.out.write(b"\x8a\x08" + struct.pack("<q", value))
+            self.out.write(pickle.LONG1 + b"\x08" + struct.pack("<q", value))
 
     def numbers(self, values: tuple[int, ...]) -> None:
-        self.out.write(b"(")
+        self.out.write(pickle.MARK)
         for value in values:
             self.number(value)
-        self.out.write(b"t")
+        self.out.write(pickle.TUPLE)
 
-    def name(self, module: str, name: str) -> None:
-        self.out.write(f"c{module}\n{name}\n".encode())
+    def imported(self, module: str, name: str) -> None:
+        self.out.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
 
     def empty_ordered(self) -> None:
-        self.name("collections", "OrderedDict")
-        self.out.write(b")R")
+        self.imported("collections", "OrderedDict")
+        self.out.write(pickle.EMPTY_TUPLE + pickle.REDUCE)
 
     def mapping(self, items: Mapping[str, Any]) -> None:
         self.empty_ordered()
@@ -62,31 +63,33 @@ class _Pickle:
                 self.text(value)
             else:
                 self.tensor(str(key), value)
-            self.out.write(b"s")
+            self.out.write(pickle.SETITEM)
 
     def tensor(self, key: str, value: Any) -> None:
         """_rebuild_tensor_v2(storage, 0, size, stride, False, OrderedDict())."""
         array = np.asarray(value)
         code = array.dtype.str[1:]
         if code not in _STORAGES:
-            raise WeightError(f"'{key}' has the type {array.dtype}, which a .pth file cannot hold")
-        self.name("torch._utils", "_rebuild_tensor_v2")
-        self.out.write(b"((")
+            raise WeightError(
+                f"'{key}' has the type {array.dtype}, which a .pth file cannot hold; convert it to float32"
+            )
+        self.imported("torch._utils", "_rebuild_tensor_v2")
+        self.out.write(pickle.MARK + pickle.MARK)
         self.text("storage")
-        self.name("torch", _STORAGES[code])
+        self.imported("torch", _STORAGES[code])
         self.text(str(len(self.storages)))
         self.text("cpu")
         self.number(array.size)
-        self.out.write(b"tQ")
+        self.out.write(pickle.TUPLE + pickle.BINPERSID)
         self.number(0)
         strides = [1]
         for size in array.shape[:0:-1]:
             strides.insert(0, strides[0] * max(size, 1))
         self.numbers(array.shape)
         self.numbers(tuple(strides[: array.ndim]))
-        self.out.write(b"\x89")
+        self.out.write(pickle.NEWFALSE)
         self.empty_ordered()
-        self.out.write(b"tR")
+        self.out.write(pickle.TUPLE + pickle.REDUCE)
         self.storages.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
@@ -98,7 +101,7 @@ def dump_torch(state: Mapping[str, Any]) -> bytes:
     """
     pickled = _Pickle()
     pickled.mapping(state)
-    pickled.out.write(b".")
+    pickled.out.write(pickle.STOP)
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_entry("data.pkl"), pickled.out.getvalue())
