@@ -138,43 +138,45 @@ class Metadata:
 
         Args:
             size: height and width of the result.
+            channels: number of its channels.
+            kind: its format, such as "png".
             growth: its width and height over those of the source, for the georeference of GeoTIFF.
         """
-        lost = []
+        warnings = []
         icc = self.icc
         gray = channels < 3 and kind not in ("webp", "avif")  # which store gray as RGB
         if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
             icc = None
-            lost.append("the colour profile does not describe the result's colours and is left out")
+            warnings.append("the colour profile does not describe the result's colours and is left out")
         result = replace(self, icc=icc, exif=self._exif(size, growth))
         if self.xmp is not None:
             result = replace(result, xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp))
         names = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution"}
-        missing = {"bmp": ("icc", "exif", "xmp"), "webp": ("dpi",), "avif": ("dpi",)}.get(kind, ())
-        if "dpi" in missing and self.exif is not None:
-            missing = ()  # EXIF states it
-        gone = [names[key] for key in missing if getattr(result, key) is not None]
-        gone += ["colour chunks"] if result.chunks and kind != "png" and icc is None else []
-        texts, missed = self._texts(kind)
-        gone += missed
-        if gone:
-            lost.append(f"{kind} has no place for the {' and '.join(gone)}, which is left out")
-        absent: dict[str, Any] = dict.fromkeys(missing)
-        return replace(result, texts=texts, **absent), lost
+        unsupported = {"bmp": ("icc", "exif", "xmp"), "webp": ("dpi",), "avif": ("dpi",)}.get(kind, ())
+        if "dpi" in unsupported and self.exif is not None:
+            unsupported = ()  # EXIF states it
+        dropped = [names[key] for key in unsupported if getattr(result, key) is not None]
+        dropped += ["colour chunks"] if result.chunks and kind != "png" and icc is None else []
+        texts, dropped_texts = self._texts(kind)
+        dropped += dropped_texts
+        if dropped:
+            warnings.append(f"{kind} has no place for the {' and '.join(dropped)}, which is left out")
+        removed: dict[str, Any] = dict.fromkeys(unsupported)
+        return replace(result, texts=texts, **removed), warnings
 
     def _texts(self, kind: str) -> tuple[tuple[tuple[bytes, bytes], ...], list[str]]:
         """The texts as a format stores them, and what it cannot store."""
-        kept, gone = list[tuple[bytes, bytes]](), set[str]()
+        kept, dropped = list[tuple[bytes, bytes]](), set[str]()
         for mark, body in self.texts:
             if kind == ("png" if len(mark) == 4 else "jpeg"):
                 kept.append((mark, body))
             elif kind == "png" and mark == COMMENT:
                 kept.append((b"iTXt", b"Comment" + bytes(5) + body.decode(errors="replace").encode()))
             elif mark != IPTC:
-                gone.add("comment" if mark == COMMENT else "texts")
+                dropped.add("comment" if mark == COMMENT else "texts")
             elif IPTC_RECORDS in body:
-                gone.add("IPTC")
-        return tuple(kept), sorted(gone)
+                dropped.add("IPTC")
+        return tuple(kept), sorted(dropped)
 
     def _exif(self, size: tuple[int, int], growth: tuple[float, float]) -> bytes | None:
         if self.exif is None:
