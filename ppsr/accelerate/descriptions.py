@@ -83,7 +83,7 @@ class Descriptions:
         return desc
 
     def once(self, known: tuple, kind: str, function: str, *arguments: object) -> int:
-        """The handle that a function of the library creates; calls with the same `known` return the same one."""
+        """The handle that a function of the library creates; an equal `known` returns the same one."""
         if known not in self._made:
             self._made[known] = self.own(kind, self.library.create(function, *arguments))
         return self._made[known]

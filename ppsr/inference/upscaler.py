@@ -241,9 +241,15 @@ class Upscaler:
         readable, flat_alpha = readable_pixels(pixels, self.backend.info.channels)
         if degradation is None:
             degradation = self.predict_degradation(pixels)
-        run = partial(self._tile, degradation=degradation)
-        multiple, limited = self.backend.info.size_multiple, self.max_memory is not None
-        tiler = Tiler(run, self.scale, multiple, plan.tiles, self.retile_on_oom, limited, on_tile)
+        tiler = Tiler(
+            run=partial(self._tile, degradation=degradation),
+            scale=self.scale,
+            multiple=self.backend.info.size_multiple,
+            tiles=plan.tiles,
+            retile_on_oom=self.retile_on_oom,
+            limit_memory=self.max_memory is not None,
+            on_tile=on_tile,
+        )
         bands = tiler.bands(readable)
         old, new = (height * self.scale, width * self.scale), self.size(height, width)
         for band in resize_rows(bands, old, new) if new != old else bands:
