@@ -42,6 +42,10 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(target)
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(target)  # the name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

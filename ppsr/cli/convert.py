@@ -36,6 +36,9 @@ def convert_file(
     log_to_console()
     if to:
         target = target / f"{source.stem}.{to.lstrip('.')}"
+    for text in option or ():
+        if "=" not in text:
+            raise ConfigError(f"-o takes KEY=VALUE, got '{text}'")
     pairs = (text.partition("=") for text in option or ())
     options = {name: parse_scalar_text(value, f"-o {name}") for name, _, value in pairs}
     reports, found = convert(source, target, key=key or None, options=options)

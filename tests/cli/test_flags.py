@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ppsr import cli
 from ppsr.cli.flags import exit_on_signals, run_command
@@ -193,3 +195,22 @@ def test_a_terminated_command_ends_without_a_page_of_paddle(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 143 and "Error Message Summary" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that takes no files")
+@pytest.mark.parametrize(
+    "arguments",
+    [["convert", "net.pdparams", "/proc/x.pth"], ["export", "--load", "net.pdparams", "-o", "/proc/x"]],
+)
+def test_the_file_that_cannot_be_written_has_the_name_that_was_given(place, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["ppsr", *arguments])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err.startswith(f"ppsr: {arguments[-1]}: ")
+
+
+def test_an_option_of_a_conversion_without_a_value_is_refused(place, monkeypatch):
+    monkeypatch.chdir(place)
+    given = ["convert", "net.pdparams", "x.pth", "-o", "scale"]
+    assert "-o takes KEY=VALUE, got 'scale'" in str(CliRunner().invoke(cli.build_app(), given).exception)

@@ -281,7 +281,10 @@ def _temporary_prefix(prefix: Path) -> Iterator[Path]:
     prefix.parent.mkdir(parents=True, exist_ok=True)
     folder = prefix.parent / f".{prefix.name}.tmp-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(prefix)) from None
     try:
         yield folder / prefix.name
         _with(prefix, INFO_SUFFIX).unlink(missing_ok=True)
