@@ -41,7 +41,15 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def _matlab_matrix(size: int, scale: float, antialiasing: bool) -> csr_matrix:
-    """(ceil(size * scale), size) weights of MATLAB's imresize."""
+    """(ceil(size * scale), size) weights of MATLAB's imresize.
+
+    Raises:
+        DataError: no samples, or the factor is not positive.
+    """
+    if size < 1:
+        raise DataError("an image without pixels cannot be resized")
+    if not 0 < scale < math.inf:
+        raise DataError(f"a resize factor must be positive, got {scale}")
     return _keys_matrix(size, math.ceil(size * scale), scale, antialiasing)
 
 
@@ -87,10 +95,8 @@ def matlab_resize(image: np.ndarray, scale: float, *, antialiasing: bool = True)
         float32, neither rounded nor clipped.
 
     Raises:
-        DataError: the factor is not positive.
+        DataError: the factor is not positive, or the image is empty.
     """
-    if scale <= 0:
-        raise DataError(f"a resize factor must be positive, got {scale}")
     rows = _matlab_matrix(image.shape[0], float(scale), antialiasing)
     columns = _matlab_matrix(image.shape[1], float(scale), antialiasing)
     return resize_separable(image, rows, columns)
@@ -108,10 +114,8 @@ def matlab_resize_integers(image: np.ndarray, scale: float) -> np.ndarray:
         The same type.
 
     Raises:
-        DataError: the factor is not positive, or the image has another type.
+        DataError: the factor is not positive, or the image is empty or has another type.
     """
-    if scale <= 0:
-        raise DataError(f"a resize factor must be positive, got {scale}")
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"the image must be uint8 or uint16, got {image.dtype}")
     resized = image

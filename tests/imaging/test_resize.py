@@ -75,6 +75,11 @@ def test_other_types_and_factors_are_refused():
         matlab_resize_integers(np.zeros((4, 4)), 2)
     with pytest.raises(DataError, match="positive, got 0"):
         matlab_resize_integers(np.zeros((4, 4), np.uint8), 0)
+    for factor in (-1, np.nan, np.inf):
+        with pytest.raises(DataError, match=f"positive, got {factor}"):
+            matlab_resize(np.zeros((4, 4)), factor)
+    with pytest.raises(DataError, match="without pixels"):
+        matlab_resize(np.zeros((0, 4, 3)), 2)
 
 
 # what stays: both axes, the short one, none
