@@ -86,7 +86,7 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
             state[key] = from_bits(array) if entry["dtype"] == "BF16" else array
     except WeightError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{source}: damaged header: {error}") from None
     if 8 + length + position != len(content):
         raise CorruptFile(

@@ -15,6 +15,7 @@ from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
 from ppsr.weights import load_weights, read_weight_file, write_state
+from ppsr.weights.opcodes import CorruptFile
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 67040989\n"
 STATE = {"conv.weight": np.ones((4, 4), "f4")}
@@ -74,6 +75,17 @@ def test_a_type_that_is_not_read_is_named_with_its_key(tmp_path: Path) -> None:
     header = json.dumps({"conv.weight": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
     (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
     with pytest.raises(WeightError, match=r"'conv\.weight' is of type F8_E4M3; save it as F32"):
+        read_weight_file(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("shape", "offsets", "message"),
+    [([1], [0], "damaged header"), ([2], [0, 4], "offsets of 'w' do not fit its shape and type")],
+)
+def test_wrong_offsets_are_damage(tmp_path: Path, shape: list, offsets: list, message: str) -> None:
+    header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}).encode()
+    (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(CorruptFile, match=message):
         read_weight_file(tmp_path / "net.safetensors")
 
 
