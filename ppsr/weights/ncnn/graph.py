@@ -255,7 +255,9 @@ def _interp(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
 
 
 def _shuffle(graph: Graph, layer: Layer, inputs: list[Node]) -> Node:
-    if layer.count(1) or layer.count(0) < 1:
+    if layer.count(0) < 1:
+        raise _refuse(layer, f"its factor is {layer.count(0)}; it must be 1 or more")
+    if layer.count(1):
         raise _refuse(layer, "has another order of channels than PyTorch")
     act = graph.shuffle if layer.kind == "PixelShuffle" else graph.unshuffle
     return act(layer.count(0), _single(layer, inputs))

@@ -59,8 +59,14 @@ class Layer:
 
 
 def parse_param(path: Path) -> list[Layer]:
-    """The layers of a text graph."""
-    content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
+    """Read the layers of a text graph.
+
+    Raises:
+        CorruptFile: not a text graph, or a damaged one.
+    """
+    if (size := path.stat().st_size) > _LARGEST:
+        raise CorruptFile(f"{path} is not an ncnn graph: it has {size:,} bytes, more than {_LARGEST:,}")
+    content = path.read_bytes()
     if content[:4] == struct.pack("<i", MAGIC):
         raise CorruptFile(f"{path} is a binary graph (.param.bin); give the text one (.param)")
     lines = content.decode("utf-8-sig", "replace").split("\n")
