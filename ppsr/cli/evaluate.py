@@ -135,12 +135,12 @@ def evaluate_images(
         value_range=value_range,
         group=group,
     )
-    methods: list[tuple[str, Any]] = []
+    methods: list[tuple[str, Any]] = []  # label in the table, and what makes SR images; None: --sr
     if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
         methods.append(("bicubic", "bicubic"))
     for files, label in zip(networks, network_labels(networks), strict=True):
         upscaler = Upscaler(
-            load_source(config_file, files, None),
+            load_source(config_file, files),
             backend=backend,
             options=place,
             tile=tile,
@@ -149,6 +149,7 @@ def evaluate_images(
         check_scale(label, upscaler, scale)  # before the first one is scored
         methods.append((label, upscaler))
     methods = methods or [(str(sr), None)]
+    # beside networks, bicubic interpolation is in the table only
     reported = [label for label, _ in methods if len(methods) == 1 or label != "bicubic"]
     results: list[Evaluation] = []
     reports: list[str] = []
@@ -173,9 +174,7 @@ def evaluate_images(
 def _report_folder(
     output: Path | None, protocol: str, methods: Sequence[str], index: int
 ) -> tuple[Path, str]:
-    """The report folder of a method, named by it, and what to print; only a folder that was named is
-    overwritten.
-    """
+    """The report folder of a method, and the line to print; only the folder of --output is overwritten."""
     from ppsr.evaluation.report import unused_folder
 
     names = [re.sub(r"[^\w.+-]+", "_", method).strip("_") for method in methods]
@@ -209,7 +208,7 @@ def _metric_options(
 
 
 def _ranks(place: BackendOptions) -> Group | None:
-    """The processes of `paddle.distributed.launch`, if it started this one, on their devices."""
+    """The processes that `paddle.distributed.launch` started, each on its device; None: only this one."""
     place.use_device()
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return None

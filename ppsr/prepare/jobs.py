@@ -1,4 +1,4 @@
-"""Turning a folder of images into a folder of files: in parallel, resumable, with every failure by name."""
+"""Convert a folder of images into a folder of files: in parallel, resumable, with every failure listed."""
 
 from __future__ import annotations
 
