@@ -14,8 +14,8 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-from ppsr.accelerate import runtime
-from ppsr.accelerate.descriptions import ADD, Array, PostOp
+from ppsr.accelerate import runtime, tokens
+from ppsr.accelerate.descriptions import ADD, GELU, Array, PostOp
 from ppsr.accelerate.onednn import (
     BIAS,
     DIFF_BIAS,
@@ -29,7 +29,7 @@ from ppsr.accelerate.onednn import (
 from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Steps
 
-_RESIDUAL = 1020  # key of the array beside those of every operation
+_RESIDUAL, _SUM = 1020, 1021  # keys of arrays beside those of every operation
 _WORTHWHILE = 1 << 19  # multiply-accumulates; below, the calls cost more than they save
 
 
@@ -45,6 +45,7 @@ class Product(Operation):
     transpose_y: bool
     bias: bool
     residual: bool = False  # added to the product
+    gelu: bool = False  # of the sum
 
     same = (_RESIDUAL,)
 
@@ -52,6 +53,11 @@ class Product(Operation):
     def inputs(self) -> tuple[int, ...]:
         given = (SRC, True), (WEIGHTS, True), (BIAS, self.bias), (_RESIDUAL, self.residual)
         return tuple(key for key, there in given if there)
+
+    @property
+    def extras(self) -> dict[int, list[int]]:
+        """What GELU takes."""
+        return {_SUM: [self.rows, self.columns]} if self.gelu else {}
 
     @property
     def worthwhile(self) -> bool:
@@ -67,10 +73,18 @@ class Product(Operation):
         if not steps.needs_grad:
             bias = steps.array(BIAS, [1, n]) if self.bias else None
             then = [PostOp(ADD, self._array(steps, _RESIDUAL, m, n))] if self.residual else []
-            self._multiply(steps, x, y, (DST, m, n), bias, then)
+            split = _SUM in steps.callers
+            then += [PostOp(GELU)] if self.gelu and not split else []
+            self._multiply(steps, x, y, (_SUM if split else DST, m, n), bias, then)
+            if split:
+                tokens.function(steps, GELU, steps.array(_SUM, [m, n]), steps.array(DST, [m, n]))
             return
         # z = x y: dx = dz y', dy = x' dz; the gradient of what is given transposed is the transpose of that
-        z = (DIFF_DST, m, n, False)
+        z = (-_SUM if self.gelu else DIFF_DST, m, n, False)
+        if self.gelu:
+            steps.local(-_SUM, [m, n])
+            before, grad, into = (steps.array(key, [m, n]) for key in (_SUM, DIFF_DST, -_SUM))
+            tokens.function_gradient(steps, GELU, before, grad, into)
         if DIFF_SRC in steps.needs_grad:
             left, right = (y, _transposed(z)) if self.transpose_x else (z, _transposed(y))
             self._multiply(steps, left, right, (DIFF_SRC, left[1], right[2]))
@@ -127,14 +141,21 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
     return _eager_matmul(x, y, transpose_x, transpose_y)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
-    """Linear layer, `paddle.nn.functional.linear` in every respect but speed, and what is added to it.
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    gelu: bool = False,
+) -> Tensor:
+    """Linear layer, `paddle.nn.functional.linear` in every respect but speed, and what comes after it.
 
     Args:
         x: (..., K).
         weight: (K, N).
         bias: (N,).
-        residual: (..., N).
+        residual: (..., N), which is added; without it, `gelu` is part of the product.
+        gelu: exact GELU at the end.
 
     Returns:
         (..., N).
@@ -144,8 +165,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tens
     """
     if not paddle.in_dynamic_mode():
         y = F.linear(x, weight, bias)
-        return y if residual is None else residual + y
-    return _eager_linear(x, weight, bias, residual)
+        y = y if residual is None else residual + y
+        return F.gelu(y) if gelu else y
+    return _eager_linear(x, weight, bias, residual, gelu)
 
 
 def _eager_matmul(x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool) -> Tensor:
@@ -161,18 +183,20 @@ def _eager_matmul(x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool) ->
     return paddle.matmul(x, y, transpose_x, transpose_y) if z is None else z
 
 
-def _eager_linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+def _eager_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, gelu: bool
+) -> Tensor:
     *lead, inner = x.shape
-    y = None
-    # the gradient of a leaf would share its memory with that of the result
-    own = residual is not None and residual.is_leaf and not residual.stop_gradient
+    y, added, joined = None, False, gelu and residual is None
     if weight.ndim == 2 and weight.shape[0] == inner and (bias is None or bias.shape == weight.shape[1:]):
         columns = weight.shape[1]
-        added = residual is not None and not own and list(residual.shape) == [*lead, columns]
-        product = Product(0, math.prod(lead), inner, columns, False, False, bias is not None, added)
+        if residual is not None:  # the gradient of a leaf would share its memory with that of the result
+            leaf = residual.is_leaf and not residual.stop_gradient
+            added = not leaf and list(residual.shape) == [*lead, columns]
+        product = Product(0, math.prod(lead), inner, columns, False, False, bias is not None, added, joined)
         if product.worthwhile:
             y = runtime.compute(product, [*lead, columns], x, weight, bias, residual if added else None)
-            if y is not None and added:
-                return y
-    y = F.linear(x, weight, bias) if y is None else y
-    return y if residual is None else residual + y
+    if y is None:
+        y, added, joined = F.linear(x, weight, bias), False, False
+    y = y if residual is None or added else residual + y
+    return tokens.gelu(y) if gelu and not joined else y

@@ -92,7 +92,7 @@ class Gelu(Operation):
             grad, result = (steps.array(key, [self.elements]) for key in (DIFF_DST, DIFF_SRC))
             function_gradient(steps, GELU, x, grad, result)
         else:
-            steps.add(_function(steps, GELU, x, 0.0), {SRC: x}, {DST: steps.array(DST, [self.elements])})
+            function(steps, GELU, x, steps.array(DST, [self.elements]))
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,11 @@ class ScaledSum(Operation):
             terms = steps.scratch(shape)
             steps.combine(MULTIPLY, x, grad, terms)
             steps.product(steps.ones([1, self.rows]), terms, steps.array(DIFF_WEIGHTS, [1, self.columns]))
+
+
+def function(steps: Steps, kind: int, x: Array, into: Array) -> None:
+    """Append a function of each number, such as GELU."""
+    steps.add(_function(steps, kind, x, 0.0), {SRC: x}, {DST: into})
 
 
 def function_gradient(

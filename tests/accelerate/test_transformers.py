@@ -146,6 +146,29 @@ def test_a_linear_layer_with_a_residual_equals_the_stock_operators(
     _check(function, arrays, trainable[: len(arrays)], least=1.0)
 
 
+@_sweep
+@given(
+    rows=st.integers(2, 40),
+    sides=st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    trainable=st.tuples(*[st.booleans()] * 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_linear_layer_with_gelu_equals_the_stock_operators(monkeypatch, rows, sides, trainable, seed):
+    monkeypatch.setattr(products, "_WORTHWHILE", 0)
+    rng = np.random.default_rng(seed)
+    arrays = [rng.standard_normal(shape, np.float32) for shape in ([rows, sides[0]], sides, sides[1:])]
+    arrays[1] /= np.float32(np.sqrt(sides[0]))
+
+    def function(x, weight, bias):
+        return accelerate.linear(x, weight, bias, gelu=True)
+
+    _check(function, arrays, trainable, least=1.0)
+    tensors = [paddle.to_tensor(array, stop_gradient=False) for array in arrays]
+    recorded = function(*tensors).numpy()
+    with paddle.no_grad():
+        assert function(*tensors).numpy().tobytes() == recorded.tobytes()
+
+
 def test_the_gradient_of_a_residual_is_an_array_of_its_own(rng, monkeypatch):
     monkeypatch.setattr(products, "_WORTHWHILE", 0)
     x, weight, leaf = (
