@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ppsr.errors import WeightError
-from ppsr.weights.identify import StateDict, identify
+from ppsr.weights.identify import StateDict
 
 _ENTRIES = ("params", "model_state_dict", "state_dict", "model", "net", "net_g", "netG", "G")
-_ATTRIBUTES = ("net_g", "netG", "generator", "model", "net", "network", "module", "G")
+_ATTRIBUTES = ("net_g", "netG", "generator", "model", "net", "network", "module", "_forward_module", "G")
 _PREDICTOR_PREFIX = "predictor"  # a second network that inference needs, so that nothing may be taken off
 _COUNTERS = ("n_averaged", "step_counter", "num_updates", "decay", "epoch", "step", "iter", "global_step")
 _DEPTH = 4
@@ -136,13 +136,7 @@ def _attribute(state: StateDict) -> str | None:
         return next(
             (twin for twin in twins if _network_keys(heads[twin]) == _network_keys(heads[name])), name
         )
-    if len(heads) > 1:
-        return None
-    try:  # a wrapper of any other name, if it holds a known network
-        identify({key.partition(".")[2]: value for key, value in state.items()})
-    except WeightError:
-        return None
-    return next(iter(heads), None)
+    return None
 
 
 def _network_keys(keys: Iterable[str]) -> set[str]:

@@ -37,6 +37,8 @@ def chosen(tree: dict) -> tuple[str, list[str]]:
         "model.",
         "net.",
         "module.model.",
+        "_forward_module.",
+        "_forward_module.net_g.",
         "_orig_mod.",
         "module._orig_mod.",
         "_orig_mod.module.",
@@ -127,18 +129,6 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     ):
         with pytest.raises(WeightError, match=kind):
             read_weight_file(path)
-
-
-def test_a_wrapper_of_any_name_is_taken_off_a_known_network() -> None:
-    state = {
-        "first_part.0.weight": np.zeros((64, 1, 5, 5), "f4"),
-        "first_part.2.weight": np.zeros((32, 64, 3, 3), "f4"),
-    }
-    state |= {"last_part.0.weight": np.zeros((9, 32, 3, 3), "f4")}
-    found = unwrap(under("_forward_module.", state), "x.pth")
-    assert found.nets[""].keys() == state.keys() and found.notes == ["took '_forward_module.' off the keys"]
-    own = under("block.", PLAIN)  # of a user's network, which may well have one attribute
-    assert unwrap(own, "x.pth").nets[""].keys() == own.keys()
 
 
 def test_the_parts_of_a_file_are_those_networks_that_it_holds_averages_first(tmp_path):
