@@ -65,19 +65,13 @@ RUNS = (
     Run("fsrcnn_x4", "FSRCNN x4", 4, 30.55, "FSRCNN's paper, T91", start="fsrcnn_x3"),
     Run("espcn_x3", "ESPCN x3", 3, 32.55, "ESPCN's paper, T91"),
     Run("srvgg_8x32_x4", "SRVGGNetCompact 8x32 x4", 4, data="T91 and BSDS500", averaged=False),
-    *(
-        Run(
-            f"srvgg_16x64_x4{stage}",
-            f"SRVGGNetCompact 16x64 x4{title}",
-            4,
-            start=start,
-            data="T91 and BSDS500",
-        )
-        for stage, title, start in (
-            ("_first", ", stage 1", ""),
-            ("_second", ", stage 2", "srvgg_16x64_x4_first"),
-            ("", "", "srvgg_16x64_x4_second"),
-        )
+    Run("srvgg_16x64_x4_first", "SRVGGNetCompact 16x64 x4, stage 1", 4, data="T91 and BSDS500"),
+    Run(
+        "srvgg_16x64_x4",
+        "SRVGGNetCompact 16x64 x4",
+        4,
+        start="srvgg_16x64_x4_first",
+        data="T91 and BSDS500",
     ),
     *(
         Run(name, title, 2, data="T91 and BSDS500", sets=("Set5",))
