@@ -34,7 +34,8 @@ def test_every_run_has_a_config_of_its_scale(runs):
         scales = {np.max(generator.get("scale", generator.get("upscale"))), experiment.dataset.test["scale"]}
         assert scales == {run.scale}
         schedule = build_schedules({"name": "SOAP"}, experiment.lr_scheduler)["optim"]
-        assert schedule(experiment.total_iters) < 0.02 * experiment.lr_scheduler["learning_rate"]
+        if not run.name.endswith("_first"):  # the rate of a first stage need not fall
+            assert schedule(experiment.total_iters) < 0.02 * experiment.lr_scheduler["learning_rate"]
         assert bool(experiment.load) == bool(run.start)
         assert not run.start or run.start in names[:place]
 
