@@ -66,14 +66,15 @@ def validate(
         return score_dataset(images, metrics, group=group, on_round=before_round)
 
 
-def score_dataset(images: DatasetImages, metrics: Mapping[str, Metric], **options: Any) -> SetScore:
-    """`score_set` of a dataset; samples without a score are logged, and count in no mean.
-
-    Args:
-        options: `group` and `on_round` of `score_set`.
-    """
-    score = score_set(images, metrics, **options)
-    group = options.get("group")
+def score_dataset(
+    images: DatasetImages,
+    metrics: Mapping[str, Metric],
+    *,
+    group: Group | None = None,
+    on_round: Callable[[int], None] = lambda done: None,
+) -> SetScore:
+    """`score_set` of a dataset; samples without a score are logged, and count in no mean."""
+    score = score_set(images, metrics, group=group, on_round=on_round)
     for problem in score.problems if group is None or group.rank == 0 else ():
         logger.warning("sample %s is not scored: %s", problem.name, problem.reason)
     return score

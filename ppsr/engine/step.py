@@ -50,9 +50,8 @@ class _PhaseResult:
     optimizers: Optimizers
     losses: dict[str, list[Tensor]] = field(default_factory=dict)  # one of each micro-batch that has it
     logs: dict[str, list[Tensor]] = field(default_factory=dict)
-    squares: dict[str, Tensor] = field(
-        default_factory=dict
-    )  # gradient norm * loss scale, squared, by network
+    # gradient norm * loss scale, squared, by network
+    squares: dict[str, Tensor] = field(default_factory=dict)
     flags: Tensor | None = None  # see `GradientBuckets.finish`; None for one process
 
     @property

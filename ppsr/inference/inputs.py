@@ -22,19 +22,8 @@ __all__ = ["CONTAINERS", "Job", "find_jobs", "is_file_name", "plan_jobs"]
 logger = logging.getLogger(__name__)
 
 CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
-VIDEO_SUFFIXES = CONTAINERS | {
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".vob",
-    ".mts",
-    ".m2ts",
-}
-VIDEO_SUFFIXES |= {".ogv", ".mxf"}  # known by their names alone
+VIDEO_SUFFIXES = CONTAINERS | {".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".vob", ".mts"}
+VIDEO_SUFFIXES |= {".m2ts", ".ogv", ".mxf"}  # the last two are known by their names alone
 _IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic", ".heif"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript

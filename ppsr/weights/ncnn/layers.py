@@ -69,9 +69,8 @@ def parse_param(path: Path) -> list[Layer]:
     content = path.read_bytes()
     if content[:4] == struct.pack("<i", MAGIC):
         raise CorruptFile(f"{path} is a binary graph (.param.bin); give the text one (.param)")
-    lines = (
-        content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").split("\n")
-    )  # of editors of Windows
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")  # of editors of Windows
+    lines = text.split("\n")
     if lines[0].strip() != str(MAGIC):
         raise CorruptFile(f"{path} is not an ncnn graph: its first line is not {MAGIC}")
     rows = [line.split() for line in lines[1:] if line.strip()]
