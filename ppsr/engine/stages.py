@@ -35,7 +35,7 @@ def load_stages(model: BaseModel, stages: Mapping[str, Load], *, train: bool = T
         if name not in model.nets:
             raise ConfigError(f"load: the model has no net '{name}'; {did_you_mean(name, model.nets)}")
         net = model.nets[name]
-        file = read_weight_file(stage.path)
+        file = read_weight_file(stage.path).split(model.nets)
         state = file.state(name)
         if stage.expand_experts:
             if not hasattr(net, "adapt_state"):
@@ -50,7 +50,7 @@ def load_model(
     """Load every network of an algorithm from one file.
 
     A nested file gives each network its part, preferring averaged parameters (`<net>_ema`) as the published
-    tests do. A flat file belongs to the generator.
+    tests do, and so does a file of one network of these parts. Another flat file belongs to the generator.
 
     Args:
         train: otherwise the networks must be those that the file states.
@@ -58,7 +58,7 @@ def load_model(
     Raises:
         WeightError: the file fits no network, or states another one.
     """
-    file = read_weight_file(path)
+    file = read_weight_file(path).split(model.nets)
     parts = file.parts(model.nets)
     for name, state in parts.items():
         if not train and not partial:

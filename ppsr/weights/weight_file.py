@@ -7,7 +7,7 @@ import mmap
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -81,6 +81,14 @@ class WeightFile:
             f"{self.path} holds the networks {sorted(self.nets)}; none is named '{name}'. Take one out: "
             f"ppsr convert {self.path} OUT --key NAME"
         )
+
+    def split(self, names: Iterable[str]) -> WeightFile:
+        """This file, or one network of it as its parts, where all keys begin with names of these networks."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key, value in self.nets.get("", {}).items():
+            name, _, rest = key.partition(".")
+            found.setdefault(name, {})[rest] = value
+        return replace(self, nets=found) if found and found.keys() <= set(names) else self
 
     def parts(self, names: Iterable[str]) -> dict[str, StateDict]:
         """The states of those networks that the file holds, `<name>_ema` before `<name>`; a file of a single

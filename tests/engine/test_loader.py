@@ -246,6 +246,24 @@ def test_a_static_network_starts_every_expert_of_a_dynamic_one(static):
         np.testing.assert_array_equal(expert, weight[0])
 
 
+@pytest.mark.parametrize("nets", [{""}, {"generator", "predictor"}])
+def test_a_blind_network_in_one_file_starts_its_parts(nets, tmp_path):
+    def built():
+        generator = {"name": "CDDNet", "num_models": 3, **SIZES}
+        predictor = {"name": "DegradationPredictor", "nf": 4, "num_params": 33, "num_networks": 3}
+        losses = {"pixel_criterion": {"name": "L1Loss"}}
+        return build_model({"name": "CDDNet", "generator": generator, "predictor": predictor, **losses})
+
+    published, model = built(), built()
+    write_state(
+        tmp_path / "blind.safetensors",
+        {key: value.numpy() for key, value in published.inference_net().state_dict().items()},
+    )
+    load_stages(model, {net: Load(path=str(tmp_path / "blind.safetensors")) for net in nets})
+    for key, value in published.inference_net().state_dict().items():
+        np.testing.assert_array_equal(model.inference_net().state_dict()[key].numpy(), value.numpy())
+
+
 def test_a_network_without_experts_is_named(static):
     model = build_model(
         {
