@@ -267,7 +267,8 @@ def gather_pairs(
 
 def _paired(gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str) -> list[tuple[Path, Path]]:
     lq = list_source(lq_folder)
-    names = [path.relative_to(gt_folder) for path in gt]
+    own = list(dict.fromkeys(gt))  # a list may name an image twice
+    names = [path.relative_to(gt_folder) for path in own]
     other_names = [path.relative_to(lq_folder) for path in lq]
     if template == "{}":
         partners = match_names([name.as_posix() for name in names], [name.as_posix() for name in other_names])
@@ -277,10 +278,11 @@ def _paired(gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str)
         used = set(partners)
         free = [name.as_posix() for place, name in enumerate(other_names) if place not in used]
         raise DataError(
-            f"{lq_folder} lacks the partners of {len(missing)} of {len(gt)} HR images of {gt_folder}: "
+            f"{lq_folder} lacks the partners of {len(missing)} of {len(own)} HR images of {gt_folder}: "
             f"{describe_unpaired(missing, free, template)}. Set lq_folder or filename_tmpl (now '{template}')"
         )
-    return [(path, lq[place]) for path, place in zip(gt, partners, strict=True) if place is not None]
+    places = dict(zip(own, partners, strict=True))
+    return [(path, lq[place]) for path in gt if (place := places[path]) is not None]
 
 
 def _by_template(names: Sequence[Path], others: Sequence[Path], template: str) -> list[int | None]:

@@ -88,7 +88,7 @@ class WeightFile:
         for key, value in self.nets.get("", {}).items():
             name, _, rest = key.partition(".")
             found.setdefault(name, {})[rest] = value
-        return replace(self, nets=found) if found and found.keys() <= set(names) else self
+        return replace(self, nets={**found}) if found and found.keys() <= set(names) else self
 
     def parts(self, names: Iterable[str]) -> dict[str, StateDict]:
         """The states of those networks that the file holds, `<name>_ema` before `<name>`; a file of a single

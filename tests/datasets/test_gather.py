@@ -120,6 +120,15 @@ def test_a_list_may_name_pairs(tmp_path):
         gather_pairs(tmp_path / "HR", tmp_path / "none", meta_info=tmp_path / "pairs.txt")
 
 
+@pytest.mark.parametrize("template", ["{}", "{}_x2"])
+def test_an_image_that_a_list_names_twice_is_two_samples(tmp_path, template):
+    for name in ("HR/a.png", "HR/b.png", "LR/a_x2.png", "LR/b_x2.png"):
+        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "list.txt").write_text("a.png\nb.png\na.png\n")
+    pairs = gather_pairs(tmp_path / "HR", tmp_path / "LR", template, tmp_path / "list.txt")
+    assert [(gt.stem, lq.stem) for gt, lq in pairs] == [("a", "a_x2"), ("b", "b_x2"), ("a", "a_x2")]
+
+
 def test_a_broken_image_is_replaced_by_the_next_whatever_was_read_before(caplog):
     read = _reader({3, 4, 299})
     for order in ([3, 4, 299], [4, 299, 3]):
