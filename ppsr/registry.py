@@ -136,16 +136,22 @@ class Registry:
                 raise
             logger.debug("building %s failed", name, exc_info=True)
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            texts = [f"{key} is the text {value!r}" for key, value in arguments.items() if _is_number(value)]
-            raise ConfigError("; ".join([f"{self.kind} '{name}': {reason}", *texts])) from error
+            doubtful = [_named(key, value) for key, value in arguments.items() if _is_doubtful(value)]
+            raise ConfigError("; ".join([f"{self.kind} '{name}': {reason}", *doubtful])) from error
         if self.kind == "generator":
             built.built_from = {"name": name, **arguments}  # weight files state it
         return built
 
 
-def _is_number(value: Any) -> bool:
-    """Whether it is a text that a number was meant by."""
-    return isinstance(value, str) and value.strip().lstrip("-").replace(".", "", 1).isdigit()
+def _named(key: str, value: Any) -> str:
+    return f"{key} is {'the text ' if isinstance(value, str) else ''}{value!r}"
+
+
+def _is_doubtful(value: Any) -> bool:
+    """Whether it is a text that a number was meant by, or a whole number below 1."""
+    if isinstance(value, str):
+        return value.strip().lstrip("-").replace(".", "", 1).isdigit()
+    return type(value) is int and value < 1
 
 
 def import_modules(names: Iterable[str]) -> None:

@@ -9,9 +9,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from ppsr.config.loader import Config
-from ppsr.config.schema import CriterionOptions, Experiment, LoaderOptions, OptimizerOptions, TeacherOptions
+from ppsr.config.schema import (
+    CriterionOptions,
+    Experiment,
+    LoaderOptions,
+    OptimizerOptions,
+    TeacherOptions,
+    not_a_truth,
+)
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import (
     CRITERIONS,
@@ -144,7 +152,7 @@ def _hints(component: Any) -> dict[str, Any]:
     plain = inspect.isclass(component) and not dataclasses.is_dataclass(component)
     target = component.__init__ if plain else component
     try:
-        return typing.get_type_hints(target)
+        return typing.get_type_hints(target, include_extras=True)
     except (NameError, TypeError):  # names that exist for the type checker only
         return {}
 
@@ -158,12 +166,19 @@ def _check_type(config: Config, path: Path, hint: Any, value: Any) -> None:
             raise
         return
     try:
-        accepted = adapter.validate_python(value)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].lower()
-        raise ConfigError(f"{config.where(*path)}: '{'.'.join(path)}' is {value!r}: {reason}") from None
+        accepted = not_a_truth(value, adapter.validate_python(value))
+    except (ValidationError, PydanticCustomError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.message()
+        raise ConfigError(
+            f"{config.where(*path)}: '{'.'.join(path)}' is {value!r}: {_reason(first)}"
+        ) from None
     if isinstance(value, (str, float)) and isinstance(accepted, (int, float)):
         _lookup(config, path[:-1])[path[-1]] = accepted
+
+
+def _reason(message: str) -> str:
+    """A message of pydantic within a sentence."""
+    return message[:1].lower() + message[1:]
 
 
 def _readable(error: ValidationError, config: Config, prefix: Path, fields: Mapping[str, Any]) -> ConfigError:
@@ -178,7 +193,7 @@ def _readable(error: ValidationError, config: Config, prefix: Path, fields: Mapp
     elif first["type"] == "value_error":  # a check of the schema, whose text is complete
         text = str(first["ctx"]["error"])
     else:
-        text = f"'{dotted}' is {first['input']!r}: {first['msg'].lower()}"
+        text = f"'{dotted}' is {first['input']!r}: {_reason(first['msg'])}"
     return ConfigError(f"{config.where(*path)}: {text}")
 
 

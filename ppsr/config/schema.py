@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 __all__ = ["Experiment", "LoaderOptions"]
 
@@ -14,8 +16,24 @@ def _without_null(value: Any) -> Any:
     return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
+def not_a_truth(value: Any, accepted: Any) -> Any:
+    """What a value was accepted as; pydantic takes true for the number 1."""
+    if isinstance(value, bool) and isinstance(accepted, (int, float)) and accepted is not value:
+        raise PydanticCustomError("number", "Input should be a number, not true or false")
+    return accepted
+
+
 class _Section(BaseModel):
+    """A section; null stands for a key's default."""
+
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    _defaults = model_validator(mode="before")(_without_null)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_truth_for_number(cls, value: Any, accept: Callable[[Any], Any]) -> Any:
+        return not_a_truth(value, accept(value))
 
 
 class LoaderOptions(_Section):
@@ -168,7 +186,7 @@ class Experiment(_Section):
     enable_visualdl: bool = False
     enable_tensorboard: bool = False
     wandb_project: str | None = Field(None, min_length=1, description="of Weights & Biases")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     imports: list[str] = Field([], description="modules to import, which register components")
     model: dict[str, Any]
     dataset: Datasets = Datasets()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import paddle
 from paddle import nn
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from ppsr.compat.paddle import create_accumulators, keeps_master_weight
 from ppsr.errors import ConfigError, WeightError, did_you_mean
@@ -37,6 +38,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Parameters = Sequence[Any]
+FloatBelow1 = Annotated[float, Field(ge=0, lt=1)]
 _RATE = 0.001  # until the first step, which takes it from the schedule
 _MASTER = "fp32_master_0"  # what Paddle appends to a parameter's name for its master weight
 
@@ -44,10 +46,10 @@ _MASTER = "fp32_master_0"  # what Paddle appends to a parameter's name for its m
 def Adam(  # noqa: N802 - registered under the optimizer's name
     *,
     parameters: Parameters,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    weight_decay: float | None = None,
+    beta1: FloatBelow1 = 0.9,
+    beta2: FloatBelow1 = 0.999,
+    epsilon: NonNegativeFloat = 1e-8,
+    weight_decay: NonNegativeFloat | None = None,
 ) -> paddle.optimizer.Optimizer:
     """Adam with L2 regularisation as `weight_decay`."""
     return multi_tensor.Adam(
@@ -58,10 +60,10 @@ def Adam(  # noqa: N802 - registered under the optimizer's name
 def AdamW(  # noqa: N802
     *,
     parameters: Parameters,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    weight_decay: float = 0.01,
+    beta1: FloatBelow1 = 0.9,
+    beta2: FloatBelow1 = 0.999,
+    epsilon: NonNegativeFloat = 1e-8,
+    weight_decay: NonNegativeFloat = 0.01,
 ) -> paddle.optimizer.Optimizer:
     """Adam with decoupled weight decay."""
     return paddle.optimizer.AdamW(
@@ -70,14 +72,14 @@ def AdamW(  # noqa: N802
 
 
 def SGD(  # noqa: N802
-    *, parameters: Parameters, weight_decay: float | None = None
+    *, parameters: Parameters, weight_decay: NonNegativeFloat | None = None
 ) -> paddle.optimizer.Optimizer:
     """Plain gradient descent."""
     return paddle.optimizer.SGD(_RATE, parameters=parameters, weight_decay=weight_decay or None)
 
 
 def Momentum(  # noqa: N802
-    *, parameters: Parameters, momentum: float = 0.9, weight_decay: float | None = None
+    *, parameters: Parameters, momentum: FloatBelow1 = 0.9, weight_decay: NonNegativeFloat | None = None
 ) -> paddle.optimizer.Optimizer:
     """Gradient descent with momentum."""
     return multi_tensor.Momentum(_RATE, momentum, parameters=parameters, weight_decay=weight_decay or None)
@@ -86,10 +88,10 @@ def Momentum(  # noqa: N802
 def RMSProp(  # noqa: N802
     *,
     parameters: Parameters,
-    rho: float = 0.95,
-    epsilon: float = 1e-6,
-    momentum: float = 0.0,
-    weight_decay: float | None = None,
+    rho: FloatBelow1 = 0.95,
+    epsilon: NonNegativeFloat = 1e-6,
+    momentum: FloatBelow1 = 0.0,
+    weight_decay: NonNegativeFloat | None = None,
 ) -> paddle.optimizer.Optimizer:
     """RMSProp."""
     return paddle.optimizer.RMSProp(
@@ -100,10 +102,10 @@ def RMSProp(  # noqa: N802
 def SOAP(  # noqa: N802
     *,
     parameters: Parameters,
-    beta1: float = 0.95,
-    beta2: float = 0.95,
-    epsilon: float = 1e-8,
-    precondition_frequency: int = 10,
+    beta1: FloatBelow1 = 0.95,
+    beta2: FloatBelow1 = 0.95,
+    epsilon: NonNegativeFloat = 1e-8,
+    precondition_frequency: PositiveInt = 10,
     max_precondition_dim: int = 1024,
 ) -> paddle.optimizer.Optimizer:
     """Adam in the eigenbasis of Shampoo's preconditioner, for small networks that Adam trains slowly."""

@@ -91,6 +91,11 @@ def test_numbers_written_as_yaml_1_1_strings_are_numbers(path):
         ("dataset.train.batch_size=two", "'dataset.train.batch_size' is 'two'"),
         ("dataset.train.num_workers=-1", "'dataset.train.num_workers' is -1"),
         ("seed=-1", "'seed' is -1"),
+        ("seed=9223372036854775808", "'seed' is 9223372036854775808"),
+        ("seed=true", "'seed' is True: input should be a number"),
+        ("precision.level=o1", "input should be 'O1' or 'O2'"),
+        ("optimizer.weight_decay=-1", "'optimizer.weight_decay' is -1"),
+        ("lr_scheduler.learning_rate=true", "'lr_scheduler.learning_rate' is True: input should be a number"),
         ("load.generator={path: x, partal: true}", "did you mean 'partial'"),
         ("load=3", "'load' is 3"),
         ("validate.intervall=1", "did you mean 'interval'"),
@@ -116,6 +121,13 @@ def test_quoted_numbers_arrive_as_numbers(path):
     assert isinstance(config["model"]["generator"]["num_feat"], int)
 
 
+def test_null_leaves_an_option_of_a_section_at_its_default(path):
+    nulls = ["seed=null", "log_config=null", "validate.interval=null", "dataset.train.batch_size=null"]
+    experiment = check_config(load_config(path, nulls))
+    values = experiment.seed, experiment.log_config.interval, experiment.validate_.interval
+    assert (*values, experiment.dataset.train["batch_size"]) == (0, 100, -1, 1)
+
+
 _MODEL = "{name: SRModel, generator: {name: %s}, pixel_criterion: {name: L1Loss}}"
 _OWN = "optimizer={name: Adam, net_names: [generator]}"
 
@@ -136,7 +148,8 @@ _OWN = "optimizer={name: Adam, net_names: [generator]}"
         (["lr_scheduler.learning_rate=inf"], "learning_rate must be positive, got inf"),
         (["lr_scheduler.learning_rate=nan"], "learning_rate must be positive, got nan"),
         (["lr_scheduler.warmup_iters=-1"], "warmup_iters must be 0 or more"),
-        (["optimizer.optimG.beta1=2.0"], "optimizer 'Adam': "),
+        (["optimizer.optimG.beta1=2.0"], "'optimizer.optimG.beta1' is 2.0: input should be less than 1"),
+        (["model.generator.num_feat=0"], "num_feat is 0"),
     ],
 )
 def test_impossible_values_end_the_command_with_a_message(tmp_path, capsys, overrides, message):
