@@ -193,10 +193,10 @@ def network_config(run: Run) -> dict:
 def network_of(run: Run, weights: Path) -> Any:
     """That network with the weights of a file."""
     from ppsr.registry import GENERATORS
-    from ppsr.weights import apply_state
+    from ppsr.weights import load_state
 
     net = GENERATORS.build(network_config(run))
-    apply_state(net, state_of(run, weights))
+    load_state(net, state_of(run, weights))
     return net
 
 

@@ -11,7 +11,7 @@ from paddle import nn
 from ppsr.config.schema import Load
 from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.models.base import BaseModel
-from ppsr.weights import apply_state, read_weight_file
+from ppsr.weights import load_state, read_weight_file
 from ppsr.weights.loading import check_stated
 from ppsr.weights.weight_file import WeightFile
 
@@ -77,7 +77,7 @@ def _apply(
 ) -> None:
     """Load one network; `option` is what accepts the rest of weights that fit in part."""
     try:
-        left_out = apply_state(net, state, layout=file.layout, partial=partial)
+        left_out = load_state(net, state, layout=file.layout, partial=partial)
     except WeightError as error:
         hint = [f"to start from the tensors that fit: {option}"] if option and not partial else []
         raise WeightError(f"{file.path}: {error.args[0]}", *error.args[1:], *hint) from None

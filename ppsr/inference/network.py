@@ -15,7 +15,7 @@ from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.export.artifact import find_export
 from ppsr.registry import MODELS, build_model
-from ppsr.weights import apply_state, read_weight_file
+from ppsr.weights import load_state, read_weight_file
 from ppsr.weights.build import build_from_spec
 from ppsr.weights.catalogue import find_entry
 from ppsr.weights.fetch import get_entry
@@ -75,7 +75,7 @@ def load_network(
                     f"one of the files holds a {role}, which {config['model']['name']} does not have"
                 )
             check_stated(model.nets[role], file, role)
-            apply_state(model.nets[role], file.state(role), layout=file.layout, source=file.path)
+            load_state(model.nets[role], file.state(role), layout=file.layout, source=file.path)
     net = model.inference_net()
     net.eval()
     return net
@@ -197,6 +197,6 @@ def _identified(parts: Mapping[str, WeightFile]) -> nn.Layer:
         net = build_from_spec(NetworkSpec("BlindSR", sections), states, names)
         loaded = {role: getattr(net, role) for role in sections}
     for role, part in loaded.items():
-        apply_state(part, parts[role].state(role), layout=parts[role].layout, source=parts[role].path)
+        load_state(part, parts[role].state(role), layout=parts[role].layout, source=parts[role].path)
     net.eval()
     return net

@@ -22,7 +22,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.apply import capture, find_layer, super_resolve
 from ppsr.precision import autocast_off
 from ppsr.registry import CRITERIONS, GENERATORS
-from ppsr.weights import apply_state, read_weight_file
+from ppsr.weights import load_state, read_weight_file
 
 __all__ = ["Entry", "Teacher", "Term", "build_terms", "slot"]
 
@@ -133,7 +133,7 @@ class Teacher:
         if self.net.scale != scale:
             raise ConfigError(f"model.teacher enlarges {self.net.scale} times, model.generator {scale} times")
         file = read_weight_file(options.weights)
-        apply_state(self.net, file.state("generator"), layout=file.layout, source=file.path)
+        load_state(self.net, file.state("generator"), layout=file.layout, source=file.path)
         self.net.eval()
         for parameter in self.net.parameters():
             parameter.stop_gradient = True

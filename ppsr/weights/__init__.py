@@ -15,7 +15,6 @@ from ppsr.weights.weight_file import WeightFile, read_state, read_weight_file, w
 __all__ = [
     "NetworkSpec",
     "WeightFile",
-    "apply_state",
     "dump_state",
     "load_state",
     "load_weights",
@@ -26,10 +25,10 @@ __all__ = [
     "write_state",
 ]
 
-_APPLY = ("apply_state", "load_state", "load_weights")
+_APPLY = ("load_state", "load_weights")
 
 if TYPE_CHECKING:
-    from ppsr.weights.loading import apply_state, load_state, load_weights
+    from ppsr.weights.loading import load_state, load_weights
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from ppsr.weights.identify import identify
 from ppsr.weights.record import stated_network
 from ppsr.weights.weight_file import WeightFile, read_weight_file
 
-__all__ = ["apply_state", "check_stated", "load_state", "load_weights", "transposed_keys"]
+__all__ = ["check_stated", "load_state", "load_weights", "transposed_keys"]
 
 _OF_TRAINING = frozenset(  # arguments that results do not depend on
     {"img_size", "use_checkpoint", "drop_rate", "attn_drop_rate", "drop_path_rate", "dropout"}
@@ -48,7 +48,8 @@ def load_state(
 
     Args:
         net: the network; parameter names equal the published torch keys. It may define ``ignored_keys``,
-            regular expressions for entries of published files that it derives itself (masks, indices).
+            regular expressions for entries of published files that it derives itself (masks, indices), and
+            ``map_published_keys``, which gives other published keys the network's own names.
         layout: "torch" transposes Linear weights.
         partial: True accepts missing, unexpected and mis-shaped keys and returns them, if at least half of
             the network's tensors are loaded. Regular expressions accept only keys that match one as a
@@ -64,6 +65,8 @@ def load_state(
             it accepts all and fewer than half of the tensors are loaded. Nothing has changed then.
     """
     own = net.state_dict()
+    if mapped := getattr(net, "map_published_keys", None):
+        state = mapped(state)
     turn = transposed_keys(net) if layout == "torch" else set()
     ignored = _compiled(getattr(net, "ignored_keys", ()))
     problems: dict[str, str] = {}
@@ -174,19 +177,6 @@ def _plain(given: Mapping[str, Any], key: str, parameters: Mapping[str, inspect.
     return list(value) if isinstance(value, tuple) else value
 
 
-def apply_state(
-    net: nn.Layer,
-    state: Mapping[str, np.ndarray],
-    *,
-    layout: Literal["torch", "paddle"] = "paddle",
-    partial: bool | Sequence[str] = False,
-    source: str | Path = "",
-) -> list[str]:
-    """`load_state` after the network's own key map, if its class has one (`map_published_keys`)."""
-    mapped = getattr(type(net), "map_published_keys", None)
-    return load_state(net, mapped(state) if mapped else state, layout=layout, partial=partial, source=source)
-
-
 def load_weights(
     net: nn.Layer,
     path: str | Path,
@@ -207,4 +197,4 @@ def load_weights(
         WeightError: unreadable, unsafe, or it does not fit.
     """
     file = read_weight_file(path, key=key)
-    return apply_state(net, file.state(net_name), layout=file.layout, partial=partial, source=file.path)
+    return load_state(net, file.state(net_name), layout=file.layout, partial=partial, source=file.path)

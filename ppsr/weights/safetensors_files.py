@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
 
 from ppsr.errors import WeightError
 from ppsr.weights.dtypes import from_bits
 from ppsr.weights.opcodes import CorruptFile
 
-_HEADER_LIMIT = 100_000_000
 _MAX_TENSORS = 200_000
 _TYPES = {
     "F64": "<f8",
@@ -46,66 +46,29 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
         CorruptFile: the file is damaged or too large.
         WeightError: a tensor has a type that is not read.
     """
-    if len(content) < 8:
-        raise CorruptFile(f"{source}: truncated header")
-    (length,) = struct.unpack_from("<Q", content)
-    if length > _HEADER_LIMIT:
-        raise CorruptFile(f"{source} is not a .safetensors file: it does not begin with the size of a header")
-    if length > len(content) - 8:
-        raise _truncated(source, content, 8 + length)
     try:
-        header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
-        if len(header) > _MAX_TENSORS:
-            raise CorruptFile(f"{source}: {len(header)} tensors; at most {_MAX_TENSORS} are read")
-        metadata = dict(header.pop("__metadata__", {}))
-        entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
-        end = 8 + length + max((entry["data_offsets"][1] for _, entry in entries), default=0)
-        if len(content) < end:
-            raise _truncated(source, content, end)
-        state: dict[str, np.ndarray] = {}
-        position = 0
-        for key, entry in entries:
-            start, end = entry["data_offsets"]
-            shape = tuple(entry["shape"])
-            if entry["dtype"] not in _TYPES:
-                raise WeightError(
-                    f"{source}: '{key}' is of type {entry['dtype']}; save it as F32, F16 or BF16"
-                )
-            dtype = np.dtype(_TYPES[entry["dtype"]])
-            if (
-                start != position
-                or end - start != math.prod(shape) * dtype.itemsize
-                or min(shape, default=0) < 0
-            ):
-                raise CorruptFile(
-                    f"{source} is damaged: the offsets of '{key}' do not fit its shape and type; "
-                    "download it again"
-                )
-            position = end
-            array = np.frombuffer(content, dtype, math.prod(shape), 8 + length + start).reshape(shape)
-            state[key] = from_bits(array) if entry["dtype"] == "BF16" else array
-    except WeightError:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptFile(f"{source}: damaged header: {error}") from None
-    if 8 + length + position != len(content):
+        tensors = deserialize(content)
+        (length,) = struct.unpack_from("<Q", content)
+        metadata = json.loads(content[8 : 8 + length], object_pairs_hook=unique_keys).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
         raise CorruptFile(
-            f"{source} is damaged: {len(content):,} bytes where the header needs {8 + length + position:,}; "
-            "download it again"
-        )
-    tree = _by_network(state)
+            f"{source} is truncated or damaged: its {len(content):,} bytes are not those that its header "
+            f"states ({error}); download it again"
+        ) from None
+    if len(tensors) > _MAX_TENSORS:
+        raise CorruptFile(f"{source}: {len(tensors)} tensors; at most {_MAX_TENSORS} are read")
+    state: dict[str, np.ndarray] = {}
+    for key, entry in tensors:
+        if entry["dtype"] not in _TYPES:
+            raise WeightError(f"{source}: '{key}' is of type {entry['dtype']}; save it as F32, F16 or BF16")
+        array = np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
+        state[key] = from_bits(array) if entry["dtype"] == "BF16" else array
     texts = {key: value for key, value in metadata.items() if key not in ("layout", "format")}
-    return {**texts, **tree}, "paddle" if metadata.get("layout") == "paddle" else "torch"
+    return {**texts, **_by_network(state)}, "paddle" if metadata.get("layout") == "paddle" else "torch"
 
 
-def _truncated(source: str, content: bytes, size: int) -> CorruptFile:
-    return CorruptFile(
-        f"{source} is truncated: it has {len(content):,} of at least {size:,} bytes; download it again"
-    )
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, refusing repeated keys."""
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError for a repeated key, which two readers could understand differently."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
@@ -130,8 +93,6 @@ def dump_safetensors(state: Mapping[str, Any], metadata: dict[str, str]) -> byte
         state: key -> array, or network -> (key -> array).
         metadata: texts by name; `layout`, torch or paddle, is that of the arrays.
     """
-    from safetensors.numpy import save
-
     flat: dict[str, np.ndarray] = {}
     for key, value in state.items():
         if isinstance(value, Mapping):

@@ -13,7 +13,7 @@ from ppsr.errors import ConfigError
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import GENERATORS, build_generator
 from ppsr.weights.identify import identify
-from ppsr.weights.loading import apply_state, load_state, transposed_keys
+from ppsr.weights.loading import load_state, transposed_keys
 
 every_network = pytest.mark.parametrize("name", GENERATORS.names())
 INITIALISATIONS = 8
@@ -201,7 +201,7 @@ def check_recognised(name: str, arguments: dict[str, Any]) -> None:
     turned = {key: value.T if key in transposed_keys(net) else value for key, value in state.items()}
     assert identify(turned) == identify(state)
     again = GENERATORS.build({"name": found, **recovered})
-    assert not apply_state(again, state)
+    assert not load_state(again, state)
     for key, value in again.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), state[key])
 

@@ -25,7 +25,7 @@ from ppsr.analysis.lam import (
 from ppsr.analysis.layers import edited, inspect_layers
 from ppsr.generators.apply import super_resolve
 from ppsr.registry import build_generator
-from ppsr.weights.loading import apply_state
+from ppsr.weights.loading import load_state
 from tests.golden.files import Golden, assert_close, golden
 
 DETAILS_BLOCKS = 16  # the released "details" classes ignore num_block
@@ -35,7 +35,7 @@ PLACES = {"first": "feat_first", "hr": "feat_hr", "last": "feat_last"}
 
 def build(case: Golden):
     net = build_generator("MSRResNet", **{**case.meta["kwargs"], "num_block": DETAILS_BLOCKS})
-    apply_state(net, case.params, layout="torch")
+    load_state(net, case.params, layout="torch")
     return net
 
 
@@ -146,7 +146,7 @@ def test_cumulative_removal_equals_the_released_code(path: Path) -> None:
 
 def build_generator_of(case: Golden):
     net = build_generator(case.meta["network"], **case.meta["kwargs"])
-    apply_state(net, case.params, layout="torch")
+    load_state(net, case.params, layout="torch")
     return net
 
 

@@ -9,7 +9,7 @@ import pytest
 from ppsr.generators.blocks.selective_scan import selective_scan
 from ppsr.generators.blocks.vss import SS2D, VSSBlock
 from ppsr.registry import GENERATORS
-from ppsr.weights import apply_state
+from ppsr.weights import load_state
 from ppsr.weights.loading import transposed_keys
 from tests.golden.files import Golden, assert_close, golden
 from tests.golden.hash_weights import hash_array
@@ -109,7 +109,7 @@ def test_scan_and_its_gradients(path, chunk, dtype, suffix, rtol, rtol_gradients
 def test_blocks_and_their_gradients(path, dtype, suffix, rtol, rtol_gradients):
     g = Golden(path)
     net = _build(g.meta)
-    apply_state(net, g.params, layout="torch")
+    load_state(net, g.params, layout="torch")
     net.eval()
     _cast(net, dtype)
     shape = g["input/x"].shape
@@ -134,7 +134,7 @@ def test_blocks_and_their_gradients(path, dtype, suffix, rtol, rtol_gradients):
 def test_each_direction_of_the_scan(path):
     g = Golden(path)
     net = _build(g.meta)
-    apply_state(net, g.params, layout="torch")
+    load_state(net, g.params, layout="torch")
     rows, columns, rows_back, columns_back = net.scan_directions(paddle.to_tensor(g["output/core_in"]))
     for i, ours in enumerate((rows, rows_back, columns, columns_back), 1):  # the published order
         assert_close(ours, g[f"output/core_y{i}"], rtol=2e-5, what=f"core_y{i}")
@@ -145,7 +145,7 @@ def test_each_direction_of_the_scan(path):
 def test_networks_and_the_gradient_of_their_input(path, dtype, suffix, rtol):
     g = Golden(path)
     net = _build(g.meta)
-    apply_state(net, g.params, layout="torch")
+    load_state(net, g.params, layout="torch")
     net.eval()
     _cast(net, dtype)
     x = paddle.to_tensor(g["input/x"].astype(dtype), stop_gradient=False)
@@ -172,7 +172,7 @@ def test_networks_of_full_size(path):
         state[key] = _hash_weight(index, key, shape[::-1] if key in turned else shape).astype(np.float32)
         total = np.abs(state[key].astype(np.float64)).sum()
         assert total == pytest.approx(sums[index], rel=1e-6), key
-    apply_state(net, state, layout="torch")
+    load_state(net, state, layout="torch")
     with paddle.no_grad():
         y = net(paddle.to_tensor(g["input/x"]))
     assert_close(y, g["output/y"], rtol=1e-4)

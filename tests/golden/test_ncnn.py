@@ -11,7 +11,7 @@ from paddle.nn import functional as F
 
 from ppsr.errors import WeightError
 from ppsr.registry import build_generator
-from ppsr.weights import apply_state, read_weight_file
+from ppsr.weights import load_state, read_weight_file
 from ppsr.weights.mix import mix_files
 from tests.golden.files import DATA, Golden, assert_close, golden
 
@@ -96,7 +96,7 @@ def test_outputs_equal_those_of_ncnn(path: Path) -> None:
     file = pair(case)
     name, arguments = file.network()
     net = build_generator(name, **arguments)
-    assert not apply_state(net, file.state(), layout=file.layout)
+    assert not load_state(net, file.state(), layout=file.layout)
     if "param_abs_sum" in case.meta:
         total = sum(np.abs(value.astype(np.float64)).sum() for value in file.state().values())
         assert total == pytest.approx(case.meta["param_abs_sum"], rel=1e-12)
@@ -127,7 +127,7 @@ def test_mixed_weights_give_the_recorded_outputs(path: Path) -> None:
     net = build_generator(case.meta["network"], **case.meta["kwargs"])
     net.eval()
     for index, share in enumerate(case.meta["shares"]):
-        apply_state(
+        load_state(
             net, {key: share * first[key] + (1 - share) * second[key] for key in first}, layout="torch"
         )
         with paddle.no_grad():
@@ -144,7 +144,7 @@ def test_published_weights_of_two_strengths_give_the_recorded_outputs(path: Path
         name, arguments = mixed.network()
         net = build_generator(name, **arguments)
         net.eval()
-        apply_state(net, mixed.state(), layout=mixed.layout)
+        load_state(net, mixed.state(), layout=mixed.layout)
         with paddle.no_grad():
             y = net(paddle.to_tensor(case["input/x0"]))
         assert_close(y.numpy(), case[f"output/y{index}"], rtol=1e-5, what=f"strength {strength}")

@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from ppsr.generators.apply import apply_generator, pad_to_multiple
 from ppsr.generators.rrdbnet import esrgan_keys, esrgan_layout
 from ppsr.registry import build_generator
-from ppsr.weights import apply_state, read_weight_file
+from ppsr.weights import load_state, read_weight_file
 from ppsr.weights.identify import identify
 from ppsr.weights.loading import transposed_keys
 from tests.golden.files import CLAIMED, DATA, Golden, assert_close, golden, with_values
@@ -48,7 +48,7 @@ def options_of(case: Golden) -> dict:
 
 def build(case: Golden):
     net = build_generator(case.meta["network"], **options_of(case))
-    assert not apply_state(net, published_state(case), layout="torch")
+    assert not load_state(net, published_state(case), layout="torch")
     net.eval()
     return net
 

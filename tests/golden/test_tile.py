@@ -10,7 +10,7 @@ from ppsr.inference.backends.base import PaddleBackend, apply_backend
 from ppsr.inference.published_tiles import upscale_as_published
 from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
-from ppsr.weights import apply_state
+from ppsr.weights import load_state
 from tests.golden.files import Golden, assert_close, golden
 
 ATOL = 1e-4  # outputs have a deviation of about 0.6
@@ -18,7 +18,7 @@ ATOL = 1e-4  # outputs have a deviation of about 0.6
 
 def _backend(g):
     net = GENERATORS.build({"name": g.meta["network"], **g.meta["kwargs"]})
-    apply_state(net, g.params, layout="torch")
+    load_state(net, g.params, layout="torch")
     return PaddleBackend(net)
 
 

@@ -78,14 +78,11 @@ def test_a_type_that_is_not_read_is_named_with_its_key(tmp_path: Path) -> None:
         read_weight_file(tmp_path / "net.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("shape", "offsets", "message"),
-    [([1], [0], "damaged header"), ([2], [0, 4], "offsets of 'w' do not fit its shape and type")],
-)
-def test_wrong_offsets_are_damage(tmp_path: Path, shape: list, offsets: list, message: str) -> None:
+@pytest.mark.parametrize(("shape", "offsets"), [([1], [0]), ([2], [0, 4])])
+def test_wrong_offsets_are_damage(tmp_path: Path, shape: list, offsets: list) -> None:
     header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}).encode()
     (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(CorruptFile, match=message):
+    with pytest.raises(CorruptFile, match=r"net\.safetensors is truncated or damaged: its \d+ bytes"):
         read_weight_file(tmp_path / "net.safetensors")
 
 

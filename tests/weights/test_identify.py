@@ -10,7 +10,7 @@ from ppsr.errors import WeightError
 from ppsr.generators.srvgg import SRVGGNetCompact
 from ppsr.registry import GENERATORS
 from ppsr.weights.identify import identify, open_choices
-from ppsr.weights.loading import apply_state
+from ppsr.weights.loading import load_state
 from tests.generators.test_every_network import check_recognised, plain
 from tests.golden.files import DATA
 
@@ -90,7 +90,7 @@ def test_published_attention_weights_are_recognised(path: Any) -> None:
         if kwargs.get("upsampler") == "nearest+conv_NoUp" and key in ("upsampler", "upscale"):
             wanted = {"upsampler": "nearest+conv", "upscale": 4}[key]  # the network with the same keys
         assert key in RATIOS or plain(recovered)[key] == wanted, key
-    assert not apply_state(build(name, recovered), state, layout="torch")
+    assert not load_state(build(name, recovered), state, layout="torch")
 
 
 def test_released_second_key_layout_of_msrresnet_is_recognised() -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from ppsr.errors import DataError, WeightError
 from ppsr.weights.ncnn import read_ncnn
+from ppsr.weights.safetensors_files import unique_keys
 
 _LARGEST = 2**31 - 1  # bytes; protobuf's own limit
 _DEEPEST = 64  # messages inside each other
@@ -158,7 +159,7 @@ def _onnx_unknown(content: bytes) -> set[str]:
 def _pir_unknown(content: bytes) -> set[str]:
     """Every object of the program must be of a known kind, wherever it stands."""
     try:
-        tree = json.loads(content.decode(), object_pairs_hook=_unique)
+        tree = json.loads(content.decode(), object_pairs_hook=unique_keys)
     except ValueError as error:
         raise _MalformedError(str(error)) from None
     if not isinstance(tree, dict) or "program" not in tree:
@@ -188,14 +189,6 @@ def _pir_unknown(content: bytes) -> set[str]:
     if not operations:
         raise _MalformedError("it has no operations")
     return unknown
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two values of one name could be read differently by Paddle."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise _MalformedError("an object has two values of one name")
-    return made
 
 
 def _walk(content: bytes, message: str, fields: dict[str, dict[int, str]]) -> dict[str, set[str]]:
