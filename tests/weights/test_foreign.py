@@ -52,6 +52,7 @@ def _zip() -> bytes:
         ("net.pth.tar", _tar(), "a tar archive; unpack it"),
         ("net.zip", _zip(), "an archive of other files (nets/net.pth); unpack it"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # the bytes hold times
 )
 def test_other_files_are_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
