@@ -41,7 +41,7 @@ class LoaderOptions(_Section):
 
     batch_size: int = Field(1, ge=1, description="samples per step and rank")
     num_workers: int = Field(0, ge=0)
-    use_shared_memory: bool = True
+    use_shared_memory: bool = Field(True, description="without effect, as in configs of PaddleGAN")
     shuffle: bool = True
     drop_last: bool = True
     queue_size: int = Field(0, ge=0, description="training-pair pool: pairs to mix over; 0 switches it off")

@@ -120,12 +120,10 @@ def build_stream(
     )
     read, prepare = getattr(dataset, "sample", dataset.__getitem__), getattr(dataset, "prepare_batch", None)
     make = partial(_make_batch, read, prepare)
-    if not options.num_workers:
-        # Paddle's own single-process loader hangs when a dataset raises (3.3.1), and reads ahead in a thread
-        batches: Iterator[Batch] = (_as_tensors(make(keys)) for keys in sampler)
-    else:
-        batches = batches_of_workers(make, sampler, options)
-    return _finished(batches, getattr(dataset, "finish_batch", None))
+    # Paddle's own loader hangs when a dataset raises without workers, or where one is killed amid a batch
+    workers = options.num_workers
+    made = batches_of_workers(make, sampler, workers) if workers else map(make, sampler)
+    return _finished(made, getattr(dataset, "finish_batch", None))
 
 
 def _make_batch(
@@ -157,10 +155,11 @@ def _make_batch(
     return batch
 
 
-def _finished(batches: Iterator[Batch], finish: Callable[[Batch], None] | None) -> Iterator[Batch]:
+def _finished(made: Iterator[Mapping[str, Any]], finish: Callable[[Batch], None] | None) -> Iterator[Batch]:
     """Batches after the part of their making that is done on the training device."""
     try:
-        for batch in batches:
+        for arrays in made:
+            batch = _as_tensors(arrays)
             for name, value in batch.items():
                 if isinstance(value, paddle.Tensor) and value.dtype in (paddle.uint8, paddle.int16):
                     batch[name] = to_unit(value)

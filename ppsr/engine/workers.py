@@ -1,38 +1,31 @@
-"""Processes that make training batches: how they start, report errors, and end with their trainer."""
+"""Processes that make training batches: how they start, report errors, and end with their trainer.
+
+Each has a pipe of its own and shares nothing else, so that one that is killed at whatever moment shows as the
+end of its pipe and holds up nobody.
+"""
 
 from __future__ import annotations
 
 import atexit
-import ctypes
+import multiprocessing
 import os
-import shutil
 import signal
-import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from multiprocessing.sharedctypes import RawValue
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cv2
-import numpy as np
-import paddle
 
-from ppsr.config.schema import LoaderOptions
 from ppsr.errors import DataError, PpsrError
-from ppsr.models.base import Batch
+from ppsr.inference.pipeline import read_ahead
 
 Make = Callable[[Sequence[Any]], dict[str, Any]]
 
-_FAILURE = "worker failure"
-_PADDLE_HANDLER = "paddle.io.multiprocess_utils"
-_PR_SET_PDEATHSIG = 1
-_CHECK_SECONDS = 5.0
-_STOPPED_CHECKS = 6  # a worker that does not run in so many checks in a row is ended
-_SHARED_MEMORY = Path("/dev/shm")
-_SMALL_SHARED_MEMORY = 2**26
+_ASKED = 2  # batches of each worker that were asked for and have not come
 
 
 class WorkerError(PpsrError):
@@ -41,8 +34,40 @@ class WorkerError(PpsrError):
     exit_code = 1
 
 
-def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iterator[Batch]:
-    """Batches made by `options.num_workers` processes.
+class _Worker:
+    """A process that makes batches; `earlier` ones exist already."""
+
+    def __init__(self, make: Make, earlier: Sequence[_Worker]) -> None:
+        # copies of a process that has imported and read everything start at once
+        context = multiprocessing.get_context("fork")
+        self.pipe, end = context.Pipe()
+        foreign = [worker.pipe for worker in (*earlier, self)]
+        self.process: BaseProcess = context.Process(target=_work, args=(make, end, foreign), daemon=True)
+        self.process.start()
+        end.close()
+
+    def receive(self) -> dict[str, Any]:
+        """The batch that was asked for first.
+
+        Raises:
+            Exception: what making it raised, or `WorkerError` where the process has ended.
+        """
+        try:
+            kind, value = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            raise WorkerError(_cause(self.process.pid, self.process.exitcode or 0)) from None
+        if kind == "data":
+            raise DataError(value)
+        if kind == "memory":
+            raise MemoryError(f"a loader worker: {value}; lower dataset.train.num_workers")
+        if kind == "other":
+            raise RuntimeError(f"error in a loader worker:\n{value}")
+        return value
+
+
+def batches_of_workers(make: Make, keys: Iterable[Sequence[Any]], count: int) -> Iterator[dict[str, Any]]:
+    """Batches made by `count` processes, in the order of their keys.
 
     Args:
         make: keys of samples -> batch of arrays.
@@ -51,167 +76,87 @@ def batches_of_workers(make: Make, sampler: Any, options: LoaderOptions) -> Iter
         DataError: raised by `make`, as without workers.
         WorkerError: a worker was killed or crashed.
     """
-    over = RawValue(ctypes.c_bool, False)
-    atexit.register(setattr, over, "value", True)  # before multiprocessing ends its children
-    loader = paddle.io.DataLoader(
-        _Keys(),
-        batch_sampler=sampler,
-        collate_fn=partial(_guarded, make),
-        num_workers=options.num_workers,
-        use_shared_memory=options.use_shared_memory,
-        return_list=True,
-        worker_init_fn=_Start(over, os.getpid()),
-    )
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # which ends OpenCV's threads: a copy of a process that has some crashes at a change
-    on_child = signal.getsignal(signal.SIGCHLD)
-    if getattr(on_child, "__module__", "") == _PADDLE_HANDLER:  # of another loader, as ppgan's trainer has
-        on_child = signal.SIG_DFL
-    batches = iter(loader)
-    cv2.setNumThreads(threads)
-    if threading.current_thread() is threading.main_thread():
-        # Paddle's handler raises wherever the program happens to be, in the middle of a step too. Without it
-        # the thread that collects batches notices a dead worker, and the next batch is an error.
-        signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
-    done = threading.Event()
-    threading.Thread(target=_watch, args=(batches, done), daemon=True).start()
+    workers: list[_Worker] = []
+
+    def end() -> None:
+        for worker in workers:
+            worker.process.kill()
+
+    atexit.register(end)  # before multiprocessing waits for its children
     try:
-        for item in batches:
-            if _FAILURE in item:
-                _raise(*item[_FAILURE])
-            yield Batch(item)
-    except SystemError as error:
-        raise WorkerError(_cause(batches._workers, options)) from error
+        try:
+            for _ in range(count):
+                workers.append(_Worker(make, workers))
+        finally:
+            cv2.setNumThreads(threads)
+        with closing(read_ahead(_received(workers, iter(keys)), count)) as batches, ExitStack() as stack:
+            stack.callback(end)  # or the thread that reads ahead would wait for its batch
+            yield from batches
     finally:
-        done.set()
-        _end(batches)
+        end()
+        atexit.unregister(end)
+        for worker in workers:
+            worker.process.join()
+            worker.pipe.close()
 
 
-class _Keys(paddle.io.Dataset):
-    """Hands keys on, because Paddle prints a traceback of what a dataset raises."""
+def _received(workers: Sequence[_Worker], keys: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Ask the workers in turn, and receive in the same order."""
+    asked: deque[_Worker] = deque()
 
-    def __len__(self) -> int:
-        return 0
+    def ask(worker: _Worker) -> None:
+        for key in keys:
+            with suppress(OSError):  # it has ended, which receiving says
+                worker.pipe.send(key)
+            asked.append(worker)
+            return
 
-    def __getitem__(self, key: Any) -> Any:
-        return key
+    for worker in [*workers] * _ASKED:
+        ask(worker)
+    while asked:
+        worker = asked.popleft()
+        batch = worker.receive()
+        ask(worker)
+        yield batch
 
 
-def _guarded(make: Make, keys: Sequence[Any]) -> dict[str, Any]:
+def _work(make: Make, pipe: Connection, foreign: Sequence[Connection]) -> None:
+    """Make batches until the other end of the pipe is closed, as when the trainer has ended, however it did.
+
+    A scheduler signals the whole process group, but the run still needs its workers for the step it is in.
+    """
+    for other in foreign:  # as long as a copy is open, the end of a pipe does not show
+        other.close()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send(_guarded(make, pipe.recv()))
+    os._exit(0)  # without the ends of what was copied
+
+
+def _guarded(make: Make, keys: Sequence[Any]) -> tuple[str, Any]:
     """A batch, or kind and text of the error that making it raised."""
     try:
-        return make(keys)
+        return "batch", make(keys)
     except PpsrError as error:
-        failure = ["data", str(error)]
+        return "data", str(error)
     except MemoryError as error:
-        failure = ["memory", str(error)]
+        return "memory", str(error)
     except Exception:
-        failure = ["other", traceback.format_exc()]
-    return {_FAILURE: failure, "": np.zeros(1)}  # Paddle cannot pass on a batch without an array
+        return "other", traceback.format_exc()
 
 
-def _raise(kind: str, text: str) -> None:
-    if kind == "data":
-        raise DataError(text)
-    if kind == "memory":
-        raise MemoryError(f"a loader worker: {text}; lower dataset.train.num_workers")
-    raise RuntimeError(f"error in a loader worker:\n{text}")
-
-
-class _Start:
-    """Prepares a worker.
-
-    It has one OpenCV thread, because there are as many workers as cores. It outlives signals: a scheduler
-    signals the whole process group, but the run still needs its workers for the step it is in, saves, and
-    ends them itself when it is `over`. It ends with its trainer, however that ends.
-    """
-
-    def __init__(self, over: Any, trainer: int) -> None:
-        self.over = over
-        self.trainer = trainer
-
-    def __call__(self, _: int) -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self.trainer:  # it ended before the line above
-            os._exit(0)
-        if cv2.getNumThreads() != 1:  # in a spawned process; a forked one has one thread, and would crash
-            cv2.setNumThreads(1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._handle)
-
-    def _handle(self, *_: object) -> None:
-        if self.over.value:
-            os._exit(0)
-
-
-def _watch(batches: Any, done: threading.Event) -> None:
-    """Kill workers that do not run any more, and wake the trainer when a worker has ended.
-
-    Paddle's thread looks at its workers when no data arrives, but never after one that was killed in the
-    middle of a batch: it waits for the rest of it.
-    """
-    stopped: dict[int, int] = {}
-    while not done.wait(_CHECK_SECONDS):
-        for worker in batches._workers:
-            if worker.exitcode is not None:
-                batches._blocking_queue.kill()
-                return
-            if _state(worker.pid) not in ("T", "t"):
-                stopped.pop(worker.pid, None)
-                continue
-            stopped[worker.pid] = stopped.get(worker.pid, 0) + 1
-            if stopped[worker.pid] >= _STOPPED_CHECKS:
-                worker.kill()
-
-
-def _end(batches: Any) -> None:
-    """End the workers; a thread of Paddle's keeps those of a dropped iterator alive."""
-    if all(worker.is_alive() for worker in batches._workers):
-        batches._try_shutdown_all(timeout=5)
-        return
-    batches._exit_thread_unexpectedly()  # Paddle's own end waits for locks, which a killed worker may hold
-    for worker in batches._workers:
-        worker.kill()
-        worker.join()
-    paddle.base.core._erase_process_pids(id(batches))
-    batches._shutdown = True
-
-
-def _state(pid: int) -> str:
-    """State of a process as Linux names it; "" where that is not known."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
-
-
-def _cause(workers: Sequence[Any], options: LoaderOptions) -> str:
-    """Why the workers make no more batches, and what to do."""
-    ended = [(worker.pid, worker.exitcode) for worker in workers if worker.exitcode]
-    if not ended:
-        return "the loader workers stopped; set dataset.train.num_workers=0 to see the error itself"
-    pid, code = ended[0]
-    if code > 0:
+def _cause(pid: int | None, code: int) -> str:
+    """Why a worker makes no more batches, and what to do."""
+    if code >= 0:
         return f"loader worker {pid} ended with exit code {code}; set dataset.train.num_workers=0 to see why"
-    number = -code
-    name = signal.Signals(number).name
-    message = f"loader worker {pid} was killed by signal {number} ({name})"
-    if number == signal.SIGBUS or (options.use_shared_memory and _shared_memory_is_full()):
-        return (
-            f"{message}: the shared memory {_SHARED_MEMORY} is full; enlarge it (docker run --shm-size=8g), "
-            "lower dataset.train.num_workers or batch_size, or set dataset.train.use_shared_memory=false"
-        )
-    if number == signal.SIGKILL:
+    message = f"loader worker {pid} was killed by signal {-code} ({signal.Signals(-code).name})"
+    if code == -signal.SIGKILL:
         return (
             f"{message}, as the system does when memory is short; lower dataset.train.num_workers or "
             "batch_size"
         )
     return f"{message}; set dataset.train.num_workers=0 to see where"
-
-
-def _shared_memory_is_full() -> bool:
-    try:
-        return shutil.disk_usage(_SHARED_MEMORY).free < _SMALL_SHARED_MEMORY
-    except OSError:
-        return False

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +19,7 @@ class _Aborted(BaseException):
     """The producer gave up; what was written so far is to be removed."""
 
 
-def read_ahead(items: Iterable[T], ahead: int) -> Iterator[T]:
+def read_ahead(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
     """Iterate in a thread that is up to `ahead` items in front; 0: without a thread.
 
     Errors of `items` are raised where the item would have come. When the caller stops early, so does the
