@@ -144,7 +144,7 @@ def _build_model(
 
     model = build_model(config["model"])
     stages = experiment.load
-    if load:
+    if load is not None:
         patterns = [pattern for pattern in load_partial if pattern]  # the flag alone is ""
         stages = {**stages, "": Load(path=load, partial=patterns or bool(load_partial))}
     elif load_partial:
@@ -208,7 +208,7 @@ def _train(
     from ppsr.engine.trainer import Trainer
     from ppsr.logs import setup_logging
 
-    found = find_run(config, experiment, resume) if resume else None
+    found = find_run(config, experiment, resume) if resume is not None else None
     folder = found or _common_folder(group, config, experiment)
     with lock_run(folder, new=found is None) if group.is_main else nullcontext():
         setup_logging(folder, group.rank)

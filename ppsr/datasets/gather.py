@@ -266,7 +266,7 @@ def gather_pairs(
 
 
 def _paired(gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str) -> list[tuple[Path, Path]]:
-    lq = list_source(lq_folder)
+    lq = gather_images(lq_folder)
     own = list(dict.fromkeys(gt))  # a list may name an image twice
     names = [path.relative_to(gt_folder) for path in own]
     other_names = [path.relative_to(lq_folder) for path in lq]

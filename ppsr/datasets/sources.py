@@ -72,7 +72,7 @@ def close_stores() -> None:
 def read_store_list(folder: Path) -> dict[str, tuple[int, ...]]:
     """Keys and shapes (height, width, channels) by the list in a store."""
     try:
-        lines = read_regular(folder / STORE_LIST).decode().splitlines()
+        lines = read_regular(folder / STORE_LIST).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{folder} has no readable {STORE_LIST}: {error}") from None
     found = {}

@@ -70,6 +70,8 @@ class Validator:
         self.metrics = build_metrics(experiment)
         self.sets = []
         for name, section in experiment.dataset.test_sections.items():
+            if name == ".." or Path(name).name != name:
+                raise ConfigError(f"dataset.test: '{name}' names a folder of images; choose one without '/'")
             dataset, _ = build_dataset(section, _key(name))
             self.sets.append(ValidationSet(name, dataset, section_folders(section)))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from pydantic import NonNegativeInt
 
 from ppsr.errors import ConfigError, DataError
 from ppsr.metrics.images import checked_pair
@@ -31,7 +32,7 @@ class _DepthMetric:
 
     higher_is_better: ClassVar[bool] = False
 
-    crop_border: int = 0
+    crop_border: NonNegativeInt = 0
     definition: str = "safe"
 
     def __post_init__(self) -> None:

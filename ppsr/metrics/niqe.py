@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from pydantic import NonNegativeInt
 from scipy.ndimage import correlate1d
 from scipy.special import gamma
 
@@ -85,7 +86,7 @@ class NIQE:
     no_reference = True
 
     def __init__(
-        self, *, parameters: str | Path | None = None, crop_border: int = 0, convert_to: str = "y"
+        self, *, parameters: str | Path | None = None, crop_border: NonNegativeInt = 0, convert_to: str = "y"
     ) -> None:
         if convert_to not in ("y", "gray"):
             raise ConfigError(f"convert_to must be y or gray, got {convert_to!r}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pydantic import NonNegativeInt
 
 from ppsr.errors import DataError
 from ppsr.metrics.images import cropped_pair, float_bands
@@ -108,7 +109,7 @@ class _ImageMetric:
 
     higher_is_better = True
 
-    def __init__(self, *, crop_border: int = 0, test_y_channel: bool = False) -> None:
+    def __init__(self, *, crop_border: NonNegativeInt = 0, test_y_channel: bool = False) -> None:
         self.options: dict[str, Any] = {"crop_border": crop_border, "test_y_channel": test_y_channel}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import paddle
+from pydantic import NonNegativeInt
 
 from ppsr.criterions.dists import build_dists
 from ppsr.criterions.lpips import build_lpips
@@ -35,7 +36,9 @@ class MSSSIM:
 
     higher_is_better = True
 
-    def __init__(self, *, crop_border: int = 0, test_y_channel: bool = False, scales: int = 5) -> None:
+    def __init__(
+        self, *, crop_border: NonNegativeInt = 0, test_y_channel: bool = False, scales: int = 5
+    ) -> None:
         self.crop_border = crop_border
         self.test_y_channel = test_y_channel
         self.loss = MSSSIMLoss(scales=scales)
@@ -83,7 +86,7 @@ class DISTSMetric(_FeatureDistance):
         *,
         weights: str | Path | None = None,
         calibration: str | Path | None = None,
-        crop_border: int = 0,
+        crop_border: NonNegativeInt = 0,
     ) -> None:
         super().__init__(build_dists(weights=weights, calibration=calibration), crop_border)
 
@@ -102,6 +105,8 @@ class LPIPSMetric(_FeatureDistance):
         ConfigError: unknown network, or the file is absent.
     """
 
-    def __init__(self, *, net: str = "alex", weights: str | Path | None = None, crop_border: int = 0) -> None:
+    def __init__(
+        self, *, net: str = "alex", weights: str | Path | None = None, crop_border: NonNegativeInt = 0
+    ) -> None:
         distance: Any = build_lpips(net=net, weights=weights)
         super().__init__(partial(distance, normalize=True), crop_border)

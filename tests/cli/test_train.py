@@ -62,6 +62,16 @@ def test_the_flag_without_weights_is_refused(start, capsys):
     assert "--load-partial needs --load" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [("--load", "is a folder without weights"), ("--resume", "--resume : no run with a folder")],
+)
+def test_an_empty_value_does_not_start_from_scratch(start, tmp_path, monkeypatch, capsys, flag, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["-c", "net.yaml", "--no-cuda", flag, ""]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_signal_to_save_does_not_end_a_run_that_starts(start, monkeypatch):
     def load(*_, **__):
         signal.raise_signal(signal.SIGUSR1)

@@ -92,6 +92,7 @@ def test_numbers_written_as_yaml_1_1_strings_are_numbers(path):
         ("dataset.train.num_workers=-1", "'dataset.train.num_workers' is -1"),
         ("seed=-1", "'seed' is -1"),
         ("seed=9223372036854775808", "'seed' is 9223372036854775808"),
+        ("validate.metrics.psnr={name: PSNR, crop_border: -1}", "'validate.metrics.psnr.crop_border' is -1"),
         ("seed=true", "'seed' is True: input should be a number"),
         ("precision.level=o1", "input should be 'O1' or 'O2'"),
         ("optimizer.weight_decay=-1", "'optimizer.weight_decay' is -1"),

@@ -52,6 +52,15 @@ def test_a_store_under_another_name_is_recognised(folders):
     (folders / "gt.lmdb").rename(folders / "gt_store")
     with pytest.raises(DataError, match=r"gt_store is an LMDB store; let its name end in \.lmdb"):
         gather_images(folders / "gt_store")
+    with pytest.raises(DataError, match=r"gt_store is an LMDB store; let its name end in \.lmdb"):
+        SRDataset(gt_folder=str(folders / "lq"), lq_folder=str(folders / "gt_store"))
+
+
+def test_the_list_of_a_store_may_come_from_windows(folders):
+    path = folders / "gt.lmdb" / "meta_info.txt"
+    keys = list(read_store_list(folders / "gt.lmdb"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert list(read_store_list(folders / "gt.lmdb")) == keys
 
 
 def test_a_list_chooses_from_a_store(folders):

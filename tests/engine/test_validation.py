@@ -112,6 +112,12 @@ def test_an_unknown_option_of_one_of_several_sets_is_named(tmp_path):
         _trainer(tmp_path, section)
 
 
+@pytest.mark.parametrize("name", ["../few", "..", "/few", "a/few"])
+def test_the_name_of_a_validation_set_leads_to_no_other_folder(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"dataset.test: '{name}' names a folder of images"):
+        _trainer(tmp_path, {name: _pairs(tmp_path, ["a"])})
+
+
 def test_the_command_scores_several_sets_into_one_report(tmp_path):
     sets = {name: _pairs(tmp_path / name, ["a"]) for name in ("first", "second")}
     config = yaml.safe_load(write_config(tmp_path).read_text())
