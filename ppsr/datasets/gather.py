@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TypeVar
@@ -40,20 +40,15 @@ class BadFiles:
     """Reads items; a broken one is replaced by the next index, the same in every run.
 
     The marks are in memory that loader workers share, so that all of a rank's workers count together.
-
-    Args:
-        items: what is read; equal ones, as several folders with shares give them, count once.
     """
 
-    def __init__(self, items: Sequence[Hashable]) -> None:
-        numbers: dict[Hashable, int] = {}
-        self._numbers = [numbers.setdefault(item, len(numbers)) for item in items]
-        self.total = len(numbers)
-        self._marks = RawArray("b", max(1, self.total))
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._marks = RawArray("b", max(1, total))
 
     @property
     def bad(self) -> list[int]:
-        """Numbers of broken items found so far, counted among those that differ."""
+        """Indices of broken items found so far."""
         return [number for number, mark in enumerate(bytes(self._marks)) if mark]
 
     def read(self, index: int, reader: Callable[[int], T]) -> T:
@@ -63,16 +58,15 @@ class BadFiles:
             DataError: more than 1 % of the items (and more than one) are broken.
         """
         last: DataError | str = "all were found broken before"
-        for offset in range(len(self._numbers)):
-            candidate = (index + offset) % len(self._numbers)
-            number = self._numbers[candidate]
-            if self._marks[number]:
+        for offset in range(self.total):
+            candidate = (index + offset) % self.total
+            if self._marks[candidate]:
                 continue
             try:
                 return reader(candidate)
             except DataError as error:
                 last = error
-                self._marks[number] = 1
+                self._marks[candidate] = 1
                 count = bytes(self._marks).count(1)
                 logger.warning("bad image %d of %d replaced by the next: %s", count, self.total, error)
                 if too_many(count, self.total):
@@ -186,37 +180,10 @@ def _several(key: str, folders: Folders) -> list[Path]:
     return [Path(folder) for folder in several]
 
 
-def _shared(groups: Sequence[Sequence[T]], shares: Sequence[float] | None) -> list[T]:
-    """The items of several folders, repeated so that each folder has its share of the whole.
-
-    The folder that needs it least is not repeated; the others are, item by item in their order.
-    """
-    if shares is None:
-        return [item for group in groups for item in group]
-    fits = isinstance(shares, (list, tuple)) and len(shares) == len(groups)
-    if not fits or not all(isinstance(share, (int, float)) and share > 0 for share in shares):
-        raise ConfigError(
-            f"shares must hold a number above 0 for each of {len(groups)} folders, got {shares!r}"
-        )
-    unit = max(len(group) / share for group, share in zip(groups, shares, strict=True))
-    return [
-        group[place % len(group)]
-        for group, share in zip(groups, shares, strict=True)
-        for place in range(max(1, round(share * unit)))
-    ]
-
-
-def gather_shares(
-    gt_folder: Folders, meta_info: str | Path | None = None, shares: Sequence[float] | None = None
-) -> list[Path]:
-    """Images of one or several folders, those of some folders repeated where shares ask for it.
-
-    Args:
-        shares: parts of the samples that come from each folder, in any unit; by default each image counts
-            once.
-    """
+def gather_folders(gt_folder: Folders, meta_info: str | Path | None = None) -> list[Path]:
+    """Images of one or several folders."""
     folders = _gt_folders(gt_folder, meta_info)
-    return _shared([gather_images(folder, meta_info) for folder in folders], shares)
+    return [path for folder in folders for path in gather_images(folder, meta_info)]
 
 
 def _gt_folders(gt_folder: Folders, meta_info: str | Path | None) -> list[Path]:
@@ -233,9 +200,8 @@ def gather_pairs(
     lq_folder: Folders,
     template: str = "{}",
     meta_info: str | Path | None = None,
-    shares: Sequence[float] | None = None,
 ) -> list[tuple[Path, Path]]:
-    """Like `gather_shares`, with LR images from the same number of folders.
+    """Like `gather_folders`, with LR images from the same number of folders.
 
     Args:
         meta_info: also a list of pairs, "HR/a.png, LR/a.png", each below its folder.
@@ -243,7 +209,7 @@ def gather_pairs(
             too, where `ppsr.imaging.pairing.match_names` finds one partner for each.
 
     Raises:
-        ConfigError: folders or shares that do not fit together, or a template without `{}`.
+        ConfigError: folders that do not fit together, or a template without `{}`.
         DataError: folders are missing or empty, or partners are; the message shows names of both sides and a
             template that fits.
     """
@@ -258,11 +224,11 @@ def gather_pairs(
         gt_names, lq_names = zip(*pairs, strict=True)
         gt_paths = _listed(gt_folders[0], gt_names, meta_info)
         return list(zip(gt_paths, _listed(lq_folders[0], lq_names, meta_info), strict=True))
-    groups = [
-        _paired(gather_images(gt, meta_info), gt, lq, template)
+    return [
+        pair
         for gt, lq in zip(gt_folders, lq_folders, strict=True)
+        for pair in _paired(gather_images(gt, meta_info), gt, lq, template)
     ]
-    return _shared(groups, shares)
 
 
 def _paired(gt: Sequence[Path], gt_folder: Path, lq_folder: Path, template: str) -> list[tuple[Path, Path]]:

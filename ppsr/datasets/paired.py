@@ -46,7 +46,7 @@ class SRDataset(TrainingDataset):
 
     def _pairs_with(self, folders: Folders) -> list[tuple[Path, Path]]:
         """HR images with those of other folders."""
-        return gather_pairs(self.gt_folder, folders, self.filename_tmpl, self.meta_info, self.shares)
+        return gather_pairs(self.gt_folder, folders, self.filename_tmpl, self.meta_info)
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, Path, Path]:
         gt_path, lq_path = self.items[index]

@@ -81,7 +81,7 @@ class PyramidDataset(SRDataset):
         }
         self.unpaired = gather_images(self.unpaired_folder) if self.unpaired_folder else []
         self.unpaired_share = self.unpaired_ratio if self.unpaired_folder else 0.0
-        self.bad_unpaired = BadFiles(self.unpaired)
+        self.bad_unpaired = BadFiles(len(self.unpaired))
 
     def sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
         if self.gt_size is None or isinstance(key, int):

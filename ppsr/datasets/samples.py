@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from paddle.io import Dataset
 
-from ppsr.datasets.gather import BadFiles, Folders, gather_shares
+from ppsr.datasets.gather import BadFiles, Folders, gather_folders
 from ppsr.datasets.sources import read_samples, with_channels
 from ppsr.datasets.transforms import augment, check_window
 from ppsr.errors import DataError
@@ -112,8 +112,6 @@ class TrainingDataset(ImageDataset):
         scale: HR size / LR size.
         gt_size: side of the training window in HR pixels, a multiple of `scale`; None yields whole images.
         meta_info: text file that lists the names of the HR images to use.
-        shares: fraction of the samples that comes from each of several folders; by default proportional to
-            their numbers of images.
         use_hflip: mirror half of the windows horizontally.
         use_rot: mirror half of them vertically, and transpose half of them.
         seed: seed of all random choices.
@@ -127,7 +125,6 @@ class TrainingDataset(ImageDataset):
     scale: int = 4
     gt_size: int | None = None
     meta_info: str | None = None
-    shares: Sequence[float] | None = None
     use_hflip: bool = False
     use_rot: bool = False
     seed: int = 0
@@ -137,10 +134,10 @@ class TrainingDataset(ImageDataset):
         check_value_range(self.value_range)
         check_window(self.gt_size, self.scale)
         self.items = self._gather()
-        self.bad = BadFiles(self.items)
+        self.bad = BadFiles(len(self.items))
 
     def _gather(self) -> list[Any]:
-        return gather_shares(self.gt_folder, self.meta_info, self.shares)
+        return gather_folders(self.gt_folder, self.meta_info)
 
     def __len__(self) -> int:
         return len(self.items)

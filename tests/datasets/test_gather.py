@@ -3,13 +3,12 @@
 import logging
 import multiprocessing
 import os
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ppsr.datasets.gather import BadFiles, gather_images, gather_pairs, gather_shares
+from ppsr.datasets.gather import BadFiles, gather_folders, gather_images, gather_pairs
 from ppsr.datasets.sources import read_size
 from ppsr.errors import ConfigError, DataError
 from ppsr.imaging.io import list_images, write_image
@@ -132,7 +131,7 @@ def test_an_image_that_a_list_names_twice_is_two_samples(tmp_path, template):
 def test_a_broken_image_is_replaced_by_the_next_whatever_was_read_before(caplog):
     read = _reader({3, 4, 299})
     for order in ([3, 4, 299], [4, 299, 3]):
-        bad = BadFiles(range(300))
+        bad = BadFiles(300)
         with caplog.at_level(logging.WARNING):
             assert {index: bad.read(index, read) for index in order} == {3: 5, 4: 5, 299: 0}
         assert bad.bad == [3, 4, 299]
@@ -140,7 +139,7 @@ def test_a_broken_image_is_replaced_by_the_next_whatever_was_read_before(caplog)
 
 
 def test_more_than_one_percent_ends_the_run():
-    bad = BadFiles(range(200))
+    bad = BadFiles(200)
     read = _reader({10, 20, 30})
     assert (bad.read(10, read), bad.read(20, read), bad.read(10, read)) == (11, 21, 11)
     with pytest.raises(DataError, match=r"3 of 200 images are broken, more than 1 %.*image 30"):
@@ -148,7 +147,7 @@ def test_more_than_one_percent_ends_the_run():
 
 
 def test_one_broken_image_of_few_is_survived_and_two_are_not():
-    bad = BadFiles(range(5))
+    bad = BadFiles(5)
     assert bad.read(4, _reader({4, 2})) == 0
     with pytest.raises(DataError, match="2 of 5"):
         bad.read(2, _reader({4, 2}))
@@ -156,12 +155,12 @@ def test_one_broken_image_of_few_is_survived_and_two_are_not():
 
 def test_no_readable_image_at_all_is_an_error():
     with pytest.raises(DataError, match="none of 1 images can be used: image 0 is broken"):
-        BadFiles(range(1)).read(0, _reader({0}))
+        BadFiles(1).read(0, _reader({0}))
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="workers are not forked")
 def test_processes_count_together():
-    bad = BadFiles(range(200))
+    bad = BadFiles(200)
     context = multiprocessing.get_context("fork")
     for index in (10, 20):
         worker = context.Process(target=bad.read, args=(index, _reader({10, 20, 30})))
@@ -246,45 +245,25 @@ def test_a_template_keeps_sub_folders_apart_and_alone_decides(tmp_path):
         gather_pairs(gt_folder, lq_folder, "x4")
 
 
-def test_several_folders_are_one_set_in_which_each_has_its_share(tmp_path):
+def test_several_folders_are_one_set(tmp_path):
     many, few = _write(tmp_path / "many", *map(str, range(12))), _write(tmp_path / "few", "0", "1", "2")
-    whole = gather_shares([many, few])
-    assert whole == [*gather_images(many), *gather_images(few)]
-    for shares, count in (((3, 1), 4), ((1, 1), 12), ((0.5, 0.75), 18)):
-        counts = Counter(path.parent.name for path in gather_shares([many, few], shares=shares))
-        assert counts == {"many": 12, "few": count}
-    assert set(gather_shares([many, few], shares=(3, 1))) == set(whole)
-    assert Counter(gather_shares([many, few], shares=(12, 9)))[few / "1.png"] == 3
-    rare = gather_shares([many, few], shares=(1, 4))
-    assert Counter(path.parent.name for path in rare) == {"many": 12, "few": 48}
+    assert gather_folders([many, few]) == [*gather_images(many), *gather_images(few)]
 
 
 def test_pairs_of_several_folders_stay_in_their_own(tmp_path):
     for name in ("a", "b"):
         _write(tmp_path / name / "hr", "0", "1")
         _write(tmp_path / name / "lr", "0", "1")
-    pairs = gather_pairs(
-        [tmp_path / "a/hr", tmp_path / "b/hr"], [tmp_path / "a/lr", tmp_path / "b/lr"], "{}", shares=(2, 1)
-    )
+    pairs = gather_pairs([tmp_path / "a/hr", tmp_path / "b/hr"], [tmp_path / "a/lr", tmp_path / "b/lr"], "{}")
     assert all(gt.parts[-3] == lq.parts[-3] and gt.name == lq.name for gt, lq in pairs)
-    assert Counter(gt.parts[-3] for gt, _ in pairs) == {"a": 4, "b": 2}
+    assert [gt.parts[-3] for gt, _ in pairs] == ["a", "a", "b", "b"]
 
 
-def test_folders_and_shares_that_do_not_fit_are_refused(tmp_path):
+def test_folders_that_do_not_fit_are_refused(tmp_path):
     folder = _write(tmp_path / "a", "0")
-    with pytest.raises(ConfigError, match="shares must hold a number above 0 for each of 1"):
-        gather_shares(folder, shares=[1, 2])
-    with pytest.raises(ConfigError, match="shares"):
-        gather_shares([folder, folder], shares=[1, 0])
     with pytest.raises(ConfigError, match="gt_folder has 2 folders and lq_folder 1"):
         gather_pairs([folder, folder], folder, "{}")
     with pytest.raises(ConfigError, match="meta_info names the images of one folder"):
-        gather_shares([folder, folder], meta_info=folder / "list.txt")
+        gather_folders([folder, folder], meta_info=folder / "list.txt")
     with pytest.raises(ConfigError, match="gt_folder must be a folder"):
-        gather_shares([])
-
-
-def test_a_broken_image_that_is_repeated_counts_once():
-    bad = BadFiles(["a", "b", "c"] * 100)
-    assert [bad.read(place, _reader({1, 4, 7})) for place in (1, 4, 7)] == [2, 5, 8]
-    assert bad.bad == [1]
+        gather_folders([])

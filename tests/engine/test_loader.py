@@ -32,7 +32,7 @@ class _Numbers(Dataset):
     def __init__(self, total, broken):
         super().__init__()
         self.total, self.broken = total, broken
-        self.bad = BadFiles(range(total))
+        self.bad = BadFiles(total)
 
     def __len__(self):
         return self.total
