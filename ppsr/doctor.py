@@ -65,20 +65,7 @@ def _version(name: str) -> str | None:
 
 
 def _requirements() -> Iterator[tuple[str, str]]:
-    """(distribution, extra of ppsr that needs it, or "").
-
-    Those of a checkout are read from its own files, because the metadata of `pip install -e` may be older.
-    """
-    root = Path(ppsr.__file__).parents[1]
-    if (root / "pyproject.toml").is_file() and (root / "requirements.txt").is_file():
-        for line in (root / "requirements.txt").read_text().splitlines():
-            if name := re.match(r"[\w.-]+", line):
-                yield name[0], ""
-        extras = (root / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2]
-        for extra, listed in re.findall(r"^(\w+) = \[(.*)\]", extras.partition("\n[")[0], re.M):
-            for name in re.findall(r'"([\w.-]+)', listed):
-                yield name, extra
-        return
+    """(distribution, extra of ppsr that needs it, or ""), as they were when ppsr was installed."""
     for line in metadata.requires("ppsr") or ():
         extra = re.search(r"extra == .([\w-]+)", line)
         yield re.split(r"[^\w.-]", line, maxsplit=1)[0], extra[1] if extra else ""

@@ -57,15 +57,6 @@ def test_missing_packages_come_with_their_install_line(packages, monkeypatch):
     assert _by_name()["paddle"] == ("failed", "missing: pip install paddlepaddle==3.3.1")
 
 
-def test_a_checkout_is_described_by_its_own_files(monkeypatch):
-    old = ["numpy>=1", "gone>=1", 'lmdb>=1; extra == "old"']  # as noted when it was installed
-    monkeypatch.setattr(metadata, "requires", lambda _: old)
-    lines = _by_name()
-    assert {"numpy", "tifffile", "video", "openvino", "loggers"} <= lines.keys()
-    assert lines["loggers"][1].startswith("tensorboard ") and ", wandb " in lines["loggers"][1]
-    assert not {"gone", "old"} & lines.keys()
-
-
 def test_known_wrong_combinations_are_recognised(packages):
     assert _by_name()["numpy"] == (
         "failed",

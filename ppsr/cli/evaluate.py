@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,9 +97,8 @@ def evaluate_images(
     accelerate.enable()
     from ppsr.evaluation.evaluate import check_scale, evaluate, network_labels
     from ppsr.evaluation.protocols import find_protocol, metric_key
-    from ppsr.evaluation.report import check_folder, table_lines, write_report
+    from ppsr.evaluation.report import check_folder, table_lines
     from ppsr.inference.network import load_source, split_networks
-    from ppsr.inference.progress import progress_bar
     from ppsr.inference.upscaler import Upscaler
 
     log_to_console()
@@ -139,16 +138,38 @@ def evaluate_images(
     if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
         methods.append(("bicubic", "bicubic"))
     for files, label in zip(networks, network_labels(networks), strict=True):
-        upscaler = Upscaler(
-            load_source(config_file, files),
-            backend=backend,
-            options=place,
-            tile=tile,
-            self_ensemble=self_ensemble,
-        )
+        network = load_source(config_file, files)
+        upscaler = Upscaler(network, backend=backend, options=place, tile=tile, self_ensemble=self_ensemble)
         check_scale(label, upscaler, scale)  # before the first one is scored
         methods.append((label, upscaler))
-    methods = methods or [(str(sr), None)]
+    results, reports = _scored(
+        score, methods or [(str(sr), None)], output, f"{chosen.name}-x{scale}", grid=grid
+    )
+    if not results[0].is_main:
+        return
+    for line in (*table_lines(results, images=images), *reports):
+        print(printable(line))
+    code = max((result.exit_code for result in results), default=0)
+    if code:
+        raise typer.Exit(code)
+
+
+def _scored(
+    score: Callable[..., Evaluation],
+    methods: Sequence[tuple[str, Any]],
+    output: Path | None,
+    protocol: str,
+    *,
+    grid: bool,
+) -> tuple[list[Evaluation], list[str]]:
+    """Score methods one after the other; a report is written at once, as later ones may fail.
+
+    Returns:
+        The scores, and where the reports are.
+    """
+    from ppsr.evaluation.report import write_report
+    from ppsr.inference.progress import progress_bar
+
     # beside networks, bicubic interpolation is in the table only
     reported = [label for label, _ in methods if len(methods) == 1 or label != "bicubic"]
     results: list[Evaluation] = []
@@ -158,17 +179,11 @@ def evaluate_images(
             result = score(method, on_image=partial(show, label if method else "SR"))
             result.method = label
             results.append(result)
-            if result.is_main and label in reported:  # written at once, as later ones may fail
-                folder, line = _report_folder(output, f"{chosen.name}-x{scale}", reported, len(reports))
+            if result.is_main and label in reported:
+                folder, line = _report_folder(output, protocol, reported, len(reports))
                 write_report(result, folder, grid=grid)
                 reports.append(line)
-    if not results[0].is_main:
-        return
-    for line in (*table_lines(results, images=images), *reports):
-        print(printable(line))
-    code = max((result.exit_code for result in results), default=0)
-    if code:
-        raise typer.Exit(code)
+    return results, reports
 
 
 def _report_folder(

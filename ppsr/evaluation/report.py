@@ -194,7 +194,7 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """The settings, the table of all images, and published scores with their sources."""
+    """The settings and the table of all images, with published scores of the same method."""
     protocol = evaluation.protocol
     border = evaluation.scale if protocol.border is None else protocol.border
     lines = [
@@ -206,21 +206,6 @@ def to_markdown(evaluation: Evaluation) -> str:
     if protocol.variants and len(evaluation.sets) > 1:
         lines += _pivot(evaluation)
     lines += ["```text", *table_lines([evaluation], images=True), "```", ""]
-    rows = [
-        [
-            set_label(score),
-            d.method,
-            d.metric,
-            f"{d.published:g}",
-            "" if d.difference is None else f"{d.difference:+.4f}",
-            d.source,
-        ]
-        for score in evaluation.sets
-        for d in differences(evaluation, score)
-    ]
-    if rows:
-        header = ["set", "published", "metric", "value", "measured minus published", "source"]
-        lines += ["## Published scores", "", *_table(header, rows)]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -87,37 +87,10 @@ class Upscaler:
         degradation: Sequence[float] | np.ndarray | None = None,
         device: str | None = None,
     ) -> None:
-        if tile_mode not in TILE_MODES:
-            raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
-        if outscale is not None and not (_is_number(outscale, Real) and _SMALLEST_OUTSCALE <= outscale <= 64):
-            raise ConfigError(f"outscale must be a number from 1/16 to 64, got {outscale!r}")
-        for name, value in {"tile": tile, "overlap": overlap}.items():
-            if value is not None and not (_is_number(value, Integral) and value >= 0):
-                raise ConfigError(f"{name} must be a whole number of LR pixels, 0 or more, got {value!r}")
-        if max_memory is not None and not (_is_number(max_memory, Real) and max_memory > 0):
-            raise ConfigError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
-        if tile_mode != "blend" and max_memory is not None:
-            raise ConfigError(f"tile mode {tile_mode} has no limit of memory; use blend")
+        _check_options(tile, overlap, max_memory, tile_mode, outscale)
         if device is not None:
             options = replace(options or BackendOptions(), device=device)
-        if options is not None and options.device is not None and backend in (None, "paddle"):
-            options.use_device()  # before the network is made there
-        if isinstance(network, (str, Path, list, tuple)):
-            files = [network] if isinstance(network, (str, Path)) else list(network)
-            network = load_source(None, [Path(file) for file in files])
-        if isinstance(network, (nn.Layer, Path)):
-            if isinstance(network, Path):
-                Export(network).require_open_sizes()
-            self.backend: Backend = open_backend(network, backend, options, tile=tile)
-        elif backend is not None or options is not None:
-            raise ConfigError("an open backend has its own precision and options; give those when opening it")
-        elif hasattr(network, "info"):
-            self.backend = cast("Backend", network)
-        else:
-            raise ConfigError(
-                "a network must be the path of weights or of an export, a paddle.nn.Layer or a backend; got "
-                f"{type(network).__name__}"
-            )
+        self.backend = _open(network, backend, options, tile)
         if tile_mode != "blend":  # the whole image goes to a backend that cuts it
             pad = _PUBLISHED_PAD if overlap is None else overlap
             self.backend = PublishedTiles(self.backend, tile_mode, tile or 0, pad)
@@ -278,6 +251,49 @@ class Upscaler:
             np.clip(sr, 0, 1, out=sr)
             parts.append((sr @ GRAY_WEIGHTS)[..., None] if part.shape[2] < sr.shape[2] else sr)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _open(
+    network: nn.Layer | Backend | str | Path | Sequence[str | Path],
+    name: str | None,
+    options: BackendOptions | None,
+    tile: int | None,
+) -> Backend:
+    """The backend of whatever names or is a network; see `Upscaler`."""
+    if options is not None and options.device is not None and name in (None, "paddle"):
+        options.use_device()  # before the network is made there
+    if isinstance(network, (str, Path, list, tuple)):
+        files = [network] if isinstance(network, (str, Path)) else list(network)
+        network = load_source(None, [Path(file) for file in files])
+    if isinstance(network, Path):
+        Export(network).require_open_sizes()
+    if isinstance(network, (nn.Layer, Path)):
+        return open_backend(network, name, options, tile=tile)
+    if name is not None or options is not None:
+        raise ConfigError("an open backend has its own precision and options; give those when opening it")
+    if hasattr(network, "info"):
+        return cast("Backend", network)
+    raise ConfigError(
+        "a network must be the path of weights or of an export, a paddle.nn.Layer or a backend; got "
+        f"{type(network).__name__}"
+    )
+
+
+def _check_options(
+    tile: int | None, overlap: int | None, max_memory: int | None, tile_mode: str, outscale: float | None
+) -> None:
+    """Raises ConfigError for values that `Upscaler` does not take."""
+    if tile_mode not in TILE_MODES:
+        raise ConfigError(f"tile mode '{tile_mode}' is unknown; {did_you_mean(tile_mode, TILE_MODES)}")
+    if outscale is not None and not (_is_number(outscale, Real) and _SMALLEST_OUTSCALE <= outscale <= 64):
+        raise ConfigError(f"outscale must be a number from 1/16 to 64, got {outscale!r}")
+    for name, value in {"tile": tile, "overlap": overlap}.items():
+        if value is not None and not (_is_number(value, Integral) and value >= 0):
+            raise ConfigError(f"{name} must be a whole number of LR pixels, 0 or more, got {value!r}")
+    if max_memory is not None and not (_is_number(max_memory, Real) and max_memory > 0):
+        raise ConfigError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
+    if tile_mode != "blend" and max_memory is not None:
+        raise ConfigError(f"tile mode {tile_mode} has no limit of memory; use blend")
 
 
 def _is_number(value: object, kind: type) -> bool:

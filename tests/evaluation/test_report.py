@@ -130,13 +130,8 @@ def test_an_infinite_score_is_valid_json(tmp_path, rng):
     assert written["images"]["a"]["psnr"] == "inf"
 
 
-def test_markdown_shows_the_table_and_the_difference_to_published_numbers(result):
-    text = to_markdown(result)
-    assert "\n".join(table_lines([result], images=True)) in text
-    line = next(x for x in text.splitlines() if x.startswith("| Set5 | bicubic | psnr"))
-    published, difference = (float(cell) for cell in line.split("|")[4:6])
-    assert published == 28.42
-    assert difference == pytest.approx(result.means["psnr"] - 28.42, abs=1e-4)
+def test_markdown_shows_the_table(result):
+    assert "\n".join(table_lines([result], images=True)) in to_markdown(result)
 
 
 def test_grids_of_best_and_worst_show_five_images(result, tmp_path):
