@@ -6,7 +6,7 @@ import pytest
 
 from ppsr.generators.apply import super_resolve
 from ppsr.imaging.frames import make_frame, upright_pixels
-from ppsr.imaging.luma import luma, on_luma, rgb_to_ycbcr
+from ppsr.imaging.luma import on_luma, rgb_to_ycbcr
 from ppsr.imaging.resize import matlab_resize
 from ppsr.inference.upscaler import Upscaler
 from ppsr.models.base import Batch
@@ -25,10 +25,6 @@ def batch_of(image: np.ndarray) -> np.ndarray:
 def rgb_to_y(image: np.ndarray) -> np.ndarray:
     """MATLAB's rgb2ycbcr."""
     return (image @ np.array([65.481, 128.553, 24.966]) + 16) / 255
-
-
-def test_luma_is_the_y_of_the_metrics(image):
-    np.testing.assert_allclose(luma(batch_of(image))[0, 0], rgb_to_y(image), atol=1e-6)
 
 
 def test_result_has_the_networks_y_and_bicubic_chroma(image):

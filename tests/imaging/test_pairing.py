@@ -53,42 +53,26 @@ def test_the_same_image_is_found_under_its_usual_names(gt, other):
         assert both == ({gt: other, "z" + gt: "z" + other}, [], ["extra.png"])
 
 
-def test_an_equal_name_goes_before_a_decorated_one():
-    pairs, _, extra = _pairs(["a"], ["a_x4", "a"])
-    assert pairs == {"a": "a"}
-    assert extra == ["a_x4.png"]
-
-
-def test_the_longest_beginning_takes_an_image():
-    pairs, missing, extra = _pairs(["man", "man_b"], ["man_b_net", "man_net"])
-    assert pairs == {"man": "man_net", "man_b": "man_b_net"}
-    assert not missing
-    assert not extra
-
-
-def test_a_number_is_not_the_beginning_of_a_longer_number():
-    assert _pairs(["08"], ["0801"]) == ({}, ["08.png"], ["0801.png"])
-
-
-def test_two_candidates_are_not_guessed_between():
-    assert _pairs(["a"], ["a_net1", "a_net2"])[0] == {}
-
-
-def test_a_pattern_selects_among_the_images_of_a_folder(tmp_path):
-    for name in ("a_HR", "a_LR", "b_HR"):
-        write_image(tmp_path / f"{name}.png", np.zeros((4, 4), np.uint8))
-    assert [p.stem for p in find_images(tmp_path / "*_HR.png")] == ["a_HR", "b_HR"]
+@pytest.mark.parametrize(
+    ("gt", "others", "pairs"),
+    [
+        (["a"], ["a_x4", "a"], {"a": "a"}),  # an equal name goes before a decorated one
+        (["man", "man_b"], ["man_b_net", "man_net"], {"man": "man_net", "man_b": "man_b_net"}),
+        (["08"], ["0801"], {}),  # a number is not the beginning of a longer one
+        (["a"], ["a_net1", "a_net2"], {}),  # nor is one of two guessed
+        (["img_x2", "img_x4"], ["img_LR"], {}),
+        (["img_x2", "img_x4"], ["img_x2_LR", "img_x4_LR"], {"img_x2": "img_x2_LR", "img_x4": "img_x4_LR"}),
+    ],
+)
+def test_the_nearest_name_is_taken_and_none_is_guessed(gt, others, pairs):
+    missing = [f"{name}.png" for name in gt if name not in pairs]
+    extra = [f"{name}.png" for name in others if name not in pairs.values()]
+    assert _pairs(gt, others) == (pairs, missing, extra)
 
 
 def test_a_pattern_without_a_match_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no images"):
         find_images(tmp_path / "*.png")
-
-
-def test_hidden_files_match_no_pattern(tmp_path):
-    for name in ("a_HR.png", "._a_HR.png"):
-        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
-    assert find_images(tmp_path / "*_HR.png") == [tmp_path / "a_HR.png"]
 
 
 def test_names_that_begin_each_other_keep_their_own_partners():
@@ -121,14 +105,6 @@ def test_same_names_in_sub_folders_are_kept_apart():
     assert flat.missing == ["001.png", "001.png"]
 
 
-def test_names_that_become_equal_are_not_guessed_between():
-    assert _pairs(["img_x2", "img_x4"], ["img_LR"])[0] == {}
-    assert _pairs(["img_x2", "img_x4"], ["img_x2_LR", "img_x4_LR"])[0] == {
-        "img_x2": "img_x2_LR",
-        "img_x4": "img_x4_LR",
-    }
-
-
 @pytest.mark.slow
 def test_many_names_without_partner_take_little_time():
     names = [f"some_long_name_with_parts_{n:06d}" for n in range(5000)]
@@ -152,7 +128,7 @@ def test_unpaired_names_are_described_with_the_template_that_fits(missing, other
 
 def test_brackets_in_the_names_of_folders_are_no_pattern(tmp_path):
     folder = tmp_path / "Set5 [HR] {x4} *"
-    for name in ("a_HR", "a_LR", "b_HR"):
+    for name in ("a_HR", "a_LR", "b_HR", "._a_HR"):  # the last is hidden
         write_image(folder / f"{name}.png", np.zeros((4, 4), np.uint8))
     assert [p.stem for p in find_images(folder)] == ["a_HR", "a_LR", "b_HR"]
     assert [p.stem for p in find_images(folder / "*_HR.png")] == ["a_HR", "b_HR"]

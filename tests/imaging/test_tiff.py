@@ -26,15 +26,6 @@ def _samples(rng, channels, height=45, width=37):
     return rng.integers(0, 2**16, (height, width, channels)).astype(np.uint16)
 
 
-def test_planes_of_16_bits_are_the_image_and_nothing_else(tmp_path):
-    """Whoever takes them for rows of RGB shows two planes of memory that nobody wrote."""
-    image = np.zeros((64, 96, 3), np.uint16)
-    image[...] = 60000, 30000, 100
-    content = tiff(image, planar=True)
-    for _ in range(2):
-        np.testing.assert_array_equal(_read(tmp_path / "a.tif", content).pixels, image)
-
-
 @pytest.mark.smoke
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("planar", [False, True])

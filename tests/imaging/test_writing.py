@@ -7,6 +7,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, IptcImagePlugin, PngImagePlugin
 
 from ppsr.errors import DataError
@@ -50,42 +51,20 @@ def _image(channels, dtype, rng, height=50, width=37):
 @pytest.mark.smoke
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_png_and_tiff_are_exact(suffix, dtype, channels, tmp_path, rng):
-    image = _image(channels, dtype, rng)
-    _write(tmp_path / f"a{suffix}", image)
-    if suffix == ".tif" and channels == 4 and dtype == np.uint8:  # OpenCV multiplies the alpha in
-        with Image.open(tmp_path / "a.tif") as opened:
+    image, path = _image(channels, dtype, rng), tmp_path / f"a{suffix}"
+    _write(path, image, exif=_exif(image))
+    ours = read_image_file(path)
+    np.testing.assert_array_equal(ours.pixels[..., 0] if channels == 1 else ours.pixels, image)
+    assert b"2024:01:02" in ours.metadata.exif
+    if dtype == np.uint8 and channels in (2, 4):  # OpenCV multiplies the alpha in
+        with Image.open(path) as opened:
             np.testing.assert_array_equal(np.asarray(opened), image)
-    else:
-        np.testing.assert_array_equal(_decoded(tmp_path / f"a{suffix}"), image)
-    ours = read_image_file(tmp_path / f"a{suffix}").pixels
-    np.testing.assert_array_equal(ours[..., 0] if channels == 1 else ours, image)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_gray_with_alpha_is_exact(suffix, tmp_path, rng):
-    image = _image(2, np.uint8, rng)
-    _write(tmp_path / f"a{suffix}", image)
-    with Image.open(tmp_path / f"a{suffix}") as opened:
-        assert opened.mode == "LA"
-        np.testing.assert_array_equal(np.asarray(opened), image)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_gray_with_alpha_of_16_bits_is_exact(suffix, tmp_path, rng):
-    """Pillow opens no such TIFF, OpenCV takes it for one of 8 bits."""
-    image = _image(2, np.uint16, rng)
-    _write(tmp_path / f"a{suffix}", image, exif=_exif(image))
-    read = read_image_file(tmp_path / f"a{suffix}")
-    np.testing.assert_array_equal(read.pixels, image)
-    tags = Image.Exif()
-    tags.load(read.metadata.exif)
-    assert tags[0x010F] == "Maker"
-    assert tags.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
-    if suffix == ".tif":
-        tifffile = pytest.importorskip("tifffile")
-        np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), image)
+    elif channels == 2 and suffix == ".tif":
+        np.testing.assert_array_equal(tifffile.imread(path), image)
+    elif channels != 2:
+        np.testing.assert_array_equal(_decoded(path), image)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -320,7 +299,6 @@ def test_writing_an_array_takes_less_memory_than_the_array(suffix, tmp_path):
     [
         ("a.jpg", np.zeros((4, 4), np.uint16), r"a\.jpg: .jpg holds uint8"),
         ("a.psd", np.zeros((4, 4), np.uint8), r"a\.psd: the format '\.psd' is unknown"),
-        ("a.jpg", np.zeros((1, 65_501), np.uint8), "65,500 pixels a side"),
         ("a.png", np.zeros((4, 4), np.int64), "samples of type int64"),
     ],
 )
