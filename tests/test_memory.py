@@ -28,42 +28,27 @@ def test_other_texts_are_refused(text):
         parse_bytes(text)
 
 
-def test_a_container_limits_what_is_free(tmp_path):
-    (tmp_path / "memory.max").write_text("1000000\n")
-    (tmp_path / "memory.current").write_text("400000\n")
-    nobody = tmp_path / "none"
-    assert memory._container(tmp_path, nobody) == 600_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory._container(tmp_path, nobody) is None
-    old = tmp_path / "memory"
-    old.mkdir()
-    (old / "memory.limit_in_bytes").write_text("500\n")
-    (old / "memory.usage_in_bytes").write_text("200\n")
-    assert memory._container(tmp_path, nobody) == 300
-
-
-def test_the_group_of_this_process_and_those_above_it_limit_what_is_free(tmp_path):
-    membership = tmp_path / "cgroup"
-    membership.write_text("9:name=systemd:/\n4:cpu,memory:/jobs/one\n0::/slice/job\n")
-    inner, old = tmp_path / "slice" / "job", tmp_path / "memory" / "jobs" / "one"
-    for folder in (inner, old):
-        folder.mkdir(parents=True)
-    (inner / "memory.max").write_text("900\n")
-    (inner / "memory.current").write_text("200\n")
-    assert memory._container(tmp_path, membership) == 700
-    (inner.parent / "memory.max").write_text("500\n")
-    (inner.parent / "memory.current").write_text("200\n")
-    assert memory._container(tmp_path, membership) == 300
-    (old / "memory.limit_in_bytes").write_text("100\n")
-    (old / "memory.usage_in_bytes").write_text("90\n")
-    assert memory._container(tmp_path, membership) == 10
-
-
-def test_files_that_the_kernel_remembers_do_not_count_as_used(tmp_path):
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("990\n")
-    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 800\nactive_file 90\n")
-    assert memory._container(tmp_path, tmp_path / "none") == 810
+@pytest.mark.parametrize(
+    ("groups", "free"),
+    [  # folder of a group: its limit, what it uses, and what of that the kernel only remembers
+        ({".": ("1000000", 400_000)}, 600_000),
+        ({".": ("max", 400_000)}, None),
+        ({"memory": ("500", 200)}, 300),
+        ({".": ("1000", 990, "anon 100\ninactive_file 800\nactive_file 90\n")}, 810),
+        ({"slice/job": ("900", 200)}, 700),
+        ({"slice/job": ("900", 200), "slice": ("500", 200)}, 300),
+        ({"slice/job": ("900", 200), "memory/jobs/one": ("100", 90)}, 10),
+    ],
+)
+def test_the_groups_of_a_container_limit_what_is_free(tmp_path, groups, free):
+    (tmp_path / "cgroup").write_text("9:name=systemd:/\n4:cpu,memory:/jobs/one\n0::/slice/job\n")
+    for name, (limit, used, *stat) in groups.items():
+        old, folder = name.startswith("memory"), tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ("memory.limit_in_bytes" if old else "memory.max")).write_text(f"{limit}\n")
+        (folder / ("memory.usage_in_bytes" if old else "memory.current")).write_text(f"{used}\n")
+        (folder / "memory.stat").write_text("".join(stat))
+    assert memory._container(tmp_path, tmp_path / "cgroup") == free
 
 
 class _Cuda:
@@ -176,13 +161,6 @@ def test_running_out_of_memory_is_recognised_in_every_form(error):
 )
 def test_other_errors_are_not_taken_for_it(error):
     assert not is_out_of_memory(error)
-
-
-@pytest.mark.parametrize("error", [e for e in _SHORT if isinstance(e, OSError)], ids=str)
-def test_tiles_are_halved_whatever_class_the_error_has(error, rng):
-    image = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    sr = Upscaler(ShortOfMemory(1000, error), tile=0)(image)
-    np.testing.assert_array_equal(sr, image.repeat(2, 0).repeat(2, 1))
 
 
 def test_growth_of_the_peak_is_what_a_pixel_takes():

@@ -34,14 +34,8 @@ def _launch(config, folder, *arguments, options=()):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(folder), *arguments]
     command += [str(MAIN), "-c", str(config), "--device", "cpu", "-o", *OPTIONS, *options]
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder.parent,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, cwd=folder.parent, **pipes)
 
 
 def _weights(config):
@@ -111,15 +105,19 @@ def _two_nodes(config, folder, options=()):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    nodes = [
-        _launch(
-            config,
-            folder / f"log{rank}",
-            *("--nnodes", "2", "--master", f"127.0.0.1:{port}", "--rank", str(rank), "--nproc_per_node", "1"),
-            options=options if rank else (),
-        )
-        for rank in range(2)
-    ]
+    nodes = []
+    for rank in range(2):
+        place = [
+            "--nnodes",
+            "2",
+            "--master",
+            f"127.0.0.1:{port}",
+            "--rank",
+            str(rank),
+            "--nproc_per_node",
+            "1",
+        ]
+        nodes.append(_launch(config, folder / f"log{rank}", *place, options=options if rank else ()))
     outputs = [node.communicate(timeout=180)[0] for node in nodes]
     return [node.returncode for node in nodes], outputs
 

@@ -1,7 +1,5 @@
 """What `--dry-run` finds out before a long run."""
 
-import logging
-
 import paddle
 import pytest
 import yaml
@@ -10,12 +8,7 @@ from ppsr.cli.train import main
 from ppsr.engine.dry_run import peak_memory
 from tests.engine.helpers import CONFIG, make_images
 
-
-@pytest.fixture(autouse=True)
-def _level():
-    level = logging.getLogger("ppsr").level
-    yield
-    logging.getLogger("ppsr").setLevel(level)
+SMALL = {"num_feat": 4, "num_conv": 1, "upscale": 1}
 
 
 @pytest.fixture
@@ -30,11 +23,8 @@ def depth(tmp_path):
             "name": "SRModel",
             "generator": {
                 "name": "SRVGGNetCompact",
-                "num_in_ch": 1,
-                "num_out_ch": 1,
-                "num_feat": 4,
-                "num_conv": 1,
-                "upscale": 1,
+                **dict.fromkeys(("num_in_ch", "num_out_ch"), 1),
+                **SMALL,
             },
             "pixel_criterion": {"name": "L1Loss"},
         },

@@ -126,15 +126,12 @@ def test_the_network_whose_gradient_is_not_finite_is_named(caplog):
     net = step.model.nets["predictor"]
     hook = net.parameters()[0].register_hook(lambda grad: grad * float("nan"))
     before = _parameters(step.model)
-    average = {k: v.numpy().copy() for k, v in step.ema.nets["generator"].named_parameters()}
     with caplog.at_level(logging.WARNING, "ppsr"):
         step.run([_batch()], 0, 0)
     assert "not finite: the gradient of predictor (" in caplog.text
     for key, value in _parameters(step.model).items():
         if not key.startswith("discriminator"):
             np.testing.assert_array_equal(value, before[key], err_msg=key)
-    for key, value in step.ema.nets["generator"].named_parameters():
-        np.testing.assert_array_equal(value.numpy(), average[key], err_msg=key)
     hook.remove()
     step.run([_batch()], 1, 0)
     assert (step.skipped, step.skipped_in_a_row) == (1, 0)

@@ -233,13 +233,8 @@ def test_a_blind_network_in_one_file_starts_its_parts(nets, tmp_path):
 
 
 def test_a_network_without_experts_is_named(static):
-    model = build_model(
-        {
-            "name": "SRModel",
-            "generator": {"name": "MSRResNet", **SIZES},
-            "pixel_criterion": {"name": "L1Loss"},
-        }
-    )
+    losses = {"pixel_criterion": {"name": "L1Loss"}}
+    model = build_model({"name": "SRModel", "generator": {"name": "MSRResNet", **SIZES}, **losses})
     with pytest.raises(ConfigError, match=r"load\.generator\.expand_experts: MSRResNet has no experts"):
         load_stages(model, {"generator": static})
 

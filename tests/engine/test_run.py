@@ -34,9 +34,6 @@ def test_a_run_is_named_by_its_folder_or_one_of_its_checkpoints(found, tmp_path)
     run = tmp_path / "run"
     assert found(run) == found(run / CHECKPOINTS / "step_000000005") == run
     assert found("auto") is None
-
-
-def test_a_checkpoint_that_is_not_there_is_not_replaced_by_another(found, tmp_path):
     with pytest.raises(DataError, match="no run with a folder 'checkpoints' is there"):
         found(tmp_path / "run" / CHECKPOINTS / "step_000000007")
 

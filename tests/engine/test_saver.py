@@ -100,9 +100,8 @@ def test_the_checkpoint_of_the_best_step_stays(tmp_path, values, interval, steps
     assert _steps(tmp_path / "run") == steps
     assert trainer.saver.store.best().name == f"step_{best:09d}"
     marked = read_weight_file(tmp_path / "run" / "best_weight.pdparams").nets["generator"]
-    for key, value in (
-        read_weight_file(tmp_path / "run" / f"iter_{best}_weight.pdparams").nets["generator"].items()
-    ):
+    saved = read_weight_file(tmp_path / "run" / f"iter_{best}_weight.pdparams").nets["generator"]
+    for key, value in saved.items():
         np.testing.assert_array_equal(marked[key], value)
 
 
@@ -173,9 +172,8 @@ def test_a_failed_save_is_followed_by_one_that_works(tmp_path, monkeypatch, capl
     saver.save(2, STATE, networks={})
     saver.close()
     assert (saver.written, saver.failed) == (2, 1)
-    assert saver.store.load(saver.store.latest())[0]["weights.pdparams"] == dump_state(
-        STATE["weights.pdparams"]
-    )
+    files, _ = saver.store.load(saver.store.latest())
+    assert files["weights.pdparams"] == dump_state(STATE["weights.pdparams"])
     assert "step 1 not written, training continues" in caplog.text
 
 
@@ -198,10 +196,7 @@ def test_a_copy_of_the_state_is_what_is_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (
-            "optimizer={name: SGD, net_names: [generator, predictor]}",
-            r"Adam as the optimizer of 'optim'.*SGD",
-        ),
+        ("optimizer={name: SGD, net_names: [generator, predictor]}", "Adam as the optimizer of 'optim'.*SGD"),
         ("model.predictor={name: Other}", r"DegradationPredictor as the network of 'predictor'.*Linear"),
         ("precision", r"O1 in float16 as precision.*float32"),
     ],

@@ -130,12 +130,6 @@ def test_traced_training_gives_the_losses_and_weights_of_dynamic_training(tmp_pa
             assert np.median(difference) <= 1e-4, (name, key)
 
 
-def test_channels_last_says_where_it_has_no_effect(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, "ppsr"):
-        make_trainer(write_config(tmp_path), tmp_path / "run", ["step.channels_last=true"])
-    assert "channels_last has an effect on a GPU" in caplog.text
-
-
 @pytest.mark.parametrize("result", [None, 0.5])
 def test_a_criterion_that_gives_no_tensor_is_named(tmp_path, result):
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run", ["total_iters=1"])

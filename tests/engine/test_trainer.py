@@ -97,26 +97,17 @@ def test_signals_do_not_interrupt_system_calls(tmp_path):
 
 def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
     closed = []
-
-    def close(self):
-        closed.append(self)
-
-    monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", close)
+    monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", closed.append)
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
     trainer.profiler.step = lambda: signal.raise_signal(signal.SIGTERM)
     assert trainer.train() == 143
     assert len(closed) == 1
 
 
-def _environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
 def _run(*arguments, **options):
     command = [sys.executable, "-u", str(MAIN), *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
-    )
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **options)
 
 
 def _wait_for_step(process, step):

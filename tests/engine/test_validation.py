@@ -229,10 +229,8 @@ class _Large:
 
     def __getitem__(self, index):
         side = (12, 40)[index]
-        return {
-            "lq": np.random.default_rng(index).random((3, side, side), np.float32),
-            "lq_path": f"{index}.png",
-        }
+        lq = np.random.default_rng(index).random((3, side, side), np.float32)
+        return {"lq": lq, "lq_path": f"{index}.png"}
 
 
 def test_an_image_that_does_not_fit_into_memory_is_named_and_left_out(tmp_path, caplog):

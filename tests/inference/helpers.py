@@ -15,14 +15,8 @@ class Repeat:
     name = "repeat"
 
     def __init__(self, scale=2, channels=3, *, multiple=1, radius=0, rgb_range=1.0):
-        self.info = NetworkInfo(
-            network="Repeat",
-            scale=scale,
-            channels=channels,
-            rgb_range=rgb_range,
-            size_multiple=multiple,
-            receptive_radius=radius,
-        )
+        facts = {"scale": scale, "channels": channels, "rgb_range": rgb_range}
+        self.info = NetworkInfo("Repeat", **facts, size_multiple=multiple, receptive_radius=radius)
         self.seen = []
 
     def run(self, x):

@@ -55,13 +55,6 @@ def test_contents_decide_and_not_names(tmp_path):
     assert [find_jobs([tmp_path / name], tmp_path)[0].is_video for name in jobs] == [False, True, True]
 
 
-def test_an_image_named_as_a_video_becomes_an_image(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(IMAGE)
-    [report] = upscale_files(Upscaler(Repeat()), tmp_path / "a.mp4", tmp_path / "out")
-    assert report["status"] == "ok", report
-    assert report["output"] == str(tmp_path / "out" / "a.png")
-
-
 def test_only_names_that_promise_a_video_are_missed(tmp_path):
     jobs = _jobs(
         tmp_path, app_ts=OTHERS["text"], clip_ts=TRANSPORT, broken_mp4=b"no video", song_wma=VIDEOS["WMV"]

@@ -1,6 +1,9 @@
 """What becomes of each kind of file, in one run over a folder that holds them all."""
 
 import json
+import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,17 +60,12 @@ def run(tmp_path_factory):
 
 
 def _names():
-    import tempfile
-    from pathlib import Path
-
     with tempfile.TemporaryDirectory() as folder:
         return sorted(write_kinds(Path(folder)))
 
 
 @pytest.mark.parametrize("name", _names())
 def test_each_kind_gives_what_is_stated(run, name):
-    import re
-
     kinds, reports, source, _ = run
     report = reports[str(source / name)]
     if name in FAIL or name in SKIP:
@@ -170,13 +168,9 @@ def test_results_are_floats_of_the_same_range(bands, tmp_path):
 def test_a_folder_of_floats_can_be_done_again(tmp_path):
     _write(tmp_path / "in" / "a.tif")
     for status in ("ok", "skipped"):
+        options = {"extension": "tif", "options": FileOptions(value_range=(LOW, HIGH))}
         [report] = upscale_files(
-            Upscaler(Repeat()),
-            tmp_path / "in",
-            tmp_path / "out",
-            extension="tif",
-            skip_existing=True,
-            options=FileOptions(value_range=(LOW, HIGH)),
+            Upscaler(Repeat()), tmp_path / "in", tmp_path / "o", skip_existing=True, **options
         )
         assert report["status"] == status, report
 
@@ -207,14 +201,8 @@ def test_floats_of_many_bands_are_scored_and_drawn(bands, tmp_path):
         (tmp_path / folder).mkdir()
         image = np.full(shape, LOW + value * level, np.float32)
         _save(tmp_path / folder / "a.tif", image)
-    result = evaluate(
-        protocol="reflash",
-        scale=4,
-        gt=tmp_path / "hr",
-        sr=tmp_path / "sr",
-        metrics=["psnr"],
-        value_range=(LOW, HIGH),
-    )
+    folders = {"gt": tmp_path / "hr", "sr": tmp_path / "sr"}
+    result = evaluate(protocol="reflash", scale=4, metrics=["psnr"], value_range=(LOW, HIGH), **folders)
     assert result.sets[0].means["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-6)
     write_report(result, tmp_path / "report")
     assert len(list((tmp_path / "report").glob("*.png"))) == 1

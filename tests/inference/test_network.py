@@ -86,7 +86,7 @@ VGG = {"name": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 2}
         ({**FSRCNN, "scale": 3}, {**FSRCNN, "scale": 2}, "scale 3 and scale 2"),
         (
             {**VGG, "act_type": "leakyrelu"},
-            {**VGG, "act_type": "relu"},
+            VGG | {"act_type": "relu"},
             "act_type leakyrelu and act_type relu",
         ),
     ],
@@ -94,9 +94,8 @@ VGG = {"name": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 2}
 def test_weights_that_state_another_network_than_the_config_are_refused(tmp_path, of_file, of_config, told):
     weights = _weights(tmp_path / "net.pdparams", **of_file)
     config = _config(tmp_path / "net.yaml", **of_config)
-    with pytest.raises(
-        WeightError, match=f"net.pdparams and the config have a .* of different .*: {told};"
-    ) as e:
+    message = f"net.pdparams and the config have a .* of different .*: {told};"
+    with pytest.raises(WeightError, match=message) as e:
         load_network(config, weights)
     assert "\n" not in str(e.value)
 

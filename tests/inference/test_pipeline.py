@@ -52,18 +52,6 @@ def test_reading_ends_when_nobody_wants_more():
     assert not [thread for thread in threading.enumerate() if thread.name == "ppsr-reader"]
 
 
-@pytest.mark.parametrize("ahead", [0, 2])
-def test_what_is_put_is_consumed_in_order(pool, ahead):
-    written = []
-    writer = WriteBehind(pool, written.extend, ahead)
-    writer.start()
-    for number in range(20):
-        writer.put(number)
-        assert ahead or written or number == 0
-    writer.close().result(5)
-    assert written == list(range(20))
-
-
 def test_without_a_queue_an_item_is_consumed_before_the_next(pool):
     written = []
 

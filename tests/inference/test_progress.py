@@ -27,24 +27,6 @@ def test_a_terminal_shows_name_count_steps_and_the_remaining_time(monkeypatch):
     assert "2 of 4: a.png, tile 1 of 10" in shown
 
 
-def test_steps_without_files_show_title_item_count_and_the_remaining_time(monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with progress_bar() as show:
-        show("LAM", "net", 10, 50)
-        show("compare", "onnx", 1, 4)  # a new title is shown at once, with its own count
-    shown = terminal.getvalue()
-    assert re.search(r"LAM: net: +20%\|.*\| 10/50 \[00:00<", shown)
-    assert re.search(r"compare: onnx: +25%\|.*\| 1/4 \[00:00<", shown)
-
-
-def test_elsewhere_there_is_no_bar(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", StringIO())
-    with progress_bar() as show:
-        show("LAM", "net", 1, 5)
-    assert sys.stderr.getvalue() == ""
-
-
 def test_elsewhere_the_log_tells_now_and_then_how_far_it_is(monkeypatch, caplog):
     clock = iter([0, 5, 10, 15, 20, 1000, 1010, 1200])
     monkeypatch.setattr(sys, "stderr", StringIO())

@@ -145,22 +145,6 @@ def test_an_input_that_is_named_as_a_result_is_not_replaced(upscaler, tmp_path):
     assert (tmp_path / "a_x2.png").read_bytes() == own
 
 
-def test_a_folder_without_images_is_an_error_that_names_it(upscaler, tmp_path):
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "a.txt").write_text("text")
-    reports = upscale_files(upscaler, tmp_path / "notes", tmp_path / "out")
-    assert reports[-1]["reason"] == f"{tmp_path / 'notes'} contains no images or videos"
-    assert exit_code(reports) == 3
-
-
-def test_images_of_kinds_that_cannot_be_read_are_named(upscaler, tmp_path):
-    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
-    (tmp_path / "b.exr").write_bytes(b"v/1\x01")
-    reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
-    assert [r["status"] for r in reports] == ["ok", "error"]
-    assert "is EXR, which is not supported" in reports[1]["reason"]
-
-
 @pytest.mark.parametrize(
     ("extension", "decoded"),
     [*((e, 2**26) for e in ("png", "jpg", "webp", "tif", "bmp")), ("png", 0), ("jpg", 0)],

@@ -278,16 +278,3 @@ def test_files_of_many_bands_are_upscaled_by_networks_for_as_many(tmp_path, rng,
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), image.repeat(2, 0).repeat(2, 1))
     [refused] = upscale_files(Upscaler(Repeat()), tmp_path / "a.tif", tmp_path / "c.tif")
     assert f"the image has {bands} bands; the network takes gray or RGB" in refused["reason"]
-
-
-def test_files_that_are_no_images_take_one_line_and_no_number(upscaler, tmp_path, caplog):
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(packed(colours(), "PNG"))
-    for number in range(5):
-        (tmp_path / f"{number}.txt").write_text("text")
-    with caplog.at_level("INFO", "ppsr"):
-        reports = upscale_files(upscaler, tmp_path, tmp_path / "out")
-    assert len(reports) == 7
-    lines = [record.message for record in caplog.records]
-    assert lines[0] == f"left out: {tmp_path / '0.txt'} and 4 more: not an image or video"
-    assert [line.split(": ")[0] for line in lines[1:]] == ["1 of 2", "2 of 2"]

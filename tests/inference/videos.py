@@ -47,20 +47,10 @@ def encode_sound(writer, stream, samples, part, *, rate, kind="fltp", layout="mo
 
 
 def make_video(
-    path,
-    *,
-    sound=True,
-    codec=None,
-    layout="yuv420p",
-    aspect=None,
-    late=0,
-    rotation=0,
-    matrix=5,
-    wide=False,
-    **options,
+    path, *, sound=True, layout="yuv420p", aspect=None, late=0, rotation=0, matrix=5, wide=False, **options
 ):
     with av.open(str(path), "w", options=options) as writer:
-        codec = codec or ("libvpx-vp9" if path.suffix == ".webm" else "libx264")
+        codec = "libvpx-vp9" if path.suffix == ".webm" else "libx264"
         stream = add_video(writer, codec, rate=12, layout=layout, crf="4")
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = aspect

@@ -21,15 +21,8 @@ from tests.weights.hostile import Watch, mutate, seeds
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
-for name in (
-    "utf-16-be",
-    "utf-16-le",
-    "utf-32-be",
-    "utf-32-le",
-    "cp437",
-    "raw-unicode-escape",
-    "unicode-escape",
-):
+utf = [f"utf-{bits}-{order}" for bits in (16, 32) for order in ("be", "le")]
+for name in (*utf, "cp437", "raw-unicode-escape", "unicode-escape"):
     codecs.lookup(name)  # json, zipfile and pickle import them, which the audit would see
 REFUSED = {"zip": 0.01, "legacy": 0.08, "pdparams": 0.05}  # at least, of files that pickle could run
 FORMATS = ("zip", "legacy", "pdparams", "safetensors", "ncnn")

@@ -157,21 +157,15 @@ def _legacy(pickle_bytes: bytes) -> bytes:
 CONTAINERS: dict[str, Callable[[bytes], bytes]] = {"zip": _zip, "legacy": _legacy, "bare": bytes}
 
 
+def _long(number: int) -> bytes:
+    return b"\x8a\x09" + number.to_bytes(9, "little", signed=True)
+
+
 def _tensor(storage: bytes, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
     """data.pkl of one tensor of a float storage of four elements."""
-    integers = [
-        b"".join(b"\x8a\x09" + n.to_bytes(9, "little", signed=True) for n in part) for part in (size, stride)
-    ]
+    place, *shape = (b"".join(map(_long, part)) for part in ((offset,), size, stride))
     reference = b"((" + _text("storage") + _global("torch.FloatStorage") + storage + _text("cpu") + b"K\x04tQ"
-    numbers = (
-        b"\x8a\x09"
-        + offset.to_bytes(9, "little", signed=True)
-        + b"("
-        + integers[0]
-        + b"t("
-        + integers[1]
-        + b"t"
-    )
+    numbers = place + b"(" + b"t(".join(shape) + b"t"
     return _wrap(_global("torch._utils._rebuild_tensor_v2") + reference + numbers + b"\x89}tR")
 
 
@@ -215,17 +209,12 @@ def files() -> Iterator[tuple[str, str, bytes]]:
             yield f"{name} in {container}", ".pdparams" if container == "bare" else ".pth", build(body)
     for name, content in archives():
         yield name, ".pth", content
+    one = b'"w":{"dtype":"F32","shape":[1],"data_offsets":[%d,%d]}'
+    repeated = b"{" + one % (0, 4) + b"," + one % (0, 4) + b"}"
     for name, header in {
         "header too long": b"\xff" * 8,
-        "gap": struct.pack("<Q", 62)
-        + b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'.ljust(62)
-        + bytes(8),
-        "repeated key": struct.pack("<Q", 120)
-        + (
-            b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
-            b'"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
-        ).ljust(120)
-        + bytes(4),
+        "gap": struct.pack("<Q", 62) + (b"{" + one % (4, 8) + b"}").ljust(62) + bytes(8),
+        "repeated key": struct.pack("<Q", 120) + repeated.ljust(120) + bytes(4),
         "deep header": struct.pack("<Q", 40000) + b"[" * 40000,
     }.items():
         yield f"safetensors {name}", ".safetensors", header
@@ -262,9 +251,8 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
         elif kind == 4:
             data[place:place] = rng.bytes(span)
         elif kind == 5:
-            data[place : place + 4] = (b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\xff\xff\xff\x7f")[
-                span % 3
-            ]
+            extremes = (b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\xff\xff\xff\x7f")
+            data[place : place + 4] = extremes[span % 3]
         else:
             del data[place:]
     return bytes(data)

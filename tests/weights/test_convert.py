@@ -99,23 +99,11 @@ def test_entry_of_a_torch_file_is_preferred_averaged_and_can_be_chosen() -> None
         read_state(path, key="net")
 
 
-def test_prefix_of_parallel_training_is_removed() -> None:
-    assert read_state(Path(__file__).parent / "data" / "parallel_zip.pth").keys() == {"a", "b"}
-
-
 def test_nan_is_refused_by_the_name_of_its_tensor(tmp_path: Path) -> None:
     write_state(tmp_path / "a.safetensors", {"good": np.ones(2), "bad": np.array([1.0, np.nan])})
     with pytest.raises(WeightError, match="'bad' has NaN"):
         read_state(tmp_path / "a.safetensors")
     assert np.isnan(read_state(tmp_path / "a.safetensors", allow_nonfinite=True)["bad"][1])
-
-
-def test_weights_of_another_scale_say_so(tmp_path: Path) -> None:
-    small = {"num_feat": 4, "num_block": 1}
-    net = build_generator("MSRResNet", **small, upscale=2)
-    write_state(tmp_path / "a.pdparams", {k: v.numpy() for k, v in net.state_dict().items()})
-    with pytest.raises(WeightError, match="file is for x2, the network for x3"):
-        load_weights(build_generator("MSRResNet", **small, upscale=3), tmp_path / "a.pdparams")
 
 
 @pytest.mark.parametrize("suffix", [".pdparams", ".pth", ".safetensors"])

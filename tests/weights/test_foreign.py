@@ -14,7 +14,7 @@ from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
-from ppsr.weights import load_weights, read_weight_file, write_state
+from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.opcodes import CorruptFile
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 67040989\n"
@@ -104,14 +104,6 @@ def test_a_name_that_is_no_file_is_answered(tmp_path: Path, monkeypatch, name: s
     with pytest.raises(WeightError) as refused:
         read_weight_file(name)
     assert said in str(refused.value)
-
-
-def test_what_is_not_known_or_does_not_fit_is_named_with_its_file(tmp_path: Path) -> None:
-    write_state(tmp_path / "odd.pth", STATE)
-    with pytest.raises(WeightError, match=r"odd\.pth: no known network has these 1 keys"):
-        load_network(load=tmp_path / "odd.pth")
-    with pytest.raises(WeightError, match=r"odd\.pth: the weights do not fit ESPCN"):
-        load_weights(build_generator("ESPCN", scale=2), tmp_path / "odd.pth")
 
 
 def test_networks_of_other_names_in_one_file_are_listed(tmp_path: Path) -> None:

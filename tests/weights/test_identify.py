@@ -112,25 +112,22 @@ def test_swinir_against_jpeg_artifacts_has_values_up_to_255(window: int, expecte
     assert ["img_range" in choice for choice in open_choices(spec)] == [True] * (expected == 255)
 
 
-def test_unknown_keys_say_what_was_tried() -> None:
-    with pytest.raises(WeightError, match=r"encoder\.weight.*tried .*HAT.*RRDBNet"):
-        identify({"encoder.weight": np.zeros((2, 2))})
+IMDN = [f"model.{part}.weight" for part in ("0", "1.sub.0.conv1x1")]
+EDSR = ["conv_first", "body.0.conv1", "body.0.conv2", "conv_after_body", "upsample.0", "conv_last"]
 
 
-def test_a_missing_key_is_named() -> None:
-    with pytest.raises(WeightError, match=r"look like IMDN.*'model\.2\.weight' is missing"):
-        identify({f"model.{part}.weight": np.zeros((4, 4, 1, 1)) for part in ("0", "1.sub.0.conv1x1")})
-
-
-def test_edsr_is_not_taken_for_msrresnet() -> None:
-    keys = ("conv_first", "body.0.conv1", "body.0.conv2", "conv_after_body", "upsample.0", "conv_last")
-    with pytest.raises(WeightError, match="no known network"):
-        identify({f"{key}.weight": np.zeros((4, 4, 3, 3)) for key in keys})
-
-
-def test_contradicting_shapes_say_which_network_was_meant() -> None:
-    with pytest.raises(WeightError, match="look like RCAN"):
-        identify({"body.0.body.0.body.3.conv_du.0.weight": np.zeros((1, 16, 1, 1))})
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"encoder.weight": (2, 2)}, r"encoder\.weight.*tried .*HAT.*RRDBNet"),
+        (dict.fromkeys(IMDN, (4, 4, 1, 1)), r"look like IMDN.*'model\.2\.weight' is missing"),
+        ({f"{key}.weight": (4, 4, 3, 3) for key in EDSR}, "no known network"),  # and not MSRResNet
+        ({"body.0.body.0.body.3.conv_du.0.weight": (1, 16, 1, 1)}, "look like RCAN"),
+    ],
+)
+def test_what_is_not_known_says_what_was_tried_or_is_missing(shapes, message) -> None:
+    with pytest.raises(WeightError, match=message):
+        identify({key: np.zeros(shape) for key, shape in shapes.items()})
 
 
 def test_a_network_registered_later_is_asked_after_one_that_fails(monkeypatch) -> None:

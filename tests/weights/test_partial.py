@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from paddle import nn
 
-from ppsr.config.schema import Load
-from ppsr.errors import ConfigError, WeightError
+from ppsr.errors import WeightError
 from ppsr.registry import GENERATORS
 from ppsr.weights.loading import load_state
 
@@ -58,26 +57,8 @@ def test_half_of_the_tensors_is_enough(spare):
         assert len(load_state(net, some, partial=True)) == len(state) - half
 
 
-def test_patterns_accept_what_they_match_and_nothing_else():
-    net, state = network(upscale=4), weights(upscale=3)
-    assert len(load_state(net, state, partial=[r"upconv\d\..*"])) == 4
-    with pytest.raises(WeightError, match=r"do not fit.*\n  missing upconv2\.weight") as caught:
-        load_state(net, state, partial=[r"upconv1\..*"])
-    assert "upconv1" not in str(caught.value)
-
-
 def test_patterns_that_match_everything_accept_every_file():
     assert load_state(network(), {}, partial=[".*"])
-
-
-def test_a_pattern_that_is_none_is_refused():
-    with pytest.raises(ConfigError, match=r"partial: '\(' is not a regular expression"):
-        load_state(network(), weights(), partial=["("])
-
-
-@pytest.mark.parametrize("partial", [False, True, ["upsample.*"]])
-def test_a_config_takes_a_flag_or_patterns(partial):
-    assert Load(path="x2.pdparams", partial=partial).partial == partial
 
 
 @pytest.mark.smoke

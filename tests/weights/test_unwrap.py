@@ -30,18 +30,8 @@ def chosen(tree: dict) -> tuple[str, list[str]]:
 @pytest.mark.parametrize(
     "prefix",
     [
-        "module.",
-        "net_g.",
-        "netG.",
-        "generator.",
-        "model.",
-        "net.",
-        "module.model.",
-        "_forward_module.",
-        "_forward_module.net_g.",
-        "_orig_mod.",
-        "module._orig_mod.",
-        "_orig_mod.module.",
+        *("module.", "net_g.", "netG.", "generator.", "model.", "net.", "module.model.", "_forward_module."),
+        *("_forward_module.net_g.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."),
     ],
 )
 def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
@@ -51,11 +41,8 @@ def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
 
 def test_compiled_parts_and_averages_that_never_began_are_plain_networks() -> None:
     parts = {key.replace("body.", "body._orig_mod."): value for key, value in PLAIN.items()}
-    for tree in (
-        parts,
-        {"params_ema": {}, "params": PLAIN},
-        {**under("module.", PLAIN), "n_averaged": np.array(5)},
-    ):
+    swa = {**under("module.", PLAIN), "n_averaged": np.array(5)}
+    for tree in (parts, {"params_ema": {}, "params": PLAIN}, swa):
         assert chosen(tree)[0] == "plain"
 
 
@@ -122,11 +109,8 @@ def test_safetensors_whose_header_length_begins_with_0x80_is_read(tmp_path: Path
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, kind in (
-        (tmp_path / "pipe", "regular"),
-        (Path("/dev/zero"), "regular"),
-        (tmp_path, "no weight files"),
-    ):
+    places = {tmp_path / "pipe": "regular", Path("/dev/zero"): "regular", tmp_path: "no weight files"}
+    for path, kind in places.items():
         with pytest.raises(WeightError, match=kind):
             read_weight_file(path)
 

@@ -169,14 +169,6 @@ def test_auto_takes_the_fastest_that_is_right_and_remembers_it(exported, tmp_pat
         open_backend(exported, "auto", BackendOptions(threads=3))
 
 
-def test_auto_measures_what_is_installed(exported, tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("PPSR_HOME", str(tmp_path))
-    with caplog.at_level(logging.INFO):
-        backend = open_backend(exported, "auto", BackendOptions(threads=1))
-    assert backend.name in ("inference", "onnxruntime", "openvino")
-    assert f"backend {backend.name}: the fastest of {backend.name}" in caplog.text
-
-
 def test_crash_and_missing_answer_of_a_backend_are_results(exported, tmp_path):
     incomplete = Export(altered(exported, {}, tmp_path, files={}))
     for missing in benchmark_backends(incomplete, BackendOptions(), names=["onnxruntime", "inference"]):
@@ -257,18 +249,6 @@ def test_backends_without_a_device_are_those_that_have_one(exported, monkeypatch
     assert installed(Export(exported), BackendOptions(device="gpu")) == ["inference"]
     assert BackendOptions().on_gpu
     assert not BackendOptions(device="cpu").on_gpu
-
-
-CONVOLUTION = b"\x0a\x06Filter\x12\x05w.w_0"
-
-
-@pytest.mark.parametrize(
-    ("name", "convolutions", "left_out"), [("a.pdmodel", 351, 2), ("a.pdmodel", 817, 10), ("a.json", 817, 0)]
-)
-def test_more_passes_are_left_out_the_more_convolutions_a_graph_has(tmp_path, name, convolutions, left_out):
-    graph = tmp_path / name
-    graph.write_bytes(b"\x0a\x05Input".join([CONVOLUTION] * convolutions))
-    assert len(paddle_inference._hopeless_passes(graph)) == left_out
 
 
 def test_the_constants_of_a_huge_graph_are_not_folded(tmp_path):

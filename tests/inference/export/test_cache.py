@@ -1,6 +1,5 @@
 """What `--backend auto` keeps: its choices, and the exports of weights."""
 
-import logging
 import os
 
 import numpy as np
@@ -128,10 +127,3 @@ def test_exports_unused_for_longest_and_those_of_killed_processes_are_removed(do
     assert folder.is_dir()
     assert {path.name for path in folder.parent.glob(".*")} == {".export-running"}
     assert len([path for path in folder.parent.glob("[0-9a-f]*")]) == 2
-
-
-def test_bf16_by_another_backend_gives_no_warning_of_paddle(done, monkeypatch, caplog):
-    monkeypatch.setattr(select, "_open_export", lambda export, name, *_: name)
-    options = BackendOptions(device="cpu", threads=1, precision="bf16")
-    assert open_backend(_network(), "auto", options) == "inference"
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -10,9 +10,8 @@ from paddle.base import core
 from paddle.base.proto import framework_pb2 as pb
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.generators.apply import super_resolve as tensor_super_resolve
 from ppsr.generators.network_info import network_info
-from ppsr.inference.backends.base import PaddleBackend, apply_backend
+from ppsr.inference.backends.base import PaddleBackend
 from ppsr.inference.backends.benchmark import installed
 from ppsr.inference.backends.exported import BackendOptions
 from ppsr.inference.backends.select import open_backend
@@ -59,15 +58,6 @@ def test_every_network_is_exported_and_right_on_every_installed_backend(name, tm
     plain = open_backend(export.prefix, "inference", BackendOptions(onednn=False))
     assert ReferenceOutputs.load(export.path(REFERENCE_SUFFIX)).compare(plain.run)[0] <= 1e-5
     assert export.info == network_info(net)
-
-
-@pytest.mark.slow
-def test_network_of_several_images_exports_the_last(tmp_path, rng):
-    net = network("DRNGenerator")
-    export_network(net, tmp_path / "net", formats=["paddle"], verify=())
-    lq = rng.random((1, 3, 9, 6), dtype=np.float32)
-    sr = apply_backend(open_backend(tmp_path / "net", "inference"), lq)
-    np.testing.assert_allclose(sr, tensor_super_resolve(net, paddle.to_tensor(lq)).numpy(), atol=1e-5)
 
 
 @pytest.mark.smoke

@@ -34,18 +34,8 @@ def _film(path, codec="libx264", parameters=""):
     """Two sound tracks with language and title, chapters, subtitles, a title."""
     with av.open(str(path), "w") as writer:
         writer.metadata["title"] = "a film"
-        writer.set_chapters(
-            [
-                {
-                    "id": k,
-                    "start": 3 * k,
-                    "end": 3 * k + 3,
-                    "time_base": Fraction(1, 10),
-                    "metadata": {"title": f"part {k}"},
-                }
-                for k in range(2)
-            ]
-        )
+        spans = ({"id": k, "start": 3 * k, "end": 3 * k + 3, "time_base": Fraction(1, 10)} for k in range(2))
+        writer.set_chapters([{**span, "metadata": {"title": f"part {span['id']}"}} for span in spans])
         name = {"libx265": "x265-params", "libx264": "x264-params"}[codec]
         layout, options = ("yuv420p10le", {name: parameters}) if parameters else ("yuv420p", {})
         video = add_video(writer, codec, rate=10, layout=layout, **options)
@@ -211,10 +201,7 @@ def test_what_cannot_be_computed_is_refused_before_the_first_frame(tmp_path, sec
 @pytest.mark.parametrize(
     ("codec", "message"),
     [
-        (
-            "libvpx_vp9",
-            r"no video encoder 'libvpx_vp9' here; did you mean 'libvpx-vp9'\? Usual ones: libx264, ",
-        ),
+        ("libvpx_vp9", r"no video encoder 'libvpx_vp9' here; did you mean 'libvpx-vp9'\?"),
         ("aac", "no video encoder 'aac' here; .*usual ones: libx264"),
     ],
 )
@@ -225,14 +212,6 @@ def test_an_unknown_encoder_is_wrong_usage(codec, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@_needs_x265
-def test_x265_prints_nothing(tmp_path, capfd):
-    make_video(tmp_path / "a.mkv", sound=False)
-    options = {"x265-params": "aq-mode=1"}
-    assert _one(tmp_path, "a.mkv", video_codec="libx265", video_options=options)["status"] == "ok"
-    assert "x265 [" not in capfd.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("codec", "option", "message"),
     [
@@ -240,14 +219,9 @@ def test_x265_prints_nothing(tmp_path, capfd):
         (
             "libx264",
             {"preset": "nonsense"},
-            "the encoder libx264 cannot be opened with preset=nonsense: Invalid argument",
+            "libx264 cannot be opened with preset=nonsense: Invalid argument",
         ),
-        (
-            "mjpeg",
-            {},
-            "the encoder mjpeg cannot be opened for 128 x 96 yuv420p: Invalid argument; `ffmpeg -h "
-            "encoder=mjpeg` lists its options; these work without options: libx264, ",
-        ),
+        ("mjpeg", {}, "the encoder mjpeg cannot be opened for 128 x 96 yuv420p: Invalid argument"),
         ("dvvideo", {}, "format does not support 'dvvideo' codec; give the result another suffix"),
     ],
 )
