@@ -16,33 +16,11 @@ from ppsr.weights.catalogue import entries
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # what may be smaller in a test; every other argument is a choice of the recipe and stays
-SIZES = [
-    "num_feat",
-    "num_block",
-    "num_grow_ch",
-    "num_models",
-    "nf",
-    "num_networks",
-    "n_feats",
-    "n_blocks",
-    "n_resgroups",
-    "n_resblocks",
-    "img_size",
-    "window_size",
-    "embed_dim",
-    "depths",
-    "num_heads",
-    "gc",
-    "compress_ratio",
-    "squeeze_factor",
-    "d_state",
-    "expand",
-    "mamba_blocks",
-    "num_modules",
-    "d",
-    "s",
-    "m",
-]
+SIZES = {
+    *("num_feat", "num_block", "num_grow_ch", "num_models", "nf", "num_networks", "n_feats", "n_blocks"),
+    *("n_resgroups", "n_resblocks", "img_size", "window_size", "embed_dim", "depths", "num_heads", "gc"),
+    *("compress_ratio", "squeeze_factor", "d_state", "expand", "mamba_blocks", "num_modules", "d", "s", "m"),
+}
 SMALL = {"ESPCN"}  # without sizes
 FOLDERS = {"gt_folder", "lq_folder", "unpaired_folder"}
 SIDE, TEST_SIDE = 96, 64
@@ -82,7 +60,7 @@ def shrink_networks(section: dict[str, Any]) -> None:
         ):
             registry = GENERATORS if value["name"] in GENERATORS else DISCRIMINATORS
             small = getattr(registry.get(value["name"]), "test_args", {})
-            if value["name"] not in SMALL and not set(small) & set(SIZES):
+            if value["name"] not in SMALL and not set(small) & SIZES:
                 raise UnknownConfigError(f"{value['name']} has no sizes in its test_args")
             keep = ("num_block",) if _names_a_block(value.get("dropout")) else ()
             value |= {key: small[key] for key in SIZES if key in small and key not in keep}

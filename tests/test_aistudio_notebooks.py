@@ -38,14 +38,18 @@ def run(notebook: Path, folder: Path, **more: str) -> subprocess.CompletedProces
     """All cells in a kernel of its own, in a folder of the checkout."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     environment |= {"PPSR_NOTEBOOK_STEPS": STEPS, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", **more}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *OPTIONS, "--rootdir", str(folder), "-c", os.devnull, str(notebook)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *OPTIONS,
+        "--rootdir",
+        str(folder),
+        "-c",
+        os.devnull,
+        str(notebook),
+    ]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
@@ -108,22 +112,13 @@ def test_without_a_checkout_a_notebook_clones_one_or_says_what_to_do(path: Path,
     (origin / "tools").mkdir(parents=True)
     (origin / "tools" / "main.py").touch()
     opened.mkdir()
-    for words in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "First"],
-    ):
-        subprocess.run(["git", *words], cwd=origin, check=True)
+    for words in ("init -q", "add -A", "-c user.name=a -c user.email=a@b commit -qm First"):
+        subprocess.run(["git", *words.split()], cwd=origin, check=True)
     environment = {key: value for key, value in os.environ.items() if key != "PPSR_REPOSITORY"}
     for repository in ("", origin.as_uri()):
-        done = subprocess.run(
-            [sys.executable, "-c", start],
-            cwd=opened,
-            env=environment | {"PPSR_REPOSITORY": repository},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        options = {"cwd": opened, "env": environment | {"PPSR_REPOSITORY": repository}}
+        command = [sys.executable, "-c", start]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
         if repository:
             assert done.returncode == 0, done.stderr
             assert done.stdout.split()[-1] == str(opened / "ppsr")
@@ -140,13 +135,8 @@ def test_the_perceptual_losses_file_is_fetched_whole_or_not_at_all(whole: bool, 
     (tmp_path / "vgg19").write_bytes(content if whole else content[:-1])
     fetch = fetch.removeprefix("%%bash\n").replace("^dcbb9e9d", "^d")
     environment = {"CONFIG": "configs/cddnet_x4.yaml", "VGG19_URL": (tmp_path / "vgg19").as_uri()}
-    done = subprocess.run(
-        ["bash", "-c", fetch],
-        cwd=tmp_path,
-        env={**os.environ, **environment},
-        capture_output=True,
-        check=False,
-    )
+    options = {"cwd": tmp_path, "env": {**os.environ, **environment}}
+    done = subprocess.run(["bash", "-c", fetch], capture_output=True, check=False, **options)
     assert (done.returncode == 0) == whole
     assert (tmp_path / "data" / "pretrained" / "vgg19-dcbb9e9d.pth").is_file() == whole
     assert load_config(ROOT / "configs" / "cddnet_x4.yaml")["model"]["perceptual_criterion"]["weights"] == (

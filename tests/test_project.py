@@ -1,9 +1,11 @@
 """What holds for the whole tree: cheap import, short files, no copies, configs that check."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -47,11 +49,12 @@ def test_no_definition_stands_twice():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_config_checks_and_stays_short(path):
+def test_every_config_checks_stays_short_and_says_how_it_is_run(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 70
-    assert lines[0].startswith("# ")
-    assert any("Command:" in line for line in lines[:4])
+    head = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line[:1] == "#", lines))
+    assert re.search(rf"Command: .*tools/main\.py --config-file configs/{path.name}\b", head)
+    assert re.search(r"Hardware: .*?(one|\d+) (GPUs?|CPU cores?)\b.* Expected", head)
     check_config(load_config(path))
 
 

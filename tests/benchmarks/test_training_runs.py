@@ -40,11 +40,6 @@ def test_every_run_has_a_config_of_its_scale(runs):
         assert not run.start or run.start in names[:place]
 
 
-def test_an_unknown_run_is_refused_with_the_known_names(runs):
-    with pytest.raises(SystemExit, match="no run is called 'x'; there are fsrcnn_x3, "):
-        runs.find("x")
-
-
 def test_hours_are_the_sum_over_all_logs_without_repeated_steps(runs, tmp_path):
     line = "[x] INFO: Iter: {}/400 lr: 1.0 batch_cost: {} sec reader_cost: 0.1 sec\n"
     for folder, steps in (("a", (100, 200)), ("b", (200, 300))):

@@ -47,10 +47,7 @@ def test_a_broken_image_is_exit_code_1_and_named(folders):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ("--definition", "published"),
-            "--definition applies to rmse, mad, pe, but the metrics are psnr, ssim",
-        ),
+        (("--definition", "published"), "applies to rmse, mad, pe, but the metrics are psnr, ssim"),
         (("--protocol", "dsr", "--metrics", "psnr", "--definition", "safe"), "the metrics are psnr"),
         (("--lpips-weights", "x.pth"), "--lpips-weights applies to lpips"),
         (("--lpips-net", "vgg"), "--lpips-net applies to lpips"),
@@ -90,20 +87,13 @@ def test_the_network_of_lpips_is_chosen(folders, net, file):
 
 
 def test_chosen_options_of_metrics_stand_in_every_output(folders):
-    done = _run(
-        folders, "--bicubic", "--protocol", "dsr", "--metrics", "psnr,rmse", "--definition", "published"
-    )
+    options = ("--protocol", "dsr", "--metrics", "psnr,rmse", "--definition", "published")
+    done = _run(folders, "--bicubic", *options)
     assert done.exit_code == 0, done.output
     assert "options: rmse definition=published\n" in done.output
     written = json.loads((folders / "out" / "metrics.json").read_text())
     assert written["options"] == {"rmse": {"definition": "published"}}
     assert "options: rmse definition=published\n" in (folders / "out" / "report.md").read_text()
-
-
-def test_a_negative_seed_is_a_usage_error(folders):
-    done = _run(folders, "--bicubic", "--seed", "-1")
-    assert done.exit_code == 2
-    assert "Traceback" not in done.output
 
 
 def test_blanks_between_names_do_not_count(folders):
@@ -121,9 +111,8 @@ def test_blanks_between_names_do_not_count(folders):
 def weights(folders):
     """Two networks of one scale, and CDDNet in two files."""
     for name, seed in (("amsel", 0), ("drossel", 1)):
-        paddle.save(
-            network("SRVGGNetCompact", seed, upscale=4).state_dict(), str(folders / f"{name}.pdparams")
-        )
+        net = network("SRVGGNetCompact", seed, upscale=4)
+        paddle.save(net.state_dict(), str(folders / f"{name}.pdparams"))
     return folders
 
 
@@ -134,9 +123,7 @@ def _table(done, method):
 
 
 def test_several_networks_are_one_table_with_a_report_each(weights):
-    both = [
-        option for name in ("amsel", "drossel") for option in ("--load", str(weights / f"{name}.pdparams"))
-    ]
+    both = [word for name in ("amsel", "drossel") for word in ("--load", str(weights / f"{name}.pdparams"))]
     done = _run(weights, *both, "--no-grid")
     assert done.exit_code == 0, done.output
     assert "classic, x4, network on whole images" in done.output

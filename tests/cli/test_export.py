@@ -92,10 +92,8 @@ def test_images_without_a_score_are_named_and_decide_the_exit_code(workshop, tmp
     report = json.loads((tmp_path / "out" / "MSRResNet" / "metrics.json").read_text())
     assert report["count"] == 2
     assert set(report["images"]) == {"c", "d"}
-    assert {(p["name"], p["kind"]) for p in report["problems"]} == {
-        ("00000", "wrong size"),
-        ("00001", "not scored"),
-    }
+    problems = {problem["name"]: problem["kind"] for problem in report["problems"]}
+    assert problems == {"00000": "wrong size", "00001": "not scored"}
     assert "sample 00001 is not scored" in capsys.readouterr().out
 
 
@@ -105,10 +103,8 @@ def test_export_command_verifies_and_backends_command_compares(workshop, monkeyp
     monkeypatch.setattr("ppsr.inference.progress.progress_bar", bar)
     prefix = workshop / "recognised" / "net"
     runner = CliRunner()
-    done = runner.invoke(
-        build_app(),
-        ["export", "--load", f"{workshop}/net.pdparams", "-o", str(prefix), "--formats", "paddle"],
-    )
+    given = ["export", "--load", f"{workshop}/net.pdparams", "-o", str(prefix), "--formats", "paddle"]
+    done = runner.invoke(build_app(), given)
     assert done.exit_code == 0, done.output
     assert "MSRResNet x2: .json, .pdiparams" in done.output or ".pdmodel" in done.output
     assert "  inference    error" in done.output

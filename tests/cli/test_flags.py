@@ -31,18 +31,26 @@ def place(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["export", "--load", "net.pdparams", "-o", "file/net"], ["convert", "net.pdparams", "file/net.pth"]],
+    ("arguments", "name"),
+    [
+        (["export", "--load", "net.pdparams", "-o", "file/net"], "file"),
+        (["convert", "net.pdparams", "file/net.pth"], "file"),
+        (["convert", "net.pdparams", "/proc/x.pth"], "/proc/x.pth: "),
+        (["export", "--load", "net.pdparams", "-o", "/proc/x"], "/proc/x: "),
+    ],
 )
-def test_an_output_that_cannot_be_written_is_one_line(place, arguments, monkeypatch, capsys):
+def test_an_output_that_cannot_be_written_is_one_line_with_its_name(
+    place, arguments, name, monkeypatch, capsys
+):
+    if name != "file" and not Path("/proc/self").is_dir():
+        pytest.skip("needs a folder that takes no files")
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "argv", ["ppsr", *arguments])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
     error = capsys.readouterr().err
-    assert "ppsr: file" in error
-    assert "Not a directory" in error or "File exists" in error
+    assert error.startswith(f"ppsr: {name}") and error.count("\n") == 1
 
 
 EVIL, SHOWN = "a\n\x1b[31mb\u2028.png", r"a\n\x1b[31mb\u2028.png"
@@ -75,12 +83,12 @@ MEMORY = "error: not enough memory: "
         (
             ModuleNotFoundError("", name="cv2"),
             2,
-            "error: the package opencv-python-headless is not installed: pip install opencv-python-headless",
+            "error: the package opencv-python-headless is not installed: pip",
         ),
         (
-            ImportError("libGL.so.1: cannot open shared object file", name="cv2"),
+            ImportError("libGL.so.1: no file", name="cv2"),
             2,
-            "error: cv2 cannot be imported: libGL.so.1: cannot open shared object file",
+            "error: cv2 cannot be imported: libGL.so.1: no file",
         ),
     ],
 )
@@ -88,18 +96,12 @@ def test_what_a_user_can_act_on_is_one_line_with_an_exit_code(error, code, line,
     assert run_command(_raising(error)) == code
     shown = capsys.readouterr().err
     assert shown.startswith(line)
-    assert (
-        shown.count("\n") == len(getattr(error, "args", ())[1:] if isinstance(error, ConfigError) else ()) + 1
-    )
+    assert shown.count("\n") == max(1, len(error.args) if isinstance(error, ConfigError) else 1)
 
 
 @pytest.mark.parametrize(
     "error",
-    [
-        OSError("(External) a kernel failed"),
-        RuntimeError("a mistake"),
-        ModuleNotFoundError("", name="ppsr.nowhere"),
-    ],
+    [OSError("(External) a kernel"), RuntimeError("a mistake"), ModuleNotFoundError("", name="ppsr.nowhere")],
 )
 def test_mistakes_of_the_program_are_not_hidden(error):
     with pytest.raises(type(error)):
@@ -195,19 +197,6 @@ def test_a_terminated_command_ends_without_a_page_of_paddle(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 143 and "Error Message Summary" not in done.stdout + done.stderr
-
-
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that takes no files")
-@pytest.mark.parametrize(
-    "arguments",
-    [["convert", "net.pdparams", "/proc/x.pth"], ["export", "--load", "net.pdparams", "-o", "/proc/x"]],
-)
-def test_the_file_that_cannot_be_written_has_the_name_that_was_given(place, arguments, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(sys, "argv", ["ppsr", *arguments])
-    with pytest.raises(SystemExit):
-        cli.main()
-    assert capsys.readouterr().err.startswith(f"ppsr: {arguments[-1]}: ")
 
 
 def test_an_option_of_a_conversion_without_a_value_is_refused(place, monkeypatch):

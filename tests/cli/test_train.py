@@ -102,13 +102,9 @@ def test_a_signal_before_the_first_step_is_an_exit_and_no_crash_of_paddle(tmp_pa
     assert generator in CONFIG
     (tmp_path / "net.yaml").write_text(CONFIG.replace(generator, "generator: {name: Ending}"))
     command = [sys.executable, "-m", "ppsr", "train", "-c", "net.yaml", "--import", "ending", "--no-cuda"]
-    paths = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(ppsr.__file__).parents[1])]),
-    }
-    ended = subprocess.run(
-        command, check=False, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=120
-    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(ppsr.__file__).parents[1])])
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": paths}, "timeout": 120}
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, **options)
     assert ended.returncode == 143, ended.stderr
     assert "FatalError" not in ended.stderr
 

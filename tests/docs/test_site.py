@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from docs.docstrings import parse_docstring
 from ppsr import registry
 from tests.docs.blocks import ROOT
 
@@ -43,35 +42,3 @@ def test_every_component_and_option_stands_in_the_reference(sources):
             for option in registry.inspect.signature(components.get(name)).parameters:
                 given = option in getattr(components.get(name), "injected_args", ())
                 assert (f"| `{option}` |" in section) is not given, f"{name}.{option}"
-
-
-def test_a_docstring_is_split_into_its_sections():
-    doc = parse_docstring(
-        """First line.
-
-        More text: not a section.
-
-        Args:
-            one: text that goes
-                on.
-            two (int): other.
-
-        Raises:
-            ValueError: never.
-        """
-    )
-    assert doc.text == "First line.\n\nMore text: not a section."
-    assert doc.sections["Args"] == [("one", "text that goes on."), ("two", "other.")]
-    assert doc.sections["Raises"] == [("ValueError", "never.")]
-
-
-def test_a_link_to_nothing_is_an_error(tmp_path):
-    from docs.generate import with_site_links
-
-    page = ROOT / "docs" / "index.md"
-    broken: list[str] = []
-    copy = tmp_path / "page.md"
-    copy.write_text("[a](nowhere.md)\n```\n[b](also-nowhere.md)\n```\n", encoding="utf-8")
-    with_site_links(copy, "page.md", tmp_path, broken)
-    assert len(broken) == 1
-    assert with_site_links(page, "index.md", tmp_path, []).count("](data.md)") == 1

@@ -1,7 +1,6 @@
 """Converted option files of tiny networks run: a step of training, or an evaluation."""
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,6 @@ def _here(tmp_path, monkeypatch):
     for path in hr.iterdir():
         for scale in (2, 4):
             write_image(Path(f"x{scale}", path.name), rng.random((84 // scale, 84 // scale, 3), np.float32))
-    level = logging.getLogger("ppsr").level
-    yield
-    logging.getLogger("ppsr").setLevel(level)
 
 
 def _vgg11():

@@ -21,10 +21,8 @@ def _transformers():
                     name = f"{net.lower()}{suffix}_x{scale}_{stage}"
                     load = None if stage == "imagenet" else "models/net_g_latest.pth"
                     yield name, files.transformer_train(net, scale, stage, groups=groups, load=load)
-    for name, net, scale in (("drct_x2", "DRCT", 2), ("drct_x3", "DRCT", 3), ("drct_x4", "DRCT", 4)):
-        yield name, files.transformer_train(net, scale, "scratch")
-    for name, net, scale in (("hat_x2", "HAT", 2), ("hat_x3", "HAT", 3)):
-        yield name, files.transformer_train(net, scale, "scratch")
+    for net, scale in (("DRCT", 2), ("DRCT", 3), ("DRCT", 4), ("HAT", 2), ("HAT", 3)):
+        yield f"{net.lower()}_x{scale}", files.transformer_train(net, scale, "scratch")
 
 
 def _others():
