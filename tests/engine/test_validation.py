@@ -77,6 +77,7 @@ def test_a_metric_without_the_truth_that_it_needs_is_refused_or_named(tmp_path, 
     [
         (["dataset.test=null"], "validate.interval is 1, but there is no dataset.test"),
         (["validate.metrics={}"], "validation gives nothing"),
+        (["step.channels_last=true"], "channels_last has an effect on a GPU"),
         (["validate.interval=-1"], "dataset.test is not scored: validate.interval is -1"),
         (
             ["lr_scheduler={name: CosineAnnealingRestartLR, learning_rate: 1, periods: [1]}"],

@@ -78,6 +78,12 @@ def test_tied_weights_are_read(tmp_path: Path) -> None:
     assert len(read_weight_file(tmp_path / "a.pdparams").state()) == 3
 
 
+def test_genuine_files_of_protocol_2_with_an_empty_tensor_are_read() -> None:
+    state = {"w": np.zeros((0, 3), "f4"), "v": np.ones(2, "f4")}
+    found = parse_pdparams(pickle.dumps(state, protocol=2), "x")
+    assert found["w"].shape == (0, 3) and found["v"].tolist() == [1, 1]
+
+
 def test_sizes_of_empty_tensors_build_nothing(tmp_path: Path) -> None:
     shapes = {"conv_first.weight": [1 << 20, 3, 0, 3], "body.0.rdb1.conv1.weight": [1 << 20, 1 << 20, 0, 3]}
     shapes |= {"conv_hr.weight": [1 << 20, 1 << 20, 0, 3], "conv_last.weight": [3, 1 << 20, 0, 3]}
