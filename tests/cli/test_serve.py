@@ -1,18 +1,14 @@
 """`ppsr serve`: mistakes, the warning."""
 
 import importlib.util
-import os
-import signal
 import socket
 import sys
-import tempfile
 
 import pytest
 
 from ppsr import cli
 from ppsr.cli import serve
 from ppsr.errors import ConfigError
-from tests.cli.signals import unhandled
 
 
 @pytest.fixture
@@ -63,19 +59,3 @@ def test_an_open_address_is_warned_of(host, closed, capsys):
     printed = capsys.readouterr()
     assert ("everybody who reaches" in printed.err) == (not closed)
     assert ":7860" in printed.out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_leave_no_temporary_folder(number, weights, tmp_path, monkeypatch):
-    pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
-    from ppsr.serve import server
-
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(sys, "argv", ["ppsr", "serve", "--load", str(weights[0])])
-    monkeypatch.setattr(server, "bind", lambda host, port: os.kill(os.getpid(), number))
-    (tmp_path / "tmp").mkdir()
-    with unhandled(number), pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 128 + number
-    assert not list((tmp_path / "tmp").iterdir())

@@ -46,12 +46,8 @@ def test_mixup_is_the_same_mean_of_two_pairs_in_all_their_images(seed):
     for n, other in shifted.items():
         difference = (before["gt"] - other).ravel()
         weights[n] = 1 + ((after["gt"] - before["gt"]).ravel() @ difference) / (difference @ difference)
-    fits = [
-        n
-        for n in shifted
-        if np.allclose(after["gt"], before["gt"] * weights[n] + shifted[n] * (1 - weights[n]), atol=1e-6)
-    ]
-    [n] = fits
+    means = {n: before["gt"] * weights[n] + shifted[n] * (1 - weights[n]) for n in shifted}
+    [n] = [n for n, mean in means.items() if np.allclose(after["gt"], mean, atol=1e-6)]
     assert 0.4 <= weights[n] <= 0.6
     for name, image in before.items():
         expected = image * weights[n] + np.roll(image, n, axis=0) * (1 - weights[n])

@@ -55,16 +55,6 @@ def test_gray_files_are_degraded_as_the_prepared_ones(tmp_path, rng, variant):
     assert (window["gt"].shape, window["lq"].shape) == ((3, 16, 16), (3, 4, 4))
 
 
-@pytest.mark.parametrize("gt_size", [None, 16])
-@pytest.mark.parametrize("degradation", [None, "matlab_bicubic"])
-def test_gray_files_become_three_channels(tmp_path, rng, degradation, gt_size):
-    write_image(tmp_path / "hr" / "g.png", rng.integers(0, 256, (36, 40), dtype=np.uint8))
-    item = GTDataset(gt_folder=str(tmp_path / "hr"), degradation=degradation, gt_size=gt_size)[0, 0]
-    assert all(item[name].shape[0] == 3 for name in ("gt", "lq") if name in item)
-    pair = ImageNetPairedDataset(gt_folder=str(tmp_path / "hr"), gt_size=40)[0]
-    assert (pair["gt"].shape, pair["lq"].shape) == ((3, 40, 40), (3, 10, 10))
-
-
 def test_training_samples_depend_on_seed_epoch_and_index_alone(folder):
     options = {"gt_folder": str(folder), "gt_size": 16, "degradation": "bicubic_noise20", "use_hflip": True}
     one, two, other = (GTDataset(**options, seed=seed) for seed in (0, 0, 1))
@@ -98,14 +88,6 @@ def test_options_that_do_not_fit_are_refused(folder):
         GTDataset(gt_folder=str(folder), degradation="matlab_bicubc")
     with pytest.raises(ConfigError, match="multiple of the scale 4"):
         GTDataset(gt_folder=str(folder), gt_size=18)[0, 0]
-
-
-def test_imagenet_pairs_enlarge_each_short_side_by_itself(folder):
-    dataset = ImageNetPairedDataset(gt_folder=str(folder), scale=4, gt_size=40)
-    item = dataset[0]
-    assert (item["gt"].shape, item["lq"].shape) == ((3, 40, 40), (3, 10, 10))
-    window = dataset[0, 0]
-    assert (window["gt"].shape, window["lq"].shape) == ((3, 40, 40), (3, 10, 10))
 
 
 def test_lr_of_imagenet_pairs_is_neither_rounded_nor_clipped(folder):

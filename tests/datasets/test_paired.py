@@ -44,9 +44,7 @@ def test_lr_images_of_one_name_in_several_folders_are_refused(tmp_path, rng):
     for part in ("a", "b"):
         _pair(tmp_path / part, rng, (100, 128), (25, 32))
     folders = {"gt_folder": str(tmp_path / "a" / "gt"), "lq_folder": str(tmp_path)}
-    with pytest.raises(
-        DataError, match=r"'a/gt/a\.png', .* and 2 more, several of the name 'a'.*name a sub-folder"
-    ):
+    with pytest.raises(DataError, match=r"'a/gt/a\.png', .* and 2 more, several of the name 'a'"):
         SRDataset(**folders)
 
 
@@ -90,14 +88,6 @@ def test_of_colour_files_the_first_channel_counts(tmp_path, rng):
     item = DepthDataset(**_folders(tmp_path, gt))[0]
     for plane in item["gt"]:
         np.testing.assert_allclose(plane * 255, gt[..., 0], atol=1e-4)
-
-
-def test_training_windows_belong_together(tmp_path, rng):
-    small = rng.integers(0, 256, (12, 16), dtype=np.uint8)
-    folders = _folders(tmp_path, small.repeat(4, axis=0).repeat(4, axis=1))
-    item = DepthDataset(**folders, gt_size=16, channels=1, use_hflip=True, use_rot=True)[2, 0]
-    assert (item["gt"].shape, item["lq"].shape) == ((1, 16, 16), (1, 4, 4))
-    np.testing.assert_array_equal(item["gt"][:, ::4, ::4], item["lq"])
 
 
 def test_other_numbers_of_channels_are_refused(tmp_path):

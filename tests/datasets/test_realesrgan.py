@@ -93,9 +93,8 @@ def test_the_device_degrades_the_windows_that_the_host_does(folder):
 
 def test_dasr_on_the_device_carries_its_parameters(folder):
     dataset = _dataset(folder, "device", DASRDataset)
-    params = np.concatenate(
-        [_batch(dataset, [(e, i) for i in range(4)])["degradation_params"] for e in range(6)]
-    )
+    batches = [_batch(dataset, [(epoch, index) for index in range(4)]) for epoch in range(6)]
+    params = np.concatenate([batch["degradation_params"] for batch in batches])
     assert params.shape == (24, 33)
     for batch in params.reshape(6, 4, 33):
         # first resize and order of the last steps are common to a batch, sizes and sigmas of kernels are not
@@ -126,13 +125,6 @@ def test_a_batch_is_degraded_on_the_device_without_waiting_for_it(folder, cls, n
         dataset.finish_batch(batch)
         assert batch["lq"].shape == [3, 3, 8, 8]
     assert seen == {"gaussian", "poisson"}
-
-
-def test_a_host_batch_is_finished_already(folder):
-    batch = _batch(_dataset(folder, "host"))
-    before = dict(batch)
-    _dataset(folder, "host").finish_batch(batch)
-    assert batch == before
 
 
 def test_the_host_is_the_default_on_a_cpu(folder):

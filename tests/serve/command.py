@@ -25,22 +25,17 @@ class Command:
             command += ["--load", f"{name}={folder / name}.pdparams"]
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TMPDIR": str(self.temporary),
-            "PPSR_HOME": str(folder / "home"),
-        }
+        own = {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary), "PPSR_HOME": str(folder / "home")}
         self.log = folder / "log.txt"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, *options],
-                cwd=folder,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+            more = {
+                "cwd": folder,
+                "env": os.environ | own,
+                "stdout": subprocess.PIPE,
+                "stderr": log,
+                "text": True,
+            }
+            self.process = subprocess.Popen([*command, *options], **more)
         self.announced = self.process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.announced)
         if found is None:

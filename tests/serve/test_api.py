@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -126,13 +125,6 @@ def test_unusable_bodies_are_answered(site, content, status, code):
     assert (answer.status, answer.json["error"]) == (status, code)
     assert str(site.folder) not in answer.json["message"]
     assert site.until(site.is_idle)
-
-
-def test_a_body_that_is_far_too_long_is_refused_by_what_it_announces(site):
-    with socket.create_connection(("127.0.0.1", site.port)) as client:
-        client.sendall(b"POST /api/upscale HTTP/1.1\r\nHost: localhost\r\n")
-        client.sendall(b"Content-Length: 99999999999\r\n\r\n")
-        assert client.recv(4096).startswith(b"HTTP/1.1 413")
 
 
 def test_the_result_has_a_limit_too(site):

@@ -1,11 +1,9 @@
 """The page of the real command, used through a real browser.
 
-Playwright drives the Chromium of the system; without one these tests are skipped. The environment variable
-PPSR_SCREENSHOTS names a folder to keep images of the page in.
+Playwright drives the Chromium of the system; without one these tests are skipped.
 """
 
 import io
-import os
 import re
 import shutil
 from pathlib import Path
@@ -224,32 +222,3 @@ def test_the_texts_are_in_the_language_of_the_browser(visit, locale, run):
         assert (words in text) == locale.startswith("zh")
     assert "undefined" not in text
     assert not re.search(r"[{}]", text)
-
-
-def test_dark_and_narrow_screens(visit):
-    light, dark = (visit(width=360, color_scheme=scheme) for scheme in ("light", "dark"))
-    for page in (light, dark):
-        assert page.evaluate("document.documentElement.scrollWidth") == 360
-    brightness = [
-        page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-        for page in (light, dark)
-    ]
-    assert min(brightness[0]) > 200
-    assert max(brightness[1]) < 60
-
-
-@pytest.mark.skipif("PPSR_SCREENSHOTS" not in os.environ, reason="PPSR_SCREENSHOTS names no folder")
-@pytest.mark.parametrize(("locale", "name"), [("en-US", "serve.jpg"), ("zh-CN", "serve_zh.jpg")])
-def test_the_images_of_the_documentation(visit, tmp_path, locale, name):
-    from skimage.data import chelsea
-
-    from ppsr.imaging.resize import matlab_resize
-
-    photo = np.clip(matlab_resize(chelsea()[10:282, 60:424] / 255, 0.5), 0, 1)
-    page = visit(locale)
-    page.locator("#model").select_option("realesrgan-x4plus")
-    _upscale(page, _file(tmp_path, np.rint(photo * 255).astype(np.uint8), "cat.png"))
-    page.locator("#list a").wait_for(timeout=300_000)
-    page.locator("#after").evaluate("image => image.decode()")
-    page.wait_for_timeout(500)
-    page.screenshot(path=Path(os.environ["PPSR_SCREENSHOTS"]) / name, type="jpeg", quality=85)

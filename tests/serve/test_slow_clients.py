@@ -53,14 +53,6 @@ def test_130_silent_connections_keep_nobody_out(site, pixels, sent):
     assert site.until(site.is_idle)
 
 
-def test_uploads_in_chunks_which_may_be_of_a_byte_are_not_read(site):
-    client = _connect(site, b"POST /api/upscale HTTP/1.1\r\nHost: localhost\r\n")
-    client.sendall(b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100)
-    assert client.recv(4096).startswith(b"HTTP/1.1 411")
-    assert site.until(lambda: _is_closed(client))
-    client.close()
-
-
 @pytest.mark.parametrize(("chunked", "status"), [(True, 411), (False, 413)])
 def test_a_client_that_sends_all_before_it_reads_gets_the_answer(site, chunked, status):
     for _ in range(5):
