@@ -24,21 +24,9 @@ def write(tmp_path):
 
 @pytest.mark.smoke
 def test_scalars_follow_yaml_1_2(write):
-    config = load_config(
-        write("a: 1e-4\nb: NO\nc: 010\nd: 12:30:45\ne: true\nf: ~\ng: '7'\nh: (2, 4)\ni: (0., 255.)\n")
-    )
-    assert config == {
-        "a": 1e-4,
-        "b": "NO",
-        "c": 10,
-        "d": "12:30:45",
-        "e": True,
-        "f": None,
-        "g": "7",
-        "h": [2, 4],
-        "i": "(0., 255.)" if isinstance(config["i"], str) else [0.0, 255.0],
-    }
-    assert config["i"] == [0.0, 255.0]
+    text = "a: 1e-4\nb: NO\nc: 010\nd: 12:30:45\ne: true\nf: ~\ng: '7'\nh: (2, 4)\ni: (0., 255.)\n"
+    expected = [1e-4, "NO", 10, "12:30:45", True, None, "7", [2, 4], [0.0, 255.0]]
+    assert load_config(write(text)) == dict(zip("abcdefghi", expected, strict=True))
 
 
 def test_duplicate_key_is_refused_with_both_lines(write):
@@ -84,11 +72,6 @@ def test_paths_may_begin_with_the_home_folder(write, monkeypatch):
 def test_broken_files_end_in_a_config_error(write, text):
     with pytest.raises(ConfigError, match=r"x\.yaml"):
         load_config(write(text))
-
-
-def test_a_tab_is_named_as_what_is_wrong(write):
-    with pytest.raises(ConfigError, match=r"x\.yaml:2: .*a tab, where YAML needs spaces"):
-        load_config(write("model:\n\tname: SRModel"))
 
 
 def test_devices_and_pipes_are_not_read(tmp_path):

@@ -92,11 +92,6 @@ def test_mat_files_become_the_published_images(path, tmp_path):
         assert_close(decode_image(out / "test_LR_x4" / "cones_x4.png"), g[f"output/mat/{expected}"])
 
 
-def test_hidden_files_are_no_depth_maps(source, tmp_path):
-    (source / "._art.mat").write_bytes(b"what macOS keeps beside a file")
-    assert DepthTest(tmp_path / "out").make(source).written == 2
-
-
 @pytest.mark.parametrize(
     ("variables", "reason"),
     [

@@ -50,10 +50,6 @@ def test_images_are_stored_without_loss_in_the_order_that_opencv_reads(store, so
     close_stores()
 
 
-def test_a_sound_store_is_verified(store):
-    assert (verify_lmdb(store).present, verify_lmdb(store).exit_code) == (3, 0)
-
-
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [

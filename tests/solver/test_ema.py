@@ -122,7 +122,6 @@ def test_the_scale_grows_after_steps_without_overflow():
 
 def test_the_state_of_paddles_scaler_in_older_checkpoints_is_read():
     scale = LossScale(enabled=True)
-    scale.load_state_dict(
-        {"scale": [1024.0], "incr_ratio": 2.0, "decr_ratio": 0.5, "incr_count": 7, "decr_count": 0}
-    )
+    ratios = {"incr_ratio": 2.0, "decr_ratio": 0.5}
+    scale.load_state_dict({"scale": [1024.0], **ratios, "incr_count": 7, "decr_count": 0})
     assert (scale.value, scale.steps) == (1024.0, 7)
