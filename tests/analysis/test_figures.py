@@ -12,12 +12,9 @@ from ppsr.analysis.figures import (
     contribution_density,
     draw_ablation,
     draw_ddr,
-    draw_lam,
-    draw_sheet,
     mosaic,
     save_figure,
 )
-from ppsr.analysis.lam import Lam
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (7, 12)])
@@ -60,20 +57,6 @@ def test_a_figure_is_saved_with_its_report_and_arrays_and_is_the_same_again(tmp_
         assert a.read_bytes() == b.read_bytes()
     assert json.loads(first[2].read_text()) == {"settings": {"fold": 3}}
     np.testing.assert_array_equal(np.load(first[3])["values"], np.arange(4))
-
-
-def test_a_lam_without_attribution_says_so(rng):
-    lq, sr = rng.random((3, 8, 8), dtype=np.float32), rng.random((3, 16, 16), dtype=np.float32)
-    figure = draw_lam([("a", Lam(lq, sr, np.zeros_like(lq), np.ones(2), (4, 4, 6)))])
-    assert "no attribution" in [axes.get_title() for axes in figure.axes]
-
-
-def test_a_sheet_of_some_maps_tells_number_and_range_of_all():
-    maps = np.arange(3)[:, None, None] * np.ones((3, 4, 4))
-    assert draw_sheet("x", maps).axes[0].get_title() == "x: 3 maps, 0.000 to 2.000"
-    figure = draw_sheet("x", maps, channels=2)
-    assert figure.axes[0].get_title() == "x: 3 maps, 0.000 to 2.000; the first 2"
-    assert figure.axes[0].images[0].get_array().shape == (4, 9)
 
 
 def test_scatter_plots_draw_every_group_even_without_area(rng):

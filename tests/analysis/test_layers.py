@@ -9,7 +9,7 @@ from paddle import nn
 
 from ppsr.analysis.batches import fitting_batch, in_batches
 from ppsr.analysis.feature_maps import effective_rank, feature_maps, statistics
-from ppsr.analysis.layers import as_map, edited, frozen, inspect_layers, relative_size
+from ppsr.analysis.layers import as_map, edited, frozen, inspect_layers
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator, capture, super_resolve
 from ppsr.registry import GENERATORS, build_generator
@@ -135,12 +135,6 @@ def test_a_network_without_maps_is_refused():
 
     with pytest.raises(ConfigError, match="no layer of Plain"):
         inspect_layers(Plain())
-
-
-def test_sizes_are_told_in_words():
-    layers = inspect_layers(_build("DRNGenerator"))
-    assert relative_size(layers.maps["head"]) == "x4"
-    assert relative_size(layers.maps["down.1"]) == "x1"
 
 
 def test_maps_are_what_the_layers_give_channels_first(rng):
