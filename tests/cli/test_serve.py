@@ -40,15 +40,8 @@ def test_a_taken_port_is_a_usage_error():
 @pytest.mark.parametrize(
     ("host", "closed"),
     [
-        ("127.0.0.1", True),
-        ("127.8.8.8", True),
-        ("localhost", True),
-        ("::1", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("192.168.0.7", False),
-        ("gpu-server", False),
-        ("127.0.0.1.example", False),
+        *(("127.0.0.1", True), ("127.8.8.8", True), ("localhost", True), ("::1", True), ("0.0.0.0", False)),
+        *(("::", False), ("192.168.0.7", False), ("gpu-server", False), ("127.0.0.1.example", False)),
     ],
 )
 def test_an_open_address_is_warned_of(host, closed, capsys):

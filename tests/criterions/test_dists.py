@@ -14,21 +14,8 @@ from ppsr.metrics.similarity import DISTSMetric
 from ppsr.weights import read_state, write_state
 
 CHANNELS = [3, 64, 128, 256, 512, 512]
-CONVS = {
-    0: 0,
-    2: 0,
-    5: 1,
-    7: 1,
-    10: 2,
-    12: 2,
-    14: 2,
-    17: 3,
-    19: 3,
-    21: 3,
-    24: 4,
-    26: 4,
-    28: 4,
-}  # index: block
+BLOCKS = [(0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)]
+CONVS = {index: block for block, indices in enumerate(BLOCKS) for index in indices}
 PUBLISHED = Path(__file__).parents[3] / "shared" / "weights" / "dists.pt"
 
 
@@ -126,7 +113,6 @@ def test_missing_and_wrong_files_are_named(files, tmp_path):
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="no published calibration in ../shared/weights")
 def test_the_published_calibration_fits():
     state = read_state(PUBLISHED)
-    assert {key: value.shape for key, value in state.items()} == dict.fromkeys(
-        ("alpha", "beta"), (1, 1475, 1, 1)
-    )
+    shapes = {key: value.shape for key, value in state.items()}
+    assert shapes == dict.fromkeys(("alpha", "beta"), (1, 1475, 1, 1))
     assert sum(float(value.sum()) for value in state.values()) == pytest.approx(1, abs=1e-5)

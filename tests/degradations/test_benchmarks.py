@@ -28,19 +28,17 @@ def test_noise_has_its_deviation_and_the_cut_takes_half_a_level(rng):
     assert noisy.mean() == pytest.approx(127.5, abs=0.2)
 
 
-def test_noise_without_a_generator_is_refused():
-    with pytest.raises(ConfigError, match="random generator"):
-        degrade(np.zeros((8, 8, 3), np.uint8), "bicubic_noise20")
-
-
-def test_an_unknown_variant_names_the_nearest():
-    with pytest.raises(ConfigError, match="bicubic_jepg50"):
-        degrade(np.zeros((8, 8, 3), np.uint8), "bicubic_jpeg50")
-
-
-def test_an_image_that_is_not_8_bit_is_refused():
-    with pytest.raises(DataError, match="8-bit"):
-        degrade(np.zeros((8, 8, 3), np.float32), "bicubic")
+@pytest.mark.parametrize(
+    ("dtype", "variant", "error", "message"),
+    [
+        (np.uint8, "bicubic_noise20", ConfigError, "random generator"),
+        (np.uint8, "bicubic_jpeg50", ConfigError, "bicubic_jepg50"),
+        (np.float32, "bicubic", DataError, "8-bit"),
+    ],
+)
+def test_what_cannot_be_degraded_is_refused(dtype, variant, error, message):
+    with pytest.raises(error, match=message):
+        degrade(np.zeros((8, 8, 3), dtype), variant)
 
 
 @pytest.mark.parametrize("depth", [60, 120, 200])

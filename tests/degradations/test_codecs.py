@@ -117,14 +117,8 @@ def test_a_preview_shows_every_step(mixed, tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (
-            {"name": "webp", "webp_range": [0, 50]},
-            "webp_range must be .low, high., numbers between 1 and 100",
-        ),
-        (
-            {"name": "video", "quality_range": [20, 60]},
-            "quality_range must be .low, high., numbers between 0 and 51",
-        ),
+        ({"name": "webp", "webp_range": [0, 50]}, "webp_range must be .* between 1 and 100"),
+        ({"name": "video", "quality_range": [20, 60]}, "quality_range must be .* between 0 and 51"),
         ({"name": "video", "quality_range": [1, 2], "codec": "libx26"}, "unknown 'libx26'; did you mean"),
     ],
 )

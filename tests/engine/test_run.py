@@ -60,17 +60,8 @@ def test_a_named_checkpoint_is_the_one_that_is_taken(tmp_path, capsys):
     options = [*SHORT, "snapshot_config.keep=3"]
     make_trainer(config, run, options).train()
     chosen = run / CHECKPOINTS / "step_000000001"
-    arguments = [
-        "-c",
-        str(config),
-        "--device",
-        "cpu",
-        "--resume",
-        str(chosen),
-        "-o",
-        *options,
-        "total_iters=2",
-    ]
+    arguments = ["-c", str(config), "--device", "cpu", "--resume", str(chosen)]
+    arguments += ["-o", *options, "total_iters=2"]
     assert main(arguments) == 0
     assert "at step 1" in capsys.readouterr().out
     (chosen / "state.json").write_text("{}")

@@ -97,7 +97,7 @@ def test_signals_do_not_interrupt_system_calls(tmp_path):
 
 def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", closed.append)
+    monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", lambda self: closed.append(self))
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
     trainer.profiler.step = lambda: signal.raise_signal(signal.SIGTERM)
     assert trainer.train() == 143

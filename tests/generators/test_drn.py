@@ -65,22 +65,8 @@ def test_losses_refuse_an_unknown_style_and_a_missing_target() -> None:
 
 def test_rcan_has_the_published_keys() -> None:
     keys = set(RCAN(scale=4, n_resgroups=1, n_resblocks=1, n_feats=16).state_dict())
-    stems = [
-        "sub_mean",
-        "head.0",
-        "body.0.body.0.body.0",
-        "body.0.body.0.body.2",
-        "body.0.body.0.body.3.conv_du.0",
-    ]
-    stems += [
-        "body.0.body.0.body.3.conv_du.2",
-        "body.0.body.1",
-        "body.1",
-        "tail.0.0",
-        "tail.0.2",
-        "tail.1",
-        "add_mean",
-    ]
+    stems = ["sub_mean", "head.0", "body.0.body.1", "body.1", "tail.0.0", "tail.0.2", "tail.1", "add_mean"]
+    stems += [f"body.0.body.0.body.{part}" for part in ("0", "2", "3.conv_du.0", "3.conv_du.2")]
     assert keys == {f"{stem}.{part}" for stem in stems for part in ("weight", "bias")}
 
 

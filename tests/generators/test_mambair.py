@@ -11,7 +11,6 @@ from ppsr.config import load_config
 from ppsr.errors import ConfigError
 from ppsr.generators.network_info import network_info
 from ppsr.generators.variants import find_variant
-from ppsr.inference.upscaler import Upscaler
 from ppsr.registry import GENERATORS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -66,6 +65,8 @@ def test_only_kept_windows_restrict_the_size() -> None:
 def test_wrong_arguments_of_mambadrct_are_named(arguments, message) -> None:
     with pytest.raises(ConfigError, match=message):
         build("MambaDRCT", **arguments)
+    with pytest.raises(ConfigError, match="'nearest' is unknown"):
+        build("MambaIR", upsampler="nearest")
 
 
 @pytest.mark.parametrize("name", ["MambaIR", "SwinIR"])
@@ -74,11 +75,6 @@ def test_no_upsampler_is_written_as_none_too(name: str) -> None:
     empty, none = (build(name, upsampler=value, upscale=1) for value in ("", None))
     np.testing.assert_array_equal(none(x).numpy(), empty(x).numpy())
     assert none(x).shape == x.shape
-
-
-def test_wrong_upsampler_of_mambair_is_named() -> None:
-    with pytest.raises(ConfigError, match="'nearest' is unknown"):
-        build("MambaIR", upsampler="nearest")
 
 
 @pytest.mark.slow
@@ -93,15 +89,3 @@ def test_recomputing_changes_no_gradient(name: str) -> None:
         found.append({key: p.grad.numpy() for key, p in net.named_parameters()})
     for key, gradient in found[0].items():
         np.testing.assert_allclose(found[1][key], gradient, atol=1e-7, err_msg=key)
-
-
-@pytest.mark.slow
-@both
-def test_tiles_with_an_overlap_come_near_the_whole_image(name: str, rng: np.random.Generator) -> None:
-    """A scan sees without bound, so tiles differ; the more they overlap, the less."""
-    net = build(name)
-    image = np.repeat(np.repeat(rng.random((4, 4, 3), dtype=np.float32), 8, 0), 8, 1)
-    whole = Upscaler(net, tile=0)(image)
-    errors = [np.abs(Upscaler(net, tile=16, overlap=o)(image) - whole).max() for o in (0, 8)]
-    assert errors[1] < errors[0] / 2
-    assert errors[1] < 0.05 * np.abs(whole).max()

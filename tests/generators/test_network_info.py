@@ -55,18 +55,9 @@ def test_file_that_describes_no_network_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     "entries",
     [
-        {"scale": 10**9},
-        {"scale": "4"},
-        {"scale": True},
-        {"channels": 0},
-        {"size_multiple": 0},
-        {"rgb_range": -1},
-        {"receptive_radius": "x"},
-        {"degradation_params": 10**6},
-        {"files": [1]},
-        {"files": {".json": 3}},
-        {"input_shape": [1, 3]},
-        {"input_shape": {"a": 1}},
+        *({"scale": 10**9}, {"scale": "4"}, {"scale": True}, {"channels": 0}, {"size_multiple": 0}),
+        *({"rgb_range": -1}, {"receptive_radius": "x"}, {"degradation_params": 10**6}, {"files": [1]}),
+        *({"files": {".json": 3}}, {"input_shape": [1, 3]}, {"input_shape": {"a": 1}}),
     ],
 )
 def test_values_that_no_network_has_are_refused(entries, tmp_path):

@@ -50,14 +50,8 @@ def _gradients(net):
 def _published_order(key):
     """Where an entry stands in the published state dict; ours has the tail before the groups."""
     order = [
-        "conv_first",
-        "patch_embed",
-        "layers",
-        "norm",
-        "conv_after_body",
-        "conv_before_upsample",
-        "upsample",
-        "conv_last",
+        *("conv_first", "patch_embed", "layers", "norm", "conv_after_body", "conv_before_upsample"),
+        *("upsample", "conv_last"),
     ]
     return order.index(key.split(".")[0])
 

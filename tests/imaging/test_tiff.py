@@ -32,15 +32,9 @@ def _samples(rng, channels, height=45, width=37):
 @pytest.mark.parametrize(
     "how",
     [
-        {},
-        {"order": ">"},
-        {"deflate": True},
-        {"deflate": True, "order": ">"},
-        {"tile": 16},
-        {"tile": 32, "deflate": True},
-        {"rows": 100},
-        {"big": True},
-        {"big": True, "order": ">", "deflate": True},
+        *({}, {"order": ">"}, {"deflate": True}, {"deflate": True, "order": ">"}, {"tile": 16}),
+        *({"tile": 32, "deflate": True}, {"rows": 100}),
+        *({"big": True}, {"big": True, "order": ">", "deflate": True}),
     ],
     ids=str,
 )

@@ -42,16 +42,8 @@ linecache.getlines distutils.spawn.spawn
 DANGEROUS = _GLOBALS.split()
 
 WATCHED = (
-    "os.",
-    "subprocess.",
-    "exec",
-    "compile",
-    "import",
-    "socket.",
-    "shutil.",
-    "ctypes.",
-    "marshal.",
-    "pty.",
+    *("os.", "subprocess.", "exec", "compile", "import", "socket.", "shutil.", "ctypes."),
+    *("marshal.", "pty."),
 )
 
 

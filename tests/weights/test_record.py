@@ -46,13 +46,8 @@ def test_converting_keeps_it_and_adds_what_is_said(tmp_path: Path, suffix: str) 
     assert read_weight_file(tmp_path / f"b{suffix}").network()[1]["act_type"] == "leakyrelu"
     foreign = {key: value.numpy() for key, value in net.state_dict().items()}
     write_state(tmp_path / "foreign.pth", {"params": foreign})
-    args = [
-        "convert",
-        str(tmp_path / "foreign.pth"),
-        str(tmp_path / f"c{suffix}"),
-        "-o",
-        "act_type=leakyrelu",
-    ]
+    args = ["convert", str(tmp_path / "foreign.pth"), str(tmp_path / f"c{suffix}")]
+    args += ["-o", "act_type=leakyrelu"]
     assert CliRunner().invoke(build_app(), args).exit_code == 0
     x = paddle.rand([1, 3, 9, 7])
     assert np.array_equal(load_network(load=tmp_path / f"c{suffix}")(x).numpy(), net(x).numpy())

@@ -56,15 +56,8 @@ def windows(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes and flips of training windows, batch, and degradation."""
     train = config["dataset"]["train"]
     keys = (
-        "name",
-        "scale",
-        "gt_size",
-        "batch_size",
-        "use_hflip",
-        "use_rot",
-        "views",
-        "level_prob",
-        "level_source",
+        *("name", "scale", "gt_size", "batch_size", "use_hflip", "use_rot", "views"),
+        *("level_prob", "level_source"),
     )
     result = {key: train.get(key) for key in keys}
     result["queue_size"] = train.get("queue_size", 0)
