@@ -97,7 +97,11 @@ def test_signals_do_not_interrupt_system_calls(tmp_path):
 
 def test_a_stopped_run_closes_its_scalars(tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", lambda self: closed.append(self))
+
+    def close(self):
+        closed.append(self)
+
+    monkeypatch.setattr("ppsr.engine.trainer.ScalarLog.close", close)
     trainer = make_trainer(write_config(tmp_path), tmp_path / "run")
     trainer.profiler.step = lambda: signal.raise_signal(signal.SIGTERM)
     assert trainer.train() == 143
