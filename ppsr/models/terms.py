@@ -56,8 +56,21 @@ class Term:
         return 0.0 if done < 0 else self.weight * min(1.0, (done + 1) / (self.warmup + 1))
 
     def losses(self, tensors: Sequence[Tensor], step: int) -> dict[str, Tensor]:
-        """The weighted results by label."""
-        result = self.criterion(*tensors)
+        """The weighted results by label.
+
+        Raises:
+            ConfigError: tensors of different shapes, where the criterion needs equal ones.
+        """
+        try:
+            result = self.criterion(*tensors)
+        except ValueError as error:  # Paddle's
+            shapes = [tuple(tensor.shape) for tensor in tensors]
+            if len(set(shapes)) == 1:
+                raise
+            compared = ", ".join(f"{name} {shape}" for name, shape in zip(self.of, shapes, strict=True))
+            raise ConfigError(
+                f"the loss {self.label} compares tensors of other shapes: {compared}"
+            ) from error
         named = result if isinstance(result, Mapping) else {self.label: result}
         factor = self.factor(step)
         with autocast_off():

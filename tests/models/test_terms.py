@@ -159,6 +159,12 @@ def test_a_tensor_that_is_not_there_is_answered_with_the_nearest(rng):
         model.generator_losses(batch_of(rng))
 
 
+def test_tensors_of_different_shapes_are_named(rng):
+    model = SRModel(generator=GENERATOR, criterions=[{"name": "L1Loss", "of": ["sr", "lq"]}])
+    with pytest.raises(ConfigError, match=r"the loss l_l1 compares .*: sr \(\d.*\), lq \(\d"):
+        model.generator_losses(batch_of(rng))
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
