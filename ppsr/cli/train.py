@@ -84,6 +84,11 @@ def train(
     ] = None,
 ) -> None:
     """Train or evaluate a model from a config file, with PaddleGAN's flags."""
+    if evaluate_only and (resume is not None or dry_run or profiler_options is not None):
+        raise ConfigError(
+            "--evaluate-only scores weights, those of a run by --load RUN; --resume, --dry-run and -p are for "
+            "training"
+        )
     overrides = list(opt)  # flags that stand for config keys come last, so that they win
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += ["precision.amp=true", f"precision.level={amp_level.value}"] if amp else []

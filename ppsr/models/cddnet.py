@@ -56,6 +56,14 @@ class CDDNetModel(SRModel):
         own = slot(self.regression_criterion, "l_regression", "params", "degradation_params")
         return [*super().slots(), own]
 
+    def tensor(self, batch: Batch, name: str) -> Tensor:
+        if name == "degradation_params" and name not in batch:
+            raise ConfigError(
+                "dataset.train gives no 'degradation_params' for the regression of the predictor; choose "
+                "DASRDataset, or set model.regression_criterion=null"
+            )
+        return super().tensor(batch, name)
+
     def forward(self, batch: Batch, net: nn.Layer) -> Tensor:
         if "mixing" not in batch:
             batch["params"], batch["mixing"] = self.nets["predictor"](batch["lq"])

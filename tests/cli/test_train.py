@@ -62,6 +62,12 @@ def test_the_flag_without_weights_is_refused(start, capsys):
     assert "--load-partial needs --load" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", [("--resume", "auto"), ("--dry-run",), ("-p", "batch_range=[1,2]")])
+def test_an_evaluation_takes_no_flag_of_training(start, capsys, flag):
+    assert start[1](*flag) == 2
+    assert "--evaluate-only scores weights, those of a run by --load RUN" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [("--load", "is a folder without weights"), ("--resume", "--resume : no run with a folder")],

@@ -8,6 +8,7 @@ from ppsr.config import check_config, load_config
 from ppsr.criterions.gan import r1_penalty
 from ppsr.errors import ConfigError, WeightError
 from ppsr.models.base import Batch
+from ppsr.models.cddnet import CDDNetModel
 from ppsr.models.drn import DRNModel
 from ppsr.models.sr import SRModel
 from ppsr.registry import CRITERIONS, GENERATORS, build_model
@@ -156,6 +157,15 @@ def test_a_tensor_that_is_not_there_is_answered_with_the_nearest(rng):
         model.generator_losses(batch_of(rng))
     model = SRModel(generator=GENERATOR, criterions=[{"name": "L1Loss", "of": ["sr", "averaged"]}])
     with pytest.raises(ConfigError, match="ema"):
+        model.generator_losses(batch_of(rng))
+
+
+def test_a_predictor_without_its_targets_says_how_to_train(rng):
+    predictor = {"name": "DegradationPredictor", "nf": 4, "num_params": 33, "num_networks": 2}
+    dynamic = {"name": "CDDNet", "num_feat": 4, "num_block": 1, "num_models": 2, "upscale": 2}
+    losses = {"pixel_criterion": {"name": "L1Loss"}, "regression_criterion": {"name": "L1Loss"}}
+    model = CDDNetModel(generator=dynamic, predictor=predictor, **losses)
+    with pytest.raises(ConfigError, match=r"DASRDataset, or set model\.regression_criterion=null"):
         model.generator_losses(batch_of(rng))
 
 
