@@ -86,7 +86,7 @@ def train(
     """Train or evaluate a model from a config file, with PaddleGAN's flags."""
     if evaluate_only and (resume is not None or dry_run or profiler_options is not None):
         raise ConfigError(
-            "--evaluate-only scores weights, those of a run by --load RUN; --resume, --dry-run and -p are for "
+            "--evaluate-only scores weights, those of a run by --load RUN; --resume, --dry-run and -p are of "
             "training"
         )
     overrides = list(opt)  # flags that stand for config keys come last, so that they win

@@ -158,7 +158,9 @@ def _hints(component: Any) -> dict[str, Any]:
 
 
 def _check_type(config: Config, path: Path, hint: Any, value: Any) -> None:
-    """Check a value against an argument's type; a quoted number, or 4.0 for 4, is replaced."""
+    """Check a value against an argument's type; a quoted number, 4.0 for 4, or {} for a text, is replaced."""
+    if hint is str and value == {}:  # the template "{}" without quotes
+        value = _lookup(config, path[:-1])[path[-1]] = "{}"
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except Exception as error:  # pydantic raises several unrelated classes for hints it cannot describe

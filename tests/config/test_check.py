@@ -122,6 +122,12 @@ def test_quoted_numbers_arrive_as_numbers(path):
     assert isinstance(config["model"]["generator"]["num_feat"], int)
 
 
+def test_a_template_needs_no_quotes(path):
+    pairs = "{name: SRDataset, gt_folder: hr, lq_folder: lr, filename_tmpl: {}}"
+    experiment = check_config(load_config(path, [f"dataset.train={pairs}"]))
+    assert experiment.dataset.train["filename_tmpl"] == "{}"
+
+
 def test_null_leaves_an_option_of_a_section_at_its_default(path):
     nulls = ["seed=null", "log_config=null", "validate.interval=null", "dataset.train.batch_size=null"]
     experiment = check_config(load_config(path, nulls))
