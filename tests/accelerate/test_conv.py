@@ -1,23 +1,20 @@
 """The fast convolution against Paddle's own: values, gradients, and everything that must fall back to it."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import paddle
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from paddle.nn import functional as F
 
 from ppsr import accelerate
 from ppsr.accelerate import conv as module
 from ppsr.accelerate import runtime
+from tests.accelerate.comparing import assert_close, compute, must_not_be_called, sweep
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
-
-TOLERANCE = 5e-6  # relative to the largest value; float32 sums in another order
-NAMES = ("y", "dx", "dweight", "dbias")
 
 
 def _case(rng, x_shape, weight_shape, bias=True):
@@ -27,31 +24,8 @@ def _case(rng, x_shape, weight_shape, bias=True):
     return x, weight, rng.standard_normal(weight_shape[0], np.float32) if bias else None
 
 
-def _compute(function, arrays, trainable=(True, True, True), upstream=np.positive, **geometry):
-    """Output and gradients (None where frozen) of sum(y * upstream(noise))."""
-    tensors = [
-        None if a is None else paddle.to_tensor(a, stop_gradient=not t)
-        for a, t in zip(arrays, trainable, strict=True)
-    ]
-    y = function(*tensors, **geometry)
-    if not y.stop_gradient:
-        noise = np.random.default_rng(7).standard_normal(list(y.shape), np.float32)
-        y.backward(paddle.to_tensor(upstream(noise)))
-    return [y, *(None if t is None or t.grad is None else t.grad for t in tensors)]
-
-
-def _assert_close(got, expected, scales=None):
-    """Differences within the tolerance of the largest expected value, or of the largest of `scales`."""
-    for name, a, b, scale in zip(NAMES, got, expected, scales or expected):  # noqa: B905 - y alone is allowed
-        assert (a is None) == (b is None), name
-        if a is not None:
-            assert list(a.shape) == list(b.shape), name
-            error = np.abs(a.numpy() - b.numpy()).max() / max(np.abs(scale.numpy()).max(), 1e-30)
-            assert error <= TOLERANCE, name
-
-
 def _assert_bit_equal(got, expected):
-    for name, a, b in zip(NAMES, got, expected, strict=True):
+    for name, a, b in zip(("y", "dx", "dweight", "dbias"), got, expected, strict=True):
         assert (a is None) == (b is None), name
         assert a is None or a.numpy().tobytes() == b.numpy().tobytes(), name
 
@@ -89,21 +63,17 @@ def _both(value):
     return [value, value] if isinstance(value, int) else list(value)
 
 
-@settings(
-    max_examples=int(os.environ.get("PPSR_SWEEP", "60")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-)
+@sweep(60)
 @given(case=convolutions(), bias=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_outputs_and_all_gradients_equal_the_stock_convolution(case, bias, seed):
     x_shape, weight_shape, geometry = case
     arrays = _case(np.random.default_rng(seed), x_shape, weight_shape, bias)
-    expected = _compute(F.conv2d, arrays, **geometry)
+    expected = compute(F.conv2d, arrays, **geometry)
     # A sum whose terms cancel has no small relative error in any order: the absolute terms set the scale.
-    absolute = _compute(
+    absolute = compute(
         F.conv2d, [None if a is None else np.abs(a) for a in arrays], upstream=np.abs, **geometry
     )
-    _assert_close(_compute(accelerate.conv2d, arrays, **geometry), expected, absolute)
+    assert_close(compute(accelerate.conv2d, arrays, **geometry), expected, absolute)
 
 
 @pytest.mark.smoke
@@ -126,21 +96,17 @@ def test_layers_of_the_networks_equal_stock_and_take_the_fast_path(
     rng, monkeypatch, x_shape, weight_shape, geometry
 ):
     arrays = _case(rng, x_shape, weight_shape)
-    expected = _compute(F.conv2d, arrays, **geometry)
-    monkeypatch.setattr(module.F, "conv2d", _must_not_be_called)
-    _assert_close(_compute(accelerate.conv2d, arrays, **geometry), expected)
-
-
-def _must_not_be_called(*_args, **_kwargs):
-    raise AssertionError("Paddle's own convolution was called")
+    expected = compute(F.conv2d, arrays, **geometry)
+    monkeypatch.setattr(module.F, "conv2d", must_not_be_called)
+    assert_close(compute(accelerate.conv2d, arrays, **geometry), expected)
 
 
 @pytest.mark.parametrize("trainable", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
 def test_frozen_inputs_get_no_gradient_and_the_others_the_right_one(rng, trainable):
     arrays = _case(rng, (2, 5, 9, 8), (7, 5, 3, 3))
     flags = [bool(t) for t in trainable]
-    got = _compute(accelerate.conv2d, arrays, flags, padding=1)
-    _assert_close(got, _compute(F.conv2d, arrays, flags, padding=1))
+    got = compute(accelerate.conv2d, arrays, flags, padding=1)
+    assert_close(got, compute(F.conv2d, arrays, flags, padding=1))
     assert [g is not None for g in got[1:]] == flags
 
 
@@ -151,18 +117,18 @@ def test_large_depthwise_kernels_give_the_gradients_that_are_wanted_and_the_same
 ):
     arrays = _case(rng, (2, 5, 19, 18), (5, 1, 5, 7))
     flags, geometry = [bool(t) for t in trainable], {"padding": 6, "dilation": dilation, "groups": 5}
-    got = _compute(accelerate.conv2d, arrays, flags, **geometry)
-    _assert_close(got, _compute(F.conv2d, arrays, flags, **geometry))
-    plain = _compute(accelerate.conv2d, arrays, (False, False, False), **geometry)
+    got = compute(accelerate.conv2d, arrays, flags, **geometry)
+    assert_close(got, compute(F.conv2d, arrays, flags, **geometry))
+    plain = compute(accelerate.conv2d, arrays, (False, False, False), **geometry)
     assert plain[0].numpy().tobytes() == got[0].numpy().tobytes()
 
 
 @pytest.mark.smoke
 def test_repeated_calls_are_bit_identical(rng):
     arrays = _case(rng, (2, 16, 31, 29), (32, 16, 3, 3))
-    first = _compute(accelerate.conv2d, arrays, padding=1)
+    first = compute(accelerate.conv2d, arrays, padding=1)
     for _ in range(5):
-        _assert_bit_equal(_compute(accelerate.conv2d, arrays, padding=1), first)
+        _assert_bit_equal(compute(accelerate.conv2d, arrays, padding=1), first)
 
 
 def test_result_does_not_depend_on_where_the_arrays_lie(rng):
@@ -181,32 +147,26 @@ def test_views_and_transposed_tensors_are_read_in_their_order(rng):
     tensors = [paddle.to_tensor(a) for a in (x, weight, bias)]
     part = tensors[0][1:, 2:8]
     expected = F.conv2d(paddle.to_tensor(x[1:, 2:8].copy()), *tensors[1:])
-    _assert_close([accelerate.conv2d(part, *tensors[1:])], [expected])
+    assert_close([accelerate.conv2d(part, *tensors[1:])], [expected])
     turned = paddle.to_tensor(x[:, :6].transpose(0, 2, 3, 1).copy()).transpose([0, 3, 1, 2])
     expected = F.conv2d(paddle.to_tensor(x[:, :6].copy()), *tensors[1:])
-    _assert_close([accelerate.conv2d(turned, *tensors[1:])], [expected])
+    assert_close([accelerate.conv2d(turned, *tensors[1:])], [expected])
 
 
 def test_values_do_not_depend_on_whether_gradients_are_recorded(rng):
     arrays = _case(rng, (2, 12, 14, 13), (20, 12, 3, 3))
-    recorded = _compute(accelerate.conv2d, arrays, padding=1)[0]
+    recorded = compute(accelerate.conv2d, arrays, padding=1)[0]
     with paddle.no_grad():
         plain = accelerate.conv2d(*map(paddle.to_tensor, arrays), padding=1)
     assert recorded.numpy().tobytes() == plain.numpy().tobytes()
 
 
 @pytest.mark.parametrize("padding", ["SAME", "valid", [[0, 0], [0, 0], [1, 2], [0, 1]]])
-def test_other_forms_of_padding_are_left_to_paddle(rng, padding):
-    tensors = [paddle.to_tensor(a) for a in _case(rng, (1, 3, 9, 8), (2, 3, 3, 3))]
-    expected = F.conv2d(*tensors, padding=padding)
-    _assert_close([accelerate.conv2d(*tensors, padding=padding)], [expected])
-
-
-def test_float64_is_left_to_paddle(rng):
-    tensors = [paddle.to_tensor(a.astype(np.float64)) for a in _case(rng, (1, 3, 9, 8), (2, 3, 3, 3))]
-    got = accelerate.conv2d(*tensors)
-    assert got.dtype == paddle.float64
-    assert got.numpy().tobytes() == F.conv2d(*tensors).numpy().tobytes()
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_other_forms_of_padding_and_float64_are_left_to_paddle(rng, padding, dtype):
+    tensors = [paddle.to_tensor(a.astype(dtype)) for a in _case(rng, (1, 3, 9, 8), (2, 3, 3, 3))]
+    got = accelerate.conv2d(*tensors, padding=padding)
+    np.testing.assert_array_equal(got.numpy(), F.conv2d(*tensors, padding=padding).numpy(), strict=True)
 
 
 def test_shapes_that_do_not_fit_raise_what_paddle_raises():
@@ -288,23 +248,20 @@ def test_recompute_gives_the_same_gradients_bit_by_bit(rng):
             F.relu(accelerate.conv2d(x, weight, bias, padding=1)), weight, bias, padding=1
         )
 
-    _assert_bit_equal(
-        _compute(lambda *tensors: recompute(twice, *tensors), arrays),
-        _compute(twice, arrays),
-    )
+    _assert_bit_equal(compute(lambda *tensors: recompute(twice, *tensors), arrays), compute(twice, arrays))
 
 
 def test_threads_at_once_get_their_own_results(rng):
     cases = [_case(rng, (1, 8, 10 + i, 12), (8, 8, 3, 3)) for i in range(4)]
-    expected = [_compute(accelerate.conv2d, case, padding=1) for case in cases]
+    expected = [compute(accelerate.conv2d, case, padding=1) for case in cases]
 
     def work(index):
-        return [_compute(accelerate.conv2d, cases[index], padding=1) for _ in range(8)]
+        return [compute(accelerate.conv2d, cases[index], padding=1) for _ in range(8)]
 
     with ThreadPoolExecutor(4) as pool:
         for index, results in enumerate(pool.map(work, range(4))):
             for result in results:
-                _assert_close(result, expected[index])
+                assert_close(result, expected[index])
 
 
 class _Items(paddle.io.Dataset):

@@ -1,11 +1,9 @@
 """The fast products against Paddle's own: values, gradients, and what must fall back to them."""
 
-import os
-
 import numpy as np
 import paddle
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paddle.nn import functional as F
 
@@ -14,10 +12,9 @@ from ppsr.accelerate import products as module
 from ppsr.accelerate import runtime
 from ppsr.accelerate.plans import Plans
 from ppsr.generators.blocks.layers import Linear
+from tests.accelerate.comparing import assert_close, compute, must_not_be_called, sweep
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
-
-TOLERANCE = 5e-6  # relative to the largest sum of absolute terms; float32 sums in another order
 
 
 @pytest.fixture(autouse=True)
@@ -25,27 +22,10 @@ def any_size_is_worthwhile(monkeypatch):
     monkeypatch.setattr(module, "_WORTHWHILE", 0)
 
 
-def _compute(function, arrays, trainable, upstream=np.positive):
-    tensors = [
-        None if a is None else paddle.to_tensor(a, stop_gradient=not t)
-        for a, t in zip(arrays, trainable, strict=True)
-    ]
-    y = function(*tensors)
-    if not y.stop_gradient:
-        noise = np.random.default_rng(7).standard_normal(list(y.shape), np.float32)
-        y.backward(paddle.to_tensor(upstream(noise)))
-    return [y, *(None if t is None or t.grad is None else t.grad for t in tensors)]
-
-
 def _check(fast, plain, arrays, trainable):
-    got, expected = _compute(fast, arrays, trainable), _compute(plain, arrays, trainable)
+    got, expected = compute(fast, arrays, trainable), compute(plain, arrays, trainable)
     absolute = [None if a is None else np.abs(a) for a in arrays]
-    scales = _compute(plain, absolute, trainable, np.abs)
-    for a, b, scale in zip(got, expected, scales, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None:
-            assert list(a.shape) == list(b.shape)
-            assert np.abs(a.numpy() - b.numpy()).max() <= TOLERANCE * scale.numpy().max()
+    assert_close(got, expected, compute(plain, absolute, trainable, np.abs))
 
 
 sizes = st.integers(1, 40)
@@ -65,11 +45,7 @@ def test_outer_products_are_written_completely(turned, rng):
         )
 
 
-@settings(
-    max_examples=int(os.environ.get("PPSR_SWEEP", "60")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@sweep(60)
 @given(
     lead=st.lists(st.integers(1, 4), max_size=2),
     size=st.tuples(sizes, sizes, sizes),
@@ -90,11 +66,7 @@ def test_products_and_their_gradients_equal_the_stock_ones(lead, size, turned, t
     )
 
 
-@settings(
-    max_examples=int(os.environ.get("PPSR_SWEEP", "60")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@sweep(60)
 @given(
     lead=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     size=st.tuples(sizes, sizes),
@@ -114,21 +86,17 @@ def test_linear_layers_and_their_gradients_equal_the_stock_ones(lead, size, bias
 
 @pytest.mark.smoke
 def test_the_products_of_a_window_attention_take_the_fast_path(rng, monkeypatch):
-    monkeypatch.setattr(paddle, "matmul", _must_not_be_called)
-    monkeypatch.setattr(module.F, "linear", _must_not_be_called)
+    monkeypatch.setattr(paddle, "matmul", must_not_be_called)
+    monkeypatch.setattr(module.F, "linear", must_not_be_called)
     x = paddle.to_tensor(rng.standard_normal((4, 16, 12), np.float32))
     tokens = Linear(12, 36)(x)
     q, k = tokens[:, :, :12], tokens[:, :, 12:24]
     accelerate.matmul(q, k, transpose_y=True).sum().backward()
 
 
-def _must_not_be_called(*_args, **_kwargs):
-    raise AssertionError("Paddle's own product was called")
-
-
 def test_a_small_product_is_left_to_paddle(rng, monkeypatch):
     monkeypatch.setattr(module, "_WORTHWHILE", 1 << 19)
-    monkeypatch.setattr(Plans, "run", _must_not_be_called)
+    monkeypatch.setattr(Plans, "run", must_not_be_called)
     x = paddle.to_tensor(rng.standard_normal((8, 8), np.float32))
     accelerate.matmul(x, x)
 
@@ -143,7 +111,7 @@ def test_broadcasts_are_left_to_paddle(rng, x, y):
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_other_types_are_left_to_paddle(rng, dtype, monkeypatch):
-    monkeypatch.setattr(Plans, "run", _must_not_be_called)
+    monkeypatch.setattr(Plans, "run", must_not_be_called)
     x = paddle.to_tensor(rng.standard_normal((8, 8), np.float32)).astype(dtype)
     if dtype == "float64":
         assert accelerate.matmul(x, x).dtype == paddle.float64

@@ -1,11 +1,9 @@
 """LayerNorm, GELU, PReLU and window attention through oneDNN against Paddle's own: values and gradients."""
 
-import os
-
 import numpy as np
 import paddle
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paddle.nn import functional as F
 
@@ -25,15 +23,9 @@ from ppsr.generators.blocks.window_attention import (
     split_windows,
 )
 from ppsr.generators.swinir import SwinBlock
+from tests.accelerate.comparing import TOLERANCE, assert_close, compute, must_not_be_called, sweep
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
-
-TOLERANCE = 5e-6  # relative to the largest value; float32 sums in another order
-_sweep = settings(
-    max_examples=int(os.environ.get("PPSR_SWEEP", "40")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 
 
 @pytest.fixture(autouse=True)
@@ -41,29 +33,14 @@ def any_size_is_worthwhile(monkeypatch):
     monkeypatch.setattr(tokens, "_WORTHWHILE", 0)
 
 
-def _results(function, arrays, trainable):
-    tensors = [
-        paddle.to_tensor(array, stop_gradient=not t) for array, t in zip(arrays, trainable, strict=True)
-    ]
-    y = function(*tensors)
-    if any(trainable):
-        noise = np.random.default_rng(7).standard_normal(list(y.shape), np.float32)
-        y.backward(paddle.to_tensor(noise))
-    return [y, *(tensor.grad for tensor in tensors)]
-
-
 def _check(function, arrays, trainable, least=1e-3):
-    got = _results(function, arrays, trainable)
+    got = compute(function, arrays, trainable)
     with accelerate.disabled():
-        expected = _results(function, arrays, trainable)
-    for a, b in zip(got, expected, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None:
-            assert list(a.shape) == list(b.shape)
-            assert np.abs(a.numpy() - b.numpy()).max() <= TOLERANCE * max(np.abs(b.numpy()).max(), least)
+        expected = compute(function, arrays, trainable)
+    assert_close(got, expected, least=least)
 
 
-@_sweep
+@sweep(40)
 @given(
     lead=st.lists(st.integers(1, 9), min_size=1, max_size=3),
     columns=st.integers(8, 70),  # of fewer the terms of the gradient cancel
@@ -76,7 +53,7 @@ def test_layer_norm_and_its_gradients_equal_the_formulas(lead, columns, trainabl
     x, weight, bias = (
         rng.standard_normal(shape, np.float32) for shape in ([*lead, columns], columns, columns)
     )
-    got = _results(accelerate.layer_norm, [x, weight, bias], trainable)
+    got = compute(accelerate.layer_norm, [x, weight, bias], trainable)
     centred = x - x.mean(-1, keepdims=True, dtype="f8")
     deviation = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
     normed = centred / deviation
@@ -94,14 +71,14 @@ def test_layer_norm_and_its_gradients_equal_the_formulas(lead, columns, trainabl
         assert value is None or np.abs(value.numpy() - formula).max() <= TOLERANCE * np.abs(formula).max()
 
 
-@_sweep
+@sweep(40)
 @given(shape=st.lists(st.integers(1, 12), min_size=1, max_size=4), seed=st.integers(0, 2**32 - 1))
 def test_gelu_and_its_gradient_equal_the_stock_ones(shape, seed):
     x = 3 * np.random.default_rng(seed).standard_normal(shape, np.float32)
     _check(accelerate.gelu, [x], [True], least=1.0)  # Paddle's own is 7e-7 from the formula, too
 
 
-@_sweep
+@sweep(40)
 @given(
     shape=st.lists(st.integers(1, 12), min_size=2, max_size=4),
     shared=st.booleans(),
@@ -112,7 +89,7 @@ def test_prelu_and_its_gradients_equal_the_formulas(shape, shared, trainable, se
     """Paddle 3.3.1's own ends the process where the slopes are frozen and the input is not."""
     rng = np.random.default_rng(seed)
     x, slopes = (rng.standard_normal(size, np.float32) for size in (shape, 1 if shared else shape[1]))
-    got = _results(accelerate.prelu, [x, slopes], trainable)
+    got = compute(accelerate.prelu, [x, slopes], trainable)
     each = np.broadcast_to(slopes, shape[1]).reshape(-1, *(1 for _ in shape[2:]))
     upstream = np.random.default_rng(7).standard_normal(shape, np.float32).astype("f8")
     to_slopes = (upstream * np.minimum(x, 0)).sum(axis=(0, *range(2, len(shape))))
@@ -124,7 +101,7 @@ def test_prelu_and_its_gradients_equal_the_formulas(shape, shared, trainable, se
         assert value is None or np.abs(value.numpy() - formula).max() <= TOLERANCE * least
 
 
-@_sweep
+@sweep(40)
 @given(
     lead=st.lists(st.integers(1, 9), min_size=1, max_size=3),
     sides=st.tuples(st.integers(2, 40), st.integers(2, 40)),
@@ -146,7 +123,7 @@ def test_a_linear_layer_with_a_residual_equals_the_stock_operators(
     _check(function, arrays, trainable[: len(arrays)], least=1.0)
 
 
-@_sweep
+@sweep(40)
 @given(
     rows=st.integers(2, 40),
     sides=st.tuples(st.integers(2, 40), st.integers(2, 40)),
@@ -182,7 +159,7 @@ def test_the_gradient_of_a_residual_is_an_array_of_its_own(rng, monkeypatch):
     assert float(upstream.max()) == 1
 
 
-@_sweep
+@sweep(40)
 @given(
     n=st.integers(1, 3),
     inner=st.lists(st.integers(1, 9), min_size=1, max_size=2),
@@ -201,7 +178,7 @@ def test_a_scaled_sum_and_its_gradients_equal_the_stock_operators(n, inner, colu
     _check(function, arrays, trainable, least=1.0)
 
 
-@_sweep
+@sweep(40)
 @given(
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12)),
     channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -248,7 +225,7 @@ def _explicit(qkv, bias, mask, heads, factor, size, shift, far):
     return paddle.roll(merge_windows(y, size, h, w), [shift, shift], axis=[1, 2])
 
 
-@_sweep
+@sweep(40)
 @given(
     grid=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
     size=st.integers(2, 5),
@@ -301,16 +278,12 @@ def test_a_number_of_windows_that_onednn_reads_wrongly_is_never_taken_at_once(rn
     _check(function, arrays, [True, True])
 
 
-def _must_not_be_called(*_args, **_kwargs):
-    raise AssertionError("Paddle's own operator was called")
-
-
 @pytest.mark.smoke
 def test_a_swin_block_takes_the_fast_path_and_gives_the_same_bits_without_gradients(rng, monkeypatch):
     block = SwinBlock(12, 2, 4, 2, 2.0)
     x = paddle.to_tensor(rng.standard_normal((2, 8, 8, 12), np.float32))
     for owner, name in ((F, "softmax"), (F, "layer_norm"), (F, "gelu"), (paddle, "addmm")):
-        monkeypatch.setattr(owner, name, _must_not_be_called)
+        monkeypatch.setattr(owner, name, must_not_be_called)
     recorded = block(x)
     recorded.sum().backward()
     with paddle.no_grad():

@@ -8,13 +8,7 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 from ppsr.analysis.csm import Ablation
-from ppsr.analysis.figures import (
-    contribution_density,
-    draw_ablation,
-    draw_ddr,
-    mosaic,
-    save_figure,
-)
+from ppsr.analysis.figures import contribution_density, draw_ablation, draw_ddr, mosaic, save_figure
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (7, 12)])

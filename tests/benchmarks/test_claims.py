@@ -2,23 +2,15 @@
 
 import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from ppsr.config import check_config, load_config
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def claims(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    monkeypatch.chdir(ROOT)
-    yield importlib.import_module("claims")
-    for name in [name for name in sys.modules if name.startswith(("claims", "recipes", "training_runs"))]:
-        sys.modules.pop(name)
+def claims():
+    return importlib.import_module("claims")
 
 
 def test_both_trainings_of_a_claim_differ_by_one_part(claims):

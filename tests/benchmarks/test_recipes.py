@@ -2,9 +2,7 @@
 
 import importlib
 import json
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,27 +11,19 @@ from ppsr.config import check_config, load_config
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.imaging import write_image
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def modules(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    monkeypatch.chdir(ROOT)
-    yield importlib.import_module("recipes"), importlib.import_module("recipes_report")
-    for name in ("recipes", "recipes_report"):
-        sys.modules.pop(name)
+def recipes():
+    return importlib.import_module("recipes")
 
 
-def test_every_run_has_a_config_that_accepts_its_options(modules):
-    recipes, _ = modules
+def test_every_run_has_a_config_that_accepts_its_options(recipes):
     assert len({run.name for run in recipes.RUNS}) == len(recipes.RUNS)
     for run in recipes.RUNS:
         check_config(load_config(f"configs/{run.config}.yaml", run.options))
 
 
-def test_two_views_differ_from_align_by_the_alignment_alone(modules):
-    recipes, _ = modules
+def test_two_views_differ_from_align_by_the_alignment_alone(recipes):
     align, control = (
         next(run for run in recipes.RUNS if run.variant == variant) for variant in ("align", "two views")
     )
@@ -47,8 +37,7 @@ def test_two_views_differ_from_align_by_the_alignment_alone(modules):
 
 
 @pytest.mark.slow
-def test_a_run_is_trained_and_scored_once(modules, tmp_path):
-    recipes, _ = modules
+def test_a_run_is_trained_and_scored_once(recipes, tmp_path):
     rng = np.random.default_rng(0)
     for index in range(2):
         write_image(tmp_path / "hr" / f"{index}.png", rng.random((96, 96, 3), np.float32))
@@ -69,8 +58,8 @@ def test_a_run_is_trained_and_scored_once(modules, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["learning", "unseen"])
-def test_the_chinese_page_has_the_tables_of_the_english_one(name, modules):
-    _, report = modules
+def test_the_chinese_page_has_the_tables_of_the_english_one(name):
+    report = importlib.import_module("recipes_report")
     english, chinese = (
         path.read_text("utf-8").partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
         for path in (report.PAGE, report.PAGE.with_suffix(".zh.md"))

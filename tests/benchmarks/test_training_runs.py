@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def runs(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    monkeypatch.chdir(ROOT)
-    yield importlib.import_module("training_runs")
-    for name in [name for name in sys.modules if name.startswith(("training_runs", "recipes"))]:
-        sys.modules.pop(name)
+def runs():
+    return importlib.import_module("training_runs")
 
 
 def test_every_run_has_a_config_of_its_scale(runs):

@@ -203,11 +203,15 @@ def static(tmp_path):
     return Load(path=str(tmp_path / "static.pdparams"), expand_experts=True)
 
 
-def test_a_static_network_starts_every_expert_of_a_dynamic_one(static):
+def _dynamic():
     generator = {"name": "CDDNet", "num_models": 3, **SIZES}
     predictor = {"name": "DegradationPredictor", "nf": 4, "num_params": 33, "num_networks": 3}
     losses = {"pixel_criterion": {"name": "L1Loss"}}
-    model = build_model({"name": "CDDNet", "generator": generator, "predictor": predictor, **losses})
+    return build_model({"name": "CDDNet", "generator": generator, "predictor": predictor, **losses})
+
+
+def test_a_static_network_starts_every_expert_of_a_dynamic_one(static):
+    model = _dynamic()
     load_stages(model, {"generator": static.model_copy(update={"partial": True})})
     weight = model.nets["generator"].state_dict()["conv_first.weight"].numpy()
     for expert in weight[1:]:
@@ -216,20 +220,12 @@ def test_a_static_network_starts_every_expert_of_a_dynamic_one(static):
 
 @pytest.mark.parametrize("nets", [{""}, {"generator", "predictor"}])
 def test_a_blind_network_in_one_file_starts_its_parts(nets, tmp_path):
-    def built():
-        generator = {"name": "CDDNet", "num_models": 3, **SIZES}
-        predictor = {"name": "DegradationPredictor", "nf": 4, "num_params": 33, "num_networks": 3}
-        losses = {"pixel_criterion": {"name": "L1Loss"}}
-        return build_model({"name": "CDDNet", "generator": generator, "predictor": predictor, **losses})
-
-    published, model = built(), built()
-    write_state(
-        tmp_path / "blind.safetensors",
-        {key: value.numpy() for key, value in published.inference_net().state_dict().items()},
-    )
+    published, model = _dynamic(), _dynamic()
+    state = {key: value.numpy() for key, value in published.inference_net().state_dict().items()}
+    write_state(tmp_path / "blind.safetensors", state)
     load_stages(model, {net: Load(path=str(tmp_path / "blind.safetensors")) for net in nets})
-    for key, value in published.inference_net().state_dict().items():
-        np.testing.assert_array_equal(model.inference_net().state_dict()[key].numpy(), value.numpy())
+    for key, value in state.items():
+        np.testing.assert_array_equal(model.inference_net().state_dict()[key].numpy(), value)
 
 
 def test_a_network_without_experts_is_named(static):

@@ -3,7 +3,7 @@ import paddle
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.generators.cddnet import LKAT, BlindSR, CDDNet, ColumnDropout, RowDropout
+from ppsr.generators.cddnet import BlindSR, CDDNet, ColumnDropout, RowDropout
 from ppsr.weights import load_state
 
 _TINY = {"num_feat": 4, "num_block": 1, "num_models": 3}
@@ -21,12 +21,6 @@ def test_any_size_is_enlarged_and_every_parameter_gets_a_gradient(upscale):
     assert list(y.shape) == [2, 3, 7 * upscale, 5 * upscale]
     y.square().sum().backward()
     assert [k for k, p in net.named_parameters() if p.grad is None or not float(p.grad.abs().sum())] == []
-
-
-def test_dasr_is_cddnet_without_the_attention():
-    ours, dasr = (set(CDDNet(use_rc=rc, **_TINY).state_dict()) for rc in (True, False))
-    assert {k.split(".")[0] for k in ours - dasr} == {"RC"}
-    assert dasr < ours
 
 
 @pytest.mark.parametrize("upscale", [1, 2, 3, 4])
@@ -82,19 +76,6 @@ def test_the_composite_takes_networks_or_configs_and_gradients_reach_the_predict
     np.testing.assert_array_equal(net(x).numpy(), net.generator(x, weights).numpy())
     net(x).square().sum().backward()
     assert all(float(p.grad.abs().sum()) > 0 for p in net.predictor.parameters())
-
-
-def test_the_attention_has_its_published_size():
-    assert sum(int(np.prod(p.shape)) for p in LKAT(64).parameters()) == 20_928
-
-
-def test_the_attention_sees_a_neighbourhood_of_31_by_31():
-    net = LKAT(2)
-    x = paddle.rand([1, 2, 41, 41])
-    x.stop_gradient = False
-    net(x)[:, :, 20, 20].sum().backward()
-    rows, columns = np.nonzero(x.grad.numpy()[0, 0])
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 35, 5, 35)
 
 
 @pytest.mark.parametrize(("kind", "axis", "p"), [(ColumnDropout, 3, 0.2), (RowDropout, 2, 0.01)])

@@ -30,13 +30,7 @@ PUBLISHED_GMACS = {
 }
 # Token networks take long to count, so one of each family is.
 TOKEN_NETWORKS = ("SwinIR", "HAT", "DRCT", "MambaIR", "MambaDRCT")
-COUNTED_TOKENS = (
-    "SwinIR-light_x2",
-    "HAT-S_x2",
-    "DRCT_x2",
-    "MambaIR-light_x3",
-    "MambaDRCT-H_x4",
-)
+COUNTED_TOKENS = ("SwinIR-light_x2", "HAT-S_x2", "DRCT_x2", "MambaIR-light_x3", "MambaDRCT-H_x4")
 # Without the mixing of experts, which costs one more per parameter of an expert convolution.
 _CDDNET_GMACS = {"CDDNet_x4": 11.7385, "CDDNet_x3": 8.3802, "CDDNet_x2": 6.4128}
 _DASR_GMACS = {"DASR_x4": 10.3880, "DASR_x3": 7.6205, "DASR_x2": 6.0752}
