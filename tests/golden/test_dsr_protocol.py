@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ppsr.datasets.pyramid import opencv_level
-from ppsr.degradations.depth import add_depth_noise, benchmark_lr_from_upsampled, to_png
+from ppsr.degradations.depth import add_depth_noise
 from ppsr.imaging.io import to_uint8
 from ppsr.metrics.depth import MAD, PE, RMSE
 from ppsr.metrics.psnr_ssim import psnr, ssim
@@ -69,17 +69,6 @@ def test_means_over_images(path):
     for name, metric in metrics.items():
         mean = np.mean([metric(pred, gt) for _, pred, gt in cases])
         np.testing.assert_allclose(mean, g[f"output/mean/{name}"], rtol=1e-5)
-
-
-@golden("drn_dsr_protocol*")
-def test_test_images_from_mat_variables(path):
-    g = Golden(path)
-    assert_close(to_png(g["input/mat/im_gt_y"]), g["output/mat/hr_png"])
-    upsampled = g["input/mat/im_b_y"]
-    scale = upsampled.shape[0] // len(g["output/mat/lr_png"])
-    assert_close(benchmark_lr_from_upsampled(upsampled, scale=scale), g["output/mat/lr_png"])
-    intended = benchmark_lr_from_upsampled(upsampled, scale=scale, published=False)
-    assert_close(intended, g["output/mat/lr_png_intended_cubic"])
 
 
 @golden("drn_dsr_protocol*")

@@ -117,14 +117,6 @@ def test_require_all_raises_if_anything_failed():
         Summary(written=1, failed={"a": "broken", "b": "missing"}).require_all()
 
 
-def test_a_merged_summary_keeps_names_apart():
-    whole = Summary(written=1)
-    whole.merge(Summary(written=2, failed={"a": "x"}), "hr")
-    whole.merge(Summary(present=3, failed={"a": "y"}), "lr")
-    assert (whole.written, whole.present) == (3, 3)
-    assert whole.failed == {"hr/a": "x", "lr/a": "y"}
-
-
 @pytest.mark.slow
 def test_processes_give_results_in_the_order_of_the_items():
     items = [Path(str(number)) for number in range(40)]

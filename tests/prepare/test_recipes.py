@@ -13,7 +13,6 @@ from ppsr.imaging.resize import matlab_resize_integers
 from ppsr.prepare.bicubic import Bicubic, MultiScale
 from ppsr.prepare.reflash import ReflashBenchmark
 from ppsr.prepare.subimages import SubImages, window_starts
-from tests.golden.files import Golden, assert_close, golden
 
 
 @pytest.fixture
@@ -28,7 +27,8 @@ def test_lr_is_cut_to_each_scale_and_keeps_type_and_channels(source, tmp_path):
     assert (done.written, done.exit_code) == (4, 0)
     lr = tmp_path / "out" / "LR_bicubic"
     assert decode_image(lr / "X2" / "ax2.png").shape == (13, 19, 3)
-    assert decode_image(lr / "X4" / "ax4.png").shape == (6, 9, 3)
+    expected = matlab_resize_integers(decode_image(source / "a.png")[:24, :36], 0.25)
+    np.testing.assert_array_equal(decode_image(lr / "X4" / "ax4.png"), expected)
     deep = decode_image(lr / "X4" / "bx4.png")
     assert (deep.shape, deep.dtype) == ((6, 6), np.uint16)
     assert deep.max() > 255
@@ -55,25 +55,6 @@ def test_too_small_images_are_skipped_and_broken_ones_fail(source, tmp_path):
 def test_impossible_scales_are_refused(source, tmp_path, options):
     with pytest.raises(ConfigError):
         Bicubic(tmp_path / "out", **options).make(source)
-
-
-@golden("functions_matlab*")
-@pytest.mark.smoke
-def test_lr_equals_the_published_resize(path, tmp_path):
-    g = Golden(path)
-    image = np.round(np.clip(g["input/img"], 0, 1) * 255).astype(np.uint8)
-    write_image(tmp_path / "hr" / "a.png", image)
-    scales = [int(text[2:]) for text in g.meta["scales"] if text.startswith("1/")]
-    scales = [s for s in scales if image.shape[0] % s == 0 and image.shape[1] % s == 0]
-    if not scales:
-        pytest.skip("this file has no scale that divides its image")
-    Bicubic(tmp_path / "out", scales=scales).make(tmp_path / "hr")
-    for scale in scales:
-        index = g.meta["scales"].index(f"1/{scale}")
-        made = decode_image(tmp_path / "out" / "LR_bicubic" / f"X{scale}" / f"ax{scale}.png") / 255
-        # the input was rounded to 8 bit (each weight row sums to 1, with negative parts: below 2 steps), so
-        # was the result
-        assert_close(made, np.clip(g[f"output/hwc_scale{index}"], 0, 1), atol=2.5 / 255, what=f"x{scale}")
 
 
 def test_each_size_is_matlabs_and_too_small_ones_are_left_out(source, tmp_path):
@@ -209,21 +190,3 @@ def test_what_cannot_be_degraded_is_named(hr_folder, tmp_path, rng):
     write_image(hr_folder / "tiny.png", np.zeros((3, 20, 3), np.uint8))
     done = ReflashBenchmark(tmp_path / "out").make(hr_folder)
     assert (list(done.failed), list(done.skipped)) == (["deep.png"], ["tiny.png"])
-
-
-@golden("functions_reflash_benchmark*")
-def test_degradations_without_noise_equal_the_published_script(path, tmp_path):
-    g = Golden(path)
-    image = g["input/gt"]
-    scale = image.shape[0] // g["output/bicubic"].shape[0]
-    if any(side % scale for side in image.shape[:2]):
-        pytest.skip("the script shrinks what is left over beside the last whole pixel, a data set has none")
-    write_image(tmp_path / "in" / "a.png", image)
-    ReflashBenchmark(tmp_path / "out", scale=scale).make(tmp_path / "in")
-    clean = [variant for variant in g.meta["order"] if "noise" not in variant]
-    assert clean
-    for variant in clean:
-        made = decode_image(tmp_path / "out" / "LR_degra" / variant / "a.png")
-        # OpenCV's blur and libjpeg differ by a level or two between versions; the rest is exact
-        allowed = 2 * ("jepg" in variant) + ("blur" in variant)
-        assert_close(made, g[f"output/{variant}"], atol=allowed, what=variant)

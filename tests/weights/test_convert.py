@@ -58,15 +58,6 @@ def test_bfloat16_weights_of_paddle_become_float32(tmp_path: Path, suffix: str) 
         read_weight_file(tmp_path / "half.pdparams")
 
 
-def test_only_linear_weights_are_transposed_and_the_report_says_so(tmp_path: Path) -> None:
-    _, state = predictor_file(tmp_path / "a.pdparams")
-    reports, found = convert(tmp_path / "a.pdparams", tmp_path / "b.pth")
-    assert found[""] is not None and found[""][0] == "DegradationPredictor"
-    assert {r.source for r in reports if r.transposed} == {"MappingNet.0.weight", "MappingNet.1.weight"}
-    assert {r.source for r in reports} == set(state)
-    assert read_state(tmp_path / "b.pth")["MappingNet.0.weight"].shape == (15, 7)
-
-
 def test_networks_of_a_nested_file_keep_their_names(tmp_path: Path) -> None:
     nets = {"generator": {"w": np.ones((2, 2, 1, 1), "f4")}, "netD": {"w": np.zeros(3, "f4")}}
     write_state(tmp_path / "a.pdparams", nets)

@@ -39,11 +39,30 @@ def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
     assert name == "plain" and any(prefix.split(".", maxsplit=1)[0] in note for note in notes)
 
 
-def test_compiled_parts_and_averages_that_never_began_are_plain_networks() -> None:
-    parts = {key.replace("body.", "body._orig_mod."): value for key, value in PLAIN.items()}
-    swa = {**under("module.", PLAIN), "n_averaged": np.array(5)}
-    for tree in (parts, {"params_ema": {}, "params": PLAIN}, swa):
-        assert chosen(tree)[0] == "plain"
+@pytest.mark.parametrize(
+    ("tree", "taken"),
+    [
+        ({key.replace("body.", "body._orig_mod."): value for key, value in PLAIN.items()}, "plain"),
+        ({"params_ema": {}, "params": PLAIN}, "plain"),  # an average that never began
+        ({**under("module.", PLAIN), "n_averaged": np.array(5)}, "plain"),
+        ({**under("net_g.", PLAIN), "net_g_ema.decay": np.array(0.9)}, "plain"),
+        ({"model": PLAIN, "ema": {"decay": np.array(0.9)}}, "plain"),
+        *(
+            ({f"{name}": PLAIN, f"{name}_ema": AVERAGE}, "average")
+            for name in ("state_dict", "net_g", "netG")
+        ),
+        *(
+            ({"params": PLAIN, name: AVERAGE}, "average")
+            for name in ("params_ema", "params-ema", "ema_params")
+        ),
+        ({"model": PLAIN, "model_ema": AVERAGE}, "average"),
+        ({"model": PLAIN, "ema": AVERAGE}, "average"),
+        ({"model": PLAIN, "ema": under("module.", AVERAGE)}, "average"),
+        ({"model": {"params": PLAIN, "params_ema": AVERAGE}, "epoch": 3}, "average"),
+    ],
+)
+def test_averages_of_the_network_are_preferred(tree: dict, taken: str) -> None:
+    assert chosen(tree)[0] == taken
 
 
 @pytest.mark.parametrize(
@@ -54,30 +73,6 @@ def test_averaged_twin_is_preferred_and_the_rest_is_named(twin: str) -> None:
     name, notes = chosen({"state_dict": {**under("generator.", PLAIN), **under(twin, AVERAGE), **beside}})
     assert name == "average"
     assert any("discriminator" in note and "step_counter" in note for note in notes)
-
-
-@pytest.mark.parametrize(
-    "entry",
-    ["params_ema", "params-ema", "ema_params", "state_dict_ema", "model_ema", "net_g_ema", "netG_ema"],
-)
-def test_averaged_entry_is_preferred(entry: str) -> None:
-    base = entry.replace("_ema", "").replace("-ema", "").replace("ema_", "")
-    assert chosen({base: PLAIN, entry: AVERAGE})[0] == "average"
-
-
-def test_an_entry_ema_is_preferred_where_it_averages_the_network() -> None:
-    assert chosen({"model": PLAIN, "ema": AVERAGE})[0] == "average"
-    assert chosen({"model": PLAIN, "ema": under("module.", AVERAGE)})[0] == "average"
-    assert chosen({"model": PLAIN, "ema": {"decay": np.array(0.9)}})[0] == "plain"
-
-
-def test_an_average_of_another_network_is_not_taken() -> None:
-    state = {**under("net_g.", PLAIN), "net_g_ema.decay": np.array(0.9)}
-    assert chosen(state)[0] == "plain"
-
-
-def test_entries_are_followed_to_the_weights() -> None:
-    assert chosen({"model": {"params": PLAIN, "params_ema": AVERAGE}, "epoch": 3})[0] == "average"
 
 
 def test_sequences_named_model_keep_their_keys() -> None:
