@@ -160,14 +160,18 @@ class CheckpointStore:
             if old != best:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def record(self, validated: int, best: float | None, best_step: int | None) -> None:
-        """Note the outcome of a validation; the checkpoint of the best step outlives newer ones."""
-        entry = {"step": best_step, "value": best, "validated": validated}
+    def record(self, validated: int, best: float | None, best_step: int | None, basis: Any = None) -> None:
+        """Note the outcome of a validation; the checkpoint of the best step outlives newer ones.
+
+        Args:
+            basis: what the best step is chosen by, as JSON values.
+        """
+        entry = {"step": best_step, "value": best, "validated": validated, "basis": basis}
         atomic_write(self.folder / _BEST, json.dumps(entry))
         self._prune()
 
     def recorded(self) -> dict[str, Any]:
-        """The last entry of `record`, with keys `step`, `value` and `validated`."""
+        """The last entry of `record`, with keys `step`, `value`, `validated` and `basis`."""
         try:
             entry = json.loads((self.folder / _BEST).read_bytes())
         except (OSError, ValueError):

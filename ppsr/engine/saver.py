@@ -62,10 +62,10 @@ class Saver:
         self.wait()  # or copies of the state would pile up where the disk is slower than training
         self._do(partial(self._save, step, files, networks))
 
-    def record(self, validated: int, best: float | None, best_step: int | None) -> None:
-        """Note a validation; where it was the best so far, `best_weight.pdparams` becomes a copy of its
-        weights."""
-        self._do(partial(self._record, validated, best, best_step))
+    def record(self, validated: int, best: float | None, best_step: int | None, basis: Any = None) -> None:
+        """Note a validation, see `CheckpointStore.record`; where it was the best so far,
+        `best_weight.pdparams` becomes a copy of its weights."""
+        self._do(partial(self._record, validated, best, best_step, basis))
 
     def wait(self) -> None:
         """Wait until everything is written."""
@@ -111,9 +111,9 @@ class Saver:
             if match and int(match[1]) not in kept:
                 path.unlink()
 
-    def _record(self, validated: int, best: float | None, best_step: int | None) -> None:
+    def _record(self, validated: int, best: float | None, best_step: int | None, basis: Any) -> None:
         with log_errors(f"validation of step {validated}"):
-            self.store.record(validated, best, best_step)
+            self.store.record(validated, best, best_step, basis)
             if best_step == validated:
                 with atomic_path(self.folder / "best_weight.pdparams") as temporary:
                     shutil.copyfile(self._weights(validated), temporary)

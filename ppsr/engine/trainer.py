@@ -109,7 +109,11 @@ class Trainer:
         recorded = store.recorded()
         if recorded.get("validated") == state.step:
             self.validated_step = state.step
-        if isinstance(recorded.get("step"), int) and recorded["step"] <= state.step:
+        basis = None if self.validator is None else self.validator.basis
+        if basis is not None and (recorded.get("basis") or basis) != basis:
+            logger.warning("the first metric or validation set has changed: the best step is chosen anew")
+            state.best = state.best_step = None
+        elif isinstance(recorded.get("step"), int) and recorded["step"] <= state.step:
             state.best_step, state.best = recorded["step"], recorded["value"]
         logger.info("resumed from %s at step %d", found, state.step)
         return True
@@ -250,7 +254,7 @@ class Trainer:
             logger.info(text, validator.best_metric(), best, state.best_step, averaged)
         self.validated_step = state.step
         if group.is_main:
-            self.saver.record(state.step, state.best, state.best_step)
+            self.saver.record(state.step, state.best, state.best_step, validator.basis)
         return means
 
     def save(self, *, alone: bool = False) -> None:

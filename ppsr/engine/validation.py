@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -68,8 +69,10 @@ class Validator:
     def __init__(self, experiment: Experiment) -> None:
         self.options = experiment.validate_
         self.metrics = build_metrics(experiment)
+        sections = experiment.dataset.test_sections
+        self._first = [next(iter(kind.values()), None) for kind in (self.options.metrics, sections)]
         self.sets = []
-        for name, section in experiment.dataset.test_sections.items():
+        for name, section in sections.items():
             if name == ".." or Path(name).name != name:
                 raise ConfigError(f"dataset.test: '{name}' names a folder of images; choose one without '/'")
             dataset, _ = build_dataset(section, _key(name))
@@ -161,6 +164,11 @@ class Validator:
         """Metric that chooses the best step: the first one, of the first set."""
         first = next(iter(self.metrics), None)
         return self.sets[0].metric(first) if self.sets and first is not None else None
+
+    @property
+    def basis(self) -> Any:
+        """What that choice depends on: name and options of both, as JSON values."""
+        return json.loads(json.dumps([self.best_metric(), *self._first], default=str))
 
     def quality(self, means: dict[str, float]) -> float | None:
         """Value of that metric, larger for better; None where it is missing or not finite."""

@@ -339,3 +339,17 @@ def test_a_signal_during_the_agreement_is_not_lost():
     assert stop.agree(Slow()) == (False, False)
     assert stop.agree(Group()) == (True, True)
     assert (stop.signal, stop.save) == (signal.SIGTERM, False)
+
+
+@pytest.mark.parametrize(
+    ("option", "anew"),
+    [("validate.metrics={ssim: {name: SSIM}}", True), ("dataset.test.seed=1", True), ("seed=3", False)],
+)
+def test_values_of_another_metric_or_set_do_not_choose_the_best_step(tmp_path, option, anew):
+    section = {"name": "GTDataset", "gt_folder": str(tmp_path / "hr"), "scale": 2, "degradation": "bicubic"}
+    first = _trainer(tmp_path, section)
+    assert first.train() == 0
+    resumed = _trainer(tmp_path, section, option)
+    assert resumed.resume()
+    assert resumed.state.best == (None if anew else first.state.best)
+    assert resumed.state.best_step == (None if anew else first.state.best_step)
