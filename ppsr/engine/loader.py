@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -43,11 +44,14 @@ def build_dataset(section: Mapping[str, Any], key: str, **extra: Any) -> tuple[A
 
     Args:
         key: where the section is, such as "dataset.train"; errors begin with it.
+        extra: options that the section need not give, for datasets that have them.
 
     Raises:
         DataError: folders are missing or empty, or names do not pair.
     """
     own, options = split_section(section)
+    known = inspect.signature(DATASETS.get(str(own.get("name")))).parameters
+    extra = {name: value for name, value in extra.items() if name in known}
     try:
         return DATASETS.build({**extra, **own}), options
     except DataError as error:

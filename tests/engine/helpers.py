@@ -101,6 +101,7 @@ class Scores:
     """A validator with given values of one metric, instead of networks on images."""
 
     sets = ("given",)
+    basis = "psnr"
     sign = 1
 
     def __init__(self, trainer: Trainer, values) -> None:

@@ -18,11 +18,11 @@ from ppsr.config.schema import Load, LoaderOptions
 from ppsr.datasets.gather import BadFiles
 from ppsr.engine import workers
 from ppsr.engine.distributed import Group
-from ppsr.engine.loader import build_stream
+from ppsr.engine.loader import build_dataset, build_stream
 from ppsr.engine.stages import load_stages
 from ppsr.engine.workers import WorkerError
 from ppsr.errors import ConfigError, DataError, WeightError
-from ppsr.registry import build_generator, build_model
+from ppsr.registry import DATASETS, build_generator, build_model
 from ppsr.weights import write_state
 
 
@@ -258,3 +258,9 @@ def test_every_recipe_of_a_network_starts_from_its_weights(config, tmp_path):
     load_stages(model, check_config(loaded).load)
     for key, value in model.nets["generator"].state_dict().items():
         np.testing.assert_array_equal(value.numpy(), state[key])
+
+
+def test_a_dataset_of_your_own_needs_no_seed(monkeypatch):
+    monkeypatch.setitem(DATASETS._objects, "Own", lambda *, count: range(count))
+    dataset, options = build_dataset({"name": "Own", "count": 3, "batch_size": 2}, "dataset.train", seed=1)
+    assert (len(dataset), options.batch_size) == (3, 2)
