@@ -43,7 +43,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         temporary.replace(target)
     except OSError as error:
-        if str(error.filename) == str(temporary):
+        named = error.filename is not None  # a full disk names no file
+        if error.errno is not None and (not named or str(error.filename) == str(temporary)):
             error.filename = str(target)  # the name that the user knows
         raise
     finally:

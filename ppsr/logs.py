@@ -21,6 +21,20 @@ class _OneLine(logging.Formatter):
         return super().formatMessage(record)
 
 
+class _File(logging.FileHandler):
+    """A log file; that the disk is full is reported once, and ends nothing."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return super().handleError(record)
+        if not self.failed:
+            print(f"{self.baseFilename} cannot be written: {error.strerror}", file=sys.stderr)
+        self.failed = True
+
+
 class _Console(logging.StreamHandler[TextIO]):
     """The standard output; what is written after its reader has gone, as `head` goes, is lost."""
 
@@ -45,7 +59,7 @@ def setup_logging(folder: Path | None, rank: int = 0) -> None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         name = "log.txt" if rank == 0 else f"log.txt.rank{rank}"
-        handlers.append(logging.FileHandler(folder / name, encoding="utf-8", errors="backslashreplace"))
+        handlers.append(_File(folder / name, encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)

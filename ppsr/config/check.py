@@ -179,7 +179,8 @@ def _check_type(config: Config, path: Path, hint: Any, value: Any) -> None:
 
 
 def _reason(message: str) -> str:
-    """A message of pydantic within a sentence."""
+    """A message of pydantic within a sentence, without Python's names of types."""
+    message = message.partition(" or instance of ")[0].replace("an instance of Sequence", "a list")
     return message[:1].lower() + message[1:]
 
 

@@ -138,6 +138,22 @@ def test_a_log_outlives_the_reader_of_its_output(tmp_path):
     assert (tmp_path / "log.txt").read_text().splitlines()[2].endswith("INFO: 2 \\udcff")
 
 
+def test_a_full_disk_is_reported_once_by_the_log_and_names_other_files(tmp_path):
+    code = (
+        "import logging, pathlib, resource, signal, ppsr.files, ppsr.logs;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60));"
+        "ppsr.logs.setup_logging(pathlib.Path('.'));"
+        "[logging.getLogger('ppsr.x').info('line %d', n) for n in range(5)];"
+        "ppsr.files.atomic_write('result', b'1' * 99)"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout.count("line ") == 5
+    assert result.stderr.count("log.txt cannot be written: File too large") == 1
+    assert "Logging error" not in result.stderr
+    assert "File too large: 'result'" in result.stderr
+
+
 def test_signals_that_are_ignored_stay_so():
     """Under nohup, a run outlives its terminal."""
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -95,6 +95,8 @@ def test_numbers_written_as_yaml_1_1_strings_are_numbers(path):
         ("validate.metrics.psnr={name: PSNR, crop_border: -1}", "'validate.metrics.psnr.crop_border' is -1"),
         ("seed=true", "'seed' is True: input should be a number"),
         ("precision.level=o1", "input should be 'O1' or 'O2'"),
+        ("validate=2", "'validate' is 2: input should be a valid dictionary"),
+        ("lr_scheduler.milestones=5", "'lr_scheduler.milestones' is 5: input should be a list"),
         ("optimizer.weight_decay=-1", "'optimizer.weight_decay' is -1"),
         ("lr_scheduler.learning_rate=true", "'lr_scheduler.learning_rate' is True: input should be a number"),
         ("load.generator={path: x, partal: true}", "did you mean 'partial'"),

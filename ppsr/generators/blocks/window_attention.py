@@ -172,7 +172,7 @@ class WindowAttention(nn.Layer):
     ) -> None:
         super().__init__()
         if dim % num_heads:
-            raise ConfigError(f"{dim} channels cannot be split into {num_heads} heads")
+            raise ConfigError(f"{dim} channels cannot be split into num_heads={num_heads} heads")
         self.dim = dim
         self.num_heads = num_heads
         self.window_size = window_size
