@@ -112,16 +112,3 @@ def test_a_preview_shows_every_step(mixed, tmp_path):
     )
     assert "7 stages of" in make_preview(config, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").is_file()
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ({"name": "webp", "webp_range": [0, 50]}, "webp_range must be .* between 1 and 100"),
-        ({"name": "video", "quality_range": [20, 60]}, "quality_range must be .* between 0 and 51"),
-        ({"name": "video", "quality_range": [1, 2], "codec": "libx26"}, "unknown 'libx26'; did you mean"),
-    ],
-)
-def test_impossible_options_are_refused(entry, message):
-    with pytest.raises(ConfigError, match=rf"operations\.0: .*{message}"):
-        build_steps([entry])

@@ -93,11 +93,6 @@ def test_the_list_ends_at_the_size_of_the_lr_image(rng):
         assert apply_operations(image, _draw(seed, size=(96, 80)), rng).shape == (24, 20, 3)
 
 
-def test_one_round_is_a_shorter_list():
-    steps = build_steps([*SECOND_ORDER[:4], TO_LQ])
-    assert [type(op) for op in _draw(0, steps=steps)] == [Blur, Resize, Noise, Jpeg, Resize]
-
-
 def test_the_smallest_image_that_a_filter_meets_is_known():
     # the second blur follows a shrinking by 0.15
     assert smallest_filtered(PUBLISHED, 400, 100) == 60
@@ -134,6 +129,16 @@ def test_the_smallest_image_that_a_filter_meets_is_known():
         ([{"name": "resize", "resize_range": [0.2, 0.8]}], "must hold 1"),
         ([{"name": "resize", "relative_to": "hr"}], "'image' or 'lq'"),
         ([{"name": "random_order", "groups": [[{"name": "nois"}]]}], r"operations.0: groups.0.0: .*noise"),
+        ([{"name": "sinc", "prob": 2}], r"operations\.0: .*prob must be between 0 and 1, got 2"),
+        ([{"name": "sinc", "probe": 0.5}], "sinc has no option 'probe'; did you mean 'prob'"),
+        ([{"name": "resize", "resize_mode_list": ["nearst"]}], "unknown 'nearst'; did you mean 'nearest'"),
+        ([{"name": "resize", "resize_mode_list": "area"}], "resize_mode_list must be a list of names"),
+        ([{"name": "resize", "resize_mode_prob": [1]}], "3 probabilities that sum to 1"),
+        ([{"name": "jpeg", "jpeg_range": [30, 90], "subsampling_list": ["4:1:1"]}], "unknown '4:1:1'"),
+        ([{"name": "unsharp", "unsharp_weight": [1, 2], "unsharp_sigma": [1, 9]}], "between 0.1 and 3.3"),
+        ([{"name": "webp", "webp_range": [0, 50]}], "webp_range must be .* between 1 and 100"),
+        ([{"name": "video", "quality_range": [20, 60]}], "quality_range must be .* between 0 and 51"),
+        ([{"name": "video", "quality_range": [1, 2], "codec": "libx26"}], "'libx26'; did you mean"),
     ],
 )
 def test_wrong_steps_are_named(entries, message):
@@ -213,23 +218,6 @@ def test_unsharp_masking_leaves_halos_of_its_formula(rng):
     sharp = operation.apply(edge, rng)
     np.testing.assert_allclose(sharp, edge + 0.8 * (edge - blurred), atol=1e-5)
     assert sharp.max() > 0.75 and sharp.min() < 0.15
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ({"name": "sinc", "prob": 2}, "prob must be between 0 and 1, got 2"),
-        ({"name": "sinc", "probe": 0.5}, "sinc has no option 'probe'; did you mean 'prob'"),
-        ({"name": "resize", "resize_mode_list": ["nearst"]}, "unknown 'nearst'; did you mean 'nearest'"),
-        ({"name": "resize", "resize_mode_list": "area"}, "resize_mode_list must be a list of names"),
-        ({"name": "resize", "resize_mode_prob": [1]}, "3 probabilities that sum to 1"),
-        ({"name": "jpeg", "jpeg_range": [30, 90], "subsampling_list": ["4:1:1"]}, "unknown '4:1:1'"),
-        ({"name": "unsharp", "unsharp_weight": [1, 2], "unsharp_sigma": [1, 9]}, "between 0.1 and 3.3"),
-    ],
-)
-def test_impossible_options_of_further_steps_are_refused(entry, message):
-    with pytest.raises(ConfigError, match=rf"operations\.0: .*{message}"):
-        build_steps([entry])
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,17 @@ from ppsr.errors import ConfigError
 from ppsr.registry import LRSCHEDULERS
 
 
+def _build(name, learning_rate=1.0, **options):
+    return LRSCHEDULERS.build({"name": name, "learning_rate": learning_rate, **options})
+
+
 def test_multi_step_halves_at_each_milestone():
-    schedule = LRSCHEDULERS.build(
-        {"name": "MultiStepDecay", "learning_rate": 2e-4, "milestones": [250, 400], "gamma": 0.5}
-    )
+    schedule = _build("MultiStepDecay", 2e-4, milestones=[250, 400], gamma=0.5)
     assert [schedule(s) for s in (0, 249, 250, 399, 400)] == [2e-4, 2e-4, 1e-4, 1e-4, 5e-5]
 
 
 def test_cosine_restart_ends_a_period_at_its_boundary():
-    schedule = LRSCHEDULERS.build(
-        {
-            "name": "CosineAnnealingRestartLR",
-            "learning_rate": 2e-4,
-            "periods": [250, 500],
-            "restart_weights": [1, 1],
-        }
-    )
+    schedule = _build("CosineAnnealingRestartLR", 2e-4, periods=[250, 500], restart_weights=[1, 1])
     assert schedule(250) == pytest.approx(0, abs=1e-18)
     assert schedule(251) == pytest.approx(1e-4 * (1 + math.cos(math.pi / 500)))
     assert schedule(500) == pytest.approx(1e-4)
@@ -34,32 +29,22 @@ def test_schedules_know_where_they_are_over():
     cosine = {"name": "CosineAnnealingRestartLR", "periods": [250, 500], "restart_weights": [1, 1]}
     linear = {"name": "LinearDecay", "start_epoch": 3, "decay_epochs": 2, "iters_per_epoch": 10}
     for options, end in ((cosine, 750), (linear, 50)):
-        schedule = LRSCHEDULERS.build({**options, "learning_rate": 1.0})
+        schedule = _build(**options)
         assert schedule.end == end
         assert schedule(end - 1) > schedule(end) == schedule(10_000)
-    assert LRSCHEDULERS.build({"name": "ConstantLR", "learning_rate": 1.0}).end is None
+    assert _build("ConstantLR").end is None
 
 
 def test_warm_up_is_linear_and_reaches_the_rate():
-    schedule = LRSCHEDULERS.build({"name": "ConstantLR", "learning_rate": 1.0, "warmup_iters": 4})
+    schedule = _build("ConstantLR", warmup_iters=4)
     assert [schedule(s) for s in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
-def test_unequal_periods_and_weights_are_refused():
+def test_unequal_periods_and_an_unknown_name_are_refused():
     with pytest.raises(ConfigError, match="the same length"):
-        LRSCHEDULERS.build(
-            {
-                "name": "CosineAnnealingRestartLR",
-                "learning_rate": 1,
-                "periods": [1, 2],
-                "restart_weights": [1],
-            }
-        )
-
-
-def test_an_unknown_schedule_names_the_nearest():
+        _build("CosineAnnealingRestartLR", periods=[1, 2], restart_weights=[1])
     with pytest.raises(ConfigError, match="did you mean 'MultiStepDecay'"):
-        LRSCHEDULERS.build({"name": "MultiStepDecy", "learning_rate": 1})
+        _build("MultiStepDecy")
 
 
 @pytest.mark.parametrize(
@@ -76,4 +61,4 @@ def test_an_unknown_schedule_names_the_nearest():
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError, match="must be"):
-        LRSCHEDULERS.build({**options, "learning_rate": 1e-3})
+        _build(**options)
