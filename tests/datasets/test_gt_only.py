@@ -95,3 +95,5 @@ def test_lr_of_imagenet_pairs_is_neither_rounded_nor_clipped(folder):
     gt = item["gt"].transpose(1, 2, 0)
     np.testing.assert_array_equal(item["lq"].transpose(1, 2, 0), matlab_resize(gt, 0.25))
     assert np.abs(item["lq"] * 255 - np.rint(item["lq"] * 255)).max() > 0.1
+    enlarged = ImageNetPairedDataset(gt_folder=str(folder), scale=4, gt_size=40)[0, 0]  # of 35 x 42
+    assert (enlarged["gt"].shape, enlarged["lq"].shape) == ((3, 40, 40), (3, 10, 10))

@@ -92,3 +92,4 @@ def test_sides_that_are_no_multiples_of_the_scale_are_cut(tmp_path: Path) -> Non
         np.testing.assert_array_equal(item["gt"][:, ::4, ::4], item["lq"])
         np.testing.assert_array_equal(item["lq_x2"][:, ::2, ::2], item["lq"])
     assert PyramidDataset(**options)[0, 0]["lq_x2"].shape == (3, 8, 8)
+    assert data[0]["gt"].shape == (3, 100, 128)
