@@ -69,14 +69,6 @@ def _state(net):
     return state
 
 
-def test_positions_of_the_names_are_torchvisions_indices():
-    names = vgg.vgg_names("vgg19")
-    convs = [i for i, name in enumerate(names) if name.startswith("conv")]
-    assert convs == [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
-    assert names.index("pool5") == 36
-    assert vgg.vgg_names("vgg16").index("conv4_3") == 21
-
-
 def test_the_network_is_cut_behind_the_deepest_layer_and_frozen(rng):
     net = vgg.VGGFeatureExtractor(layer_name_list=["pool1", "conv1_2"])
     layers = " ".join(name for name, _ in net.vgg_net.named_children())
