@@ -246,6 +246,11 @@ def _run(run: Callable[[], int], name: str, leave: _Leave) -> int:
     except PpsrError as error:
         print(f"{name}: " + "\n  ".join(map(printable, error.args)), file=sys.stderr)
         return error.exit_code
+    except SystemError as error:  # of Paddle's backward pass, where it calls this package
+        if not isinstance(error.__cause__, PpsrError):
+            raise
+        print(f"{name}: {error.__cause__}", file=sys.stderr)
+        return error.__cause__.exit_code
     except Exception as error:
         logger.debug("the command failed", exc_info=True)
         if leave.received is not None:  # importing Paddle makes an ImportError of it

@@ -22,12 +22,18 @@ from paddle import distributed as dist
 
 from ppsr.compat.paddle import shared_counters
 from ppsr.engine.buckets import GradientBuckets
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, PpsrError
 
 logger = logging.getLogger(__name__)
 
 # nodes may keep their files in different places
 _PLACES = ("output_dir", "path", "weights", "meta_info")
+
+
+class LostRankError(PpsrError):
+    """Another process that this one works with has ended."""
+
+    exit_code = 1
 
 
 class Rendezvous:
@@ -46,7 +52,17 @@ class Rendezvous:
         self._others = [f"ppsr/rendezvous/{other}" for other in range(world) if other != rank]
 
     def wait(self) -> None:
-        """Return when all ranks have called this as often as this one."""
+        """Return when all ranks have called this as often as this one.
+
+        Raises:
+            LostRankError: the store has ended.
+        """
+        try:
+            self._wait()
+        except (OSError, RuntimeError, ValueError) as error:  # Paddle's
+            raise LostRankError("the process of rank 0 has ended; its log tells the reason") from error
+
+    def _wait(self) -> None:
         count = self._store.add(self._own, 1)
         for other in self._others:
             pause = 0.0005

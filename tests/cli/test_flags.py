@@ -138,6 +138,14 @@ def test_a_log_outlives_the_reader_of_its_output(tmp_path):
     assert (tmp_path / "log.txt").read_text().splitlines()[2].endswith("INFO: 2 \\udcff")
 
 
+def test_an_error_behind_paddle_backward_pass_is_one_line(capsys):
+    def run() -> int:
+        raise SystemError("<built-in function run_backward> returned a result") from ConfigError("no")
+
+    assert run_command(run) == 2
+    assert capsys.readouterr().err == "error: no\n"
+
+
 def test_a_full_disk_is_reported_once_by_the_log_and_names_other_files(tmp_path):
     code = (
         "import logging, pathlib, resource, signal, ppsr.files, ppsr.logs;"

@@ -7,7 +7,7 @@ from collections import Counter
 import paddle
 import pytest
 
-from ppsr.engine.distributed import Group, Rendezvous, check_equal_ranks, rank_settings
+from ppsr.engine.distributed import Group, LostRankError, Rendezvous, check_equal_ranks, rank_settings
 from ppsr.errors import ConfigError
 
 CONFIG = {
@@ -75,6 +75,15 @@ class _Store:
         with self.lock:
             self.counts[key] += amount
             return self.counts[key]
+
+
+def test_a_rank_whose_store_has_ended_says_so():
+    class Ended:
+        def add(self, key, amount):
+            raise ValueError("(InvalidArgument) TCP send error. Details: Broken pipe.")
+
+    with pytest.raises(LostRankError, match="the process of rank 0 has ended"):
+        Rendezvous(Ended(), 1, 2).wait()
 
 
 @pytest.mark.parametrize("world", [2, 3])
