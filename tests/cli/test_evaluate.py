@@ -35,6 +35,8 @@ def test_images_on_disk_are_scored(folders):
     assert done.exit_code == 0, done.output
     mean = json.loads((folders / "out" / "metrics.json").read_text())["mean"]
     assert f"{mean['psnr']:.2f}  {mean['ssim']:.4f}\n" in done.output
+    (folders / "sr" / "b.png").write_bytes(b"no image")
+    assert _run(folders, "--sr", str(folders / "sr"), "--no-grid").exit_code == 1
 
 
 @pytest.mark.parametrize(
