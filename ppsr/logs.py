@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from tqdm import tqdm
+
 from ppsr.errors import printable
 
 _FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
@@ -36,13 +38,27 @@ class _File(logging.FileHandler):
 
 
 class _Console(logging.StreamHandler[TextIO]):
-    """The standard output; what is written after its reader has gone, as `head` goes, is lost."""
+    """The standard output, above a bar that is shown; what can no longer be written there is lost."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's name
-        if not isinstance(sys.exc_info()[1], BrokenPipeError):
-            return super().handleError(record)
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), self.stream.fileno())
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            discard_output(error)
+        else:
+            super().handleError(record)
+
+
+def discard_output(error: OSError) -> None:
+    """Let everything that is still written to the standard output vanish, silently if its reader has gone, as
+    `head` goes."""
+    if not isinstance(error, BrokenPipeError):
+        print(f"the standard output cannot be written: {error.strerror}", file=sys.stderr)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def setup_logging(folder: Path | None, rank: int = 0) -> None:

@@ -215,7 +215,21 @@ def run_command(run: Callable[[], int], *, name: str = "error") -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
     with exit_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as leave:
-        return _run(run, name, leave)
+        try:
+            return _run(run, name, leave)
+        finally:
+            _flush_output()
+
+
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        from ppsr.logs import discard_output
+
+        discard_output(error)
+        if not isinstance(error, BrokenPipeError):
+            sys.exit(2)
 
 
 _DISTRIBUTIONS = {

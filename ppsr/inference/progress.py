@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppsr.errors import printable
 
@@ -24,8 +23,7 @@ Show = Callable[[str, str, float, int], None]
 def progress_bar() -> Iterator[Show]:
     """Show progress on a terminal, elsewhere as log lines; call it with (title, item, done, total).
 
-    Log lines of the package are printed above the bar. Those of progress come after 10 seconds at the
-    earliest, then each time a tenth more has passed.
+    Log lines of progress come after 10 seconds at the earliest, then each time a tenth more has passed.
 
     Example:
         >>> with progress_bar() as show:
@@ -35,7 +33,7 @@ def progress_bar() -> Iterator[Show]:
     columns, rows = shutil.get_terminal_size()
     size: dict[str, Any] = {"ncols": columns or 80, "nrows": rows or 24}
     bar = tqdm(leave=False, disable=None, miniters=0, mininterval=0.2, **size)
-    with bar, logging_redirect_tqdm([logging.getLogger("ppsr")]):
+    with bar:
         shown = ""
         began = logged = time.monotonic()
 

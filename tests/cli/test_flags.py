@@ -124,17 +124,42 @@ def test_names_that_are_no_text_are_printed(capsys):
     assert capsys.readouterr().out == "bad\\udcff.png\n"
 
 
-def test_a_log_outlives_the_reader_of_its_output(tmp_path):
-    code = (
-        "import logging, os, pathlib, ppsr.logs; ppsr.logs.setup_logging(pathlib.Path('.'));"
-        "[logging.getLogger('ppsr.x').info('%d %s', n, os.fsdecode(b'\\xff')) for n in range(3)]"
-    )
+def _with_output(code, output, folder):
+    """Run Python code, whose standard output is buffered, and close the output."""
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
+    try:
+        return subprocess.run(
+            command, check=False, stdout=output, stderr=subprocess.PIPE, cwd=folder, env=env
+        )
+    finally:
+        os.close(output)
+
+
+def _without_reader():
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, check=False, stdout=write, stderr=subprocess.PIPE, cwd=tmp_path)
-    os.close(write)
-    assert (result.returncode, result.stderr) == (0, b"")
+    return write
+
+
+def _full_disk():
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+_FULL = b"the standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(("output", "said"), [(_without_reader, b""), (_full_disk, _FULL)])
+@pytest.mark.parametrize("bar", ["contextlib.nullcontext", "ppsr.inference.progress.progress_bar"])
+def test_a_log_outlives_its_output(tmp_path, output, said, bar):
+    code = (
+        "import contextlib, logging, os, pathlib, ppsr.logs, ppsr.inference.progress\n"
+        "ppsr.logs.setup_logging(pathlib.Path('.'))\n"
+        f"with {bar}():\n"
+        "    [logging.getLogger('ppsr.x').info('%d %s', n, os.fsdecode(b'\\xff')) for n in range(3)]"
+    )
+    result = _with_output(code, output(), tmp_path)
+    assert (result.returncode, result.stderr) == (0, said)
     assert (tmp_path / "log.txt").read_text().splitlines()[2].endswith("INFO: 2 \\udcff")
 
 
@@ -160,6 +185,13 @@ def test_a_full_disk_is_reported_once_by_the_log_and_names_other_files(tmp_path)
     assert result.stderr.count("log.txt cannot be written: File too large") == 1
     assert "Logging error" not in result.stderr
     assert "File too large: 'result'" in result.stderr
+
+
+@pytest.mark.parametrize(("output", "code", "said"), [(_without_reader, 0, b""), (_full_disk, 2, _FULL)])
+def test_output_that_is_lost_at_the_end_is_told_unless_nobody_reads_it(tmp_path, output, code, said):
+    run = "import sys; from ppsr.cli.flags import run_command; sys.exit(run_command(lambda: print(1) or 0))"
+    result = _with_output(run, output(), tmp_path)
+    assert (result.returncode, result.stderr) == (code, said)
 
 
 def test_signals_that_are_ignored_stay_so():

@@ -6,6 +6,7 @@ import sys
 from io import StringIO
 
 from ppsr.inference.progress import Progress, progress_bar
+from ppsr.logs import setup_logging
 
 
 class Terminal(StringIO):
@@ -46,14 +47,13 @@ def test_elsewhere_the_log_tells_now_and_then_how_far_it_is(monkeypatch, caplog)
 
 def test_log_lines_stay_whole(monkeypatch):
     terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    handler = logging.StreamHandler(terminal)
     logger = logging.getLogger("ppsr")
-    logger.addHandler(handler)
-    try:
-        with progress_bar() as show:
-            show("1 of 2", "a.png", 0, 2)
-            logger.warning("a line")
-    finally:
-        logger.removeHandler(handler)
-    assert "\ra line\n" in re.sub(r"\r +\r", "\r", terminal.getvalue())
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, terminal)
+    for name, value in {"handlers": [], "propagate": True, "level": logger.level}.items():
+        monkeypatch.setattr(logger, name, value)
+    setup_logging(None)
+    with progress_bar() as show:
+        show("1 of 2", "a.png", 0, 2)
+        logger.warning("a line")
+    assert re.search(r"\r\[.*\] ppsr WARNING: a line\n", re.sub(r"\r +\r", "\r", terminal.getvalue()))
