@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ppsr.errors import ConfigError, PpsrError, did_you_mean
+from ppsr.errors import ConfigError, PpsrError, did_you_mean, first_line
 
 __all__ = [
     "CRITERIONS",
@@ -135,7 +135,7 @@ class Registry:
             if "ResourceExhausted" in str(error):  # memory, which is not a fault of the value
                 raise
             logger.debug("building %s failed", name, exc_info=True)
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            reason = first_line(error)
             doubtful = [_named(key, value) for key, value in arguments.items() if _is_doubtful(value)]
             raise ConfigError("; ".join([f"{self.kind} '{name}': {reason}", *doubtful])) from error
         if self.kind == "generator":

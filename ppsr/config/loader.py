@@ -11,7 +11,7 @@ from ppsr.config.yaml_tree import Lines, parse_scalar_text, read_yaml
 from ppsr.errors import ConfigError, did_you_mean
 from ppsr.registry import import_modules
 
-__all__ = ["Config", "find_config", "load_config", "merge", "read_base", "shipped_configs"]
+__all__ = ["Config", "find_config", "flatten", "load_config", "merge", "read_base", "shipped_configs"]
 
 
 class Config(dict[str, Any]):
@@ -158,6 +158,16 @@ def _same_component(old: Any, new: Any) -> TypeGuard[Mapping[str, Any]]:
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return False
     return new.get("name", old.get("name")) == old.get("name")
+
+
+def flatten(node: Any, key: str = "") -> dict[str, Any]:
+    """Values that are no sections, and no lists of some, by their dotted keys."""
+    if isinstance(node, list) and any(isinstance(child, Mapping) for child in node):
+        node = dict(enumerate(node))
+    if not isinstance(node, Mapping):
+        return {key: node}
+    below = (flatten(child, f"{key}.{name}".lstrip(".")) for name, child in node.items())
+    return {inner: value for part in below for inner, value in part.items()}
 
 
 def _override(values: dict[str, Any], lines: Lines, override: str) -> None:

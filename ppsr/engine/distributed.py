@@ -21,6 +21,7 @@ from paddle import Tensor, nn
 from paddle import distributed as dist
 
 from ppsr.compat.paddle import shared_counters
+from ppsr.config.loader import flatten
 from ppsr.engine.buckets import GradientBuckets
 from ppsr.errors import ConfigError, PpsrError
 
@@ -174,7 +175,11 @@ def rank_settings(config: Mapping[str, Any], dataset: Any, nets: Mapping[str, nn
 
     Folders and files of the config may differ; images are compared by name and order.
     """
-    settings = _flat(config)
+    settings = {
+        key: str(value)
+        for key, value in flatten(config).items()
+        if not any(part in _PLACES or "folder" in part for part in key.split("."))
+    }
     items = (item if isinstance(item, tuple) else (item,) for item in getattr(dataset, "items", ()))
     paths = [Path(str(path)).name for item in items for path in item]
     settings["number of training samples"] = str(len(dataset))
@@ -199,19 +204,6 @@ def check_equal_ranks(group: Group, settings: Mapping[str, str]) -> None:
                     f"rank {rank} was started for another training: {key} is {other.get(key, 'not set')}, "
                     f"on rank 0 {first.get(key, 'not set')}; start all ranks with the same config and options"
                 )
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
-        value = dict(enumerate(value))
-    if isinstance(value, Mapping):
-        parts = {
-            f"{name}.{key}".lstrip("."): part
-            for key, part in value.items()
-            if str(key) not in _PLACES and "folder" not in str(key)
-        }
-        return {key: text for inner, part in parts.items() for key, text in _flat(part, inner).items()}
-    return {name: str(value)}
 
 
 def _digest(values: Sequence[Any]) -> str:

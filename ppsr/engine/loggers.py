@@ -17,7 +17,7 @@ import numpy as np
 import paddle
 from paddle.nn import functional as F
 
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, first_line
 from ppsr.files import json_number
 from ppsr.imaging.io import to_uint8, write_image
 
@@ -131,9 +131,10 @@ class _WandbWriter:
         try:
             self.run = wandb.init(**options, resume="allow", config=experiment.model_dump(mode="json"))
         except wandb.Error as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             text = "log in with `wandb login`, or set WANDB_MODE=offline"
-            raise ConfigError(f"wandb_project: Weights & Biases refuses the run: {reason}; {text}") from None
+            raise ConfigError(
+                f"wandb_project: Weights & Biases refuses the run: {first_line(error)}; {text}"
+            ) from None
         self.run.define_metric("*", step_metric="step")
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:

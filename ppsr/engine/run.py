@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from ppsr.config.loader import Config
+from ppsr.config.loader import Config, flatten
 from ppsr.config.schema import Experiment
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import atomic_write
@@ -50,24 +49,15 @@ def log_changes(folder: Path, config: Config) -> None:
     """Name the keys that differ from the configuration which a run began with, as another config file of the
     same name does."""
     try:
-        before = _leaves(json.loads((folder / _CONFIG).read_text()))
+        before = flatten(json.loads((folder / _CONFIG).read_text()))
     except (OSError, ValueError):
         return
-    now = _leaves(json.loads(json.dumps(config, default=str)))
+    now = flatten(json.loads(json.dumps(config, default=str)))
     keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if keys:
         shown = "; ".join(f"{key} was {before.get(key)}, now {now.get(key)}" for key in keys[:6])
         more = f" and {len(keys) - 6} more" if len(keys) > 6 else ""
         logger.info("changed since the run began: %s%s", shown, more)
-
-
-def _leaves(node: Any, key: str = "") -> dict[str, Any]:
-    """Values by their dotted keys."""
-    if not isinstance(node, dict):
-        return {key: node}
-    return {
-        k: v for name, child in node.items() for k, v in _leaves(child, f"{key}.{name}".lstrip(".")).items()
-    }
 
 
 @contextmanager

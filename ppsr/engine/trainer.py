@@ -22,7 +22,7 @@ from ppsr.engine.saver import Saver
 from ppsr.engine.signals import Stopped, StopRequest
 from ppsr.engine.state import build_state
 from ppsr.engine.validation import Validator
-from ppsr.errors import ConfigError, DataError, PpsrError
+from ppsr.errors import ConfigError, DataError, PpsrError, first_line
 from ppsr.imaging.io import write_image
 from ppsr.memory import is_out_of_memory
 from ppsr.models.base import BaseModel, Batch
@@ -315,7 +315,7 @@ class OutOfMemoryError(PpsrError):
     exit_code = 1
 
     def __init__(self, step: int, error: BaseException) -> None:
-        reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+        reason = first_line(error)
         super().__init__(
             f"not enough memory after step {step}: lower dataset.train.batch_size, gt_size or num_workers, "
             f"or compute in half precision (--amp); {reason[:200]}"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ppsr.errors import DataError
-from ppsr.imaging.metadata import DAMAGED_EXIF, Metadata, is_sound_exif
+from ppsr.imaging.metadata import DAMAGED_EXIF, LARGEST_TEXT, Metadata, is_sound_exif
 
 MOST_FRAMES = 10_000  # frames beyond these are not counted
 STRIP = 64  # rows
@@ -58,6 +58,16 @@ def sound_exif(exif: bytes | None, warnings: list[str]) -> bytes | None:
         return exif
     warnings.append(DAMAGED_EXIF)
     return None
+
+
+def kept_texts(
+    texts: list[tuple[bytes, bytes]], warnings: list[str], what: str = "texts"
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The texts, or none and a warning if they are too large."""
+    if sum(len(mark) + len(body) for mark, body in texts) <= LARGEST_TEXT:
+        return tuple(texts)
+    warnings.append(f"the {what} are too large and are left out")
+    return ()
 
 
 def count_frames(frames: int, warnings: list[str], most: int = MOST_FRAMES) -> None:

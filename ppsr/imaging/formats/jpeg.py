@@ -24,10 +24,11 @@ from ppsr.imaging.formats.common import (
     check_size,
     count_frames,
     in_strips,
+    kept_texts,
     sound_exif,
 )
 from ppsr.imaging.formats.others import eight_bit
-from ppsr.imaging.metadata import COMMENT, EXIF_HEADER, IPTC, LARGEST_TEXT, Directories, Metadata
+from ppsr.imaging.metadata import COMMENT, EXIF_HEADER, IPTC, Directories, Metadata
 
 _MOST_SCANS = 256  # of a progressive file; encoders write about ten
 _MOST_DPI = 65_535
@@ -129,11 +130,8 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
             kept.append(content[begin:end])
     clean = b"".join([*kept, content[start:]])
     profile = b"".join(icc[number] for number in sorted(icc)) or None
-    if sum(len(body) for _, body in texts) > LARGEST_TEXT:
-        warnings.append("the comments are too large and are left out")
-        texts = []
-    exif_block = sound_exif(exif or None, warnings)
-    return clean, Metadata(profile, exif_block, xmp, dpi, texts=tuple(texts))
+    comments = kept_texts(texts, warnings, "comments")
+    return clean, Metadata(profile, sound_exif(exif or None, warnings), xmp, dpi, texts=comments)
 
 
 def _images(index: bytes) -> int:

@@ -20,6 +20,7 @@ from ppsr.imaging.formats.common import (
     check_size,
     count_frames,
     in_strips,
+    kept_texts,
     sound_exif,
 )
 from ppsr.imaging.formats.others import eight_bit, open_image
@@ -114,10 +115,7 @@ def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings
     if len(found.get(b"pHYs", b"")) == 9 and found[b"pHYs"][8] == 1:  # per metre
         across, down = struct.unpack(">II", found[b"pHYs"][:8])
         dpi = (across * 0.0254, down * 0.0254) if across and down else None
-    others = [text for key, text in texts.items() if key not in (_EXIF, _XMP)]
-    if sum(map(len, others)) > LARGEST_TEXT:
-        warnings.append("the texts are too large and are left out")
-        others = []
+    others = [(text[:4], text[4:]) for key, text in texts.items() if key not in (_EXIF, _XMP)]
     icc = found[b"iCCP"].partition(b"\0")[2][1:] if b"iCCP" in found else None
     return Metadata(
         icc=None if icc is None else unpacked(icc, "colour profile"),
@@ -125,7 +123,7 @@ def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings
         xmp=xmp,
         dpi=dpi,
         chunks={kind: found[kind] for kind in (b"cHRM", b"gAMA", b"sRGB", b"cICP") if kind in found},
-        texts=tuple((text[:4], text[4:]) for text in others),
+        texts=kept_texts(others, warnings),
     )
 
 
