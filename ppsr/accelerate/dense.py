@@ -144,9 +144,14 @@ class _DenseSteps:
         found = {key: self.steps.scratch(shape) for key, shape in shapes.items()}
         desc = self.steps.primitive(
             "convolution_backward_weights_primitive_desc_create",
-            *(DIRECT, features.description, self.steps.any_layout(self._kernel(k))),
-            *(self.steps.plain([self.outputs[k]]), grad.description),
-            *(*_GEOMETRY, self._hint(k), self.steps.library.attributes),
+            DIRECT,
+            features.description,
+            self.steps.any_layout(self._kernel(k)),
+            self.steps.plain([self.outputs[k]]),
+            grad.description,
+            *_GEOMETRY,
+            self._hint(k),
+            self.steps.library.attributes,
         )
         outputs = {DIFF_WEIGHTS: found[_WEIGHTS + k], DIFF_BIAS: found[_BIASES + k]}
         self.steps.add(desc, {SRC: features, DIFF_DST: grad}, outputs)
@@ -165,16 +170,27 @@ class _DenseSteps:
         steps = self.steps
         return steps.primitive(
             "convolution_forward_primitive_desc_create",
-            *(TRAINING, DIRECT, features, steps.any_layout(self._kernel(k))),
-            *(steps.plain([self.outputs[k]]), result, *_GEOMETRY, attributes or steps.library.attributes),
+            TRAINING,
+            DIRECT,
+            features,
+            steps.any_layout(self._kernel(k)),
+            steps.plain([self.outputs[k]]),
+            result,
+            *_GEOMETRY,
+            attributes or steps.library.attributes,
         )
 
     def _data_desc(self, k: int) -> int:
         features, result = self._layouts(k)
         return self.steps.primitive(
             "convolution_backward_data_primitive_desc_create",
-            *(DIRECT, features, self.steps.any_layout(self._kernel(k)), result),
-            *(*_GEOMETRY, self._hint(k), self.steps.library.attributes),
+            DIRECT,
+            features,
+            self.steps.any_layout(self._kernel(k)),
+            result,
+            *_GEOMETRY,
+            self._hint(k),
+            self.steps.library.attributes,
         )
 
     def _layouts(self, k: int) -> tuple[int, int]:

@@ -60,16 +60,24 @@ class LayerNorm(Operation):
         attributes = steps.library.attributes
         forward = steps.primitive(
             "layer_normalization_forward_primitive_desc_create",
-            *(TRAINING, x.description, x.description),
-            *(*last, attributes),
+            TRAINING,
+            x.description,
+            x.description,
+            *last,
+            attributes,
         )
         if not steps.needs_grad:
             steps.add(forward, inputs, {DST: steps.array(DST, rows), MEAN: mean, VARIANCE: variance})
             return
         desc = steps.primitive(
             "layer_normalization_backward_primitive_desc_create",
-            *(_BACKWARD, x.description, x.description, x.description),
-            *(*last, forward, attributes),
+            _BACKWARD,
+            x.description,
+            x.description,
+            x.description,
+            *last,
+            forward,
+            attributes,
         )
         shapes = {DIFF_SRC: rows, DIFF_SCALE: row, DIFF_SHIFT: row}
         outputs = {key: steps.wanted(key, shape) for key, shape in shapes.items()}
