@@ -15,11 +15,19 @@ logger = logging.getLogger(__name__)
 _MOST_ENTRIES = 256  # of a file
 
 
+def user_folder() -> Path:
+    """`$PPSR_HOME`, else `ppsr` in the user's cache folder; it need not exist."""
+    try:
+        if home := os.environ.get("PPSR_HOME"):
+            return Path(home).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ppsr"
+    except RuntimeError:  # a user without a home, as in containers: like one that cannot be written
+        return Path(os.devnull) / "ppsr"
+
+
 def cache_folder() -> Path:
     """The user's folder for what can be made again; it need not exist."""
-    if home := os.environ.get("PPSR_HOME"):
-        return Path(home) / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppsr"
+    return user_folder() / "cache" if os.environ.get("PPSR_HOME") else user_folder()
 
 
 def cache_get(name: str) -> dict[str, Any]:

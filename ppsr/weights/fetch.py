@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import os
 import re
 import shutil
 from functools import cache
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from ppsr.cache import user_folder
 from ppsr.errors import WeightError
 from ppsr.files import sha256
 from ppsr.weights.catalogue import Entry, Source, SourceFile, find_entry
@@ -30,9 +30,7 @@ _BLOCK = 1 << 16
 
 def weight_folder() -> Path:
     """Folder of downloads: `$PPSR_HOME/weights`, else `ppsr/weights` in the user's cache folder."""
-    home = os.environ.get("PPSR_HOME")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return (Path(home).expanduser() if home else cache / "ppsr") / "weights"
+    return user_folder() / "weights"
 
 
 def get_entry(entry: Entry, *, progress: bool = True) -> Path:

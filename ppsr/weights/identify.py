@@ -53,9 +53,15 @@ def identify(state: StateDict) -> NetworkSpec:
         )
     shown = ", ".join(sorted(state)[:6])
     tried = ", ".join(name for name, detect in detectors.items() if detect)
+    heads = {key.partition(".")[0] for key in state}
+    prefix = (
+        f"If '{heads.pop()}.' is a trainer's prefix, save them without it; else name"
+        if len(heads) == 1
+        else "Name"
+    )
     raise WeightError(
         f"no known network has these {len(state)} keys ({shown}, ...); tried {tried}. "
-        "Name the network in a config"
+        f"{prefix} the network in a config"
     )
 
 

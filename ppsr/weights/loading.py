@@ -60,10 +60,14 @@ def load_state(
         One line per entry that was not loaded; empty when all fits.
 
     Raises:
-        ConfigError: ``partial`` holds something that is not a regular expression.
+        ConfigError: ``partial`` holds something that is no regular expression, or Paddle is in static mode.
         WeightError: a key is missing, unexpected or has another shape and ``partial`` does not accept it, or
             it accepts all and fewer than half of the tensors are loaded. Nothing has changed then.
     """
+    if not paddle.in_dynamic_mode():
+        raise ConfigError(
+            "Paddle is in static mode, where weights cannot be set: call paddle.disable_static()"
+        )
     own = net.state_dict()
     if mapped := getattr(net, "map_published_keys", None):
         state = mapped(state)

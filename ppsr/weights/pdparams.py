@@ -113,13 +113,17 @@ _BUILTINS: dict[str, Callable[..., Any]] = {
     "eval": _eval,
 }
 _ARRAYS: dict[str, Callable[..., Any]] = {"_reconstruct": _Array, "scalar": _scalar}
-_TABLE = {
+NUMPY = {
     ("numpy", "ndarray"): Builder(),
     ("numpy", "dtype"): Builder(_Dtype),
     ("_codecs", "encode"): Builder(_encode),
+    **{(f"numpy.{m}.multiarray", n): Builder(f) for m in ("core", "_core") for n, f in _ARRAYS.items()},
+}
+"""What arrays and numbers of NumPy are made by."""
+_TABLE = {
+    **NUMPY,
     ("collections", "OrderedDict"): Builder(mapping),
     **{(m, n): Builder(f) for m in ("builtins", "__builtin__") for n, f in _BUILTINS.items()},
-    **{(f"numpy.{m}.multiarray", n): Builder(f) for m in ("core", "_core") for n, f in _ARRAYS.items()},
 }
 
 
@@ -154,6 +158,11 @@ def _finished(value: Any) -> Any:
         value = value[1] if isinstance(value[1], _Array) else value
     if isinstance(value, dict):
         return {key: item for key, item in value.items() if key != _NAMES}
+    return stored_array(value)
+
+
+def stored_array(value: Any) -> Any:
+    """The array that a stand-in of one holds; other values as they are."""
     if isinstance(value, _Array):
         if value.value is None:
             raise CorruptFile("array without contents")

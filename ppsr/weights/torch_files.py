@@ -20,6 +20,7 @@ import numpy as np
 from ppsr.errors import printable
 from ppsr.weights.dtypes import DTYPES, STORAGES, from_bits
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile, scan
+from ppsr.weights.pdparams import NUMPY, stored_array
 from ppsr.weights.unpickle import Builder, Part, Reader, mapping, plain
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -104,6 +105,7 @@ def _typed_tensor(
 
 
 _TABLE: dict[tuple[str, str], Builder] = {
+    **NUMPY,  # scores beside the weights
     ("collections", "OrderedDict"): Builder(lambda items=(): _Ordered(mapping(items))),
     ("torch._utils", "_rebuild_tensor"): Builder(lambda *given: _tensor(*given[:4])),
     ("torch._utils", "_rebuild_tensor_v2"): Builder(lambda *given: _tensor(*given[:4])),
@@ -117,11 +119,8 @@ _TABLE: dict[tuple[str, str], Builder] = {
 
 
 def _reader(content: bytes, load: Callable[[Any], Any]) -> Reader:
-    whole = (
-        ", as it is a whole pickled module, which is a program. Save its weights where it was made: "
-        "torch.save(module.state_dict(), 'weights.pth')"
-    )
-    hint = whole if b"torch.nn.modules" in content else ""
+    whole = ", as it is a whole pickled module, which is a program" if b"torch.nn.modules" in content else ""
+    hint = f"{whole}. Save its weights where it was made: torch.save(module.state_dict(), 'weights.pth')"
     return Reader(io.BytesIO(content), _TABLE, encoding="utf-8", load=load, hint=hint)
 
 
@@ -139,7 +138,7 @@ def parse_torch(content: bytes, source: str = "weights") -> Any:
     """
     try:
         value = _parse_zip(content, source) if content[:2] == b"PK" else _parse_legacy(content, source)
-        return plain(value)
+        return plain(value, stored_array)
     except (UnsafeFile, CorruptFile) as error:
         text = str(error)
         raise type(error)(text if text.startswith(source) else f"{source}: {text}") from None

@@ -17,9 +17,15 @@ from ppsr.errors import WeightError
 from ppsr.weights.identify import StateDict
 
 _ENTRIES = ("params", "model_state_dict", "state_dict", "model", "net", "net_g", "netG", "G")
-_ATTRIBUTES = ("net_g", "netG", "generator", "model", "net", "network", "module", "_forward_module", "G")
+# attributes in lower case without underscores
+_ATTRIBUTES = ("netg", "generator", "model", "onlinemodel", "net", "network", "module", "forwardmodule", "g")
+_WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _PREDICTOR_PREFIX = "predictor"  # a second network that inference needs, so that nothing may be taken off
 _COUNTERS = ("n_averaged", "step_counter", "num_updates", "decay", "epoch", "step", "iter", "global_step")
+_PROFILES = ("total_ops", "total_params")  # what thop leaves in every layer
+_OF_OPTIMIZER = re.compile(
+    r"(optimizers?|param_groups|LR_Scheduler|.*_(moment\d*|velocity|beta\d_pow_acc)_\d+)"
+)
 _DEPTH = 4
 _SHOWN = 3
 
@@ -67,6 +73,11 @@ def unwrap(tree: Any, source: str, key: str | None = None, *, own: bool = False)
         tree = _inner(tree, found)
     arrays = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)}
     groups = {str(k): v for k, v in tree.items() if _is_state(v)}
+    names = arrays or ({} if groups else tree)
+    if any(_OF_OPTIMIZER.fullmatch(str(name)) for name in names):
+        raise WeightError(
+            f"{source} holds the state of an optimizer, not weights; give the file of weights saved beside it"
+        )
     if not arrays and not groups:
         raise WeightError(f"{source} holds no tensors; its entries are {_listed(tree)}")
     nets: dict[str, StateDict] = {"": arrays} if arrays else groups
@@ -99,9 +110,9 @@ def _inner(tree: dict[Any, Any], found: Unwrapped) -> dict[Any, Any]:
 
 def _without_prefixes(state: Mapping[str, np.ndarray], notes: list[str]) -> StateDict:
     """Without what wrappers and trainers put around the keys of a network."""
-    if any("_orig_mod." in key for key in state):
-        notes.append("took '_orig_mod.' off the keys")
-    result = {key.replace("_orig_mod.", ""): value for key, value in state.items()}
+    wrappers = dict.fromkeys(found[0] for key in state for found in _WRAPPERS.finditer(key))
+    notes += [f"took '{wrapper}' off the keys" for wrapper in wrappers]
+    result = {_WRAPPERS.sub("", key): value for key, value in state.items()}
     for _ in range(_DEPTH):
         attribute = _attribute(result)
         if attribute is None:
@@ -111,7 +122,7 @@ def _without_prefixes(state: Mapping[str, np.ndarray], notes: list[str]) -> Stat
         notes.append(f"took '{prefix}' off the keys")
         notes += _left_out(left)
         result = {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
-    counters = [key for key in result if key in _COUNTERS]
+    counters = [key for key in result if key in _COUNTERS or key.rpartition(".")[2] in _PROFILES]
     if counters and len(counters) < len(result):
         notes += _left_out(counters)
         result = {key: value for key, value in result.items() if key not in counters}
@@ -129,10 +140,11 @@ def _attribute(state: StateDict) -> str | None:
         heads.setdefault(head, set()).add(rest)
     if _PREDICTOR_PREFIX in heads:
         return None
-    for name in _ATTRIBUTES:
-        if name not in heads or (name != "module" and any(re.match(r"\d|$", rest) for rest in heads[name])):
+    plain = {head.replace("_", "").lower(): head for head in heads}
+    for name in filter(None, map(plain.get, _ATTRIBUTES)):
+        if name != "module" and any(re.match(r"\d|$", rest) for rest in heads[name]):
             continue
-        twins = (twin for twin in (*_averages(name), "ema") if twin in heads)
+        twins = (head for head in heads if "ema" in re.split("[_-]", head.lower()))
         return next(
             (twin for twin in twins if _network_keys(heads[twin]) == _network_keys(heads[name])), name
         )

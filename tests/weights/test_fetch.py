@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ppsr.cache import cache_folder, cache_get, cache_put
 from ppsr.errors import WeightError
 from ppsr.weights import fetch
 from ppsr.weights.catalogue import Entry, Source, SourceFile, find_entry
@@ -142,6 +143,19 @@ def test_a_folder_that_cannot_be_written_is_named(monkeypatch, tmp_path: Path) -
     file = SourceFile("w.pth", 3, SUM, ("https://example.org/w.pth",))
     with pytest.raises(WeightError, match=r"cannot write .*file.*: Not a directory; PPSR_HOME names another"):
         get_entry(Entry("made-up", "test", "us", None, (Source((file,)),)))
+
+
+def test_a_user_without_home_has_no_cache_and_a_tilde_is_the_home(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PPSR_HOME", "~/x")
+    assert cache_folder() == tmp_path / "x" / "cache"
+    assert fetch.weight_folder() == tmp_path / "x" / "weights"
+    for name in ("HOME", "PPSR_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # of a user that the system does not know
+    assert cache_get("backends.json") == {}
+    cache_put("backends.json", "a", 1)
+    assert not fetch.weight_folder().exists()
 
 
 def test_without_a_network_the_message_says_how_to_do_it_by_hand(monkeypatch, tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ def _zip() -> bytes:
         ("net.safetensors", b"<html>404</html>", "a web page"),
         ("net.pdparams", b'{"message": "Not Found"}', "a JSON text"),
         ("net.pdiparams", bytes(50), "an exported network of Paddle without the .info.json"),
+        (
+            "net.json",
+            b'{"metadata": {}, "weight_map": {"a": "net-1.safetensors"}}',
+            "weights in several files",
+        ),
         ("net.json", b'{"base_code":{"magic":"pir"}}', "an exported network of Paddle"),
         ("net.onnx", b"\x08\x08\x12\x07pytorch" + bytes(50), "an ONNX graph"),
         ("net.h5", b"\x89HDF\r\n\x1a\n" + bytes(50), "an HDF5 file"),

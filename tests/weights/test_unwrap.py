@@ -32,6 +32,7 @@ def chosen(tree: dict) -> tuple[str, list[str]]:
     [
         *("module.", "net_g.", "netG.", "generator.", "model.", "net.", "module.model.", "_forward_module."),
         *("_forward_module.net_g.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."),
+        *("_fsdp_wrapped_module.", "net_G.", "NetG."),
     ],
 )
 def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
@@ -42,7 +43,12 @@ def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
 @pytest.mark.parametrize(
     ("tree", "taken"),
     [
-        ({key.replace("body.", "body._orig_mod."): value for key, value in PLAIN.items()}, "plain"),
+        *(
+            ({key.replace("body.", f"body.{name}."): value for key, value in PLAIN.items()}, "plain")
+            for name in ("_orig_mod", "_checkpoint_wrapped_module")
+        ),
+        ({**PLAIN, "total_ops": np.zeros(1), "body.0.total_params": np.zeros(1)}, "plain"),
+        ({**under("online_model.", PLAIN), **under("ema_model.", AVERAGE), "step": np.array(1)}, "average"),
         ({"params_ema": {}, "params": PLAIN}, "plain"),  # an average that never began
         ({**under("module.", PLAIN), "n_averaged": np.array(5)}, "plain"),
         ({**under("net_g.", PLAIN), "net_g_ema.decay": np.array(0.9)}, "plain"),
@@ -63,6 +69,20 @@ def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
 )
 def test_averages_of_the_network_are_preferred(tree: dict, taken: str) -> None:
     assert chosen(tree)[0] == taken
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"state": {"0": {"exp_avg": np.zeros(2)}}, "param_groups": [{"lr": 1.0}]},
+        {"epoch": 1, "iter": 5000, "optimizers": [{"state": {}}], "schedulers": []},
+        {"conv2d_0.w_0_moment1_0": np.zeros(2), "conv2d_0.w_0_beta1_pow_acc_0": np.zeros(1)},
+    ],
+)
+def test_the_state_of_an_optimizer_is_named_as_one(tree: dict) -> None:
+    with pytest.raises(WeightError, match="state of an optimizer, not weights"):
+        unwrap(tree, "x.pth")
+    assert unwrap({"params": PLAIN, "optimizers": [1]}, "x").nets[""].keys() == PLAIN.keys()
 
 
 @pytest.mark.parametrize(
