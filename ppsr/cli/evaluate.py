@@ -35,7 +35,10 @@ def evaluate_images(
     protocol: Annotated[str, typer.Option(help="classic, dsr, reflash, dasr or realsr.")] = "classic",
     scale: Annotated[int, typer.Option(min=1, help="Scale factor: HR size / LR size.")] = 4,
     gt: Annotated[str | None, typer.Option(help="HR images: folder, pattern or file.")] = None,
-    sr: Annotated[str | None, typer.Option(help="SR images to score: folder, pattern or file.")] = None,
+    sr: Annotated[
+        list[str],
+        typer.Option(help="SR images to score: folder, pattern or file; repeat it for several methods."),
+    ] = [],
     lq: Annotated[str | None, typer.Option(help="LR images; default: generated from HR.")] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder with the protocol's test sets, instead of --gt.")
@@ -80,7 +83,7 @@ def evaluate_images(
         typer.Option(
             "-o",
             "--output",
-            help="Report folder, with a subfolder for each of several networks; default: new.",
+            help="Report folder, with a subfolder for each of several methods; default: new.",
         ),
     ] = None,
     grid: Annotated[bool, typer.Option(help="Draw the best and the worst image.")] = True,
@@ -122,7 +125,6 @@ def evaluate_images(
         protocol=protocol,
         scale=scale,
         gt=gt,
-        sr=sr,
         lq=lq,
         data=data,
         sets=comma_separated("--sets", sets),
@@ -134,19 +136,20 @@ def evaluate_images(
         value_range=value_range,
         group=group,
     )
-    methods: list[tuple[str, Any]] = []  # label in the table, and what makes SR images; None: --sr
-    if bicubic or (bicubic is None and networks and sr is None and chosen.gt_layout is not None):
-        methods.append(("bicubic", "bicubic"))
+    # label in the table, and what is scored
+    methods: list[tuple[str, dict[str, Any]]] = [(place, {"sr": place}) for place in sr]
+    if bicubic or (bicubic is None and networks and chosen.gt_layout is not None):
+        methods.append(("bicubic", {"method": "bicubic"}))
     for files, label in zip(networks, network_labels(networks), strict=True):
         network = load_source(config_file, files)
         upscaler = Upscaler(network, backend=backend, options=place, tile=tile, self_ensemble=self_ensemble)
         check_scale(label, upscaler, scale)  # before the first one is scored
-        methods.append((label, upscaler))
-    results, reports = _scored(
-        score, methods or [(str(sr), None)], output, f"{chosen.name}-x{scale}", grid=grid
-    )
+        methods.append((label, {"method": upscaler}))
+    results, reports = _scored(score, methods or [("", {})], output, f"{chosen.name}-x{scale}", grid=grid)
     if not results[0].is_main:
         return
+    if len({len(result.sets) for result in results}) > 1:
+        raise ConfigError("the methods have images of different degradations; score each alone")
     for line in (*table_lines(results, images=images), *reports):
         print(printable(line))
     code = max((result.exit_code for result in results), default=0)
@@ -156,7 +159,7 @@ def evaluate_images(
 
 def _scored(
     score: Callable[..., Evaluation],
-    methods: Sequence[tuple[str, Any]],
+    methods: Sequence[tuple[str, dict[str, Any]]],
     output: Path | None,
     protocol: str,
     *,
@@ -175,8 +178,8 @@ def _scored(
     results: list[Evaluation] = []
     reports: list[str] = []
     with progress_bar() as show:
-        for label, method in methods:
-            result = score(method, on_image=partial(show, label if method else "SR"))
+        for label, scored in methods:
+            result = score(**scored, on_image=partial(show, label))
             result.method = label
             results.append(result)
             if result.is_main and label in reported:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 
 from paddle import nn
 
+from ppsr.compat.paddle import seeded
 from ppsr.errors import ConfigError
 from ppsr.evaluation.protocols import Protocol, find_protocol
 from ppsr.evaluation.published import method_names
 from ppsr.evaluation.sources import ImageSource, Upscale, bicubic, find_sets
+from ppsr.generators.apply import evaluating
 from ppsr.imaging.reading import check_value_range
+from ppsr.inference.export.artifact import find_export
 from ppsr.inference.upscaler import Upscaler
 from ppsr.metrics.scoring import ProcessGroup, SetScore, score_set
 from ppsr.registry import METRICS
@@ -146,17 +150,21 @@ def evaluate(
     tasks, absent = find_sets(chosen, scale, gt=gt, sr=sr, lq=lq, data=data, sets=sets, name=name)
     if lq_script == "fixed" and not any(task.lq is None and task.sr is None for task in tasks):
         raise ConfigError("lq_script=fixed has no effect: LR or SR images are given")
-    built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
-    scored = _Method(str(sr)) if method is None else _method(method, scale)
+    with seeded(0):  # networks of metrics begin with random values
+        built = {key: METRICS.build(cfg) for key, cfg in configs.items()}
     is_published = lq_script == "published"
-    sources = [
-        ImageSource(task, chosen, scale, scored.upscale, seed, is_published, value_range) for task in tasks
-    ]
+    with evaluating(method) if isinstance(method, nn.Layer) else nullcontext():
+        scored = _Method(str(sr)) if method is None else _method(method, scale)
+        sources = [
+            ImageSource(task, chosen, scale, scored.upscale, seed, is_published, value_range)
+            for task in tasks
+        ]
+        scores = [_score(source, built, group, on_image) for source in sources]
     return Evaluation(
         chosen,
         scale,
         scored.name,
-        [_score(source, built, group, on_image) for source in sources],
+        scores,
         sources,
         is_main=group is None or group.rank == 0,
         absent=absent,
@@ -227,7 +235,9 @@ def network_name(files: Sequence[str | Path]) -> str:
         >>> network_name(["weights/IMDN_x4.pth"])
         'IMDN_x4'
     """
-    return "+".join(Path(file).stem if Path(file).suffix else Path(file).name for file in files)
+    return "+".join(
+        path.name if path.is_dir() or find_export(path) == path else path.stem for path in map(Path, files)
+    )
 
 
 def network_labels(networks: Sequence[Sequence[Path]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,10 @@ from ppsr.metrics.scoring import (
     size_text,
 )
 
-_LARGEST = 2  # what functions that overshoot stay below, and values of 0..255 do not
+_SMALLEST, _LARGEST = (
+    -0.5,
+    2,
+)  # between them is what overshoots 0..1, and not what has the range -1..1 or 0..255
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 
@@ -53,7 +57,7 @@ class SetTask:
 
 def bicubic(scale: int) -> Upscale:
     """MATLAB's bicubic enlargement of H x W x 3 float32 in [0, 1]."""
-    return lambda image: matlab_resize(image, scale)
+    return partial(matlab_resize, scale=scale)  # unlike a lambda, it can be pickled with the scores
 
 
 @dataclass
@@ -144,9 +148,12 @@ class ImageSource:
             raise ImageError("unreadable", "there is no LR image and no way to generate one")
         unit = lq.astype(np.float32) / 255
         sr = enlarged(self.upscale, unit, f"{name}: {size_text(lq)}", "give a smaller --tile")
+        if not isinstance(sr, np.ndarray):
+            kind = type(sr).__name__
+            raise ImageError("wrong type", f"the function gave a {kind} instead of a NumPy array H x W x 3")
         if sr.dtype != np.uint8:
-            if sr.size and sr.max() > _LARGEST:
-                raise ImageError("wrong range", f"values up to {sr.max():g} instead of 0 to 1")
+            if sr.size and (sr.min() < _SMALLEST or sr.max() > _LARGEST):
+                raise ImageError("wrong range", f"values {sr.min():g} to {sr.max():g} instead of 0 to 1")
             sr = to_uint8(sr)
         return ImageTriplet(lq, *aligned(sr, gt, self.scale))
 
@@ -193,6 +200,9 @@ def find_sets(
             raise ConfigError(
                 f"protocol '{protocol.name}' needs LR images: give lq (created by {protocol.lq_command})"
             )
+        folders = [path.name for path in Path(gt).glob("*/")] if gt is not None and Path(gt).is_dir() else []
+        if "HR" in folders and any(folder.startswith("LR") for folder in folders):
+            raise DataError(f"{gt} holds a folder HR and LR images beside it; give {gt}/HR")
         label = name or _guess_name(protocol, gt or lq or sr)
         found = _variants(protocol, label, gt=gt, lq=lq, sr=sr)
         return [replace(task, recursive=True) for task in found], []

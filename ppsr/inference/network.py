@@ -10,6 +10,7 @@ from typing import Any
 
 from paddle import nn
 
+from ppsr.compat.paddle import seeded
 from ppsr.config import load_config
 from ppsr.engine.stages import load_model
 from ppsr.errors import ConfigError, WeightError
@@ -36,6 +37,7 @@ Files = str | Path | Sequence[str | Path]
 _PREDICTOR = "DegradationPredictor"
 
 
+@seeded(0)  # initial values, which weights replace, leave the caller's random numbers alone
 def load_network(
     config_file: str | Path | None = None, load: Files | None = None, overrides: Iterable[str] = ()
 ) -> nn.Layer:

@@ -129,6 +129,7 @@ class Upscaler:
                 f"an image must be a numpy array, got {type(image).__name__}; numpy.asarray makes one of a "
                 "PIL image, ppsr.imaging.read_image of a file"
             )
+        image = np.asarray(image)  # subclasses index in ways of their own
         pixels = image[..., None] if image.ndim == 2 else image
         _check(pixels, self.backend.info)
         dtype = image.dtype if image.dtype.kind == "u" else np.dtype("f4")

@@ -39,6 +39,15 @@ def test_images_on_disk_are_scored(folders):
     assert _run(folders, "--sr", str(folders / "sr"), "--no-grid").exit_code == 1
 
 
+def test_images_of_several_methods_are_compared(folders):
+    shutil.copytree(folders / "gt", folders / "other")
+    done = _run(folders, "--sr", str(folders / "sr"), "--sr", str(folders / "other"), "--bicubic")
+    assert done.exit_code == 0, done.output
+    rows = [line for line in done.output.splitlines() if "  2  " in line]
+    assert [any(name in row for row in rows) for name in ("sr ", "other ", "bicubic ")] == [True] * 3
+    assert len(list((folders / "out").glob("*/metrics.json"))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

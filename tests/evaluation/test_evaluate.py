@@ -1,11 +1,13 @@
 """Evaluations of small folders of images."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
-from ppsr.evaluation.evaluate import evaluate
+from ppsr.evaluation.evaluate import evaluate, network_name
 from ppsr.evaluation.protocols import PROTOCOLS
 from ppsr.evaluation.report import table_lines, to_csv, write_report
 from ppsr.imaging.io import read_image, write_image
@@ -54,6 +56,15 @@ def test_a_network_and_single_names_are_taken(folders):
     net = small_network("SRVGGNetCompact", upscale=2)
     alone = evaluate(net, gt=folders / "gt", scale=2, metrics="psnr")
     assert alone.means == evaluate(Upscaler(net), gt=folders / "gt", scale=2, metrics=["psnr"]).means
+
+
+def test_a_network_keeps_its_mode_and_scores_go_to_other_processes(folders):
+    net = small_network("SRVGGNetCompact", upscale=2)
+    net.train()
+    for method in (net, "bicubic"):
+        scores = evaluate(method, gt=folders / "gt", scale=2, metrics="psnr")
+        assert pickle.loads(pickle.dumps(scores)).means == scores.means
+    assert net.training
 
 
 def test_a_function_may_give_bytes_and_no_other_range(folders):
@@ -224,6 +235,33 @@ def test_a_way_of_making_lr_is_refused_where_none_is_made(tmp_path, rng):
     assert evaluate(protocol="dsr", **given).count == 1
     with pytest.raises(ConfigError, match="has no effect"):
         evaluate(protocol="dsr", **given, lq_script="fixed")
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (lambda image: None, "a NoneType instead of a NumPy array"),
+        (lambda image: image.tolist(), "a list instead"),
+        (lambda image: image.repeat(2, 0).repeat(2, 1) * 2 - 1, "values -"),
+    ],
+)
+def test_what_a_function_gives_wrongly_is_named(folders, gives, said):
+    result = evaluate(gives, gt=folders / "gt", scale=2)
+    assert result.exit_code == 3 and said in result.sets[0].problems[0].reason
+
+
+def test_the_folder_around_hr_and_lr_is_no_set(folders):
+    (folders / "set" / "LR_bicubic").mkdir(parents=True)
+    (folders / "gt").rename(folders / "set" / "HR")
+    with pytest.raises(DataError, match=r"LR images beside it; give .*set/HR"):
+        evaluate("bicubic", gt=folders / "set")
+
+
+def test_names_of_run_folders_are_whole(tmp_path):
+    (tmp_path / "lr0.01").mkdir()
+    assert network_name([tmp_path / "lr0.01"]) == "lr0.01"
+    (tmp_path / "net_v1.5.info.json").touch()
+    assert network_name([tmp_path / "net_v1.5"]) == "net_v1.5"
 
 
 @pytest.mark.parametrize("arguments", [{}, {"method": "x", "sr": "y"}])

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+import paddle
 import pytest
 import yaml
 
@@ -12,6 +14,7 @@ from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
 from ppsr.weights import write_state
 from ppsr.weights.record import stated_network
+from tests.inference.helpers import small_network
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = ("model.generator.num_feat=8", "model.generator.num_block=1")
@@ -105,3 +108,18 @@ def test_arguments_of_training_and_spelled_out_defaults_do_not_matter(tmp_path):
     changes = {"dropout": {"positions": ["last"], "p": 0.5}, "num_in_ch": 3}
     config = _config(tmp_path / "net.yaml", name="MSRResNet", num_feat=4, num_block=1, upscale=2, **changes)
     assert load_network(config, weights).scale == 2
+
+
+def test_loading_leaves_random_numbers_alone_and_names_the_static_mode(tmp_path):
+    write_state(tmp_path / "net.pth", {k: v.numpy() for k, v in small_network().state_dict().items()})
+    paddle.seed(1)
+    expected = paddle.rand([3]).numpy()
+    paddle.seed(1)
+    load_network(load=tmp_path / "net.pth")
+    np.testing.assert_array_equal(paddle.rand([3]).numpy(), expected)
+    paddle.enable_static()
+    try:
+        with pytest.raises(ConfigError, match=r"call paddle\.disable_static"):
+            load_network(load=tmp_path / "net.pth")
+    finally:
+        paddle.disable_static()

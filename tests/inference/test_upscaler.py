@@ -43,6 +43,27 @@ def test_every_kind_keeps_its_kind(dtype, shape, channels, rng):
     np.testing.assert_allclose(sr.astype(np.float64), _large(image).astype(np.float64), rtol=3e-7, atol=3e-7)
 
 
+@pytest.mark.parametrize("kind", [np.asmatrix, np.ma.asarray, np.asfortranarray])
+def test_subclasses_and_orders_of_arrays_are_plain_images(kind, rng):
+    image = rng.random((9, 7), dtype=np.float32)
+    assert np.array_equal(Upscaler(Repeat())(kind(image)), Upscaler(Repeat())(image))
+
+
+def test_a_network_that_is_trained_further_upscales_without_dropout(rng):
+    net = small_network("MSRResNet", upscale=2, dropout={"type": "element", "p": 0.5, "positions": ["last"]})
+    upscaler, image = Upscaler(net), rng.random((9, 7, 3), dtype=np.float32)
+    expected = upscaler(image)
+    net.train()
+    assert np.array_equal(upscaler(image), expected)
+    assert net.training
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_a_network_of_another_type_than_float32_is_named(dtype):
+    with pytest.raises(ConfigError, match=f"parameters of type {dtype}.*set_default_dtype"):
+        Upscaler(small_network().to(dtype=dtype))
+
+
 def test_gray_stays_gray_and_is_the_luma_of_the_network(rng):
     net = small_network()
     image = rng.random((16, 16), dtype=np.float32)

@@ -4,13 +4,15 @@ that are the same for all: value range, padding, self-ensemble."""
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import Protocol
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
+from ppsr.generators.apply import evaluating
 from ppsr.generators.network_info import NetworkInfo, network_info
 from ppsr.imaging.luma import on_luma
 from ppsr.precision import half_dtype
@@ -57,6 +59,9 @@ class PaddleBackend:
         precision: fp32, fp16 or bf16. A network without `fp16_safe` takes bfloat16 in place of float16 where
             the device has it. Where the device has neither, float32 is used with a warning.
 
+    Raises:
+        ConfigError: it makes no SR images, or has parameters of another type than float32.
+
     Attributes:
         dtype: the type that convolutions and products compute in.
     """
@@ -66,6 +71,12 @@ class PaddleBackend:
 
     def __init__(self, net: nn.Layer, *, precision: str = "fp32") -> None:
         net.eval()
+        types = {str(parameter.dtype).rpartition(".")[2] for parameter in net.parameters()} - {"float32"}
+        if types:
+            raise ConfigError(
+                f"{type(net).__name__} has parameters of type {', '.join(sorted(types))}; upscaling takes "
+                "float32: net.float(), or paddle.set_default_dtype('float32') before a network is made"
+            )
         self.net = net
         self.info = network_info(net)
         self.dtype = "float32" if precision == "fp32" else self._half_dtype(_DTYPES[precision])
@@ -83,7 +94,8 @@ class PaddleBackend:
     def _forward(self, x: np.ndarray, degradation: np.ndarray | None, dtype: str) -> np.ndarray:
         inputs = [paddle.to_tensor(array) for array in (x, degradation) if array is not None]
         half = dtype != "float32"
-        with paddle.amp.auto_cast(enable=half, level="O1", dtype=dtype if half else "float16"):
+        mode = evaluating(self.net) if self.net.training else nullcontext()  # trained further since
+        with mode, paddle.amp.auto_cast(enable=half, level="O1", dtype=dtype if half else "float16"):
             output = self.net(*inputs)
         sr = output[-1] if isinstance(output, (list, tuple)) else output
         return sr.astype("float32").numpy()

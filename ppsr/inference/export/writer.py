@@ -105,11 +105,13 @@ def export_network(
         show: called before each step with what is done, its item, the number of finished steps and of all.
 
     Raises:
-        ConfigError: the network takes more than an image, or a package for ONNX is missing.
+        ConfigError: the prefix is a folder, the network takes more than an image, or ONNX lacks a package.
         ExportError: a backend is wrong or crashes.
     """
     check_formats(formats)
     prefix = Path(prefix)
+    if prefix.is_dir():
+        raise ConfigError(f"{prefix} is a folder; name the files in it, such as {prefix / 'net'}")
     options = options or BackendOptions()
     if hasattr(net, "example_inputs"):
         raise ConfigError(

@@ -311,3 +311,8 @@ def test_parameters_that_are_not_what_the_file_holds_are_refused(content, tmp_pa
     path.write_bytes(content)
     with pytest.raises(DataError, match="does not hold the parameters"):
         check_parameters(path)
+
+
+def test_a_folder_is_no_prefix(tmp_path):
+    with pytest.raises(ConfigError, match=r"is a folder; name the files in it, such as .*/net"):
+        export_network(network("SRVGGNetCompact"), tmp_path, formats=["paddle"], verify=())
