@@ -121,6 +121,7 @@ async def _upscale(service: Service, folder: Path, request: Request, options: Op
         raise RequestError(400, "bad_option", f"model '{name}' has no partner to mix it with by strength")
     address = request.client.host if request.client else ""
     chosen = options.model_dump(include={"tile", "outscale", "strength", "ensemble", "quality"})
+    folder.mkdir(mode=0o700, exist_ok=True)  # systems remove old folders of temporary files
     with (
         service.job(options.job or secrets.token_hex(8), address) as job,
         tempfile.TemporaryDirectory(prefix="request-", dir=folder, ignore_cleanup_errors=True) as own,

@@ -41,6 +41,12 @@ def test_the_result_is_that_of_the_upscaler(site, pixels):
     assert 'filename="image_x2.png"' in answer.headers["content-disposition"]
 
 
+def test_the_folder_of_temporary_files_may_be_removed(site, pixels):
+    assert site.until(site.is_idle)
+    site.folder.rmdir()
+    assert site.upscale(encoded(pixels)).status == 200
+
+
 def test_options_reach_the_upscaler(site, pixels):
     content = encoded(pixels)
     answer = site.upscale(content, tile=16, outscale=1.5, ensemble=1, format="tif")
