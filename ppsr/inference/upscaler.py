@@ -265,6 +265,8 @@ def _open(
         options.use_device()  # before the network is made there
     if isinstance(network, (str, Path, list, tuple)):
         files = [network] if isinstance(network, (str, Path)) else list(network)
+        if not files or not all(isinstance(file, (str, Path)) for file in files):
+            raise ConfigError(f"a list of weights must hold paths, got {network!r}")
         network = load_source(None, [Path(file) for file in files])
     if isinstance(network, Path):
         Export(network).require_open_sizes()

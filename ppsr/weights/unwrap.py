@@ -18,7 +18,10 @@ from ppsr.weights.identify import StateDict
 
 _ENTRIES = ("params", "model_state_dict", "state_dict", "model", "net", "net_g", "netG", "G")
 # attributes in lower case without underscores
-_ATTRIBUTES = ("netg", "generator", "model", "onlinemodel", "net", "network", "module", "forwardmodule", "g")
+_ATTRIBUTES = (
+    *("netg", "generator", "model", "onlinemodel", "net", "network"),
+    *("module", "forwardmodule", "g", "params", "layers"),
+)
 _WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _PREDICTOR_PREFIX = "predictor"  # a second network that inference needs, so that nothing may be taken off
 _COUNTERS = ("n_averaged", "step_counter", "num_updates", "decay", "epoch", "step", "iter", "global_step")

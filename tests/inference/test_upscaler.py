@@ -280,6 +280,12 @@ def test_what_is_no_network_is_named(network):
         Upscaler(network)
 
 
+@pytest.mark.parametrize("files", [[], [None]])
+def test_a_list_without_paths_is_not_the_default(files):
+    with pytest.raises(ConfigError, match="a list of weights must hold paths"):
+        Upscaler(files)
+
+
 @pytest.mark.parametrize("tile", [None, 16])
 @pytest.mark.parametrize("mode", ["published", "published-inference", "published-onnx"])
 def test_published_modes_cut_in_the_range_of_the_network_and_say_so(mode, tile, rng):

@@ -32,7 +32,7 @@ def chosen(tree: dict) -> tuple[str, list[str]]:
     [
         *("module.", "net_g.", "netG.", "generator.", "model.", "net.", "module.model.", "_forward_module."),
         *("_forward_module.net_g.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."),
-        *("_fsdp_wrapped_module.", "net_G.", "NetG."),
+        *("_fsdp_wrapped_module.", "net_G.", "NetG.", "_layers."),
     ],
 )
 def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
@@ -49,6 +49,7 @@ def test_prefix_of_a_trainer_is_taken_off(prefix: str) -> None:
         ),
         ({**PLAIN, "total_ops": np.zeros(1), "body.0.total_params": np.zeros(1)}, "plain"),
         ({**under("online_model.", PLAIN), **under("ema_model.", AVERAGE), "step": np.array(1)}, "average"),
+        ({**under("params.", PLAIN), **under("params_ema.", AVERAGE)}, "average"),
         ({"params_ema": {}, "params": PLAIN}, "plain"),  # an average that never began
         ({**under("module.", PLAIN), "n_averaged": np.array(5)}, "plain"),
         ({**under("net_g.", PLAIN), "net_g_ema.decay": np.array(0.9)}, "plain"),

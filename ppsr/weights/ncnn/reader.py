@@ -71,7 +71,9 @@ def read_ncnn(path: str | Path) -> NcnnWeights:
         state = _numbers(Numbers(numbers), layers, convs, slopes, expected.convs)
     except (CorruptFile, UnsafeFile) as error:
         text = str(error)
-        raise type(error)(text if str(param.with_suffix("")) in text else f"{param}: {text}") from None
+        raise type(error)(
+            text if text.startswith((str(param), str(numbers))) else f"{param}: {text}"
+        ) from None
     except (ValueError, OverflowError) as error:
         raise CorruptFile(f"{param}: {error}") from None
     return NcnnWeights(state, NetworkSpec(name, arguments), notes)
