@@ -91,11 +91,6 @@ def test_gains_of_dead_layers_are_finite():
     assert not single_gains(np.zeros((3, 2, 2))).any()
 
 
-def test_an_order_that_is_no_permutation_is_an_error():
-    with pytest.raises(ConfigError, match="each of the 3 channels once"):
-        cumulative_gains(np.ones((3, 2, 2)), [0, 1, 1])
-
-
 def test_gains_and_truth_that_do_not_fit_are_errors(net, rng):
     lq = rng.random((3, 8, 8), dtype=np.float32)
     with pytest.raises(ConfigError, match=r"gains \(K, 6\)"):

@@ -67,13 +67,9 @@ def test_a_run_is_scored_reported_and_shipped(runs, tmp_path, monkeypatch):
     importlib.import_module("training_runs_data").prepare()
     run, output = runs.find("espcn_x3"), tmp_path / "out"
     plain = runs.command
-    short = [
-        "total_iters=2",
-        "dataset.train.batch_size=4",
-        "dataset.train.gt_size=12",
-        "snapshot_config.interval=2",
-    ]
-    monkeypatch.setattr(runs, "command", lambda *given: [*plain(*given), *short, "validate.interval=2"])
+    short = ["total_iters=2", "snapshot_config.interval=2", "validate.interval=2"]
+    short += ["dataset.train.batch_size=4", "dataset.train.gt_size=12"]
+    monkeypatch.setattr(runs, "command", lambda *given: [*plain(*given), *short])
     runs.perform(run, output)
     result = runs.result_of(run, output)
     assert result["steps"] == 2 and [step for step, _ in result["curve"]] == [2]

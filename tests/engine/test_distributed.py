@@ -107,16 +107,7 @@ def _two_nodes(config, folder, options=()):
         port = free.getsockname()[1]
     nodes = []
     for rank in range(2):
-        place = [
-            "--nnodes",
-            "2",
-            "--master",
-            f"127.0.0.1:{port}",
-            "--rank",
-            str(rank),
-            "--nproc_per_node",
-            "1",
-        ]
+        place = f"--nnodes 2 --master 127.0.0.1:{port} --rank {rank} --nproc_per_node 1".split()
         nodes.append(_launch(config, folder / f"log{rank}", *place, options=options if rank else ()))
     outputs = [node.communicate(timeout=180)[0] for node in nodes]
     return [node.returncode for node in nodes], outputs

@@ -21,11 +21,7 @@ def depth(tmp_path):
         "optimizer": {"name": "Adam", "net_names": ["generator"]},
         "model": {
             "name": "SRModel",
-            "generator": {
-                "name": "SRVGGNetCompact",
-                **dict.fromkeys(("num_in_ch", "num_out_ch"), 1),
-                **SMALL,
-            },
+            "generator": {"name": "SRVGGNetCompact", "num_in_ch": 1, "num_out_ch": 1, **SMALL},
             "pixel_criterion": {"name": "L1Loss"},
         },
         "dataset": {"train": {**pairs, "gt_size": 16, "batch_size": 2}, "test": pairs},

@@ -46,10 +46,7 @@ def test_losses_and_teachers_whose_files_are_missing_do_not_hinder_upscaling(tmp
         "name": "SRModel",
         "generator": {"name": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
         "teacher": {"name": "MSRResNet", "upscale": 2, "weights": "nowhere.pth"},
-        "criterions": [
-            {"name": "L1Loss", "of": ["sr", "teacher"]},
-            {"name": "LPIPSLoss", "weights": "nowhere"},
-        ],
+        "criterions": [{"name": "L1Loss", "of": ["sr", "teacher"]}, {"name": "LPIPSLoss", "weights": "x"}],
     }
     path = tmp_path / "distilled.yaml"
     path.write_text(yaml.safe_dump({"total_iters": 1, "model": section}))
@@ -87,11 +84,7 @@ VGG = {"name": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 2}
     ("of_file", "of_config", "told"),
     [
         ({**FSRCNN, "scale": 3}, {**FSRCNN, "scale": 2}, "scale 3 and scale 2"),
-        (
-            {**VGG, "act_type": "leakyrelu"},
-            VGG | {"act_type": "relu"},
-            "act_type leakyrelu and act_type relu",
-        ),
+        (VGG | {"act_type": "leakyrelu"}, VGG | {"act_type": "relu"}, "act_type leakyrelu and act_type relu"),
     ],
 )
 def test_weights_that_state_another_network_than_the_config_are_refused(tmp_path, of_file, of_config, told):

@@ -95,10 +95,7 @@ def test_wrong_offsets_are_damage(tmp_path: Path, shape: list, offsets: list) ->
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (
-            "RealESRGAN_x4plus.pth",
-            "No such file or directory; published weights of this name: --load realesrgan-x4plus",
-        ),
+        ("RealESRGAN_x4plus.pth", "directory; published weights of this name: --load realesrgan-x4plus"),
         ("https://example.org/net.pth", "is an address: download the file"),
         ("https:/example.org/net.pth", "is an address"),
         ("none.pth", "none.pth: No such file or directory"),

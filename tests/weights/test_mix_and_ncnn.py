@@ -28,10 +28,7 @@ NETWORKS = [
     ("RRDBNet", {"num_feat": 6, "num_block": 2, "num_grow_ch": 4, "scale": 4}),
     ("RRDBNet", {"num_feat": 6, "num_block": 1, "num_grow_ch": 4, "scale": 2}),
     ("RRDBNet", {"num_feat": 6, "num_block": 1, "num_grow_ch": 4, "scale": 2, "unshuffle": 1}),
-    (
-        "RRDBNet",
-        {"num_feat": 6, "num_block": 1, "num_grow_ch": 4, "scale": 8, "num_in_ch": 1, "num_out_ch": 1},
-    ),
+    ("RRDBNet", {**dict.fromkeys(("num_block", "num_in_ch", "num_out_ch"), 1), "num_feat": 6, "scale": 8}),
 ]
 
 

@@ -85,10 +85,8 @@ def test_choice_that_a_foreign_file_leaves_is_named(tmp_path: Path, caplog: pyte
 
 
 def test_made_up_sizes_build_nothing(tmp_path: Path) -> None:
-    state = {
-        "body.0.weight": np.zeros((4, 3, 3, 3), "f4"),
-        "body.90002.weight": np.zeros((12, 4, 3, 3), "f4"),
-    }
+    shapes = {"body.0.weight": (4, 3, 3, 3), "body.90002.weight": (12, 4, 3, 3)}
+    state = {key: np.zeros(shape, "f4") for key, shape in shapes.items()}
     write_state(tmp_path / "a.pth", {"params": state})
     huge = {"num_feat": 1 << 14, "num_block": 1 << 14}
     write_state(tmp_path / "b.safetensors", state, networks={"": NetworkSpec("RRDBNet", huge)})

@@ -122,10 +122,7 @@ def test_changed_ranges_of_the_second_order_are_kept(convert):
     [
         ("MSRResNet_details", None),
         ("MSRResNet_dropoutlast_element07", {"type": "element", "p": 0.7, "positions": ["last"]}),
-        (
-            "MSRResNet_details_dropb8last_channel03",
-            {"type": "channel", "p": 0.3, "positions": ["b8", "last"]},
-        ),
+        ("MSRResNet_dropb8last_channel03", {"type": "channel", "p": 0.3, "positions": ["b8", "last"]}),
         ("MSRResNet_details_dropfirst_channel01", {"type": "channel", "p": 0.1, "positions": ["first"]}),
     ],
 )

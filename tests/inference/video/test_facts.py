@@ -216,11 +216,7 @@ def test_an_unknown_encoder_is_wrong_usage(codec, message, tmp_path):
     ("codec", "option", "message"),
     [
         ("libx264", {"foo": "bar"}, "the encoder libx264 has no option foo; `ffmpeg -h encoder=libx264`"),
-        (
-            "libx264",
-            {"preset": "nonsense"},
-            "libx264 cannot be opened with preset=nonsense: Invalid argument",
-        ),
+        ("libx264", {"preset": "nonsense"}, "cannot be opened with preset=nonsense: Invalid argument"),
         ("mjpeg", {}, "the encoder mjpeg cannot be opened for 128 x 96 yuv420p: Invalid argument"),
         ("dvvideo", {}, "format does not support 'dvvideo' codec; give the result another suffix"),
     ],
