@@ -20,9 +20,10 @@ IPTC_RECORDS = b"8BIM\4\4"  # among other settings of Photoshop
 _ORIENTATION, _EXIF, _GPS, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0x8825, 0xA002, 0xA003
 # bytes of a value, by type
 _SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8, 17: 8, 18: 8}
+LAYERS = 37724  # of Photoshop, which prefers them to the image
 # what a TIFF states about its samples, which the result states itself
 LAYOUT = {254, 255, *range(256, 270), 273, *range(274, 285), 296, 297, 301, *range(317, 321)}
-LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675}
+LAYOUT |= {*range(322, 327), 330, 338, 339, 347, *range(529, 533), 700, 34675, LAYERS}
 _GEO_KEYS, _RASTER_TYPE, _TIEPOINT, _MATRIX = 34735, 1025, 33922, 34264
 # of the tags of GeoTIFF, numbers after which axes repeat: scale, points, and rows of a matrix
 _GEO = {33550: 3, _TIEPOINT: 6, _MATRIX: 4, _GEO_KEYS: 4}
@@ -31,6 +32,7 @@ _MOST_VALUES = 2**16  # of other types: decoders take microseconds for each
 _MOST_ENTRIES = 1024  # of all directories together; cameras write some hundred
 _SHARED = 2**16  # bytes that several entries may point to
 LARGEST_TEXT = 2**20  # bytes of a profile, a packet, or all texts
+_LARGEST_SEGMENT = 65_504  # bytes of EXIF or XMP in a JPEG
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 
 
@@ -120,7 +122,7 @@ class Metadata:
     Attributes:
         exif: sound block without "Exif\\0\\0".
         dpi: pixels per inch, horizontally and vertically.
-        chunks: PNG's cHRM, gAMA, sRGB and cICP.
+        chunks: PNG's cHRM, gAMA, sRGB, cICP, mDCV and cLLI, and pHYs where it states the shape of pixels.
         texts: chunks of texts of a PNG; comments and IPTC of a JPEG by their markers.
     """
 
@@ -153,10 +155,14 @@ class Metadata:
             result = replace(result, xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp))
         names = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution"}
         unsupported = {"bmp": ("icc", "exif", "xmp"), "webp": ("dpi",), "avif": ("dpi",)}.get(kind, ())
+        if kind == "jpeg":
+            unsupported = tuple(k for k in ("exif", "xmp") if len(getattr(self, k) or b"") > _LARGEST_SEGMENT)
         if "dpi" in unsupported and self.exif is not None:
             unsupported = ()  # EXIF states it
         dropped = [names[key] for key in unsupported if getattr(result, key) is not None]
-        dropped += ["colour chunks"] if result.chunks and kind != "png" and icc is None else []
+        chunks = set(result.chunks) if kind != "png" else set()
+        dropped += ["colour chunks"] if chunks - {b"pHYs"} and icc is None else []
+        dropped += ["shape of the pixels"] if b"pHYs" in chunks else []
         texts, dropped_texts = self._texts(kind)
         dropped += dropped_texts
         if dropped:

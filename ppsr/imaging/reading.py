@@ -49,6 +49,7 @@ _UNSUPPORTED = {  # beginnings
     b"II*\0\x10\0\0\0CR": "cr2",
     b"\0\0\0\x18ftypcrx ": "cr3",
 }
+_HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # lengths
 _HEAD = 2**16
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> what makes it upright
@@ -93,7 +94,7 @@ def image_kind(head: bytes) -> str | None:
         return "tiff"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return "avif" if head[8:11] == b"avi" or b"avif" in head else "heic"
     if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace() and head[3:4] in b"0123456789#":
         return "ppm"

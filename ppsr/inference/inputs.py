@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 
 CONTAINERS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v"})  # written; others become .mp4 or .mkv
 VIDEO_SUFFIXES = CONTAINERS | {".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".vob", ".mts"}
-VIDEO_SUFFIXES |= {".m2ts", ".ogv", ".mxf"}  # the last two are known by their names alone
-_IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".avif", ".heic", ".heif"})
+VIDEO_SUFFIXES |= {".m2ts", ".y4m", ".ivf"}
+VIDEO_SUFFIXES |= {".ogv", ".mxf", ".h264", ".264", ".hevc", ".265"}  # known by their names alone
+_IMAGE_SUFFIXES = frozenset({*FORMATS, ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpe", ".apng", ".dib"})
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".weba"})  # begin as videos do
 _AMBIGUOUS = ".ts"  # also TypeScript
 _UNSUPPORTED = frozenset({".tga", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jxl", ".exr", ".hdr", ".psd"})
@@ -79,6 +80,8 @@ def plan_jobs(
     single, place = is_file_name(target), Path(target)
     if not str(target):
         raise ConfigError("the output has no name; for this folder write .")
+    if place.parts[:1] == ("~",):
+        raise ConfigError(f"{target}: the shell has not replaced ~; put a space before it, or write $HOME")
     jobs = find_jobs(sources, place, recursive=recursive, report=report)
     several = len(jobs) > 1 or Path(sources[0]).is_dir()
     if not several and not single and _suffix(target):
@@ -249,7 +252,7 @@ def _without_results(jobs: list[Job], report: Path | None) -> list[Job]:
 def _results(report: Path) -> Iterator[tuple[Path, Path]]:
     """Results that a report names, and the inputs they were made of."""
     with suppress(OSError):
-        for line in report.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in report.read_text(encoding="utf-8", errors="replace").split("\n"):
             with suppress(ValueError, TypeError, KeyError):  # not one of ours, or cut short
                 entry = json.loads(line)
                 yield real_path(Path(entry["output"])), real_path(Path(entry["path"]))
@@ -318,7 +321,8 @@ def _result_name(job: Job, suffix: str, ending: str) -> str:
         ending = ".mp4" if header is None or header.fits_mp4 else ".mkv"
     elif ending == ".same":
         ending = own if own in FORMATS else _ending_of(job.source)
-    return f"{job.source.stem}{suffix}{ending}"
+    known = own in _IMAGE_SUFFIXES | VIDEO_SUFFIXES | _UNSUPPORTED  # others belong to the name: scan.0001
+    return f"{job.source.stem if known else job.source.name}{suffix}{ending}"
 
 
 def _ending_of(path: Path) -> str:

@@ -121,6 +121,8 @@ def open_report(path: Path, targets: Iterable[Path]) -> TextIO:
     try:
         # bytes of a name that are not text become escapes, as in JSON
         report = path.open("a", encoding="utf-8", errors="backslashreplace")
+        if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):  # a line that was cut short
+            report.write("\n")
     except OSError as error:
         raise DataError(f"cannot write the report {path}: {error.strerror or error}") from None
     locked = lock_file(report)

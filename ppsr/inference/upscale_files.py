@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppsr.errors import DataError
+from ppsr.errors import ConfigError, DataError
 from ppsr.files import check_regular, real_path
 from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
@@ -171,13 +171,15 @@ def upscale_jobs(
 
     Raises:
         DataError: there is no place for the report.
-        ConfigError: an unknown video codec.
+        ConfigError: an unknown video codec, or a report with the name of an input or result.
     """
     options, single, place = options or FileOptions(), is_file_name(target), Path(target)
     if any(job.is_video for job in jobs):
         check_video_codec(options.video_codec)
     inputs = {real_path(job.source) for job in jobs if job.skip is None}
     path = report or (place.parent if single else place) / "report.jsonl"
+    if real_path(path) in inputs | {real_path(job.target) for job in jobs if job.skip is None}:
+        raise ConfigError(f"the report {path} has the name of an input or result; give it another")
     handle = open_report(path, [job.target for job in jobs] if report is None else ())
     lines = []
     with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, progress_bar() as show:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image, ImageOps, features
 
 from ppsr.errors import DataError
-from ppsr.imaging.reading import read_image_file
-from tests.imaging.kinds import HEIGHT, WIDTH, colours, packed
+from ppsr.imaging.reading import image_kind, read_image_file
+from tests.imaging.kinds import HEIGHT, WIDTH, chunk, colours, packed
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -92,3 +92,27 @@ def test_a_damaged_chunk_of_a_png_is_named_in_printable_characters(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"checksum of the PNG's I\\nA\\x1b chunk is wrong$"):
         read_image_file(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"])
+def test_heic_of_every_brand_is_known(brand):
+    assert image_kind(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic") == "heic"
+
+
+def test_a_png_of_an_ios_app_is_refused_as_such(tmp_path):
+    plain = packed(colours(), "PNG")
+    (tmp_path / "a.png").write_bytes(plain[:8] + chunk(b"CgBI", bytes(4)) + plain[8:])
+    with pytest.raises(DataError, match=r"a\.png: the PNG does not begin with its header.*CgBI"):
+        read_image_file(tmp_path / "a.png")
+
+
+def test_a_stream_of_jpeg_images_is_read_as_its_first_with_a_warning(tmp_path):
+    (tmp_path / "a.mjpeg").write_bytes(packed(colours(), "JPEG") * 3)
+    assert read_image_file(tmp_path / "a.mjpeg").warnings == ("3 frames or pages, the first is used",)
+
+
+def test_the_shape_of_the_pixels_of_a_jpeg_is_read(tmp_path):
+    content = bytearray(packed(colours(), "JPEG"))
+    content[13:18] = b"\0\0\2\0\1"  # no unit, 2 : 1
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert read_image_file(tmp_path / "a.jpg").metadata.chunks == {b"pHYs": b"\0\0\0\2\0\0\0\1\0"}

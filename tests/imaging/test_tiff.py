@@ -244,3 +244,25 @@ def test_a_georeferencing_matrix_fits_the_larger_image(raster):
     far = [12 + origin, 12 + origin, 0, 1], [48 + origin, 24 + origin, 0, 1]  # the same place in both
     np.testing.assert_allclose(adapted @ corner, matrix @ corner, rtol=1e-12)
     np.testing.assert_allclose(adapted @ far[1], matrix @ far[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("bits", [3, 10, 12, 14])
+@pytest.mark.parametrize("white", [0, 1], ids=["0 is white", "0 is black"])
+def test_the_largest_of_any_number_of_bits_is_white(bits, white, tmp_path):
+    values = np.linspace(0, 2**bits - 1, 8).astype(int)
+    row = "".join(f"{value:0{bits}b}" for value in values)
+    content = np.array([[int(row[at : at + 8], 2) for at in range(0, 8 * bits, 8)]], np.uint8)
+    file = tiff(content, tags={256: (8,), 258: (bits,), 262: (white,)})
+    pixels = _read(tmp_path / "a.tif", file).pixels[0, :, 0]
+    seen = pixels / np.iinfo(pixels.dtype).max
+    np.testing.assert_allclose(seen if white else 1 - seen, values / values.max(), atol=1 / 255)
+
+
+def test_layers_are_left_out_with_a_warning(tmp_path):
+    """Programs that read them would show the image before it was upscaled."""
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((4, 5), np.uint8), extratags=[(37724, 7, 9, b"8BIMLayr\0", True)]
+    )
+    read = read_image_file(tmp_path / "a.tif")
+    assert read.warnings == ("its layers of Photoshop are left out",)
+    assert b"8BIMLayr" not in (read.metadata.exif or b"")

@@ -202,6 +202,7 @@ def test_xmp_arrives_upright(suffix, tmp_path):
 
 def test_colour_chunks_of_png_arrive(tmp_path):
     chunks = {b"gAMA": (45455).to_bytes(4, "big"), b"cICP": bytes([9, 16, 0, 1])}
+    chunks |= {b"mDCV": bytes(range(24)), b"cLLI": bytes(range(8)), b"pHYs": b"\0\0\0\2\0\0\0\1\0"}
     _write(tmp_path / "a.png", colours(), chunks=chunks)
     assert read_image_file(tmp_path / "a.png").metadata.chunks == chunks
     with Image.open(tmp_path / "a.png") as opened:
@@ -211,12 +212,14 @@ def test_colour_chunks_of_png_arrive(tmp_path):
 def test_texts_of_png_arrive(tmp_path):
     texts = PngImagePlugin.PngInfo()
     texts.add_text("parameters", "a cat, Steps: 20", zip=True)
-    texts.add_itxt("Title", "Katze \u4e2d")
+    texts.add_itxt("Title", "cat", "en")
+    texts.add_itxt("Title", "Katze \u4e2d", "de")
     Image.fromarray(colours()).save(tmp_path / "in.png", pnginfo=texts)
     read = read_image_file(tmp_path / "in.png").metadata
     _write(tmp_path / "a.png", colours(), texts=read.of_result((24, 36), 3, "png")[0].texts)
     with Image.open(tmp_path / "a.png") as opened:
         assert opened.text == {"parameters": "a cat, Steps: 20", "Title": "Katze \u4e2d"}
+    assert sum(b"Title" in body for _, body in read_image_file(tmp_path / "a.png").metadata.texts) == 2
     assert "texts" in read.of_result((24, 36), 3, "tiff")[1][0]
 
 
@@ -243,6 +246,9 @@ def test_comments_and_iptc_of_jpeg_arrive(tmp_path):
         ("bmp", {"xmp": b"x", "dpi": (1.0, 1.0)}, "XMP"),
         ("webp", {"dpi": (300.0, 300.0)}, "resolution"),
         ("jpeg", {"chunks": {b"gAMA": bytes(4)}}, "colour chunks"),
+        ("jpeg", {"chunks": {b"pHYs": bytes(9)}}, "shape of the pixels"),
+        ("jpeg", {"xmp": bytes(70_000)}, "XMP"),
+        ("jpeg", {"exif": b"II*\0\x08" + bytes(70_000)}, "EXIF"),
         ("jpeg", {"icc": b"x" * 16 + b"GRAY"}, "profile"),
     ],
 )

@@ -26,6 +26,8 @@ VIDEOS = {
     "MPEG": b"\0\0\x01\xba" + bytes(100),
     "WMV": bytes.fromhex("3026b2758e66cf11") + bytes(100),
     "Flash": b"FLV\x01" + bytes(100),
+    "raw frames": b"YUV4MPEG2 W2 H2" + bytes(100),
+    "IVF": b"DKIF" + bytes(100),
 }
 OTHERS = {
     "text": b"const answer: number = 42;\n" * 60,
@@ -99,6 +101,20 @@ def test_an_image_does_not_become_a_video_nor_a_video_an_image(tmp_path):
         plan_jobs(tmp_path / "b.mkv", tmp_path / "x.png")
     with pytest.raises(ConfigError, match=r"a\.png is an image and cannot become a video"):
         plan_jobs(tmp_path / "a.png", tmp_path / "x.mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("scan.0001", "scan.0001.png"),
+        ("Mr. Smith", "Mr. Smith.png"),
+        ("a.1.JFIF", "a.1.png"),
+        ("a.264", "a.png"),
+    ],
+)
+def test_only_suffixes_of_images_and_videos_are_replaced(name, result, tmp_path):
+    (tmp_path / name).write_bytes(IMAGE)
+    assert [job.target.name for job in plan_jobs(tmp_path, tmp_path / "out")] == [result]
 
 
 @pytest.mark.parametrize("name", ["run_1.5", "out", "x.png/"])

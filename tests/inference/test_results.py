@@ -112,6 +112,24 @@ def test_names_that_are_empty_are_refused(tmp_path):
         plan_jobs("", tmp_path)
     with pytest.raises(ConfigError, match="the output has no name"):
         plan_jobs(tmp_path, "")
+    with pytest.raises(ConfigError, match="~/out: the shell has not replaced ~"):
+        plan_jobs(tmp_path, "~/out")
+
+
+def test_own_results_are_known_whatever_their_names_and_after_a_line_cut_short(upscaler, tmp_path):
+    (tmp_path / "report.jsonl").write_text('{"path": "/cut/sh')
+    (tmp_path / "a\u2028b.png").write_bytes(packed(colours(), "PNG"))
+    for _ in range(2):
+        upscale_files(upscaler, tmp_path, tmp_path, suffix="_x2")
+    assert list_files(tmp_path) == ["a\u2028b.png", "a\u2028b_x2.png"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "out/a.png"], ids=["input", "result"])
+def test_a_report_does_not_replace_an_image(upscaler, tmp_path, name):
+    (tmp_path / "a.png").write_bytes(packed(colours(), "PNG"))
+    jobs = plan_jobs(tmp_path / "a.png", tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"a\.png has the name of an input or result"):
+        upscale_jobs(upscaler, jobs, tmp_path / "out", report=tmp_path / name)
 
 
 def test_results_of_another_run_in_a_folder_below_are_no_inputs(folder, upscaler, tmp_path):

@@ -33,6 +33,7 @@ from ppsr.imaging.metadata import COMMENT, EXIF_HEADER, IPTC, Directories, Metad
 _MOST_SCANS = 256  # of a progressive file; encoders write about ten
 _MOST_DPI = 65_535
 _SEVERAL, _NUMBER_OF_IMAGES = b"MPF\0", 0xB001
+_NEXT = b"\xff\xd9\xff\xd8\xff"  # between the images of a stream (MJPEG)
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -107,15 +108,19 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
     """The file without metadata, and the metadata."""
     kept, start = [content[:2]], len(content)
     exif, xmp, dpi, icc, texts = b"", None, None, dict[int, bytes](), list[tuple[bytes, bytes]]()
+    images, chunks = 0, dict[bytes, bytes]()
     for marker, begin, end in _segments(content):
         if marker == 0xDA:  # the pixels, and segments between scans, stay as they are
             start = begin
             break
         body = content[begin + 4 : end]
-        if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12 and body[7] in (1, 2):
-            unit = 1.0 if body[7] == 1 else 2.54
+        if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:
             across, down = struct.unpack(">HH", body[8:12])
-            dpi = (across * unit, down * unit) if across > 1 and down > 1 else None
+            unit = {1: 1.0, 2: 2.54}.get(body[7])
+            if unit and across > 1 and down > 1:
+                dpi = (across * unit, down * unit)
+            elif not unit and across != down:
+                chunks[b"pHYs"] = struct.pack(">IIB", across, down, 0)
         elif marker == 0xE1 and body[:6] == EXIF_HEADER:
             exif += body[6:] if len(exif) < 2**20 else b""
         elif marker == 0xE1 and body.startswith(_XMP):
@@ -123,15 +128,16 @@ def _parts(content: bytes, warnings: list[str]) -> tuple[bytes, Metadata]:
         elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\0" and len(body) > 14:
             icc.setdefault(body[12], body[14:])
         elif marker == 0xE2 and body[:4] == _SEVERAL:
-            count_frames(_images(body[4:]), warnings)
+            images = _images(body[4:])
         elif bytes([marker]) == COMMENT or (bytes([marker]) == IPTC and body.startswith(b"Photoshop ")):
             texts.append((bytes([marker]), body))
         if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(content[begin:end])
+    count_frames(images or 1 + content.count(_NEXT, start), warnings)
     clean = b"".join([*kept, content[start:]])
     profile = b"".join(icc[number] for number in sorted(icc)) or None
     comments = kept_texts(texts, warnings, "comments")
-    return clean, Metadata(profile, sound_exif(exif or None, warnings), xmp, dpi, texts=comments)
+    return clean, Metadata(profile, sound_exif(exif or None, warnings), xmp, dpi, chunks, comments)
 
 
 def _images(index: bytes) -> int:
@@ -209,11 +215,8 @@ def _with_metadata(jpeg: bytes, metadata: Metadata) -> bytes:
     options["exif"] = None if metadata.exif is None else EXIF_HEADER + metadata.exif
     options["dpi"] = metadata.dpi and tuple(min(_MOST_DPI, side) for side in metadata.dpi)
     buffer = io.BytesIO()
-    try:
-        given = {key: value for key, value in options.items() if value is not None}
-        Image.new("L", (1, 1)).save(buffer, "JPEG", **given)
-    except ValueError as error:
-        raise DataError(f"JPEG has no room for the metadata: {error}; use png") from None
+    given = {key: value for key, value in options.items() if value is not None}
+    Image.new("L", (1, 1)).save(buffer, "JPEG", **given)
     other = buffer.getvalue()
     segments = b"".join(other[a:b] for marker, a, b in _segments(other) if 0xE0 <= marker <= 0xEF)
     for mark, body in metadata.texts:

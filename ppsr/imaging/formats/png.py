@@ -35,18 +35,21 @@ _EXIF, _XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"  # keywords of text
 _LEVEL = 1  # of the packing: higher ones take longer for files hardly smaller
 _UP = 2  # the filter of every row: choosing between filters takes longer than packing, for files 3 % smaller
 _LARGEST_SIDE = 2**20  # of OpenCV
+_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI")  # kept
 
 
 def decode_png(content: bytes, max_pixels: int, warnings: list[str]) -> Decoded:
     """Decode a PNG; what the user should know is added to `warnings`."""
+    if content[12:16] != b"IHDR":
+        raise DataError("the PNG does not begin with its header, as those of iOS apps (CgBI); convert it")
     size = struct.unpack(">II", content[16:24])
     check_size(size, max_pixels)
-    essential, texts, found = [content[:8]], dict[bytes, bytes](), dict[bytes, bytes]()
+    essential, texts, found = [content[:8]], list[bytes](), dict[bytes, bytes]()
     for kind, body, chunk in _png_chunks(content):
         if kind[:1].isupper() or kind == b"tRNS":
             essential.append(chunk)
         elif kind in (b"zTXt", b"iTXt", b"tEXt"):
-            texts.setdefault(body[:80].partition(b"\0")[0], chunk[4:8] + body)
+            texts.append(chunk[4:8] + body)
         else:
             found.setdefault(kind, body)
     frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
@@ -85,7 +88,10 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         at = end
 
 
-def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings: list[str]) -> Metadata:
+def _png_metadata(found: dict[bytes, bytes], stored: list[bytes], warnings: list[str]) -> Metadata:
+    def keyword(text: bytes) -> bytes:
+        return text[4:84].partition(b"\0")[0]
+
     def unpacked(packed: bytes, what: str) -> bytes | None:
         try:
             data = zlib.decompressobj().decompress(packed, LARGEST_TEXT + 1)
@@ -96,6 +102,7 @@ def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings
         warnings.append(f"the {what} is {'too large' if data else 'damaged'} and is left out")
         return None
 
+    texts = {keyword(text): text for text in reversed(stored)}
     exif, xmp, dpi = found.get(b"eXIf"), None, None
     if exif is None and _EXIF in texts:  # by ImageMagick: hexadecimal lines
         text = texts[_EXIF]
@@ -112,17 +119,21 @@ def _png_metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes], warnings
         if xmp is not None and len(xmp) > LARGEST_TEXT:
             warnings.append("the XMP is too large and is left out")
             xmp = None
-    if len(found.get(b"pHYs", b"")) == 9 and found[b"pHYs"][8] == 1:  # per metre
-        across, down = struct.unpack(">II", found[b"pHYs"][:8])
-        dpi = (across * 0.0254, down * 0.0254) if across and down else None
-    others = [(text[:4], text[4:]) for key, text in texts.items() if key not in (_EXIF, _XMP)]
+    chunks = {kind: found[kind] for kind in _CHUNKS if kind in found}
+    if len(found.get(b"pHYs", b"")) == 9:
+        across, down, unit = struct.unpack(">IIB", found[b"pHYs"])
+        if unit == 1 and across and down:  # per metre
+            dpi = (across * 0.0254, down * 0.0254)
+        elif unit == 0 and across != down:
+            chunks[b"pHYs"] = found[b"pHYs"]
+    others = [(text[:4], text[4:]) for text in stored if keyword(text) not in (_EXIF, _XMP)]
     icc = found[b"iCCP"].partition(b"\0")[2][1:] if b"iCCP" in found else None
     return Metadata(
         icc=None if icc is None else unpacked(icc, "colour profile"),
         exif=sound_exif(None if exif is None else exif.removeprefix(EXIF_HEADER), warnings),
         xmp=xmp,
         dpi=dpi,
-        chunks={kind: found[kind] for kind in (b"cHRM", b"gAMA", b"sRGB", b"cICP") if kind in found},
+        chunks=chunks,
         texts=kept_texts(others, warnings),
     )
 

@@ -29,7 +29,15 @@ from ppsr.imaging.formats.common import (
     in_strips,
 )
 from ppsr.imaging.luma import GRAY_WEIGHTS
-from ppsr.imaging.metadata import DAMAGED_EXIF, EXIF_HEADER, LAYOUT, Directories, Metadata, is_sound_exif
+from ppsr.imaging.metadata import (
+    DAMAGED_EXIF,
+    EXIF_HEADER,
+    LAYERS,
+    LAYOUT,
+    Directories,
+    Metadata,
+    is_sound_exif,
+)
 
 _POINTERS = (0x8769, 0x8825)  # to directories of EXIF and GPS
 _FOUR_GIGABYTES = 2**32 - 2**20
@@ -136,12 +144,11 @@ def _meaning(page: Any, pixels: np.ndarray, warnings: list[str]) -> tuple[np.nda
     """Gray, RGB or bands, with the last channel being alpha if the second value is true."""
     if pixels.dtype.kind == "f":  # gray, RGB or bands, without alpha
         return (1 - pixels if int(page.photometric) == 0 else pixels), False
-    top = np.iinfo(pixels.dtype).max if pixels.dtype != bool else 1
-    if pixels.dtype == bool or page.bitspersample < 8:
-        top = 2**page.bitspersample - 1
-        pixels = (pixels.astype(np.uint16) * 255 // top).astype(np.uint8) if page.photometric != 3 else pixels
-        top = 255
-    kind = int(page.photometric)
+    kind, bits = int(page.photometric), page.bitspersample
+    dtype = np.uint16 if bits > 8 else np.uint8
+    top = np.iinfo(dtype).max
+    if bits not in (8, 16) and kind != 3:  # the largest of 1 to 15 bits is white
+        pixels = (pixels.astype(np.uint32) * top // (2**bits - 1)).astype(dtype)
     if kind == 3:
         table = np.asarray(page.colormap)
         wide = (table[:, pixels[..., 0].astype(int)]).transpose(1, 2, 0)
@@ -196,6 +203,8 @@ def _metadata(page: Any, content: bytes, warnings: list[str]) -> Metadata:
     if unit and all(isinstance(side, tuple) and len(side) == 2 and all(side) for side in sides):
         dpi = (sides[0][0] / sides[0][1] * unit, sides[1][0] / sides[1][1] * unit)
     icc, xmp = tags.valueof(34675), tags.valueof(700)
+    if LAYERS in tags:
+        warnings.append("its layers of Photoshop are left out")
     return Metadata(
         icc=icc if isinstance(icc, bytes) else None,
         exif=_exif(content, warnings),

@@ -20,6 +20,8 @@ _VIDEO_HEADS = (
     b"\0\0\x01\xba",  # MPEG program stream
     b"\0\0\x01\xb3",  # MPEG video without a container
     b"FLV\x01",
+    b"YUV4MPEG2 ",
+    b"DKIF",  # IVF
 )
 _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
 _OLD_QUICKTIME = (b"moov", b"mdat", b"wide")  # before files began with their brand
