@@ -10,7 +10,7 @@ from ppsr.accelerate.conv import conv2d, conv2d_tokens
 from ppsr.accelerate.dense import dense_block
 from ppsr.accelerate.process import cpu_threads, enable
 from ppsr.accelerate.products import linear, matmul
-from ppsr.accelerate.runtime import disabled, is_enabled, usable
+from ppsr.accelerate.runtime import disabled, is_enabled, runs_eagerly, usable
 from ppsr.accelerate.scan import selective_scan
 from ppsr.accelerate.tokens import gelu, layer_norm, prelu, scaled_sum
 from ppsr.accelerate.windows import attention
@@ -29,6 +29,7 @@ __all__ = [
     "linear",
     "matmul",
     "prelu",
+    "runs_eagerly",
     "scaled_sum",
     "selective_scan",
     "usable",

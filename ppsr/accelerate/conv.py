@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
@@ -48,7 +47,7 @@ def conv2d(
     Raises:
         ValueError: what Paddle's convolution raises for shapes that do not fit.
     """
-    if not paddle.in_dynamic_mode():
+    if not runtime.runs_eagerly():
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     return _eager(x, weight, bias, stride, padding, dilation, groups)
 

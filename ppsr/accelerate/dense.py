@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import paddle
 from paddle import Tensor
 
 from ppsr.accelerate import runtime
@@ -234,7 +233,7 @@ def dense_block(
     Returns:
         (N, C, H, W); None where Paddle's operators have to do it.
     """
-    if not paddle.in_dynamic_mode():
+    if not runtime.runs_eagerly():
         return None
     images, width, rows, columns = x.shape
     channels = (width, *(weight.shape[0] for weight in weights))

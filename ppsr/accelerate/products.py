@@ -136,7 +136,7 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
     Raises:
         ValueError: what Paddle's product raises for shapes that do not fit.
     """
-    if not paddle.in_dynamic_mode():
+    if not runtime.runs_eagerly():
         return paddle.matmul(x, y, transpose_x, transpose_y)
     return _eager_matmul(x, y, transpose_x, transpose_y)
 
@@ -163,7 +163,7 @@ def linear(
     Raises:
         ValueError: what Paddle's layer raises for shapes that do not fit.
     """
-    if not paddle.in_dynamic_mode():
+    if not runtime.runs_eagerly():
         y = F.linear(x, weight, bias)
         y = y if residual is None else residual + y
         return F.gelu(y) if gelu else y

@@ -32,6 +32,7 @@ from ppsr.accelerate.onednn import (
 )
 from ppsr.accelerate.plans import Operation, Pass, Plans
 from ppsr.accelerate.process import accelerated, openmp, paddle_libraries
+from ppsr.compat.paddle import runs_eagerly
 
 __all__ = [
     "autocast",
@@ -43,6 +44,7 @@ __all__ = [
     "kept",
     "readable",
     "run",
+    "runs_eagerly",
     "threads",
     "usable",
     "usable_plans",
@@ -114,7 +116,7 @@ def autocast() -> bool:
 
 def usable(*tensors: Tensor | None) -> bool:
     """Whether oneDNN may compute with these tensors here and now."""
-    return paddle.in_dynamic_mode() and is_enabled() and readable(*tensors) and not autocast()
+    return runs_eagerly() and is_enabled() and readable(*tensors) and not autocast()
 
 
 def threads() -> int:

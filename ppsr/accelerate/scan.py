@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import paddle
 from paddle import Tensor
 
 from ppsr.accelerate import runtime
@@ -294,7 +293,7 @@ def selective_scan(
     Returns:
         (R, D, L).
     """
-    if not paddle.in_dynamic_mode():
+    if not runtime.runs_eagerly():
         return None
     (rows, channels, length), (groups, states) = u.shape, B.shape[1:3]
     tensors = delta, u, A.expand([rows, *A.shape]), B, C

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
@@ -192,7 +191,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float = 1e-5) -
         (..., C).
     """
     y = None
-    if paddle.in_dynamic_mode() and _worthwhile(x):
+    if runtime.runs_eagerly() and _worthwhile(x):
         columns = x.shape[-1]
         operation = LayerNorm(math.prod(x.shape) // columns, columns, epsilon)
         y = runtime.compute(operation, x.shape, x, weight, bias)
@@ -202,7 +201,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float = 1e-5) -
 def gelu(x: Tensor) -> Tensor:
     """Exact GELU, `paddle.nn.functional.gelu` in every respect but speed; any shape."""
     y = None
-    if paddle.in_dynamic_mode() and _worthwhile(x):
+    if runtime.runs_eagerly() and _worthwhile(x):
         y = runtime.compute(Gelu(math.prod(x.shape)), x.shape, x)
     return F.gelu(x) if y is None else y
 
@@ -231,7 +230,7 @@ def prelu(x: Tensor, slopes: Tensor) -> Tensor:
         slopes: (C,), or (1,) for all channels.
     """
     y = None
-    if paddle.in_dynamic_mode() and _worthwhile(x):
+    if runtime.runs_eagerly() and _worthwhile(x):
         each = slopes if slopes.shape[0] == x.shape[1] else slopes.expand([x.shape[1]])
         y = runtime.compute(PReLU(tuple(x.shape)), x.shape, x, each)
     return F.prelu(x, slopes) if y is None else y

@@ -20,6 +20,7 @@ __all__ = [
     "gpu_memory_free",
     "half_types",
     "keeps_master_weight",
+    "runs_eagerly",
     "scale_tensors",
     "seeded",
     "shared_counters",
@@ -57,6 +58,15 @@ def half_types(device: str) -> list[str]:
         return []
     supported = {"float16": paddle.amp.is_float16_supported, "bfloat16": paddle.amp.is_bfloat16_supported}
     return [name for name, works in supported.items() if works(device)]
+
+
+# one mode of `paddle.jit.to_static` takes True for the result of this function, which 2.6 lacks
+_in_sot = getattr(paddle.base.dygraph.base, "in_sot_simulation_mode", lambda: False)
+
+
+def runs_eagerly() -> bool:
+    """Whether operators compute now, rather than being traced by `paddle.jit.to_static` in either mode."""
+    return bool(paddle.in_dynamic_mode() and not _in_sot())
 
 
 def scale_tensors(tensors: Sequence[paddle.Tensor], factor: float) -> None:

@@ -62,7 +62,7 @@ class HAB(SwinBlock):
 def _surround(x: Tensor, margin: int) -> Tensor:
     """Pad a token map (N, H, W, C) with zeros, by at most its own size; in a graph by concatenation, because
     oneDNN would pad other axes."""
-    if paddle.in_dynamic_mode():
+    if accelerate.runs_eagerly():
         return F.pad(x, [0, 0, margin, margin, margin, margin, 0, 0])
     rows = paddle.zeros_like(x[:, :margin])
     x = paddle.concat([rows, x, rows], axis=1)

@@ -12,6 +12,7 @@ from paddle.nn import functional as F
 from ppsr import accelerate
 from ppsr.accelerate import conv as module
 from ppsr.accelerate import runtime
+from ppsr.registry import build_generator
 from tests.accelerate.comparing import assert_close, compute, must_not_be_called, sweep
 
 pytestmark = pytest.mark.skipif(not accelerate.is_enabled(), reason="oneDNN is not usable or switched off")
@@ -275,3 +276,13 @@ def test_forked_workers_of_a_loader_compute_after_the_parent_did():
     loader = paddle.io.DataLoader(_Items(), batch_size=1, num_workers=2, use_shared_memory=False)
     values = sorted(float(np.asarray(batch).reshape(-1)[0]) for batch in loader)
     assert values == [0.0, 27.0, 54.0, 81.0]
+
+
+def test_networks_are_traced_by_either_mode_of_to_static(rng):
+    net = build_generator("SRVGGNetCompact", num_feat=8, num_conv=1, upscale=2)
+    x = paddle.to_tensor(rng.random((1, 3, 8, 9), dtype=np.float32))
+    with paddle.no_grad():
+        expected = net(x).numpy()
+        for whole in (False, True):
+            traced = paddle.jit.to_static(net.forward, full_graph=whole)
+            np.testing.assert_allclose(traced(x).numpy(), expected, atol=1e-6)

@@ -75,7 +75,7 @@ class DynamicConv2D(nn.Layer):
         experts = self.weight.shape[0]
         kernels = paddle.matmul(weights, self.weight.reshape([experts, -1]))
         bias = None if self.bias is None else paddle.matmul(weights, self.bias)
-        if paddle.in_dynamic_mode():
+        if accelerate.runs_eagerly():
             return self._grouped(x, kernels, bias)
         return self._traced(x, kernels, bias)
 

@@ -101,7 +101,7 @@ def has_hooks(layer: nn.Layer) -> bool:
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
     """LeakyReLU for 0 <= slope <= 1; a maximum in graphs, as Paddle 3.3's inference passes crash on it."""
-    return F.leaky_relu(x, slope) if paddle.in_dynamic_mode() else paddle.maximum(x, slope * x)
+    return F.leaky_relu(x, slope) if accelerate.runs_eagerly() else paddle.maximum(x, slope * x)
 
 
 class LeakyReLU(nn.Layer):
@@ -158,7 +158,7 @@ def bilinear_upsample(x: Tensor, scale: int) -> Tensor:
     if scale == 1:
         return x
     twice = _TWICE_DIFFERENTIABLE.get()
-    if paddle.in_dynamic_mode() and not twice:
+    if accelerate.runs_eagerly() and not twice:
         return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
     stack = _stack if twice else paddle.stack
     n, c, h, w = x.shape

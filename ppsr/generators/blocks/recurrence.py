@@ -18,6 +18,8 @@ from typing import NamedTuple
 import paddle
 from paddle import Tensor
 
+from ppsr import accelerate
+
 _TRACED_LEVELS = 20  # doublings of the carry: right for 2^20 chunks
 _SHORTEST_CHUNK = 32
 
@@ -83,7 +85,7 @@ def _like(A: Tensor, x: Tensor) -> Tensor:
 def _spread(x: Tensor, like: Tensor) -> Tensor:
     """x repeated to the shape of another, where products without broadcasting are faster. Runtimes that read
     graphs broadcast well, and ONNX Runtime refuses this repetition with open sizes."""
-    return x.expand_as(like) if paddle.in_dynamic_mode() else x
+    return x.expand_as(like) if accelerate.runs_eagerly() else x
 
 
 def _advance(steps: ScanInputs, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -158,7 +160,7 @@ def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
     """
     factors = paddle.concat([paddle.zeros_like(decay[:1]), decay[:-1]])
     states = paddle.concat([first.unsqueeze(0), ends[:-1]])
-    levels = (decay.shape[0] - 1).bit_length() if paddle.in_dynamic_mode() else _TRACED_LEVELS
+    levels = (decay.shape[0] - 1).bit_length() if accelerate.runs_eagerly() else _TRACED_LEVELS
     for level in range(levels):
         states = states + factors * paddle.roll(states, 2**level, axis=0)
         factors = factors * paddle.roll(factors, 2**level, axis=0)
@@ -167,7 +169,7 @@ def _carry(decay: Tensor, ends: Tensor, first: Tensor) -> Tensor:
 
 def _repeat(A: Tensor, steps: ScanInputs, size: int) -> Tensor:
     """A for each token of a part, so that products need no broadcasting; see `_spread`."""
-    if not paddle.in_dynamic_mode():
+    if not accelerate.runs_eagerly():
         return A
     lead = list(steps.dt.shape[1:-3])
     return A.expand([size, *lead, *A.shape])

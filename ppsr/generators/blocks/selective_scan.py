@@ -84,7 +84,7 @@ def softplus(x: Tensor) -> Tensor:
     In float32 on a CPU Paddle's own one is wrong by 5e-4 of its value at -9, and zero at -20. The gradient
     is exact at zero as well.
     """
-    return _Softplus.apply(x) if paddle.in_dynamic_mode() else _softplus(x)
+    return _Softplus.apply(x) if accelerate.runs_eagerly() else _softplus(x)
 
 
 def _grouped(x: Tensor, groups: int, rows: int, length: int) -> Tensor:
@@ -187,7 +187,7 @@ def _ordered(x: Tensor, reverse: bool) -> Tensor:
     """The last of three or four axes from its end; flip has no ONNX form for an axis of open length."""
     if not reverse:
         return x
-    if paddle.in_dynamic_mode():
+    if accelerate.runs_eagerly():
         return x.flip(-1)
     return x[:, :, ::-1] if x.ndim == 3 else x[:, :, :, ::-1]
 
@@ -210,7 +210,7 @@ def _by_tensor_operations(
         time_first(B, states, 1),
         time_first(C, 1, states),
     )
-    if paddle.in_dynamic_mode():
+    if accelerate.runs_eagerly():
         layout = recurrence.choose_layout(tensors[0], rows * A.size, chunk)
         with paddle.amp.auto_cast(enable=False):
             result = _Scan.apply(*tensors, layout, with_last)

@@ -244,7 +244,7 @@ class SwinSkeleton(nn.Layer):
         if self.absolute_pos_embed is not None:
             _, h, w, c = tokens.shape
             pixels = self.absolute_pos_embed.shape[1]
-            if paddle.in_dynamic_mode() and h * w != pixels:
+            if accelerate.runs_eagerly() and h * w != pixels:
                 raise DataError(
                     f"{type(self).__name__}: its absolute position embedding is for images of {pixels} "
                     f"pixels (img_size), got {h}x{w}; networks with `ape` take no other size"

@@ -83,7 +83,7 @@ def shift_mask(x: Tensor, size: int, shift: int) -> Tensor:
         x: token map (N, H, W, C) whose size counts.
     """
     _, h, w, _ = x.shape
-    if paddle.in_dynamic_mode():
+    if accelerate.runs_eagerly():
         return _shift_mask_tensor(h, w, size, shift, paddle.get_device())
     labels = _traced_labels(h, size, shift).unsqueeze(1) * 3 + _traced_labels(w, size, shift).unsqueeze(0)
     windows = labels.reshape([h // size, size, w // size, size]).transpose([0, 2, 1, 3])
@@ -104,7 +104,7 @@ def add_rows(x: Tensor, row: Tensor) -> Tensor:
     On a CPU as a matrix product with a column of ones, forward and backward: Paddle's broadcasting kernels
     use one thread and cost ten times as much.
     """
-    if not (paddle.in_dynamic_mode() and x.place.is_cpu_place()):
+    if not (accelerate.runs_eagerly() and x.place.is_cpu_place()):
         return x + row
     ones = paddle.ones([x.shape[0], 1], x.dtype)
     return paddle.addmm(x.reshape([x.shape[0], -1]), ones, row.reshape([1, -1])).reshape(x.shape)
