@@ -154,11 +154,12 @@ def parse_scalar_text(text: str, source: str) -> Any:
     """Read the value of ``-o key=value`` by the same rules as a file.
 
     A name with a placeholder in front, such as ``{}x4``, which no file may have without quotes, is text, and
-    so is a path of bytes that are not UTF-8.
+    so is a path of bytes that are not UTF-8. A text has no comment: a folder may be ``run #2``.
     """
     if _TEMPLATE.fullmatch(text) or _NOT_UTF8.search(text):
         return text
-    return parse_yaml(text, source)[0] if text.strip() else None
+    value = parse_yaml(text, source)[0] if text.strip() else None
+    return text if isinstance(value, str) and text.startswith(f"{value} #") else value
 
 
 def read_yaml(path: Path) -> tuple[Any, Lines]:

@@ -120,8 +120,9 @@ class State:
         }
         return json.loads(json.dumps(built))
 
-    def _check_built(self, stored: dict[str, Any]) -> None:
-        """Refuse differences that training cannot resume with; warn of the others."""
+    def _check_built(self, stored: dict[str, Any]) -> list[tuple[str, str, str]]:
+        """Refuse differences that training cannot resume with; returns kind, name and change of others."""
+        changes: list[tuple[str, str, str]] = []
         own = self._built()
         pairs = [("precision", stored["precision"], own["precision"])]
         for kind in ("optimizers", "networks"):
@@ -129,20 +130,19 @@ class State:
                 (before, details), (now, new_details) = stored[kind][name], own[kind][name]
                 pairs.append((f"the {kind[:-1]} of '{name}'", before, now))
                 if before == now and details != new_details:
-                    changed = kind[:-1], name, _changes(details, new_details)
-                    logger.warning("the %s of '%s' has changed: %s", *changed)
+                    changes.append((kind[:-1], name, _changes(details, new_details)))
         for what, before, now in pairs:
             if before != now:
                 raise WeightError(
                     f"the checkpoint was written with {before} as {what}, the configuration has {now}; "
                     "keep it, or start a new run from the weights with --load"
                 )
+        return changes
 
     def restore(self, files: dict[str, bytes]) -> None:
         """Put a checkpoint back."""
         counters = json.loads(files["state.json"])
-        if "built" in counters:
-            self._check_built(counters["built"])
+        changes = self._check_built(counters["built"]) if "built" in counters else []
         self.step, self.samples, self.best = counters["step"], counters["samples"], counters["best"]
         self.best_step = counters.get("best_step")
         if counters["seed"] != self.seed:
@@ -179,6 +179,8 @@ class State:
             scaler.load_state_dict(counters["scalers"].get(name, {}))
         if self.pool is not None and self.pool_name(self.rank) in files:
             self.pool.set_state_dict(parse_pdparams(files[self.pool_name(self.rank)]))
+        for change in changes:
+            logger.warning("the %s of '%s' has changed: %s", *change)
 
 
 def build_state(experiment: Experiment, model: BaseModel, group: Group, loading: LoaderOptions) -> State:

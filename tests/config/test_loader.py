@@ -150,6 +150,7 @@ def test_a_number_of_many_digits_is_read_as_a_float():
     ("text", "value"),
     [
         ("{}x4", "{}x4"),
+        ("run #2/HR", "run #2/HR"),
         ("{}_LR.v2", "{}_LR.v2"),
         ("{}", {}),
         ("{a: 1}", {"a": 1}),

@@ -220,13 +220,14 @@ def test_another_optimizer_network_or_precision_is_refused_naming_both(tmp_path,
     np.testing.assert_array_equal(after, before)
 
 
-def test_a_network_of_another_size_is_refused_in_one_line(tmp_path):
+def test_a_network_of_another_size_is_refused_in_one_line(tmp_path, caplog):
     config = write_config(tmp_path)
     make_trainer(config, tmp_path / "run", [*SHORT, "total_iters=1"]).train()
     again = make_trainer(config, tmp_path / "run", [*SHORT, "model.generator.num_feat=6"])
     with pytest.raises(WeightError, match=r"other shapes .*\(num_feat was 4, now 6\); keep it") as caught:
         again.resume()
     assert "\n" not in str(caught.value)
+    assert "num_feat" not in caplog.text
 
 
 def test_length_rate_schedule_and_batch_may_change_when_a_run_is_resumed(tmp_path):
