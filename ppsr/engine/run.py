@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ppsr.config.loader import Config, flatten
 from ppsr.config.schema import Experiment
@@ -58,6 +59,22 @@ def log_changes(folder: Path, config: Config) -> None:
         shown = "; ".join(f"{key} was {before.get(key)}, now {now.get(key)}" for key in keys[:6])
         more = f" and {len(keys) - 6} more" if len(keys) > 6 else ""
         logger.info("changed since the run began: %s%s", shown, more)
+
+
+def check_apart(folder: Path, section: Mapping[str, Any], key: str) -> None:
+    """Refuse a run in a folder of its data set, which would train on the run's own images when it is resumed.
+
+    Args:
+        key: of the section, such as "dataset.train".
+    """
+    for name in (name for name in section if name.endswith("_folder")):
+        given = section[name]
+        for place in filter(None, given if isinstance(given, list) else [given]):
+            if folder.resolve().is_relative_to(Path(place).resolve()):
+                raise ConfigError(
+                    f"the run {folder} would lie in {key}.{name} {place}, and its images be trained on; "
+                    "choose another output_dir"
+                )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ppsr.engine.distributed import Group, check_equal_ranks, rank_settings
 from ppsr.engine.loader import build_dataset, build_stream, check_samples, fit_channels
 from ppsr.engine.loggers import ScalarLog, StepClock, log_errors, log_step, save_visuals
 from ppsr.engine.profiling import StepProfiler
+from ppsr.engine.run import check_apart
 from ppsr.engine.saver import Saver
 from ppsr.engine.signals import Stopped, StopRequest
 from ppsr.engine.state import build_state
@@ -61,6 +62,8 @@ class Trainer:
         self.experiment = experiment
         self.group = group
         self.folder = folder
+        if experiment.validate_.save_img or experiment.log_config.visual_interval:
+            check_apart(folder, experiment.dataset.train, "dataset.train")
         self.dataset, self.loading = build_dataset(
             experiment.dataset.train, "dataset.train", seed=experiment.seed
         )

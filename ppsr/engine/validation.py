@@ -71,6 +71,7 @@ class Validator:
         self.metrics = build_metrics(experiment)
         sections = experiment.dataset.test_sections
         self._first = [next(iter(kind.values()), None) for kind in (self.options.metrics, sections)]
+        self._scored = self._most_scored = 0  # images of the first set, in the last validation and at most
         self.sets = []
         for name, section in sections.items():
             if name == ".." or Path(name).name != name:
@@ -150,6 +151,7 @@ class Validator:
                 tile=self.options.tile,
                 on_round=on_round,
             )
+        self._scored = len(scores[self.sets[0].name].rows) if self.sets else 0
         return scores
 
     def means(self, scores: dict[str, SetScore]) -> dict[str, float]:
@@ -171,10 +173,18 @@ class Validator:
         return json.loads(json.dumps([self.best_metric(), *self._first], default=str))
 
     def quality(self, means: dict[str, float]) -> float | None:
-        """Value of that metric, larger for better; None where it is missing or not finite."""
+        """Value of that metric, larger for better; None where it is missing, not finite, or a mean of fewer
+        images than before."""
         key = self.best_metric()
         if key is None or not math.isfinite(means.get(key, math.nan)):
             return None
+        lost = self._most_scored - self._scored
+        if lost > 0:
+            logger.warning(
+                "%d images are not scored that were before: no comparison with the best step", lost
+            )
+            return None
+        self._most_scored = self._scored
         return self.sign * means[key]
 
     @property

@@ -63,6 +63,28 @@ def test_one_faulty_image_does_not_keep_a_run_from_starting(tmp_path, caplog):
     assert "a.png" in caplog.text
 
 
+def test_a_mean_of_fewer_images_is_not_the_best(tmp_path, caplog):
+    trainer = _trainer(tmp_path, _pairs(tmp_path, ["a", "b"]))
+    first = trainer.validate()
+    assert first
+    scores = trainer.validator.score(trainer.state.model.inference_net(), Group(), save_folder=tmp_path)
+    hard = min(scores[""].rows, key=lambda name: scores[""].rows[name]["psnr"])
+    (tmp_path / "lq" / f"{hard}.png").write_bytes(b"no image")
+    best = trainer.state.best
+    assert trainer.validate()["psnr"] > first["psnr"]
+    assert trainer.state.best == best
+    assert "1 images are not scored that were before" in caplog.text
+
+
+def test_results_do_not_become_training_images(tmp_path):
+    write_config(tmp_path)
+    options = [*SHORT, "log_config.visual_interval=1", f"dataset.train.gt_folder={tmp_path}"]
+    with pytest.raises(
+        ConfigError, match=r"would lie in dataset\.train\.gt_folder .*; choose another output_dir"
+    ):
+        make_trainer(tmp_path / "tiny.yaml", tmp_path / "run", options)
+
+
 def test_a_metric_without_the_truth_that_it_needs_is_refused_or_named(tmp_path, caplog):
     _pairs(tmp_path, ["a"])
     section = {"name": "SingleImageDataset", "lq_folder": str(tmp_path / "lq")}
