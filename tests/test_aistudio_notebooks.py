@@ -37,17 +37,8 @@ def run(notebook: Path, folder: Path, **more: str) -> subprocess.CompletedProces
     """All cells in a kernel of its own, in a folder of the checkout."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     environment |= {"PPSR_NOTEBOOK_STEPS": STEPS, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", **more}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *OPTIONS,
-        "--rootdir",
-        str(folder),
-        "-c",
-        os.devnull,
-        str(notebook),
-    ]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "--rootdir", str(folder), "-c", os.devnull]
+    command.append(str(notebook))
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

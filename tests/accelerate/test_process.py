@@ -36,14 +36,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def _run(program, call, **environment):
     """The numbers that a program prints in a process of its own."""
     env = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "PPSR_ACCELERATE")}
-    done = subprocess.run(
-        [sys.executable, "-c", program.format(call=call)],
-        env={**env, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
+    command, folder = [sys.executable, "-c", program.format(call=call)], Path(__file__).parents[2]
+    options = {"env": env | environment, "cwd": folder, "capture_output": True, "text": True}
+    done = subprocess.run(command, check=False, **options)
     assert done.returncode == 0, done.stderr
     return [int(v) for v in done.stdout.splitlines()[-1].split()]
 

@@ -151,15 +151,15 @@ def build_generator_of(case: Golden):
 
 
 def settings_of(case: Golden) -> LamSettings:
-    given = case.meta["lam"]
-    return LamSettings(
-        window=given["window"],
-        top=given["h"],
-        left=given["w"],
-        sigma=given["sigma"],
-        fold=given["fold"],
-        kernel_size=given["l"],
-    )
+    names = {
+        "window": "window",
+        "h": "top",
+        "w": "left",
+        "sigma": "sigma",
+        "fold": "fold",
+        "l": "kernel_size",
+    }
+    return LamSettings(**{ours: case.meta["lam"][theirs] for theirs, ours in names.items()})
 
 
 @golden("lam_*")

@@ -20,14 +20,8 @@ class Case:
     def __init__(self, path: Path) -> None:
         self.file = Golden(path)
         meta = self.file.meta
-        self.net = DRNGenerator(
-            scale=meta["scale"],
-            n_blocks=meta["n_blocks"],
-            n_feats=meta["n_feats"],
-            n_colors=meta["n_colors"],
-            rgb_range=meta["rgb_range"],
-            negval=meta["negval"],
-        )
+        names = ("scale", "n_blocks", "n_feats", "n_colors", "rgb_range", "negval")
+        self.net = DRNGenerator(**{name: meta[name] for name in names})
         load_state(self.net, self.file.params, layout="torch")
         self.duals = []
         for index in range(len(meta["scale"])):

@@ -28,14 +28,8 @@ class Command:
         own = {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary), "PPSR_HOME": str(folder / "home")}
         self.log = folder / "log.txt"
         with self.log.open("w") as log:
-            more = {
-                "cwd": folder,
-                "env": os.environ | own,
-                "stdout": subprocess.PIPE,
-                "stderr": log,
-                "text": True,
-            }
-            self.process = subprocess.Popen([*command, *options], **more)
+            more = {"cwd": folder, "stdout": subprocess.PIPE, "stderr": log, "text": True}
+            self.process = subprocess.Popen([*command, *options], env=os.environ | own, **more)
         self.announced = self.process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.announced)
         if found is None:

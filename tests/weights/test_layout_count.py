@@ -23,8 +23,8 @@ SWIN = {
     "depths": [2, 2],
     "num_heads": [2, 2],
     "window_size": 4,
-    "img_size": 8,
     "mlp_ratio": 2,
+    "img_size": 8,
 }
 SHUFFLE = {"upsampler": "pixelshuffle"}
 
