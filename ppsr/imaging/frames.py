@@ -9,8 +9,8 @@ import numpy as np
 # matrix coefficients as videos state them (ITU-T H.273) -> as FFmpeg's scaler names them
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _BT601 = 5  # also stands for RGB, which has no matrix: otherwise versions of PyAV take the frame's
-# FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not by way of ten
-# bits, nor from RGB of 16; by number of channels: layout on the way, and of arrays
+# FFmpeg's scaler is 1 to 3 levels too dark between RGB and subsampled colours of 8 bits, but not by way of
+# ten bits, nor from RGB of 16; by number of channels: layout on the way, and of arrays
 _LAYOUTS = {3: ("yuv444p10le", "rgb48le"), 4: ("yuva444p10le", "rgba64le")}
 _NARROW, _WIDE = 1, 2  # luma from 16 to 235 (also what results have), or from 0 to 255
 

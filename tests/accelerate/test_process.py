@@ -15,7 +15,7 @@ from ppsr import accelerate
 from ppsr.accelerate.process import openmp
 before = openmp().omp_get_max_threads()
 {call}
-print(int(accelerate.is_enabled()), before, openmp().omp_get_max_threads())
+print(int(accelerate.is_enabled()), before, openmp().omp_get_max_threads(), openmp().kmp_get_blocktime())
 """
 
 _PAGE_FAULTS = """
@@ -35,7 +35,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def _run(program, call, **environment):
     """The numbers that a program prints in a process of its own."""
-    env = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "PPSR_ACCELERATE")}
+    ours = ("OMP_NUM_THREADS", "KMP_BLOCKTIME", "PPSR_ACCELERATE")
+    env = {k: v for k, v in os.environ.items() if k not in ours}
     command, folder = [sys.executable, "-c", program.format(call=call)], Path(__file__).parents[2]
     options = {"env": env | environment, "cwd": folder, "capture_output": True, "text": True}
     done = subprocess.run(command, check=False, **options)
@@ -50,19 +51,20 @@ linux = pytest.mark.skipif(process.openmp() is None, reason="Paddle's wheel has 
 @linux
 @pytest.mark.smoke
 def test_enable_uses_every_core_and_importing_does_not():
-    assert _run(_REPORT, "accelerate.enable()")[1:] == [1, process._cores()]
+    assert _run(_REPORT, "accelerate.enable()")[1:] == [1, process._cores(), 1]
 
 
 @pytest.mark.slow
 @linux
-def test_the_users_number_of_threads_stands():
-    assert _run(_REPORT, "accelerate.enable()", OMP_NUM_THREADS="3")[1:] == [3, 3]
+def test_the_users_threads_and_their_time_of_waiting_stand():
+    user = {"OMP_NUM_THREADS": "3", "KMP_BLOCKTIME": "7"}
+    assert _run(_REPORT, "accelerate.enable()", **user)[1:] == [3, 3, 7]
 
 
 @pytest.mark.slow
 @linux
 def test_variable_switches_acceleration_off():
-    assert _run(_REPORT, "accelerate.enable()", PPSR_ACCELERATE="0") == [0, 1, 1]
+    assert _run(_REPORT, "accelerate.enable()", PPSR_ACCELERATE="0") == [0, 1, 1, 200]
 
 
 def test_cores_are_shared_by_the_ranks_of_the_machine(monkeypatch):
