@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,6 +194,8 @@ def _decode(
         stored = exif_orientation(metadata.exif)
     turn = _TURNS.get(stored)
     upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
+    if stored > 4 and metadata.dpi is not None:  # the sides change places
+        metadata = replace(metadata, dpi=metadata.dpi[::-1])
     return DecodedImage(upright, metadata, tuple(warnings), alpha)
 
 

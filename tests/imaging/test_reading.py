@@ -116,3 +116,11 @@ def test_the_shape_of_the_pixels_of_a_jpeg_is_read(tmp_path):
     content[13:18] = b"\0\0\2\0\1"  # no unit, 2 : 1
     (tmp_path / "a.jpg").write_bytes(content)
     assert read_image_file(tmp_path / "a.jpg").metadata.chunks == {b"pHYs": b"\0\0\0\2\0\0\0\1\0"}
+
+
+@pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 3), ("JPEG", 6), ("TIFF", 6), ("TIFF", 4)])
+def test_the_resolution_is_turned_with_the_image(kind, orientation, tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    (tmp_path / "a").write_bytes(packed(colours(), kind, exif=tags, dpi=(300, 200)))
+    assert read_image_file(tmp_path / "a").metadata.dpi == ((200, 300) if orientation > 4 else (300, 200))

@@ -267,10 +267,11 @@ def test_a_device_that_is_not_there_is_refused():
         Upscaler(small_network(), options=BackendOptions(device="gpu"))
 
 
-def test_a_network_that_gives_another_size_is_named(rng):
-    net = paddle.nn.Conv2D(3, 3, 3, padding=1)
-    net.scale = 2
-    with pytest.raises(DataError, match=r"\(1, 3, 8, 9\); at x2 the sides must be \(16, 18\)"):
+@pytest.mark.parametrize(("channels", "scale", "shape"), [(3, 2, "1, 3, 16, 18"), (1, 1, "1, 3, 8, 9")])
+def test_a_network_that_gives_another_shape_is_named(channels, scale, shape, rng):
+    net = paddle.nn.Conv2D(3, channels, 3, padding=1)
+    net.scale = scale
+    with pytest.raises(DataError, match=rf"\(1, 3, 8, 9\); at x{scale} it must be \({shape}\)"):
         Upscaler(net)(rng.random((8, 9, 3), dtype=np.float32))
 
 

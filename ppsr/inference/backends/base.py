@@ -128,7 +128,7 @@ def apply_backend(
         (N, C, scale * H, scale * W) float32, in [0, 1] up to what the network overshoots.
 
     Raises:
-        DataError: the network gave NaN or infinity in full precision.
+        DataError: the network gave another shape, or NaN or infinity in full precision.
     """
     if self_ensemble:
         return _self_ensemble(backend, lq, degradation)
@@ -143,11 +143,11 @@ def apply_backend(
     if not np.isfinite(sr).all() and hasattr(backend, "run_float32"):
         logger.warning("%s: values that are not finite; computed again in full precision", info.network)
         sr = backend.run_float32(*inputs)
-    expected = tuple(side * info.scale for side in inputs[0].shape[2:])
-    if sr.shape[2:] != expected:
+    expected = (*lq.shape[:2], *(side * info.scale for side in inputs[0].shape[2:]))
+    if sr.shape != expected:
         raise DataError(
-            f"{info.network} makes an array {sr.shape} of one of {inputs[0].shape}; at x{info.scale} the "
-            f"sides must be {expected}"
+            f"{info.network} makes an array {sr.shape} of one of {inputs[0].shape}; at x{info.scale} it must "
+            f"be {expected}"
         )
     if not np.isfinite(sr).all():
         raise DataError("the network gave values that are not finite; its weights are broken")
