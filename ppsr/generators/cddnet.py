@@ -114,7 +114,7 @@ class CDDNet(nn.Layer):
     """LR image (N, C, H, W) in [0, 1] and mixing weights (N, num_models) -> SR image (N, C, sH, sW).
 
     Args:
-        num_in_ch: channels; the enlarged input is added, so input and output agree.
+        num_in_ch: channels; the enlarged input is added, so as many as the output has, or 1.
         num_feat: width.
         num_models: experts per convolution.
         upscale: 1, 2, 3 or 4.
@@ -142,9 +142,9 @@ class CDDNet(nn.Layer):
         super().__init__()
         if upscale not in (1, 2, 3, 4):
             raise ConfigError(f"CDDNet: upscale must be 1, 2, 3 or 4, got {upscale}")
-        if num_in_ch != num_out_ch:
+        if num_in_ch not in (1, num_out_ch):
             raise ConfigError(
-                f"CDDNet adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ"
+                f"CDDNet adds its input: num_in_ch {num_in_ch} is neither 1 nor num_out_ch {num_out_ch}"
             )
         self.scale = upscale
         self.num_models = num_models

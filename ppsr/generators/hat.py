@@ -152,8 +152,7 @@ class HAT(SwinSkeleton):
         overlap_ratio: how much larger the overlapping windows are.
 
     Raises:
-        ConfigError: img_size is not larger than the window, as published, or embed_dim is smaller than
-            compress_ratio or squeeze_factor.
+        ConfigError: img_size is smaller than the window, or embed_dim than compress_ratio or squeeze_factor.
     """
 
     fp16_safe: ClassVar[bool] = False
@@ -194,8 +193,8 @@ class HAT(SwinSkeleton):
         overlap_ratio: float = 0.5,
     ) -> None:
         embed_dim, window, mlp_ratio = options.embed_dim, options.window_size, options.mlp_ratio
-        if min(image_sides(options.img_size)) <= window:
-            raise ConfigError(f"HAT: img_size {options.img_size} must be larger than window_size {window}")
+        if min(image_sides(options.img_size)) < window:
+            raise ConfigError(f"HAT: img_size {options.img_size} must be at least window_size {window}")
         if overlap_ratio < 0:
             raise ConfigError(f"HAT: overlap_ratio must be 0 or more, got {overlap_ratio}")
         if embed_dim < max(compress_ratio, squeeze_factor):
@@ -204,7 +203,7 @@ class HAT(SwinSkeleton):
                 f"squeeze_factor {squeeze_factor}; it must be at least as large as both"
             )
         super().__init__(options, ape=options.ape)
-        self.size_multiple = window
+        self.size_multiple, shift = options.window()
         self.use_checkpoint = options.use_checkpoint
         rates = iter(options.drop_paths())
         self.layers = nn.LayerList()
@@ -214,7 +213,7 @@ class HAT(SwinSkeleton):
                     embed_dim,
                     heads,
                     window,
-                    window // 2 if i % 2 else 0,
+                    shift if i % 2 else 0,
                     mlp_ratio,
                     cab=(compress_ratio, squeeze_factor),
                     conv_scale=conv_scale,

@@ -76,10 +76,10 @@ class MSRResNet(nn.Layer):
         super().__init__()
         if upscale not in (1, 2, 3, 4):
             raise ConfigError(f"MSRResNet: upscale must be 1, 2, 3 or 4, got {upscale}")
-        if global_residual and num_in_ch != num_out_ch:
+        if global_residual and num_in_ch not in (1, num_out_ch):
             raise ConfigError(
-                f"MSRResNet adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ; "
-                "make them equal or set global_residual to false"
+                f"MSRResNet adds its input: num_in_ch {num_in_ch} is neither 1 nor num_out_ch {num_out_ch}; "
+                "make it one of them or set global_residual to false"
             )
         self.scale = upscale
         self.num_channels = num_in_ch

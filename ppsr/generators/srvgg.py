@@ -29,7 +29,7 @@ class SRVGGNetCompact(nn.Layer):
     """LR image (N, num_in_ch, H, W) in [0, 1] -> SR image (N, num_out_ch, sH, sW).
 
     Args:
-        num_in_ch: channels; the enlarged input is added, so input and output agree.
+        num_in_ch: channels; the enlarged input is added, so as many as the output has, or 1.
         num_feat: width.
         num_conv: convolutions between the first and the last.
         outscale: SR size / LR size where it is not `upscale`: the result is then resized bicubically, as in
@@ -60,9 +60,10 @@ class SRVGGNetCompact(nn.Layer):
         super().__init__()
         if act_type not in _ACTIVATIONS:
             raise ConfigError(f"SRVGGNetCompact: act_type must be prelu, relu or leakyrelu, got {act_type!r}")
-        if num_in_ch != num_out_ch:
+        if num_in_ch not in (1, num_out_ch):
             raise ConfigError(
-                f"SRVGGNetCompact adds its input: num_in_ch {num_in_ch} and num_out_ch {num_out_ch} differ"
+                f"SRVGGNetCompact adds its input: num_in_ch {num_in_ch} is neither 1 nor "
+                f"num_out_ch {num_out_ch}"
             )
         if upscale < 1:
             raise ConfigError(f"SRVGGNetCompact: upscale must be at least 1, got {upscale}")

@@ -2,6 +2,7 @@
 RRDBNet in every published key layout."""
 
 import math
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from paddle.nn import functional as F
 
 from ppsr.generators.apply import apply_generator, pad_to_multiple
 from ppsr.generators.rrdbnet import esrgan_keys, esrgan_layout
-from ppsr.registry import build_generator
+from ppsr.registry import GENERATORS, build_generator
 from ppsr.weights import load_state, read_weight_file
 from ppsr.weights.identify import identify
 from ppsr.weights.loading import transposed_keys
@@ -57,7 +58,8 @@ def build(case: Golden):
 def test_network_is_recognised_by_its_keys(path: Path) -> None:
     case = Golden(path)
     name, found = identify(published_state(case))
-    expected = {"attention": True} if case.meta["network"] == "IMDN" else {}
+    parameters = signature(GENERATORS.get(name)).parameters
+    expected = {key: parameters[key].default for key in found}
     expected |= {k: v for k, v in options_of(case).items() if name != "FSRCNN" or k != "scale"}
     assert (name, found) == (case.meta["network"], expected)
 
