@@ -72,7 +72,7 @@ def _padded(length: int, mode: str, window: int) -> int:
 def _corners(sides: list[int], mode: str, tile: int, overlap: int) -> list[tuple[int, int]]:
     """Start positions of tiles in the padded image; `published-inference` ends at its border."""
     if mode == "published-inference":
-        starts = [[*range(0, side - tile, tile - overlap), side - tile] for side in sides]
+        starts = [[*range(0, side - tile, max(tile - overlap, 1)), side - tile] for side in sides]
     else:
         starts = [[*range(0, side, tile)] for side in sides]
     return list(product(*starts))
@@ -94,9 +94,6 @@ def upscale_as_published(
         DataError: the image is too small to be padded.
     """
     window, scale = info.size_multiple, info.scale
-    multiples = {"published": (tile, overlap), "published-inference": (tile,)}.get(mode, (_ONNX_MULTIPLE,))
-    if any(size % window for size in multiples):
-        raise ConfigError(f"tile and overlap of tile mode {mode} must be multiples of the window {window}")
     height, width = lq.shape[2:]
     sides = [_padded(length, mode, window) for length in (height, width)]
     mirrored = mode == "published-inference"  # with the edge pixel; by reflection one pixel less is there
@@ -107,13 +104,22 @@ def upscale_as_published(
         )
     margins = ((0, 0), (0, 0), (0, sides[0] - height), (0, sides[1] - width))
     x = np.pad(lq, margins, mode="symmetric" if mirrored else "reflect")
-    part = _half_precision(run, scale) if mode == "published-onnx" else run
+
+    def part(lq: np.ndarray) -> np.ndarray:
+        if any(side % window for side in lq.shape[2:]):
+            raise ConfigError(
+                f"tile mode {mode} cuts a part of {lq.shape[3]} x {lq.shape[2]}; tile and overlap must be "
+                f"multiples of the window {window}"
+            )
+        return run(lq)
+
+    prepared = _half_precision(part, scale) if mode == "published-onnx" else part
     if not tile:
-        sr = part(x)
+        sr = prepared(x)
     elif mirrored:
-        sr = _averaged(run, x, scale, min(tile, *sides), overlap)
+        sr = _averaged(prepared, x, scale, min(tile, *sides), overlap)
     else:
-        sr = _pasted(part, x, scale, tile, overlap)
+        sr = _pasted(prepared, x, scale, tile, overlap)
     sr = sr[:, :, : height * scale, : width * scale]
     return np.clip(sr, 0, 1) if mode == "published-onnx" else sr
 
@@ -145,9 +151,9 @@ def _pasted(run: Run, lq: np.ndarray, scale: int, tile: int, pad: int) -> np.nda
 
 
 def _averaged(run: Run, lq: np.ndarray, scale: int, tile: int, overlap: int) -> np.ndarray:
-    if overlap >= tile:
-        raise ConfigError(f"the overlap {overlap} must be smaller than the tile {tile}")
     n, channels, height, width = lq.shape
+    if overlap >= tile < max(height, width):
+        raise ConfigError(f"the overlap {overlap} must be smaller than the tile {tile}")
     total = np.zeros((n, channels, height * scale, width * scale), np.float32)
     count = np.zeros(total.shape[2:], np.float32)
     for top, left in _corners([height, width], "published-inference", tile, overlap):

@@ -298,6 +298,13 @@ def test_published_modes_cut_in_the_range_of_the_network_and_say_so(mode, tile, 
     assert upscaler.backend.note == (f"{mode}, tiles of 16 with overlap 8" if tile else mode)
 
 
+@pytest.mark.parametrize("mode", ["published", "published-inference"])
+def test_published_modes_take_any_tile_and_overlap_that_hold_the_image(mode, rng):
+    image = rng.integers(0, 256, (31, 31, 3), dtype=np.uint8)
+    upscaler = Upscaler(Repeat(multiple=8), tile=100, overlap=33, tile_mode=mode)
+    np.testing.assert_array_equal(upscaler(image), _large(image))
+
+
 def test_published_modes_refuse_what_they_cannot_do(rng):
     upscaler = Upscaler(Repeat(multiple=8), tile=12, overlap=8, tile_mode="published")
     with pytest.raises(ConfigError, match="multiples of the window"):
