@@ -22,6 +22,9 @@ from tests.golden.hash_weights import hash_array
 # beside the golden folder, or beside the project
 WEIGHTS = (DATA.parent / "weights", Path(__file__).parents[3] / "shared" / "weights")
 OPTIONS = ("attention", "plus", "shared_slopes", "unshuffle")  # ours, which the released classes lack
+# In float64 gradients agree to 2e-12. In float32 a LeakyReLU whose input is as small as rounding may take the
+# other slope; the most that a gradient moved was 1.3e-4 of its norm.
+_GRADIENT = 5e-4
 CONVOLUTIONS = golden("srvgg_*", "imdn_*", "fsrcnn_*", "espcn_*", "esrgan_*")
 TRANSFORMERS = golden("drct_*", "hat_*", "swinir_*")
 
@@ -118,12 +121,12 @@ def check_gradients(case: Golden) -> None:
         own = own_keys[key]
         ours = gradients[own].T if own in turned else gradients[own]
         error = np.linalg.norm(ours - expected) / max(np.linalg.norm(expected), 1e-12)
-        assert error < 1e-4, f"{key}: {error:.2e}"
+        assert error < _GRADIENT, f"{key}: {error:.2e}"
     norms = case.meta["grad_l2_norms_of_l1_loss0"]
     assert {own_keys[key] for key in norms} == gradients.keys()
     for key, expected in norms.items():
         norm = np.linalg.norm(gradients[own_keys[key]])
-        assert norm == pytest.approx(expected, rel=1e-4, abs=1e-7), key
+        assert norm == pytest.approx(expected, rel=_GRADIENT, abs=1e-7), key
 
 
 @CONVOLUTIONS
