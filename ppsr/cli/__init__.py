@@ -20,6 +20,7 @@ __all__ = ["build_app", "main"]
 # command -> module and function; PaddleGAN's flags take several values
 _COMMANDS = {
     "backends": ("export", "backends", None),
+    "cache": ("cache", "cache", None),
     "compare": ("compare", "compare", None),
     "convert": ("convert", "convert_file", None),
     "convert-config": ("convert", "convert_config", None),

@@ -63,7 +63,8 @@ Backend = Annotated[
     str | None,
     typer.Option(
         help="paddle, inference, onnxruntime, openvino, tensorrt, ncnn, or auto for the fastest correct; "
-        "default: paddle for weights, auto for an exported network."
+        "default: auto for an exported network, and for weights if 2.4 or more megapixels are upscaled on a "
+        "CPU; else paddle."
     ),
 ]
 Precision = Annotated[

@@ -122,10 +122,11 @@ def upscale(
 
     accelerate.enable(threads)
     from ppsr.inference.backends.exported import BackendOptions
+    from ppsr.inference.backends.select import default_backend
     from ppsr.inference.degradation import read_degradation
     from ppsr.inference.inputs import plan_jobs
     from ppsr.inference.network import load_source
-    from ppsr.inference.results import exit_code
+    from ppsr.inference.results import exit_code, input_pixels
     from ppsr.inference.upscale_files import FileOptions, upscale_jobs
     from ppsr.inference.upscaler import Upscaler
     from ppsr.inference.video.upscale import check_video_codec
@@ -146,6 +147,8 @@ def upscale(
     )
     check_video_codec(video_codec)
     jobs = plan_jobs(sources, output, suffix=suffix, extension=ext, recursive=recursive, report=report)
+    if backend is None and max_memory is None:
+        backend = default_backend(input_pixels(jobs, max_pixels), options)
     with exit_on_signals():  # the upscaler may time exports in a temporary folder
         upscaler = Upscaler(
             load_source(config_file, load, strength),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -144,6 +144,19 @@ def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
     except (DataError, OSError):
         return None
     return (header.height, header.width), header.alpha
+
+
+def input_pixels(jobs: Iterable[Job], max_pixels: int) -> Iterator[int]:
+    """Pixels of each image, or of all frames of a video, by the headers; 0: unreadable, or too large."""
+    for job in jobs:
+        if job.skip is not None or job.problem is not None:
+            continue
+        if job.is_video:
+            header = video_header(job.source)
+            yield header.height * header.width * header.frames if header else 0
+        else:
+            (height, width), _ = image_size(job.source) or ((0, 0), False)
+            yield height * width if height * width <= max_pixels else 0
 
 
 def check_target(job: Job, taken: set[Path], inputs: set[Path]) -> None:

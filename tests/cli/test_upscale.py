@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from ppsr import cli
 from ppsr.errors import ConfigError, PpsrError, WeightError
 from ppsr.imaging.io import read_image, write_image
-from ppsr.inference.backends import select
+from ppsr.inference.export import cache as export_cache
 from ppsr.inference.export.writer import export_network
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
@@ -207,18 +207,17 @@ def test_signals_end_the_run_and_leave_no_half_file(files, number, code, rng):
 
 def test_a_signal_while_a_network_is_exported_leaves_no_temporary_folder(files, monkeypatch):
     place = files[0]
-    (place / "temporary").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(place / "temporary"))
+    monkeypatch.setenv("PPSR_HOME", str(place / "home"))
 
     def exported(*_, **__):
-        assert list((place / "temporary").glob("ppsr-export-*"))
+        assert list((place / "home" / "cache" / "exports").glob(".export-*"))
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(select, "export_network", exported)
+    monkeypatch.setattr(export_cache, "export_network", exported)
     given = [str(place / "in"), "-o", str(place / "out"), "--load", str(place / "net.pdparams")]
     with unhandled(signal.SIGTERM):
         done = CliRunner().invoke(cli.build_app(), ["upscale", *given, "--backend", "auto"])
     assert done.exit_code == 143, done.output
     del done  # whose traceback holds the folder's last reference
     gc.collect()
-    assert not list((place / "temporary").iterdir())
+    assert not list((place / "home" / "cache" / "exports").iterdir())

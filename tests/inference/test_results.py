@@ -4,14 +4,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ppsr.errors import ConfigError
 from ppsr.inference.inputs import plan_jobs
-from ppsr.inference.results import exit_code
+from ppsr.inference.results import exit_code, input_pixels
 from ppsr.inference.upscale_files import upscale_jobs
 from ppsr.inference.upscaler import Upscaler
-from tests.imaging.kinds import colours, packed
+from tests.imaging.kinds import HEIGHT, WIDTH, colours, packed
 from tests.inference.helpers import Repeat, list_files, upscale_files
 
 
@@ -137,6 +138,19 @@ def test_results_of_another_run_in_a_folder_below_are_no_inputs(folder, upscaler
     reports = upscale_files(Upscaler(Repeat(), outscale=3), folder, tmp_path / "second")
     assert len([r for r in reports if r["status"] == "ok"]) == 4
     assert {r["reason"] for r in reports if r["status"] == "skipped"} == {"a result of an earlier run"}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"], ids=["frames are stated", "by time and rate"])
+def test_the_pixels_of_a_run_are_those_of_all_images_and_frames(folder, name):
+    av = pytest.importorskip("av")
+    from tests.inference.videos import add_video, encode
+
+    with av.open(str(folder / name), "w") as writer:
+        encode(writer, add_video(writer, rate=10), [np.zeros((48, 64, 3), np.uint8)] * 8, rate=10)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    jobs = plan_jobs(folder, folder.parent / "out")
+    assert sum(input_pixels(jobs, HEIGHT * WIDTH)) == 4 * HEIGHT * WIDTH + 8 * 48 * 64
+    assert sum(input_pixels(jobs, HEIGHT * WIDTH - 1)) == 8 * 48 * 64
 
 
 def test_an_input_that_is_named_as_a_result_is_not_replaced(upscaler, tmp_path):

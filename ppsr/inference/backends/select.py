@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import asdict, replace
-from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
 
 from paddle import nn
 
-import ppsr
 from ppsr.cache import cache_get, cache_put
 from ppsr.errors import ConfigError, DataError, PpsrError, did_you_mean, first_line
 from ppsr.generators.network_info import NetworkInfo
@@ -32,18 +30,33 @@ from ppsr.inference.backends.benchmark import (
 from ppsr.inference.backends.exported import BackendOptions, ExportedBackend
 from ppsr.inference.export import onnx_graph
 from ppsr.inference.export.artifact import Export
-from ppsr.inference.export.writer import export_network, ncnn_arguments
+from ppsr.inference.export.cache import cache_place, find_cached, make_export, versions
+from ppsr.inference.export.writer import ncnn_arguments
 from ppsr.memory import is_out_of_memory
 from ppsr.precision import half_dtype
 from ppsr.processor import has_bfloat16, processor_name
 
-__all__ = ["open_backend"]
+__all__ = ["default_backend", "open_backend"]
 
 logger = logging.getLogger(__name__)
 
 _SIDES = 32, 192  # of the tile that `auto` times, at least and at most
 _CHOICES = "backends.json"
-_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "ncnn")
+_WORTH_EXPORTING = 64 * _SIDES[1] ** 2  # pixels; `auto` computes some 30 such tiles before the first image
+
+
+def default_backend(pixels: Iterable[int], options: BackendOptions) -> str | None:
+    """The backend for weights where none is asked for: "auto" if so many LR pixels on a CPU repay an export.
+
+    The number of pixels alone decides, not what the cache has, so the same command gives the same result.
+
+    Args:
+        pixels: of each input, counted until there are enough of them.
+        options: how to compute.
+    """
+    if options.on_gpu or options.precision != "fp32":
+        return None
+    return "auto" if any(total >= _WORTH_EXPORTING for total in accumulate(pixels)) else None
 
 
 def open_backend(
@@ -86,31 +99,36 @@ def open_backend(
     export, note = Export(source), ""
     options = _safe(options, export.info)
     if name in (None, "auto"):
-        name, note = _remembered(export, options, side)
+        name, note = _fastest(export, options, side, {})
     elif not (options.trust or export.made_here):
         _try_once(export, name, options)
     return _open_export(export, name, options, note)
 
 
 def _open_network(net: nn.Layer, name: str, options: BackendOptions, side: int) -> Backend:
-    """Export a network to a folder that is removed with the backend."""
+    """Use a cached export or make one; an export that is not cached is removed with the backend."""
     if name == "paddle" and options.precision == "bf16" and not options.on_gpu:
         raise ConfigError("backend paddle computes in fp32 on a CPU; use backend auto for bf16")
     if name == "paddle":
         return PaddleBackend(net, precision=options.precision)
-    folder, started = tempfile.TemporaryDirectory(prefix="ppsr-export-"), time.perf_counter()
+    formats = _formats(name, net, options)
+    place = cache_place(net, formats)
+    if (kept := find_cached(place)) is not None:
+        try:
+            return _open_made(kept, name, options, side, net)
+        except DataError as error:
+            logger.warning("%s: the cached export cannot be used, exporting again", error)
+    started = time.perf_counter()
     try:
-        export = export_network(
-            net, Path(folder.name, "net"), formats=_formats(name, net, options), verify=()
-        )
+        export, folder = make_export(net, formats, place)
     except Exception as error:  # any of a network that cannot be traced
         if name != "auto" or options.precision == "bf16":
             raise
         logger.warning("%s cannot be exported, so it runs on paddle: %s", type(net).__name__, error)
         return PaddleBackend(net, precision=options.precision)
-    seconds = time.perf_counter() - started
-    logger.info("exported in %.1f s; `ppsr export` keeps an export for later runs", seconds)
-    backend = _open_made(export, name, replace(options, trust=True), side, net)
+    logger.info("exported in %.1f s", time.perf_counter() - started)
+    made_here = options if folder is None else replace(options, trust=True)
+    backend = _open_made(export, name, made_here, side, net)
     if isinstance(backend, ExportedBackend):
         backend.temporary_folder = folder
     return backend
@@ -180,22 +198,15 @@ def _try_once(export: Export, name: str, options: BackendOptions) -> None:
         cache_put(_CHOICES, key, [name, ""])
 
 
-def _remembered(export: Export, options: BackendOptions, side: int) -> tuple[str, str]:
-    """`_fastest` of an export on this machine, measured once."""
-    key = _key(export, options, side, [])
-    match cache_get(_CHOICES).get(key):
-        case [str(name), str(note)] if name in installed(export, options):
-            logger.info("backend %s: %s (measured before)", name, note)
-            return name, note
-    name, note = _fastest(export, options, side, {})
-    cache_put(_CHOICES, key, [name, note])
-    return name, note
-
-
 def _fastest(
     export: Export, options: BackendOptions, side: int, opened: dict[str, PaddleBackend]
 ) -> tuple[str, str]:
-    """Name of the fastest right backend, and what was found."""
+    """Name of the fastest right backend, and what was found; remembered for this export and machine."""
+    key = _key(export, options, side, list(opened))
+    match cache_get(_CHOICES).get(key):
+        case [str(name), str(note)] if name in opened or name in installed(export, options):
+            logger.info("backend %s: %s (measured before)", name, note)
+            return name, note
     x = timed_image(export, side)
     results = [BackendResult(name, 0.0, seconds=seconds_of(b.run, x)) for name, b in opened.items()]
     results += benchmark_backends(export, options, side=side)
@@ -207,20 +218,12 @@ def _fastest(
     times += [f"{r.backend} not usable" for r in results if not r.passed]
     name, note = passed[0].backend, f"the fastest of {', '.join(times)}"
     logger.info("backend %s: %s", name, note)
+    cache_put(_CHOICES, key, [name, note])
     return name, note
 
 
 def _key(export: Export, options: BackendOptions, side: int, more: list[str]) -> str:
     """Digest of everything that a choice depends on."""
-    machine = [processor_name(), options.cpu_threads, asdict(options), _versions()]
+    machine = [processor_name(), options.cpu_threads, asdict(options), versions()]
     parts = [export.entries.get("files"), list(export.shape), machine, side, more]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    """The installed versions of the runtimes."""
-    found = {"ppsr": ppsr.__version__}
-    for name in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found

@@ -53,10 +53,11 @@ def open_video(path: Path) -> Any:
 
 
 class VideoHeader(NamedTuple):
-    """Size as it is stored, and whether MP4 can hold the sound."""
+    """Size as it is stored, number of frames by length and rate, and whether MP4 can hold the sound."""
 
     height: int
     width: int
+    frames: int
     fits_mp4: bool
 
 
@@ -66,10 +67,11 @@ def video_header(path: Path) -> VideoHeader | None:
         return None
     try:
         with open_video(path) as reader:
-            stream = reader.streams.video[0]
+            stream, seconds = reader.streams.video[0], (reader.duration or 0) / 1e6
+            frames = stream.frames or round(seconds * float(stream.average_rate or 0))
             sounds = [sound.codec_context for sound in reader.streams.audio]
             fits = all(codec is not None and codec.name.startswith(_SOUND_OF_MP4) for codec in sounds)
-            return VideoHeader(stream.height, stream.width, fits) if stream.height else None
+            return VideoHeader(stream.height, stream.width, max(1, frames), fits) if stream.height else None
     except Exception:  # FFmpeg's errors are of many classes, EOFError among them
         return None
 
