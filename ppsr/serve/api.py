@@ -194,6 +194,8 @@ async def _blocks(handle: BinaryIO) -> AsyncIterator[bytes]:
 
 def _answer(error: RequestError) -> JSONResponse:
     headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    if error.status in (408, 411, 413):
+        headers["connection"] = "close"  # the rest of the body is not read
     return JSONResponse({"error": error.code, "message": str(error)}, error.status, headers)
 
 

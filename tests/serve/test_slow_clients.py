@@ -1,5 +1,6 @@
 """Clients that are silent, slow or gone, and images that take too long: nobody else is kept out."""
 
+import contextlib
 import http.client
 import socket
 import time
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytest.importorskip("uvicorn", reason="needs the extra 'serve'")
 
+from ppsr.serve import server
 from tests.imaging.kinds import packed as encoded
 
 
@@ -22,6 +24,16 @@ def _connect(site, text=b""):
     client = socket.create_connection(("127.0.0.1", site.port), timeout=10)
     client.sendall(text)
     return client
+
+
+def _is_closed(client):
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 HEAD = b"POST /api/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n"
@@ -52,6 +64,30 @@ def test_a_client_that_sends_all_before_it_reads_gets_the_answer(site, chunked, 
         connection.close()
 
 
+def test_a_client_that_sends_for_ever_after_its_answer_is_cut_off(site, monkeypatch):
+    monkeypatch.setattr(server, "_STALLED_SECONDS", 0.3)
+    client = _connect(site, HEAD.replace(b"40000", b"4000000000"))
+    assert client.recv(4096).startswith(b"HTTP/1.1 413")
+    started = time.monotonic()
+    with pytest.raises(OSError, match=r"reset|pipe"):
+        while time.monotonic() - started < 5:
+            client.sendall(bytes(1000))
+            time.sleep(0.01)
+    assert time.monotonic() - started < 2
+
+
+def test_a_connection_that_does_not_finish_its_headers_is_closed(site, monkeypatch):
+    monkeypatch.setattr(server, "_HEADER_SECONDS", 0.3)
+    client = _connect(site, b"GET / HTTP/1.1\r\n")
+    for number in range(20):  # a byte now and then does not help
+        if _is_closed(client):
+            break
+        client.setblocking(True)
+        client.sendall(b"X-%d: a\r\n" % number)
+        time.sleep(0.05)
+    assert 5 <= number < 19
+
+
 def test_an_upload_that_drips_is_refused_and_holds_no_place(site, pixels):
     clients = [_connect(site, HEAD) for _ in range(10)]
     started = time.monotonic()
@@ -67,6 +103,31 @@ def test_an_upload_that_drips_is_refused_and_holds_no_place(site, pixels):
                 client.sendall(b"a")
     assert {answer[:12] for answer in answers} == {b"HTTP/1.1 408"}
     assert 0.9 < time.monotonic() - started < 3
+
+
+def test_a_client_that_never_reads_is_cut_off(site, rng, monkeypatch):
+    monkeypatch.setattr(server, "_STALLED_SECONDS", 0.5)
+    noise = encoded(rng.integers(0, 256, (120, 130, 3), dtype=np.uint8), "JPEG", quality=50)
+    clients = []
+    for _ in range(3):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", site.port))
+        client.sendall(b"POST /api/upscale?format=bmp&outscale=12 HTTP/1.1\r\nHost: localhost\r\n")
+        client.sendall(b"Content-Length: %d\r\n\r\n" % len(noise) + noise)
+        clients.append(client)
+    assert site.until(site.is_idle)  # their places are free
+    assert site.upscale(noise).status == 200
+    clients[0].sendall(b"G")  # the begin of another request gives no more time
+    time.sleep(1)
+    for client in clients:
+        client.settimeout(5)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):  # at once, or after what had been sent
+            while block := client.recv(1 << 16):
+                received += len(block)
+        assert 0 < received < 3 * 12**2 * 120 * 130  # closed before the end
+        client.close()
 
 
 def test_a_client_that_goes_away_frees_its_place_at_once(site, content, pixels):
