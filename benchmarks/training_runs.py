@@ -88,7 +88,7 @@ RUNS = (
         start="drct_small_x2",
         data="T91 and BSDS500",
     ),
-    Run("drn_small_x4", "DRN x4, 3 blocks of width 8", 4, data="T91 and BSDS500"),
+    Run("drn_small_x4", "DRN x4, 4 blocks of width 16", 4, data="T91 and BSDS500"),
     *(
         Run(name, title, 4, data="T91 and BSDS500", protocol=protocol)
         for name, title, protocol in (
