@@ -13,12 +13,13 @@ from ppsr.degradations.blur import usm_sharpen
 from ppsr.degradations.dasr import LEVELS, DegradationParams, StageParams, build_operations, describe
 from ppsr.degradations.kernels import Kernel, sinc_kernel
 from ppsr.degradations.noise import add_noise, round_to_8bit
-from ppsr.degradations.operations import Noise, apply_operations
+from ppsr.degradations.operations import Jpeg, Noise, apply_operations
 from tests.golden.files import Golden, assert_close, golden
 from tests.golden.published_draws import PublishedDraws
 from tests.golden.ties import usm_tolerance
 
 _PUBLISHED_SIZES = list(range(9, 22, 2))
+_RUNS = 8
 
 
 @dataclass
@@ -29,6 +30,25 @@ class RecordedNoise:
 
     def apply(self, image, rng):
         return add_noise(image, self.array)
+
+
+@dataclass
+class Rounding:
+    """Errors as large as those of float32 sums."""
+
+    seed: int
+
+    def apply(self, image, rng):
+        own = np.random.default_rng(self.seed)
+        return image + 1e-6 * own.standard_normal(image.shape, dtype=np.float32)
+
+
+def _disturbed(operations, seed):
+    """The operations with errors before each JPEG compression, or unchanged where the seed is 0."""
+    for operation in operations:
+        if seed and isinstance(operation, Jpeg):
+            yield Rounding(seed)
+        yield operation
 
 
 def _kernel(g, name, i):
@@ -88,16 +108,16 @@ def test_feed_data_from_recorded_choices(path):
     level = LEVELS[g.meta["degree"].split("_")[0]]
     scale, gt_size = g.meta["scale"], g.meta["gt_size"]
     top, left = (int(v) for v in g["output/crop_top_left"])
-    full, crops, sharpened, params = [], [], [], []
+    full, sharpened, params = [], [], []
     for i, sample in enumerate(g["input/gt"]):
         gt = usm_sharpen(np.ascontiguousarray(sample.transpose(1, 2, 0)))
         choices = _choices(g, level, i, *gt.shape[:2])
         ops = build_operations(choices, gt.shape[:2], scale)
         recorded = iter(g[f"output/noise{n + 1}"][i].transpose(1, 2, 0) for n in range(len(level.stages)))
         ops = [RecordedNoise(next(recorded)) if isinstance(op, Noise) else op for op in ops]
-        lq = round_to_8bit(apply_operations(gt, ops, np.random.default_rng(0)))
-        full.append(lq.transpose(2, 0, 1))
-        crops.append(lq[top : top + gt_size // scale, left : left + gt_size // scale].transpose(2, 0, 1))
+        rng = np.random.default_rng(0)
+        runs = [apply_operations(gt, list(_disturbed(ops, seed)), rng) for seed in range(_RUNS)]
+        full.append(round_to_8bit(np.stack(runs)).transpose(0, 3, 1, 2))
         high = gt[top * scale : top * scale + gt_size, left * scale : left * scale + gt_size]
         sharpened.append((gt.transpose(2, 0, 1), high.transpose(2, 0, 1)))
         params.append(describe(choices, level, published_description=True))
@@ -106,13 +126,16 @@ def test_feed_data_from_recorded_choices(path):
     bound = bound[..., top * scale : top * scale + gt_size, left * scale : left * scale + gt_size]
     assert_close(np.stack([s[1] for s in sharpened]), g["output/gt"], atol=bound)
     assert_close(np.stack(params), g["output/params"], atol=1e-6)
-    _assert_close_levels(np.stack(full), g["output/lq_full"])
-    _assert_close_levels(np.stack(crops), g["output/lq"])
+    full = np.stack(full, axis=1)
+    _assert_close_levels(full, g["output/lq_full"])
+    side = gt_size // scale
+    _assert_close_levels(full[..., top : top + side, left : left + side], g["output/lq"])
 
 
-def _assert_close_levels(ours, theirs):
-    # float rounding may flip a JPEG coefficient or an 8-bit level on rare pixels
-    error = np.abs(ours - theirs)
+def _assert_close_levels(runs, theirs):
+    """Compare with all that rounding can yield: it decides JPEG coefficients at a tie, so whole blocks."""
+    error = np.maximum(runs.min(axis=0) - theirs, theirs - runs.max(axis=0)).clip(0)
+    # and an 8-bit level on rare pixels
     assert (error <= 1 / 255 + 1e-6).mean() >= 0.995
     assert error.mean() < 1e-3
 
@@ -128,13 +151,20 @@ def test_feed_data_on_the_device_from_recorded_choices(path):
         build_operations(_choices(g, level, i, *size), (size[0], size[1]), g.meta["scale"])
         for i in range(x.shape[0])
     ]
-    recorded = iter(g[f"output/noise{n + 1}"] for n in range(len(level.stages)))
+    runs = [_run_on_the_device(g, x, [_disturbed(own, seed) for own in batch]) for seed in range(_RUNS)]
+    _assert_close_levels(np.stack(runs), g["output/lq_full"])
+
+
+def _run_on_the_device(g, x, batch):
+    recorded = iter(g[key] for key in ("output/noise1", "output/noise2") if key in g)
     for together in zip(*batch, strict=True):
         if isinstance(together[0], Noise):
             x = paddle.clip(x + paddle.to_tensor(next(recorded)), 0, 1)
+        elif isinstance(together[0], Rounding):
+            x = paddle.to_tensor(together[0].apply(x.numpy(), None))
         else:
             x = apply_to_batch(x, [[operation] for operation in together])
-    _assert_close_levels(device.round_to_8bit(x).numpy(), g["output/lq_full"])
+    return device.round_to_8bit(x).numpy()
 
 
 @dataclass
