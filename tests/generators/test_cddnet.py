@@ -41,7 +41,7 @@ def test_nothing_beyond_the_receptive_radius_changes_a_pixel(upscale, use_rc):
     assert reached >= r - 1  # a radius much too large would waste time in tiles
 
 
-@pytest.mark.parametrize("options", [{"upscale": 5}, {"num_in_ch": 1}])
+@pytest.mark.parametrize("options", [{"upscale": 5}, {"num_in_ch": 2}])
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError, match="CDDNet"):
         CDDNet(**options)
