@@ -69,7 +69,8 @@ def _build_step(entry: Mapping[str, Any], where: str) -> Step:
         if component is RandomOrder:
             options["groups"] = _build_groups(options["groups"])
         step = component(**options)
-        return Sometimes(step, entry["prob"]) if entry.get("prob", 1) != 1 else step
+        sometimes = Sometimes(step, entry.get("prob", 1))  # which checks it
+        return step if sometimes.prob == 1 else sometimes
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from None
 

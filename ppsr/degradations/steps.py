@@ -49,8 +49,12 @@ __all__ = [
 ]
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _is_list_of_numbers(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
+    return isinstance(value, (list, tuple)) and all(map(_is_number, value))
 
 
 def check_range(step: str, key: str, value: Sequence[float], low: float, high: float = np.inf) -> None:
@@ -64,8 +68,8 @@ def check_range(step: str, key: str, value: Sequence[float], low: float, high: f
 def check_probability(step: str, **values: float) -> None:
     """Raise a ConfigError unless all options, by name, of a step are between 0 and 1."""
     for key, value in values.items():
-        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ConfigError(f"{step}: {key} must be between 0 and 1, got {value}")
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise ConfigError(f"{step}: {key} must be a number between 0 and 1, got {value}")
 
 
 def are_shares(value: Any, count: int) -> bool:

@@ -27,7 +27,10 @@ def test_options_of_one_stage_leave_all_others_as_published():
         ({"weak": {"stages": [{"jpeg_range": [95]}]}}, "weak: jpeg: jpeg_range must be"),
         ({"weak": {"stages": [{"resize_prob": [1, 1, 1]}]}}, "weak: resize: .*sum to 1"),
         ({"weak": {"stages": [{"kernel_range": [8, 20]}]}}, "weak: blur: kernel_range must be two odd"),
-        ({"severe": {"final_sinc_prob": 8}}, "severe: sinc: final_sinc_prob must be between 0 and 1, got 8"),
+        (
+            {"severe": {"final_sinc_prob": 8}},
+            "severe: sinc: final_sinc_prob must be a number between 0 and 1, got 8",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_its_level(changes, message):
