@@ -17,6 +17,13 @@ __all__ = ["NetworkSpec", "StateDict", "identify", "open_choices"]
 
 StateDict = Mapping[str, np.ndarray]
 
+_GIVE_GENERATOR = "those of a discriminator, which only training needs; give the file of the generator"
+_NO_GENERATORS = {  # keys of networks that lie beside generators: what they are
+    ("conv0.weight", "conv9.weight"): _GIVE_GENERATOR,  # UNetDiscriminatorSN
+    ("conv0_0.weight", "linear1.weight"): _GIVE_GENERATOR,  # VGGStyleDiscriminator
+    ("features.0.weight", "classifier.0.weight"): "those of a VGG, which losses and metrics take",
+}
+
 
 class NetworkSpec(NamedTuple):
     """Registered name of a generator, and arguments for `build_generator`."""
@@ -51,6 +58,9 @@ def identify(state: StateDict) -> NetworkSpec:
         raise WeightError(
             f"the weights look like {failure[0]}, but their shapes do not agree with it: {failure[1]}"
         )
+    for keys, kind in _NO_GENERATORS.items():
+        if all(key in state for key in keys):
+            raise WeightError(f"the weights are {kind}")
     shown = ", ".join(sorted(state)[:6])
     tried = ", ".join(name for name, detect in detectors.items() if detect)
     heads = {key.partition(".")[0] for key in state}

@@ -123,6 +123,10 @@ EDSR = ["conv_first", "body.0.conv1", "body.0.conv2", "conv_after_body", "upsamp
         (dict.fromkeys(IMDN, (4, 4, 1, 1)), r"look like IMDN.*'model\.2\.weight' is missing"),
         ({f"{key}.weight": (4, 4, 3, 3) for key in EDSR}, "no known network"),  # and not MSRResNet
         ({"body.0.body.0.body.3.conv_du.0.weight": (1, 16, 1, 1)}, "look like RCAN"),
+        (
+            dict.fromkeys(["conv0.weight", "conv9.weight"], (4, 3, 3, 3)),
+            "discriminator.*file of the generator",
+        ),
     ],
 )
 def test_what_is_not_known_says_what_was_tried_or_is_missing(shapes, message) -> None:
