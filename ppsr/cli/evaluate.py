@@ -101,6 +101,7 @@ def evaluate_images(
     from ppsr.evaluation.evaluate import check_scale, evaluate, network_labels
     from ppsr.evaluation.protocols import find_protocol, metric_key
     from ppsr.evaluation.report import check_folder, table_lines
+    from ppsr.imaging.pairing import find_images
     from ppsr.inference.network import load_source, split_networks
     from ppsr.inference.upscaler import Upscaler
 
@@ -136,6 +137,9 @@ def evaluate_images(
         value_range=value_range,
         group=group,
     )
+    for place in sr:  # before the first one is scored
+        if "{variant}" not in place:
+            find_images(place, recursive=True)
     # label in the table, and what is scored
     methods: list[tuple[str, dict[str, Any]]] = [(place, {"sr": place}) for place in sr]
     if bicubic or (bicubic is None and networks and chosen.gt_layout is not None):

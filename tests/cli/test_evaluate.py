@@ -48,6 +48,12 @@ def test_images_of_several_methods_are_compared(folders):
     assert len(list((folders / "out").glob("*/metrics.json"))) == 2
 
 
+def test_a_missing_folder_is_found_before_another_is_scored(folders):
+    done = _run(folders, "--sr", str(folders / "sr"), "--sr", str(folders / "absent"))
+    assert "absent" in str(done.exception)
+    assert not (folders / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
