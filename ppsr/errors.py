@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
+import sysconfig
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
-__all__ = ["ConfigError", "DataError", "PpsrError", "WeightError", "did_you_mean", "first_line", "printable"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "PpsrError",
+    "WeightError",
+    "did_you_mean",
+    "first_line",
+    "mistake",
+    "printable",
+]
 
 _ELSEWHERE = {  # names of BasicSR, KAIR and others that no spelling leads from: ours
     "batch-size-per-gpu": "batch_size",
@@ -29,6 +41,8 @@ _ELSEWHERE = {  # names of BasicSR, KAIR and others that no spelling leads from:
     "val-freq": "interval",
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+_LIBRARIES = (*map(Path, sysconfig.get_paths().values()), Path(__file__).parent)
 
 
 class PpsrError(ValueError):
@@ -68,6 +82,16 @@ def first_line(error: BaseException) -> str:
     """The first line of what an error of another library says; others are often of its source code."""
     text = next(filter(None, map(str.strip, str(error).splitlines())), "no details")
     return printable(text[:300])
+
+
+def mistake(error: Exception) -> str:
+    """What an error of a user's component says, and the line of the user's file that led to it."""
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [
+        frame for frame in frames if frame[0].is_file() and not any(map(frame[0].is_relative_to, _LIBRARIES))
+    ]
+    where = "".join(f" ({path.name}, line {number})" for path, number in own[-1:])
+    return f"{type(error).__name__}: {first_line(error)}{where}"
 
 
 def did_you_mean(name: str, valid: Iterable[str], *, limit: int = 12) -> str:

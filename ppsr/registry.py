@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ppsr.errors import ConfigError, PpsrError, did_you_mean, first_line
+from ppsr.errors import ConfigError, PpsrError, did_you_mean, first_line, mistake
 
 __all__ = [
     "CRITERIONS",
@@ -72,6 +72,7 @@ class Registry:
         """Register a class or function, as a call or as a decorator: ``@GENERATORS.register()``."""
 
         def add(component: Any) -> Any:
+            import_module(self._package)  # which takes its names
             key = name or component.__name__
             if self._objects.get(key, component) is not component or key in self._targets:
                 raise ConfigError(
@@ -178,7 +179,7 @@ def import_modules(names: Iterable[str]) -> None:
                 raise ConfigError(
                     f"there is no module '{missing}' in {here}, nor where Python finds modules"
                 ) from None
-            raise ConfigError(f"importing '{name}' failed: {type(error).__name__}: {error}") from error
+            raise ConfigError(f"importing '{name}' failed: {mistake(error)}") from error
 
 
 def check_arguments(

@@ -13,7 +13,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from ppsr.errors import DataError
+from ppsr.errors import DataError, PpsrError, mistake
 from ppsr.memory import is_out_of_memory, release_memory
 
 __all__ = [
@@ -224,18 +224,25 @@ def score_image(
         if triple.name and triple.name not in score.rows:
             name = triple.name
         score.rows[name] = {
-            key: float(metric(triple.sr, triple.gt))
+            key: _value(name, key, metric, triple)
             for key, metric in metrics.items()
             if triple.gt is not None or getattr(metric, "no_reference", False)
         }
-    except MemoryError:
-        score.problems.append(
-            FailedImage(name, "out of memory", f"{name}: comparing it takes too much memory")
-        )
     except ImageError as error:
         score.problems.append(FailedImage(name, error.kind, str(error)))
     except DataError as error:
         score.problems.append(FailedImage(name, "not scored", str(error)))
+
+
+def _value(name: str, key: str, metric: Metric, triple: ImageTriplet) -> float:
+    try:
+        return float(metric(triple.sr, triple.gt))
+    except PpsrError:
+        raise
+    except Exception as error:  # a mistake in a user's own metric must not end a run of training
+        if is_out_of_memory(error):
+            raise ImageError("out of memory", f"{name}: comparing it takes too much memory") from None
+        raise ImageError("metric failed", f"{name}: {key}: {mistake(error)}") from error
 
 
 def _merged(parts: list[SetScore]) -> SetScore:

@@ -18,8 +18,9 @@ from paddle import Tensor
 
 from ppsr.config.schema import CriterionOptions, TeacherOptions
 from ppsr.criterions.gan import GANLoss
-from ppsr.errors import ConfigError
+from ppsr.errors import ConfigError, PpsrError, mistake
 from ppsr.generators.apply import capture, find_layer, super_resolve
+from ppsr.memory import is_out_of_memory
 from ppsr.precision import autocast_off
 from ppsr.registry import CRITERIONS, GENERATORS
 from ppsr.weights import load_state, read_weight_file
@@ -59,14 +60,18 @@ class Term:
         """The weighted results by label.
 
         Raises:
-            ConfigError: tensors of different shapes, where the criterion needs equal ones.
+            ConfigError: shapes differ where the criterion needs equal ones, or it has a mistake.
         """
         try:
             result = self.criterion(*tensors)
-        except ValueError as error:  # Paddle's
-            shapes = [tuple(tensor.shape) for tensor in tensors]
-            if len(set(shapes)) == 1:
+        except PpsrError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
                 raise
+            shapes = [tuple(tensor.shape) for tensor in tensors]
+            if len(set(shapes)) == 1 or not isinstance(error, ValueError):  # Paddle's
+                raise ConfigError(f"the loss {self.label} failed: {mistake(error)}") from error
             compared = ", ".join(f"{name} {shape}" for name, shape in zip(self.of, shapes, strict=True))
             raise ConfigError(
                 f"the loss {self.label} compares tensors of other shapes: {compared}"

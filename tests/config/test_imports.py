@@ -1,6 +1,7 @@
 """Components of one's own: a module that registers them, named in a config or on the command line."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ from ppsr.cli import build_app
 from ppsr.cli.train import main
 from ppsr.config import check_config, load_config
 from ppsr.errors import ConfigError
-from ppsr.registry import CRITERIONS
+from ppsr.registry import CRITERIONS, Registry
 from tests.engine.helpers import write_config
 
 LOSS = """
@@ -65,6 +66,25 @@ def test_a_loss_of_ones_own_trains(folder, named_in):
     assert json.loads((run / "config.json").read_text())["imports"] == ["my_package.losses"]
 
 
+def test_a_mistake_in_a_loss_of_ones_own_is_named_with_its_line(folder, capsys):
+    losses = folder / "my_package" / "losses.py"
+    losses.write_text(LOSS.replace("self.power).mean()", "self.pow).mean()"))
+    options = ["model.criterions=[{name: PowerLoss}]", "total_iters=1"]
+    flags = ["-c", str(write_config(folder)), "--import", "my_package.losses", "--no-cuda"]
+    assert main([*flags, "-o", *options]) == 2
+    assert re.search(r"l_power failed: AttributeError.*\(losses\.py, line \d+\)", capsys.readouterr().err)
+
+
+def test_a_name_in_use_is_refused_before_anything_was_listed(folder, monkeypatch):
+    registry = Registry("loss", "my_package")
+    monkeypatch.setattr(sys.modules[__name__], "OWN", registry, raising=False)
+    package = f"from {__name__} import OWN\nOWN.lazy({{'int': 'builtins:int'}})"
+    (folder / "my_package" / "__init__.py").write_text(package)
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(ConfigError, match="loss 'int' is registered twice"):
+        registry.register(int)
+
+
 def test_options_of_ones_own_components_are_checked(folder):
     path = write_config(folder)
     with_lines(path, "imports: [my_package.losses]")
@@ -83,7 +103,10 @@ def test_options_of_ones_own_components_are_checked(folder):
     [
         ("imports: [my_package.loses]", "there is no module 'my_package.loses'"),
         ("imports: [my_packag.losses]", "there is no module 'my_packag'"),
-        ("imports: [broken]", "importing 'broken' failed: ZeroDivisionError: division by zero"),
+        (
+            "imports: [broken]",
+            "importing 'broken' failed: ZeroDivisionError: division by zero (broken.py, line 1)",
+        ),
         ("imports: my_package", "'imports' must be a list of modules, got 'my_package'"),
     ],
 )

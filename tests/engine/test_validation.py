@@ -276,6 +276,19 @@ def test_an_image_that_does_not_fit_into_memory_is_named_and_left_out(tmp_path, 
     assert list(tiled.rows) == ["0", "1"]
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"), [("no number", "ValueError: could not"), ([], "TypeError: float")]
+)
+def test_a_mistake_in_a_metric_is_named_and_ends_no_run(value, reason):
+    net = MSRResNet(num_feat=4, num_block=1, upscale=2)
+    score = validate(
+        net, _Folders(), {"psnr": PSNR(), "own": lambda sr, gt: value}, Group(), folders=[Path("set")]
+    )
+    assert score.exit_code == 3
+    assert [p.kind for p in score.problems] == ["metric failed"] * 5
+    assert f"own: {reason}" in score.problems[0].reason
+
+
 def _blind():
     return build_generator(
         "BlindSR",
