@@ -137,11 +137,11 @@ def evaluate_images(
         value_range=value_range,
         group=group,
     )
-    for place in sr:  # before the first one is scored
-        if "{variant}" not in place:
-            find_images(place, recursive=True)
+    for finished in sr:  # before the first one is scored
+        if "{variant}" not in finished:
+            find_images(finished, recursive=True)
     # label in the table, and what is scored
-    methods: list[tuple[str, dict[str, Any]]] = [(place, {"sr": place}) for place in sr]
+    methods: list[tuple[str, dict[str, Any]]] = [(finished, {"sr": finished}) for finished in sr]
     if bicubic or (bicubic is None and networks and chosen.gt_layout is not None):
         methods.append(("bicubic", {"method": "bicubic"}))
     for files, label in zip(networks, network_labels(networks), strict=True):
