@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _measure(case: str, upscaler: Callable, images: list[np.ndarray], folder: Path, repeats: int) -> None:
-    from ppsr.inference.inputs import plan_jobs
+    from ppsr.inference.outputs import plan_jobs
     from ppsr.inference.upscale_files import upscale_jobs
 
     target = folder.with_name("results")

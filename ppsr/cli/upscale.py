@@ -124,8 +124,8 @@ def upscale(
     from ppsr.inference.backends.exported import BackendOptions
     from ppsr.inference.backends.select import default_backend
     from ppsr.inference.degradation import read_degradation
-    from ppsr.inference.inputs import plan_jobs
     from ppsr.inference.network import load_source
+    from ppsr.inference.outputs import plan_jobs
     from ppsr.inference.results import exit_code, input_pixels
     from ppsr.inference.upscale_files import FileOptions, upscale_jobs
     from ppsr.inference.upscaler import Upscaler

@@ -18,6 +18,7 @@ EXIF_HEADER = b"Exif\0\0"
 COMMENT, IPTC = b"\xfe", b"\xed"  # second bytes of JPEG's markers
 IPTC_RECORDS = b"8BIM\4\4"  # among other settings of Photoshop
 _ORIENTATION, _EXIF, _GPS, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0x8825, 0xA002, 0xA003
+_RESOLUTION = (0x011A, 0x011B)  # across and down, as fractions of type 5
 # bytes of a value, by type
 _SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8, 17: 8, 18: 8}
 LAYERS = 37724  # of Photoshop, which prefers them to the image
@@ -132,6 +133,20 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     chunks: dict[bytes, bytes] = field(default_factory=dict)
     texts: tuple[tuple[bytes, bytes], ...] = ()
+
+    def turned(self) -> Metadata:
+        """The metadata after width and height have changed places."""
+        exif, chunks = self.exif, dict(self.chunks)
+        if exif is not None:
+            places = [e.place for e in Directories(exif).main if e.tag in _RESOLUTION and e.type == 5]
+            block = bytearray(exif)
+            for place, other in zip(places, places[::-1], strict=True):
+                block[place : place + 8] = exif[other : other + 8]
+            exif = bytes(block)
+        if b"pHYs" in chunks:
+            chunks[b"pHYs"] = chunks[b"pHYs"][4:8] + chunks[b"pHYs"][:4] + chunks[b"pHYs"][8:]
+        dpi = None if self.dpi is None else self.dpi[::-1]
+        return replace(self, exif=exif, dpi=dpi, chunks=chunks)
 
     def of_result(
         self, size: tuple[int, int], channels: int, kind: str, growth: tuple[float, float] = (1, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from ppsr.errors import ConfigError, DataError
+from ppsr.files import check_regular
 from ppsr.imaging.formats.jpeg import decode_jpeg, jpeg_size
 from ppsr.imaging.formats.others import decode_other, has_alpha, open_image
 from ppsr.imaging.formats.png import decode_png
@@ -194,9 +195,7 @@ def _decode(
         stored = exif_orientation(metadata.exif)
     turn = _TURNS.get(stored)
     upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
-    if stored > 4 and metadata.dpi is not None:  # the sides change places
-        metadata = replace(metadata, dpi=metadata.dpi[::-1])
-    return DecodedImage(upright, metadata, tuple(warnings), alpha)
+    return DecodedImage(upright, metadata.turned() if stored > 4 else metadata, tuple(warnings), alpha)
 
 
 class Header(NamedTuple):
@@ -211,8 +210,9 @@ def image_header(path: Path) -> Header:
     """Header of an image file; nothing is decoded.
 
     Raises:
-        DataError: it is not an image, or its header is damaged.
+        DataError: it is not an image or no regular file, or its header is damaged.
     """
+    check_regular(path)
     try:
         with path.open("rb") as handle:
             head = handle.read(_HEAD)
@@ -221,7 +221,7 @@ def image_header(path: Path) -> Header:
                 handle.seek(0)
                 return Header(*tiff_header(handle))
             if kind == "png":
-                before = head.partition(b"IDAT")[0]
+                before = (head if b"IDAT" in head else head + handle.read()).partition(b"IDAT")[0]
                 width, height = struct.unpack(">II", head[16:24])
                 return Header(width, height, head[25] in (4, 6) or b"tRNS" in before)
             content = head + handle.read()

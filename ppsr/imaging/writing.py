@@ -23,12 +23,20 @@ from ppsr.imaging.formats.png import write_png
 from ppsr.imaging.formats.tiff import write_tiff
 from ppsr.imaging.reading import image_header
 
-__all__ = ["FORMATS", "Target", "supported_dtype", "write_rows"]
+__all__ = ["FORMATS", "Target", "supported_dtype", "with_alpha", "write_rows"]
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".bmp": "bmp"}
 FORMATS |= {".tif": "tiff", ".tiff": "tiff", ".avif": "avif"}
 _SIDES = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
 _FOUR_GIGABYTES = 2**32 - 2**20
+_NO_ALPHA = ("jpeg", "bmp")
+
+
+def with_alpha(suffix: str) -> tuple[str, list[str]]:
+    """The suffix under which an image with alpha is written where this one was asked for, and a warning."""
+    if FORMATS[suffix.lower()] in _NO_ALPHA:
+        return ".png", [f"{suffix} has no alpha, png is written instead"]
+    return suffix, []
 
 
 def supported_dtype(suffix: str, target: Target) -> tuple[np.dtype, list[str]]:
@@ -47,7 +55,7 @@ def supported_dtype(suffix: str, target: Target) -> tuple[np.dtype, list[str]]:
         raise DataError(
             f"{suffix} holds at most {_SIDES[kind]:,} pixels a side, the result has {size}; use png"
         )
-    if target.alpha and kind in ("jpeg", "bmp"):
+    if target.alpha and kind in _NO_ALPHA:
         raise DataError(f"{suffix} has no alpha; use png, webp or tif")
     if target.channels - target.alpha not in (1, 3) and kind != "tiff":
         raise DataError(f"{suffix} holds gray or RGB, the result has {target.channels} bands; use tif")

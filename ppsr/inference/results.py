@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ppsr.errors import ConfigError, DataError
-from ppsr.files import TEMPORARY, check_regular, lock_file, real_path
+from ppsr.files import TEMPORARY, lock_file, real_path
 from ppsr.imaging.reading import MAX_PIXELS, check_value_range, image_header, read_image_file
 from ppsr.imaging.writing import FORMATS
 from ppsr.inference.inputs import Job
@@ -20,7 +20,6 @@ from ppsr.inference.video.check import check_video, video_header
 logger = logging.getLogger(__name__)
 
 Report = dict[str, Any]
-NO_ALPHA = ("jpeg", "bmp")
 _DECODED_PIXELS = 2**26  # larger results are judged by their header and end
 _ENDS = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
 _GROWTH = 16  # results may have as many times the pixels that inputs may have
@@ -64,25 +63,18 @@ class FileOptions:
             )
 
 
-def existing_result(
-    upscaler: Upscaler, job: Job, single: bool, value_range: tuple[float, float] | None = None
-) -> Path | None:
-    """The complete result of an earlier run with these options, judged by name, age, size and contents."""
+def has_result(upscaler: Upscaler, job: Job, value_range: tuple[float, float] | None = None) -> bool:
+    """Whether the complete result of an earlier run is there, judged by name, age, size and contents."""
     target = job.target
     if job.is_video:
         size, there = ((header := video_header(path)) and header[:2] for path in (job.source, target))
-    elif found := image_size(job.source):
-        size, alpha = found
-        if alpha and not single and FORMATS[target.suffix.lower()] in NO_ALPHA:
-            target = target.with_suffix(".png")
-        there, _ = image_size(target) or (None, False)
     else:
-        return None
+        size, there = image_size(job.source), image_size(target)
     # an EXIF orientation may exchange the sides
     if size is None or there is None or sorted(there) != sorted(upscaler.size(*size)):
-        return None
+        return False
     if job.source.stat().st_mtime_ns > target.stat().st_mtime_ns:  # the input has changed since
-        return None
+        return False
     try:
         if job.is_video:
             result = check_video(target)
@@ -92,8 +84,8 @@ def existing_result(
             if whole and there[0] * there[1] <= _DECODED_PIXELS:
                 read_image_file(target, value_range=value_range)
     except (DataError, OSError, ValueError, EOFError):  # FFmpeg's among them; cut short, as by a broken copy
-        return None
-    return target if whole else None
+        return False
+    return whole
 
 
 def _has_end(path: Path) -> bool:
@@ -136,14 +128,13 @@ def open_report(path: Path, targets: Iterable[Path]) -> TextIO:
     return report
 
 
-def image_size(path: Path) -> tuple[tuple[int, int], bool] | None:
-    """Height and width of an image file as it is stored, and whether it has alpha; None: not an image."""
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of an image file as it is stored; None: not an image."""
     try:
-        check_regular(path)
         header = image_header(path)
     except (DataError, OSError):
         return None
-    return (header.height, header.width), header.alpha
+    return header.height, header.width
 
 
 def input_pixels(jobs: Iterable[Job], max_pixels: int) -> Iterator[int]:
@@ -155,7 +146,7 @@ def input_pixels(jobs: Iterable[Job], max_pixels: int) -> Iterator[int]:
             header = video_header(job.source)
             yield header.height * header.width * header.frames if header else 0
         else:
-            (height, width), _ = image_size(job.source) or ((0, 0), False)
+            height, width = image_size(job.source) or (0, 0)
             yield height * width if height * width <= max_pixels else 0
 
 

@@ -24,15 +24,15 @@ from ppsr.imaging.arrays import quantise
 from ppsr.imaging.formats.common import Target
 from ppsr.imaging.reading import DecodedImage, read_image_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
-from ppsr.inference.inputs import Job, is_file_name
+from ppsr.inference.inputs import Job
+from ppsr.inference.outputs import is_file_name
 from ppsr.inference.pipeline import WriteBehind, read_ahead
 from ppsr.inference.progress import Progress, progress_bar
 from ppsr.inference.results import (
-    NO_ALPHA,
     FileOptions,
     Report,
     check_target,
-    existing_result,
+    has_result,
     image_size,
     open_report,
 )
@@ -73,7 +73,7 @@ def upscale_image(
     options: FileOptions,
     *,
     pool: Executor,
-    keep_name: bool = True,
+    warnings: Sequence[str] = (),
     start: Callable[[int], None] = lambda count: None,
     step: Callable[[], None] = lambda: None,
 ) -> tuple[Report, Future[None]]:
@@ -81,7 +81,7 @@ def upscale_image(
 
     Args:
         pool: a thread of it writes.
-        keep_name: otherwise an image with alpha becomes a PNG where the format has no alpha.
+        warnings: about the name of the result.
         start: called with the number of tiles before they are computed.
         step: called after each tile; what it raises ends the image.
 
@@ -100,11 +100,7 @@ def upscale_image(
         raise DataError(f"the image has {channels} bands; the network takes {accepted}")
     size = upscaler.size(height, width)
     options.check_result(size)
-    warnings = list(image.warnings)
     kind = FORMATS[target.suffix.lower()]
-    if not keep_name and image.alpha and kind in NO_ALPHA:
-        warnings.append(f"{target.suffix} has no alpha, png is written instead")
-        target, kind = target.with_suffix(".png"), "png"
     metadata, dropped = image.metadata.of_result(size, channels, kind, (size[1] / width, size[0] / height))
     wanted = Target(*size, channels, image.pixels.dtype, metadata, options.quality, image.alpha)
     dtype, reduced = supported_dtype(target.suffix, wanted)
@@ -130,7 +126,7 @@ def upscale_image(
         "output_size": [size[1], size[0]],
         "tiles": str(plan),
         **({} if degradation is None else {"degradation": [round(float(v), 4) for v in degradation]}),
-        "warnings": warnings + reduced + dropped,
+        "warnings": [*image.warnings, *warnings, *reduced, *dropped],
     }
     return entries, written
 
@@ -185,7 +181,7 @@ def upscale_jobs(
     with handle, ThreadPoolExecutor(1, "ppsr-writer") as pool, progress_bar() as show:
         _log_left_out(jobs)
         progress = Progress(sum(job.skip is None for job in jobs), show)
-        batch = _Batch(upscaler, options, pool, progress, single, skip_existing, inputs)
+        batch = _Batch(upscaler, options, pool, progress, skip_existing, inputs)
         for line in batch.run(jobs):
             entry = {**line, **{key: str(Path(line[key]).absolute()) for key in _PATHS if key in line}}
             handle.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -237,7 +233,6 @@ class _Batch:
     options: FileOptions
     pool: Executor
     progress: Progress
-    single: bool
     skip_existing: bool
     inputs: set[Path]
     taken: set[Path] = field(default_factory=set)
@@ -266,17 +261,15 @@ class _Batch:
             raise DataError(job.problem)
         if job.skip is not None:
             task.line.update(status="skipped", reason=job.skip)
-        elif self.skip_existing and (
-            there := existing_result(self.upscaler, job, self.single, self.options.value_range)
-        ):
-            task.line.update(status="skipped", reason="the result is there", output=str(there))
+        elif self.skip_existing and has_result(self.upscaler, job, self.options.value_range):
+            task.line.update(status="skipped", reason="the result is there", output=str(job.target))
             if job.is_video:
-                remove_parts(there)
+                remove_parts(job.target)
         else:
             check_target(job, self.taken, self.inputs)
             check_regular(job.source)
-            header = None if job.is_video else image_size(job.source)
-            if header is not None and header[0][0] * header[0][1] <= _AHEAD_PIXELS:
+            size = None if job.is_video else image_size(job.source)
+            if size is not None and size[0] * size[1] <= _AHEAD_PIXELS:
                 task.image = read_input(job.source, self.options)
 
     def _compute(self, task: _Task) -> None:
@@ -295,7 +288,7 @@ class _Batch:
                 image,
                 job.target,
                 options,
-                keep_name=self.single,
+                warnings=job.warnings,
                 pool=self.pool,
                 start=start,
                 step=step,

@@ -257,6 +257,7 @@ def _upscaled(
     pipe: Connection, find: OpenModel, task: Task, limits: Limits, max_memory: int | None
 ) -> dict[str, Any]:
     """Upscale an image, with progress, until the server wants it to stop."""
+    from ppsr.imaging.writing import with_alpha
     from ppsr.inference.upscale_files import FileOptions, read_input, upscale_image
 
     started = time.perf_counter()
@@ -276,14 +277,16 @@ def _upscaled(
             raise _StoppedError
 
     options = FileOptions(task.quality, limits.max_pixels, max_output_pixels=limits.max_output_pixels)
+    image, suffix = read_input(task.source, options), task.target.suffix
+    suffix, lost = with_alpha(suffix) if image.alpha else (suffix, [])
     with ThreadPoolExecutor(1) as pool:
         report, written = upscale_image(
             upscaler,
-            read_input(task.source, options),
-            task.target,
+            image,
+            task.target.with_suffix(suffix),
             options,
             pool=pool,
-            keep_name=False,
+            warnings=lost,
             start=lambda count: pipe.send(("tiles", count)),
             step=step,
         )

@@ -121,6 +121,20 @@ def test_the_shape_of_the_pixels_of_a_jpeg_is_read(tmp_path):
 @pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 3), ("JPEG", 6), ("TIFF", 6), ("TIFF", 4)])
 def test_the_resolution_is_turned_with_the_image(kind, orientation, tmp_path):
     tags = Image.Exif()
-    tags[0x0112] = orientation
+    tags.update({0x0112: orientation, 0x011A: 300.0, 0x011B: 200.0})
     (tmp_path / "a").write_bytes(packed(colours(), kind, exif=tags, dpi=(300, 200)))
-    assert read_image_file(tmp_path / "a").metadata.dpi == ((200, 300) if orientation > 4 else (300, 200))
+    metadata = read_image_file(tmp_path / "a").metadata
+    assert metadata.dpi == ((200, 300) if orientation > 4 else (300, 200))
+    if kind == "JPEG":  # the tags of a TIFF are those of its result
+        found = Image.Exif()
+        found.load(b"Exif\0\0" + metadata.exif)
+        assert (found[0x011A], found[0x011B]) == metadata.dpi
+
+
+def test_the_shape_of_the_pixels_is_turned_with_the_image(tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    turned = packed(colours(), "PNG", exif=tags)
+    shape = chunk(b"pHYs", b"\0\0\0\2\0\0\0\1\0")
+    (tmp_path / "a.png").write_bytes(turned[:33] + shape + turned[33:])
+    assert read_image_file(tmp_path / "a.png").metadata.chunks == {b"pHYs": b"\0\0\0\1\0\0\0\2\0"}

@@ -4,7 +4,7 @@ import numpy as np
 from paddle import nn
 
 from ppsr.generators.network_info import NetworkInfo
-from ppsr.inference.inputs import plan_jobs
+from ppsr.inference.outputs import plan_jobs
 from ppsr.inference.upscale_files import upscale_jobs
 from ppsr.registry import GENERATORS
 

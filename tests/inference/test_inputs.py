@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference.inputs import find_jobs, plan_jobs
+from ppsr.inference.inputs import find_jobs
+from ppsr.inference.outputs import plan_jobs
 from ppsr.inference.results import exit_code
 from ppsr.inference.upscaler import Upscaler
 from ppsr.inference.video.check import is_video_head
@@ -176,6 +177,23 @@ def test_images_of_one_name_from_several_folders_all_have_results(tmp_path, upsc
     )
     found = {str(Path(r["output"]).relative_to(tmp_path / "o")) for r in reports if r["status"] == "ok"}
     assert found == {"a/x/1.png", "b/x/1.png.png", "b/x/1.jpg.png", "2.png"}
+
+
+@pytest.mark.parametrize(
+    ("names", "results"),
+    [
+        ("A.png a.PNG", "A.png a_2.png"),
+        ("a.jpg a.png a.png.png", "a.jpg.png a.png.png a.png_2.png"),
+        ("S/a.png s/a.png", "S/a.png s/a_2.png"),
+        ("A.png a.png a_2.png", "A.png a_2.png a_2_2.png"),
+    ],
+)
+def test_no_two_results_are_one_file_where_case_does_not_count(names, results, tmp_path):
+    for name in names.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(IMAGE)
+    placed = plan_jobs(tmp_path, "out")
+    assert [job.target.relative_to("out").as_posix() for job in placed] == results.split()
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("JPEG", ".jpg"), ("PNG", ".png"), ("GIF", ".png")])

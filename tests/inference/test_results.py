@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ppsr.errors import ConfigError
-from ppsr.inference.inputs import plan_jobs
+from ppsr.inference.outputs import plan_jobs
 from ppsr.inference.results import exit_code, input_pixels
 from ppsr.inference.upscale_files import upscale_jobs
 from ppsr.inference.upscaler import Upscaler

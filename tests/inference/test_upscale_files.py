@@ -82,8 +82,12 @@ def test_two_inputs_never_share_a_result(folder, upscaler, tmp_path):
         path.parent.mkdir(parents=True)
         shutil.copy(folder / "a.png", path)
     reports = upscale_files(upscaler, [*given[:2], tmp_path / "r"], tmp_path / "out")
-    assert [r["status"] for r in reports] == ["ok", "ok", "error"]
-    assert "another input" in reports[2]["reason"]
+    assert len({r["output"] for r in reports}) == 3
+    (tmp_path / "links" / "p").mkdir(parents=True)
+    (tmp_path / "links" / "q").symlink_to("p")
+    reports = upscale_files(upscaler, given[:2], tmp_path / "links")
+    assert [r["status"] for r in reports] == ["ok", "error"]
+    assert "another input" in reports[1]["reason"]
 
 
 def test_an_input_that_is_given_twice_is_taken_once(folder, upscaler, tmp_path, caplog):
@@ -173,6 +177,17 @@ def test_alpha_becomes_png_in_a_folder_and_an_error_by_name(upscaler, tmp_path):
     [named] = upscale_files(upscaler, source, tmp_path / "b.jpg")
     assert "no alpha" in named["reason"]
     assert exit_code([named]) == 3
+
+
+def test_the_png_of_an_image_with_alpha_replaces_no_other_image(upscaler, tmp_path):
+    clear = packed(np.dstack([colours(), colours()[..., 0]]), "PNG")
+    for name in ("a.png", "b.png", "c.jpg", "c.png"):  # by contents also the JPEG has alpha
+        (tmp_path / name).write_bytes(clear)
+    reports = upscale_files(upscaler, tmp_path, tmp_path, extension="jpg")
+    names = {Path(r["path"]).name: Path(r.get("output", "")).name for r in reports}
+    assert names == {"a.png": "", "b.png": "", "c.jpg": "c.jpg.png", "c.png": "c.png.png"}
+    assert [r["error"] for r in reports[:2]] == ["DataError"] * 2
+    assert all((tmp_path / name).read_bytes() == clear for name in names)
 
 
 def test_a_folder_or_report_that_cannot_be_written_is_named_at_once(upscaler, tmp_path):
