@@ -47,9 +47,14 @@ def conv2d(
     Raises:
         ValueError: what Paddle's convolution raises for shapes that do not fit.
     """
-    if not runtime.runs_eagerly():
-        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    return _eager(x, weight, bias, stride, padding, dilation, groups)
+    y = None
+    if runtime.runs_eagerly():
+        conv = _convolution(x.shape, weight, bias, stride, padding, dilation, groups)
+        if conv is not None and is_large_depthwise(conv) and runtime.usable(x, weight, bias):
+            y = depthwise(x, weight, bias, conv)
+        elif conv is not None:
+            y = runtime.compute(conv, conv.y, x, weight, bias)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups) if y is None else y
 
 
 def conv2d_tokens(
@@ -65,24 +70,6 @@ def conv2d_tokens(
         return None
     n, c, h, w = conv.y
     return runtime.compute(replace(conv, tokens=True), [n, h, w, c], x, weight, bias)
-
-
-def _eager(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int | Sequence[int],
-    padding: int | str | Sequence,
-    dilation: int | Sequence[int],
-    groups: int,
-) -> Tensor:
-    conv = _convolution(x.shape, weight, bias, stride, padding, dilation, groups)
-    y = None
-    if conv is not None and is_large_depthwise(conv) and runtime.usable(x, weight, bias):
-        y = depthwise(x, weight, bias, conv)
-    elif conv is not None:
-        y = runtime.compute(conv, conv.y, x, weight, bias)
-    return F.conv2d(x, weight, bias, stride, padding, dilation, groups) if y is None else y
 
 
 def _convolution(

@@ -23,11 +23,10 @@ from ppsr.accelerate.onednn import (
     DIFF_WEIGHTS,
     DST,
     SRC,
-    TRAINING,
     WEIGHTS,
     dims,
 )
-from ppsr.accelerate.plans import DIRECT, Operation
+from ppsr.accelerate.plans import Operation
 from ppsr.accelerate.steps import Steps
 from ppsr.accelerate.tokens import function_gradient
 
@@ -141,17 +140,8 @@ class _DenseSteps:
         if not parameters:
             return
         found = {key: self.steps.scratch(shape) for key, shape in shapes.items()}
-        desc = self.steps.primitive(
-            "convolution_backward_weights_primitive_desc_create",
-            DIRECT,
-            features.description,
-            self.steps.any_layout(self._kernel(k)),
-            self.steps.plain([self.outputs[k]]),
-            grad.description,
-            *_GEOMETRY,
-            self._hint(k),
-            self.steps.library.attributes,
-        )
+        layouts = [features.description, *self._parameter_layouts(k), grad.description]
+        desc = self.steps.convolution("backward_weights", layouts, _GEOMETRY, self._hint(k))
         outputs = {DIFF_WEIGHTS: found[_WEIGHTS + k], DIFF_BIAS: found[_BIASES + k]}
         self.steps.add(desc, {SRC: features, DIFF_DST: grad}, outputs)
         for key, shape in parameters.items():
@@ -160,37 +150,22 @@ class _DenseSteps:
     def _forward(self, k: int) -> int:
         """A convolution with what follows it: LeakyReLU, or x, which is in the place of the result."""
         then = PostOp(ADD) if k == self.last else PostOp(RELU, alpha=self.block.slope)
-        return self._forward_desc(k, *self._layouts(k), self.steps.attributes([then]))
+        return self._forward_desc(k, *self._layouts(k), then)
 
     def _hint(self, k: int) -> int:
         return self._forward_desc(k, *self._layouts(k))
 
-    def _forward_desc(self, k: int, features: int, result: int, attributes: int | None = None) -> int:
-        steps = self.steps
-        return steps.primitive(
-            "convolution_forward_primitive_desc_create",
-            TRAINING,
-            DIRECT,
-            features,
-            steps.any_layout(self._kernel(k)),
-            steps.plain([self.outputs[k]]),
-            result,
-            *_GEOMETRY,
-            attributes or steps.library.attributes,
-        )
+    def _forward_desc(self, k: int, features: int, result: int, *then: PostOp) -> int:
+        layouts = [features, *self._parameter_layouts(k), result]
+        return self.steps.convolution("forward", layouts, _GEOMETRY, then=then)
 
     def _data_desc(self, k: int) -> int:
         features, result = self._layouts(k)
-        return self.steps.primitive(
-            "convolution_backward_data_primitive_desc_create",
-            DIRECT,
-            features,
-            self.steps.any_layout(self._kernel(k)),
-            result,
-            *_GEOMETRY,
-            self._hint(k),
-            self.steps.library.attributes,
-        )
+        layouts = [features, self._parameter_layouts(k)[0], result]
+        return self.steps.convolution("backward_data", layouts, _GEOMETRY, self._hint(k))
+
+    def _parameter_layouts(self, k: int) -> tuple[int, int]:
+        return self.steps.any_layout(self._kernel(k)), self.steps.plain([self.outputs[k]])
 
     def _layouts(self, k: int) -> tuple[int, int]:
         """Descriptions of what a convolution reads and writes."""

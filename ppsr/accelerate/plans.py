@@ -22,7 +22,6 @@ from ppsr.accelerate.onednn import (
     DIFF_WEIGHTS,
     DST,
     SRC,
-    TRAINING,
     WEIGHTS,
     OneDnn,
     OneDnnError,
@@ -32,7 +31,6 @@ from ppsr.accelerate.steps import Steps
 
 logger = logging.getLogger(__name__)
 
-DIRECT = 1  # algorithm of oneDNN
 _ALIGNMENT = 64
 
 
@@ -148,18 +146,13 @@ def _weight_shape(conv: Convolution) -> list[int]:
     return [conv.groups, o // conv.groups, *rest] if conv.groups > 1 else [o, *rest]
 
 
+def _layouts(steps: Steps, conv: Convolution, bias: bool) -> list[int | None]:
+    x, weight, y = (steps.any_layout(shape) for shape in (conv.x, _weight_shape(conv), conv.y))
+    return [x, weight, steps.plain(conv.weight[:1]) if bias else None, y]
+
+
 def _forward_desc(steps: Steps, conv: Convolution) -> int:
-    return steps.primitive(
-        "convolution_forward_primitive_desc_create",
-        TRAINING,
-        DIRECT,
-        steps.any_layout(conv.x),
-        steps.any_layout(_weight_shape(conv)),
-        steps.plain(conv.weight[:1]) if conv.bias else None,
-        steps.any_layout(conv.y),
-        *_geometry(conv),
-        steps.library.attributes,
-    )
+    return steps.convolution("forward", _layouts(steps, conv, conv.bias), _geometry(conv))
 
 
 def _forward(steps: Steps, conv: Convolution) -> None:
@@ -172,25 +165,17 @@ def _forward(steps: Steps, conv: Convolution) -> None:
 def _backward(steps: Steps, conv: Convolution) -> None:
     needs_grad, hint = steps.needs_grad, _forward_desc(steps, conv)
     grad = conv.map(steps, DIFF_DST, conv.y)
-    last = (*_geometry(conv), hint, steps.library.attributes)
     if DIFF_SRC in needs_grad:
-        layouts = [steps.any_layout(shape) for shape in (conv.x, _weight_shape(conv), conv.y)]
-        desc = steps.primitive("convolution_backward_data_primitive_desc_create", DIRECT, *layouts, *last)
+        x, weight, _, y = _layouts(steps, conv, False)
+        desc = steps.convolution("backward_data", [x, weight, y], _geometry(conv), hint)
         inputs = {DIFF_DST: grad, WEIGHTS: steps.array(WEIGHTS, _weight_shape(conv))}
         steps.add(desc, inputs, {DIFF_SRC: conv.map(steps, DIFF_SRC, conv.x)})
     if needs_grad & {DIFF_WEIGHTS, DIFF_BIAS}:
         outputs = {DIFF_WEIGHTS: steps.wanted(DIFF_WEIGHTS, _weight_shape(conv))}
         if DIFF_BIAS in needs_grad:
             outputs[DIFF_BIAS] = steps.array(DIFF_BIAS, conv.weight[:1])
-        desc = steps.primitive(
-            "convolution_backward_weights_primitive_desc_create",
-            DIRECT,
-            steps.any_layout(conv.x),
-            steps.any_layout(_weight_shape(conv)),
-            steps.plain(conv.weight[:1]) if DIFF_BIAS in needs_grad else None,
-            steps.any_layout(conv.y),
-            *last,
-        )
+        layouts = _layouts(steps, conv, DIFF_BIAS in needs_grad)
+        desc = steps.convolution("backward_weights", layouts, _geometry(conv), hint)
         steps.add(desc, {SRC: conv.map(steps, SRC, conv.x), DIFF_DST: grad}, outputs)
 
 

@@ -22,7 +22,7 @@ from ppsr.accelerate.onednn import (
     OneDnnError,
 )
 
-_ALIGNMENT, _POST_OP, _SOFTMAX = 64, 1 << 15, 0x30000
+_ALIGNMENT, _POST_OP, _DIRECT, _SOFTMAX = 64, 1 << 15, 1, 0x30000
 
 
 class _Segment(NamedTuple):
@@ -161,6 +161,26 @@ class Steps(Descriptions):
         desc = self.primitive("binary_primitive_desc_create", kind, *operands)
         arguments = {SRC: target.memory, OTHER: other.memory, DST: into.memory}
         self._append(desc, arguments | _operands(then))
+
+    def convolution(
+        self,
+        kind: str,
+        layouts: Sequence[int | None],
+        geometry: tuple,
+        *last: int,
+        then: Sequence[PostOp] = (),
+    ) -> int:
+        """Description of a convolution: `forward`, `backward_data` or `backward_weights`.
+
+        Args:
+            layouts: descriptions of x, weights, bias (data: without) and result, or of their gradients.
+            geometry: strides, dilations, padding before and after.
+            last: the forward description, for the others.
+            then: operations on the result.
+        """
+        begin = (TRAINING, _DIRECT) if kind == "forward" else (_DIRECT,)
+        end = *layouts, *geometry, *last, self.attributes(then)
+        return self.primitive(f"convolution_{kind}_primitive_desc_create", *begin, *end)
 
     def softmax(self, rows: Array) -> None:
         """Append softmax along the second axis, in place."""
