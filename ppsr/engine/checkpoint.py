@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from ppsr.files import atomic_write, read_regular
 
 __all__ = ["CheckpointError", "CheckpointStore", "Content"]
@@ -77,16 +79,6 @@ def _sync_folder(folder: Path) -> None:
         logger.debug("folder %s cannot be flushed on this file system", folder)
     finally:
         os.close(descriptor)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _serial(folder: Path) -> int:
@@ -218,5 +210,5 @@ class CheckpointStore:
         """Temporary folders of processes that are gone."""
         for path in self.folder.glob("step_*.tmp-*"):
             pid = path.name.rpartition("-")[2]
-            if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
                 shutil.rmtree(path, ignore_errors=True)

@@ -59,17 +59,14 @@ class Rendezvous:
             LostRankError: the store has ended.
         """
         try:
-            self._wait()
+            count = self._store.add(self._own, 1)
+            for other in self._others:
+                pause = 0.0005
+                while self._store.add(other, 0) < count:
+                    time.sleep(pause)
+                    pause = min(2 * pause, 0.05)
         except (OSError, RuntimeError, ValueError) as error:  # Paddle's
             raise LostRankError("the process of rank 0 has ended; its log tells the reason") from error
-
-    def _wait(self) -> None:
-        count = self._store.add(self._own, 1)
-        for other in self._others:
-            pause = 0.0005
-            while self._store.add(other, 0) < count:
-                time.sleep(pause)
-                pause = min(2 * pause, 0.05)
 
 
 class Group:

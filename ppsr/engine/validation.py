@@ -38,25 +38,18 @@ class ValidationSet:
 
     Attributes:
         name: its key where there are several, else "".
+        key: of its section in the config.
         folders: data set folders, see `ppsr.engine.evaluator.sample_label`.
     """
 
     name: str
+    key: str
     dataset: Any
     folders: tuple[Path, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """Configuration key of the set."""
-        return _key(self.name)
 
     def metric(self, name: str) -> str:
         """Name of a metric in logs: with the set's name where there are several."""
         return f"{self.name}/{name}" if self.name else name
-
-
-def _key(name: str) -> str:
-    return f"dataset.test.{name}" if name else "dataset.test"
 
 
 class Validator:
@@ -76,8 +69,9 @@ class Validator:
         for name, section in sections.items():
             if name == ".." or Path(name).name != name:
                 raise ConfigError(f"dataset.test: '{name}' names a folder of images; choose one without '/'")
-            dataset, _ = build_dataset(section, _key(name))
-            self.sets.append(ValidationSet(name, dataset, section_folders(section)))
+            key = f"dataset.test.{name}" if name else "dataset.test"
+            dataset, _ = build_dataset(section, key)
+            self.sets.append(ValidationSet(name, key, dataset, section_folders(section)))
 
     def check(self, scale: int | None) -> None:
         """Look at the first samples of each set, so that a mistake does not cost the steps before the first
