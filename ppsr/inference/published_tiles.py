@@ -62,22 +62,6 @@ class PublishedTiles:
         return self.backend.degradation_map(x)
 
 
-def _padded(length: int, mode: str, window: int) -> int:
-    """Height or width of the image after padding."""
-    if mode == "published-onnx":
-        return length
-    return length + (-length % window if mode == "published" else window - length % window)
-
-
-def _corners(sides: list[int], mode: str, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """Start positions of tiles in the padded image; `published-inference` ends at its border."""
-    if mode == "published-inference":
-        starts = [[*range(0, side - tile, max(tile - overlap, 1)), side - tile] for side in sides]
-    else:
-        starts = [[*range(0, side, tile)] for side in sides]
-    return list(product(*starts))
-
-
 def upscale_as_published(
     mode: str, run: Run, lq: np.ndarray, info: NetworkInfo, tile: int, overlap: int
 ) -> np.ndarray:
@@ -95,8 +79,10 @@ def upscale_as_published(
     """
     window, scale = info.size_multiple, info.scale
     height, width = lq.shape[2:]
-    sides = [_padded(length, mode, window) for length in (height, width)]
     mirrored = mode == "published-inference"  # with the edge pixel; by reflection one pixel less is there
+    sides = [height, width]
+    if mode != "published-onnx":
+        sides = [side + (window - side % window if mirrored else -side % window) for side in sides]
     if sides[0] - height >= height + mirrored or sides[1] - width >= width + mirrored:
         raise DataError(
             f"tile mode {mode} cannot pad an image of {width} x {height} to multiples of {window}; use tile "
@@ -139,7 +125,7 @@ def _pasted(run: Run, lq: np.ndarray, scale: int, tile: int, pad: int) -> np.nda
     """Each tile of the grid is read with a pad, clipped to the image, and its centre is kept."""
     n, channels, height, width = lq.shape
     sr = np.empty((n, channels, height * scale, width * scale), np.float32)
-    for top, left in _corners([height, width], "published", tile, pad):
+    for top, left in product(range(0, height, tile), range(0, width, tile)):
         bottom, right = min(top + tile, height), min(left + tile, width)
         above, before = max(top - pad, 0), max(left - pad, 0)
         part = run(lq[:, :, above : min(bottom + pad, height), before : min(right + pad, width)])
@@ -156,7 +142,9 @@ def _averaged(run: Run, lq: np.ndarray, scale: int, tile: int, overlap: int) -> 
         raise ConfigError(f"the overlap {overlap} must be smaller than the tile {tile}")
     total = np.zeros((n, channels, height * scale, width * scale), np.float32)
     count = np.zeros(total.shape[2:], np.float32)
-    for top, left in _corners([height, width], "published-inference", tile, overlap):
+    # the last tile of a row ends at the border
+    starts = ([*range(0, side - tile, max(tile - overlap, 1)), side - tile] for side in (height, width))
+    for top, left in product(*starts):
         rows = slice(top * scale, (top + tile) * scale)
         columns = slice(left * scale, (left + tile) * scale)
         total[:, :, rows, columns] += run(lq[:, :, top : top + tile, left : left + tile])

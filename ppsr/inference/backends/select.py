@@ -52,7 +52,6 @@ def default_backend(pixels: Iterable[int], options: BackendOptions) -> str | Non
 
     Args:
         pixels: of each input, counted until there are enough of them.
-        options: how to compute.
     """
     if options.on_gpu or options.precision != "fp32":
         return None
