@@ -9,7 +9,7 @@ import numpy as np
 from paddle import nn
 
 from ppsr.config.schema import Load
-from ppsr.errors import ConfigError, WeightError, did_you_mean
+from ppsr.errors import ConfigError, did_you_mean
 from ppsr.models.base import BaseModel
 from ppsr.weights import load_state, read_weight_file
 from ppsr.weights.loading import check_stated
@@ -76,10 +76,6 @@ def _apply(
     option: str,
 ) -> None:
     """Load one network; `option` is what accepts the rest of weights that fit in part."""
-    try:
-        left_out = load_state(net, state, layout=file.layout, partial=partial)
-    except WeightError as error:
-        hint = [f"to start from the tensors that fit: {option}"] if option and not partial else []
-        raise WeightError(f"{file.path}: {error.args[0]}", *error.args[1:], *hint) from None
+    left_out = load_state(net, state, layout=file.layout, partial=partial, source=file.path, option=option)
     for line in left_out:
         logger.warning("%s: not loaded: %s", file.path, line)

@@ -13,7 +13,7 @@ import numpy as np
 from ppsr.errors import WeightError
 from ppsr.registry import GENERATORS
 
-__all__ = ["NetworkSpec", "StateDict", "identify", "open_choices"]
+__all__ = ["NetworkSpec", "StateDict", "identify", "no_generator", "open_choices"]
 
 StateDict = Mapping[str, np.ndarray]
 
@@ -58,9 +58,8 @@ def identify(state: StateDict) -> NetworkSpec:
         raise WeightError(
             f"the weights look like {failure[0]}, but their shapes do not agree with it: {failure[1]}"
         )
-    for keys, kind in _NO_GENERATORS.items():
-        if all(key in state for key in keys):
-            raise WeightError(f"the weights are {kind}")
+    if kind := no_generator(state):
+        raise WeightError(f"the weights are {kind}")
     shown = ", ".join(sorted(state)[:6])
     tried = ", ".join(name for name, detect in detectors.items() if detect)
     heads = {key.partition(".")[0] for key in state}
@@ -73,6 +72,11 @@ def identify(state: StateDict) -> NetworkSpec:
         f"no known network has these {len(state)} keys ({shown}, ...); tried {tried}. "
         f"{prefix} the network in a config"
     )
+
+
+def no_generator(state: StateDict) -> str | None:
+    """Whose weights these are instead of a generator's, and what to do, where it is known."""
+    return next((kind for keys, kind in _NO_GENERATORS.items() if all(key in state for key in keys)), None)
 
 
 def open_choices(spec: NetworkSpec) -> list[str]:

@@ -15,7 +15,7 @@ from paddle import nn
 from ppsr.errors import ConfigError, WeightError
 from ppsr.registry import GENERATORS
 from ppsr.weights.dtypes import from_bits
-from ppsr.weights.identify import identify
+from ppsr.weights.identify import identify, no_generator
 from ppsr.weights.record import stated_network
 from ppsr.weights.weight_file import WeightFile, read_weight_file
 
@@ -43,6 +43,7 @@ def load_state(
     layout: Literal["torch", "paddle"] = "paddle",
     partial: bool | Sequence[str] = False,
     source: str | Path = "",
+    option: str = "",
 ) -> list[str]:
     """Copy arrays into the parameters and buffers of a network.
 
@@ -55,6 +56,7 @@ def load_state(
             the network's tensors are loaded. Regular expressions accept only keys that match one as a
             whole, however many.
         source: file that errors name.
+        option: the user's option for `partial`, which errors name if half of the tensors fit.
 
     Returns:
         One line per entry that was not loaded; empty when all fits.
@@ -97,6 +99,8 @@ def load_state(
         _refuse(net, state, problems, share=(len(loaded), len(own)), partial=partial)
     except WeightError as error:
         what, *listed = error.args
+        if option and not partial and 2 * len(loaded) >= len(own):
+            listed.append(f"to start from the tensors that fit: {option}")
         raise WeightError(f"{source}: {what}" if source else what, *listed) from None
     for key, array in loaded.items():
         own[key].set_value(paddle.to_tensor(array).astype(own[key].dtype))
@@ -140,6 +144,8 @@ def _refuse(
 
 def _other(net: nn.Layer, state: Mapping[str, np.ndarray]) -> str:
     """The network that the weights belong to instead, if it can be identified."""
+    if (kind := no_generator(state)) and type(net).__name__ in GENERATORS:
+        return f"; they are {kind}"
     try:
         name, arguments = identify(state)
     except WeightError:

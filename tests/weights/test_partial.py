@@ -32,6 +32,17 @@ def test_another_network_s_weights_are_refused_and_named():
     )
 
 
+def test_partial_loading_is_advised_only_where_half_fits():
+    with pytest.raises(WeightError, match="tensors that fit: --some"):
+        load_state(network(upscale=4), weights(upscale=3), option="--some")
+    discriminator = dict.fromkeys(["conv0.weight", "conv9.weight"], np.ones(1))
+    with pytest.raises(
+        WeightError, match=r"those of a discriminator.*give the file of the generator"
+    ) as error:
+        load_state(network(), discriminator, option="--some")
+    assert "--some" not in str(error.value)
+
+
 def test_a_refused_load_changes_nothing():
     net = network()
     before = net.conv_last.bias.numpy()
