@@ -21,7 +21,7 @@ import numpy as np
 from ppsr.errors import ConfigError, DataError
 from ppsr.files import check_regular, real_path
 from ppsr.imaging.arrays import quantise
-from ppsr.imaging.formats.common import Target
+from ppsr.imaging.formats.common import Target, check_size
 from ppsr.imaging.reading import DecodedImage, read_image_file
 from ppsr.imaging.writing import FORMATS, supported_dtype, write_rows
 from ppsr.inference.inputs import Job
@@ -279,6 +279,7 @@ class _Batch:
         step = self.progress.step
         if job.is_video:
             if (header := video_header(job.source)) is not None:
+                check_size((header.width, header.height), options.max_pixels)
                 options.check_result(self.upscaler.size(header.height, header.width))
             entries = upscale_video(self.upscaler, job.source, job.target, options, start=start, step=step)
         else:

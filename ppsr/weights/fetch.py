@@ -224,8 +224,9 @@ def resolve_weights(name_or_path: str | Path) -> Path:
     """The weight file that a name or path means.
 
     Args:
-        name_or_path: a file; the folder of a run, whose best weights are taken, else its newest; or a name of
-            `ppsr models list`, which is downloaded if it must be.
+        name_or_path: a file; the folder of a run, whose best weights are taken, else its newest; a folder
+            with the index of weights in several files; or a name of `ppsr models list`, which is downloaded
+            if it must be.
 
     Returns:
         An existing file where the name means one; a path with a suffix or a folder is returned as it is, so
@@ -250,13 +251,15 @@ def resolve_weights(name_or_path: str | Path) -> Path:
 
 
 def _of_run(folder: Path) -> Path:
-    """Best weights of a run, else the newest."""
+    """Best weights of a run, else the newest; or weights in several files."""
     best = [path for path in sorted(folder.glob("best_weight.*")) if path.is_file()]
     if best:
         return best[0]
     steps = {int(match[1]): path for path in folder.iterdir() if (match := _STEP.fullmatch(path.name))}
     if steps:
         return steps[max(steps)]
+    if len(indices := [*folder.glob("*.safetensors.index.json")]) == 1:  # weights in several files
+        return indices[0]
     files = sorted(path.name for path in folder.iterdir() if path.suffix in _SUFFIXES)
     files += sorted(path.name.removesuffix(".info.json") for path in folder.glob("*.info.json"))
     hint = f"name one of its files: {', '.join(files[:6])}" if files else "it has no weight files"

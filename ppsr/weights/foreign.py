@@ -26,10 +26,6 @@ PADDLE_GRAPH = (
     "an exported network of Paddle without the .info.json that `ppsr export` writes; give the weights, or "
     "export them again"
 )
-_JSON_ENTRIES = {
-    b'"base_code"': PADDLE_GRAPH,
-    b'"weight_map"': "the index of weights in several files, not read; save them as one file",
-}
 _ONNX = "an ONNX graph that ppsr has not exported; give the weights from which it was made"
 
 
@@ -40,9 +36,8 @@ def foreign_kind(start: bytes, *, numbers: bool = False) -> str | None:
         numbers: whether the file may begin with any numbers, so that only texts are recognised.
     """
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for entry, kind in _JSON_ENTRIES.items():
-        if text.startswith(b"{") and entry in text:
-            return kind
+    if text.startswith(b"{") and b'"base_code"' in text:
+        return PADDLE_GRAPH
     for head, kind in _TEXTS.items():
         if text.startswith(head) and b"\0" not in start:
             return kind

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +14,13 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from ppsr.errors import WeightError
+from ppsr.files import read_regular
 from ppsr.weights.dtypes import from_bits
 from ppsr.weights.opcodes import CorruptFile
 
 _MAX_TENSORS = 200_000
+_INDEX = ".safetensors.index.json"  # in place of the number of a file and its suffix
+_PART = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _TYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -33,6 +38,17 @@ _TYPES = {
 def is_safetensors(start: bytes, size: int) -> bool:
     """Whether a file of `size` bytes begins with the size of a header and the header's brace."""
     return start[8:9] == b"{" and struct.unpack_from("<Q", start)[0] <= size - 8
+
+
+def is_index(start: bytes) -> bool:
+    """Whether a file begins as the index of several files."""
+    return start.lstrip()[:1] == b"{" and b'"weight_map"' in start
+
+
+def index_of(path: Path) -> Path | None:
+    """The index beside a file that is one of several; None: it is not."""
+    index = path.with_name(_PART.sub(_INDEX, path.name))
+    return index if index != path and index.is_file() else None
 
 
 def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Literal["torch", "paddle"]]:
@@ -65,6 +81,34 @@ def parse_safetensors(content: bytes, source: str) -> tuple[dict[str, Any], Lite
         state[key] = from_bits(array) if entry["dtype"] == "BF16" else array
     texts = {key: value for key, value in metadata.items() if key not in ("layout", "format")}
     return {**texts, **_by_network(state)}, "paddle" if metadata.get("layout") == "paddle" else "torch"
+
+
+def parse_index(content: bytes, path: Path) -> tuple[dict[str, Any], Literal["torch", "paddle"]]:
+    """Read all files that an index (`model.safetensors.index.json`) names, which lie beside it.
+
+    Returns:
+        As `parse_safetensors`, of all files together.
+
+    Raises:
+        CorruptFile: it is damaged, or a file lacks tensors that it names.
+        WeightError: its files are no .safetensors beside it.
+        OSError: a file is missing.
+    """
+    try:
+        places = dict(json.loads(content, object_pairs_hook=unique_keys)["weight_map"])
+        names = sorted({str(name) for name in places.values()})
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{path} is damaged ({error}); download it again") from None
+    if any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
+        raise WeightError(
+            f"{path} is the index of weights in several files ({', '.join(names[:2])}, ...); only "
+            ".safetensors beside it are read: save the weights as one file"
+        )
+    parts = [parse_safetensors(read_regular(path.with_name(n), 2**40), str(path.with_name(n))) for n in names]
+    state = {key: value for part, _ in parts for key, value in part.items()}
+    if missing := sorted(places.keys() - state.keys()):
+        raise CorruptFile(f"{path} names '{missing[0]}', which its files lack; download them again")
+    return state, parts[0][1] if parts else "torch"
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

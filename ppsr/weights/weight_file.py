@@ -24,7 +24,14 @@ from ppsr.weights.ncnn import read_ncnn
 from ppsr.weights.opcodes import CorruptFile, UnsafeFile
 from ppsr.weights.pdparams import dump_state, parse_pdparams
 from ppsr.weights.record import ENTRY, dump_record, take_record
-from ppsr.weights.safetensors_files import dump_safetensors, is_safetensors, parse_safetensors
+from ppsr.weights.safetensors_files import (
+    dump_safetensors,
+    index_of,
+    is_index,
+    is_safetensors,
+    parse_index,
+    parse_safetensors,
+)
 from ppsr.weights.torch_files import is_torch_file, parse_torch
 from ppsr.weights.torch_writer import dump_torch
 from ppsr.weights.unwrap import unwrap
@@ -170,6 +177,10 @@ def _parsed(path: Path, stream: BinaryIO, size: int, key: str | None) -> WeightF
         raise CorruptFile(f"{source} is empty")
     if is_torch_file(start):
         return _from_tree(path, parse_torch(stream.read(), source), "torch", "torch", key)
+    if is_index(start):
+        return _from_tree(path, *parse_index(stream.read(), path), "safetensors", key)
+    if index := index_of(path):
+        raise WeightError(f"{source} is one file of several; give their index {index}")
     is_ncnn = path.suffix in (".param", ".bin")
     foreign = None if is_safetensors(start, size) else foreign_kind(start, numbers=is_ncnn)
     if foreign:
@@ -198,7 +209,8 @@ def read_state(path: str | Path, *, key: str | None = None, allow_nonfinite: boo
 
 def _from_tree(path: Path, tree: Any, layout: Layout, container: str, key: str | None) -> WeightFile:
     """A file by its entries; Paddle writes bfloat16 as uint16, which is not a type of any weight."""
-    _refuse_shared(path, tree)
+    if container != "safetensors":  # which cannot
+        _refuse_shared(path, tree)
     networks: dict[str, NetworkSpec] = {}
     if isinstance(tree, dict):
         tree = dict(tree)

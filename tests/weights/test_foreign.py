@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from ppsr.cli import build_app
@@ -47,8 +48,8 @@ def _zip() -> bytes:
         ("net.pdiparams", bytes(50), "an exported network of Paddle without the .info.json"),
         (
             "net.json",
-            b'{"metadata": {}, "weight_map": {"a": "net-1.safetensors"}}',
-            "weights in several files",
+            b'{"metadata": {}, "weight_map": {"a": "net-1.bin"}}',
+            "weights in several files (net-1.bin, ...)",
         ),
         ("net.json", b'{"base_code":{"magic":"pir"}}', "an exported network of Paddle"),
         ("net.onnx", b"\x08\x08\x12\x07pytorch" + bytes(50), "an ONNX graph"),
@@ -64,6 +65,35 @@ def test_other_files_are_named(tmp_path: Path, name: str, content: bytes, said: 
     with pytest.raises(WeightError) as refused:
         read_weight_file(tmp_path / name)
     assert said in str(refused.value) and name in str(refused.value)
+
+
+def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:
+    names = ["m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"]
+    state = {"a.weight": np.ones((2, 3), "f4"), "b.weight": np.zeros((3, 2), "f4")}
+    index, second = tmp_path / "m.safetensors.index.json", tmp_path / names[1]
+
+    def state_index(*files: str) -> None:
+        index.write_text(json.dumps({"weight_map": dict(zip([*state, "c"], files, strict=False))}))
+
+    state_index(*names)
+    save_file({"a.weight": state["a.weight"]}, tmp_path / names[0])
+    with pytest.raises(WeightError, match=f"{names[1]}: No such file"):
+        read_weight_file(index)
+    save_file({"b.weight": state["b.weight"]}, second)
+    for path in (index, tmp_path):
+        found = read_weight_file(path)
+        assert found.layout == "torch"
+        assert {key: value.tolist() for key, value in found.nets[""].items()} == {
+            key: value.tolist() for key, value in state.items()
+        }
+    with pytest.raises(WeightError, match=rf"one file of several; give their index .*{index.name}"):
+        read_weight_file(second)
+    state_index(*names, names[1])
+    with pytest.raises(CorruptFile, match="names 'c', which its files lack"):
+        read_weight_file(index)
+    state_index(*names, f"../{tmp_path.name}/{names[0]}")
+    with pytest.raises(WeightError, match="only \\.safetensors beside it"):
+        read_weight_file(index)
 
 
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])

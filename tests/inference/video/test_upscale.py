@@ -206,9 +206,12 @@ def test_videos_are_done_once_in_each_size(tmp_path):
         upscaler = Upscaler(Repeat(), outscale=scale)
         [report] = upscale_files(upscaler, source, tmp_path / "out", skip_existing=True)
         assert report["status"] == status, report
-    options = FileOptions(max_pixels=100)
-    [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out", options=options)
-    assert "pixels, allowed are 1,600" in report["reason"]
+    for options, limit in (
+        (FileOptions(max_pixels=100), "100"),
+        (FileOptions(max_output_pixels=1600), "1,600"),
+    ):
+        [report] = upscale_files(Upscaler(Repeat()), source, tmp_path / "out", options=options)
+        assert f"pixels, allowed are {limit};" in report["reason"]
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm"])
