@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import cv2
 import numpy as np
+
+from ppsr.errors import DataError
+
+_OVERSHOOT = 0.5  # of floats beside [0, 1]: resizing and networks stay below it, images in 0..255 do not
+
+
+def check_samples(image: np.ndarray) -> None:
+    """Raises DataError unless an image has samples, and these are uint8, uint16 or floats around [0, 1]."""
+    if 0 in image.shape:
+        raise DataError(f"the image is empty, an array of shape {image.shape}")
+    if image.dtype.kind != "f" and image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"samples must be uint8, uint16 or float in [0, 1], got {image.dtype}")
+    if image.dtype.kind != "f":
+        return
+    low, high = float(image.min()), float(image.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise DataError("the image has values that are not finite")
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise DataError(
+            f"samples of type float must be in [0, 1], got {low:.4g} to {high:.4g}; divide by the "
+            "largest value, or give uint8 or uint16"
+        )
 
 
 def mod_crop(image: np.ndarray, multiple: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ppsr.errors import DataError
 from ppsr.files import walk_folders
+from ppsr.imaging.arrays import check_samples
 from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.reading import DecodedImage, read_content, read_image_file
 from ppsr.imaging.writing import Target, supported_dtype, write_rows
@@ -157,18 +158,20 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> No
         quality: JPEG, WebP and AVIF quality.
 
     Raises:
-        DataError: the format cannot hold the image, or is unknown.
+        DataError: the format cannot hold the image, or is unknown; or this is no image.
     """
     path = Path(path)
-    image = to_uint8(image) if image.dtype.kind == "f" else image
-    if image.dtype not in _MAX:
-        raise DataError(
-            f"cannot write samples of type {image.dtype} to {path}; use uint8, uint16 or float in [0, 1]"
-        )
-    pixels = image[..., None] if image.ndim == 2 else image
-    height, width, channels = pixels.shape
-    target = Target(height, width, channels, pixels.dtype, quality=quality, alpha=channels in (2, 4))
     try:
+        if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+            got = (
+                f"an array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            )
+            raise DataError(f"an image must be a numpy array of H x W or H x W x C, got {got}")
+        check_samples(image)
+        image = to_uint8(image) if image.dtype.kind == "f" else image
+        pixels = image[..., None] if image.ndim == 2 else image
+        height, width, channels = pixels.shape
+        target = Target(height, width, channels, pixels.dtype, quality=quality, alpha=channels in (2, 4))
         dtype, _ = supported_dtype(path.suffix, target)
         if dtype != pixels.dtype:
             raise DataError(f"{path.suffix} holds {dtype}, the image is {pixels.dtype}; use png or tif")

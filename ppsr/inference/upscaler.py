@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from paddle import nn
 
 from ppsr.errors import ConfigError, DataError, did_you_mean
 from ppsr.generators.network_info import NetworkInfo
-from ppsr.imaging.arrays import quantise
+from ppsr.imaging.arrays import check_samples, quantise
 from ppsr.imaging.luma import GRAY_WEIGHTS
 from ppsr.imaging.resize import resize_rows
 from ppsr.inference.backends.base import Backend, apply_backend
@@ -38,7 +37,6 @@ TILE_MODES = ("blend", *PUBLISHED_MODES)
 _SMALLEST_OUTSCALE = 1 / 16
 _SMALL = 128 * 128  # pixels of an image that is never worth measuring for
 _PUBLISHED_PAD = 32
-_OVERSHOOT = 0.5  # of floats beside [0, 1]: resizing and networks stay below it, images in 0..255 do not
 
 
 class Upscaler:
@@ -310,15 +308,4 @@ def _check(pixels: np.ndarray, info: NetworkInfo) -> None:
     if pixels.ndim != 3 or pixels.shape[2] not in allowed or 0 in pixels.shape:
         bands = " or ".join(map(str, allowed))
         raise DataError(f"{info.network} takes images H x W x {bands}, got an array of shape {pixels.shape}")
-    if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"samples must be uint8, uint16 or float in [0, 1], got {pixels.dtype}")
-    if pixels.dtype.kind != "f":
-        return
-    low, high = float(pixels.min()), float(pixels.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise DataError("the image has values that are not finite")
-    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
-        raise DataError(
-            f"samples of type float must be in [0, 1], got {low:.4g} to {high:.4g}; divide by the "
-            "largest value, or give uint8 or uint16"
-        )
+    check_samples(pixels)

@@ -305,7 +305,11 @@ def test_writing_an_array_takes_less_memory_than_the_array(suffix, tmp_path):
     [
         ("a.jpg", np.zeros((4, 4), np.uint16), r"a\.jpg: .jpg holds uint8"),
         ("a.psd", np.zeros((4, 4), np.uint8), r"a\.psd: the format '\.psd' is unknown"),
-        ("a.png", np.zeros((4, 4), np.int64), "samples of type int64"),
+        ("a.png", np.zeros((4, 4), np.int64), r"a\.png: samples must be .* got int64"),
+        ("a.png", np.full((4, 4), 255.0), r"must be in \[0, 1\], got 255 to 255; divide"),
+        ("a.png", np.zeros((0, 4, 3), np.uint8), "the image is empty"),
+        ("a.png", np.zeros((1, 4, 4, 3), np.uint8), r"H x W x C, got an array of shape \(1, 4, 4, 3\)"),
+        ("a.png", Image.new("RGB", (4, 4)), "must be a numpy array of H x W or H x W x C, got Image"),
     ],
 )
 def test_arrays_that_a_format_cannot_hold_are_refused(tmp_path, name, image, reason):
