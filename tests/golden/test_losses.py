@@ -62,7 +62,8 @@ def test_gan_losses(path):
         gan_type, role = re.fullmatch(r"gan_(.+?)_(G|D_real|D_fake)", name).groups()
         real, is_disc = roles[role]
         loss = GANLoss(gan_type=gan_type, loss_weight=weight)(logits, real, is_disc=is_disc)
-        assert_close(loss, g[f"output/{name}"], rtol=1e-5, what=name)
+        # a mean of logits of both signs may be near zero
+        assert_close(loss, g[f"output/{name}"], rtol=1e-5, atol=1e-7, what=name)
 
 
 @golden("functions_losses*")
