@@ -130,7 +130,10 @@ def evaluate(
         DataError: folders are missing or empty.
         WeightError: the weights do not fit.
     """
-    chosen = find_protocol(protocol, scale)
+    chosen, scale = find_protocol(protocol, scale), int(scale)
+    for key, place in {"gt": gt, "sr": sr, "lq": lq, "data": data}.items():
+        if not isinstance(place, (str, Path, type(None))):
+            raise ConfigError(f"{key} must be one folder, pattern or file, got {place!r:.60}")
     if lq_script not in ("published", "fixed"):
         raise ConfigError(f"lq_script must be published or fixed, got {lq_script!r}")
     if lq_script == "fixed" and not chosen.has_fixed_script:
@@ -194,6 +197,8 @@ def _method(given: Any, scale: int) -> _Method:
     elif isinstance(given, (Upscaler, nn.Layer)):
         network = copy(given) if isinstance(given, Upscaler) else Upscaler(given)
         name = network.backend.info.network
+    elif not callable(given):
+        raise ConfigError(f"weights, a network, 'bicubic' or a function can be scored, not {given!r:.60}")
     else:
         return _Method("upscale", given)
     check_scale(name, network, scale)

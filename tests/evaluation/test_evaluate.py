@@ -281,6 +281,8 @@ def test_exactly_one_thing_is_scored(folders, arguments):
         ({"metrics": ["LPIPS"], "metric_options": {"lpips": {"weights": "x.pth"}}}, r"LPIPS \(alex\).*x.pth"),
         ({"lq_script": "right"}, "published or fixed"),
         ({"gt": None}, "needs HR images"),
+        ({"gt": ["a.png"]}, r"gt must be one folder, pattern or file, got \['a.png'\]"),
+        ({"method": 3}, "a function can be scored, not 3"),
         ({"protocol": "dasr"}, "needs LR images.*dasr-valid"),
         ({"data": "x"}, "either data or gt and lq"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
@@ -295,6 +297,10 @@ def test_exactly_one_thing_is_scored(folders, arguments):
 def test_options_that_do_not_fit_are_refused(folders, arguments, message):
     with pytest.raises(ConfigError, match=message):
         evaluate(**{"gt": folders / "gt", "method": "bicubic", **arguments})
+
+
+def test_a_whole_scale_may_be_a_float(folders):
+    assert evaluate(gt=folders / "gt", sr=folders / "sr", scale=4.0).scale == 4
 
 
 def test_a_data_folder_without_sets_is_refused(tmp_path):
