@@ -74,8 +74,9 @@ def convert_config(
     if output.resolve() == source.resolve():
         raise ConfigError(f"{output} is the file to convert; choose another name")
     conversion = convert_options(source, test_set=test_set)
+    replaced = ", replacing an earlier file" if output.exists() else ""
     atomic_write(output, to_text(conversion, output))
     for line in notes_of(conversion):
         print(printable(line))
     usage = "ppsr train -c" if conversion.trains else "ppsr train --evaluate-only -c"
-    print(f"{output}: from a {conversion.kind}. Check its folders, then run: {usage} {output}")
+    print(f"{output}: from a {conversion.kind}{replaced}. Check its folders, then run: {usage} {output}")

@@ -27,9 +27,11 @@ def test_it_writes_a_config_that_checks_and_prints_what_is_lost(source, tmp_path
     result = _run(source, "-o", target)
     assert result.exit_code == 0
     assert "network_g.shiny: 3" in result.output
+    assert "replacing" not in result.output
     assert "shiny" in target.read_text()
     experiment = check_config(load_config(target))
     assert experiment.total_iters == 500_000
+    assert "replacing an earlier file" in _run(source, "-o", target).output
 
 
 @pytest.mark.parametrize(
@@ -43,10 +45,18 @@ def test_a_wrong_target_is_refused(source, tmp_path, output, message):
     assert source.read_text() == before
 
 
-def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path):
-    (tmp_path / "bad.yml").write_text("x: 1\n")
-    result = _run(tmp_path / "bad.yml", "-o", tmp_path / "out.yaml")
-    assert "not an option file" in str(result.exception)
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("bad.yml", "x: 1\n", "not an option file"),
+        ("bad.json", '{"task": 1 // of today\n}', "JSON option files, such as KAIR's"),
+        ("bad.toml", "scale = 4\n", "TOML option files"),
+    ],
+)
+def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    result = _run(tmp_path / name, "-o", tmp_path / "out.yaml")
+    assert message in str(result.exception)
     assert not (tmp_path / "out.yaml").exists()
 
 

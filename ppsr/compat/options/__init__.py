@@ -17,6 +17,12 @@ from ppsr.registry import MODELS
 
 __all__ = ["Conversion", "convert_options", "notes_of", "to_text"]
 
+_NOT_YAML = {
+    ".json": "JSON option files, such as KAIR's,",
+    ".toml": "TOML option files, such as neosr's,",
+    ".py": "Python configs, such as mmagic's,",
+}
+
 
 def convert_options(path: str | Path, *, test_set: str | None = None) -> Conversion:
     """Convert a published option file, of BasicSR or PaddleGAN by its keys, to one `check_config` accepts.
@@ -31,6 +37,11 @@ def convert_options(path: str | Path, *, test_set: str | None = None) -> Convers
         'DRCT'
     """
     path = Path(path)
+    if path.suffix in _NOT_YAML:
+        raise ConfigError(
+            f"{path}: {_NOT_YAML[path.suffix]} are not converted, only YAML of BasicSR and PaddleGAN; start from "
+            "a config of `ppsr configs list`, and `ppsr models identify` tells whether the weights can be read"
+        )
     values, lines = read_yaml(path)
     if not isinstance(values, Mapping) or not values:
         raise ConfigError(f"{path} has no keys; an option file of BasicSR or PaddleGAN is needed")
