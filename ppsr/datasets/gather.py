@@ -77,7 +77,9 @@ class BadFiles:
 
 
 def _origin(folder: Path) -> str:
-    """How a missing folder is made."""
+    """How a missing folder is made, or what to give instead."""
+    if folder.is_file() or {*"*?"} & {*str(folder)}:
+        return "give a folder, and a list of names (meta_info) to choose images of it"
     if folder.parent.name == "samples" and folder.name in _SAMPLES:
         return "`ppsr prepare samples` makes it"
     return (

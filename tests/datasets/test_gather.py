@@ -120,6 +120,13 @@ def test_a_list_may_name_pairs(tmp_path):
         gather_pairs(tmp_path / "HR", tmp_path / "none", meta_info=tmp_path / "pairs.txt")
 
 
+@pytest.mark.parametrize("place", ["HR/a.png", "HR/*.png"])
+def test_what_is_no_folder_leads_to_a_list(tmp_path, place):
+    write_image(tmp_path / "HR/a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match=r"give a folder, and a list of names \(meta_info\)"):
+        gather_images(tmp_path / place)
+
+
 @pytest.mark.parametrize("template", ["{}", "{}_x2"])
 def test_an_image_that_a_list_names_twice_is_two_samples(tmp_path, template):
     for name in ("HR/a.png", "HR/b.png", "LR/a_x2.png", "LR/b_x2.png"):
