@@ -39,8 +39,8 @@ def convert_options(path: str | Path, *, test_set: str | None = None) -> Convers
     path = Path(path)
     if path.suffix in _NOT_YAML:
         raise ConfigError(
-            f"{path}: {_NOT_YAML[path.suffix]} are not converted, only YAML of BasicSR and PaddleGAN; start from "
-            "a config of `ppsr configs list`, and `ppsr models identify` tells whether the weights can be read"
+            f"{path}: {_NOT_YAML[path.suffix]} are not converted, only YAML of BasicSR and PaddleGAN; "
+            "start from one of `ppsr configs list`; `ppsr models identify` tells if the weights can be read"
         )
     values, lines = read_yaml(path)
     if not isinstance(values, Mapping) or not values:
