@@ -25,23 +25,23 @@ from ppsr.generators.variants import Variant
 from ppsr.registry import GENERATORS
 from ppsr.weights.identify import StateDict, identify
 
-__all__ = ["DASR_PARTS", "LKAT", "BlindSR", "CDDNet", "ColumnDropout", "RowDropout"]
+__all__ = ["DASR_PARTS", "LKAT", "BlindSR", "CDDNet", "LineDropout"]
 
 
-class _LineDropout(nn.Layer):
-    """Keeps a line with probability 1 - p, divided by 1 - p; identity in evaluation.
+class LineDropout(nn.Layer):
+    """Keeps a row (axis 2) or a column (axis 3) with probability 1 - p, divided by 1 - p; identity in
+    evaluation.
 
     CDDNet's cross dropout: columns first, then rows. The released row dropout has the mask shape
     (6, 1, 256, 1) written in; here the mask follows the input.
     """
 
-    axis: int
-
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, axis: int) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ConfigError(f"a dropout probability must be between 0 and 1, got {p}")
         self.p = p
+        self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
@@ -52,18 +52,6 @@ class _LineDropout(nn.Layer):
         shape[self.axis] = x.shape[self.axis]
         kept = (paddle.rand(shape) >= self.p).astype(x.dtype)
         return x * (kept / (1 - self.p))
-
-
-class ColumnDropout(_LineDropout):
-    """Drops columns; the mask is (N, 1, 1, W)."""
-
-    axis = 3
-
-
-class RowDropout(_LineDropout):
-    """Drops rows; the mask is (N, 1, H, 1)."""
-
-    axis = 2
 
 
 class LKAT(nn.Layer):
@@ -162,8 +150,8 @@ class CDDNet(nn.Layer):
             self.add_sublayer(f"upconv{index}", conv)
         self.conv_hr = DynamicConv2D(num_feat, num_feat, 3, K=num_models)
         self.RC = LKAT(num_feat) if use_rc else None
-        self.dropout1 = ColumnDropout(column_dropout)
-        self.dropout2 = RowDropout(row_dropout)
+        self.dropout1 = LineDropout(column_dropout, 3)
+        self.dropout2 = LineDropout(row_dropout, 2)
         # A first output near the enlarged input: a large error there would push the mixing weights, which all
         # layers share, to zero within a few steps, and nothing learns after that.
         self.conv_last = DynamicConv2D(num_feat, num_out_ch, 3, K=num_models, init_scale=0.1)
