@@ -18,7 +18,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppsr.errors import ConfigError, did_you_mean
-from ppsr.generators.apply import apply_generator
+from ppsr.generators.apply import apply_generator, evaluating
 
 __all__ = ["Layers", "MapLayer", "as_map", "edited", "frozen", "inspect_layers", "relative_size"]
 
@@ -86,23 +86,22 @@ def frozen(net: nn.Layer) -> Iterator[None]:
     in the gradient of the input.
     """
     flags = [(parameter, parameter.stop_gradient) for parameter in net.parameters()]
-    modes = [(layer, layer.training) for layer in net.sublayers(include_self=True)]
     norms = [
-        layer.weight for layer, _ in modes if isinstance(layer, nn.LayerNorm) and layer.weight is not None
+        layer.weight
+        for layer in net.sublayers(include_self=True)
+        if isinstance(layer, nn.LayerNorm) and layer.weight is not None
     ]
     gradients = [(weight, None if weight.grad is None else weight.grad.clone()) for weight in norms]
-    net.eval()
     for parameter, _ in flags:
         parameter.stop_gradient = True
     for weight in norms:
         weight.stop_gradient = False
     try:
-        yield
+        with evaluating(net):
+            yield
     finally:
         for parameter, flag in flags:
             parameter.stop_gradient = flag
-        for layer, mode in modes:
-            layer.training = mode
         for weight, gradient in gradients:
             weight.clear_gradient(False)
             if gradient is not None:
