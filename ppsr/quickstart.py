@@ -36,11 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(train: Callable[[Sequence[str]], int]) -> int:
-    """Do all of it below the current folder; returns the exit code.
-
-    Args:
-        train: `ppsr.cli.train.main`.
-    """
+    """Do all of it below the current folder; returns the exit code."""
     started = time.perf_counter()
     accelerate.enable()
     setup_logging(None)

@@ -183,7 +183,6 @@ class Plans:
     """The least recently used plans are released; one scratch area serves all, so calls take turns.
 
     Args:
-        library: the loaded library.
         entries: plans kept.
         scratch_bytes: the largest scratch area that is kept between calls; a larger one lives for its call.
     """
@@ -210,7 +209,6 @@ class Plans:
         """Execute a plan that `supports` accepted.
 
         Args:
-            plan: what to compute.
             addresses: of contiguous float32 arrays by argument number.
 
         Raises:

@@ -127,8 +127,6 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
     Args:
         x: (..., M, K), or (..., K, M) with `transpose_x`.
         y: (..., K, N), or (..., N, K) with `transpose_y`.
-        transpose_x: exchange the last two axes of x.
-        transpose_y: exchange the last two axes of y.
 
     Returns:
         (..., M, N).

@@ -129,8 +129,6 @@ def compute(operation: Operation, shape: Sequence[int], *tensors: Tensor | None)
     """Result of an operation, through which `backward()` goes; None where Paddle's operators have to do it.
 
     Args:
-        operation: what is computed.
-        shape: of the result.
         tensors: the inputs in the order of `operation.inputs`; None among them is left out.
     """
     plans = usable_plans()

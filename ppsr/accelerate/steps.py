@@ -38,7 +38,6 @@ class Steps(Descriptions):
     Not safe under threads: memory handles are set at each run, so the caller holds a lock.
 
     Args:
-        library: the loaded library.
         needs_grad: keys of the gradients of a backward pass.
         extras: keys of what a forward pass leaves to a backward pass.
     """

@@ -51,9 +51,6 @@ def in_batches(
 ) -> Iterator[tuple[int, int, T]]:
     """`work(start, stop)` over 0..count; where memory runs out, with halved batches.
 
-    Args:
-        work: what to do with the items start..stop-1.
-
     Yields:
         start, stop and the result.
     """

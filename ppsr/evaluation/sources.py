@@ -25,10 +25,8 @@ from ppsr.metrics.scoring import (
     size_text,
 )
 
-_SMALLEST, _LARGEST = (
-    -0.5,
-    2,
-)  # between them is what overshoots 0..1, and not what has the range -1..1 or 0..255
+# between them is what overshoots 0..1, and not what has the range -1..1 or 0..255
+_SMALLEST, _LARGEST = -0.5, 2
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 

@@ -54,7 +54,6 @@ def create_app(
     """The application.
 
     Args:
-        service: what computes.
         folder: for uploads and results; each request has a folder of its own inside it.
         loopback: whether it is bound to a loopback address.
         hosts: host names that requests may use in addition to loopback names.

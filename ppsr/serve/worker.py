@@ -86,7 +86,6 @@ class Worker:
 
     Args:
         open_model: makes an upscaler of a model; a function of a module, since it goes to the process.
-        limits: limits of the service.
         max_memory: bytes that the process may take; None: 70 % of what is free.
         cached: models that stay open; another one closes the one that was not used for longest.
     """
