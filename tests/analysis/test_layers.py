@@ -122,7 +122,7 @@ def test_an_edit_replaces_the_output_only_inside(rng):
     before = super_resolve(net, x).numpy()
     with edited(net, layers.maps["feat_last"], lambda y: y * 0):
         without = super_resolve(net, x).numpy()
-    assert np.abs(without - before).max() > 1e-4
+    assert np.abs(without - before).max() > 1e-6  # of weights drawn at random
     np.testing.assert_array_equal(super_resolve(net, x).numpy(), before)
 
 
