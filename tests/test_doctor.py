@@ -5,11 +5,11 @@ import re
 from importlib import metadata
 
 import pytest
-from typer.testing import CliRunner
 
 import ppsr
-from ppsr import cli, doctor
+from ppsr import doctor
 from ppsr.doctor import diagnose
+from tests.command import run_ppsr
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def _by_name():
 
 @pytest.mark.slow
 def test_this_installation_works():
-    done = CliRunner().invoke(cli.build_app(), ["doctor"])
+    done = run_ppsr("doctor")
     assert done.exit_code == 0, done.output
     assert done.output.startswith("System\n")
     assert done.output.endswith("No problems found.\n")
@@ -83,7 +83,7 @@ def test_a_check_that_fails_is_one_line_and_exit_code_1(monkeypatch):
         raise RuntimeError("trace\nno kernel")
 
     monkeypatch.setattr(doctor, "CHECKS", {"device": broken})
-    done = CliRunner().invoke(cli.build_app(), ["doctor"])
+    done = run_ppsr("doctor")
     assert done.exit_code == 1
     assert re.search(r"!!  device +RuntimeError: no kernel$", done.output, re.M)
     assert "1 problems" in done.output

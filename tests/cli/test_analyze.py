@@ -6,12 +6,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
 from tests.analysis.networks import write_network
+from tests.command import run_ppsr
 
 
 @pytest.fixture
@@ -38,10 +37,9 @@ def shown(monkeypatch):
 
 
 def _run(work, tool, *arguments, networks=("plain",)):
-    given = ["analyze", tool, *arguments, "-o", str(work / "out"), "-c", str(work / "plain" / "config.yaml")]
-    for name in networks:
-        given += ["--load", str(work / name / "weights.pdparams")]
-    return CliRunner().invoke(build_app(), given)
+    loads = [option for name in networks for option in ("--load", work / name / "weights.pdparams")]
+    config = work / "plain" / "config.yaml"
+    return run_ppsr("analyze", tool, *arguments, "-o", work / "out", "-c", config, *loads)
 
 
 def _report(work, name):
@@ -73,7 +71,7 @@ def test_lam_compares_networks_and_can_be_redone(work, shown):
 
 @pytest.mark.slow
 def test_csm_measures_against_the_truth(work):
-    done = _run(work, "csm", str(work / "hr" / "0.png"), "--from-hr", "--layers", "feat_last,body.0")
+    done = _run(work, "csm", work / "hr" / "0.png", "--from-hr", "--layers", "feat_last,body.0")
     assert done.exit_code == 0, done.output
     for layer in ("feat_last", "body.0"):
         for kind in ("maps", "ablation"):
@@ -86,7 +84,7 @@ def test_csm_measures_against_the_truth(work):
 
 
 def test_csm_without_truth_compares_with_the_whole_network(work, shown):
-    done = _run(work, "csm", str(work / "lq.png"), "--crop", "12")
+    done = _run(work, "csm", work / "lq.png", "--crop", "12")
     assert done.exit_code == 0, done.output
     report = _report(work, "csm_feat_last_ablation")
     assert report["results"]["truth"] == "SR of the whole network"
@@ -96,7 +94,7 @@ def test_csm_without_truth_compares_with_the_whole_network(work, shown):
     counts = zip(titles, (6, 5, 5), strict=True)
     ablations = [("weights feat_last", title, done, n) for title, n in counts for done in (0, n)]
     assert shown == [("saliency", "weights", 0, 1), *ablations]
-    done = _run(work, "csm", str(work / "lq.png"), "--layers", "conv_first", "--no-ablation")
+    done = _run(work, "csm", work / "lq.png", "--layers", "conv_first", "--no-ablation")
     assert done.exit_code == 0
     assert "csm_conv_first_ablation.png" not in _files(work)
 
@@ -104,7 +102,7 @@ def test_csm_without_truth_compares_with_the_whole_network(work, shown):
 @pytest.mark.slow
 def test_ddr_compares_two_checkpoints(work, shown):
     arguments = ("--count=6", "--side=8", "--degradations=bicubic,bicubic_noise20", "--perplexity=4")
-    done = _run(work, "ddr", str(work / "hr"), *arguments, networks=("plain", "dropout"))
+    done = _run(work, "ddr", work / "hr", *arguments, networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert _files(work) == {"ddr.png", "ddr.svg", "ddr.json", "ddr.npz"}
     assert shown[:6] == [("patches", "2 images", k, 6) for k in range(6)]
@@ -123,7 +121,7 @@ def test_ddr_compares_two_checkpoints(work, shown):
 
 @pytest.mark.slow
 def test_features_draw_the_main_stages_and_the_depth(work):
-    done = _run(work, "features", str(work / "lq.png"))
+    done = _run(work, "features", work / "lq.png")
     assert done.exit_code == 0, done.output
     assert {"features_depth.png", "features_weights_body.1.svg"} <= _files(work)
     curve = _report(work, "features_depth")["results"]["weights"]
@@ -139,7 +137,7 @@ def test_features_draw_the_main_stages_and_the_depth(work):
 @pytest.mark.slow
 def test_features_of_two_networks_share_a_curve(work, shown):
     arguments = ("--layers", "body.1", "--channels", "2")
-    done = _run(work, "features", str(work / "lq.png"), *arguments, networks=("plain", "dropout"))
+    done = _run(work, "features", work / "lq.png", *arguments, networks=("plain", "dropout"))
     assert done.exit_code == 0, done.output
     assert set(_report(work, "features_depth")["results"]) == {"plain-weights", "dropout-weights"}
     assert {f"features_{name}-weights_body.1.png" for name in ("plain", "dropout")} <= _files(work)
@@ -158,19 +156,19 @@ def test_layers_are_listed_without_an_image(work, tool):
 
 @pytest.mark.slow
 def test_mistakes_are_told(work):
-    failed = _run(work, "csm", str(work / "lq.png"), "--layers", "feat_lasd")
+    failed = _run(work, "csm", work / "lq.png", "--layers", "feat_lasd")
     assert isinstance(failed.exception, ConfigError)
     assert "did you mean 'feat_last'" in str(failed.exception)
     assert "give an image" in str(_run(work, "lam").exception)
     assert "give a folder" in str(_run(work, "ddr").exception)
-    few = _run(work, "ddr", str(work / "hr"), "--degradations", "bicubic")
+    few = _run(work, "ddr", work / "hr", "--degradations", "bicubic")
     assert "at least two degradations" in str(few.exception)
     for tool, source, option, value in (
         ("ddr", "hr", "--perplexity", "-3"),
         ("features", "lq.png", "--channels", "0"),
         ("lam", "lq.png", "--sigma", "nan"),
     ):
-        failed = _run(work, tool, str(work / source), option, value)
+        failed = _run(work, tool, work / source, option, value)
         assert isinstance(failed.exception, ConfigError), (tool, option)
         assert f"got {value}" in str(failed.exception)
     assert not (work / "out").exists()
@@ -199,7 +197,7 @@ def test_csm_of_two_networks_has_a_folder_for_each(work):
 
 def test_lam_without_attribution_has_no_index(work):
     write_image(work / "flat.png", np.full((20, 22, 3), 100, np.uint8))
-    done = _run(work, "lam", str(work / "flat.png"), "--window", "8", "--fold", "2")
+    done = _run(work, "lam", work / "flat.png", "--window", "8", "--fold", "2")
     assert done.exit_code == 0, done.output
     assert "weights: no attribution" in done.output
     results = _report(work, "lam")["results"]["weights"]

@@ -1,12 +1,10 @@
 """`ppsr cache` lists and removes what can be made again, and nothing else."""
 
-from typer.testing import CliRunner
-
-from ppsr.cli import build_app
+from tests.command import run_ppsr
 
 
 def _run(*arguments):
-    result = CliRunner().invoke(build_app(), ["cache", *arguments])
+    result = run_ppsr("cache", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 

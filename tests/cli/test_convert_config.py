@@ -2,10 +2,9 @@
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.config import check_config, load_config
+from tests.command import run_ppsr
 from tests.compat.options import files
 
 
@@ -18,7 +17,7 @@ def source(tmp_path):
 
 
 def _run(*arguments):
-    return CliRunner().invoke(build_app(), ["convert-config", *map(str, arguments)])
+    return run_ppsr("convert-config", *arguments)
 
 
 @pytest.mark.smoke

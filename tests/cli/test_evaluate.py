@@ -6,13 +6,12 @@ import shutil
 import numpy as np
 import paddle
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import ConfigError
 from ppsr.evaluation import evaluate as evaluation
 from ppsr.imaging.io import write_image
 from ppsr.inference.network import split_networks
+from tests.command import run_ppsr
 from tests.inference.exports import network
 
 
@@ -26,22 +25,21 @@ def folders(tmp_path, rng):
 
 
 def _run(folders, *arguments):
-    given = ["evaluate", "-o", str(folders / "out"), "--gt", str(folders / "gt"), *arguments]
-    return CliRunner().invoke(build_app(), given)
+    return run_ppsr("evaluate", "-o", folders / "out", "--gt", folders / "gt", *arguments)
 
 
 def test_images_on_disk_are_scored(folders):
-    done = _run(folders, "--sr", str(folders / "sr"), "--protocol", "classic", "--scale", "4")
+    done = _run(folders, "--sr", folders / "sr", "--protocol", "classic", "--scale", "4")
     assert done.exit_code == 0, done.output
     mean = json.loads((folders / "out" / "metrics.json").read_text())["mean"]
     assert f"{mean['psnr']:.2f}  {mean['ssim']:.4f}\n" in done.output
     (folders / "sr" / "b.png").write_bytes(b"no image")
-    assert _run(folders, "--sr", str(folders / "sr"), "--no-grid").exit_code == 1
+    assert _run(folders, "--sr", folders / "sr", "--no-grid").exit_code == 1
 
 
 def test_images_of_several_methods_are_compared(folders):
     shutil.copytree(folders / "gt", folders / "other")
-    done = _run(folders, "--sr", str(folders / "sr"), "--sr", str(folders / "other"), "--bicubic")
+    done = _run(folders, "--sr", folders / "sr", "--sr", folders / "other", "--bicubic")
     assert done.exit_code == 0, done.output
     rows = [line for line in done.output.splitlines() if "  2  " in line]
     assert [any(name in row for row in rows) for name in ("sr ", "other ", "bicubic ")] == [True] * 3
@@ -49,7 +47,7 @@ def test_images_of_several_methods_are_compared(folders):
 
 
 def test_a_missing_folder_is_found_before_another_is_scored(folders):
-    done = _run(folders, "--sr", str(folders / "sr"), "--sr", str(folders / "absent"))
+    done = _run(folders, "--sr", folders / "sr", "--sr", folders / "absent")
     assert "absent" in str(done.exception)
     assert not (folders / "out").exists()
 
@@ -76,7 +74,7 @@ def test_an_option_without_effect_is_refused(folders, arguments, message):
 def test_an_output_that_is_a_file_is_refused_before_scoring(folders, place, monkeypatch):
     (folders / "t.jpg").write_bytes(b"kept")
     monkeypatch.setattr("ppsr.evaluation.evaluate.evaluate", lambda *_, **__: pytest.fail("it was scored"))
-    done = _run(folders, "--bicubic", "-o", str(folders / place))
+    done = _run(folders, "--bicubic", "-o", folders / place)
     assert isinstance(done.exception, ConfigError)
     assert f"{folders / 't.jpg'} is a file" in str(done.exception)
     assert (folders / "t.jpg").read_bytes() == b"kept"
@@ -85,7 +83,7 @@ def test_an_output_that_is_a_file_is_refused_before_scoring(folders, place, monk
 def _run_dasr(folders, *arguments):
     for path in (folders / "gt").iterdir():
         write_image(folders / "type1" / path.name, np.zeros((8, 10, 3), np.uint8))
-    return _run(folders, "--protocol", "dasr", "--lq", str(folders / "type1"), "--bicubic", *arguments)
+    return _run(folders, "--protocol", "dasr", "--lq", folders / "type1", "--bicubic", *arguments)
 
 
 @pytest.mark.parametrize(("net", "file"), [("alex", "alexnet-owt"), ("vgg", "vgg16")])
@@ -143,13 +141,13 @@ def test_a_report_replaces_no_earlier_one_without_a_word(weights, monkeypatch):
     monkeypatch.chdir(weights)
     given = ["evaluate", "--gt", "gt", "--load", "amsel.pdparams", "--no-grid", "--no-bicubic"]
     for _ in range(2):
-        done = CliRunner().invoke(build_app(), given)
+        done = run_ppsr(*given)
         assert done.exit_code == 0, done.output
         assert "overwriting" not in done.output and "report in output" in done.output
     names = sorted(path.name for path in (weights / "output").iterdir())
     assert names == ["evaluate-classic-x4-amsel", "evaluate-classic-x4-amsel-2"]
     for earlier in (False, True):
-        done = CliRunner().invoke(build_app(), [*given, "-o", "mine"])
+        done = run_ppsr(*given, "-o", "mine")
         assert ("report in mine, overwriting an earlier one" in done.output) == earlier
 
 
@@ -188,7 +186,7 @@ def test_images_in_sub_folders_are_scored_by_their_paths(folders, rng):
         for path in list((folders / place).iterdir()):
             (folders / place / path.stem).mkdir()
             path.rename(folders / place / path.stem / "image.png")
-    done = _run(folders, "--sr", str(folders / "sr"), "--images", "--no-grid")
+    done = _run(folders, "--sr", folders / "sr", "--images", "--no-grid")
     assert done.exit_code == 0, done.output
     written = json.loads((folders / "out" / "metrics.json").read_text())
     assert set(written["images"]) == {"a/image", "b/image"}
@@ -203,7 +201,7 @@ def test_a_network_of_two_files_is_one_method(folders):
     assert split_networks(paths) == [[paths[1], paths[0]]]
     assert split_networks([paths[1], paths[1], paths[0]]) == [[paths[1]], [paths[1], paths[0]]]
     loads = [option for path in paths for option in ("--load", str(path))]
-    done = _run(folders, *loads, "--scale", str(net.scale), "--no-bicubic", "--no-grid")
+    done = _run(folders, *loads, "--scale", net.scale, "--no-bicubic", "--no-grid")
     assert done.exit_code == 0, done.output
     assert len(_table(done, "generator+predictor")) == 2
 
@@ -213,7 +211,7 @@ def test_networks_of_one_name_and_folder_get_a_report_each(weights):
     for path, name in zip(paths, ("amsel", "drossel"), strict=True):
         path.parent.mkdir(parents=True)
         shutil.move(weights / f"{name}.pdparams", path)
-    done = _run(weights, "--load", str(paths[0]), "--load", str(paths[1]), "--no-grid", "--no-bicubic")
+    done = _run(weights, "--load", paths[0], "--load", paths[1], "--no-grid", "--no-bicubic")
     assert done.exit_code == 0, done.output
     reports = [json.loads(path.read_text()) for path in (weights / "out").glob("*/metrics.json")]
     assert sorted(report["method"] for report in reports) == sorted(map(str, paths))

@@ -5,15 +5,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.cli.export import main as export_model
 from ppsr.cli.infer import main as run_inference
 from ppsr.cli.train import main as train
 from ppsr.errors import PpsrError
 from ppsr.imaging.io import read_image, write_image
 from ppsr.weights import write_state
+from tests.command import run_ppsr
 from tests.inference.exports import network
 
 pytestmark = pytest.mark.slow
@@ -102,16 +101,15 @@ def test_export_command_verifies_and_backends_command_compares(workshop, monkeyp
     bar = contextmanager(lambda: (yield lambda *step: steps.append(step)))
     monkeypatch.setattr("ppsr.inference.progress.progress_bar", bar)
     prefix = workshop / "recognised" / "net"
-    runner = CliRunner()
     given = ["export", "--load", f"{workshop}/net.pdparams", "-o", str(prefix), "--formats", "paddle"]
-    done = runner.invoke(build_app(), given)
+    done = run_ppsr(*given)
     assert done.exit_code == 0, done.output
     assert "MSRResNet x2: .json, .pdiparams" in done.output or ".pdmodel" in done.output
     assert "  inference    error" in done.output
     assert steps[:2] == [("export", "reference outputs", 0, 2), ("export", "Paddle graph", 1, 2)]
     assert steps[2][:3] == ("compare", "inference", 0)
     before = prefix.with_name("net.info.json").read_bytes()
-    done = runner.invoke(build_app(), ["backends", str(prefix), "--threads", "1"])
+    done = run_ppsr("backends", prefix, "--threads", "1")
     assert done.exit_code == 0, done.output
     assert "  inference    error" in done.output
     assert prefix.with_name("net.info.json").read_bytes() == before
@@ -152,12 +150,12 @@ def test_wrong_inference_flags_are_answered(workshop, capsys, arguments, message
 def test_the_name_of_one_file_of_an_export_means_its_prefix(workshop):
     target = workshop / "named" / "net.onnx"
     given = ["export", "--load", f"{workshop}/net.pdparams", "-o", str(target), "--formats", "paddle"]
-    assert CliRunner().invoke(build_app(), given).exit_code == 0
+    assert run_ppsr(*given).exit_code == 0
     assert (workshop / "named" / "net.info.json").is_file() and not target.exists()
 
 
 def test_backends_command_refuses_what_is_no_export(tmp_path):
-    done = CliRunner().invoke(build_app(), ["backends", str(tmp_path / "net")])
+    done = run_ppsr("backends", tmp_path / "net")
     assert isinstance(done.exception, PpsrError)
 
 
@@ -174,4 +172,4 @@ def test_backends_command_refuses_what_is_no_export(tmp_path):
 def test_wrong_options_are_refused_before_the_network_is_loaded(option, value, message, tmp_path):
     """Its file is missing, which would be said otherwise."""
     given = ["export", "--load", str(tmp_path / "none.pdparams"), "-o", str(tmp_path / "net")]
-    assert message in str(CliRunner().invoke(build_app(), [*given, option, value]).exception)
+    assert message in str(run_ppsr(*given, option, value).exception)

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from ppsr import cli
 from ppsr.cli.flags import exit_on_signals, run_command
@@ -17,6 +16,7 @@ from ppsr.errors import ConfigError
 from ppsr.logs import setup_logging
 from ppsr.weights.weight_file import write_state
 from tests.cli.signals import unhandled
+from tests.command import run_ppsr
 from tests.inference.helpers import small_network
 
 
@@ -252,5 +252,5 @@ def test_a_terminated_command_ends_without_a_page_of_paddle(tmp_path):
 
 def test_an_option_of_a_conversion_without_a_value_is_refused(place, monkeypatch):
     monkeypatch.chdir(place)
-    given = ["convert", "net.pdparams", "x.pth", "-o", "scale"]
-    assert "-o takes KEY=VALUE, got 'scale'" in str(CliRunner().invoke(cli.build_app(), given).exception)
+    done = run_ppsr("convert", "net.pdparams", "x.pth", "-o", "scale")
+    assert "-o takes KEY=VALUE, got 'scale'" in str(done.exception)

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import list_images, write_image
 from ppsr.prepare import samples as prepared_samples
+from tests.command import run_ppsr
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def source(tmp_path, rng):
 
 
 def _run(*arguments):
-    return CliRunner().invoke(build_app(), ["prepare", *map(str, arguments)])
+    return run_ppsr("prepare", *arguments)
 
 
 def test_a_name_with_a_line_end_is_reported_in_one_line(source, tmp_path):

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from ppsr import accelerate
-from ppsr.cli import build_app
 from ppsr.cli.export import main as export_model
 from ppsr.errors import ConfigError
 from ppsr.imaging.io import write_image
 from ppsr.inference import network
+from tests.command import run_ppsr
 
 COMMANDS = (
     "evaluate --scale 2 --gt {folder}",
@@ -45,7 +44,7 @@ def given(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.split(" {")[0].split(" -")[0])
 def test_settings_come_before_the_network(command, tmp_path, given, events):
-    done = CliRunner().invoke(build_app(), [*command.format(folder=tmp_path).split(), *given])
+    done = run_ppsr(*command.format(folder=tmp_path).split(), *given)
     assert "far enough" in str(done.exception)
     assert events == ["settings", "network"]
 

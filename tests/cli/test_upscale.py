@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from typer.testing import CliRunner
 
 from ppsr import cli
 from ppsr.errors import ConfigError, PpsrError, WeightError
@@ -24,6 +23,7 @@ from ppsr.registry import GENERATORS
 from ppsr.weights.loading import transposed_keys
 from ppsr.weights.weight_file import write_state
 from tests.cli.signals import unhandled
+from tests.command import run_ppsr
 from tests.inference.helpers import small_network
 
 ROOT = Path(__file__).parents[2]
@@ -40,8 +40,8 @@ def files(tmp_path, rng):
 
 def _run(files, *arguments, source="in", out="out"):
     place = files[0]
-    given = ["upscale", str(place / source), "-o", str(place / out), "--load", str(place / "net.pdparams")]
-    return CliRunner().invoke(cli.build_app(), [*given, *arguments])
+    given = (place / source, "-o", place / out, "--load", place / "net.pdparams")
+    return run_ppsr("upscale", *given, *arguments)
 
 
 def test_weights_alone_are_enough(files):
@@ -131,8 +131,8 @@ def test_options_reach_the_result(files):
 def test_exported_network_upscales_and_its_backend_is_named(files, flag):
     place, net = files
     export_network(net, place / "exported" / "net", formats=["paddle"], verify=())
-    given = ["upscale", str(place / "in"), "-o", str(place / "out"), flag, str(place / "exported")]
-    done = CliRunner().invoke(cli.build_app(), [*given, "--backend", "inference", "--threads", "1"])
+    given = ("upscale", place / "in", "-o", place / "out", flag, place / "exported")
+    done = run_ppsr(*given, "--backend", "inference", "--threads", 1)
     assert done.exit_code == 0, done.output
     assert "backend inference\n" in done.output
     expected = Upscaler(net)(read_image(place / "in" / "a.png"))
@@ -214,9 +214,8 @@ def test_a_signal_while_a_network_is_exported_leaves_no_temporary_folder(files, 
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(export_cache, "export_network", exported)
-    given = [str(place / "in"), "-o", str(place / "out"), "--load", str(place / "net.pdparams")]
     with unhandled(signal.SIGTERM):
-        done = CliRunner().invoke(cli.build_app(), ["upscale", *given, "--backend", "auto"])
+        done = _run(files, "--backend", "auto")
     assert done.exit_code == 143, done.output
     del done  # whose traceback holds the folder's last reference
     gc.collect()

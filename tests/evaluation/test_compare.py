@@ -6,13 +6,12 @@ import re
 import numpy as np
 import paddle
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import ConfigError
 from ppsr.evaluation.compare import choose_crops, write_comparison
 from ppsr.imaging.io import read_image, to_uint8, write_image
 from ppsr.inference.upscaler import Upscaler
+from tests.command import run_ppsr
 from tests.inference.exports import network
 
 
@@ -27,9 +26,8 @@ def work(tmp_path, rng):
 
 
 def _run(work, *names, more=()):
-    loads = [option for name in names for option in ("--load", str(work / f"{name}.pdparams"))]
-    given = ["compare", str(work / "lq.png"), *loads, "-o", str(work / "out"), *map(str, more)]
-    return CliRunner().invoke(build_app(), given)
+    loads = [option for name in names for option in ("--load", work / f"{name}.pdparams")]
+    return run_ppsr("compare", work / "lq.png", *loads, "-o", work / "out", *more)
 
 
 def test_networks_are_compared_on_a_sheet_and_a_page(work):
@@ -49,7 +47,7 @@ def test_a_folder_that_was_not_named_is_a_new_one(work, monkeypatch):
     monkeypatch.chdir(work)
     given = ["compare", "lq.png", "--load", "a.pdparams", "--crop-size", "16"]
     for folder in ("compare-lq", "compare-lq-2"):
-        assert CliRunner().invoke(build_app(), given).exit_code == 0
+        assert run_ppsr(*given).exit_code == 0
         assert (work / "output" / folder / "index.html").is_file()
 
 

@@ -7,13 +7,12 @@ import paddle
 import pytest
 from paddle import nn
 from paddle.nn import functional as F
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import ConfigError
 from ppsr.generators.blocks import Conv2D, Linear
 from ppsr.generators.macs import count_macs
 from ppsr.generators.variants import all_variants, find_variant
+from tests.command import run_ppsr
 
 # FLOPs in 1e9 for an SR image of 1280x720, as MambaIR's authors count them.
 PUBLISHED_GFLOPS = {"MambaIR-light_x2": 334.2, "MambaIR-light_x3": 148.5, "MambaIR-light_x4": 84.6}
@@ -106,12 +105,11 @@ def test_unknown_name_gets_the_nearest_one() -> None:
 
 
 def test_list_prints_every_model_or_those_asked_for() -> None:
-    app = build_app()
-    printed = CliRunner().invoke(app, ["models", "networks"]).stdout
+    printed = run_ppsr("models", "networks").stdout
     for variant in all_variants():
         assert f"{variant.parameters:,}" in printed
         assert any(line.startswith(f"{variant.name} ") for line in printed.splitlines())
-    lines = CliRunner().invoke(app, ["models", "networks", "--like", "drn", "--json"]).stdout.splitlines()
+    lines = run_ppsr("models", "networks", "--like", "drn", "--json").stdout.splitlines()
     found = [json.loads(line) for line in lines]
     assert [entry["name"] for entry in found] == [
         v.name for v in all_variants() if v.generator == "DRNGenerator"

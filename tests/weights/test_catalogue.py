@@ -8,9 +8,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.generators.variants import find_variant
 from ppsr.registry import GENERATORS, check_arguments
@@ -19,6 +17,7 @@ from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import resolve_weights
 from ppsr.weights.identify import identify
 from ppsr.weights.loading import load_state, transposed_keys
+from tests.command import run_ppsr
 
 ENTRIES = entries()
 MODELS = [entry for entry in ENTRIES if entry.scale]
@@ -60,7 +59,7 @@ def test_network_exists_and_has_these_options(entry) -> None:
 
 
 def run(*args: str):
-    return CliRunner().invoke(build_app(), ["models", *args])
+    return run_ppsr("models", *args)
 
 
 def test_list_is_filtered_and_has_addresses() -> None:

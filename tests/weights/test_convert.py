@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.registry import build_generator
 from ppsr.weights import load_weights, read_state, read_weight_file, write_state
 from ppsr.weights.convert import convert
+from tests.command import run_ppsr
 
 
 def predictor_file(path: Path) -> tuple[object, dict[str, np.ndarray]]:
@@ -109,13 +108,11 @@ def test_every_truncation_is_refused(tmp_path: Path, suffix: str) -> None:
 
 def test_commands_identify_and_convert(tmp_path: Path) -> None:
     predictor_file(tmp_path / "a.pdparams")
-    runner = CliRunner()
-    shown = runner.invoke(build_app(), ["models", "identify", str(tmp_path / "a.pdparams")])
+    shown = run_ppsr("models", "identify", tmp_path / "a.pdparams")
     assert shown.exit_code == 0
     facts, _ = json.JSONDecoder().raw_decode(shown.output.splitlines()[1])
     assert facts["name"] == "DegradationPredictor" and facts["num_params"] == 7
-    command = ["convert", str(tmp_path / "a.pdparams"), str(tmp_path / "b.pth"), "--report"]
-    shown = runner.invoke(build_app(), command)
+    shown = run_ppsr("convert", tmp_path / "a.pdparams", tmp_path / "b.pth", "--report")
     assert shown.exit_code == 0
     assert "MappingNet.0.weight\tMappingNet.0.weight\t15x7\ttransposed" in shown.output
 

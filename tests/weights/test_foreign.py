@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
 from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.opcodes import CorruptFile
+from tests.command import run_ppsr
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 67040989\n"
 STATE = {"conv.weight": np.ones((4, 4), "f4")}
@@ -144,6 +143,6 @@ def test_networks_of_other_names_in_one_file_are_listed(tmp_path: Path) -> None:
     write_state(path, {"gen": state, "disc": STATE})
     with pytest.raises(WeightError, match=r"\['disc', 'gen'\].*ppsr convert .*gan\.pth OUT --key NAME"):
         load_network(load=path)
-    done = CliRunner().invoke(build_app(), ["models", "identify", str(path)])
+    done = run_ppsr("models", "identify", path)
     assert done.exit_code == 0
     assert 'gen: {"name": "ESPCN"' in done.output and "disc: unknown network  (1 tensors" in done.output

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import ConfigError, WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
 from ppsr.weights import read_weight_file, write_state
 from ppsr.weights.mix import mix, read_with_strength
 from ppsr.weights.record import stated_network
+from tests.command import run_ppsr
 
 PUBLISHED = Path(__file__).parents[3] / "shared/weights"
 NCNN = importlib.util.find_spec("ncnn")
@@ -49,8 +48,7 @@ def saved(path: Path, name: str, arguments: dict, *, half: bool = False, seed: i
 @pytest.mark.parametrize(("name", "arguments"), NETWORKS, ids=str)
 def test_written_pair_is_read_back_exactly(tmp_path: Path, name: str, arguments: dict, half: bool) -> None:
     net = saved(tmp_path / "a.pth", name, arguments, half=half)
-    args = ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")]
-    assert CliRunner().invoke(build_app(), args).exit_code == 0
+    assert run_ppsr("convert", tmp_path / "a.pth", tmp_path / "a.param").exit_code == 0
     x = paddle.rand([1, arguments.get("num_in_ch", 3), 12, 8])
     again = load_network(load=tmp_path / "a.bin")
     assert np.array_equal(again(x).numpy(), net(x).numpy())
@@ -67,7 +65,7 @@ def test_ncnn_computes_what_the_network_does(tmp_path: Path, name: str, argument
     import ncnn
 
     net = saved(tmp_path / "a.pth", name, arguments, half=True)
-    CliRunner().invoke(build_app(), ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")])
+    run_ppsr("convert", tmp_path / "a.pth", tmp_path / "a.param")
     engine = ncnn.Net()
     for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
         setattr(engine.opt, f"use_{option}", False)
@@ -84,8 +82,7 @@ def test_ncnn_computes_what_the_network_does(tmp_path: Path, name: str, argument
 def test_a_graph_that_an_editor_of_windows_saved_is_read(tmp_path: Path) -> None:
     name, arguments = NETWORKS[0]
     saved(tmp_path / "a.pth", name, arguments)
-    args = ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")]
-    assert CliRunner().invoke(build_app(), args).exit_code == 0
+    assert run_ppsr("convert", tmp_path / "a.pth", tmp_path / "a.param").exit_code == 0
     graph = tmp_path / "a.param"
     graph.write_bytes(b"\xef\xbb\xbf" + graph.read_bytes().replace(b"\n", b"\r\n"))
     assert read_weight_file(graph).network().name == name
@@ -108,7 +105,7 @@ def test_a_wrong_graph_is_refused_for_its_own_reason(tmp_path: Path, monkeypatch
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     saved(tmp_path / "a.pth", "MSRResNet", {"num_feat": 4, "num_block": 1})
-    result = CliRunner().invoke(build_app(), ["convert", str(tmp_path / "a.pth"), str(tmp_path / "a.param")])
+    result = run_ppsr("convert", tmp_path / "a.pth", tmp_path / "a.param")
     assert isinstance(result.exception, WeightError) and "not of MSRResNet" in str(result.exception)
 
 
@@ -117,8 +114,8 @@ def test_mixture_is_the_weighted_mean(tmp_path: Path, suffix: str) -> None:
     name, arguments = NETWORKS[0]
     first = saved(tmp_path / "a.pth", name, arguments, seed=1)
     second = saved(tmp_path / "b.pth", name, arguments, seed=2)
-    args = ["models", "mix", str(tmp_path / "a.pth"), str(tmp_path / "b.pth"), "--share", "0.25"]
-    assert CliRunner().invoke(build_app(), [*args, "-o", str(tmp_path / f"c{suffix}")]).exit_code == 0
+    args = ["models", "mix", tmp_path / "a.pth", tmp_path / "b.pth", "--share", "0.25"]
+    assert run_ppsr(*args, "-o", tmp_path / f"c{suffix}").exit_code == 0
     got = load_network(load=tmp_path / f"c{suffix}").state_dict()
     for key, value in first.state_dict().items():
         wanted = 0.25 * value.numpy().astype("f8") + 0.75 * second.state_dict()[key].numpy()

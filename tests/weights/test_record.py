@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.errors import WeightError
 from ppsr.inference.network import load_network
 from ppsr.registry import build_generator
 from ppsr.weights import NetworkSpec, read_weight_file, write_state
 from ppsr.weights.convert import convert
 from ppsr.weights.record import ENTRY, stated_network
+from tests.command import run_ppsr
 
 SUFFIXES = (".pdparams", ".safetensors", ".pth")
 LEAKY = {"num_feat": 4, "num_conv": 1, "upscale": 2, "act_type": "leakyrelu"}
@@ -46,9 +45,8 @@ def test_converting_keeps_it_and_adds_what_is_said(tmp_path: Path, suffix: str) 
     assert read_weight_file(tmp_path / f"b{suffix}").network()[1]["act_type"] == "leakyrelu"
     foreign = {key: value.numpy() for key, value in net.state_dict().items()}
     write_state(tmp_path / "foreign.pth", {"params": foreign})
-    args = ["convert", str(tmp_path / "foreign.pth"), str(tmp_path / f"c{suffix}")]
-    args += ["-o", "act_type=leakyrelu"]
-    assert CliRunner().invoke(build_app(), args).exit_code == 0
+    args = (tmp_path / "foreign.pth", tmp_path / f"c{suffix}", "-o", "act_type=leakyrelu")
+    assert run_ppsr("convert", *args).exit_code == 0
     x = paddle.rand([1, 3, 9, 7])
     assert np.array_equal(load_network(load=tmp_path / f"c{suffix}")(x).numpy(), net(x).numpy())
 

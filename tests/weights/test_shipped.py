@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ppsr.cli import build_app
 from ppsr.evaluation.evaluate import evaluate
 from ppsr.inference.network import load_network
 from ppsr.inference.upscaler import Upscaler
 from ppsr.weights.catalogue import entries
 from ppsr.weights.fetch import local_path
 from ppsr.weights.weight_file import read_weight_file
+from tests.command import run_ppsr
 
 SHIPPED = [entry for entry in entries() if entry.shipped]
 ROOT = Path(__file__).parents[2]
@@ -86,7 +85,7 @@ def test_a_blind_file_scores_as_its_rows_of_the_results(entry, monkeypatch):
 
 
 def test_shipped_weights_are_listed_apart():
-    lines = CliRunner().invoke(build_app(), ["models", "list", "--shipped"]).stdout.splitlines()
+    lines = run_ppsr("models", "list", "--shipped").stdout.splitlines()
     names = [line.split()[0] for line in lines[1 : lines.index("")]]
     assert [name for name in names if not set(name) <= {"-"}] == [entry.name for entry in SHIPPED]
     assert all("comes with ppsr" in line for line in lines if line.split(" ")[0] in names and "x" in line)
