@@ -10,7 +10,8 @@ from ppsr.analysis.lam import edge_strength
 from ppsr.analysis.layers import edited, inspect_layers
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
-from ppsr.registry import GENERATORS, build_generator
+from ppsr.registry import build_generator
+from tests.networks import network
 
 
 @pytest.fixture
@@ -23,8 +24,7 @@ def net(rng):
 
 @pytest.fixture
 def swinir():
-    paddle.seed(0)
-    return build_generator("SwinIR", **GENERATORS.get("SwinIR").test_args)
+    return network("SwinIR")
 
 
 @pytest.mark.parametrize(("which", "step"), [("net", 1e-3), ("swinir", 2e-2)])  # the second has no kinks

@@ -7,7 +7,8 @@ import pytest
 from ppsr.analysis.lam import LamSettings, blur_kernels, blur_path, edge_strength, lam, path_steps
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.apply import super_resolve
-from ppsr.registry import GENERATORS, build_generator
+from ppsr.registry import build_generator
+from tests.networks import network
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_batches_do_not_change_the_result(net, rng):
 @pytest.mark.parametrize("name", ["SwinIR", "DRNGenerator", "MSRResNet", "BlindSR", "MambaIR", "MambaDRCT"])
 def test_any_generator_takes_any_size(name, rng):
     """Windows that do not divide the image, a range of 255 and lists of outputs are taken care of."""
-    net = build_generator(name, **GENERATORS.get(name).test_args)
+    net = network(name)
     lq = rng.random((3, 10, 13), dtype=np.float32)
     result = lam(net, lq, LamSettings(window=6, fold=2, kernel_size=3))
     assert result.gradient.shape == lq.shape
@@ -71,8 +72,7 @@ def test_any_generator_takes_any_size(name, rng):
 def test_flat_images_have_no_attribution(name):
     """The blurred image is the image but for rounding, which must not become a map; MSRResNet's SR is
     flat as well, so that its objective is faint."""
-    paddle.seed(0)
-    net = build_generator(name, **GENERATORS.get(name).test_args)
+    net = network(name)
     result = lam(net, np.full((3, 10, 10), 0.3, np.float32), LamSettings(window=4, fold=3))
     assert result.gradient.any()
     assert not result.attributed
@@ -84,8 +84,7 @@ def test_flat_images_have_no_attribution(name):
 
 @pytest.mark.parametrize("name", ["SRVGGNetCompact", "MSRResNet", "DRNGenerator"])
 def test_weak_details_are_attributed(name, rng):
-    paddle.seed(0)
-    net = build_generator(name, **GENERATORS.get(name).test_args)
+    net = network(name)
     lq = np.full((3, 10, 10), 0.3, np.float32) + rng.normal(0, 1e-3, (3, 10, 10)).astype(np.float32)
     result = lam(net, lq, LamSettings(window=4, fold=3))
     assert result.attributed

@@ -13,11 +13,7 @@ from ppsr.analysis.layers import as_map, edited, frozen, inspect_layers
 from ppsr.errors import ConfigError
 from ppsr.generators.apply import apply_generator, capture, super_resolve
 from ppsr.registry import GENERATORS, build_generator
-
-
-def _build(name: str) -> nn.Layer:
-    cls = GENERATORS.get(name)
-    return build_generator(name, **cls.test_args)
+from tests.networks import network
 
 
 def _takes_an_image(name: str) -> bool:
@@ -30,7 +26,7 @@ def _takes_an_image(name: str) -> bool:
 def test_every_generator_offers_its_layers(name, rng):
     if not _takes_an_image(name):
         pytest.skip("needs more than an image, or makes none")
-    net = _build(name)
+    net = network(name)
     layers = inspect_layers(net)
     assert set(layers.outline) <= set(layers.maps)
     assert layers.outline
@@ -58,21 +54,18 @@ def test_every_generator_offers_its_layers(name, rng):
     ],
 )
 def test_the_deepest_layer_feeds_the_last_convolution(name, deepest):
-    assert inspect_layers(_build(name)).deepest == deepest
+    assert inspect_layers(network(name)).deepest == deepest
 
 
 def test_tokens_of_transformers_are_told_from_maps_even_where_channels_equal_a_side():
-    net = build_generator(
-        "SwinIR", **{**GENERATORS.get("SwinIR").test_args, "embed_dim": 24, "num_heads": [2]}
-    )
-    layers = inspect_layers(net)
+    layers = inspect_layers(network("SwinIR", embed_dim=24, num_heads=[2]))
     assert not layers.maps["conv_first"].channels_last
     assert layers.maps["norm"].channels_last
     assert layers.maps["norm"].channels == layers.maps["conv_first"].channels == 24
 
 
 def test_an_unknown_layer_is_answered_by_the_nearest():
-    layers = inspect_layers(_build("MSRResNet"))
+    layers = inspect_layers(network("MSRResNet"))
     with pytest.raises(ConfigError, match="did you mean 'feat_last'"):
         layers.find(["feat_lost"])
 
@@ -85,7 +78,7 @@ def test_a_layer_that_runs_twice_is_refused():
 
 @pytest.mark.smoke
 def test_freezing_leaves_input_gradients_and_the_network_as_they_were(rng):
-    net = _build("SwinIR")
+    net = network("SwinIR")
     net.train()
     for parameter in net.parameters():  # the initial weights of normalisation are all one
         parameter.set_value(
@@ -116,13 +109,13 @@ def test_freezing_leaves_input_gradients_and_the_network_as_they_were(rng):
 
 
 def test_an_edit_replaces_the_output_only_inside(rng):
-    net = _build("MSRResNet")
+    net = network("MSRResNet")
     layers = inspect_layers(net)
     x = paddle.to_tensor(rng.random((1, 3, 8, 8), dtype=np.float32))
     before = super_resolve(net, x).numpy()
     with edited(net, layers.maps["feat_last"], lambda y: y * 0):
         without = super_resolve(net, x).numpy()
-    assert np.abs(without - before).max() > 1e-6  # of weights drawn at random
+    assert np.abs(without - before).max() > 1e-6
     np.testing.assert_array_equal(super_resolve(net, x).numpy(), before)
 
 
@@ -138,8 +131,7 @@ def test_a_network_without_maps_is_refused():
 
 
 def test_maps_are_what_the_layers_give_channels_first(rng):
-    net = build_generator("SwinIR", **GENERATORS.get("SwinIR").test_args)
-    net.eval()
+    net = network("SwinIR")
     lq = rng.random((3, 8, 8), dtype=np.float32)
     found = feature_maps(net, lq, ["norm", "conv_first"])
     assert list(found) == ["norm", "conv_first"]

@@ -12,7 +12,7 @@ from ppsr.evaluation import evaluate as evaluation
 from ppsr.imaging.io import write_image
 from ppsr.inference.network import split_networks
 from tests.command import run_ppsr
-from tests.inference.exports import network
+from tests.networks import network
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ppsr.errors import PpsrError
 from ppsr.imaging.io import read_image, write_image
 from ppsr.weights import write_state
 from tests.command import run_ppsr
-from tests.inference.exports import network
+from tests.networks import network
 
 pytestmark = pytest.mark.slow
 

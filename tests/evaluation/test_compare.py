@@ -12,7 +12,7 @@ from ppsr.evaluation.compare import choose_crops, write_comparison
 from ppsr.imaging.io import read_image, to_uint8, write_image
 from ppsr.inference.upscaler import Upscaler
 from tests.command import run_ppsr
-from tests.inference.exports import network
+from tests.networks import network
 
 
 @pytest.fixture

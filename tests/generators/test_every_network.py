@@ -14,6 +14,7 @@ from ppsr.generators.apply import super_resolve
 from ppsr.registry import GENERATORS, build_generator
 from ppsr.weights.identify import identify
 from ppsr.weights.loading import load_state, transposed_keys
+from tests.networks import network
 
 every_network = pytest.mark.parametrize("name", GENERATORS.names())
 INITIALISATIONS = 8
@@ -24,10 +25,7 @@ def build(name: str, seed: int = 0):
     cls = GENERATORS.get(name)
     if not getattr(cls, "produces_image", True):
         pytest.skip(f"{name} does not make SR images")
-    paddle.seed(seed)
-    net = cls(**cls.test_args)
-    net.eval()
-    return net
+    return network(name, seed)
 
 
 def test_a_config_entry_and_a_name_build_the_same():

@@ -12,17 +12,10 @@ from ppsr.errors import ConfigError
 from ppsr.generators.network_info import network_info
 from ppsr.generators.variants import find_variant
 from ppsr.registry import GENERATORS
+from tests.networks import network
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 both = pytest.mark.parametrize("name", ["MambaIR", "MambaDRCT"])
-
-
-def build(name: str, **more):
-    cls = GENERATORS.get(name)
-    paddle.seed(0)
-    net = cls(**{**cls.test_args, **more})
-    net.eval()
-    return net
 
 
 @pytest.mark.parametrize("name", ["MambaIR_x4", "MambaIR-light_x4", "MambaDRCT_x4"])
@@ -47,9 +40,9 @@ def test_config_has_the_arguments_of_the_named_model(name: str) -> None:
 
 
 def test_only_kept_windows_restrict_the_size() -> None:
-    assert network_info(build("MambaDRCT", mamba_blocks=[1, 1, 1, 1, 1])).size_multiple == 1
-    assert network_info(build("MambaDRCT")).size_multiple == 4
-    assert network_info(build("MambaIR")).size_multiple == 1
+    assert network_info(network("MambaDRCT", mamba_blocks=[1, 1, 1, 1, 1])).size_multiple == 1
+    assert network_info(network("MambaDRCT")).size_multiple == 4
+    assert network_info(network("MambaIR")).size_multiple == 1
 
 
 @pytest.mark.parametrize(
@@ -64,15 +57,15 @@ def test_only_kept_windows_restrict_the_size() -> None:
 )
 def test_wrong_arguments_of_mambadrct_are_named(arguments, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        build("MambaDRCT", **arguments)
+        network("MambaDRCT", **arguments)
     with pytest.raises(ConfigError, match="'nearest' is unknown"):
-        build("MambaIR", upsampler="nearest")
+        network("MambaIR", upsampler="nearest")
 
 
 @pytest.mark.parametrize("name", ["MambaIR", "SwinIR"])
 def test_no_upsampler_is_written_as_none_too(name: str) -> None:
     x = paddle.rand([1, 3, 8, 8])
-    empty, none = (build(name, upsampler=value, upscale=1) for value in ("", None))
+    empty, none = (network(name, upsampler=value, upscale=1) for value in ("", None))
     np.testing.assert_array_equal(none(x).numpy(), empty(x).numpy())
     assert none(x).shape == x.shape
 
@@ -83,7 +76,7 @@ def test_recomputing_changes_no_gradient(name: str) -> None:
     x = paddle.rand([1, 3, 8, 8])
     found = []
     for use_checkpoint in (False, True):
-        net = build(name, use_checkpoint=use_checkpoint, drop_path_rate=0.0)
+        net = network(name, use_checkpoint=use_checkpoint, drop_path_rate=0.0)
         net.train()
         net(x).mean().backward()
         found.append({key: p.grad.numpy() for key, p in net.named_parameters()})

@@ -8,16 +8,15 @@ from ppsr.errors import ConfigError, DataError
 from ppsr.generators.network_info import NetworkInfo, network_info
 from ppsr.inference.export.artifact import Export
 from ppsr.registry import GENERATORS
-from tests.inference.exports import network
+from tests.networks import network
 
 
 def test_channels_of_a_gray_network_are_found():
     gray = GENERATORS.build(
         {"name": "MSRResNet", "num_in_ch": 1, "num_out_ch": 1, "num_feat": 4, "num_block": 1}
     )
-    drn = GENERATORS.get("DRNGenerator")
     assert network_info(gray).channels == 1
-    assert network_info(drn(**{**drn.test_args, "n_colors": 1})).channels == 1
+    assert network_info(network("DRNGenerator", n_colors=1)).channels == 1
 
 
 def test_a_steered_network_has_the_field_of_its_generator():
@@ -28,9 +27,8 @@ def test_a_steered_network_has_the_field_of_its_generator():
 
 
 def test_info_of_a_network_that_makes_no_image_are_refused():
-    predictor = GENERATORS.get("DegradationPredictor")
     with pytest.raises(ConfigError, match="does not turn LR images"):
-        network_info(predictor(**predictor.test_args))
+        network_info(network("DegradationPredictor"))
 
 
 def test_info_survives_their_file(tmp_path):

@@ -6,8 +6,8 @@ from ppsr.inference.export import onnx_graph
 from ppsr.inference.export.writer import export_network
 from ppsr.inference.upscaler import Upscaler
 from tests.imaging.kinds import colours, packed
-from tests.inference.exports import network
 from tests.inference.helpers import Repeat
+from tests.networks import network
 
 
 @pytest.fixture

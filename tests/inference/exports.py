@@ -1,4 +1,4 @@
-"""Small networks for the tests of export and backends, and exports that were changed."""
+"""A small network of no registered class, and exports that were changed."""
 
 import json
 import shutil
@@ -10,16 +10,6 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ppsr.files import sha256
-from ppsr.registry import GENERATORS
-
-
-def network(name: str, seed: int = 0, **changes):
-    """The test network of a registered class."""
-    cls = GENERATORS.get(name)
-    paddle.seed(seed)
-    net = cls(**{**cls.test_args, **changes})
-    net.eval()
-    return net
 
 
 class Doubling(nn.Layer):

@@ -146,9 +146,7 @@ def test_without_a_file_the_catalogue_is_asked(parameters, tmp_path, monkeypatch
 
 @pytest.fixture
 def images(rng):
-    gt = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
-    sr = np.clip(gt + rng.integers(-9, 10, gt.shape), 0, 255).astype(np.uint8)
-    return sr, gt
+    return pair(rng, 40, 52, 3)
 
 
 def test_equal_images_have_infinite_psnr_and_ssim_one(images):
@@ -174,8 +172,7 @@ def _definition(a, b):
 
 @pytest.mark.parametrize("rows", [11, 40, 74, 75, 333, 700])
 def test_ssim_equals_the_definition_however_it_is_split(rows, rng):
-    gt = rng.integers(0, 256, (rows, 30, 3), dtype=np.uint8)
-    sr = np.clip(gt + rng.integers(-20, 21, gt.shape), 0, 255).astype(np.uint8)
+    sr, gt = pair(rng, rows, 30, 3)
     planes = [(sr[..., c].astype(float), gt[..., c].astype(float)) for c in range(3)]
     assert ssim(sr, gt) == pytest.approx(np.mean([_definition(a, b) for a, b in planes]), abs=1e-9)
     on_y = [x @ np.array([65.481, 128.553, 24.966]) / 255 + 16 for x in (sr.astype(float), gt.astype(float))]

@@ -20,7 +20,8 @@ from ppsr.inference.backends.onnx_runtime import TensorRtBackend
 from ppsr.inference.backends.select import open_backend
 from ppsr.inference.export.artifact import REFERENCE_SUFFIX, Export, ReferenceOutputs
 from ppsr.inference.export.writer import export_network
-from tests.inference.exports import altered, network
+from tests.inference.exports import altered
+from tests.networks import network
 
 pytestmark = pytest.mark.slow
 

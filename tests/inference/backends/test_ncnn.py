@@ -14,7 +14,8 @@ from ppsr.inference.backends.select import open_backend
 from ppsr.inference.export.artifact import Export
 from ppsr.inference.export.writer import export_network
 from ppsr.inference.upscaler import Upscaler
-from tests.inference.exports import altered, network
+from tests.inference.exports import altered
+from tests.networks import network
 
 pytest.importorskip("ncnn")
 

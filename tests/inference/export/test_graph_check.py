@@ -17,7 +17,8 @@ from ppsr.inference.export.artifact import REFERENCE_SUFFIX
 from ppsr.inference.export.graph_check import check_graph, unknown_operations
 from ppsr.inference.export.writer import export_network
 from tests.inference.export.test_writer import saved_tensor
-from tests.inference.exports import altered, network
+from tests.inference.exports import altered
+from tests.networks import network
 
 HARMFUL_PADDLE = [
     "save", "load", "save_combine", "load_combine", "py_func", "print", "run_program", "pylayer", "custom_op",

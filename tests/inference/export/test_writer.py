@@ -29,7 +29,8 @@ from ppsr.inference.export.artifact import (
 from ppsr.inference.export.graph_check import check_parameters
 from ppsr.inference.export.writer import ExportError, export_network
 from ppsr.registry import GENERATORS
-from tests.inference.exports import Doubling, altered, network
+from tests.inference.exports import Doubling, altered
+from tests.networks import network
 
 IMAGE_NETWORKS = [
     name
