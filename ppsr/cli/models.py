@@ -167,6 +167,9 @@ def identify_file(
 
 def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
     lines = list(rows)
+    if len(lines) == 1:
+        print("none matches these options")
+        return
     widths = [max(len(row[column]) for row in lines) for column in range(len(lines[0]) - 1)]
     for row in lines:
         cells = [f"{text:<{width}}" for text, width in zip(row, widths, strict=False)]

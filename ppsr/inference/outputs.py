@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,16 +80,16 @@ def plan_jobs(
 
 def _apart(jobs: list[Job], place: Path, suffix: str) -> list[Job]:
     """Other results for inputs that would share one: in the folders of the inputs, with their formats, or
-    numbered. Names that differ in case are one file on some disks.
+    numbered.
     """
     for by_folder in (True, False):
         groups: dict[str, list[int]] = {}
         for number, job in enumerate(jobs):
             if job.skip is None:
-                groups.setdefault(str(job.target).lower(), []).append(number)
+                groups.setdefault(_as_one_file(job.target), []).append(number)
         for group in groups.values():
             sources = [jobs[number].source.absolute() for number in group]
-            same_names = len({path.name.lower() for path in sources}) < len(sources)
+            same_names = len({_as_one_file(Path(path.name)) for path in sources}) < len(sources)
             if len(group) == 1 or by_folder != same_names:
                 continue
             root = os.path.commonpath([path.parent for path in sources])
@@ -101,12 +102,17 @@ def _apart(jobs: list[Job], place: Path, suffix: str) -> list[Job]:
     taken = set[str]()
     for number, job in enumerate(jobs):
         target, copy = job.target, 1
-        while job.skip is None and str(target).lower() in taken:
+        while job.skip is None and _as_one_file(target) in taken:
             copy += 1
             target = job.target.with_name(f"{job.target.stem}_{copy}{job.target.suffix}")
         jobs[number] = replace(job, target=target)
-        taken |= {str(target).lower()} if job.skip is None else set()
+        taken |= {_as_one_file(target)} if job.skip is None else set()
     return jobs
+
+
+def _as_one_file(path: Path) -> str:
+    """A text that is the same for names that are one file on some disks: of other case or Unicode form."""
+    return unicodedata.normalize("NFC", str(path)).lower()
 
 
 def is_file_name(target: str | Path) -> bool:

@@ -186,9 +186,10 @@ def test_images_of_one_name_from_several_folders_all_have_results(tmp_path, upsc
         ("a.jpg a.png a.png.png", "a.jpg.png a.png.png a.png_2.png"),
         ("S/a.png s/a.png", "S/a.png s/a_2.png"),
         ("A.png a.png a_2.png", "A.png a_2.png a_2_2.png"),
+        ("e\u0301.png \u00e9.png", "e\u0301.png \u00e9_2.png"),
     ],
 )
-def test_no_two_results_are_one_file_where_case_does_not_count(names, results, tmp_path):
+def test_no_two_results_are_one_file_where_case_or_unicode_form_do_not_count(names, results, tmp_path):
     for name in names.split():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(IMAGE)
