@@ -55,7 +55,7 @@ def make_workspace(folder: Path, *, copies: bool = False) -> Path:
         else:
             (folder / name).symlink_to(ROOT / name)
     if copies:
-        copied = ("__init__.py", "bars.py", "conftest.py", "generators")
+        copied = ("__init__.py", "bars.py", "conftest.py", "generators", "networks.py")
         (folder / "tests").mkdir()
         for name in copied:
             source = ROOT / "tests" / name
