@@ -16,7 +16,9 @@ LRSCHEDULERS.lazy(
 )
 OPTIMIZERS.lazy(
     {
-        name: f"ppsr.solver.optimizers:{name}"
-        for name in ("Adam", "AdamW", "Momentum", "RMSProp", "SGD", "SOAP")
+        "SOAP": "ppsr.solver.soap:SOAP",
+        **{
+            name: f"ppsr.solver.optimizers:{name}" for name in ("Adam", "AdamW", "Momentum", "RMSProp", "SGD")
+        },
     }
 )

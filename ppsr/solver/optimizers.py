@@ -14,17 +14,16 @@ from typing import Annotated, Any
 import numpy as np
 import paddle
 from paddle import nn
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 
 from ppsr.compat.paddle import create_accumulators, keeps_master_weight
 from ppsr.errors import ConfigError, WeightError, did_you_mean
 from ppsr.registry import LRSCHEDULERS, OPTIMIZERS
-from ppsr.solver import multi_tensor, soap
+from ppsr.solver import multi_tensor
 from ppsr.solver.schedules import Schedule
 
 __all__ = [
     "SGD",
-    "SOAP",
     "Adam",
     "AdamW",
     "Momentum",
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 Parameters = Sequence[Any]
 FloatBelow1 = Annotated[float, Field(ge=0, lt=1)]
-_RATE = 0.001  # until the first step, which takes it from the schedule
+RATE = 0.001  # until the first step, which takes it from the schedule
 _MASTER = "fp32_master_0"  # what Paddle appends to a parameter's name for its master weight
 
 
@@ -53,7 +52,7 @@ def Adam(  # noqa: N802 - registered under the optimizer's name
 ) -> paddle.optimizer.Optimizer:
     """Adam with L2 regularisation as `weight_decay`."""
     return multi_tensor.Adam(
-        _RATE, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay or None
+        RATE, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay or None
     )
 
 
@@ -67,7 +66,7 @@ def AdamW(  # noqa: N802
 ) -> paddle.optimizer.Optimizer:
     """Adam with decoupled weight decay."""
     return paddle.optimizer.AdamW(
-        _RATE, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay
+        RATE, beta1, beta2, epsilon, parameters=parameters, weight_decay=weight_decay
     )
 
 
@@ -75,14 +74,14 @@ def SGD(  # noqa: N802
     *, parameters: Parameters, weight_decay: NonNegativeFloat | None = None
 ) -> paddle.optimizer.Optimizer:
     """Plain gradient descent."""
-    return paddle.optimizer.SGD(_RATE, parameters=parameters, weight_decay=weight_decay or None)
+    return paddle.optimizer.SGD(RATE, parameters=parameters, weight_decay=weight_decay or None)
 
 
 def Momentum(  # noqa: N802
     *, parameters: Parameters, momentum: FloatBelow1 = 0.9, weight_decay: NonNegativeFloat | None = None
 ) -> paddle.optimizer.Optimizer:
     """Gradient descent with momentum."""
-    return multi_tensor.Momentum(_RATE, momentum, parameters=parameters, weight_decay=weight_decay or None)
+    return multi_tensor.Momentum(RATE, momentum, parameters=parameters, weight_decay=weight_decay or None)
 
 
 def RMSProp(  # noqa: N802
@@ -95,32 +94,11 @@ def RMSProp(  # noqa: N802
 ) -> paddle.optimizer.Optimizer:
     """RMSProp."""
     return paddle.optimizer.RMSProp(
-        _RATE, rho, epsilon, momentum, parameters=parameters, weight_decay=weight_decay or None
+        RATE, rho, epsilon, momentum, parameters=parameters, weight_decay=weight_decay or None
     )
 
 
-def SOAP(  # noqa: N802
-    *,
-    parameters: Parameters,
-    beta1: FloatBelow1 = 0.95,
-    beta2: FloatBelow1 = 0.95,
-    epsilon: NonNegativeFloat = 1e-8,
-    precondition_frequency: PositiveInt = 10,
-    max_precondition_dim: int = 1024,
-) -> paddle.optimizer.Optimizer:
-    """Adam in the eigenbasis of Shampoo's preconditioner, for small networks that Adam trains slowly."""
-    return soap.SOAP(
-        _RATE,
-        parameters,
-        beta1=beta1,
-        beta2=beta2,
-        epsilon=epsilon,
-        precondition_frequency=precondition_frequency,
-        max_precondition_dim=max_precondition_dim,
-    )
-
-
-for _factory in (Adam, AdamW, SGD, Momentum, RMSProp, SOAP):
+for _factory in (Adam, AdamW, SGD, Momentum, RMSProp):
     setattr(_factory, "injected_args", ("parameters",))  # noqa: B010 - functions take attributes at run time
 
 

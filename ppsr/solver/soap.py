@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import paddle
 from paddle import Tensor
+from pydantic import NonNegativeFloat, PositiveInt
 
 from ppsr.compat.paddle import keeps_master_weight
 from ppsr.errors import ConfigError
+from ppsr.solver.optimizers import RATE, FloatBelow1, Parameters
 
 __all__ = ["SOAP"]
 
@@ -22,7 +24,7 @@ _COUNT = "_count_0"  # what Paddle would append to a name for an accumulator
 
 
 class SOAP(paddle.optimizer.Optimizer):
-    """Optimizer for networks whose parameters are small matrices with strongly coupled rows or columns.
+    """Adam in the eigenbasis of Shampoo's preconditioner, for small networks that Adam trains slowly.
 
     A parameter is seen as a matrix: the first axis against all others. Running means of G G^T and G^T G give
     two bases; Adam's second moments are kept in them. The first step only sets the bases. Networks of few
@@ -36,15 +38,16 @@ class SOAP(paddle.optimizer.Optimizer):
         max_precondition_dim: longest side that gets a basis.
     """
 
+    injected_args: ClassVar[tuple[str, ...]] = ("parameters",)
+
     def __init__(
         self,
-        learning_rate: float,
-        parameters: Sequence[Any],
         *,
-        beta1: float = 0.95,
-        beta2: float = 0.95,
-        epsilon: float = 1e-8,
-        precondition_frequency: int = 10,
+        parameters: Parameters,
+        beta1: FloatBelow1 = 0.95,
+        beta2: FloatBelow1 = 0.95,
+        epsilon: NonNegativeFloat = 1e-8,
+        precondition_frequency: PositiveInt = 10,
         max_precondition_dim: int = 1024,
     ) -> None:
         if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
@@ -53,7 +56,7 @@ class SOAP(paddle.optimizer.Optimizer):
             raise ConfigError(
                 f"SOAP: precondition_frequency must be at least 1, got {precondition_frequency}"
             )
-        super().__init__(learning_rate, parameters=parameters)
+        super().__init__(RATE, parameters=parameters)
         self.betas = beta1, beta2
         self.epsilon = epsilon
         self.frequency = precondition_frequency

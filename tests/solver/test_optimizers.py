@@ -167,7 +167,8 @@ def test_steps_follow_the_formula(rng, shape):
     gradients = [rng.standard_normal(shape).astype(np.float32) for _ in range(25)]
     parameter = paddle.create_parameter(shape, "float32")
     parameter.set_value(start)
-    optimizer = SOAP(0.01, [parameter])
+    optimizer = SOAP(parameters=[parameter])
+    optimizer.set_lr(0.01)
     for g in gradients:
         (parameter * paddle.to_tensor(g)).sum().backward()
         optimizer.step()
@@ -196,12 +197,12 @@ def test_coupled_directions_are_learned_in_fewer_steps_than_by_adam():
         return float(((x @ w - target) ** 2).mean())
 
     adam = loss_after(lambda parameters: paddle.optimizer.Adam(0.1, parameters=parameters))
-    assert loss_after(lambda parameters: SOAP(0.1, parameters)) < 0.2 * adam
+    assert loss_after(lambda parameters: SOAP(parameters=parameters)) < 0.2 * adam
 
 
 def test_long_sides_keep_their_basis():
     parameter = paddle.create_parameter([3, 40], "float32")
-    optimizer = SOAP(0.01, [parameter], max_precondition_dim=16)
+    optimizer = SOAP(parameters=[parameter], max_precondition_dim=16)
     (parameter**2).sum().backward()
     optimizer.step()
     shapes = {name: list(held[parameter.name].shape) for name, held in optimizer._accumulators.items()}
@@ -211,7 +212,7 @@ def test_long_sides_keep_their_basis():
 @pytest.mark.parametrize("options", [{"beta1": 1.0}, {"precondition_frequency": 0}])
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError, match="SOAP: "):
-        SOAP(0.01, [paddle.create_parameter([2, 2], "float32")], **options)
+        SOAP(parameters=[paddle.create_parameter([2, 2], "float32")], **options)
 
 
 def test_a_stopped_run_goes_on_with_the_same_steps():
