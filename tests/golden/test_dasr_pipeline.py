@@ -34,13 +34,13 @@ class RecordedNoise:
 
 @dataclass
 class Rounding:
-    """Errors as large as those of float32 sums."""
+    """Errors that move the coefficients of a block as far as those of float32 sums, which have one sign."""
 
     seed: int
 
     def apply(self, image, rng):
         own = np.random.default_rng(self.seed)
-        return image + 1e-6 * own.standard_normal(image.shape, dtype=np.float32)
+        return image + 1e-5 * own.standard_normal(image.shape, dtype=np.float32)
 
 
 def _disturbed(operations, seed):
