@@ -19,7 +19,7 @@ from ppsr.datasets.samples import uint16_to_int16, unit_sample
 from ppsr.degradations.device import to_unit
 from ppsr.engine.distributed import Group
 from ppsr.engine.workers import batches_of_workers
-from ppsr.errors import ConfigError, DataError
+from ppsr.errors import ConfigError, DataError, PpsrError, mistake
 from ppsr.generators.apply import input_channels
 from ppsr.memory import device_array
 from ppsr.models.base import Batch
@@ -122,12 +122,32 @@ def build_stream(
         world=group.world,
         start=samples_done,
     )
-    read, prepare = getattr(dataset, "sample", dataset.__getitem__), getattr(dataset, "prepare_batch", None)
+    read = getattr(dataset, "sample", partial(_plain_sample, dataset))
+    prepare = getattr(dataset, "prepare_batch", None)
     make = partial(_make_batch, read, prepare)
     # Paddle's own loader hangs when a dataset raises without workers, or where one is killed amid a batch
     workers = options.num_workers
     made = batches_of_workers(make, sampler, workers) if workers else map(make, sampler)
     return _finished(made, getattr(dataset, "finish_batch", None))
+
+
+def _plain_sample(dataset: Any, key: tuple[int, int]) -> dict[str, Any]:
+    """A sample of a data set that knows indices alone, as those of users do, whose mistakes are named."""
+    name = f"{type(dataset).__name__}[{key[1]}]"
+    try:
+        sample = dataset[key[1]]
+    except (PpsrError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"{name} failed: {mistake(error)}") from error
+    if not isinstance(sample, Mapping):
+        raise DataError(f"{name} is a {type(sample).__name__}; a mapping with lq and gt is needed")
+    images = {k: np.asarray(sample[k]) for k in ("lq", "gt") if k in sample}
+    for k, image in images.items():
+        if image.ndim == 3 and image.shape[2] <= 4 < image.shape[0]:
+            raise DataError(f"{name}: {k} has the shape {image.shape}; channels come first: (C, H, W)")
+        images[k] = image.astype(np.float32) if image.dtype == np.float64 else image
+    return {**sample, **images}
 
 
 def _make_batch(

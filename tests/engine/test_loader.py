@@ -9,6 +9,7 @@ import time
 
 import cv2
 import numpy as np
+import paddle
 import psutil
 import pytest
 from paddle.io import Dataset
@@ -37,7 +38,7 @@ class _Numbers(Dataset):
     def __len__(self):
         return self.total
 
-    def __getitem__(self, key):
+    def sample(self, key):
         return {"x": np.array([self.bad.read(key[1], self._read)], np.float32)}
 
     def _read(self, index):
@@ -113,7 +114,7 @@ class _Faulty(Dataset):
     def __len__(self):
         return 4
 
-    def __getitem__(self, key):
+    def sample(self, key):
         raise self.error
 
 
@@ -123,6 +124,39 @@ def test_an_error_in_a_worker_is_the_one_that_is_raised(error, capfd):
     with pytest.raises(kind, match=str(error)):
         next(_stream(_Faulty(error), 1))
     assert "Traceback" not in capfd.readouterr().err
+
+
+class _Plain(Dataset):
+    """A user's data set: knows no epochs, and gives what it is told."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return self.make([0.1, 0.2, 0.3, 0.4][index])
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_data_set_without_epochs_is_read_by_index(count):
+    batch = next(_stream(_Plain(lambda value: {"lq": np.full((3, 2, 2), value)}), count))
+    assert batch["lq"].dtype == paddle.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda value: (value, value), r"_Plain\[\d\] is a tuple; a mapping with lq and gt"),
+        (lambda value: {"lq": np.zeros((8, 8, 3))}, r"lq has the shape \(8, 8, 3\); channels come first"),
+        (lambda value: value.path, r"_Plain\[\d\] failed: AttributeError.*\(test_loader\.py, line \d+\)"),
+    ],
+)
+def test_mistakes_in_a_user_s_data_set_are_named(make, message):
+    with pytest.raises(DataError, match=message):
+        next(_stream(_Plain(make), 0))
 
 
 def _started(dataset, count):
