@@ -58,6 +58,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, imports: Ite
     base = values.pop("base", None)
     if base is not None:
         base_path = path.parent / str(base)
+        if not base_path.is_file():
+            raise ConfigError(f"{lines[('base',)]}: there is no file {base_path}")
         base_values, base_lines = _read_mapping(base_path)
         if "base" in base_values:
             raise ConfigError(f"{base_lines[('base',)]}: {base_path} is itself a base; one level is allowed")

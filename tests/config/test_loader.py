@@ -94,6 +94,11 @@ def test_base_is_merged_and_another_component_replaces(write):
     assert config["model"]["generator"] == {"name": "H", "z": 5}
 
 
+def test_a_missing_base_is_named_with_the_file_that_wants_it(write):
+    with pytest.raises(ConfigError, match=r"top\.yaml:2: there is no file .*none\.yaml"):
+        load_config(write("seed: 3\nbase: none.yaml\n", "top.yaml"))
+
+
 def test_a_base_of_a_base_is_refused(write):
     write("seed: 1\n", "one.yaml")
     write("base: one.yaml\n", "two.yaml")
