@@ -80,7 +80,7 @@ def read_degradation(text: str) -> np.ndarray:
     source, content = "--degradation", text
     try:
         if path.is_file():
-            source, content = str(path), read_regular(path).decode()
+            source, content = str(path), read_regular(path).decode("utf-8-sig")
         return np.array([float(part) for part in re.split(r"[\s,;\[\]]+", content) if part], np.float32)
     except (OSError, ValueError) as error:
         raise ConfigError(

@@ -97,7 +97,7 @@ def test_exports_predict_once_and_steer_every_tile(image, tmp_path, backend):
 def test_numbers_are_read_from_text_and_from_a_file(tmp_path):
     expected = np.array([0.5, -1, 2e-3], np.float32)
     np.testing.assert_array_equal(read_degradation("0.5, -1 2e-3"), expected)
-    (tmp_path / "vector.txt").write_text("[0.5,\n-1,\n0.002]\n")
+    (tmp_path / "vector.txt").write_text("\ufeff[0.5,\n-1,\n0.002]\n", encoding="utf-8")
     np.testing.assert_array_equal(read_degradation(str(tmp_path / "vector.txt")), expected)
 
 
