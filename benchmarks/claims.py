@@ -141,18 +141,18 @@ def cosine(rate: float, steps: int) -> tuple[str, ...]:
     )
 
 
-DROPOUT = ("model.generator.dropout={type: channel, p: 0.5, positions: [last]}",)
+DROPOUT = ("model.generator.dropout={type: channel, p: 0.1, positions: [last]}",)
 PUBLISHED = (
     "model.generator={name: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4, num_feat: 64, num_block: 23, "
     "num_grow_ch: 32}",
     "load.generator.path=realesrgan-x4plus",
     "dataset.test.gt_folder=data/Set5/HR",
-    *cosine(1e-4, 60),
+    *cosine(1e-4, 400),
     "dataset.train.gt_folder=data/T291_BSDS/HR",
     "dataset.train.meta_info=data/T291_BSDS/meta_info.txt",
     "dataset.train.num_workers=0",
-    "dataset.train.batch_size=4",
-    "ema.decay=0.9",
+    "dataset.train.batch_size=2",
+    "ema.decay=0.99",
 )
 CLAIMS = {
     "cross_dropout": Claim(
@@ -192,7 +192,7 @@ CLAIMS = {
     "rrdb": Claim(
         "channel dropout (Real-ESRGAN's RRDB, fine-tuned)",
         "quickstart_reflash",
-        60,
+        400,
         benchmark_scores,
         PUBLISHED,
         added=DROPOUT,
