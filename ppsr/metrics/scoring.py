@@ -228,6 +228,10 @@ def score_image(
             for key, metric in metrics.items()
             if triple.gt is not None or getattr(metric, "no_reference", False)
         }
+    except MemoryError:
+        score.problems.append(
+            FailedImage(name, "out of memory", f"{name}: comparing it takes too much memory")
+        )
     except ImageError as error:
         score.problems.append(FailedImage(name, error.kind, str(error)))
     except DataError as error:
@@ -241,7 +245,7 @@ def _value(name: str, key: str, metric: Metric, triple: ImageTriplet) -> float:
         raise
     except Exception as error:  # a mistake in a user's own metric must not end a run of training
         if is_out_of_memory(error):
-            raise ImageError("out of memory", f"{name}: comparing it takes too much memory") from None
+            raise MemoryError from error
         raise ImageError("metric failed", f"{name}: {key}: {mistake(error)}") from error
 
 

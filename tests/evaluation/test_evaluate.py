@@ -8,7 +8,6 @@ import pytest
 from ppsr.degradations.reflash_benchmark import VARIANTS
 from ppsr.errors import ConfigError, DataError
 from ppsr.evaluation.evaluate import evaluate, network_name
-from ppsr.evaluation.protocols import PROTOCOLS
 from ppsr.evaluation.report import table_lines, to_csv, write_report
 from ppsr.imaging.io import read_image, write_image
 from ppsr.imaging.resize import matlab_resize, matlab_resize_integers
@@ -98,6 +97,16 @@ def test_everything_without_a_score_is_named_and_the_mean_leaves_it_out(folders,
     assert result.count == 1
     assert result.means["psnr"] == alone
     assert result.exit_code == 1
+
+
+def test_images_that_memory_does_not_hold_are_named(folders, monkeypatch):
+    def full(image):
+        raise MemoryError
+
+    monkeypatch.setattr("ppsr.evaluation.sources.to_rgb", full)
+    result = evaluate(gt=folders / "gt", sr=folders / "sr")
+    assert _kinds(result) == {(name, "out of memory") for name in "abc"}
+    assert result.exit_code == 3
 
 
 def test_nothing_scored_is_exit_code_3(folders):
@@ -338,14 +347,3 @@ def test_metrics_outside_of_the_protocol_are_scored_and_reported(folders, images
     rows = result.sets[0].rows
     best = min(rows, key=lambda name: rows[name]["contrasterror"])
     assert [path for path in (folders / "out").glob("*.png") if f"best_{best}" in path.name]
-
-
-def test_metrics_have_the_channels_and_the_border_of_the_protocol():
-    classic = PROTOCOLS["classic"].metric_configs(4, ["MS-SSIM", "LPIPSMetric", "dists"], {})
-    assert classic == {
-        "msssim": {"name": "MSSSIM", "crop_border": 4, "test_y_channel": True},
-        "lpips": {"name": "LPIPSMetric", "crop_border": 0},
-        "dists": {"name": "DISTSMetric", "crop_border": 0},
-    }
-    reflash = PROTOCOLS["reflash"].metric_configs(4, ["SSIM"], {})
-    assert reflash == {"ssim": {"name": "SSIM", "crop_border": 4, "test_y_channel": False}}
