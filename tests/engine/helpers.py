@@ -140,3 +140,24 @@ def fingerprint(run: Path) -> str:
         if (newest / name).exists():
             digest.update((newest / name).read_bytes())
     return digest.hexdigest()
+
+
+class Rank(Group):
+    """One of several ranks, each a thread."""
+
+    def __init__(self, rank, world, barrier, values):
+        super().__init__(rank, world)
+        self.all_here, self.values = barrier, values
+
+    def maximum(self, value):
+        return max(self.gather(value))
+
+    def sum(self, values):
+        return [sum(column) for column in zip(*self.gather(list(values)), strict=True)]
+
+    def gather(self, value):
+        self.values[self.rank] = value
+        self.all_here.wait(30)
+        values = [self.values[rank] for rank in range(self.world)]
+        self.all_here.wait(30)
+        return values

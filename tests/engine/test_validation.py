@@ -13,13 +13,12 @@ import yaml
 from ppsr.cli.train import main
 from ppsr.engine.distributed import Group
 from ppsr.engine.evaluator import sample_label, validate
-from ppsr.engine.signals import Stopped, StopRequest
 from ppsr.errors import ConfigError, DataError
 from ppsr.generators.msrresnet import MSRResNet
 from ppsr.imaging.io import write_image
 from ppsr.metrics.psnr_ssim import PSNR
 from ppsr.registry import build_generator
-from tests.engine.helpers import make_trainer, write_config
+from tests.engine.helpers import Rank, make_trainer, write_config
 
 SHORT = ["total_iters=2", "dataset.train.queue_size=0", "validate.interval=1"]
 PSNR_METRIC = "validate.metrics={psnr: {name: PSNR}}"
@@ -179,27 +178,6 @@ def test_a_sample_is_named_by_its_path_below_the_folder(tmp_path):
     assert sample_label({}) == ""
 
 
-class _Rank(Group):
-    """One of several ranks, each a thread."""
-
-    def __init__(self, rank, world, barrier, values):
-        super().__init__(rank, world)
-        self.all_here, self.values = barrier, values
-
-    def maximum(self, value):
-        return max(self.gather(value))
-
-    def sum(self, values):
-        return [sum(column) for column in zip(*self.gather(list(values)), strict=True)]
-
-    def gather(self, value):
-        self.values[self.rank] = value
-        self.all_here.wait(30)
-        values = [self.values[rank] for rank in range(self.world)]
-        self.all_here.wait(30)
-        return values
-
-
 class _Folders:
     """Five samples whose base names repeat."""
 
@@ -228,7 +206,7 @@ def test_the_mean_does_not_depend_on_the_number_of_ranks(world, bar):
                 return super().__getitem__(index)
 
     def work(rank):
-        group = _Rank(rank, world, barrier, values)
+        group = Rank(rank, world, barrier, values)
         scores[rank] = validate(nets[rank], Turns(), {"psnr": PSNR()}, group, folders=[Path("set")])
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
@@ -337,43 +315,6 @@ def test_a_signal_interrupts_a_validation_at_once_and_the_run_goes_on_from_there
     assert trainer.state.step == 1
     assert trainer.saver.written == 1
     assert trainer.validated_step is None
-
-
-def test_several_ranks_stop_a_validation_between_images():
-    stop = StopRequest()
-    barrier, values = threading.Barrier(2), {}
-    groups = [_Rank(rank, 2, barrier, values) for rank in range(2)]
-    stops = [stop, StopRequest()]
-    stops[1].signal = int(signal.SIGTERM)
-    outcome = {}
-
-    def work(rank):
-        try:
-            with stops[rank].interrupting(groups[rank]):
-                stops[rank].check(groups[rank])
-        except Stopped:
-            outcome[rank] = stops[rank].signal
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert outcome == dict.fromkeys((0, 1), signal.SIGTERM)
-
-
-def test_a_signal_during_the_agreement_is_not_lost():
-    stop = StopRequest()
-
-    class Slow(Group):
-        def sum(self, values):
-            stop._handle(signal.SIGTERM, None)
-            stop._handle(signal.SIGUSR1, None)
-            return list(values)
-
-    assert stop.agree(Slow()) == (False, False)
-    assert stop.agree(Group()) == (True, True)
-    assert (stop.signal, stop.save) == (signal.SIGTERM, False)
 
 
 @pytest.mark.parametrize(

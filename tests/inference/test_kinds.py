@@ -206,3 +206,15 @@ def test_floats_of_many_bands_are_scored_and_drawn(bands, tmp_path):
     assert result.sets[0].means["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-6)
     write_report(result, tmp_path / "report")
     assert len(list((tmp_path / "report").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, 1.6)])
+def test_floats_of_another_range_are_refused(low, high):
+    image = np.linspace(low, high, 48, dtype=np.float32).reshape(4, 4, 3)
+    with pytest.raises(ValueError, match=rf"type float must be in \[0, 1\], got {low} to {high}; divide"):
+        Upscaler(Repeat())(image)
+
+
+def test_floats_that_overshoot_a_little_are_taken():
+    image = np.linspace(-0.4, 1.4, 48, dtype=np.float32).reshape(4, 4, 3)
+    assert Upscaler(Repeat())(image).max() == 1

@@ -338,15 +338,3 @@ def test_bands_of_a_network_with_as_many_are_never_mixed(channels, rng):
     np.testing.assert_array_equal(sr, image.repeat(2, 0).repeat(2, 1))
     with pytest.raises(DataError, match=f"takes images H x W x {channels}, got an array of shape"):
         Upscaler(backend)(image[..., :3])
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, 1.6)])
-def test_floats_of_another_range_are_refused(low, high):
-    image = np.linspace(low, high, 48, dtype=np.float32).reshape(4, 4, 3)
-    with pytest.raises(ValueError, match=rf"type float must be in \[0, 1\], got {low} to {high}; divide"):
-        Upscaler(Repeat())(image)
-
-
-def test_floats_that_overshoot_a_little_are_taken():
-    image = np.linspace(-0.4, 1.4, 48, dtype=np.float32).reshape(4, 4, 3)
-    assert Upscaler(Repeat())(image).max() == 1
